@@ -1,0 +1,24 @@
+//! The mutual-TLS MQTT link between a regional bridge and its agents, and the language spoken over it.
+//!
+//! Imports point down only:
+//! `cli, admin → mqtt → tls, identity, config, telemetry, shutdown → topic, event, bundle, order, iot
+//! → id, clock, backoff, error, message`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
+
+pub mod admin;
+pub mod backoff;
+pub mod bundle;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod identity;
+pub mod iot;
+pub mod message;
+pub mod mqtt;
+pub mod order;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;
+pub mod topic;

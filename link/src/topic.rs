@@ -1,0 +1,1 @@
+//! Topics with schemes as data.

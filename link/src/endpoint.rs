@@ -10,6 +10,10 @@ use crate::identity::Location;
 use crate::mqtt;
 use crate::topic::{Scheme, SchemeError, Topics};
 
+mod links;
+
+pub use links::{Line, Links, Runner};
+
 /// Where to connect and as whom.
 #[derive(Clone, Debug)]
 pub struct Endpoint {

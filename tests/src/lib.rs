@@ -6,6 +6,7 @@
 //! fails with the last thing it saw.
 
 pub mod api;
+pub mod decoders;
 pub mod metrics;
 pub mod mosquitto;
 pub mod mutate;

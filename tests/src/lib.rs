@@ -15,4 +15,5 @@ pub mod proxy;
 pub mod region;
 pub mod scratch;
 pub mod seed;
+pub mod session;
 pub mod wait;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::id::ConsumerName;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
-use crate::intake::{Intake, Rules, resync::Resync};
+use crate::intake::{ConsumerOf, Intake, Rules, resync::Resync};
 use crate::metrics::Metrics;
 use crate::reconcile::{Queue, Reconciler};
 use crate::report::{Outbox, Report, Reporter};
@@ -24,8 +23,10 @@ pub struct Config {
     pub agent: String,
     /// Topic of this agent's events.
     pub agent_topic: String,
+    /// Topic of this agent's spec resync requests.
+    pub resync_topic: String,
     /// Which consumer a topic speaks for.
-    pub consumer_of: Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>,
+    pub consumer_of: ConsumerOf,
     /// How often a work is looked at when nothing happens.
     pub period: Duration,
     /// Longest JSON text of one feedback value in bytes.
@@ -105,7 +106,7 @@ impl Config {
             reporter: Reporter {
                 consumer: consumer.clone(),
                 agent: self.agent.clone(),
-                topic: self.agent_topic.clone(),
+                topic: self.agent_topic,
                 clock: self.clock.clone(),
             },
             outbox: Arc::clone(&outbox),
@@ -116,7 +117,7 @@ impl Config {
             store,
             consumer,
             agent: self.agent,
-            topic: self.agent_topic,
+            topic: self.resync_topic,
             clock: self.clock,
             metrics: self.metrics,
         };
@@ -140,27 +141,52 @@ impl<T: Target, D: Downlink, U: Uplink> Agent<T, D, U> {
         let reported = CancellationToken::new();
         let queue = self.queue;
         let outbox = self.outbox;
+        let store = Arc::clone(&self.report.store);
+        let metrics = self.report.metrics.clone();
+        let mut subscription = self.report.uplink.subscription();
         let first = async {
-            self.intake.run(drain.clone()).await;
+            Box::pin(self.intake.run(drain.clone())).await;
             drain.cancelled().await;
             // Only what was taken already; an outage must not hold up the end.
             drop(tokio::time::timeout(DRAIN_STEP, queue.quiet()).await);
             applied.cancel();
         };
         let second = async {
-            self.reconciler.run(applied.clone()).await;
-            drop(tokio::time::timeout(DRAIN_STEP, outbox.quiet()).await);
+            Box::pin(self.reconciler.run(applied.clone())).await;
+            // Offline there is nobody to tell; what is owed is told after the next start.
+            tokio::select! {
+                () = outbox.quiet() => {}
+                _ = subscription.wait_for(|now| !now.active) => {}
+                () = tokio::time::sleep(DRAIN_STEP) => {}
+            }
             reported.cancel();
+        };
+        let gauges = async {
+            let count = || {
+                let (works, unacknowledged) = store.counts();
+                metrics.works.set(works);
+                metrics.unacknowledged.set(unacknowledged);
+            };
+            loop {
+                count();
+                tokio::select! {
+                    () = reported.cancelled() => return,
+                    () = tokio::time::sleep(GAUGES) => {}
+                }
+            }
         };
         tokio::join!(
             first,
             second,
             self.report.run(reported.clone()),
             self.resync.run(drain.clone()),
+            gauges,
         );
     }
 }
 
+// Below any scrape interval.
+const GAUGES: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 // Kubernetes gives 30 s between the first signal and the last: two steps and the DISCONNECT fit.

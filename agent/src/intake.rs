@@ -32,15 +32,15 @@ pub struct Intake<D> {
     /// Where deliveries come from.
     pub downlink: D,
     /// Which consumer a topic speaks for.
-    pub consumer_of: Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>,
+    pub consumer_of: ConsumerOf,
     /// Whom to listen to.
     pub rules: Rules,
     /// Where works are made durable.
     pub store: Arc<Store>,
     /// Told of every work that changed.
-    pub on_work: Box<dyn Fn(&WorkId) + Send + Sync>,
+    pub on_work: OnWork,
     /// Told of every work whose status the source wants again.
-    pub on_status_wanted: Box<dyn Fn(&WorkId) + Send + Sync>,
+    pub on_status_wanted: OnWork,
     /// The readiness of the store.
     pub health: Health,
     /// Counters.
@@ -48,6 +48,12 @@ pub struct Intake<D> {
     /// Wall clock.
     pub clock: Clock,
 }
+
+/// Which consumer a received topic speaks for.
+pub type ConsumerOf = Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>;
+
+/// Told of a work.
+pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
 
 /// The works of one batch and the deliveries that wait for them.
 #[derive(Default)]
@@ -139,10 +145,10 @@ impl<D: Downlink> Intake<D> {
                 incoming.ack();
             }
             Decision::Refuse(refused) => {
-                if refused.reason == Refusal::Deleting {
-                    if let Some(id) = event.resource_id.as_deref() {
-                        self.store.note_refused_while_deleting(&id.into());
-                    }
+                if refused.reason == Refusal::Deleting
+                    && let Some(id) = event.resource_id.as_deref()
+                {
+                    self.store.note_refused_while_deleting(&id.into());
                 }
                 self.refuse(&message.topic, Some(&event), &refused);
                 incoming.ack();

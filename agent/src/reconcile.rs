@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::health::Health;
-use crate::intake::blocking;
+use crate::intake::{OnWork, blocking};
 use crate::metrics::{self, Metrics};
 use crate::status::{self, Context, Outcome};
 use crate::target::{Change, Claim, ErrorKind, Held, Released, Strategy, Target, TargetError};
@@ -36,7 +36,7 @@ pub struct Reconciler<T> {
     /// Works to look at.
     pub queue: Arc<Queue>,
     /// Told of every work with a new status.
-    pub on_status: Box<dyn Fn(&WorkId) + Send + Sync>,
+    pub on_status: OnWork,
     /// The consumer this agent is.
     pub consumer: ConsumerName,
     /// How often a work is looked at when nothing happens.
@@ -259,7 +259,7 @@ impl<T: Target> Reconciler<T> {
             let mode = release_mode(option, &object, &self.target.resource(&object));
             match self.target.release(id, held, mode).await {
                 Ok(Released::Gone) => {
-                    info!(resource.id = %id, object = %object, "Removed {object}")
+                    info!(resource.id = %id, object = %object, "Removed {object}");
                 }
                 Ok(Released::Left) => {
                     info!(resource.id = %id, object = %object, "Gave up {object} without removing it");

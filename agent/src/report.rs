@@ -84,7 +84,8 @@ impl Default for Outbox {
 // === impl Report ===
 
 impl<U: Uplink> Report<U> {
-    /// Runs until `drain` fires; what is being sent then is waited for.
+    /// Runs until `drain` fires; what is being sent then is waited for a moment, and sent again after the next
+    /// start if that was too short.
     pub async fn run(self, drain: CancellationToken) {
         let this = Arc::new(self);
         for (id, entry) in this.store.entries() {
@@ -98,7 +99,8 @@ impl<U: Uplink> Report<U> {
         }
         drain.cancelled().await;
         this.outbox.queue.close();
-        while tasks.join_next().await.is_some() {}
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(LAST_ACKS, ended).await);
     }
 
     async fn send_all(self: Arc<Self>, drain: CancellationToken) {
@@ -225,5 +227,6 @@ impl<U: Uplink> Report<U> {
 const IN_FLIGHT: usize = 32;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+const LAST_ACKS: Duration = Duration::from_secs(1);
 // A status that is refused for good (policy, size) is tried once in a while: policies get repaired.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);

@@ -11,6 +11,10 @@ use link::order::Version;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a harness that cannot go on fails its test"
+)]
 #[path = "path/harness.rs"]
 mod harness;
 

@@ -202,16 +202,16 @@ fn check(
             );
         }
     }
-    if let Some(sources) = &rules.sources {
-        if !sources.contains(&event.source) {
-            return refuse(
-                Refusal::ForeignSource,
-                format!(
-                    "source `{}` is not among the allowed sources",
-                    cut(&event.source)
-                ),
-            );
-        }
+    if let Some(sources) = &rules.sources
+        && !sources.contains(&event.source)
+    {
+        return refuse(
+            Refusal::ForeignSource,
+            format!(
+                "source `{}` is not among the allowed sources",
+                cut(&event.source)
+            ),
+        );
     }
     if !event.kind.is_manifest_bundle() {
         return refuse(

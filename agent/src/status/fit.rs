@@ -1,7 +1,7 @@
 //! Keeps a status below what one message may hold: the largest feedback goes first, and the condition says so.
 
 use jiff::Timestamp;
-use link::bundle::{Condition, Status};
+use link::bundle::{Condition, Status, go_json};
 
 /// Drops feedback values, largest manifest first, until the JSON of the status is at most `limit` bytes. What is
 /// dropped is told in `StatusFeedbackSynced`; nothing is sent half.
@@ -42,5 +42,6 @@ pub fn fit(status: &mut Status, limit: usize, now: Timestamp) {
 }
 
 fn size<T: serde::Serialize>(value: &T) -> usize {
-    serde_json::to_vec(value).map_or(0, |json| json.len())
+    // Go's escaping makes text longer, and it is what is sent.
+    go_json::to_string(value).map_or(0, |json| json.len())
 }

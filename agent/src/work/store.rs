@@ -144,6 +144,18 @@ impl Store {
             .collect()
     }
 
+    /// How many works there are, and how many of their newest statuses are not acknowledged.
+    pub fn counts(&self) -> (i64, i64) {
+        let index = self.index();
+        let unacknowledged = index
+            .entries
+            .values()
+            .filter(|entry| !entry.acknowledged)
+            .count();
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        (number(index.entries.len()), number(unacknowledged))
+    }
+
     /// The answer to "what do you hold?" (wire.md §3.3).
     pub fn held_versions(&self) -> Vec<HeldVersion> {
         let index = self.index();

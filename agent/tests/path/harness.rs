@@ -246,6 +246,7 @@ impl Halted {
             },
             agent: "cluster1-work-agent".into(),
             agent_topic: "maestro/consumers/cluster1/agentevents".into(),
+            resync_topic: "maestro/consumers/cluster1/agentevents".into(),
             consumer_of: Box::new(|topic| ConsumerName::new(topic.split('/').nth(2)?).ok()),
             period: Duration::from_secs(240),
             max_raw_bytes: 1 << 20,

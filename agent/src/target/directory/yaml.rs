@@ -14,10 +14,10 @@ pub(super) fn render(manifest: &Value) -> Result<String, String> {
 
 /// Reads a file; JSON is taken as JSON, which keeps every number as it is.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
-    if text.starts_with('{') {
-        if let Ok(value) = serde_json::from_str(text) {
-            return Ok(value);
-        }
+    if text.starts_with('{')
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
     }
     serde_saphyr::from_str(text).map_err(|error| error.to_string())
 }

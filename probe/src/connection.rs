@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use link::error::{ExitKind, Failure, Hint};
 use link::identity::Identity;
-use link::iot::policy::ArnPrefix;
+use link::iot::ArnPrefix;
 use link::mqtt::{self, ConnectError, Inbound, PublishError, Session, State, SubscribeError};
 use link::tls;
+use prometheus::Registry;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::target::Target;
 
@@ -22,9 +23,15 @@ pub struct Connection {
     /// Receives.
     pub inbound: Inbound,
     stop: CancellationToken,
-    driver: JoinHandle<()>,
+    driver: AbortOnDropHandle<()>,
     // The session watches it for new certificates; it must outlive the driver.
     _identity: watch::Sender<Arc<Identity>>,
+}
+
+/// A connection on its way.
+pub struct Opening {
+    address: String,
+    connection: Result<(Connection, Registry), Lost>,
 }
 
 /// Why there is no connection, or no longer one.
@@ -80,39 +87,13 @@ impl Connection {
         subscriptions: Vec<String>,
         within: Duration,
     ) -> Result<Self, Lost> {
-        let deadline = Instant::now() + within;
-        let mut config = mqtt::Config::new(target.host.clone(), target.port, target.client_id.clone());
-        config.subscriptions = subscriptions;
-        config.keep_alive = target.keep_alive;
-        config.session_expiry = Duration::ZERO;
-        config.connect_timeout = within;
-        config.tls = target.tls.clone();
-        let (keep, identity) = watch::channel(identity);
-        let metrics = mqtt::Metrics::unregistered().map_err(Lost::Metrics)?;
-        let (session, inbound, driver) = config.build(identity, metrics).map_err(Lost::Tls)?;
-        let stop = CancellationToken::new();
-        let driver = tokio::spawn(driver.run(stop.clone()));
-        let connection = Self {
-            session,
-            inbound,
-            stop,
-            driver,
-            _identity: keep,
-        };
-        let ready = timeout_at(deadline, connection.ready(target.address())).await;
-        match ready {
-            Ok(Ok(())) => Ok(connection),
-            Ok(Err(lost)) => {
-                connection.abandon();
-                Err(lost)
-            }
-            Err(_) => {
-                connection.abandon();
-                Err(Lost::Timeout {
-                    address: target.address(),
-                    within,
-                })
-            }
+        let opening = Opening::start(target, identity, subscriptions, within);
+        match timeout(within, opening.ready()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Lost::Timeout {
+                address: target.address(),
+                within,
+            }),
         }
     }
 
@@ -133,25 +114,62 @@ impl Connection {
     /// Sends DISCONNECT; does not wait long for it.
     pub async fn close(self) {
         self.stop.cancel();
-        // The answer is already known; a broker that does not take the goodbye changes nothing.
+        // The outcome is known already; a broker that does not take the goodbye changes nothing.
         let _ = timeout(GOODBYE, self.driver).await;
     }
+}
 
-    fn abandon(self) {
-        self.stop.cancel();
-        self.driver.abort();
+// === impl Opening ===
+
+impl Opening {
+    /// Starts to connect, in the background.
+    pub fn start(target: &Target, identity: Arc<Identity>, subscriptions: Vec<String>, within: Duration) -> Self {
+        let address = target.address();
+        let connection = start(target, identity, subscriptions, within);
+        Self { address, connection }
     }
 
-    async fn ready(&self, address: String) -> Result<(), Lost> {
-        let mut state = self.session.state();
-        let decided = state
-            .wait_for(|state| !matches!(state, State::Connecting))
-            .await
-            .map_err(|_| Lost::Closed)?;
-        if decided.is_ready() {
-            return Ok(());
+    /// Waits for CONNACK.
+    ///
+    /// # Errors
+    /// Why there was none.
+    pub async fn connected(&mut self) -> Result<(), Lost> {
+        let (connection, registry) = match &self.connection {
+            Ok(parts) => parts,
+            Err(_) => return Ok(()),
+        };
+        let mut state = connection.session.state();
+        let mut look = interval(LOOK);
+        loop {
+            tokio::select! {
+                decided = state.wait_for(|state| !matches!(state, State::Connecting)) => {
+                    return match decided {
+                        Ok(state) if matches!(*state, State::Ready { .. } | State::Unsubscribed(_)) => Ok(()),
+                        Ok(state) => Err(lost(&state, self.address.clone())),
+                        Err(_) => Err(Lost::Closed),
+                    };
+                }
+                _ = look.tick() => if has_connack(registry) { return Ok(()) },
+            }
         }
-        Err(lost(&decided, address))
+    }
+
+    /// Waits for CONNACK and SUBACK. Dropped before, it gives up.
+    ///
+    /// # Errors
+    /// The first reason that came.
+    pub async fn ready(self) -> Result<Connection, Lost> {
+        let (connection, _) = self.connection?;
+        let mut state = connection.session.state();
+        let lost = match state.wait_for(|state| !matches!(state, State::Connecting)).await {
+            Ok(decided) if decided.is_ready() => None,
+            Ok(decided) => Some(lost(&decided, self.address.clone())),
+            Err(_) => Some(Lost::Closed),
+        };
+        match lost {
+            None => Ok(connection),
+            Some(lost) => Err(lost),
+        }
     }
 }
 
@@ -219,6 +237,43 @@ pub fn publish_hint(error: &PublishError, arn: &ArnPrefix, retain: bool) -> Opti
     }
 }
 
+fn start(
+    target: &Target,
+    identity: Arc<Identity>,
+    subscriptions: Vec<String>,
+    within: Duration,
+) -> Result<(Connection, Registry), Lost> {
+    let mut config = mqtt::Config::new(target.host.clone(), target.port, target.client_id.clone());
+    config.subscriptions = subscriptions;
+    config.keep_alive = target.keep_alive;
+    config.session_expiry = Duration::ZERO;
+    config.connect_timeout = within;
+    config.tls = target.tls.clone();
+    let (keep, identity) = watch::channel(identity);
+    let registry = Registry::new();
+    let metrics = mqtt::Metrics::register(&registry).map_err(Lost::Metrics)?;
+    let (session, inbound, driver) = config.build(identity, metrics).map_err(Lost::Tls)?;
+    let stop = CancellationToken::new();
+    let driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
+    let connection = Connection {
+        session,
+        inbound,
+        stop,
+        driver,
+        _identity: keep,
+    };
+    Ok((connection, registry))
+}
+
+// A session tells CONNACK and SUBACK apart only in its metrics; whoever works with it needs both.
+fn has_connack(registry: &Registry) -> bool {
+    registry
+        .gather()
+        .iter()
+        .filter(|family| family.name() == "mqtt_connections_total")
+        .any(|family| family.get_metric().iter().any(|metric| metric.get_counter().value() > 0.0))
+}
+
 fn connect_kind(error: &ConnectError) -> ExitKind {
     match error {
         ConnectError::Timeout | ConnectError::Stalled(_) => ExitKind::Timeout,
@@ -245,3 +300,6 @@ fn lost(state: &State, address: String) -> Lost {
 
 // A round trip to the other side of the world and back.
 const GOODBYE: Duration = Duration::from_millis(600);
+
+// Fine enough for a time in milliseconds.
+const LOOK: Duration = Duration::from_millis(1);

@@ -52,7 +52,7 @@ pub mod target;
 pub mod view;
 
 use clap::CommandFactory;
-use link::error::{Failure, Hint};
+use link::error::{ExitKind, Failure, Hint};
 
 use crate::args::{Args, Command};
 use crate::output::Format;
@@ -61,24 +61,24 @@ use crate::output::Format;
 ///
 /// # Errors
 /// What the user is to read, with the exit code.
-pub async fn run(args: Args) -> Result<(), Failure> {
+pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
     let (outcome, json) = match args.command {
         Command::Publish(args) => (publish::run(&args).await, args.json),
         Command::Subscribe(args) => (subscribe::run(&args).await, args.json),
         Command::Ping(args) => (ping::run(&args).await, args.json),
-        // Prints its own result, failure included.
-        Command::Check(args) => (check::run(&args).await, false),
+        // Prints its own outcome, failure included.
+        Command::Check(args) => return check::run(&args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "probe", &mut script);
             let _ = link::cli::stdout_line(String::from_utf8_lossy(&script).trim_end())?;
-            return Ok(());
+            return Ok(None);
         }
     };
     if let Err(failure) = &outcome {
         Format::of(json).print_failure(failure);
     }
-    outcome
+    outcome.map(|()| None)
 }
 
 // Wrong before anything was tried: exit code 2, with the error's own hint.

@@ -11,7 +11,7 @@ use link::config::{Broker, Credentials, Layers, Material, ProcessEnv};
 use link::error::{ExitKind, Failure, Hint};
 use link::id::{ClientId, InvalidName};
 use link::identity::{self, Identity, Location};
-use link::iot::policy::ArnPrefix;
+use link::iot::ArnPrefix;
 use link::tls;
 use link::topic::{Scheme, SchemeError, Topics};
 

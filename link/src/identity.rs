@@ -10,7 +10,7 @@ mod certificate;
 mod content;
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod key;
 mod location;
 mod metrics;

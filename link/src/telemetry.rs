@@ -8,7 +8,7 @@ mod metrics;
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::filter::InvalidFilter;
@@ -56,24 +56,34 @@ pub enum LogFormat {
 /// # Errors
 /// [`InvalidFilter`] when the filter is not understood.
 pub fn init(options: &LogOptions) -> Result<(), InvalidFilter> {
-    let filter = filter::parse(&options.filter)?;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_span_events(FmtSpan::NONE);
-    let started = match options.format {
-        LogFormat::Text => builder.with_ansi(colour).finish().try_init(),
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .finish()
-            .try_init(),
-    };
+    let started = subscriber(options, colour, io::stderr)?.try_init();
     // The only failure is a subscriber that is already there.
     drop(started);
     Ok(())
+}
+
+fn subscriber<W>(
+    options: &LogOptions,
+    colour: bool,
+    writer: W,
+) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, InvalidFilter>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter::parse(&options.filter)?)
+        .with_writer(writer);
+    Ok(match options.format {
+        LogFormat::Text => Box::new(builder.with_ansi(colour).finish()),
+        LogFormat::Json => Box::new(
+            builder
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .finish(),
+        ),
+    })
 }
 
 // === impl LogOptions ===
@@ -91,6 +101,8 @@ const DEFAULT_FILTER: &str = "info";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use clap::Parser;
 
     use super::*;
@@ -119,5 +131,56 @@ mod tests {
     fn init_may_be_called_again() {
         init(&LogOptions::default()).unwrap();
         init(&LogOptions::default()).unwrap();
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat) -> String {
+        let sink = Sink::default();
+        let options = LogOptions {
+            format,
+            filter: "info".into(),
+        };
+        let writer = sink.clone();
+        let subscriber = subscriber(&options, false, move || writer.clone()).unwrap();
+        let installed = subscriber.set_default();
+        tracing::info!(resource.id = "b1", "Applied bundle");
+        tracing::debug!("not shown");
+        drop(installed);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_line_reads_without_colour() {
+        let line = logged(LogFormat::Text);
+        assert!(
+            line.contains(" INFO link::telemetry::tests: Applied bundle resource.id=\"b1\"\n"),
+            "{line}"
+        );
+        assert!(
+            !line.contains('\u{1b}') && line.lines().count() == 1,
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn json_line_has_its_fields_at_the_top_level() {
+        let line: serde_json::Value = serde_json::from_str(&logged(LogFormat::Json)).unwrap();
+        assert_eq!(line["message"], "Applied bundle");
+        assert_eq!(line["resource.id"], "b1");
+        assert_eq!(line["level"], "INFO");
     }
 }

@@ -1,7 +1,7 @@
 //! The client certificate, its key and the CA as the configuration names them, by file or as data.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,6 +44,16 @@ impl fmt::Debug for Material {
 // === impl Credentials ===
 
 impl Credentials {
+    /// Certificate, key and CA as files; `None` when any of them is given as data.
+    pub fn files(&self) -> Option<[&Path; 3]> {
+        match (&self.certificate, &self.key, &self.ca) {
+            (Material::File(certificate), Material::File(key), Material::File(ca)) => {
+                Some([certificate, key, ca])
+            }
+            _ => None,
+        }
+    }
+
     /// Reads the six keys. `None` when none of them is given (the identity comes from elsewhere, such as a mounted
     /// directory) or when something is refused.
     ///

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Options, Spanned};
+use serde_saphyr::{Error as YamlError, MessageFormatter, Spanned, UserMessageFormatter};
 
 use super::value::Scalar;
 
@@ -35,6 +35,8 @@ pub(super) enum Value {
 pub(super) struct SyntaxError {
     pub(super) line: u64,
     pub(super) message: String,
+    /// Whether the message may repeat a value of the file.
+    pub(super) may_quote: bool,
 }
 
 /// Parses the text. Sections become dotted keys.
@@ -44,16 +46,15 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
     if text.trim_start_matches('\u{feff}').lines().all(blank) {
         return Ok(Vec::new());
     }
-    let mut options = Options::default();
-    options.with_snippet = false;
+    let options = serde_saphyr::options! { with_snippet: false };
     let root: Spanned<Node> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let line = error.location().map_or(0, |location| location.line());
-            let message = error.without_snippet().to_string();
-            SyntaxError {
-                line,
-                message: first_line(&message),
-            }
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| SyntaxError {
+            line: error.location().map_or(0, |location| location.line()),
+            may_quote: !matches!(
+                error,
+                YamlError::DuplicateMappingKey { .. } | YamlError::MultipleDocuments { .. }
+            ),
+            message: first_line(&UserMessageFormatter.format_message(&error)),
         })?;
     let line = root.referenced.line();
     match root.value {
@@ -66,6 +67,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
         Node::Scalar(_) | Node::List => Err(SyntaxError {
             line,
             message: "expected `key: value` lines".into(),
+            may_quote: false,
         }),
     }
 }

@@ -27,6 +27,8 @@ pub struct Layers {
     keys: Vec<Key>,
     values: BTreeMap<&'static str, Setting<Scalar>>,
     problems: Vec<Problem>,
+    /// A source could not be read, so that nobody knows what is missing.
+    unread: bool,
 }
 
 // === impl Layers ===
@@ -38,6 +40,7 @@ impl Layers {
             keys: keys.to_vec(),
             values: BTreeMap::new(),
             problems: Vec::new(),
+            unread: false,
         }
     }
 
@@ -60,7 +63,9 @@ impl Layers {
             }
             fs::read(path).map(Some)
         });
-        match read.map(|bytes| bytes.map(String::from_utf8)) {
+        let text = read.map(|bytes| bytes.map(String::from_utf8));
+        self.unread |= !matches!(text, Ok(Some(Ok(_))));
+        match text {
             Ok(Some(Ok(text))) => self.text(path, &text),
             Ok(Some(Err(_))) => self.push(origin, "is not UTF-8 text", "write it as YAML"),
             Ok(None) => self.push(
@@ -87,11 +92,13 @@ impl Layers {
             Ok(entries) => entries,
             Err(error) => {
                 let fix = "write `key: value` lines and put unusual text in quotes";
-                let what = if self.line_holds_secret(text, error.line) {
+                let hide = error.may_quote && self.line_holds_secret(text, error.line);
+                let what = if hide {
                     "is not valid YAML".to_owned()
                 } else {
                     format!("is not valid YAML: {}", error.message)
                 };
+                self.unread = true;
                 return self.push(at(error.line), what, fix);
             }
         };
@@ -203,7 +210,11 @@ impl Layers {
     }
 
     /// Adds the problem of a required key that nobody gave; the fix names every place it may be given in.
+    /// Nothing is added when a file could not be read: the key may well stand there.
     pub fn missing(&mut self, name: &str) {
+        if self.unread {
+            return;
+        }
         let mut places = vec![format!("set `{name}` in the configuration file")];
         if let Some(key) = self.key(name) {
             places.extend(
@@ -233,6 +244,7 @@ impl Layers {
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),
             None if self.problems.is_empty() => {
+                // A reader that gives up without a reason is a mistake in the program, but not a crash.
                 let what = "a section could not be read, although no key was refused";
                 Err(Problems::new(vec![Problem::new(None, what, None)]))
             }

@@ -90,3 +90,45 @@ const IDENTITY: [&[&str]; 3] = [
     &["privateKey", "tls.key"],
     &["ca.crt"],
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounted_directory_is_recognised_by_its_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        put("config.yaml", "brokerHost: b:1\n");
+        put("consumerName", "cluster1\n");
+        let mount = from_mount(directory.path()).unwrap();
+        assert_eq!(mount.config, Some(directory.path().join("config.yaml")));
+        assert_eq!(mount.consumer.unwrap().as_str(), "cluster1");
+        assert!(!mount.has_identity);
+
+        put("certificate", "x");
+        put("consumerName", "Cluster_1\n");
+        let problems = from_mount(directory.path()).unwrap_err().to_string();
+        assert!(
+            problems
+                .contains("consumerName: is not valid: consumer name `Cluster_1` may hold only"),
+            "{problems}"
+        );
+        assert!(
+            problems.contains("holds only a part of an identity: no `privateKey` or `tls.key`, no `ca.crt`; mount certificate, private key and CA together"),
+            "{problems}"
+        );
+        put("consumerName", "cluster1");
+        put("tls.key", "x");
+        put("ca.crt", "x");
+        assert!(from_mount(directory.path()).unwrap().has_identity);
+
+        let nowhere = from_mount(&directory.path().join("nowhere"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            nowhere.contains("nowhere: does not exist; give the directory"),
+            "{nowhere}"
+        );
+    }
+}

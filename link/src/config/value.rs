@@ -246,3 +246,32 @@ fn has_port(text: &str) -> bool {
 
 // The port of MQTT over TLS, on IoT Core too (iot-core.md §1).
 const DEFAULT_PORT: u16 = 8883;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_go_writes_them() {
+        for (text, milliseconds) in [
+            ("60s", Some(60_000)),
+            ("1m30s", Some(90_000)),
+            ("1.5h", Some(5_400_000)),
+            ("250ms", Some(250)),
+            ("0", Some(0)),
+            ("60", None),
+            ("s", None),
+            ("-1s", None),
+            ("1d", None),
+            ("", None),
+            ("1e9h", None),
+            ("99999999999999999999h", None),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                milliseconds.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
+}

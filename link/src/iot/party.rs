@@ -17,6 +17,8 @@ pub struct Party {
     event_source: Option<String>,
     client_ids: Vec<ClientId>,
     connects: Vec<String>,
+    // Within `connects`, what belongs to others.
+    connects_not: Vec<String>,
     // Patterns that cover `connects` in less space, for a policy that would be too long otherwise.
     connects_compact: Vec<String>,
     publishes: Vec<String>,
@@ -145,7 +147,7 @@ impl Party {
         Ok(bridge)
     }
 
-    /// The operator's tools: client ids `name` and `name-<anything>`; topics `test/…` and those of the consumer
+    /// The operator's tools: client ids `name` and `name-<anything>` except agents' (`…client`); topics `test/…` and those of the consumer
     /// called `test`, both ways, and nothing of a real consumer.
     ///
     /// Retained messages are allowed on `test/…` only: left on a consumer's topic they would outlive the test.
@@ -174,6 +176,8 @@ impl Party {
             ..Self::connecting("operator", vec![name.clone()])
         };
         operator.connects.push(format!("{name}-*"));
+        // The agent of a consumer called `name-…` has such an id too, and all agents' ids end like this.
+        operator.connects_not.push(format!("{name}-*client"));
         operator
     }
 
@@ -181,6 +185,19 @@ impl Party {
     /// `-<anything>` after it.
     pub fn client_ids(&self) -> Vec<ClientId> {
         self.client_ids.clone()
+    }
+
+    /// The client id of one run of the operator's tools, `name-<run>`, so that two runs do not evict each other.
+    ///
+    /// # Errors
+    /// [`InvalidName`] when `run` does not fit into a client id.
+    pub fn run_client_id(name: &ClientId, run: &str) -> Result<ClientId, InvalidName> {
+        ClientId::new(format!("{name}-{run}"))
+    }
+
+    /// `agent`, `bridge` or `operator`.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The CloudEvents `source` of what this party says; an operator has none (wire.md §1.2).
@@ -220,6 +237,7 @@ impl Party {
             name,
             event_source: None,
             connects: client_ids.iter().map(ClientId::to_string).collect(),
+            connects_not: Vec::new(),
             connects_compact: Vec::new(),
             client_ids,
             publishes: Vec::new(),
@@ -237,15 +255,17 @@ impl Party {
             (Action::Subscribe, &self.subscribes),
             (Action::Receive, &self.receives),
         ];
-        let statements = parts
+        let statement = |action: Action, resources: &[String]| {
+            let kind = action.resource_kind();
+            let names = resources.iter().map(|name| format!("{arn}:{kind}/{name}"));
+            (!resources.is_empty()).then(|| Statement::allow([action], names))
+        };
+        let mut statements: Vec<Statement> = parts
             .into_iter()
-            .filter(|(_, resources)| !resources.is_empty())
-            .map(|(action, resources)| {
-                let kind = action.resource_kind();
-                let names = resources.iter().map(|name| format!("{arn}:{kind}/{name}"));
-                Statement::allow([action], names)
-            })
+            .filter_map(|(action, resources)| statement(action, resources))
             .collect();
+        let others = statement(Action::Connect, &self.connects_not);
+        statements.extend(others.map(Statement::denying));
         Document::new(statements).named(self.name)
     }
 }

@@ -181,9 +181,10 @@ impl Statement {
 
     /// Whether one of the action patterns covers `action`. Spelling counts, as `iot:Publish` is spelled.
     pub fn covers(&self, action: Action) -> bool {
-        self.actions
-            .iter()
-            .any(|pattern| wildcard::matches(pattern, action.name()))
+        self.actions.iter().any(|pattern| {
+            pattern == action.name()
+                || (pattern.contains(['*', '?']) && wildcard::matches(pattern, action.name()))
+        })
     }
 }
 

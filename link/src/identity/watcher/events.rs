@@ -129,3 +129,40 @@ fn inode(directory: &Path) -> Option<Inode> {
     let metadata = std::fs::metadata(directory).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use notify::event::{CreateKind, RemoveKind, RenameMode};
+
+    use super::*;
+
+    fn wakes(kind: EventKind) -> bool {
+        let signal = Signal::default();
+        signal.handle(&Ok(Event::new(kind)), &[]);
+        signal.woken.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn looking_does_not_wake_the_watcher_and_writing_does() {
+        assert!(!wakes(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+        assert!(!wakes(EventKind::Access(AccessKind::Close(
+            AccessMode::Read
+        ))));
+        assert!(wakes(EventKind::Access(AccessKind::Close(
+            AccessMode::Write
+        ))));
+        assert!(wakes(EventKind::Create(CreateKind::File)));
+        assert!(wakes(EventKind::Modify(ModifyKind::Name(RenameMode::To))));
+    }
+
+    #[test]
+    fn losing_the_directory_itself_marks_its_watch_as_dead() {
+        let signal = Signal::default();
+        let event = Event::new(EventKind::Remove(RemoveKind::Folder)).add_path("/mnt".into());
+        signal.handle(&Ok(event.clone()), &["/elsewhere".into()]);
+        assert!(!signal.lost.load(Ordering::Acquire));
+        signal.handle(&Ok(event), &["/mnt".into()]);
+        assert!(signal.lost.load(Ordering::Acquire));
+    }
+}

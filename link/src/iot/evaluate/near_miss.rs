@@ -38,6 +38,11 @@ pub enum Reason {
         /// The filter as it was sent.
         filter: String,
     },
+    /// It allows narrower filters than the one that was sent.
+    Wider {
+        /// The filter as it was sent.
+        filter: String,
+    },
     /// It names the filter without its `$share/NAME/`.
     SharePrefix {
         /// The prefix that is missing.
@@ -119,6 +124,10 @@ impl fmt::Display for NearMiss {
             Reason::FilterText { filter } => write!(
                 f,
                 "{statement} names the topic `{resource}`, but the filter's own text `{filter}` is what is matched"
+            ),
+            Reason::Wider { filter } => write!(
+                f,
+                "{statement} allows `{resource}`, but the filter `{filter}` is wider than that"
             ),
             Reason::SharePrefix { prefix } => write!(
                 f,
@@ -256,16 +265,22 @@ fn near_filter<'s>(
                 (pattern, Reason::SharePrefix { prefix })
             });
     }
-    let names_a_topic = |pattern: &&str| {
-        resource_name(pattern, "topicfilter")
-            .or_else(|| resource_name(pattern, "topic"))
-            .filter(|topic| !topic.contains(['*', '?', '+', '#']))
-            .is_some_and(|topic| filter_matches(filter, topic))
-    };
-    let filter = filter.to_owned();
-    patterns
-        .find(names_a_topic)
-        .map(|pattern| (pattern, Reason::FilterText { filter }))
+    patterns.find_map(|pattern| {
+        let name =
+            resource_name(pattern, "topicfilter").or_else(|| resource_name(pattern, "topic"))?;
+        // Any name stands for what a wildcard of the pattern may be.
+        let sample = name.replace(['*', '?', '+', '#'], "x");
+        if !filter_matches(filter, &sample) {
+            return None;
+        }
+        let filter = filter.to_owned();
+        let reason = match name == sample {
+            true => Reason::FilterText { filter },
+            false if filter.contains(['+', '#']) => Reason::Wider { filter },
+            false => return None,
+        };
+        Some((pattern, reason))
+    })
 }
 
 fn near_pattern<'s>(

@@ -1,5 +1,7 @@
 //! Each number at its edge, and the sentence a person reads beyond it.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::error::Hint;
 
@@ -117,4 +119,19 @@ fn long_texts_are_cut_in_messages() {
     let error = check_topic(&"x".repeat(60_000)).unwrap_err().to_string();
     assert!(error.len() < 200, "{}", error.len());
     assert!(error.contains("60000 bytes"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_passes_or_is_refused_with_a_hint(text in "\\PC{0,300}|[a$/+#]{0,20}|\\$share/.{0,20}") {
+        for result in [check_topic(&text), check_filter(&text), check_client_id(&text)] {
+            if let Err(error) = result {
+                prop_assert!(error.hint().is_some());
+            }
+        }
+        // What may be published may be subscribed to: a topic is a filter without wildcards.
+        if check_topic(&text).is_ok() && !text.starts_with('$') {
+            prop_assert_eq!(check_filter(&text), Ok(()));
+        }
+    }
 }

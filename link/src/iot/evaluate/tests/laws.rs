@@ -161,4 +161,21 @@ proptest! {
         }
         prop_assert_eq!(evaluate(&policies, &request(&asked)).is_allowed(), before);
     }
+
+    #[test]
+    fn any_pattern_and_any_name_are_decided_and_explained(
+        pattern in "\\PC{0,40}|[a-z$*?{}:/+#]{0,40}", name in "\\PC{0,40}|[a-z$/+#]{0,40}", action in 0..5_usize,
+        operator in "\\PC{0,12}|(ForAllValues:)?(Bool|IpAddress|StringLike)", value in "\\PC{0,12}|[0-9./]{0,12}",
+        key in "iot:[A-Za-z.\\[\\]]{0,24}|aws:SourceIp",
+    ) {
+        let asked = (Action::ALL[action], name, Context::default());
+        let values = [(key, vec![value])].into();
+        let mut statement = Statement::allow([asked.0], [format!("{}:{pattern}", ArnPrefix::default())]);
+        let plain = Document::new(vec![statement.clone()]);
+        statement.condition.insert(operator, values);
+        let documents = [plain, Document::new(vec![statement])];
+        let _ = evaluate(&documents, &request(&asked)).explain();
+        let _ = evaluate(&documents[1..], &request(&asked)).explain();
+        let _ = documents[1].warnings();
+    }
 }

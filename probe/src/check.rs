@@ -35,11 +35,18 @@ use crate::usage;
 pub async fn run(args: &CheckArgs) -> Result<Option<ExitKind>, Failure> {
     let mut target = Target::resolve(&args.connection)?;
     target.arn.account.clone_from(&args.account);
-    let consumer = args.consumer.as_ref().map(|name| ConsumerName::new(name.clone())).transpose();
+    let consumer = args
+        .consumer
+        .as_ref()
+        .map(|name| ConsumerName::new(name.clone()))
+        .transpose();
     let consumer = consumer.map_err(Failure::usage)?;
     let plan = Plan::of(args, &target, consumer.as_ref())?;
     if args.connection.id.is_some() && target.client_id.as_str().ends_with(AGENT_SUFFIX) {
-        note(&format!("`{}` is an agent's client id: an agent that is connected with it is thrown out now", target.client_id));
+        note(&format!(
+            "`{}` is an agent's client id: an agent that is connected with it is thrown out now",
+            target.client_id
+        ));
     }
     let check = Check {
         subject: Subject {
@@ -79,9 +86,16 @@ type Staged<T> = Result<T, Finding>;
 // === impl Plan ===
 
 impl Plan {
-    fn of(args: &CheckArgs, target: &Target, consumer: Option<&ConsumerName>) -> Result<Self, Failure> {
+    fn of(
+        args: &CheckArgs,
+        target: &Target,
+        consumer: Option<&ConsumerName>,
+    ) -> Result<Self, Failure> {
         let Some(consumer) = consumer else {
-            let topic = args.topic.clone().unwrap_or_else(|| format!("test/probe/{}", target.client_id));
+            let topic = args
+                .topic
+                .clone()
+                .unwrap_or_else(|| format!("test/probe/{}", target.client_id));
             return Ok(Self {
                 filters: vec![topic.clone()],
                 topic,
@@ -100,7 +114,10 @@ impl Plan {
 
     // Checked before the broker is asked: it would hang up instead of answering.
     fn broken_filter(&self) -> Option<Finding> {
-        self.filters.iter().find_map(|filter| limits::check_filter(filter).err()).map(|error| Finding::of_limit(&error))
+        self.filters
+            .iter()
+            .find_map(|filter| limits::check_filter(filter).err())
+            .map(|error| Finding::of_limit(&error))
     }
 }
 
@@ -112,8 +129,13 @@ impl Check {
         let outcome = self.stages(&mut reports).await;
         if let Ok(Err(_)) = &outcome {
             for stage in Stage::ALL.into_iter().skip(reports.len()) {
-                let after = reports.last().map_or("", |report: &Report| report.stage.name());
-                let why = match reports.iter().find(|report| matches!(report.outcome, Outcome::Fail(_))) {
+                let after = reports
+                    .last()
+                    .map_or("", |report: &Report| report.stage.name());
+                let why = match reports
+                    .iter()
+                    .find(|report| matches!(report.outcome, Outcome::Fail(_)))
+                {
                     Some(failed) => format!("after the failure at {}", failed.stage.name()),
                     None => format!("after {after}"),
                 };
@@ -124,10 +146,20 @@ impl Check {
         self.show_needs()?;
         let subject = &self.subject;
         let text = || match kind {
-            None => format!("{} works for client `{}`", self.target.address(), subject.client_id),
-            Some(_) => format!("{} does not work for client `{}`", self.target.address(), subject.client_id),
+            None => format!(
+                "{} works for client `{}`",
+                self.target.address(),
+                subject.client_id
+            ),
+            Some(_) => format!(
+                "{} does not work for client `{}`",
+                self.target.address(),
+                subject.client_id
+            ),
         };
-        let _ = self.format.print(text, || report::result_json(&reports, &subject.client_id))?;
+        let _ = self
+            .format
+            .print(text, || report::result_json(&reports, &subject.client_id))?;
         Ok(kind)
     }
 
@@ -150,11 +182,31 @@ impl Check {
             }};
         }
         let identity = stage!(Stage::Files, self.files());
-        let addresses = stage!(Stage::Dns, network::look_up(&self.subject, self.within).await);
-        let socket = stage!(Stage::Tcp, network::dial(&addresses, &self.subject, &identity, self.within).await);
-        stage!(Stage::Tls, network::handshake(socket, &self.subject, &identity, &self.target.tls, self.within).await);
+        let addresses = stage!(
+            Stage::Dns,
+            network::look_up(&self.subject, self.within).await
+        );
+        let socket = stage!(
+            Stage::Tcp,
+            network::dial(&addresses, &self.subject, &identity, self.within).await
+        );
+        stage!(
+            Stage::Tls,
+            network::handshake(
+                socket,
+                &self.subject,
+                &identity,
+                &self.target.tls,
+                self.within
+            )
+            .await
+        );
         let broken_filter = self.plan.broken_filter();
-        let filters = if broken_filter.is_some() { Vec::new() } else { self.plan.filters.clone() };
+        let filters = if broken_filter.is_some() {
+            Vec::new()
+        } else {
+            self.plan.filters.clone()
+        };
         let opening = Opening::start(&self.target, &identity, filters, self.within);
         let opening = stage!(Stage::Connect, opening.connected(&self.subject).await);
         let mut connection = stage!(
@@ -169,8 +221,15 @@ impl Check {
         outcome
     }
 
-    async fn exchange(&self, connection: &mut Connection, reports: &mut Vec<Report>) -> Result<Result<(), ExitKind>, Failure> {
-        let mut message = Message::new(self.plan.topic.clone(), format!("probe check by {}", self.subject.client_id));
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        reports: &mut Vec<Report>,
+    ) -> Result<Result<(), ExitKind>, Failure> {
+        let mut message = Message::new(
+            self.plan.topic.clone(),
+            format!("probe check by {}", self.subject.client_id),
+        );
         // Whoever else listens need not keep it.
         message.expiry_seconds = Some(EXPIRY_SECONDS);
         let payload = message.payload.clone();
@@ -179,15 +238,34 @@ impl Check {
             Ok(matched) => matched,
             Err(finding) => {
                 let kind = finding.kind;
-                self.show(reports, Stage::Publish, Outcome::Fail(finding), started.elapsed())?;
+                self.show(
+                    reports,
+                    Stage::Publish,
+                    Outcome::Fail(finding),
+                    started.elapsed(),
+                )?;
                 return Ok(Err(kind));
             }
         };
-        let listeners = if matched { "" } else { ", nobody is subscribed to it" };
+        let listeners = if matched {
+            ""
+        } else {
+            ", nobody is subscribed to it"
+        };
         let detail = format!("`{}` acknowledged{listeners}", self.plan.topic);
-        self.show(reports, Stage::Publish, Outcome::Pass(detail), started.elapsed())?;
+        self.show(
+            reports,
+            Stage::Publish,
+            Outcome::Pass(detail),
+            started.elapsed(),
+        )?;
         if let Some(why) = &self.plan.one_way {
-            self.show(reports, Stage::RoundTrip, Outcome::Skipped(why.clone()), Duration::ZERO)?;
+            self.show(
+                reports,
+                Stage::RoundTrip,
+                Outcome::Skipped(why.clone()),
+                Duration::ZERO,
+            )?;
             return Ok(Ok(()));
         }
         let refused = Connection::refused(&connection.session, self.target.address());
@@ -200,12 +278,22 @@ impl Check {
         };
         match arrived {
             Ok(at) => {
-                self.show(reports, Stage::RoundTrip, Outcome::Pass("the message came back".into()), at - started)?;
+                self.show(
+                    reports,
+                    Stage::RoundTrip,
+                    Outcome::Pass("the message came back".into()),
+                    at - started,
+                )?;
                 Ok(Ok(()))
             }
             Err(finding) => {
                 let kind = finding.kind;
-                self.show(reports, Stage::RoundTrip, Outcome::Fail(finding), started.elapsed())?;
+                self.show(
+                    reports,
+                    Stage::RoundTrip,
+                    Outcome::Fail(finding),
+                    started.elapsed(),
+                )?;
                 Ok(Err(kind))
             }
         }
@@ -215,7 +303,11 @@ impl Check {
         let of_publish = |error| Finding::of_publish(&error, &self.subject);
         let refused = Connection::refused(&connection.session, self.target.address());
         let acknowledged = async {
-            let receipt = connection.session.publish(message).await.map_err(of_publish)?;
+            let receipt = connection
+                .session
+                .publish(message)
+                .await
+                .map_err(of_publish)?;
             receipt.await.map_err(of_publish)
         };
         tokio::select! {
@@ -229,7 +321,10 @@ impl Check {
     }
 
     fn files(&self) -> Staged<(Arc<Identity>, String)> {
-        let identity = self.target.load_identity().map_err(|error| Finding::of_identity(&error))?;
+        let identity = self
+            .target
+            .load_identity()
+            .map_err(|error| Finding::of_identity(&error))?;
         let description = identity.describe();
         let days = description.time_left(Clock::system().now()).as_hours() / 24;
         let detail = format!(
@@ -242,15 +337,29 @@ impl Check {
         Ok((identity, detail))
     }
 
-    fn show(&self, reports: &mut Vec<Report>, stage: Stage, outcome: Outcome, took: Duration) -> Result<(), Failure> {
-        let report = Report { stage, outcome, took };
-        let _ = self.format.print(|| report::text(&report), || report::json(&report))?;
+    fn show(
+        &self,
+        reports: &mut Vec<Report>,
+        stage: Stage,
+        outcome: Outcome,
+        took: Duration,
+    ) -> Result<(), Failure> {
+        let report = Report {
+            stage,
+            outcome,
+            took,
+        };
+        let _ = self
+            .format
+            .print(|| report::text(&report), || report::json(&report))?;
         reports.push(report);
         Ok(())
     }
 
     fn show_needs(&self) -> Result<(), Failure> {
-        let Some(party) = &self.plan.party else { return Ok(()) };
+        let Some(party) = &self.plan.party else {
+            return Ok(());
+        };
         for (action, resource) in report::needs(&party.policy(&self.target.arn)) {
             let shown: Stdout = self.format.print(
                 || format!("needs    {action:<16} {resource}"),
@@ -262,7 +371,11 @@ impl Check {
         }
         if self.format == Format::Text {
             let ids = party.client_ids();
-            let ids = ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+            let ids = ids
+                .iter()
+                .map(|id| format!("`{id}`"))
+                .collect::<Vec<_>>()
+                .join(", ");
             let _ = stdout_line(&format!("needs    client id        {ids}"))?;
         }
         Ok(())
@@ -278,7 +391,12 @@ struct Opening {
 // === impl Opening ===
 
 impl Opening {
-    fn start(target: &Target, identity: &Arc<Identity>, filters: Vec<String>, within: Duration) -> Self {
+    fn start(
+        target: &Target,
+        identity: &Arc<Identity>,
+        filters: Vec<String>,
+        within: Duration,
+    ) -> Self {
         Self {
             opening: crate::connection::Opening::start(target, identity.clone(), filters, within),
             within,
@@ -292,12 +410,23 @@ impl Opening {
                 Ok((self, detail))
             }
             Ok(Err(lost)) => Err(of_lost(&lost, subject, Stage::Connect)),
-            Err(_) => Err(Finding::of_connect(&link::mqtt::ConnectError::Timeout, subject)),
+            Err(_) => Err(Finding::of_connect(
+                &link::mqtt::ConnectError::Timeout,
+                subject,
+            )),
         }
     }
 
-    async fn subscribed(self, subject: &Subject, filters: &[String]) -> Staged<(Connection, String)> {
-        let detail = filters.iter().map(|filter| format!("`{filter}`")).collect::<Vec<_>>().join(", ");
+    async fn subscribed(
+        self,
+        subject: &Subject,
+        filters: &[String],
+    ) -> Staged<(Connection, String)> {
+        let detail = filters
+            .iter()
+            .map(|filter| format!("`{filter}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
         match timeout(self.within, self.opening.ready()).await {
             Ok(Ok(connection)) => Ok((connection, detail)),
             Ok(Err(lost)) => Err(of_lost(&lost, subject, Stage::Subscribe)),
@@ -312,7 +441,9 @@ fn of_lost(lost: &Lost, subject: &Subject, stage: Stage) -> Finding {
         Lost::Subscribe { source, .. } => Finding::of_subscribe(source, subject),
         Lost::Timeout { .. } if stage == Stage::Subscribe => Finding::subscribe_timeout(),
         Lost::Timeout { .. } => Finding::of_connect(&link::mqtt::ConnectError::Timeout, subject),
-        Lost::Tls(_) | Lost::Metrics(_) | Lost::Closed => Finding::internal(&link::error::chain(lost)),
+        Lost::Tls(_) | Lost::Metrics(_) | Lost::Closed => {
+            Finding::internal(&link::error::chain(lost))
+        }
     }
 }
 

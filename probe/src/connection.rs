@@ -123,10 +123,18 @@ impl Connection {
 
 impl Opening {
     /// Starts to connect, in the background.
-    pub fn start(target: &Target, identity: Arc<Identity>, subscriptions: Vec<String>, within: Duration) -> Self {
+    pub fn start(
+        target: &Target,
+        identity: Arc<Identity>,
+        subscriptions: Vec<String>,
+        within: Duration,
+    ) -> Self {
         let address = target.address();
         let connection = start(target, identity, subscriptions, within);
-        Self { address, connection }
+        Self {
+            address,
+            connection,
+        }
     }
 
     /// Waits for CONNACK.
@@ -161,7 +169,10 @@ impl Opening {
     pub async fn ready(self) -> Result<Connection, Lost> {
         let (connection, _) = self.connection?;
         let mut state = connection.session.state();
-        let lost = match state.wait_for(|state| !matches!(state, State::Connecting)).await {
+        let lost = match state
+            .wait_for(|state| !matches!(state, State::Connecting))
+            .await
+        {
             Ok(decided) if decided.is_ready() => None,
             Ok(decided) => Some(lost(&decided, self.address.clone())),
             Err(_) => Some(Lost::Closed),
@@ -190,12 +201,18 @@ impl Lost {
     pub fn into_failure(self, target: &Target) -> Failure {
         let hint = match &self {
             Self::Connect { source, .. } => match source.as_ref() {
-                ConnectError::Refused { code: 0x87, .. } => Some(connect_denied_hint(&target.arn, target.client_id.as_str())),
+                ConnectError::Refused { code: 0x87, .. } => {
+                    Some(connect_denied_hint(&target.arn, target.client_id.as_str()))
+                }
                 other => other.hint(),
             },
-            Self::Subscribe { source, .. } if source.code == 0x87 => Some(subscribe_denied_hint(&target.arn, &source.filter)),
+            Self::Subscribe { source, .. } if source.code == 0x87 => {
+                Some(subscribe_denied_hint(&target.arn, &source.filter))
+            }
             Self::Subscribe { source, .. } => source.hint(),
-            Self::Timeout { .. } => Some(format!("run `probe check` with the same options: it names the stage that fails (or give more time with `-W`)")),
+            Self::Timeout { .. } => Some(format!(
+                "run `probe check` with the same options: it names the stage that fails (or give more time with `-W`)"
+            )),
             Self::Tls(source) => source.hint(),
             Self::Metrics(_) | Self::Closed => None,
         };
@@ -229,9 +246,17 @@ pub fn subscribe_denied_hint(arn: &ArnPrefix, filter: &str) -> String {
 /// The hint for a refused publish, with the statement it lacks.
 pub fn publish_hint(error: &PublishError, arn: &ArnPrefix, retain: bool) -> Option<String> {
     match error {
-        PublishError::Refused { topic, code: 0x87, .. } => {
-            let retained = if retain { "`iot:Publish` and `iot:RetainPublish`" } else { "`iot:Publish`" };
-            Some(format!("allow {retained} on `{arn}:topic/{topic}`; policy edits take some minutes"))
+        PublishError::Refused {
+            topic, code: 0x87, ..
+        } => {
+            let retained = if retain {
+                "`iot:Publish` and `iot:RetainPublish`"
+            } else {
+                "`iot:Publish`"
+            };
+            Some(format!(
+                "allow {retained} on `{arn}:topic/{topic}`; policy edits take some minutes"
+            ))
         }
         other => other.hint(),
     }
@@ -271,7 +296,12 @@ fn has_connack(registry: &Registry) -> bool {
         .gather()
         .iter()
         .filter(|family| family.name() == "mqtt_connections_total")
-        .any(|family| family.get_metric().iter().any(|metric| metric.get_counter().value() > 0.0))
+        .any(|family| {
+            family
+                .get_metric()
+                .iter()
+                .any(|metric| metric.get_counter().get_value() > 0.0)
+        })
 }
 
 fn connect_kind(error: &ConnectError) -> ExitKind {

@@ -27,7 +27,11 @@ impl Format {
     ///
     /// # Errors
     /// Anything but a reader that went away.
-    pub fn print(self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Result<Stdout, StdoutError> {
+    pub fn print(
+        self,
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> Value,
+    ) -> Result<Stdout, StdoutError> {
         match self {
             Self::Text => stdout_line(&text()),
             Self::Json => stdout_line(&json().to_string()),

@@ -67,7 +67,10 @@ impl Payloads {
         } else if args.stdin_file {
             let mut bytes = Vec::new();
             let mut input = tokio::io::stdin().take(MOST_READ);
-            input.read_to_end(&mut bytes).await.map_err(PayloadError::Stdin)?;
+            input
+                .read_to_end(&mut bytes)
+                .await
+                .map_err(PayloadError::Stdin)?;
             limited("standard input".into(), bytes)?
         } else {
             Bytes::new()
@@ -86,7 +89,10 @@ impl Payloads {
                 *line += 1;
                 let mut bytes = Vec::new();
                 let mut limited_input = input.take(MOST_READ + 1);
-                limited_input.read_until(b'\n', &mut bytes).await.map_err(PayloadError::Stdin)?;
+                limited_input
+                    .read_until(b'\n', &mut bytes)
+                    .await
+                    .map_err(PayloadError::Stdin)?;
                 if bytes.is_empty() {
                     return Ok(None);
                 }
@@ -103,7 +109,9 @@ impl Hint for PayloadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File { .. } | Self::Stdin(_) => None,
-            Self::TooLarge { .. } => Some("split it: AWS IoT Core ends the connection on a larger payload".into()),
+            Self::TooLarge { .. } => {
+                Some("split it: AWS IoT Core ends the connection on a larger payload".into())
+            }
         }
     }
 }

@@ -22,7 +22,10 @@ use crate::usage;
 /// A failure of the kind that the exit code tells; any lost ping is one.
 pub async fn run(args: &PingArgs) -> Result<(), Failure> {
     let target = Target::resolve(&args.connection)?;
-    let topic = args.topic.clone().unwrap_or_else(|| format!("test/probe/{}", target.client_id));
+    let topic = args
+        .topic
+        .clone()
+        .unwrap_or_else(|| format!("test/probe/{}", target.client_id));
     limits::check_topic(&topic).map_err(usage)?;
     let identity = target.load_identity().map_err(usage)?;
     let mut connection = Connection::open(&target, identity, vec![topic.clone()], args.timeout)
@@ -66,11 +69,22 @@ impl Summary {
             let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
             sorted.get(index).copied().unwrap_or(max)
         };
-        Some(Self { min, p50: rank(50), p90: rank(90), p99: rank(99), max })
+        Some(Self {
+            min,
+            p50: rank(50),
+            p90: rank(90),
+            p99: rank(99),
+            max,
+        })
     }
 }
 
-async fn measure(args: &PingArgs, target: &Target, topic: &str, connection: &mut Connection) -> Result<Vec<Duration>, Failure> {
+async fn measure(
+    args: &PingArgs,
+    target: &Target,
+    topic: &str,
+    connection: &mut Connection,
+) -> Result<Vec<Duration>, Failure> {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let format = Format::of(args.json);
     let mut times = Vec::new();
@@ -113,11 +127,16 @@ async fn once(
     };
     let started = Instant::now();
     let deadline = started + args.timeout;
-    let receipt = connection.session.publish(Message::new(topic, payload.clone())).await.map_err(refused)?;
+    let receipt = connection
+        .session
+        .publish(Message::new(topic, payload.clone()))
+        .await
+        .map_err(refused)?;
     let lost = Connection::refused(&connection.session, target.address());
     let round_trip = async {
         // The message may come back before its acknowledgement.
-        let (acknowledged, returned) = tokio::join!(receipt, returned(&mut connection.inbound, &payload));
+        let (acknowledged, returned) =
+            tokio::join!(receipt, returned(&mut connection.inbound, &payload));
         acknowledged.map(|_| returned)
     };
     tokio::select! {
@@ -147,7 +166,13 @@ fn finish(args: &PingArgs, topic: &str, times: &[Duration]) -> Result<(), Failur
     let lost = (args.count as usize).saturating_sub(times.len());
     let format = Format::of(args.json);
     if let Some(summary) = Summary::of(times) {
-        let Summary { min, p50, p90, p99, max } = summary;
+        let Summary {
+            min,
+            p50,
+            p90,
+            p99,
+            max,
+        } = summary;
         let [min, p50, p90, p99, max] = [min, p50, p90, p99, max].map(millis);
         let _ = format.print(
             || format!("{} round trips on `{topic}`, {lost} lost: min {min} ms, p50 {p50} ms, p90 {p90} ms, p99 {p99} ms, max {max} ms", times.len()),
@@ -160,9 +185,16 @@ fn finish(args: &PingArgs, topic: &str, times: &[Duration]) -> Result<(), Failur
     if lost == 0 {
         return Ok(());
     }
-    let error = LostPings { lost, sent: args.count, topic: topic.into(), seconds: args.timeout.as_secs_f32() };
+    let error = LostPings {
+        lost,
+        sent: args.count,
+        topic: topic.into(),
+        seconds: args.timeout.as_secs_f32(),
+    };
     let hint = if times.is_empty() {
-        format!("allow `iot:Receive` on `topic/{topic}`: without it messages are dropped in silence; `probe check` tells more")
+        format!(
+            "allow `iot:Receive` on `topic/{topic}`: without it messages are dropped in silence; `probe check` tells more"
+        )
     } else {
         "give more time with `-W`, or a longer `--interval`".to_string()
     };
@@ -187,7 +219,16 @@ mod tests {
         let ms = Duration::from_millis;
         let times: Vec<_> = (1..=100).rev().map(ms).collect();
         let summary = Summary::of(&times).unwrap();
-        assert_eq!(summary, Summary { min: ms(1), p50: ms(50), p90: ms(90), p99: ms(99), max: ms(100) });
+        assert_eq!(
+            summary,
+            Summary {
+                min: ms(1),
+                p50: ms(50),
+                p90: ms(90),
+                p99: ms(99),
+                max: ms(100)
+            }
+        );
         let one = Summary::of(&[ms(7)]).unwrap();
         assert_eq!((one.p50, one.p99), (ms(7), ms(7)));
         assert_eq!(Summary::of(&[]), None);

@@ -70,7 +70,10 @@ impl Properties {
             })?;
             rest = after.get(1 + expected..).unwrap_or_default();
             // A group that is one value too long shows as a next group that starts with no command.
-            if rest.first().is_some_and(|word| !COMMANDS.contains(&word.as_str())) {
+            if rest
+                .first()
+                .is_some_and(|word| !COMMANDS.contains(&word.as_str()))
+            {
                 return Err(PropertyError::Arity {
                     command: command.clone(),
                     property,
@@ -120,7 +123,14 @@ impl link::error::Hint for PropertyError {
 }
 
 const COMMANDS: [&str; 8] = [
-    "connect", "publish", "puback", "subscribe", "unsubscribe", "disconnect", "auth", "will",
+    "connect",
+    "publish",
+    "puback",
+    "subscribe",
+    "unsubscribe",
+    "disconnect",
+    "auth",
+    "will",
 ];
 
 const PROPERTIES: [&str; 3] = ["user-property", "content-type", "message-expiry-interval"];
@@ -154,10 +164,22 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_refused_by_name() {
         for (text, message) in [
-            ("connect user-property k v", "`-D connect user-property` is not supported"),
-            ("publish topic-alias 3", "`-D publish topic-alias` is not supported"),
-            ("publish user-property k", "`-D publish user-property` takes 2 value(s)"),
-            ("publish content-type a b", "`-D publish content-type` takes 1 value(s)"),
+            (
+                "connect user-property k v",
+                "`-D connect user-property` is not supported",
+            ),
+            (
+                "publish topic-alias 3",
+                "`-D publish topic-alias` is not supported",
+            ),
+            (
+                "publish user-property k",
+                "`-D publish user-property` takes 2 value(s)",
+            ),
+            (
+                "publish content-type a b",
+                "`-D publish content-type` takes 1 value(s)",
+            ),
             (
                 "publish message-expiry-interval soon",
                 "`-D publish message-expiry-interval` is `soon`, not a number of seconds up to 604800",

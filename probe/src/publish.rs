@@ -71,15 +71,40 @@ struct InFlight {
 #[derive(Debug, thiserror::Error)]
 enum Unfinished {
     #[error("message {number} ({acknowledged} acknowledged before)")]
-    Publish { number: u64, acknowledged: u64, #[source] source: PublishError },
+    Publish {
+        number: u64,
+        acknowledged: u64,
+        #[source]
+        source: PublishError,
+    },
     #[error("no acknowledgement for message {number} to `{topic}` within {} s ({acknowledged} acknowledged before)", within.as_secs_f32())]
-    Timeout { number: u64, topic: String, within: Duration, acknowledged: u64 },
+    Timeout {
+        number: u64,
+        topic: String,
+        within: Duration,
+        acknowledged: u64,
+    },
     #[error("{unacknowledged} message(s) not acknowledged, {acknowledged} were")]
-    Lost { unacknowledged: u64, acknowledged: u64, #[source] source: Lost },
+    Lost {
+        unacknowledged: u64,
+        acknowledged: u64,
+        #[source]
+        source: Lost,
+    },
     #[error("input ended early ({acknowledged} message(s) acknowledged)")]
-    Payload { acknowledged: u64, #[source] source: PayloadError },
-    #[error("nobody is subscribed to `{topic}`: {unmatched} of {acknowledged} message(s) reached no subscriber")]
-    NoSubscriber { topic: String, unmatched: u64, acknowledged: u64 },
+    Payload {
+        acknowledged: u64,
+        #[source]
+        source: PayloadError,
+    },
+    #[error(
+        "nobody is subscribed to `{topic}`: {unmatched} of {acknowledged} message(s) reached no subscriber"
+    )]
+    NoSubscriber {
+        topic: String,
+        unmatched: u64,
+        acknowledged: u64,
+    },
 }
 
 enum Step {
@@ -103,10 +128,17 @@ impl Job<'_> {
         self.finish(&tally)
     }
 
-    async fn pump(&self, connection: &mut Connection, mut payloads: Payloads, tally: &mut Tally) -> Result<(), Failure> {
+    async fn pump(
+        &self,
+        connection: &mut Connection,
+        mut payloads: Payloads,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
         let refused = Connection::refused(&connection.session, self.target.address());
         let mut refused = std::pin::pin!(refused);
-        let mut waiting: VecDeque<InFlight> = VecDeque::with_capacity(IN_FLIGHT_WINDOW);
+        // What the broker takes at once; more would only wait in the session's queue.
+        let window = usize::from(IN_FLIGHT_WINDOW);
+        let mut waiting: VecDeque<InFlight> = VecDeque::with_capacity(window);
         let mut more = true;
         while more || !waiting.is_empty() {
             let late_at = waiting.front().map(|front| front.deadline);
@@ -115,20 +147,36 @@ impl Job<'_> {
                 resolved = first(&mut waiting), if !waiting.is_empty() => Step::Acknowledged(resolved),
                 lost = &mut refused => Step::Refused(lost),
                 () = sleep_until(late_at.unwrap_or_else(Instant::now)), if late_at.is_some() => Step::Late,
-                payload = payloads.next(), if more && waiting.len() < IN_FLIGHT_WINDOW => Step::Payload(payload),
+                payload = payloads.next(), if more && waiting.len() < window => Step::Payload(payload),
             };
             match step {
                 Step::Payload(Ok(None)) => more = false,
-                Step::Payload(Ok(Some(payload))) => self.send(connection, payload, tally, &mut waiting).await?,
+                Step::Payload(Ok(Some(payload))) => {
+                    self.send(connection, payload, tally, &mut waiting).await?
+                }
                 Step::Payload(Err(source)) => {
                     let acknowledged = tally.acknowledged;
-                    return Err(self.failure(ExitKind::Failed, Unfinished::Payload { acknowledged, source }));
+                    return Err(self.failure(
+                        ExitKind::Failed,
+                        Unfinished::Payload {
+                            acknowledged,
+                            source,
+                        },
+                    ));
                 }
                 Step::Acknowledged(resolved) => self.acknowledged(resolved, tally, &mut waiting)?,
                 Step::Refused(source) => {
                     let kind = source.kind();
-                    let (unacknowledged, acknowledged) = (tally.sent - tally.acknowledged, tally.acknowledged);
-                    return Err(self.failure(kind, Unfinished::Lost { unacknowledged, acknowledged, source }));
+                    let (unacknowledged, acknowledged) =
+                        (tally.sent - tally.acknowledged, tally.acknowledged);
+                    return Err(self.failure(
+                        kind,
+                        Unfinished::Lost {
+                            unacknowledged,
+                            acknowledged,
+                            source,
+                        },
+                    ));
                 }
                 Step::Late => {
                     let error = Unfinished::Timeout {
@@ -151,11 +199,17 @@ impl Job<'_> {
         tally: &mut Tally,
         waiting: &mut VecDeque<InFlight>,
     ) -> Result<(), Failure> {
-        let mut message = self.properties.apply(Message::new(self.args.topic.clone(), payload));
+        let mut message = self
+            .properties
+            .apply(Message::new(self.args.topic.clone(), payload));
         message.retain = self.args.retain;
         let (bytes, sent_at) = (message.payload.len(), Instant::now());
         // Only the lines of standard input come at somebody else's pace.
-        let from = if self.args.stdin_line { sent_at } else { self.started };
+        let from = if self.args.stdin_line {
+            sent_at
+        } else {
+            self.started
+        };
         // Does not wait: the session's queue holds two windows and at most one is open here.
         let receipt = connection
             .session
@@ -180,7 +234,9 @@ impl Job<'_> {
         waiting: &mut VecDeque<InFlight>,
     ) -> Result<(), Failure> {
         let ack = resolved.map_err(|source| self.refusal(tally, source))?;
-        let Some(message) = waiting.pop_front() else { return Ok(()) };
+        let Some(message) = waiting.pop_front() else {
+            return Ok(());
+        };
         tally.acknowledged += 1;
         tally.unmatched += u64::from(!ack.matched);
         if self.format == Format::Json {
@@ -204,15 +260,25 @@ impl Job<'_> {
             return Err(self.failure(ExitKind::Failed, error));
         }
         if tally.unmatched > 0 {
-            note(&format!("nobody is subscribed to `{topic}`: {} of {} message(s) reached no subscriber", tally.unmatched, tally.acknowledged));
+            note(&format!(
+                "nobody is subscribed to `{topic}`: {} of {} message(s) reached no subscriber",
+                tally.unmatched, tally.acknowledged
+            ));
         }
         let ms = millis(self.started.elapsed());
         let _ = self.format.print(
-            || format!("{} message(s) to `{topic}` acknowledged in {ms} ms", tally.acknowledged),
-            || json!({
-                "type": "result", "ok": true, "topic": topic, "clientId": self.target.client_id,
-                "acknowledged": tally.acknowledged, "unmatched": tally.unmatched, "ms": ms,
-            }),
+            || {
+                format!(
+                    "{} message(s) to `{topic}` acknowledged in {ms} ms",
+                    tally.acknowledged
+                )
+            },
+            || {
+                json!({
+                    "type": "result", "ok": true, "topic": topic, "clientId": self.target.client_id,
+                    "acknowledged": tally.acknowledged, "unmatched": tally.unmatched, "ms": ms,
+                })
+            },
         )?;
         Ok(())
     }
@@ -224,17 +290,32 @@ impl Job<'_> {
         if self.args.stdin_line {
             let number = tally.acknowledged + 1;
             let acknowledged = tally.acknowledged;
-            return Failure::new(kind, Unfinished::Publish { number, acknowledged, source }).with_hint(hint);
+            return Failure::new(
+                kind,
+                Unfinished::Publish {
+                    number,
+                    acknowledged,
+                    source,
+                },
+            )
+            .with_hint(hint);
         }
         Failure::new(kind, source).with_hint(hint)
     }
 
     fn failure(&self, kind: ExitKind, error: Unfinished) -> Failure {
         let hint = match &error {
-            Unfinished::Lost { source: Lost::Connect { source, .. }, .. } => source.hint(),
-            Unfinished::Timeout { .. } => Some("run `probe check` with the same options, or give more time with `-W`".into()),
+            Unfinished::Lost {
+                source: Lost::Connect { source, .. },
+                ..
+            } => source.hint(),
+            Unfinished::Timeout { .. } => {
+                Some("run `probe check` with the same options, or give more time with `-W`".into())
+            }
             Unfinished::Payload { source, .. } => source.hint(),
-            Unfinished::NoSubscriber { .. } => Some("start the subscriber first, and compare its filter with this topic".into()),
+            Unfinished::NoSubscriber { .. } => {
+                Some("start the subscriber first, and compare its filter with this topic".into())
+            }
             _ => None,
         };
         Failure::new(kind, error).with_hint(hint)

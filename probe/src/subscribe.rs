@@ -25,7 +25,9 @@ pub async fn run(args: &SubscribeArgs) -> Result<(), Failure> {
     for filter in &args.topics {
         limits.check_filter(filter).map_err(usage)?;
     }
-    limits.check_subscription_count(args.topics.len()).map_err(usage)?;
+    limits
+        .check_subscription_count(args.topics.len())
+        .map_err(usage)?;
     let target = Target::resolve(&args.connection)?;
     let identity = target.load_identity().map_err(usage)?;
     let deadline = Instant::now() + args.timeout;
@@ -43,7 +45,12 @@ enum Silence {
     #[error("no message on {filters} within {seconds} s")]
     Nothing { filters: String, seconds: f32 },
     #[error("{seen} of {wanted} messages on {filters} within {seconds} s")]
-    TooFew { seen: u64, wanted: u64, filters: String, seconds: f32 },
+    TooFew {
+        seen: u64,
+        wanted: u64,
+        filters: String,
+        seconds: f32,
+    },
 }
 
 enum Step {
@@ -53,7 +60,12 @@ enum Step {
     Late,
 }
 
-async fn listen(args: &SubscribeArgs, target: &Target, connection: &mut Connection, deadline: Instant) -> Result<(), Failure> {
+async fn listen(
+    args: &SubscribeArgs,
+    target: &Target,
+    connection: &mut Connection,
+    deadline: Instant,
+) -> Result<(), Failure> {
     let clock = Clock::system();
     let session = connection.session.clone();
     let refused = Connection::refused(&session, target.address());
@@ -77,9 +89,13 @@ async fn listen(args: &SubscribeArgs, target: &Target, connection: &mut Connecti
                     return Ok(());
                 }
             }
-            Step::Delivery(None) => return Err(crate::connection::Lost::Closed.into_failure(target)),
+            Step::Delivery(None) => {
+                return Err(crate::connection::Lost::Closed.into_failure(target));
+            }
             Step::Refused(lost) => return Err(lost.into_failure(target)),
-            Step::Gap(reason) => note(&format!("{reason}; messages sent meanwhile did not arrive here")),
+            Step::Gap(reason) => note(&format!(
+                "{reason}; messages sent meanwhile did not arrive here"
+            )),
             Step::Late => return late(args, seen),
         }
     }
@@ -87,7 +103,11 @@ async fn listen(args: &SubscribeArgs, target: &Target, connection: &mut Connecti
 
 fn show(args: &SubscribeArgs, message: &Message, at: Timestamp) -> Result<Stdout, Failure> {
     if args.raw {
-        let prefix = if args.verbose { format!("{} ", message.topic) } else { String::new() };
+        let prefix = if args.verbose {
+            format!("{} ", message.topic)
+        } else {
+            String::new()
+        };
         return Ok(raw_line(&prefix, &message.payload)?);
     }
     let view = View::of(message, at);
@@ -96,9 +116,19 @@ fn show(args: &SubscribeArgs, message: &Message, at: Timestamp) -> Result<Stdout
 
 fn late(args: &SubscribeArgs, seen: u64) -> Result<(), Failure> {
     let seconds = args.timeout.as_secs_f32();
-    let filters = args.topics.iter().map(|filter| format!("`{filter}`")).collect::<Vec<_>>().join(", ");
+    let filters = args
+        .topics
+        .iter()
+        .map(|filter| format!("`{filter}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let silence = match args.count {
-        Some(wanted) if seen > 0 => Silence::TooFew { seen, wanted, filters, seconds },
+        Some(wanted) if seen > 0 => Silence::TooFew {
+            seen,
+            wanted,
+            filters,
+            seconds,
+        },
         None if seen > 0 => return Ok(()),
         _ => Silence::Nothing { filters, seconds },
     };
@@ -117,7 +147,9 @@ async fn gap(session: &Session, epoch: &mut Option<u64>) -> String {
                 *epoch = Some(now);
                 return reason;
             }
-            State::Waiting { error, .. } => reason = format!("reconnected after: {}", chain(error.as_ref())),
+            State::Waiting { error, .. } => {
+                reason = format!("reconnected after: {}", chain(error.as_ref()))
+            }
             _ => {}
         }
         if state.changed().await.is_err() {

@@ -80,7 +80,9 @@ impl Target {
         let port = args.port.unwrap_or(broker.port);
         let location = location(args, broker.credentials.as_ref())?;
         let client_id = match &args.id {
-            Some(id) => ClientId::new(id.clone()).map_err(|e| TargetError::ClientId(e).into_failure())?,
+            Some(id) => {
+                ClientId::new(id.clone()).map_err(|e| TargetError::ClientId(e).into_failure())?
+            }
             None => own_client_id().map_err(|e| TargetError::ClientId(e).into_failure())?,
         };
         let scheme = match &broker.topics {
@@ -93,7 +95,9 @@ impl Target {
             })
             .map_err(|e| TargetError::Scheme(e).into_failure())?,
         };
-        let keep_alive = args.keepalive.map_or(broker.keep_alive, |s| Duration::from_secs(s.into()));
+        let keep_alive = args
+            .keepalive
+            .map_or(broker.keep_alive, |s| Duration::from_secs(s.into()));
         Ok(Self {
             arn: arn_of(&host),
             tls: tls::Options::for_port(port),
@@ -151,8 +155,15 @@ impl TargetError {
 
 fn read_config(args: &ConnectionArgs) -> Result<Broker, Failure> {
     let mut layers = Layers::new(Broker::KEYS);
-    let mounted = args.identity.as_ref().map(|directory| directory.join("config.yaml"));
-    if let Some(file) = args.config.clone().or_else(|| mounted.filter(|file| file.exists())) {
+    let mounted = args
+        .identity
+        .as_ref()
+        .map(|directory| directory.join("config.yaml"));
+    if let Some(file) = args
+        .config
+        .clone()
+        .or_else(|| mounted.filter(|file| file.exists()))
+    {
         layers.file(&file);
     }
     layers.env(&ProcessEnv);
@@ -168,11 +179,15 @@ fn read_config(args: &ConnectionArgs) -> Result<Broker, Failure> {
         ("clientCertFile", "--cert", &args.cert),
         ("clientKeyFile", "--key", &args.key),
     ] {
-        let text = value.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let text = value
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned());
         layers.flag(key, flag, text.as_deref());
     }
     let broker = Broker::read(&mut layers);
-    layers.finish(broker).map_err(link::config::Problems::into_failure)
+    layers
+        .finish(broker)
+        .map_err(link::config::Problems::into_failure)
 }
 
 // In the words of the flags, before the section speaks of its keys.
@@ -217,7 +232,9 @@ fn own_client_id() -> Result<ClientId, InvalidName> {
 pub fn arn_of(host: &str) -> ArnPrefix {
     let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
     let region = match labels.as_slice() {
-        [_, "iot", region, "amazonaws", "com"] | [_, "iot", region, "amazonaws", "com", "cn"] => *region,
+        [_, "iot", region, "amazonaws", "com"] | [_, "iot", region, "amazonaws", "com", "cn"] => {
+            *region
+        }
         _ => "REGION",
     };
     let partition = match region {

@@ -112,7 +112,11 @@ impl<'a> View<'a> {
     fn header(&self) -> String {
         let mut parts = vec![rfc3339_seconds(self.received), self.message.topic.clone()];
         let mut add = |name: &str, value: Option<String>| {
-            parts.extend(value.filter(|value| !value.is_empty()).map(|value| format!("{name}={value}")));
+            parts.extend(
+                value
+                    .filter(|value| !value.is_empty())
+                    .map(|value| format!("{name}={value}")),
+            );
         };
         match &self.content {
             Content::Plain | Content::Unreadable(_) => {
@@ -126,7 +130,10 @@ impl<'a> View<'a> {
                 add("resource", event.resource_id.clone());
                 add("version", event.resource_version.map(|v| v.to_string()));
                 add("sequence", event.sequence_id.map(|s| s.to_string()));
-                add("deleting-since", event.deletion_timestamp.map(rfc3339_seconds));
+                add(
+                    "deleting-since",
+                    event.deletion_timestamp.map(rfc3339_seconds),
+                );
                 add("bytes", Some(self.message.payload.len().to_string()));
             }
         }
@@ -185,7 +192,11 @@ impl Data {
             Self::Other(None) => lines.push("  data of a kind that is not shown; use --raw".into()),
             Self::Other(Some(problem)) => lines.push(format!("  {problem}")),
             Self::Held(held, what) => {
-                let noun = if *what == "version" { "bundles held" } else { "statuses held" };
+                let noun = if *what == "version" {
+                    "bundles held"
+                } else {
+                    "statuses held"
+                };
                 lines.push(format!("  resync: {} {noun}", held.len()));
                 for (id, value) in held.iter().take(SHOWN_HELD) {
                     lines.push(format!("    {id} {what}={value}"));
@@ -199,7 +210,11 @@ impl Data {
                     let bytes = manifest.to_string().len();
                     lines.push(format!("  {} ({bytes} bytes)", ObjectRef::of(manifest)));
                 }
-                if let Some(policy) = spec.delete_option.as_ref().and_then(|o| o.propagation_policy.as_ref()) {
+                if let Some(policy) = spec
+                    .delete_option
+                    .as_ref()
+                    .and_then(|o| o.propagation_policy.as_ref())
+                {
                     lines.push(format!("  on deletion: {policy}"));
                 }
             }
@@ -217,7 +232,11 @@ impl Data {
                     lines.push(format!("  {reference}"));
                     describe_conditions(&object.conditions, "    ", lines);
                     for value in &object.status_feedback.values {
-                        lines.push(format!("    {} = {}", value.name, feedback(&value.field_value)));
+                        lines.push(format!(
+                            "    {} = {}",
+                            value.name,
+                            feedback(&value.field_value)
+                        ));
                     }
                 }
             }
@@ -242,7 +261,9 @@ impl Data {
                     .collect();
                 Some(("manifests", json!(objects)))
             }
-            Self::Status(status) => serde_json::to_value(status).ok().map(|status| ("status", status)),
+            Self::Status(status) => serde_json::to_value(status)
+                .ok()
+                .map(|status| ("status", status)),
             Self::Held(held, what) => {
                 let entries: Vec<Value> = held
                     .iter()
@@ -266,7 +287,10 @@ fn event_json(event: &Event) -> Value {
         ("originalsource", event.original_source.clone()),
         ("resourceid", event.resource_id.clone()),
         ("sequenceid", event.sequence_id.map(|id| id.to_string())),
-        ("deletiontimestamp", event.deletion_timestamp.map(rfc3339_nanos)),
+        (
+            "deletiontimestamp",
+            event.deletion_timestamp.map(rfc3339_nanos),
+        ),
         ("statushash", event.status_hash.clone()),
         ("metadata", event.metadata.clone()),
         ("logtracing", event.log_tracing.clone()),
@@ -299,7 +323,10 @@ fn short_kind(event: &Event) -> String {
 
 fn describe_conditions(conditions: &[Condition], indent: &str, lines: &mut Vec<String>) {
     for condition in conditions {
-        let mut line = format!("{indent}{}={} {}", condition.kind, condition.status, condition.reason);
+        let mut line = format!(
+            "{indent}{}={} {}",
+            condition.kind, condition.status, condition.reason
+        );
         if !condition.message.is_empty() {
             line.push_str(": ");
             line.push_str(&printable(&condition.message));
@@ -320,7 +347,13 @@ fn feedback(value: &FieldValue) -> String {
 // What others wrote must not be able to move the cursor or forge a line on a terminal.
 fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 

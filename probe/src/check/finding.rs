@@ -75,8 +75,18 @@ pub struct Subject {
 // === impl Finding ===
 
 impl Finding {
-    fn new(code: &'static str, kind: ExitKind, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, kind, what: what.into(), hint: hint.into() }
+    fn new(
+        code: &'static str,
+        kind: ExitKind,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            kind,
+            what: what.into(),
+            hint: hint.into(),
+        }
     }
 
     /// A file of the identity.
@@ -87,7 +97,12 @@ impl Finding {
 
     /// Our own parts failed.
     pub fn internal(what: &str) -> Self {
-        Self::new("probe.internal", ExitKind::Failed, what, "try again; if it stays, report it as a defect of probe")
+        Self::new(
+            "probe.internal",
+            ExitKind::Failed,
+            what,
+            "try again; if it stays, report it as a defect of probe",
+        )
     }
 
     /// The host's name.
@@ -111,10 +126,18 @@ impl Finding {
                         "check the resolver (`/etc/resolv.conf`) and the way to it; then try again",
                     );
                 }
-                if ["not known", "No address", "nodename"].iter().any(|words| text.contains(words)) {
+                if ["not known", "No address", "nodename"]
+                    .iter()
+                    .any(|words| text.contains(words))
+                {
                     return Self::not_found(host);
                 }
-                Self::new("dns.failed", ExitKind::Failed, format!("look-up of `{host}`: {text}"), "check the host name and the resolver")
+                Self::new(
+                    "dns.failed",
+                    ExitKind::Failed,
+                    format!("look-up of `{host}`: {text}"),
+                    "check the host name and the resolver",
+                )
             }
         }
     }
@@ -125,14 +148,21 @@ impl Finding {
         } else {
             "check the spelling, and that this machine's resolver knows the zone"
         };
-        Self::new("dns.not-found", ExitKind::Failed, format!("no address for `{host}`"), hint)
+        Self::new(
+            "dns.not-found",
+            ExitKind::Failed,
+            format!("no address for `{host}`"),
+            hint,
+        )
     }
 
     /// The TCP connection.
     pub fn of_tcp(seen: &TcpSeen, subject: &Subject, other: Port443) -> Self {
         let Subject { host, port, .. } = subject;
         let elsewhere = match other {
-            Port443::Works => format!("; port 443 works: use `-p 443` (application protocol `{ALPN_MQTT}`)"),
+            Port443::Works => {
+                format!("; port 443 works: use `-p 443` (application protocol `{ALPN_MQTT}`)")
+            }
             Port443::TcpOnly => format!("; port 443 accepts TCP but not TLS with `{ALPN_MQTT}`"),
             Port443::Closed => "; port 443 does not answer either".into(),
             Port443::NotTried => String::new(),
@@ -142,20 +172,35 @@ impl Finding {
                 "tcp.timeout",
                 ExitKind::Timeout,
                 format!("no answer from `{host}` on port {port}"),
-                format!("a firewall, security group or network ACL drops it: allow outbound TCP {port}{elsewhere}"),
+                format!(
+                    "a firewall, security group or network ACL drops it: allow outbound TCP {port}{elsewhere}"
+                ),
             ),
-            TcpSeen::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused => Self::new(
-                "tcp.refused",
-                ExitKind::Failed,
-                format!("`{host}` refuses port {port}"),
-                format!("nothing listens there, or a firewall rejects it: check host and port{elsewhere}"),
-            ),
-            TcpSeen::Failed(error) if matches!(error.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => Self::new(
-                "tcp.unreachable",
-                ExitKind::Failed,
-                format!("no route to `{host}`"),
-                format!("check the routes out of this network (NAT gateway, VPC endpoint){elsewhere}"),
-            ),
+            TcpSeen::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Self::new(
+                    "tcp.refused",
+                    ExitKind::Failed,
+                    format!("`{host}` refuses port {port}"),
+                    format!(
+                        "nothing listens there, or a firewall rejects it: check host and port{elsewhere}"
+                    ),
+                )
+            }
+            TcpSeen::Failed(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+                ) =>
+            {
+                Self::new(
+                    "tcp.unreachable",
+                    ExitKind::Failed,
+                    format!("no route to `{host}`"),
+                    format!(
+                        "check the routes out of this network (NAT gateway, VPC endpoint){elsewhere}"
+                    ),
+                )
+            }
             TcpSeen::Failed(error) => Self::new(
                 "tcp.failed",
                 ExitKind::Failed,
@@ -167,11 +212,16 @@ impl Finding {
 
     /// The TLS handshake, or an alert right after it.
     pub fn of_tls(problem: &TlsProblem, subject: &Subject) -> Self {
-        let mut hint = problem.hint().unwrap_or_else(|| "check host, port and the broker's TLS settings".into());
+        let mut hint = problem
+            .hint()
+            .unwrap_or_else(|| "check host, port and the broker's TLS settings".into());
         let (code, kind) = match problem {
             TlsProblem::UnknownIssuer { .. } => {
                 if is_legacy_endpoint(&subject.host) {
-                    hint = format!("`{}` is the legacy endpoint, without `-ats`; {hint}", subject.host);
+                    hint = format!(
+                        "`{}` is the legacy endpoint, without `-ats`; {hint}",
+                        subject.host
+                    );
                 }
                 ("tls.unknown-issuer", ExitKind::Failed)
             }
@@ -179,7 +229,9 @@ impl Finding {
             TlsProblem::ServerExpired { .. } => ("tls.server-expired", ExitKind::Failed),
             TlsProblem::ServerNotYetValid { .. } => ("tls.server-not-yet-valid", ExitKind::Failed),
             TlsProblem::ServerCertificate { .. } => ("tls.server-certificate", ExitKind::Failed),
-            TlsProblem::ClientRefused { .. } => ("tls.client-certificate-refused", ExitKind::Refused),
+            TlsProblem::ClientRefused { .. } => {
+                ("tls.client-certificate-refused", ExitKind::Refused)
+            }
             TlsProblem::ClientExpired => ("tls.client-certificate-expired", ExitKind::Refused),
             TlsProblem::Version => ("tls.version", ExitKind::Failed),
             TlsProblem::Parameters => ("tls.parameters", ExitKind::Failed),
@@ -205,7 +257,9 @@ impl Finding {
     /// CONNECT, or a connection that ended later.
     pub fn of_connect(error: &ConnectError, subject: &Subject) -> Self {
         let what = chain(error);
-        let hint = error.hint().unwrap_or_else(|| "try again; the broker's log may say more".into());
+        let hint = error
+            .hint()
+            .unwrap_or_else(|| "try again; the broker's log may say more".into());
         let Subject { client_id, arn, .. } = subject;
         let (code, kind, hint) = match error {
             ConnectError::Tls(problem) => return Self::of_tls(problem, subject),
@@ -247,9 +301,15 @@ impl Finding {
     pub fn of_subscribe(error: &SubscribeError, subject: &Subject) -> Self {
         let hint = || error.hint().unwrap_or_else(|| "check the filter".into());
         let (code, hint) = match error.code {
-            0x87 => ("subscribe.denied", subscribe_denied_hint(&subject.arn, &error.filter)),
+            0x87 => (
+                "subscribe.denied",
+                subscribe_denied_hint(&subject.arn, &error.filter),
+            ),
             0x8f => ("subscribe.filter-invalid", hint()),
-            0x97 => ("limits.subscriptions", "50 subscriptions per connection are the limit".into()),
+            0x97 => (
+                "limits.subscriptions",
+                "50 subscriptions per connection are the limit".into(),
+            ),
             0x9e => ("subscribe.no-shared", hint()),
             _ => ("subscribe.refused", hint()),
         };
@@ -272,7 +332,9 @@ impl Finding {
         let (code, kind) = match error {
             PublishError::Limit { source, .. } => return Self::of_limit(source),
             PublishError::Refused { code: 0x87, .. } => ("publish.denied", ExitKind::Refused),
-            PublishError::Refused { code: 0x90, .. } => ("publish.topic-invalid", ExitKind::Refused),
+            PublishError::Refused { code: 0x90, .. } => {
+                ("publish.topic-invalid", ExitKind::Refused)
+            }
             PublishError::Refused { code: 0x97, .. } => ("limits.rate", ExitKind::Refused),
             PublishError::Refused { .. } => ("publish.refused", ExitKind::Refused),
             PublishError::Poison { .. } => ("publish.disconnects", ExitKind::Refused),
@@ -298,15 +360,21 @@ impl Finding {
             return Self::new(
                 "receive.no-subscriber",
                 ExitKind::Failed,
-                format!("the broker took the message to `{topic}` but knows no subscriber, although it acknowledged ours"),
+                format!(
+                    "the broker took the message to `{topic}` but knows no subscriber, although it acknowledged ours"
+                ),
                 "a policy edit may be on its way: try again in some minutes",
             );
         }
         Self::new(
             "receive.denied",
             ExitKind::Timeout,
-            format!("the message to `{topic}` was acknowledged and matched a subscription, but did not come back"),
-            format!("allow `iot:Receive` on `{arn}:topic/{topic}`: without it messages are dropped in silence (CloudWatch `PublishOut.AuthError`)"),
+            format!(
+                "the message to `{topic}` was acknowledged and matched a subscription, but did not come back"
+            ),
+            format!(
+                "allow `iot:Receive` on `{arn}:topic/{topic}`: without it messages are dropped in silence (CloudWatch `PublishOut.AuthError`)"
+            ),
         )
     }
 

@@ -16,7 +16,10 @@ use tokio_rustls::client::TlsStream;
 use super::Staged;
 use super::finding::{Finding, LookupSeen, Port443, Subject, TcpSeen};
 
-pub(super) async fn look_up(subject: &Subject, within: Duration) -> Staged<(Vec<SocketAddr>, String)> {
+pub(super) async fn look_up(
+    subject: &Subject,
+    within: Duration,
+) -> Staged<(Vec<SocketAddr>, String)> {
     let Subject { host, port, .. } = subject;
     if let Ok(address) = host.parse::<IpAddr>() {
         let detail = "an address, nothing to look up; AWS IoT Core wants its name".to_string();
@@ -31,7 +34,10 @@ pub(super) async fn look_up(subject: &Subject, within: Duration) -> Staged<(Vec<
             if addresses.is_empty() {
                 return fail(LookupSeen::Empty);
             }
-            let texts: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+            let texts: Vec<String> = addresses
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect();
             let detail = texts.join(", ");
             Ok((addresses, detail))
         }
@@ -61,11 +67,12 @@ pub(super) async fn handshake(
     within: Duration,
 ) -> Staged<((), String)> {
     let of_tls = |problem: &TlsProblem| Finding::of_tls(problem, subject);
-    let mut stream = match timeout(within, start_tls(socket, &subject.host, identity, options)).await {
-        Err(_) => return Err(Finding::tls_timeout()),
-        Ok(Err(problem)) => return Err(of_tls(&problem)),
-        Ok(Ok(stream)) => stream,
-    };
+    let mut stream =
+        match timeout(within, start_tls(socket, &subject.host, identity, options)).await {
+            Err(_) => return Err(Finding::tls_timeout()),
+            Ok(Err(problem)) => return Err(of_tls(&problem)),
+            Ok(Ok(stream)) => stream,
+        };
     // In TLS 1.3 our side is done before the server has looked at our certificate: its alert comes as the first
     // thing to read. Silence for a moment means that it had no objection.
     let mut byte = [0];
@@ -75,16 +82,25 @@ pub(super) async fn handshake(
         Ok(Ok(_)) | Err(_) => {}
     }
     let (_, session) = stream.get_ref();
-    let version = session.protocol_version().map_or("TLS".to_string(), |version| format!("{version:?}").replace('_', "."));
+    let version = session
+        .protocol_version()
+        .map_or("TLS".to_string(), |version| {
+            format!("{version:?}").replace('_', ".")
+        });
     let server = session
         .peer_certificates()
         .and_then(|chain| chain.first())
         .and_then(subject_and_issuer)
-        .map_or(String::new(), |(subject, issuer)| format!(", server `{subject}` from `{issuer}`"));
+        .map_or(String::new(), |(subject, issuer)| {
+            format!(", server `{subject}` from `{issuer}`")
+        });
     Ok(((), format!("{version}{server}")))
 }
 
-async fn connect(addresses: &[SocketAddr], within: Duration) -> Result<(TcpStream, SocketAddr), TcpSeen> {
+async fn connect(
+    addresses: &[SocketAddr],
+    within: Duration,
+) -> Result<(TcpStream, SocketAddr), TcpSeen> {
     let deadline = Instant::now() + within;
     let mut seen = TcpSeen::Timeout;
     for (index, address) in addresses.iter().enumerate() {
@@ -100,16 +116,28 @@ async fn connect(addresses: &[SocketAddr], within: Duration) -> Result<(TcpStrea
     Err(seen)
 }
 
-async fn port_443(addresses: &[SocketAddr], subject: &Subject, identity: &Arc<Identity>) -> Port443 {
+async fn port_443(
+    addresses: &[SocketAddr],
+    subject: &Subject,
+    identity: &Arc<Identity>,
+) -> Port443 {
     if subject.port == HTTPS {
         return Port443::NotTried;
     }
-    let addresses: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(address.ip(), HTTPS)).collect();
+    let addresses: Vec<SocketAddr> = addresses
+        .iter()
+        .map(|address| SocketAddr::new(address.ip(), HTTPS))
+        .collect();
     let Ok((socket, _)) = connect(&addresses, SECOND_TRY).await else {
         return Port443::Closed;
     };
     let options = tls::Options::for_port(HTTPS);
-    match timeout(SECOND_TRY, start_tls(socket, &subject.host, identity, &options)).await {
+    match timeout(
+        SECOND_TRY,
+        start_tls(socket, &subject.host, identity, &options),
+    )
+    .await
+    {
         Ok(Ok(_)) => Port443::Works,
         _ => Port443::TcpOnly,
     }
@@ -122,9 +150,13 @@ async fn start_tls(
     options: &tls::Options,
 ) -> Result<TlsStream<TcpStream>, TlsProblem> {
     let other = |reason: String| TlsProblem::Other { reason };
-    let config = tls::client_config(identity, options).map_err(|error| other(link::error::chain(&error)))?;
+    let config =
+        tls::client_config(identity, options).map_err(|error| other(link::error::chain(&error)))?;
     let name = ServerName::try_from(host.to_string()).map_err(|error| other(error.to_string()))?;
-    TlsConnector::from(config).connect(name, socket).await.map_err(|error| tls::diagnose(&error))
+    TlsConnector::from(config)
+        .connect(name, socket)
+        .await
+        .map_err(|error| tls::diagnose(&error))
 }
 
 const HTTPS: u16 = 443;

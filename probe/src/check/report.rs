@@ -63,7 +63,10 @@ pub fn needs(policy: &Document) -> Vec<(String, String)> {
         .iter()
         .flat_map(|statement| {
             statement.actions.iter().flat_map(|action| {
-                statement.resources.iter().map(move |resource| (action.to_string(), resource.to_string()))
+                statement
+                    .resources
+                    .iter()
+                    .map(move |resource| (action.to_string(), resource.to_string()))
             })
         })
         .collect()

@@ -1,14 +1,16 @@
 //! Every refusal, read as the message and hint a person would see.
 
+mod fitness;
+mod properties;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use proptest::prelude::*;
-use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::KeyPair;
 use tempfile::TempDir;
 
-use super::fixture::{Ca, Set, client_params, inside_pkcs8, named, now, pem, replace};
+use super::fixture::{Ca, Set, client_params, inside_pkcs8, now, pem, replace};
 use super::*;
 use crate::error::{Hint as _, chain};
 
@@ -291,109 +293,6 @@ fn an_encrypted_key_is_refused() {
 }
 
 #[test]
-fn kinds_of_key_that_iot_core_does_not_take_are_refused() {
-    let ca = Ca::new("root");
-    let p521 = ca.issue(&client_params("agent"), &rcgen::PKCS_ECDSA_P521_SHA512);
-    let ed25519 = ca.issue(&client_params("agent"), &rcgen::PKCS_ED25519);
-    insta::assert_snapshot!(refusal_in(&p521.in_directory()), @r"
-    certificate in `DIR/certificate` uses a key of kind EC P-521, which IoT Core does not accept
-    hint: make a new key and certificate: IoT Core accepts RSA of 2048 bits or more, EC P-256 and EC P-384
-    ");
-    assert!(
-        refusal_in(&ed25519.in_directory())
-            .contains("certificate in `DIR/certificate` uses a key of kind Ed25519")
-    );
-    assert!(
-        refusal_with("privateKey", &ed25519.key)
-            .contains("private key in `DIR/privateKey` uses a key of kind Ed25519")
-    );
-    assert!(refusal_with("privateKey", &p521.key).contains("uses a key of kind EC P-521"));
-    let weak = refusal_with("privateKey", pem("RSA PRIVATE KEY", &rsa_of_1024_bits()));
-    assert!(
-        weak.starts_with("private key in `DIR/privateKey` uses a key of kind RSA 1024, which"),
-        "{weak}"
-    );
-}
-
-#[test]
-fn a_key_of_another_certificate_is_refused() {
-    let other = Ca::new("root").client("other");
-    insta::assert_snapshot!(refusal_with("privateKey", &other.key), @r"
-    private key in `DIR/privateKey` does not match the certificate in `DIR/certificate`
-    hint: store certificate and key of the same pair; during a rotation the second file may only be late, which passes by itself
-    ");
-}
-
-#[test]
-fn dates_are_refused_with_both_times() {
-    let ca = Ca::new("root");
-    let mut expired = client_params("agent");
-    expired.not_after = rcgen::date_time_ymd(2026, 11, 20);
-    let mut early = client_params("agent");
-    early.not_before = rcgen::date_time_ymd(2026, 12, 24);
-    let issue = |params| {
-        ca.issue(params, &rcgen::PKCS_ECDSA_P256_SHA256)
-            .in_directory()
-    };
-    insta::assert_snapshot!(refusal_in(&issue(&expired)), @r"
-    certificate in `DIR/certificate` expired at 2026-11-20T00:00:00Z; the clock here shows 2026-11-24T12:00:00Z
-    hint: check the clock, then issue a new certificate and store it with its key
-    ");
-    insta::assert_snapshot!(refusal_in(&issue(&early)), @r"
-    certificate in `DIR/certificate` is not valid before 2026-12-24T00:00:00Z; the clock here shows 2026-11-24T12:00:00Z
-    hint: check the clock of this machine, then the validity of the certificate
-    ");
-}
-
-#[test]
-fn a_certificate_without_expiry_loads() {
-    let mut params = client_params("agent");
-    params.not_after = rcgen::date_time_ymd(9999, 12, 31);
-    let identity = load(&Ca::new("root").issue(&params, &rcgen::PKCS_ECDSA_P256_SHA256)).unwrap();
-    assert_eq!(identity.describe().not_after, Timestamp::MAX);
-}
-
-#[test]
-fn a_ca_that_is_not_one_is_refused() {
-    let ca = Ca::new("root");
-    let leaf = ca.client("a server");
-    insta::assert_snapshot!(refusal_with("ca.crt", &leaf.certificate), @r"
-    certificate 1 in CA file `DIR/ca.crt` (`CN=a server`) is not a CA
-    hint: put only root certificates there: for IoT Core Amazon Root CA 1 and 3, not the certificate of a server or device
-    ");
-    let both = refusal_with("ca.crt", format!("{}{}", ca.pem, leaf.certificate));
-    assert!(
-        both.starts_with("certificate 2 in CA file `DIR/ca.crt` (`CN=a server`) is not a CA"),
-        "{both}"
-    );
-    let mut marked = named("no ca");
-    marked.is_ca = IsCa::ExplicitNoCa;
-    let marked = ca.issue(&marked, &rcgen::PKCS_ECDSA_P256_SHA256);
-    assert!(refusal_with("ca.crt", marked.certificate).contains("(`CN=no ca`) is not a CA"));
-}
-
-#[test]
-fn a_certificate_not_meant_for_clients_is_refused() {
-    let ca = Ca::new("root");
-    let mut authority = named("intermediate");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = ca.issue(&authority, &rcgen::PKCS_ECDSA_P256_SHA256);
-    insta::assert_snapshot!(refusal_in(&authority.in_directory()), @r"
-    certificate in `DIR/certificate` is a CA certificate (`CN=intermediate`), not a client certificate
-    hint: put the device's own certificate first in the file; the CA belongs into the CA file
-    ");
-    let mut server = named("server");
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let server = ca.issue(&server, &rcgen::PKCS_ECDSA_P256_SHA256);
-    insta::assert_snapshot!(refusal_in(&server.in_directory()), @r"
-    certificate in `DIR/certificate` (`CN=server`) is not for clients: its extended key usage lacks clientAuth
-    hint: issue the certificate with the extended key usage clientAuth, or without that extension
-    ");
-    // Without the extension a certificate may be used for anything; AWS's own are of that kind.
-    load(&ca.issue(&named("plain"), &rcgen::PKCS_ECDSA_P256_SHA256)).unwrap();
-}
-
-#[test]
 fn debug_shows_no_key() {
     let set = Ca::new("root").client("agent");
     let text = format!("{:?}", load(&set).unwrap());
@@ -402,60 +301,10 @@ fn debug_shows_no_key() {
     assert!(!text.contains(body), "{text}");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
-    #[test]
-    fn arbitrary_bytes_in_any_file_are_refused_without_panic(file in 0_usize..3, content in prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..300),
-        "(-----(BEGIN|END) (CERTIFICATE|PRIVATE KEY|EC PRIVATE KEY|RSA PRIVATE KEY)-----\n?|MII[A-Za-z0-9+/=]{0,40}\n?|[ {\"\\\\n]){0,8}"
-            .prop_map(String::into_bytes),
-        // Valid PEM around arbitrary DER reaches the parsers behind it.
-        ("CERTIFICATE|PRIVATE KEY|EC PRIVATE KEY|RSA PRIVATE KEY", proptest::collection::vec(any::<u8>(), 0..120))
-            .prop_map(|(label, mut der)| {
-                if der.len() > 2 { der[0] = 0x30; der[1] = 0x81; der[2] = (der.len() - 3) as u8; }
-                pem(&label, &der).into_bytes()
-            }),
-    ]) {
-        let directory = GOOD.with(Set::in_directory);
-        replace(directory.path(), ["certificate", "privateKey", "ca.crt"][file], &content);
-        let refused = Identity::load(&Location::Directory(directory.path().into()), now());
-        prop_assert!(refused.is_err());
-    }
-
-    #[test]
-    fn cutting_or_flipping_a_good_file_never_panics(file in 0_usize..3, at in 0.0..1.0_f64, cut: bool, flip in 1_u8..) {
-        let set = GOOD.with(Clone::clone);
-        let directory = set.in_directory();
-        let mut content = [set.certificate, set.key, set.ca][file].clone().into_bytes();
-        let at = (at * content.len() as f64) as usize;
-        if cut { content.truncate(at) } else { content[at] ^= flip }
-        replace(directory.path(), ["certificate", "privateKey", "ca.crt"][file], &content);
-        // A flipped bit may hit a part nobody signs or reads, so only the absence of a panic is promised.
-        let _ = Identity::load(&Location::Directory(directory.path().into()), now());
-    }
-}
-
-thread_local! {
-    static GOOD: Set = Ca::new("root").client("agent");
-}
-
 fn inside_pem(text: &str) -> Vec<u8> {
     use rustls_pki_types::pem::PemObject as _;
     PrivateKeyDer::from_pem_slice(text.as_bytes())
         .unwrap()
         .secret_der()
         .to_vec()
-}
-
-/// The outline of a key, enough to be measured; nobody's key.
-fn rsa_of_1024_bits() -> Vec<u8> {
-    let mut der = vec![
-        0x30, 0x81, 0x89, 0x02, 0x01, 0x00, 0x02, 0x81, 0x81, 0x00, 0xc1,
-    ];
-    der.extend([0x11; 127]);
-    der.extend([0x02, 0x01, 0x03]);
-    let length = der.len() - 3;
-    der[2] = length as u8;
-    der
 }

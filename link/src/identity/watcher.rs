@@ -7,7 +7,6 @@
 mod events;
 
 use std::fmt;
-use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,8 +81,8 @@ pub fn watch(
     Ok((receiver, watcher))
 }
 
-// What a report was about, so that the same thing is not said at every look. The text will not do: it shows the clock.
-type Report = (Option<Digest>, Discriminant<Error>);
+// What a report was about, so that the same thing is not said at every look.
+type Report = (Option<Digest>, String);
 
 enum Seen {
     Unchanged,
@@ -218,8 +217,8 @@ impl Watcher {
     }
 
     fn refuse(&mut self, digest: Option<Digest>, error: Error, now: Timestamp) {
-        let report = (digest, discriminant(&error));
-        if self.reported == Some(report) {
+        let report = (digest, subject(&error));
+        if self.reported.as_ref() == Some(&report) {
             return;
         }
         warn!(
@@ -266,6 +265,15 @@ fn see(location: &Location, current: Digest, now: Timestamp) -> Seen {
     match Identity::check(&contents, now) {
         Ok(identity) => Seen::Good(Box::new(identity)),
         Err(error) => Seen::Bad(Some(contents.digest()), error),
+    }
+}
+
+/// The text of an error without what changes from look to look.
+fn subject(error: &Error) -> String {
+    match error {
+        Error::Expired { .. } => "expired".into(),
+        Error::NotYetValid { .. } => "not yet valid".into(),
+        other => other.to_string(),
     }
 }
 

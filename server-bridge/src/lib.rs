@@ -4,4 +4,5 @@
 //! is woken by hints; the two never call each other.
 
 pub mod api;
+pub mod preload;
 pub mod store;

@@ -193,6 +193,11 @@ impl ApiError {
         (self.status, headers, body.to_string()).into_response()
     }
 
+    #[cfg(test)]
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// Keeps the methods the router says are allowed.
     pub(super) fn with_allow(mut self, allow: Option<HeaderValue>) -> Self {
         self.allow = allow;

@@ -16,13 +16,10 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-
-use crate::store::query::{Column, Comparison, Filter, Glob, Kind, Pattern, Subject, Value};
+use crate::store::query::{Column, Comparison, Filter, Kind, Subject, Value};
 
 mod lexer;
+mod literal;
 #[cfg(test)]
 mod tests;
 
@@ -261,68 +258,6 @@ impl Parser {
         Ok(comparison)
     }
 
-    /// A literal of the subject's type.
-    fn value<C: Column>(&mut self, subject: &Subject<C>) -> Result<Value, SearchError> {
-        let value = match (&self.peek().kind, kind(subject)) {
-            (TokenKind::Text(text) | TokenKind::Number(text), Kind::Text) => {
-                Some(Value::Text(text.clone()))
-            }
-            (TokenKind::Text(text) | TokenKind::Number(text), Kind::Integer) => {
-                text.parse().ok().map(Value::Integer)
-            }
-            (TokenKind::Text(text), Kind::Time) => time(text).map(Value::Integer),
-            _ => None,
-        };
-        let Some(value) = value else {
-            return Err(self.expected(match kind(subject) {
-                Kind::Text => "a string in single quotes",
-                Kind::Integer => "an integer",
-                Kind::Time => {
-                    "a time such as '2026-08-01T10:00:00Z' or a date such as '2026-08-01'"
-                }
-            }));
-        };
-        self.next += 1;
-        Ok(value)
-    }
-
-    fn pattern(&mut self) -> Result<Pattern, SearchError> {
-        let at = self.next;
-        let text = self.string()?;
-        let mut pieces = Vec::new();
-        let mut chars = text.chars();
-        while let Some(c) = chars.next() {
-            pieces.push(match c {
-                '%' => Glob::AnyText,
-                '_' => Glob::AnyChar,
-                '\\' => match chars.next() {
-                    Some(escaped) => Glob::Char(escaped),
-                    None => {
-                        self.next = at;
-                        return Err(self.error("a pattern cannot end in `\\`".to_owned()));
-                    }
-                },
-                c => Glob::Char(c),
-            });
-        }
-        // A run of `%` matches what one does, and would make matching slow.
-        pieces.dedup_by(|a, b| *a == Glob::AnyText && *b == Glob::AnyText);
-        if pieces.iter().filter(|p| **p == Glob::AnyText).count() > MAX_WILDCARDS {
-            self.next = at;
-            return Err(self.error(format!("more than {MAX_WILDCARDS} `%` in one pattern")));
-        }
-        Ok(Pattern(pieces))
-    }
-
-    fn string(&mut self) -> Result<String, SearchError> {
-        let TokenKind::Text(text) = &self.peek().kind else {
-            return Err(self.expected("a string in single quotes"));
-        };
-        let text = text.clone();
-        self.next += 1;
-        Ok(text)
-    }
-
     fn peek(&self) -> &Token {
         // The last token is `End` and is never taken.
         &self.tokens[self.next.min(self.tokens.len() - 1)]
@@ -398,18 +333,6 @@ fn negate<C>(negated: bool, filter: Filter<C>) -> Filter<C> {
     }
 }
 
-fn time(text: &str) -> Option<i64> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at.as_microsecond());
-    }
-    if text.len() != "2026-08-01".len() {
-        return None;
-    }
-    let date: Date = text.parse().ok()?;
-    let midnight = date.to_zoned(TimeZone::UTC).ok()?;
-    Some(midnight.timestamp().as_microsecond())
-}
-
 fn written(path: &[&str]) -> String {
     let mut text = String::new();
     for (index, step) in path.iter().enumerate() {
@@ -428,6 +351,3 @@ const MAX_BYTES: usize = 4096;
 // SQLite refuses expressions deeper than 1 000; a chain of conditions nests by one each.
 const MAX_DEPTH: usize = 32;
 const MAX_PREDICATES: usize = 100;
-
-// Matching takes time to the power of wildcards in the worst case.
-const MAX_WILDCARDS: usize = 8;

@@ -16,5 +16,21 @@ fn every_route_is_documented_with_its_methods() {
         }
     }
     documented.sort();
-    insta::assert_snapshot!(documented.join("\n"), @"");
+    insta::assert_snapshot!(documented.join("\n"), @r"
+DELETE /api/maestro/v1/consumers/{id}
+DELETE /api/maestro/v1/resource-bundles/{id}
+GET /api/maestro
+GET /api/maestro/v1
+GET /api/maestro/v1/consumers
+GET /api/maestro/v1/consumers/{id}
+GET /api/maestro/v1/errors
+GET /api/maestro/v1/errors/{id}
+GET /api/maestro/v1/openapi
+GET /api/maestro/v1/resource-bundles
+GET /api/maestro/v1/resource-bundles/{id}
+PATCH /api/maestro/v1/consumers/{id}
+PATCH /api/maestro/v1/resource-bundles/{id}
+POST /api/maestro/v1/consumers
+POST /api/maestro/v1/resource-bundles
+");
 }

@@ -2,108 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::time::Instant;
-
 use jiff::Timestamp;
-use link::clock::Clock;
 use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
-use prometheus::Registry;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use server_bridge::api::{Config, Metrics};
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{Json, StatusUpdate, Store};
 
-struct Server {
-    base: String,
-    store: SqliteStore,
-    registry: Registry,
-    client: Client,
-    _directory: tempfile::TempDir,
-}
+mod measure;
+mod server;
 
-impl Server {
-    async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join("bridge.db"))
-            .await
-            .unwrap();
-        let registry = Registry::new();
-        let clock = Clock::fixed("2026-08-01T10:00:00.1Z".parse().unwrap());
-        let config = Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            ..Config::default()
-        };
-        let metrics = Metrics::register(&registry).unwrap();
-        let api = config.build(store.clone(), clock, metrics).await.unwrap();
-        let base = format!("http://{}/api/maestro/v1", api.address());
-        tokio::spawn(api.serve(std::future::pending()));
-        Self {
-            base,
-            store,
-            registry,
-            client: Client::new(),
-            _directory: directory,
-        }
-    }
-
-    async fn with_consumer() -> Self {
-        let server = Self::start().await;
-        let body = json!({"name": "cluster1", "labels": {"env": "prod"}});
-        let (status, _) = server.send(Method::POST, "/consumers", Some(body)).await;
-        assert_eq!(status, StatusCode::CREATED);
-        server
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let url = format!("{}{path}", self.base);
-        let mut request = self
-            .client
-            .request(method, url)
-            .header("x-operation-id", "op-1");
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.unwrap();
-        assert_eq!(response.headers()["x-operation-id"], "op-1");
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let (status, body) = self.send(Method::GET, path, None).await;
-        assert_eq!(status, StatusCode::OK, "{path}: {body}");
-        body
-    }
-
-    /// `status code: reason`
-    async fn refused(&self, method: Method, path: &str, body: Value) -> String {
-        let body = Some(body).filter(|body| !body.is_null());
-        let (status, body) = self.send(method, path, body).await;
-        assert_eq!(body["kind"], "Error", "{body}");
-        assert_eq!(body["operation_id"], "op-1");
-        let text = |key: &str| body[key].as_str().unwrap().to_owned();
-        format!("{} {}: {}", status.as_u16(), text("code"), text("reason"))
-    }
-}
-
-fn config_map(name: &str, data: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": "default"}, "data": {"k": data},
-    })
-}
-
-fn bundle(id: &str) -> Value {
-    json!({
-        "id": id, "consumer_name": "cluster1",
-        "metadata": {"labels": {"app": "web"}},
-        "manifests": [config_map("a", "1")],
-        "delete_option": {"propagationPolicy": "Foreground"},
-    })
-}
+use server::{Server, bundle, config_map};
 
 #[tokio::test]
 async fn consumers_are_created_read_relabelled_and_removed_by_id_or_name() {
@@ -113,7 +23,7 @@ async fn consumers_are_created_read_relabelled_and_removed_by_id_or_name() {
     assert_eq!(server.get(&format!("/consumers/{id}")).await, by_name);
     by_name["id"] = "ID".into();
     by_name["href"] = by_name["href"].as_str().unwrap().replace(&id, "ID").into();
-    insta::assert_snapshot!(by_name, @"");
+    insta::assert_snapshot!(by_name, @r#"{"created_at":"2026-08-01T10:00:00.1Z","href":"/api/maestro/v1/consumers/ID","id":"ID","kind":"Consumer","labels":{"env":"prod"},"name":"cluster1","updated_at":"2026-08-01T10:00:00.1Z"}"#);
     let (_, cleared) = server
         .send(
             Method::PATCH,
@@ -125,7 +35,7 @@ async fn consumers_are_created_read_relabelled_and_removed_by_id_or_name() {
     server
         .send(Method::POST, "/resource-bundles", Some(bundle("b")))
         .await;
-    insta::assert_snapshot!(server.refused(Method::DELETE, "/consumers/cluster1", Value::Null).await, @"");
+    insta::assert_snapshot!(server.refused(Method::DELETE, "/consumers/cluster1", Value::Null).await, @"403 maestro-4: consumer `cluster1` still has 1 resource bundles; delete its resource bundles and wait until its agent confirmed");
     let (status, nameless) = server
         .send(Method::POST, "/consumers", Some(json!({})))
         .await;
@@ -145,7 +55,7 @@ async fn a_bundle_is_created_changed_and_deleted_with_version_check() {
         .send(Method::POST, "/resource-bundles", Some(bundle("b1")))
         .await;
     assert_eq!(status, StatusCode::CREATED);
-    insta::assert_snapshot!(created, @"");
+    insta::assert_snapshot!(created, @r#"{"consumer_name":"cluster1","created_at":"2026-08-01T10:00:00.1Z","delete_option":{"propagationPolicy":"Foreground"},"href":"/api/maestro/v1/resource-bundles/b1","id":"b1","kind":"ResourceBundle","ledger":[{"attempts":0,"stored_at":"2026-08-01T10:00:00.1Z","version":1}],"manifests":[{"apiVersion":"v1","data":{"k":"1"},"kind":"ConfigMap","metadata":{"name":"a","namespace":"default"}}],"metadata":{"labels":{"app":"web"}},"name":"b1","updated_at":"2026-08-01T10:00:00.1Z","version":1}"#);
     assert_eq!(server.get("/resource-bundles/b1").await, created);
 
     let path = "/resource-bundles/b1";
@@ -156,7 +66,7 @@ async fn a_bundle_is_created_changed_and_deleted_with_version_check() {
     assert!(changed.get("delete_option").is_none());
     let (status, conflict) = server.send(Method::PATCH, path, Some(change)).await;
     assert_eq!(status, StatusCode::CONFLICT);
-    insta::assert_snapshot!(conflict, @"");
+    insta::assert_snapshot!(conflict, @r#"{"code":"maestro-6","href":"/api/maestro/v1/errors/6","id":"6","kind":"Error","latest_version":2,"operation_id":"op-1","reason":"the resource version is not the latest, the latest version: 2"}"#);
     // The same content in another spelling changes nothing.
     let url = format!("{}{path}", server.base);
     let same = server
@@ -179,7 +89,7 @@ async fn a_bundle_is_created_changed_and_deleted_with_version_check() {
     let deleting = server.get(path).await;
     assert_eq!(deleting["deleted_at"], "2026-08-01T10:00:00.1Z");
     let late = json!({"version": 2, "metadata": null});
-    insta::assert_snapshot!(server.refused(Method::PATCH, path, late).await, @"");
+    insta::assert_snapshot!(server.refused(Method::PATCH, path, late).await, @"409 maestro-6: resource bundle `b1` is being deleted");
     let (status, _) = server
         .send(Method::DELETE, "/resource-bundles/none", None)
         .await;
@@ -211,8 +121,8 @@ async fn a_status_is_shown_as_maestro_shows_it() {
     };
     server.store.apply_status(update).await.unwrap();
     let shown = server.get("/resource-bundles/b1").await;
-    insta::assert_snapshot!(shown["status"], @"");
-    insta::assert_snapshot!(shown["ledger"], @"");
+    insta::assert_snapshot!(shown["status"], @r#"{"ObservedVersion":1,"SequenceID":"2083492944278458368","conditions":[{"status":"True","type":"Applied"}],"resourceStatus":[]}"#);
+    insta::assert_snapshot!(shown["ledger"], @r#"[{"applied_at":"2026-08-01T10:00:02Z","attempts":0,"reported_at":"2026-08-01T10:00:02Z","stored_at":"2026-08-01T10:00:00.1Z","version":1}]"#);
 }
 
 #[tokio::test]
@@ -302,7 +212,37 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     ] {
         messages.push(server.refused(method, path, body).await);
     }
-    insta::assert_snapshot!(messages.join("\n"), @"");
+    insta::assert_snapshot!(messages.join("\n"), @r"
+400 maestro-8: name: consumer name `Cluster_1` may hold only lower-case letters, digits and `-`
+400 maestro-8: name: consumer name `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is longer than 63 characters
+409 maestro-6: consumer `cluster1` already exists
+400 maestro-8: id: must be empty, the server gives it
+400 maestro-8: unknown field `lables`, did you mean `labels`?
+400 maestro-8: labels[a]: must be a string, not a number
+400 maestro-17: the request body must be a JSON object, not an array
+400 maestro-8: name: cannot be changed
+404 maestro-7: Consumer with id='none' not found
+400 maestro-8: unknown field `manifest`, did you mean `manifests`?
+400 maestro-8: consumer_name: is required
+400 maestro-8: consumer `none` does not exist; register it with `POST /api/maestro/v1/consumers`
+400 maestro-8: manifests: must hold at least one manifest
+400 maestro-8: id: `A` may hold only lower-case letters, digits, `-` and `.`
+409 maestro-6: a resource bundle with name `b1` already exists
+400 maestro-8: version: is required, as the version this change starts from (or send it as `If-Match`)
+400 maestro-8: version: must be a whole number from 0 to 2147483647
+400 maestro-8: consumer_name: cannot be changed
+404 maestro-7: ResourceBundle with id='none' not found
+404 maestro-7: ResourceBundle with id='none' not found
+405 maestro-10: HTTP method not implemented for this endpoint
+400 maestro-21: query parameter `size` must be a number, not `x`
+400 maestro-21: query parameter `page` must be a number from 1, not `0`
+400 maestro-21: unknown query parameter `serach`, did you mean `search`?
+400 maestro-21: query parameter `fields`: unknown field `nmae`, did you mean `name`?
+400 maestro-21: query parameter `orderBy`: unknown column `nmae`, did you mean `name`?
+400 maestro-21: query parameter `orderBy`: direction of `name` must be `asc` or `desc`, not `up`
+400 maestro-23: Failed to parse search query: at position 1: unknown column `nmae`; there are `id`, `name`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at` and `labels.NAME`
+404 maestro-7: Error with id='999' not found
+");
     let url = format!("{}/consumers", server.base);
     let response = server
         .client
@@ -311,7 +251,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
         .send()
         .await
         .unwrap();
-    insta::assert_snapshot!(response.json::<Value>().await.unwrap()["reason"], @"");
+    insta::assert_snapshot!(response.json::<Value>().await.unwrap()["reason"], @r#""the request body is not JSON: EOF while parsing a value at line 1 column 9""#);
     let response = server
         .client
         .post(&url)
@@ -322,7 +262,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let (status, unknown) = server.send(Method::GET, "/nothing", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    insta::assert_snapshot!(unknown, @"");
+    insta::assert_snapshot!(unknown, @r#"{"code":"maestro-404","href":"/api/maestro/errors/404","id":"404","reason":"The requested resource '/api/maestro/v1/nothing' doesn't exist","type":"Error"}"#);
 }
 
 #[tokio::test]
@@ -338,7 +278,7 @@ async fn lists_page_order_select_and_search() {
     let page = server
         .get("/resource-bundles?page=2&size=2&orderBy=id%20desc&fields=id,version")
         .await;
-    insta::assert_snapshot!(page, @"");
+    insta::assert_snapshot!(page, @r#"{"items":[{"id":"b2","version":1},{"id":"b1","version":1}],"kind":"ResourceBundleList","page":2,"size":2,"total":5}"#);
     for (search, total) in [
         ("name like 'b%' and version = 1", 5),
         ("id in ('b1', 'b2') or labels.n = '4'", 3),
@@ -425,74 +365,4 @@ async fn everything_answered_survives_the_process_going_away() {
         .await
         .unwrap();
     assert!(again.get_consumer("c").await.unwrap().is_some());
-}
-
-/// Rates and times of the goals; run by hand: `cargo test -p server-bridge --test rest -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, not a promise"]
-async fn measure_creating_and_listing() {
-    let server = Server::with_consumer().await;
-    let create = |count: usize, callers: usize, bytes: usize, prefix: &'static str| {
-        let (client, url) = (
-            server.client.clone(),
-            format!("{}/resource-bundles", server.base),
-        );
-        async move {
-            let started = Instant::now();
-            let mut tasks = tokio::task::JoinSet::new();
-            for caller in 0..callers {
-                let (client, url) = (client.clone(), url.clone());
-                tasks.spawn(async move {
-                    for number in 0..count / callers {
-                        let mut body = bundle(&format!("{prefix}-{caller}-{number}"));
-                        body["manifests"] = json!([config_map("a", &"x".repeat(bytes))]);
-                        let response = client.post(&url).json(&body).send().await.unwrap();
-                        assert_eq!(response.status(), StatusCode::CREATED);
-                    }
-                });
-            }
-            tasks.join_all().await;
-            count as f64 / started.elapsed().as_secs_f64()
-        }
-    };
-    let mut report = format!(
-        "create 3 KB, 1 caller: {:.0}/s\n",
-        create(500, 1, 3_000, "one").await
-    );
-    report += &format!(
-        "create 3 KB, 8 callers: {:.0}/s\n",
-        create(2_000, 8, 3_000, "eight").await
-    );
-    report += &format!(
-        "create 49 KB, 8 callers: {:.0}/s\n",
-        create(400, 8, 49_000, "big").await
-    );
-    report += &format!(
-        "create 25 KB, 8 callers: {:.0}/s\n",
-        create(6_000, 8, 25_000, "list").await
-    );
-    for (what, query) in [
-        ("first page of 100", "search=id%20like%20'list%25'"),
-        ("all 6 000", "size=-1&search=id%20like%20'list%25'"),
-        ("all, without content", "size=-1&fields=id,version"),
-    ] {
-        let started = Instant::now();
-        let url = format!("{}/resource-bundles?{query}", server.base);
-        let bytes = server
-            .client
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap();
-        report += &format!("{what}: {:?}, {} bytes\n", started.elapsed(), bytes.len());
-    }
-    let memory = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    report += memory
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap_or("");
-    std::io::Write::write_all(&mut std::io::stderr(), report.as_bytes()).unwrap();
 }

@@ -116,7 +116,7 @@ impl<C: Column> Request<C> {
             let mut chunk = Vec::with_capacity(CHUNK_BYTES);
             for row in rows {
                 let row = row.inspect_err(|error| {
-                    error!(error = link::error::chain(error), "A list broke off")
+                    error!(error = link::error::chain(error), "A list broke off");
                 })?;
                 if written.fetch_add(1, Ordering::Relaxed) > 0 {
                     chunk.push(b',');

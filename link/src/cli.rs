@@ -1,1 +1,138 @@
-//! Placeholder.
+//! What every binary does around its work: parse, run on a runtime, print a failure once, choose an exit code.
+//!
+//! `main.rs` is one expression: `link::cli::main("agent", agent::Args::run)`, after the process-wide set-up
+//! (`link::tls::install_provider()`). Data goes to standard output, everything else to standard error.
+
+mod stdout;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+pub use self::stdout::{Stdout, StdoutError, stdout_line};
+use crate::error::{ExitKind, Failure};
+
+/// How a command ended whose outcome is already printed.
+pub trait Exit {
+    /// The process exit code.
+    fn exit_code(&self) -> u8;
+}
+
+/// Parses the command line into `A`, runs it to its end on a multi-threaded runtime and turns the outcome into
+/// an exit code: 0, the code of the [`ExitKind`], or 2 for a command line that clap refuses.
+///
+/// A failure is printed once as `name: error: cause` with `hint: …` on the next line. A command that has
+/// printed its own outcome returns the [`ExitKind`] as `Ok` (or `Ok(())` for success).
+pub fn main<A, F, T>(name: &str, run: impl FnOnce(A) -> F) -> ExitCode
+where
+    A: clap::Parser,
+    F: Future<Output = Result<T, Failure>>,
+    T: Exit,
+{
+    let streams = Streams {
+        out: &mut io::stdout(),
+        err: &mut io::stderr(),
+    };
+    ExitCode::from(execute(name, std::env::args_os(), streams, run))
+}
+
+/// The version text for `--version`: the release and, when the build knows it, the commit.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("BUILD_COMMIT") {
+        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    &VERSION
+}
+
+// === impl Exit ===
+
+impl Exit for () {
+    fn exit_code(&self) -> u8 {
+        0
+    }
+}
+
+impl Exit for ExitKind {
+    fn exit_code(&self) -> u8 {
+        self.code()
+    }
+}
+
+impl<T: Exit> Exit for Option<T> {
+    fn exit_code(&self) -> u8 {
+        self.as_ref().map_or(0, T::exit_code)
+    }
+}
+
+struct Streams<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+fn execute<A, F, T>(
+    name: &str,
+    arguments: impl IntoIterator<Item = OsString>,
+    streams: Streams<'_>,
+    run: impl FnOnce(A) -> F,
+) -> u8
+where
+    A: clap::Parser,
+    F: Future<Output = Result<T, Failure>>,
+    T: Exit,
+{
+    let args = match A::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // `--help` and `--version` are data; a reader that closed the pipe has seen enough.
+            let (stream, code) = if error.use_stderr() {
+                (streams.err, ExitKind::Usage.code())
+            } else {
+                (streams.out, 0)
+            };
+            let _ = write!(stream, "{}", error.render());
+            let _ = stream.flush();
+            return code;
+        }
+    };
+    match block_on(run(args)) {
+        Ok(done) => done.exit_code(),
+        Err(failure) => {
+            // There is nobody left to tell when standard error itself is gone.
+            let _ = print_failure(name, &failure, streams.err);
+            failure.kind().code()
+        }
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ExitKind::Failed, RuntimeError(error)))?;
+    let outcome = runtime.block_on(work);
+    // A blocking call that does not return (a file system that hangs) must not hold up the exit.
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+    outcome
+}
+
+fn print_failure(name: &str, failure: &Failure, err: &mut dyn Write) -> io::Result<()> {
+    writeln!(err, "{name}: {failure}")?;
+    if let Some(hint) = failure.hint() {
+        writeln!(err, "hint: {hint}")?;
+    }
+    err.flush()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("start the async runtime")]
+struct RuntimeError(#[source] io::Error);
+
+// Long enough for a blocking write that is under way, short enough not to be noticed.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! AWS IoT Core's rules as data and pure functions: limits, policy documents, their evaluation, and the one place
+//! that gives a party its client ids, topics and policy together.
+//!
+//! Nothing here does I/O. The numbers and rules are those of iot-core.md §1; where that source is unsure, the item
+//! says so.
+
+pub mod context;
+pub mod evaluate;
+pub mod limits;
+pub mod party;
+pub mod policy;
+pub mod wildcard;
+
+pub use self::context::{ArnPrefix, Certificate, ConnectAttributes, Context, Thing};
+pub use self::evaluate::{Decision, NearMiss, Request, Resource, StatementRef, evaluate};
+pub use self::limits::ConnectionLimits;
+pub use self::party::Party;
+pub use self::policy::{Action, Document, Effect, Statement};

@@ -1,1 +1,135 @@
-//! Placeholder.
+//! One MQTT 5 connection that keeps its promises: nothing is acked before the caller says so, nothing is
+//! reported as sent before the broker acknowledged it, and the broker's limits are kept on this side.
+//!
+//! ```text
+//!   Session::publish ─▶ pump ─▶ client library ─▶ broker        receipts resolve with the PUBACK
+//!   Inbound::recv    ◀─ driver ◀─ event loop    ◀─ broker        Delivery::ack sends the PUBACK
+//! ```
+//!
+//! Two tasks: the *driver* polls the library's event loop and never waits for anybody; the *pump* subscribes,
+//! then publishes in order behind the limits. Both run inside [`Driver::run`]. The client library appears in no
+//! signature outside this module.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::backoff::Backoff;
+use crate::id::ClientId;
+use crate::identity::Identity;
+use crate::iot::limits::ConnectionLimits;
+use crate::tls;
+
+mod credentials;
+mod driver;
+mod inbound;
+mod metrics;
+mod options;
+mod pace;
+mod pump;
+mod reason;
+mod session;
+mod shared;
+mod state;
+
+pub use driver::Driver;
+pub use inbound::{Delivery, Inbound};
+pub use metrics::Metrics;
+pub use reason::{ConnectError, PublishError, SubscribeError};
+pub use session::{Ack, Qos, Receipt, Session};
+pub use state::State;
+
+/// What a session needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Broker host; also the TLS server name, so never an address towards IoT Core.
+    pub host: String,
+    /// Broker port; 443 makes the session speak ALPN `x-amzn-mqtt-ca`.
+    pub port: u16,
+    /// The id that the party's policy names.
+    pub client_id: ClientId,
+    /// Topic filters, subscribed before anything is published.
+    pub subscriptions: Vec<String>,
+    /// Keep-alive asked for; IoT Core grants 30–1 200 s.
+    pub keep_alive: Duration,
+    /// How long the broker keeps the session after a lost connection; zero asks for none.
+    pub session_expiry: Duration,
+    /// The broker's limits, kept on this side.
+    pub limits: ConnectionLimits,
+    /// TLS versions and ALPN.
+    pub tls: tls::Options,
+    /// Longest time for TCP, TLS and CONNACK together.
+    pub connect_timeout: Duration,
+    /// When to try again.
+    pub reconnect: Reconnect,
+}
+
+/// Delays between connection attempts.
+#[derive(Clone, Debug)]
+pub struct Reconnect {
+    /// Longest delay before the first retry.
+    pub first: Duration,
+    /// Ceiling of the doubling.
+    pub max: Duration,
+    /// A connection must last this long for the delay to start over.
+    pub stable_after: Duration,
+    /// Least delay after a takeover or a refused authorisation: IoT Core admits one CONNECT per client id and
+    /// ten seconds when measured (iot-core.md §1.2).
+    pub refused: Duration,
+}
+
+// === impl Reconnect ===
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            max: Duration::from_secs(60),
+            stable_after: Duration::from_secs(60),
+            refused: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Reconnect {
+    fn backoff(&self) -> Backoff {
+        Backoff::new(self.first, self.max, self.stable_after)
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// A session with the defaults this project uses towards IoT Core.
+    pub fn new(host: impl Into<String>, port: u16, client_id: ClientId) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            client_id,
+            subscriptions: Vec::new(),
+            keep_alive: Duration::from_secs(60),
+            session_expiry: Duration::from_secs(3600),
+            limits: ConnectionLimits::IOT_CORE,
+            tls: tls::Options::default(),
+            connect_timeout: Duration::from_secs(20),
+            reconnect: Reconnect::default(),
+        }
+    }
+
+    /// Builds the parts; nothing is dialled before [`Driver::run`].
+    ///
+    /// # Errors
+    /// [`tls::Error`] when the identity makes no TLS configuration.
+    pub fn build(
+        self,
+        identity: watch::Receiver<Arc<Identity>>,
+        metrics: Metrics,
+    ) -> Result<(Session, Inbound, Driver), tls::Error> {
+        driver::build(self, identity, metrics)
+    }
+}
+
+/// Messages the broker may leave unacknowledged in either direction: IoT Core's window per client
+/// (iot-core.md §1.2).
+pub const IN_FLIGHT_WINDOW: u16 = crate::iot::limits::IN_FLIGHT;

@@ -1,1 +1,182 @@
-//! Placeholder.
+//! TLS towards the broker: configurations made from an [`Identity`], and what a failed handshake means.
+//!
+//! The only roots are those of the CA file, verification is never off (system.md §6e), the name of the
+//! endpoint is always sent (iot-core.md §1.6).
+
+mod problem;
+mod verifier;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+
+use self::verifier::Verifier;
+use crate::error::Hint;
+use crate::identity::Identity;
+
+pub use self::problem::{IssuerMismatch, TlsProblem, diagnose};
+
+/// How to speak TLS with the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The oldest version offered.
+    pub min_version: MinVersion,
+    /// The application protocol to ask for. Port 443 of IoT Core needs [`ALPN_MQTT`], port 8883 none
+    /// (iot-core.md §1.6).
+    pub alpn: Option<String>,
+}
+
+/// The oldest TLS version offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinVersion {
+    /// TLS 1.2 and 1.3.
+    #[default]
+    Tls12,
+    /// TLS 1.3 only.
+    Tls13,
+}
+
+/// Why no configuration could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A CA certificate passed the identity's checks and still cannot be a root.
+    #[error("use certificate {position} in CA file `{}` as a root", path.display())]
+    Root {
+        /// The CA file.
+        path: PathBuf,
+        /// Which one of the file, from 1.
+        position: usize,
+        /// What the library said.
+        #[source]
+        source: rustls::Error,
+    },
+    /// No verifier could be built from the roots.
+    #[error("build a verifier from CA file `{}`", path.display())]
+    Verifier {
+        /// The CA file.
+        path: PathBuf,
+        /// What the library said.
+        #[source]
+        source: rustls::client::VerifierBuilderError,
+    },
+    /// The library refused certificate, key or versions.
+    #[error("build a TLS configuration with certificate `{}`", path.display())]
+    Configure {
+        /// The certificate file.
+        path: PathBuf,
+        /// What the library said.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The application protocol is empty or longer than 255 bytes (RFC 7301).
+    #[error("application protocol of {length} bytes")]
+    Alpn {
+        /// Its length in bytes.
+        length: usize,
+    },
+}
+
+/// The application protocol of MQTT with X.509 on port 443 of IoT Core (iot-core.md §1.6).
+pub const ALPN_MQTT: &str = "x-amzn-mqtt-ca";
+
+/// Makes aws-lc-rs the process's provider. May be called more than once; `main` does it first, because two
+/// providers in one process panic at first use (system.md §9).
+pub fn install_provider() {
+    // An error only says that there is one already.
+    let _ = aws_lc_rs::default_provider().install_default();
+}
+
+/// A client configuration that shows the identity's certificate and trusts its CA file and nothing else.
+///
+/// No session is resumed: IoT Core has no tickets, and a resumed session would keep an old certificate.
+pub fn client_config(identity: &Identity, options: &Options) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = verifier(identity, &provider)?;
+    let configure = |source| Error::Configure {
+        path: identity.files().certificate.clone(),
+        source,
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(options.min_version.offered())
+        .map_err(configure)?
+        // Not as dangerous as it is called: `Verifier` only words the errors of the library's own one.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(identity.certificate_chain().to_vec(), identity.clone_key())
+        .map_err(configure)?;
+    config.enable_sni = true;
+    config.resumption = Resumption::disabled();
+    if let Some(alpn) = &options.alpn {
+        if alpn.is_empty() || alpn.len() > 255 {
+            return Err(Error::Alpn { length: alpn.len() });
+        }
+        config.alpn_protocols = vec![alpn.clone().into_bytes()];
+    }
+    Ok(Arc::new(config))
+}
+
+// === impl Options ===
+
+impl Options {
+    /// The options for a port of IoT Core: the application protocol on 443, none elsewhere.
+    pub fn for_port(port: u16) -> Self {
+        Self {
+            alpn: (port == 443).then(|| ALPN_MQTT.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+// === impl MinVersion ===
+
+impl MinVersion {
+    fn offered(self) -> &'static [&'static SupportedProtocolVersion] {
+        match self {
+            Self::Tls12 => rustls::ALL_VERSIONS,
+            Self::Tls13 => TLS13_ONLY,
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Root { .. } | Self::Verifier { .. } => {
+                Some("put the root certificates of the broker there, unedited: for IoT Core Amazon Root CA 1 and 3".into())
+            }
+            Self::Configure { .. } => None,
+            Self::Alpn { .. } => Some(format!("use `{ALPN_MQTT}` on port 443 and none on port 8883")),
+        }
+    }
+}
+
+fn verifier(identity: &Identity, provider: &Arc<CryptoProvider>) -> Result<Verifier, Error> {
+    let ca = &identity.files().ca;
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in identity.ca_certificates().iter().enumerate() {
+        roots
+            .add(certificate.clone())
+            .map_err(|source| Error::Root {
+                path: ca.clone(),
+                position: index + 1,
+                source,
+            })?;
+    }
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|source| Error::Verifier {
+            path: ca.clone(),
+            source,
+        })?;
+    Ok(Verifier::new(inner, identity.ca_subjects(), ca.clone()))
+}
+
+static TLS13_ONLY: &[&SupportedProtocolVersion] = &[&version::TLS13];
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,18 @@
-//! tests
+//! The harness of the end-to-end tests: throw-away certificates, real brokers, breakable networks, real binaries.
+//!
+//! Everything listens on 127.0.0.1 on a free port, belongs to a [`scratch::Scratch`] directory and dies with the
+//! value that started it. A test that ends without [`scratch::Scratch::passed`] leaves its evidence behind and
+//! says where. Nothing here sleeps for a fixed time: [`wait::wait_for`] polls a condition until a deadline and
+//! fails with the last thing it saw.
+
+pub mod api;
+pub mod metrics;
+pub mod mosquitto;
+pub mod mutate;
+pub mod pki;
+pub mod process;
+pub mod proxy;
+pub mod region;
+pub mod scratch;
+pub mod seed;
+pub mod wait;

@@ -68,10 +68,10 @@ impl Spec {
             if let Some(problem) = name_problem(&object.name, 253) {
                 add(at(".metadata.name"), problem);
             }
-            if !object.namespace.is_empty() {
-                if let Some(problem) = name_problem(&object.namespace, 63) {
-                    add(at(".metadata.namespace"), problem);
-                }
+            if !object.namespace.is_empty()
+                && let Some(problem) = name_problem(&object.namespace, 63)
+            {
+                add(at(".metadata.namespace"), problem);
             }
             for map in ["labels", "annotations"] {
                 let value = &metadata[map];

@@ -1,0 +1,96 @@
+//! The three paths, and a 404 that names them.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::{Registry, TextEncoder};
+
+use super::Checks;
+use crate::shutdown::Drain;
+
+#[derive(Clone)]
+struct Context {
+    checks: Checks,
+    registry: Registry,
+    drain: Drain,
+}
+
+/// The router over what it shows.
+pub(super) fn router(checks: Checks, registry: Registry, drain: Drain) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(async || {
+            (
+                StatusCode::NOT_FOUND,
+                "not found; the paths here are /livez /readyz /metrics\n",
+            )
+        })
+        .with_state(Context {
+            checks,
+            registry,
+            drain,
+        })
+}
+
+async fn readyz(
+    State(context): State<Context>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let mut report = context.checks.report(Instant::now());
+    if context.drain.is_requested() {
+        let pending = context.drain.pending();
+        let reason = match pending.as_slice() {
+            [] => "draining".into(),
+            names => format!("draining {}", names.join(", ")),
+        };
+        report.fail("shutdown", reason);
+    }
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    if wants_json(query.as_deref(), &headers) {
+        let body = serde_json::json!(report).to_string();
+        (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+    } else {
+        (status, report.to_string()).into_response()
+    }
+}
+
+async fn metrics(State(context): State<Context>) -> Response {
+    match TextEncoder::new().encode_to_string(&context.registry.gather()) {
+        Ok(text) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(error) => {
+            let text = format!("encode metrics: {error}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+/// The query decides; without one, a client that accepts JSON and does not name text gets JSON.
+fn wants_json(query: Option<&str>, headers: &HeaderMap) -> bool {
+    let format = query.and_then(|query| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("format="))
+    });
+    match format {
+        Some(format) => format == "json",
+        None => headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|accept| accept.to_str().ok())
+            .any(|accept| accept.contains("application/json") && !accept.contains("text/plain")),
+    }
+}
+
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

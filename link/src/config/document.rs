@@ -1,0 +1,182 @@
+//! A YAML or JSON file as flat, dotted keys with their lines.
+//!
+//! Read into a tree of our own, so that every key keeps its line and nothing of the file's text (which may hold
+//! a password) comes back inside a parser's message.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Error as YamlError, MessageFormatter, Spanned, UserMessageFormatter};
+
+use super::value::Scalar;
+
+/// One key with its value, in the order of the file.
+#[derive(Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) line: u64,
+}
+
+/// What stands behind a key.
+#[derive(Clone, PartialEq)]
+pub(super) enum Value {
+    /// One value.
+    Scalar(Scalar),
+    /// Nothing (`key:`).
+    Null,
+    /// A list, which no key takes.
+    List,
+    /// An empty section (`topics: {}`).
+    EmptySection,
+}
+
+/// A file that is not YAML.
+pub(super) struct SyntaxError {
+    pub(super) line: u64,
+    pub(super) message: String,
+    /// Whether the message may repeat a value of the file.
+    pub(super) may_quote: bool,
+}
+
+/// Parses the text. Sections become dotted keys.
+pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
+    // A file of comments is an empty configuration, not an error.
+    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    if text.trim_start_matches('\u{feff}').lines().all(blank) {
+        return Ok(Vec::new());
+    }
+    let options = serde_saphyr::options! { with_snippet: false };
+    let root: Spanned<Node> =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| SyntaxError {
+            line: error.location().map_or(0, |location| location.line()),
+            may_quote: !matches!(
+                error,
+                YamlError::DuplicateMappingKey { .. } | YamlError::MultipleDocuments { .. }
+            ),
+            message: first_line(&UserMessageFormatter.format_message(&error)),
+        })?;
+    let line = root.referenced.line();
+    match root.value {
+        Node::Null => Ok(Vec::new()),
+        Node::Section(pairs) => {
+            let mut entries = Vec::new();
+            flatten("", pairs, &mut entries);
+            Ok(entries)
+        }
+        Node::Scalar(_) | Node::List => Err(SyntaxError {
+            line,
+            message: "expected `key: value` lines".into(),
+            may_quote: false,
+        }),
+    }
+}
+
+enum Node {
+    Null,
+    Scalar(Scalar),
+    List,
+    Section(Vec<(String, Spanned<Node>)>),
+}
+
+fn flatten(prefix: &str, pairs: Vec<(String, Spanned<Node>)>, entries: &mut Vec<Entry>) {
+    for (name, node) in pairs {
+        let key = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}.{name}")
+        };
+        let line = node.referenced.line();
+        let value = match node.value {
+            Node::Section(pairs) if !pairs.is_empty() => {
+                flatten(&key, pairs, entries);
+                continue;
+            }
+            Node::Section(_) => Value::EmptySection,
+            Node::Scalar(scalar) => Value::Scalar(scalar),
+            Node::Null => Value::Null,
+            Node::List => Value::List,
+        };
+        entries.push(Entry { key, value, line });
+    }
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+// === impl Node ===
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Scalar(Scalar::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Scalar(Scalar::Integer(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Scalar(Scalar::Integer(value.into())))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
+        Ok(Node::Scalar(Scalar::Integer(value)))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
+        let value = i128::try_from(value).unwrap_or(i128::MAX);
+        Ok(Node::Scalar(Scalar::Integer(value)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Scalar(Scalar::Float(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Scalar(Scalar::Text(value.to_owned())))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Node, E> {
+        Ok(Node::Scalar(Scalar::Text(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        while items.next_element::<Node>()?.is_some() {}
+        Ok(Node::List)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry::<String, Spanned<Node>>()? {
+            pairs.push(pair);
+        }
+        Ok(Node::Section(pairs))
+    }
+}

@@ -1,0 +1,205 @@
+//! The running side of an endpoint: the watched certificate, the sessions that use it, and their readiness.
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::Endpoint;
+use crate::admin::{Check, Checks};
+use crate::clock::Clock;
+use crate::error::{ExitKind, Failure, Hint, chain};
+use crate::id::ClientId;
+use crate::identity::{self, Identity, Watcher};
+use crate::mqtt::{self, Driver, Inbound, Reconnect, Session, State};
+
+/// One session to open.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its client id.
+    pub client_id: ClientId,
+    /// Its topic filters; none for a session that only publishes.
+    pub subscriptions: Vec<String>,
+}
+
+/// Sessions that share one certificate, and what drives them.
+pub struct Links {
+    /// The sessions, in the order of the lines.
+    pub sessions: Vec<Session>,
+    /// The received messages of each session that subscribes.
+    pub inbound: Vec<Inbound>,
+    /// Drives them; nothing is dialled before it runs.
+    pub runner: Runner,
+}
+
+/// Drives the certificate watcher and the sessions of [`Links`].
+pub struct Runner {
+    watcher: Watcher,
+    drivers: Vec<Driver>,
+    readiness: Vec<(Check, watch::Receiver<State>)>,
+    identity_check: Check,
+    identity: watch::Receiver<Arc<Identity>>,
+    clock: Clock,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Loads the certificate and builds the sessions. Adds the readiness checks `identity` and `broker` (with a number
+    /// from the second session on).
+    ///
+    /// # Errors
+    /// When the certificate is refused (exit code 2) or a metric is registered twice.
+    pub fn links(
+        &self,
+        lines: Vec<Line>,
+        reconnect: &Reconnect,
+        clock: Clock,
+        registry: &Registry,
+        checks: &Checks,
+    ) -> Result<Links, Failure> {
+        let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
+        let metrics = identity::Metrics::register(registry).map_err(failed)?;
+        let watching = identity::watch(
+            self.identity.clone(),
+            clock.clone(),
+            identity::Options::default(),
+            metrics,
+        );
+        let (identity, watcher) = watching.map_err(usage)?;
+        info!(certificate = %identity.borrow().describe(), "Loaded the client certificate");
+        let metrics = mqtt::Metrics::register(registry).map_err(failed)?;
+        let mut links = Links {
+            sessions: Vec::new(),
+            inbound: Vec::new(),
+            runner: Runner {
+                watcher,
+                drivers: Vec::new(),
+                readiness: Vec::new(),
+                identity_check: checks.add("identity"),
+                identity: identity.clone(),
+                clock,
+            },
+        };
+        for (index, line) in lines.into_iter().enumerate() {
+            let name = if index == 0 {
+                "broker".to_string()
+            } else {
+                format!("broker-{index}")
+            };
+            links.open(
+                self,
+                line,
+                reconnect,
+                identity.clone(),
+                metrics.clone(),
+                checks.add(name),
+            )?;
+        }
+        Ok(links)
+    }
+}
+
+// === impl Links ===
+
+impl Links {
+    fn open(
+        &mut self,
+        endpoint: &Endpoint,
+        line: Line,
+        reconnect: &Reconnect,
+        identity: watch::Receiver<Arc<Identity>>,
+        metrics: mqtt::Metrics,
+        check: Check,
+    ) -> Result<(), Failure> {
+        let config = mqtt::Config {
+            subscriptions: line.subscriptions,
+            reconnect: reconnect.clone(),
+            ..endpoint.session(line.client_id)
+        };
+        let subscribes = !config.subscriptions.is_empty();
+        let (session, inbound, driver) = config.build(identity, metrics).map_err(usage)?;
+        self.runner.readiness.push((check, session.state()));
+        self.runner.drivers.push(driver);
+        self.sessions.push(session);
+        if subscribes {
+            self.inbound.push(inbound);
+        }
+        Ok(())
+    }
+}
+
+// === impl Runner ===
+
+impl Runner {
+    /// Runs until `drain` is cancelled and every session has disconnected.
+    pub async fn run(self, drain: CancellationToken) {
+        let mut drivers = JoinSet::new();
+        for driver in self.drivers {
+            drivers.spawn(driver.run(drain.clone()));
+        }
+        // Follow their source until it ends, so they need no drain; dropped with this function.
+        let mut watchers = JoinSet::new();
+        for (check, state) in self.readiness {
+            watchers.spawn(show_session(check, state));
+        }
+        watchers.spawn(show_identity(
+            self.identity_check,
+            self.identity,
+            self.watcher.problem(),
+            self.clock,
+        ));
+        watchers.spawn(self.watcher.run(drain));
+        while drivers.join_next().await.is_some() {}
+    }
+}
+
+async fn show_session(check: Check, mut state: watch::Receiver<State>) {
+    loop {
+        match &*state.borrow_and_update() {
+            State::Ready { .. } => check.ok(),
+            State::Connecting => {}
+            State::Waiting { error, .. } => check.failing(with_hint(error.as_ref())),
+            State::Unsubscribed(error) => check.failing(with_hint(error.as_ref())),
+            State::Closed => check.failing("closed"),
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A bad set in the mount is a matter for the log and the metrics while the one in use is good; only when that has run
+/// out is the process not ready.
+async fn show_identity(
+    check: Check,
+    identity: watch::Receiver<Arc<Identity>>,
+    mut problem: watch::Receiver<Option<identity::Problem>>,
+    clock: Clock,
+) {
+    loop {
+        let expired = identity.borrow().describe().is_expired(clock.now());
+        match &*problem.borrow_and_update() {
+            Some(problem) if expired => check.failing(with_hint(problem.error.as_ref())),
+            _ => check.ok(),
+        }
+        if problem.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn with_hint<E: Hint + 'static>(error: &E) -> String {
+    match error.hint() {
+        Some(hint) => format!("{}; hint: {hint}", chain(error)),
+        None => chain(error),
+    }
+}
+
+fn usage<E: Hint + Send + Sync + 'static>(error: E) -> Failure {
+    let hint = error.hint();
+    Failure::usage(error).with_hint(hint)
+}

@@ -1,0 +1,249 @@
+//! Where the three files are, and their bytes read together.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::error::{Error, Role};
+
+/// Where an identity is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A mounted directory with `certificate`, `privateKey`, `ca.crt`, or else `tls.crt`, `tls.key`, `ca.crt`
+    /// (system.md §8).
+    Directory(PathBuf),
+    /// Three files by name.
+    Files {
+        /// The client certificate chain, leaf first.
+        certificate: PathBuf,
+        /// The private key of the leaf.
+        key: PathBuf,
+        /// The CA certificates the server's chain may lead to.
+        ca: PathBuf,
+    },
+}
+
+/// The paths of one set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The client certificate chain.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    /// The CA certificates.
+    pub ca: PathBuf,
+}
+
+/// SHA-256 over the contents of a set. Every poll of the CSI provider rewrites every file (iot-core.md §4), so
+/// times and inodes say nothing and only contents are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+/// The bytes of one set. No `Debug`: one of them is a private key.
+pub(super) struct Contents {
+    files: Files,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    ca: Vec<u8>,
+    digest: Digest,
+}
+
+// === impl Location ===
+
+impl Location {
+    /// Finds out which files make up the set. Directory: the first pair of names of which any file is there.
+    pub fn files(&self) -> Result<Files, Error> {
+        match self {
+            Self::Files {
+                certificate,
+                key,
+                ca,
+            } => Ok(Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                ca: ca.clone(),
+            }),
+            Self::Directory(directory) => {
+                let present = list(directory)?;
+                let has = |name: &str| present.iter().any(|n| n == name);
+                let (certificate, key) = PAIRS
+                    .into_iter()
+                    .find(|(certificate, key)| has(certificate) || has(key))
+                    .ok_or_else(|| Error::NoFiles {
+                        directory: directory.clone(),
+                        present: present.clone(),
+                    })?;
+                Ok(Files {
+                    certificate: directory.join(certificate),
+                    key: directory.join(key),
+                    ca: directory.join(CA),
+                })
+            }
+        }
+    }
+
+    /// The directories a change of the set shows in.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Directory(directory) => vec![directory.clone()],
+            Self::Files {
+                certificate,
+                key,
+                ca,
+            } => {
+                let mut all: Vec<PathBuf> = [certificate, key, ca]
+                    .into_iter()
+                    .map(|file| parent(file))
+                    .collect();
+                all.sort();
+                all.dedup();
+                all
+            }
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "`{}`", directory.display()),
+            Self::Files {
+                certificate,
+                key,
+                ca,
+            } => write!(
+                f,
+                "`{}`, `{}`, `{}`",
+                certificate.display(),
+                key.display(),
+                ca.display()
+            ),
+        }
+    }
+}
+
+// === impl Digest ===
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+// === impl Contents ===
+
+impl Contents {
+    pub(super) fn read(location: &Location) -> Result<Self, Error> {
+        let files = location.files()?;
+        let certificate = read(Role::Certificate, &files.certificate)?;
+        let key = read(Role::Key, &files.key)?;
+        let ca = read(Role::Ca, &files.ca)?;
+        let mut hash = Sha256::new();
+        for part in [&certificate, &key, &ca] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Ok(Self {
+            digest: Digest(hash.finalize().into()),
+            files,
+            certificate,
+            key,
+            ca,
+        })
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    pub(super) fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(super) fn ca(&self) -> &[u8] {
+        &self.ca
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn list(directory: &Path) -> Result<Vec<String>, Error> {
+    let entries = std::fs::read_dir(directory).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => Error::NoDirectory {
+            directory: directory.to_owned(),
+        },
+        io::ErrorKind::PermissionDenied => Error::DirectoryDenied {
+            directory: directory.to_owned(),
+        },
+        _ => Error::List {
+            directory: directory.to_owned(),
+            source,
+        },
+    })?;
+    let mut names: Vec<String> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn read(role: Role, path: &Path) -> Result<Vec<u8>, Error> {
+    let fail = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => Error::Missing {
+            role,
+            path: path.to_owned(),
+        },
+        io::ErrorKind::PermissionDenied => Error::Denied {
+            role,
+            path: path.to_owned(),
+        },
+        _ => Error::Read {
+            role,
+            path: path.to_owned(),
+            source,
+        },
+    };
+    // Asked before opening, and through symlinks: opening a named pipe would wait for a writer.
+    if !std::fs::metadata(path).map_err(fail)?.is_file() {
+        return Err(Error::NotAFile {
+            role,
+            path: path.to_owned(),
+        });
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(fail)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Error::TooLarge {
+            role,
+            path: path.to_owned(),
+            limit: MAX_FILE_BYTES,
+        });
+    }
+    Ok(bytes)
+}
+
+fn parent(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+const PAIRS: [(&str, &str); 2] = [("certificate", "privateKey"), ("tls.crt", "tls.key")];
+
+const CA: &str = "ca.crt";
+
+// A secret in Secrets Manager ends at 64 KiB and a whole system trust store is about 220 KiB.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -1,0 +1,311 @@
+//! Allow or deny, with the statement that decided and, for a deny, what would have allowed it.
+//!
+//! Deny by default; a matching Deny wins over every Allow (iot-core.md §1.7). Where this evaluator does not know a
+//! condition operator or key it errs towards denying. The parts of one MQTT operation (a retained publish needs
+//! `iot:Publish` and `iot:RetainPublish`, everything needs `iot:Connect`) are asked one by one.
+
+use std::fmt;
+
+use super::context::Context;
+use super::policy::{Action, Document, Effect, Statement};
+use super::wildcard::{self, Pattern};
+
+pub use self::near_miss::NearMiss;
+
+use self::condition::Verdict;
+
+pub(crate) mod condition;
+mod near_miss;
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The action that is checked.
+    pub action: Action,
+    /// On what.
+    pub resource: Resource<'a>,
+    /// By whom.
+    pub context: &'a Context,
+}
+
+/// What an action is checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// A client id: `client/<id>`.
+    Client(&'a str),
+    /// A topic: `topic/<name>`.
+    Topic(&'a str),
+    /// The filter of a SUBSCRIBE as it was sent, with any `$share/NAME/`: `topicfilter/<filter>`.
+    Filter(&'a str),
+}
+
+/// The outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A statement allows it and none denies it.
+    Allow {
+        /// The first statement that allows it.
+        by: StatementRef,
+        /// What was asked.
+        asked: Asked,
+    },
+    /// It is denied.
+    Deny {
+        /// The statement that denies it; `None` when it is only that nothing allows it.
+        by: Option<StatementRef>,
+        /// The smallest statement that would allow it; `None` when a Deny must be narrowed instead.
+        addition: Option<Statement>,
+        /// Allow statements that look as if they were meant for this, and why they do not apply.
+        near_misses: Vec<NearMiss>,
+        /// What was asked.
+        asked: Asked,
+    },
+}
+
+/// What was asked, kept for the explanation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The action.
+    pub action: Action,
+    /// The full resource name.
+    pub resource: String,
+    /// How many policies were looked at; with none, the certificate has no policy attached.
+    pub policies: usize,
+}
+
+/// A statement by its place among the policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementRef {
+    /// Index of the policy among those evaluated.
+    pub policy: usize,
+    /// The policy's name, if it has one.
+    pub policy_name: Option<String>,
+    /// Index of the statement in the policy.
+    pub statement: usize,
+    /// The statement's id, if it has one.
+    pub sid: Option<String>,
+    /// The resource pattern, as written, that is spoken of.
+    pub resource: String,
+}
+
+/// Decides a request under all policies attached to a certificate.
+pub fn evaluate(policies: &[Document], request: &Request<'_>) -> Decision {
+    let asked = Asked {
+        action: request.action,
+        resource: request.arn(),
+        policies: policies.len(),
+    };
+    let mut allowed = None;
+    for (place, statement) in statements(policies) {
+        let Some(pattern) = applies(statement, request, &asked.resource) else {
+            continue;
+        };
+        match statement.effect {
+            Effect::Deny => {
+                return Decision::Deny {
+                    by: Some(place.named(policies, pattern)),
+                    addition: None,
+                    near_misses: Vec::new(),
+                    asked,
+                };
+            }
+            Effect::Allow => {
+                allowed.get_or_insert_with(|| place.named(policies, pattern));
+            }
+        }
+    }
+    match allowed {
+        Some(by) => Decision::Allow { by, asked },
+        None => Decision::Deny {
+            by: None,
+            addition: Some(Statement::allow(
+                [request.action],
+                [wildcard::escape(&asked.resource)],
+            )),
+            near_misses: near_miss::find(policies, request, &asked),
+            asked,
+        },
+    }
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    /// The connection itself, under the context's client id.
+    pub fn connect(context: &'a Context) -> Self {
+        Self::new(
+            Action::Connect,
+            Resource::Client(&context.client_id),
+            context,
+        )
+    }
+
+    /// A PUBLISH to `topic`.
+    pub fn publish(topic: &'a str, context: &'a Context) -> Self {
+        Self::new(Action::Publish, Resource::Topic(topic), context)
+    }
+
+    /// The retain flag on a PUBLISH to `topic`.
+    pub fn retain_publish(topic: &'a str, context: &'a Context) -> Self {
+        Self::new(Action::RetainPublish, Resource::Topic(topic), context)
+    }
+
+    /// One filter of a SUBSCRIBE.
+    pub fn subscribe(filter: &'a str, context: &'a Context) -> Self {
+        Self::new(Action::Subscribe, Resource::Filter(filter), context)
+    }
+
+    /// The delivery of a message on `topic`.
+    pub fn receive(topic: &'a str, context: &'a Context) -> Self {
+        Self::new(Action::Receive, Resource::Topic(topic), context)
+    }
+
+    /// The full resource name that policies are matched against.
+    pub fn arn(&self) -> String {
+        format!("{}:{}", self.context.arn, self.resource)
+    }
+
+    fn new(action: Action, resource: Resource<'a>, context: &'a Context) -> Self {
+        Self {
+            action,
+            resource,
+            context,
+        }
+    }
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "client/{id}"),
+            Self::Topic(topic) => write!(f, "topic/{topic}"),
+            Self::Filter(filter) => write!(f, "topicfilter/{filter}"),
+        }
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// Whether it is allowed.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allow { .. })
+    }
+
+    /// One sentence for a person: what was decided, by which statement, and for a deny what to change.
+    pub fn explain(&self) -> String {
+        match self {
+            Self::Allow { by, asked } => {
+                format!(
+                    "{asked} is allowed by {by}, whose resource is `{}`",
+                    by.resource
+                )
+            }
+            Self::Deny {
+                by: Some(by),
+                asked,
+                ..
+            } => format!(
+                "{asked} is denied by {by}: narrow that statement, its resource `{}` covers this one and no \
+                 allow can outweigh it",
+                by.resource
+            ),
+            Self::Deny {
+                addition,
+                near_misses,
+                asked,
+                ..
+            } => {
+                let missing = match asked.policies {
+                    0 => "no policy is attached",
+                    _ => "no statement allows it",
+                };
+                let mut text = format!("{asked} is denied because {missing}");
+                for miss in near_misses {
+                    text.push_str("; ");
+                    text.push_str(&miss.to_string());
+                }
+                if let Some(addition) = addition {
+                    text.push_str("; add ");
+                    text.push_str(&addition.to_json());
+                }
+                text
+            }
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` on `{}`", self.action, self.resource)
+    }
+}
+
+impl fmt::Display for StatementRef {
+    /// `statement 2 of policy `agent``, counting from 1, with the sid if there is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "statement {}", self.statement + 1)?;
+        if let Some(sid) = &self.sid {
+            write!(f, " (`{sid}`)")?;
+        }
+        match &self.policy_name {
+            Some(name) => write!(f, " of policy `{name}`"),
+            None => write!(f, " of policy {}", self.policy + 1),
+        }
+    }
+}
+
+// A statement's place before anybody asked for its names.
+#[derive(Clone, Copy)]
+struct Place {
+    policy: usize,
+    statement: usize,
+}
+
+impl Place {
+    fn named(self, policies: &[Document], resource: &str) -> StatementRef {
+        let document = &policies[self.policy];
+        StatementRef {
+            policy: self.policy,
+            policy_name: document.name.clone(),
+            statement: self.statement,
+            sid: document.statements[self.statement].sid.clone(),
+            resource: resource.to_owned(),
+        }
+    }
+}
+
+fn statements(policies: &[Document]) -> impl Iterator<Item = (Place, &Statement)> {
+    policies.iter().enumerate().flat_map(|(policy, document)| {
+        let statements = document.statements.iter().enumerate();
+        statements.map(move |(statement, content)| (Place { policy, statement }, content))
+    })
+}
+
+// The resource pattern by which the statement applies, if it does.
+fn applies<'s>(statement: &'s Statement, request: &Request<'_>, arn: &str) -> Option<&'s str> {
+    if !statement.covers(request.action) {
+        return None;
+    }
+    let pattern = statement
+        .resources
+        .iter()
+        .find(|pattern| resource_matches(pattern, request.context, arn))?;
+    let met = match condition::check(&statement.condition, request) {
+        Verdict::Met => true,
+        Verdict::Unmet { .. } => false,
+        Verdict::Unknown { .. } => statement.effect == Effect::Deny,
+    };
+    met.then_some(pattern)
+}
+
+fn resource_matches(pattern: &str, context: &Context, arn: &str) -> bool {
+    // Most patterns of ours are exact names, and every delivered message asks.
+    if !pattern.contains(['*', '?', '$']) {
+        return pattern == arn;
+    }
+    Pattern::resolve(pattern, context).is_ok_and(|pattern| pattern.matches(arn))
+}
+
+#[cfg(test)]
+mod tests;

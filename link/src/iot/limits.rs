@@ -1,0 +1,333 @@
+//! What IoT Core allows, as numbers (iot-core.md §1.2), and the checks that keep us inside before the broker punishes.
+//!
+//! Marks as in the source: *documented* was read in an AWS text or observed on the wire; *secondary* comes from a
+//! copy; *measured* was found by others in the field.
+
+use std::time::Duration;
+
+use crate::topic::split_share;
+
+pub use self::error::LimitError;
+
+mod error;
+
+/// Bytes of payload in one PUBLISH; one more byte and the connection is closed (documented, observed).
+pub const PAYLOAD_BYTES: usize = 131_072;
+/// Bytes of variable header and payload in one MQTT 5 packet (secondary, observed in CONNACK).
+pub const PACKET_BYTES: usize = 149_504;
+/// UTF-8 bytes of a topic or filter, without the parts that are not counted (documented).
+pub const TOPIC_BYTES: usize = 256;
+/// Forward slashes in a topic or filter, without the parts that are not counted (documented).
+pub const TOPIC_SLASHES: usize = 7;
+/// Characters of the NAME in `$share/NAME/` (documented).
+pub const SHARE_NAME_CHARACTERS: usize = 128;
+/// UTF-8 bytes of a client id; a leading `$` is reserved (documented).
+pub const CLIENT_ID_BYTES: usize = 128;
+/// Filters in one SUBSCRIBE, else the connection is closed; in one UNSUBSCRIBE, else nothing happens (documented, observed).
+pub const FILTERS_PER_SUBSCRIBE: usize = 8;
+/// Subscriptions of one connection; the excess is refused in SUBACK (documented in 2021, said to be soft since).
+pub const SUBSCRIPTIONS: usize = 50;
+/// Publishes per second of one connection, in and out together; the excess is discarded (documented).
+pub const PUBLISHES_PER_SECOND: u32 = 100;
+/// Bytes per second of one connection; the excess is delayed (documented).
+pub const BYTES_PER_SECOND: u32 = 512 * 1024;
+/// QoS 1 messages without PUBACK, in each direction (documented).
+pub const IN_FLIGHT: u16 = 100;
+/// How long a QoS 1 message is offered to a connected client that does not acknowledge (documented).
+pub const REDELIVERY: Duration = Duration::from_secs(60 * 60);
+/// The least time between two CONNECTs of one client id (documented).
+pub const CONNECT_INTERVAL: Duration = Duration::from_secs(1);
+/// The same, when both CONNECTs reach one front-end host (measured by Greengrass: 0.1 per second).
+pub const CONNECT_INTERVAL_MEASURED: Duration = Duration::from_secs(10);
+/// The shortest keep-alive; 1 to 29 seconds become this (documented).
+pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(30);
+/// The longest keep-alive; 0 and anything longer become this (documented).
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1200);
+/// The longest keep-alive through an interface VPC endpoint (documented).
+pub const KEEP_ALIVE_VPC_ENDPOINT: Duration = Duration::from_secs(230);
+/// A silent client is dropped after this many keep-alives, in percent (documented: 1.5 times).
+pub const KEEP_ALIVE_GRACE_PERCENT: u32 = 150;
+/// The longest session expiry of an account that did not ask for more (documented).
+pub const SESSION_EXPIRY: Duration = Duration::from_secs(60 * 60);
+/// The longest session expiry an account can ask for: 7 days (documented).
+pub const SESSION_EXPIRY_MAX: Duration = Duration::from_secs(604_800);
+/// How much later than its expiry a session may really end; never earlier (documented).
+pub const SESSION_EXPIRY_LATE: Duration = Duration::from_secs(30 * 60);
+/// Stored messages per second handed to a client that comes back, besides live traffic (documented).
+pub const STORED_PER_SECOND: u32 = 10;
+/// Stored messages per second handed to each active member of a shared subscription (documented).
+pub const STORED_PER_SECOND_SHARED: u32 = 20;
+/// Messages per second that one account may queue for absent clients (secondary).
+pub const QUEUED_PER_SECOND_ACCOUNT: u32 = 500;
+/// The shortest message expiry in seconds; 0 becomes this (documented).
+pub const MESSAGE_EXPIRY_MIN: u32 = 1;
+/// The longest message expiry in seconds; more becomes this (documented).
+pub const MESSAGE_EXPIRY_MAX: u32 = 604_800;
+/// Topic aliases a client may define (documented, observed).
+pub const TOPIC_ALIASES: u16 = 8;
+/// Connections of one account in a big region (secondary).
+pub const ACCOUNT_CONNECTIONS: u32 = 500_000;
+/// CONNECTs per second of one account in a big region; small ones have 100 (secondary).
+pub const ACCOUNT_CONNECTS_PER_SECOND: u32 = 500;
+/// Publishes per second, each way, of one account in a big region; small ones have 2 000 (secondary).
+pub const ACCOUNT_PUBLISHES_PER_SECOND: u32 = 20_000;
+/// Subscriptions of one account in a big region (secondary).
+pub const ACCOUNT_SUBSCRIPTIONS: u32 = 500_000;
+/// Subscribed filters per second of one account in a big region (secondary).
+pub const ACCOUNT_SUBSCRIBES_PER_SECOND: u32 = 500;
+/// Connections through one VPC endpoint (documented).
+pub const VPC_ENDPOINT_CONNECTIONS: u32 = 100_000;
+/// Characters of a policy document, white space not counted (documented).
+pub const POLICY_CHARACTERS: usize = 2048;
+/// Versions kept of one policy (documented).
+pub const POLICY_VERSIONS: usize = 5;
+/// Policies attached to one certificate (documented).
+pub const POLICIES_PER_PRINCIPAL: usize = 10;
+/// How long a policy edit may take to apply: minutes, because it is cached (documented); the figure is field.md's.
+pub const POLICY_PROPAGATION: Duration = Duration::from_secs(8 * 60);
+
+/// The limits of one connection, to be kept by the client and enforced by a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Publishes per second.
+    pub publishes_per_second: u32,
+    /// Bytes per second, topic, payload and properties together.
+    pub bytes_per_second: u32,
+    /// QoS 1 messages without PUBACK, in each direction.
+    pub in_flight: u16,
+    /// Bytes of payload in one PUBLISH.
+    pub payload_bytes: usize,
+    /// Bytes of one packet.
+    pub packet_bytes: usize,
+    /// Bytes of a topic or filter.
+    pub topic_bytes: usize,
+    /// Forward slashes in a topic or filter.
+    pub topic_slashes: usize,
+    /// Filters in one SUBSCRIBE.
+    pub filters_per_subscribe: usize,
+    /// Subscriptions held at once.
+    pub subscriptions: usize,
+}
+
+// === impl ConnectionLimits ===
+
+impl ConnectionLimits {
+    /// What IoT Core gives every connection (iot-core.md §1.2).
+    pub const IOT_CORE: Self = Self {
+        publishes_per_second: PUBLISHES_PER_SECOND,
+        bytes_per_second: BYTES_PER_SECOND,
+        in_flight: IN_FLIGHT,
+        payload_bytes: PAYLOAD_BYTES,
+        packet_bytes: PACKET_BYTES,
+        topic_bytes: TOPIC_BYTES,
+        topic_slashes: TOPIC_SLASHES,
+        filters_per_subscribe: FILTERS_PER_SUBSCRIBE,
+        subscriptions: SUBSCRIPTIONS,
+    };
+
+    /// Checks the topic of a PUBLISH. The first three levels of `$aws/rules/<rule>/` are not counted.
+    ///
+    /// # Errors
+    /// [`LimitError`] with the measured value and the limit.
+    pub fn check_topic(&self, topic: &str) -> Result<(), LimitError> {
+        if topic.contains(['+', '#']) {
+            return malformed("topic", topic, "holds a wildcard: only filters may");
+        }
+        self.check_text("topic", topic, after_rule_prefix(topic))
+    }
+
+    /// Checks one filter of a SUBSCRIBE. `$share/<name>/` is not counted.
+    ///
+    /// # Errors
+    /// [`LimitError`] with the measured value and the limit.
+    pub fn check_filter(&self, filter: &str) -> Result<(), LimitError> {
+        let (share, rest) = split_share(filter);
+        match share {
+            None if filter.starts_with("$share/") => {
+                return malformed("filter", filter, "has no filter after `$share/NAME/`");
+            }
+            Some("") => return malformed("filter", filter, "has an empty share name"),
+            Some(name) if name.contains(['+', '#']) => {
+                return malformed("filter", filter, "has a wildcard in its share name");
+            }
+            Some(name) if name.chars().count() > SHARE_NAME_CHARACTERS => {
+                return Err(LimitError::ShareName {
+                    name: name.to_owned(),
+                    characters: name.chars().count(),
+                    limit: SHARE_NAME_CHARACTERS,
+                });
+            }
+            _ => {}
+        }
+        self.check_text("filter", filter, after_rule_prefix(rest))?;
+        let mut levels = rest.split('/').peekable();
+        while let Some(level) = levels.next() {
+            if level.contains('+') && level != "+" {
+                return malformed("filter", filter, "has a `+` that is not a whole level");
+            }
+            if level.contains('#') && level != "#" {
+                return malformed("filter", filter, "has a `#` that is not a whole level");
+            }
+            if level == "#" && levels.peek().is_some() {
+                return malformed("filter", filter, "has a `#` that is not the last level");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the size of a payload.
+    ///
+    /// # Errors
+    /// [`LimitError::Payload`].
+    pub fn check_payload(&self, bytes: usize) -> Result<(), LimitError> {
+        let limit = self.payload_bytes;
+        if bytes > limit {
+            return Err(LimitError::Payload { bytes, limit });
+        }
+        Ok(())
+    }
+
+    /// Checks the size of a packet: variable header, properties and payload.
+    ///
+    /// # Errors
+    /// [`LimitError::Packet`].
+    pub fn check_packet(&self, bytes: usize) -> Result<(), LimitError> {
+        let limit = self.packet_bytes;
+        if bytes > limit {
+            return Err(LimitError::Packet { bytes, limit });
+        }
+        Ok(())
+    }
+
+    /// Checks how many filters one SUBSCRIBE carries.
+    ///
+    /// # Errors
+    /// [`LimitError::Filters`].
+    pub fn check_filter_count(&self, filters: usize) -> Result<(), LimitError> {
+        let limit = self.filters_per_subscribe;
+        if filters > limit {
+            return Err(LimitError::Filters { filters, limit });
+        }
+        Ok(())
+    }
+
+    /// Checks how many subscriptions a connection would hold.
+    ///
+    /// # Errors
+    /// [`LimitError::Subscriptions`].
+    pub fn check_subscription_count(&self, subscriptions: usize) -> Result<(), LimitError> {
+        let limit = self.subscriptions;
+        if subscriptions > limit {
+            return Err(LimitError::Subscriptions {
+                subscriptions,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_text(&self, what: &'static str, text: &str, counted: &str) -> Result<(), LimitError> {
+        if text.is_empty() || counted.is_empty() {
+            return malformed(what, text, "is empty");
+        }
+        if text.contains('\0') {
+            return malformed(what, text, "holds a null character");
+        }
+        if counted.len() > self.topic_bytes {
+            return Err(LimitError::TooLong {
+                what,
+                text: text.to_owned(),
+                bytes: counted.len(),
+                limit: self.topic_bytes,
+            });
+        }
+        let slashes = counted.matches('/').count();
+        if slashes > self.topic_slashes {
+            return Err(LimitError::Slashes {
+                what,
+                text: text.to_owned(),
+                slashes,
+                limit: self.topic_slashes,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self::IOT_CORE
+    }
+}
+
+/// [`ConnectionLimits::check_topic`] with IoT Core's numbers.
+///
+/// # Errors
+/// [`LimitError`] with the measured value and the limit.
+pub fn check_topic(topic: &str) -> Result<(), LimitError> {
+    ConnectionLimits::IOT_CORE.check_topic(topic)
+}
+
+/// [`ConnectionLimits::check_filter`] with IoT Core's numbers.
+///
+/// # Errors
+/// [`LimitError`] with the measured value and the limit.
+pub fn check_filter(filter: &str) -> Result<(), LimitError> {
+    ConnectionLimits::IOT_CORE.check_filter(filter)
+}
+
+/// [`ConnectionLimits::check_payload`] with IoT Core's numbers.
+///
+/// # Errors
+/// [`LimitError::Payload`].
+pub fn check_payload(bytes: usize) -> Result<(), LimitError> {
+    ConnectionLimits::IOT_CORE.check_payload(bytes)
+}
+
+/// Checks a client id as IoT Core does at CONNECT: 1 to 128 bytes, no leading `$` (iot-core.md §2 point 2).
+///
+/// # Errors
+/// [`LimitError`] with the measured value and the limit.
+pub fn check_client_id(id: &str) -> Result<(), LimitError> {
+    if id.is_empty() {
+        return malformed("client id", id, "is empty");
+    }
+    if id.starts_with('$') {
+        return malformed("client id", id, "begins with the reserved `$`");
+    }
+    if id.len() > CLIENT_ID_BYTES {
+        return Err(LimitError::TooLong {
+            what: "client id",
+            text: id.to_owned(),
+            bytes: id.len(),
+            limit: CLIENT_ID_BYTES,
+        });
+    }
+    Ok(())
+}
+
+/// The keep-alive IoT Core uses when a client asks for `seconds` (iot-core.md §1.2).
+pub fn effective_keep_alive(seconds: u16) -> Duration {
+    match Duration::from_secs(seconds.into()) {
+        Duration::ZERO => KEEP_ALIVE_MAX,
+        asked => asked.clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX),
+    }
+}
+
+fn malformed(what: &'static str, text: &str, problem: &'static str) -> Result<(), LimitError> {
+    Err(LimitError::Malformed {
+        what,
+        text: text.to_owned(),
+        problem,
+    })
+}
+
+fn after_rule_prefix(topic: &str) -> &str {
+    topic
+        .strip_prefix("$aws/rules/")
+        .and_then(|rest| rest.split_once('/'))
+        .map_or(topic, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests;

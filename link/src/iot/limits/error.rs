@@ -1,0 +1,126 @@
+//! What IoT Core would refuse, with the measured value beside the limit.
+
+use crate::error::Hint;
+
+/// Something IoT Core would refuse, with the measured value and the limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// A payload is too big.
+    #[error("payload has {bytes} bytes, the limit is {limit}")]
+    Payload {
+        /// Measured.
+        bytes: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A packet is too big although its payload is not: topic and properties take the rest.
+    #[error("packet has {bytes} bytes, the limit is {limit}")]
+    Packet {
+        /// Measured.
+        bytes: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A topic or filter is too long.
+    #[error("{what} `{}` has {bytes} bytes, the limit is {limit}", shorten(.text))]
+    TooLong {
+        /// `topic`, `filter` or `client id`.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// Measured.
+        bytes: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A topic or filter has too many levels.
+    #[error("{what} `{}` has {slashes} slashes, the limit is {limit}", shorten(.text))]
+    Slashes {
+        /// `topic` or `filter`.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// Measured.
+        slashes: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A text is not what MQTT or IoT Core lets stand there.
+    #[error("{what} `{}` {problem}", shorten(.text))]
+    Malformed {
+        /// `topic`, `filter` or `client id`.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// Which rule it breaks.
+        problem: &'static str,
+    },
+    /// The NAME of `$share/NAME/` is too long.
+    #[error("share name `{}` has {characters} characters, the limit is {limit}", shorten(.name))]
+    ShareName {
+        /// The name.
+        name: String,
+        /// Measured.
+        characters: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// One SUBSCRIBE carries too many filters.
+    #[error("subscribe request has {filters} filters, the limit is {limit}")]
+    Filters {
+        /// Measured.
+        filters: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// One connection holds too many subscriptions.
+    #[error("connection has {subscriptions} subscriptions, the limit is {limit}")]
+    Subscriptions {
+        /// Measured.
+        subscriptions: usize,
+        /// Allowed.
+        limit: usize,
+    },
+}
+
+// === impl LimitError ===
+
+impl Hint for LimitError {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Payload { .. } => "split the content over several messages",
+            Self::Packet { .. } => "shorten the user properties, such as labels and annotations",
+            Self::TooLong {
+                what: "client id", ..
+            } => "use a shorter client id",
+            Self::TooLong { .. } => "use shorter words or names in the topic",
+            Self::Slashes { .. } => {
+                "use fewer levels (`$share/NAME/` and `$aws/rules/RULE/` are not counted)"
+            }
+            Self::Malformed { what: "topic", .. } => "name one topic without `+` or `#`",
+            Self::Malformed {
+                what: "client id", ..
+            } => "set a client id of 1 to 128 bytes that does not begin with `$`",
+            Self::Malformed { .. } => {
+                "let `+` stand for one whole level and `#` for the last levels, as in `a/+/b/#`"
+            }
+            Self::ShareName { .. } => "use a shorter NAME in `$share/NAME/`",
+            Self::Filters { .. } => "send the filters in several subscribe requests",
+            Self::Subscriptions { .. } => {
+                "cover several topics with one wildcard filter, or use more connections"
+            }
+        };
+        Some(text.into())
+    }
+}
+
+// A hostile or mistaken text should not fill the screen; its size is printed beside it.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+// Long enough for every topic of ours with a 36-character consumer id (75 bytes, iot-core.md §1.7).
+const SHOWN_CHARACTERS: usize = 96;

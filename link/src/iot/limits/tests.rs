@@ -1,0 +1,137 @@
+//! Each number at its edge, and the sentence a person reads beyond it.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::Hint;
+
+fn levels(slashes: usize) -> String {
+    vec!["a"; slashes + 1].join("/")
+}
+
+#[test]
+fn payload_limit_is_128_kib_to_the_byte() {
+    assert_eq!(check_payload(131_072), Ok(()));
+    let error = check_payload(131_073).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "payload has 131073 bytes, the limit is 131072"
+    );
+    assert!(error.hint().is_some());
+    let limits = ConnectionLimits::IOT_CORE;
+    assert_eq!(limits.check_packet(149_504), Ok(()));
+    assert!(limits.check_packet(149_505).is_err());
+}
+
+#[test]
+fn topics_have_256_bytes_and_7_slashes() {
+    assert_eq!(check_topic(&"é".repeat(128)), Ok(()));
+    let error = check_topic(&"é".repeat(129)).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("has 258 bytes, the limit is 256"),
+        "{error}"
+    );
+    assert_eq!(check_topic(&levels(7)), Ok(()));
+    let error = check_topic(&levels(8)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "topic `a/a/a/a/a/a/a/a/a` has 8 slashes, the limit is 7"
+    );
+}
+
+#[test]
+fn share_and_rule_prefixes_are_not_counted() {
+    assert_eq!(check_filter(&format!("$share/group/{}", levels(7))), Ok(()));
+    assert!(check_filter(&format!("$share/group/{}", levels(8))).is_err());
+    assert_eq!(check_topic(&format!("$aws/rules/r/{}", levels(7))), Ok(()));
+    assert!(check_topic(&format!("$aws/rules/r/{}", levels(8))).is_err());
+    let name = "n".repeat(129);
+    let error = check_filter(&format!("$share/{name}/a")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has 129 characters, the limit is 128"),
+        "{error}"
+    );
+}
+
+#[test]
+fn malformed_topics_and_filters_are_told_apart() {
+    for (result, part) in [
+        (check_topic(""), "topic `` is empty"),
+        (check_topic("a/+"), "holds a wildcard"),
+        (check_topic("a\0"), "null"),
+        (check_filter("a+"), "`+` that is not a whole level"),
+        (check_filter("a/#b"), "`#` that is not a whole level"),
+        (check_filter("#/a"), "not the last level"),
+        (check_filter("$share/g"), "has no filter after"),
+        (check_filter("$share//a"), "empty share name"),
+        (check_filter("$share/+/a"), "wildcard in its share name"),
+        (check_filter("$share/g/"), "is empty"),
+    ] {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        assert!(error.hint().is_some());
+    }
+    assert_eq!(check_filter("+/a/#"), Ok(()));
+    assert_eq!(check_filter("#"), Ok(()));
+}
+
+#[test]
+fn eight_filters_and_fifty_subscriptions_pass_and_one_more_does_not() {
+    let limits = ConnectionLimits::IOT_CORE;
+    assert_eq!(limits.check_filter_count(8), Ok(()));
+    let error = limits.check_filter_count(9).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "subscribe request has 9 filters, the limit is 8"
+    );
+    assert_eq!(limits.check_subscription_count(50), Ok(()));
+    assert!(limits.check_subscription_count(51).is_err());
+}
+
+#[test]
+fn client_ids_have_1_to_128_bytes_and_no_dollar() {
+    assert_eq!(check_client_id(&"c".repeat(128)), Ok(()));
+    for (id, part) in [
+        ("", "is empty"),
+        ("$GEN/1", "reserved"),
+        (&"c".repeat(129), "129 bytes"),
+    ] {
+        let error = check_client_id(id).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn keep_alive_is_clamped_as_iot_core_clamps_it() {
+    let seconds = |asked| effective_keep_alive(asked).as_secs();
+    assert_eq!(
+        [0, 1, 29, 30, 60, 1200, 1201].map(seconds),
+        [1200, 30, 30, 30, 60, 1200, 1200]
+    );
+}
+
+#[test]
+fn long_texts_are_cut_in_messages() {
+    let error = check_topic(&"x".repeat(60_000)).unwrap_err().to_string();
+    assert!(error.len() < 200, "{}", error.len());
+    assert!(error.contains("60000 bytes"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_passes_or_is_refused_with_a_hint(text in "\\PC{0,300}|[a$/+#]{0,20}|\\$share/.{0,20}") {
+        for result in [check_topic(&text), check_filter(&text), check_client_id(&text)] {
+            if let Err(error) = result {
+                prop_assert!(error.hint().is_some());
+            }
+        }
+        // What may be published may be subscribed to: a topic is a filter without wildcards.
+        if check_topic(&text).is_ok() && !text.starts_with('$') {
+            prop_assert_eq!(check_filter(&text), Ok(()));
+        }
+    }
+}

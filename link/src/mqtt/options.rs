@@ -1,0 +1,42 @@
+//! The client library's options, each set on purpose: its defaults are made for other brokers.
+
+use std::sync::Arc;
+
+use rumqttc::{AckMode, MqttOptions, TlsConfiguration, Transport};
+
+use super::{Config, IN_FLIGHT_WINDOW};
+
+pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) -> MqttOptions {
+    let window = config.limits.in_flight.min(IN_FLIGHT_WINDOW);
+    let mut options = MqttOptions::new(
+        config.client_id.as_str(),
+        (config.host.clone(), config.port),
+    );
+    options
+        .set_transport(transport(tls))
+        .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
+        .set_connect_timeout(config.connect_timeout)
+        // The first connection of a process starts clean, because the library cannot publish in a session whose
+        // packet ids it does not know; later ones resume (the driver switches this off at CONNACK).
+        .set_clean_start(true)
+        .set_session_expiry_interval(Some(
+            u32::try_from(config.session_expiry.as_secs()).unwrap_or(u32::MAX),
+        ))
+        .set_receive_maximum(Some(window))
+        .set_outgoing_inflight_upper_limit(window)
+        // The default of 10 KiB ends the loop on any larger packet, for ever.
+        .set_max_packet_size(Some(
+            u32::try_from(config.limits.packet_bytes).unwrap_or(u32::MAX),
+        ))
+        .set_ack_mode(AckMode::Manual)
+        .set_max_request_batch(usize::from(window));
+    options
+}
+
+pub(super) fn transport(tls: Arc<rustls::ClientConfig>) -> Transport {
+    Transport::tls_with_config(TlsConfiguration::Rustls(tls))
+}
+
+/// Requests that may wait in the library: a window of publishes and one of acks, subscribes and the disconnect.
+/// The pump keeps its publishes within the window, so a full queue cannot happen.
+pub(super) const REQUEST_CAPACITY: usize = 2 * IN_FLIGHT_WINDOW as usize + 8;

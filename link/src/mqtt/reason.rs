@@ -1,0 +1,429 @@
+//! What the broker's refusals mean, in IoT Core's terms, and what to do about them (iot-core.md §1.3, §6).
+
+use std::io;
+
+use rumqttc::{
+    ConnectReturnCode, ConnectionError, DisconnectReasonCode, PubAckReason, StateError,
+    SubscribeReasonCode,
+};
+
+use crate::error::Hint;
+use crate::iot::limits::LimitError;
+use crate::tls::{TlsProblem, diagnose};
+
+/// Why a connection could not be made or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No answer within the connect timeout.
+    #[error("no CONNACK before the connect timeout")]
+    Timeout,
+    /// The name or the port does not answer.
+    #[error("reach the broker")]
+    Network(#[source] io::Error),
+    /// The TLS handshake failed.
+    #[error("TLS handshake")]
+    Tls(#[source] TlsProblem),
+    /// Closed without a word: what IoT Core does with an unknown or inactive certificate.
+    #[error("the broker closed the connection before CONNACK")]
+    ClosedBeforeConnAck,
+    /// CONNACK with a refusal.
+    #[error("CONNECT refused: {reason} (0x{code:02x})")]
+    Refused {
+        /// MQTT 5 reason code.
+        code: u8,
+        /// The code's name.
+        reason: &'static str,
+    },
+    /// An established connection was closed with a DISCONNECT.
+    #[error("the broker disconnected: {reason} (0x{code:02x})")]
+    Disconnected {
+        /// MQTT 5 reason code.
+        code: u8,
+        /// The code's name, with the broker's own words if it gave any.
+        reason: String,
+    },
+    /// An established connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// The broker stopped answering pings or acknowledging publishes.
+    #[error("the broker stopped answering: {0}")]
+    Stalled(&'static str),
+    /// A protocol error.
+    #[error("MQTT protocol: {0}")]
+    Protocol(String),
+    /// Left on purpose, to come back with another certificate or after a backlog.
+    #[error("reconnecting: {0}")]
+    Deliberate(&'static str),
+}
+
+/// The broker refused a topic filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("subscribe to `{filter}` refused: {reason} (0x{code:02x})")]
+pub struct SubscribeError {
+    /// The filter.
+    pub filter: String,
+    /// MQTT 5 reason code.
+    pub code: u8,
+    /// The code's name.
+    pub reason: &'static str,
+}
+
+/// Why a publish was not accepted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PublishError {
+    /// Refused here because the broker would punish it.
+    #[error("message to `{topic}` breaks a limit")]
+    Limit {
+        /// The topic.
+        topic: String,
+        /// Which limit.
+        #[source]
+        source: LimitError,
+    },
+    /// PUBACK with a refusal.
+    #[error("publish to `{topic}` refused: {reason} (0x{code:02x})")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// MQTT 5 reason code.
+        code: u8,
+        /// The code's name.
+        reason: &'static str,
+    },
+    /// The broker ends the connection whenever it gets this message.
+    #[error("publish to `{topic}` ends the connection each time: {reason}")]
+    Poison {
+        /// The topic.
+        topic: String,
+        /// Why the broker disconnected.
+        reason: String,
+    },
+    /// The session was shut down first.
+    #[error("the session was shut down before the broker acknowledged")]
+    Closed,
+}
+
+// === impl ConnectError ===
+
+impl ConnectError {
+    /// Whether the party itself was refused, so that trying again at once is pointless and counts against it.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => matches!(code, 0x85..=0x87 | 0x8a),
+            Self::Disconnected { code, .. } => matches!(code, 0x87 | 0x8e | 0x98),
+            Self::ClosedBeforeConnAck | Self::Tls(_) => true,
+            _ => false,
+        }
+    }
+
+    /// One bounded word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Network(_) => "network",
+            Self::Tls(_) => "tls",
+            Self::ClosedBeforeConnAck => "closed_before_connack",
+            Self::Refused { .. } => "refused",
+            Self::Disconnected { code: 0x8e, .. } => "takeover",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Broken(_) => "broken",
+            Self::Stalled(_) => "stalled",
+            Self::Protocol(_) => "protocol",
+            Self::Deliberate(_) => "deliberate",
+        }
+    }
+
+    /// Reads the library's error; `established` tells whether CONNACK had come.
+    pub(super) fn read(error: ConnectionError, established: bool) -> Self {
+        match error {
+            ConnectionError::Timeout(_) => Self::Timeout,
+            ConnectionError::ConnectionRefused(code) => Self::refused(code),
+            ConnectionError::MqttState(StateError::ConnFail { reason }) => Self::refused(reason),
+            ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code,
+                reason_string,
+            }) => {
+                let name = disconnect_name(reason_code);
+                Self::Disconnected {
+                    code: reason_code as u8,
+                    reason: reason_string
+                        .map_or_else(|| name.to_string(), |text| format!("{name}: {text}")),
+                }
+            }
+            ConnectionError::MqttState(StateError::AwaitPingResp) => Self::Stalled("no PINGRESP"),
+            ConnectionError::MqttState(StateError::Io(source)) | ConnectionError::Io(source) => {
+                Self::read_io(source, established)
+            }
+            ConnectionError::MqttState(StateError::ConnectionAborted) => {
+                Self::read_io(io::ErrorKind::ConnectionAborted.into(), established)
+            }
+            ConnectionError::Tls(rumqttc::TlsError::Io(source)) => {
+                Self::read_io(source, established)
+            }
+            ConnectionError::Tls(rumqttc::TlsError::TLS(source)) => Self::Tls(diagnose(
+                &io::Error::new(io::ErrorKind::InvalidData, source),
+            )),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+
+    fn read_io(source: io::Error, established: bool) -> Self {
+        use io::ErrorKind as Kind;
+        if source
+            .get_ref()
+            .is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            return Self::Tls(diagnose(&source));
+        }
+        let closed = matches!(
+            source.kind(),
+            Kind::UnexpectedEof
+                | Kind::ConnectionReset
+                | Kind::ConnectionAborted
+                | Kind::BrokenPipe
+        );
+        match (established, closed) {
+            (true, _) => Self::Broken(source),
+            (false, true) => Self::ClosedBeforeConnAck,
+            (false, false) => Self::Network(source),
+        }
+    }
+
+    fn refused(code: ConnectReturnCode) -> Self {
+        let (code, reason) = connect_code(code);
+        Self::Refused { code, reason }
+    }
+}
+
+impl Hint for ConnectError {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Timeout | Self::Network(_) => {
+                "check host, port 8883 and the way out of the network; `probe check` names the stage that fails"
+            }
+            Self::Tls(problem) => return problem.hint(),
+            Self::ClosedBeforeConnAck => {
+                "on IoT Core the certificate is unknown, INACTIVE or of another account or region; check it with `aws iot describe-certificate`"
+            }
+            Self::Refused { code: 0x85, .. } => "the broker does not accept this client id",
+            Self::Refused {
+                code: 0x86 | 0x87 | 0x8a,
+                ..
+            } => {
+                "no policy on this certificate allows `iot:Connect` for this client id; policy edits take some minutes"
+            }
+            Self::Disconnected { code: 0x8e, .. } => {
+                "another process uses the same client id: one id per process, and no second replica with the same one"
+            }
+            Self::Disconnected {
+                code: 0x95 | 0x90 | 0x99,
+                ..
+            } => "a message broke a broker limit; the log names its topic",
+            Self::Disconnected { code: 0x98, .. } => {
+                "an operator or a certificate change ended the connection"
+            }
+            _ => return None,
+        };
+        Some(text.into())
+    }
+}
+
+// === impl SubscribeError ===
+
+impl SubscribeError {
+    pub(super) fn read(filter: &str, code: SubscribeReasonCode) -> Option<Self> {
+        let (code, reason) = match code {
+            SubscribeReasonCode::Success(_) => return None,
+            SubscribeReasonCode::Failure | SubscribeReasonCode::Unspecified => {
+                (0x80, "unspecified error")
+            }
+            SubscribeReasonCode::ImplementationSpecific => (0x83, "implementation specific error"),
+            SubscribeReasonCode::NotAuthorized => (0x87, "not authorized"),
+            SubscribeReasonCode::TopicFilterInvalid => (0x8f, "topic filter invalid"),
+            SubscribeReasonCode::PkidInUse => (0x91, "packet identifier in use"),
+            SubscribeReasonCode::QuotaExceeded => (0x97, "quota exceeded"),
+            SubscribeReasonCode::SharedSubscriptionsNotSupported => {
+                (0x9e, "shared subscriptions not supported")
+            }
+            SubscribeReasonCode::SubscriptionIdNotSupported => {
+                (0xa1, "subscription identifiers not supported")
+            }
+            SubscribeReasonCode::WildcardSubscriptionsNotSupported => {
+                (0xa2, "wildcard subscriptions not supported")
+            }
+        };
+        Some(Self {
+            filter: filter.to_string(),
+            code,
+            reason,
+        })
+    }
+}
+
+impl Hint for SubscribeError {
+    fn hint(&self) -> Option<String> {
+        (self.code == 0x87).then(|| {
+            format!("allow `iot:Subscribe` on `topicfilter/{}` and `iot:Receive` on the topics it matches", self.filter)
+        })
+    }
+}
+
+// === impl PublishError ===
+
+impl PublishError {
+    /// Whether the same message may succeed later without a change by a person.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => matches!(code, 0x80 | 0x83 | 0x91 | 0x97),
+            Self::Closed => true,
+            Self::Limit { .. } | Self::Poison { .. } => false,
+        }
+    }
+
+    /// Whether a policy refused it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused { code: 0x87, .. })
+    }
+
+    pub(super) fn read(topic: &str, reason: PubAckReason) -> Result<bool, Self> {
+        let name = match reason {
+            PubAckReason::Success => return Ok(true),
+            PubAckReason::NoMatchingSubscribers => return Ok(false),
+            PubAckReason::UnspecifiedError => "unspecified error",
+            PubAckReason::ImplementationSpecificError => "implementation specific error",
+            PubAckReason::NotAuthorized => "not authorized",
+            PubAckReason::TopicNameInvalid => "topic name invalid",
+            PubAckReason::PacketIdentifierInUse => "packet identifier in use",
+            PubAckReason::QuotaExceeded => "quota exceeded",
+            PubAckReason::PayloadFormatInvalid => "payload format invalid",
+        };
+        Err(Self::Refused {
+            topic: topic.to_string(),
+            code: reason as u8,
+            reason: name,
+        })
+    }
+}
+
+impl Hint for PublishError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Limit { source, .. } => source.hint(),
+            Self::Refused { topic, code: 0x87, .. } => {
+                Some(format!("allow `iot:Publish` on `topic/{topic}`; policy edits take some minutes"))
+            }
+            Self::Refused { code: 0x97, .. } => {
+                Some("the account or connection is over a publish quota; see the CloudWatch metric `PublishIn.Throttle`".into())
+            }
+            Self::Poison { .. } => Some("look at the message's size and topic; it is not sent again".into()),
+            _ => None,
+        }
+    }
+}
+
+fn connect_code(code: ConnectReturnCode) -> (u8, &'static str) {
+    use ConnectReturnCode as Code;
+    match code {
+        Code::Success => (0x00, "success"),
+        Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => {
+            (0x84, "unsupported protocol version")
+        }
+        Code::BadClientId | Code::ClientIdentifierNotValid => (0x85, "client identifier not valid"),
+        Code::ServiceUnavailable | Code::ServerUnavailable => (0x88, "server unavailable"),
+        Code::UnspecifiedError => (0x80, "unspecified error"),
+        Code::MalformedPacket => (0x81, "malformed packet"),
+        Code::ProtocolError => (0x82, "protocol error"),
+        Code::ImplementationSpecificError => (0x83, "implementation specific error"),
+        Code::BadUserNamePassword => (0x86, "bad user name or password"),
+        Code::NotAuthorized => (0x87, "not authorized"),
+        Code::ServerBusy => (0x89, "server busy"),
+        Code::Banned => (0x8a, "banned"),
+        Code::BadAuthenticationMethod => (0x8c, "bad authentication method"),
+        Code::TopicNameInvalid => (0x90, "topic name invalid"),
+        Code::PacketTooLarge => (0x95, "packet too large"),
+        Code::QuotaExceeded => (0x97, "quota exceeded"),
+        Code::PayloadFormatInvalid => (0x99, "payload format invalid"),
+        Code::RetainNotSupported => (0x9a, "retain not supported"),
+        Code::QoSNotSupported => (0x9b, "QoS not supported"),
+        Code::UseAnotherServer => (0x9c, "use another server"),
+        Code::ServerMoved => (0x9d, "server moved"),
+        Code::ConnectionRateExceeded => (0x9f, "connection rate exceeded"),
+    }
+}
+
+fn disconnect_name(code: DisconnectReasonCode) -> &'static str {
+    use DisconnectReasonCode as Code;
+    match code {
+        Code::NotAuthorized => "not authorized",
+        Code::ServerBusy => "server busy",
+        Code::ServerShuttingDown => "server shutting down",
+        Code::KeepAliveTimeout => "keep alive timeout",
+        Code::SessionTakenOver => "session taken over",
+        Code::TopicFilterInvalid => "topic filter invalid",
+        Code::TopicNameInvalid => "topic name invalid",
+        Code::ReceiveMaximumExceeded => "receive maximum exceeded",
+        Code::TopicAliasInvalid => "topic alias invalid",
+        Code::PacketTooLarge => "packet too large",
+        Code::MessageRateTooHigh => "message rate too high",
+        Code::QuotaExceeded => "quota exceeded",
+        Code::AdministrativeAction => "administrative action",
+        Code::PayloadFormatInvalid => "payload format invalid",
+        Code::QoSNotSupported => "QoS not supported",
+        Code::MaximumConnectTime => "maximum connect time",
+        Code::SubscriptionIdentifiersNotSupported => "subscription identifiers not supported",
+        Code::MalformedPacket => "malformed packet",
+        Code::ProtocolError => "protocol error",
+        _ => "unspecified error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_publish_says_which_statement_is_missing() {
+        let error = PublishError::read("a/b", PubAckReason::NotAuthorized).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "publish to `a/b` refused: not authorized (0x87)"
+        );
+        assert!(error.hint().unwrap().contains("`topic/a/b`"));
+        assert!(!error.is_retryable());
+        assert_eq!(
+            PublishError::read("a", PubAckReason::NoMatchingSubscribers),
+            Ok(false)
+        );
+    }
+
+    #[test]
+    fn a_takeover_counts_as_a_refusal_and_names_the_second_process() {
+        let error = ConnectError::read(
+            ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code: DisconnectReasonCode::SessionTakenOver,
+                reason_string: None,
+            }),
+            true,
+        );
+        assert!(error.is_refusal());
+        assert_eq!(
+            error.to_string(),
+            "the broker disconnected: session taken over (0x8e)"
+        );
+        assert!(error.hint().unwrap().contains("same client id"));
+    }
+
+    #[test]
+    fn silence_before_connack_points_at_the_certificate() {
+        let error = ConnectError::read(
+            ConnectionError::Io(io::ErrorKind::UnexpectedEof.into()),
+            false,
+        );
+        assert!(error.hint().unwrap().contains("INACTIVE"));
+        let reset = ConnectError::read(
+            ConnectionError::Io(io::ErrorKind::ConnectionReset.into()),
+            true,
+        );
+        assert!(!reset.is_refusal());
+    }
+}

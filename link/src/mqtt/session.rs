@@ -1,0 +1,138 @@
+//! The handle that publishes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::IN_FLIGHT_WINDOW;
+use super::reason::PublishError;
+use super::shared::Shared;
+use super::state::State;
+use crate::iot::limits::ConnectionLimits;
+use crate::message::Message;
+
+/// Publishes through one connection; clones share it.
+#[derive(Clone)]
+pub struct Session {
+    queue: mpsc::Sender<Outgoing>,
+    shared: Arc<Shared>,
+    limits: Arc<ConnectionLimits>,
+}
+
+/// Delivery guarantee of one publish. There is no QoS 2 on IoT Core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Qos {
+    /// Written to the socket, nothing more.
+    AtMostOnce,
+    /// Acknowledged by the broker.
+    #[default]
+    AtLeastOnce,
+}
+
+/// The broker has the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Whether anybody listens: `false` stands for PUBACK 0x10, "no matching subscribers".
+    pub matched: bool,
+}
+
+/// Resolves with the broker's acknowledgement. Dropped before the message went out, it withdraws the message.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Receiver<Result<Ack, PublishError>>);
+
+pub(super) struct Outgoing {
+    pub(super) message: Message,
+    pub(super) qos: Qos,
+    pub(super) receipt: oneshot::Sender<Result<Ack, PublishError>>,
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        limits: ConnectionLimits,
+    ) -> (Self, mpsc::Receiver<Outgoing>) {
+        let (queue, outgoing) = mpsc::channel(QUEUE_CAPACITY);
+        (
+            Self {
+                queue,
+                shared,
+                limits: Arc::new(limits),
+            },
+            outgoing,
+        )
+    }
+
+    /// Queues a QoS 1 publish. Waits while the queue is full, also when disconnected.
+    ///
+    /// # Errors
+    /// [`PublishError::Limit`] when the broker would punish the message, [`PublishError::Closed`] after shutdown.
+    pub async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
+        self.publish_with(message, Qos::AtLeastOnce).await
+    }
+
+    /// Queues a publish with a chosen guarantee.
+    ///
+    /// # Errors
+    /// As [`Session::publish`].
+    pub async fn publish_with(&self, message: Message, qos: Qos) -> Result<Receipt, PublishError> {
+        let limit = |source| PublishError::Limit {
+            topic: message.topic.clone(),
+            source,
+        };
+        self.limits.check_topic(&message.topic).map_err(limit)?;
+        self.limits
+            .check_payload(message.payload.len())
+            .map_err(limit)?;
+        let (receipt, resolved) = oneshot::channel();
+        let outgoing = Outgoing {
+            message,
+            qos,
+            receipt,
+        };
+        self.queue
+            .send(outgoing)
+            .await
+            .map_err(|_| PublishError::Closed)?;
+        Ok(Receipt(resolved))
+    }
+
+    /// What the session is doing; watchers see every change of epoch.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    /// Waits until publishes flow. Returns `false` if the session was shut down instead.
+    pub async fn ready(&self) -> bool {
+        let mut state = self.state();
+        let reached = state
+            .wait_for(|state| state.is_ready() || matches!(state, State::Closed))
+            .await;
+        reached.is_ok_and(|state| state.is_ready())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+// === impl Receipt ===
+
+impl Future for Receipt {
+    type Output = Result<Ack, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|resolved| resolved.unwrap_or(Err(PublishError::Closed)))
+    }
+}
+
+// Two windows: one in flight, one ready to follow, so that the pump never waits for its callers.
+const QUEUE_CAPACITY: usize = 2 * IN_FLIGHT_WINDOW as usize;

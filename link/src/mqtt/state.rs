@@ -1,0 +1,48 @@
+//! What a session is doing, for readiness checks, resync and people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reason::{ConnectError, SubscribeError};
+
+/// What a session is doing.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Dialling, or waiting for CONNACK and SUBACK.
+    Connecting,
+    /// Connected and subscribed: publishes flow.
+    Ready {
+        /// Rises with every connection that became ready, so that a watcher that missed a short gap still sees it.
+        epoch: u64,
+        /// Whether the broker kept the session, and with it the messages of the gap.
+        resumed: bool,
+    },
+    /// The broker refused a subscription; asked again after a while.
+    Unsubscribed(Arc<SubscribeError>),
+    /// Not connected; the next attempt comes after the delay.
+    Waiting {
+        /// Why the last connection ended or could not be made.
+        error: Arc<ConnectError>,
+        /// Delay before the next attempt.
+        retry_in: Duration,
+    },
+    /// Shut down.
+    Closed,
+}
+
+// === impl State ===
+
+impl State {
+    /// Whether publishes flow.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
+    /// The number of the ready connection, if it is one.
+    pub fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Ready { epoch, .. } => Some(*epoch),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! An IoT Core stand-in: an MQTT 5 and 3.1.1 broker with mutual TLS, a certificate registry and policies, that
+//! keeps the numbers and punishments of iot-core.md §2.
+//!
+//! ```text
+//! listener → connection ─ read ──→ hub → session queues
+//!                       └ write ←─────── session
+//! ```
+//!
+//! Each connection is one task; messages are shared, queues are bounded, and no lock is held across an await.
+//! What it deliberately lacks: QoS 2, subscription identifiers, persistence of sessions over a restart, rules.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::clock::Clock;
+use link::error::Hint;
+use link::iot::ArnPrefix;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::connection::Peer;
+use self::counters::Counters;
+use self::ground::Ground;
+use self::listener::Listener;
+use self::live::End;
+use self::packet::Reason;
+use self::presence::Presence;
+use self::shared::Shared;
+
+pub use self::counters::Counts;
+pub use self::faults::{Faults, Settings as FaultSettings};
+pub use self::limits::{Limits, Quotas};
+pub use self::presence::DisconnectReason;
+pub use self::registry::{
+    Certificate, CertificateState, Error as RegistryError, Fingerprint, Registry,
+};
+
+mod authority;
+mod connection;
+mod counters;
+mod faults;
+mod filter;
+mod ground;
+mod hub;
+mod limits;
+mod listener;
+mod live;
+mod packet;
+mod presence;
+mod quota;
+mod registry;
+mod router;
+mod session;
+mod shared;
+mod v3;
+mod v5;
+
+/// How to make a broker.
+#[derive(Clone)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The server's certificate chain in PEM.
+    pub certificate_pem: String,
+    /// The server's private key in PEM.
+    pub key_pem: String,
+    /// Account and region of the resource names in policies.
+    pub arn: ArnPrefix,
+    /// Certificates and policies; may be shared with whoever changes them.
+    pub registry: Registry,
+    /// Sizes, counts and times. Defaults to IoT Core's.
+    pub limits: Limits,
+    /// Rates. Defaults to IoT Core's.
+    pub quotas: Quotas,
+    /// Server names a client may ask for; empty for any.
+    pub server_names: Vec<String>,
+    /// Whether a client must offer ALPN `x-amzn-mqtt-ca`, as on port 443.
+    pub require_alpn: bool,
+    /// Wall clock for the time stamps of lifecycle events.
+    pub clock: Clock,
+}
+
+/// A bound broker that does not serve yet.
+pub struct Broker {
+    handle: Handle,
+    listener: Listener,
+    stop: CancellationToken,
+}
+
+/// A broker that serves until [`shutdown`](Self::shutdown) or until it is dropped.
+pub struct Running {
+    handle: Handle,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// Controls of a broker; clones control the same one.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tasks: TaskTracker,
+}
+
+/// One live connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// The client id.
+    pub client_id: String,
+    /// SHA-256 of its certificate.
+    pub fingerprint: String,
+    /// How long it has been up.
+    pub age: Duration,
+    /// Filters it subscribed to, sorted.
+    pub subscriptions: Vec<String>,
+    /// Messages waiting for it or not acknowledged by it.
+    pub backlog: usize,
+}
+
+/// Why a broker could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be listened on.
+    #[error("listen on `{address}`")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server certificate is not PEM.
+    #[error("read server certificate")]
+    CertificatePem(#[source] rustls_pki_types::pem::Error),
+    /// The server key is not PEM.
+    #[error("read server key")]
+    KeyPem(#[source] rustls_pki_types::pem::Error),
+    /// Certificate and key do not make a TLS server.
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+// === impl Config ===
+
+impl Config {
+    /// IoT Core's numbers, any server name, no ALPN, an empty registry.
+    pub fn new(
+        listen: SocketAddr,
+        certificate_pem: impl Into<String>,
+        key_pem: impl Into<String>,
+    ) -> Self {
+        Self {
+            listen,
+            certificate_pem: certificate_pem.into(),
+            key_pem: key_pem.into(),
+            arn: ArnPrefix::default(),
+            registry: Registry::new(),
+            limits: Limits::IOT_CORE,
+            quotas: Quotas::IOT_CORE,
+            server_names: Vec::new(),
+            require_alpn: false,
+            clock: Clock::system(),
+        }
+    }
+}
+
+// === impl Broker ===
+
+impl Broker {
+    /// Binds the socket; connections are accepted once it runs.
+    ///
+    /// # Errors
+    /// When the address is taken or the server identity is unusable.
+    pub async fn bind(config: Config) -> Result<Self, BindError> {
+        let listener = Listener::bind(&config).await?;
+        let ground = Ground {
+            limits: config.limits,
+            quotas: config.quotas,
+            faults: Faults::new(),
+            counters: Counters::default(),
+        };
+        let presence = Presence::new(config.clock);
+        let shared = Shared::new(ground, config.registry, presence, config.arn);
+        let handle = Handle {
+            shared: Arc::new(shared),
+            address: listener.address(),
+            tasks: TaskTracker::new(),
+        };
+        Ok(Self {
+            handle,
+            listener,
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// Its controls.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until the future completes, then drops every connection.
+    pub async fn run(self, until: impl Future<Output = ()>) {
+        let Self {
+            handle,
+            listener,
+            stop,
+        } = self;
+        let _guard = stop.clone().drop_guard();
+        let accepting = listener.run(handle.shared.clone(), handle.tasks.clone(), stop.clone());
+        tokio::select! {
+            () = accepting => {}
+            () = handle.housekeeping() => {}
+            () = until => {}
+        }
+        stop.cancel();
+        handle.tasks.close();
+        handle.tasks.wait().await;
+    }
+
+    /// Serves in the background.
+    pub fn spawn(self) -> Running {
+        let handle = self.handle();
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::spawn(async move { self.run(until.cancelled()).await });
+        Running { handle, task, stop }
+    }
+}
+
+impl Deref for Broker {
+    type Target = Handle;
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Drops every connection and waits until all tasks are gone.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Err(error) = (&mut self.task).await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+impl Deref for Running {
+    type Target = Handle;
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Certificates and policies.
+    pub fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    /// Fault knobs.
+    pub fn faults(&self) -> &Faults {
+        &self.shared.ground.faults
+    }
+
+    /// What happened to messages so far.
+    pub fn counts(&self) -> Counts {
+        self.shared.ground.counters.snapshot()
+    }
+
+    /// The live connections, by client id.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let now = Instant::now();
+        let mut all: Vec<_> = self
+            .shared
+            .hub
+            .sessions()
+            .into_iter()
+            .filter_map(|session| {
+                let link = session.link()?;
+                let mut subscriptions: Vec<_> = session
+                    .subscriptions()
+                    .into_iter()
+                    .map(|(filter, _)| filter)
+                    .collect();
+                subscriptions.sort();
+                Some(ConnectionInfo {
+                    client_id: link.client_id.to_string(),
+                    fingerprint: link.fingerprint.clone(),
+                    age: now.saturating_duration_since(link.since),
+                    subscriptions,
+                    backlog: session.backlog(),
+                })
+            })
+            .collect();
+        all.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+        all
+    }
+
+    /// Messages kept for a client, connected or not; `None` without a session.
+    pub fn backlog(&self, client_id: &str) -> Option<usize> {
+        self.shared
+            .hub
+            .session(client_id)
+            .map(|session| session.backlog())
+    }
+
+    /// DeleteConnection: ends a client's connection, with its session if `clean_session`; whether there was one.
+    /// The code an MQTT 5 client sees is assumed to be 0x98 (iot-core.md §2 point 18).
+    pub fn disconnect(&self, client_id: &str, clean_session: bool) -> bool {
+        let Some(link) = self.shared.hub.link(client_id) else {
+            return false;
+        };
+        if clean_session && let Some(session) = self.shared.hub.session(client_id) {
+            session.set_expiry(Duration::ZERO);
+        }
+        let cause = DisconnectReason::ApiInitiatedDisconnect;
+        link.end(End::told(cause, Reason::ADMINISTRATIVE_ACTION));
+        true
+    }
+
+    /// A connection without a socket and TLS, for tests of time: with a paused clock it takes no time at all.
+    /// `certificate` is who the client claims to be.
+    pub fn connect_in_process(&self, certificate: &Fingerprint) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(IN_PROCESS_BUFFER);
+        let peer = Peer {
+            certificate: certificate.clone(),
+            address: None,
+        };
+        self.tasks.spawn(Box::pin(connection::serve(
+            server,
+            peer,
+            self.shared.clone(),
+        )));
+        client
+    }
+
+    async fn housekeeping(&self) {
+        let mut tick = interval(HOUSEKEEPING);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.shared.hub.expire(Instant::now());
+        }
+    }
+}
+
+// === impl BindError ===
+
+impl Hint for BindError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen { .. } => Some("choose another address, or port 0 for a free one".into()),
+            Self::CertificatePem(_) | Self::KeyPem(_) | Self::Tls(_) => {
+                Some("remove the state directory to make a new certificate authority".into())
+            }
+        }
+    }
+}
+
+/// A lock that survives a panic elsewhere: every critical section leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// Sessions end within a second of their time.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+// What a socket's buffer holds by default on Linux loopback, so that back-pressure looks alike.
+const IN_PROCESS_BUFFER: usize = 128 * 1024;

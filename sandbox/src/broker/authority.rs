@@ -1,0 +1,100 @@
+//! What one connection may do: the registry's policies seen through its certificate and CONNECT.
+//!
+//! Every decision looks at the policies in force at that moment, so an edit acts on live connections; outcomes
+//! are remembered until the policies change, because a busy connection asks about the same few topics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use link::iot::{Action, Context, Request, Resource, evaluate};
+use tokio::time::Instant;
+
+use super::lock;
+use super::registry::{Fingerprint, Grants, Registry};
+
+/// The policy evaluator for one connection.
+#[derive(Debug)]
+pub(super) struct Authority {
+    registry: Registry,
+    certificate: Fingerprint,
+    context: Context,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    grants: Arc<Grants>,
+    allowed: HashMap<(&'static str, String), bool>,
+}
+
+// === impl Authority ===
+
+impl Authority {
+    pub(super) fn new(registry: Registry, certificate: Fingerprint, context: Context) -> Self {
+        Self {
+            registry,
+            certificate,
+            context,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whether the certificate is still ACTIVE.
+    pub(super) fn is_active(&self) -> bool {
+        self.registry.is_active(&self.certificate)
+    }
+
+    pub(super) fn connects(&self) -> bool {
+        self.allows(Action::Connect, Resource::Client(&self.context.client_id))
+    }
+
+    /// A retained publish needs both actions (iot-core.md §1.7).
+    pub(super) fn publishes(&self, topic: &str, retain: bool) -> bool {
+        self.allows(Action::Publish, Resource::Topic(topic))
+            && (!retain || self.allows(Action::RetainPublish, Resource::Topic(topic)))
+    }
+
+    /// The filter is matched as sent, with any `$share/<name>/` (iot-core.md §1.5).
+    pub(super) fn subscribes(&self, filter: &str) -> bool {
+        self.allows(Action::Subscribe, Resource::Filter(filter))
+    }
+
+    /// Receive is checked on the message's own topic. For shared subscriptions it is not known which name IoT
+    /// Core checks (iot-core.md §1.5, §7); the plain topic is assumed.
+    pub(super) fn receives(&self, topic: &str) -> bool {
+        self.allows(Action::Receive, Resource::Topic(topic))
+    }
+
+    fn allows(&self, action: Action, resource: Resource<'_>) -> bool {
+        let grants = self.registry.grants(Instant::now());
+        let (Resource::Client(name) | Resource::Topic(name) | Resource::Filter(name)) = resource;
+        let mut known = lock(&self.known);
+        if !Arc::ptr_eq(&known.grants, &grants) {
+            known.allowed.clear();
+            known.grants = grants;
+        }
+        let key = (action.name(), name.to_owned());
+        if let Some(allowed) = known.allowed.get(&key) {
+            return *allowed;
+        }
+        let request = Request {
+            action,
+            resource,
+            context: &self.context,
+        };
+        let decision = evaluate(known.grants.of(&self.certificate), &request);
+        let allowed = decision.is_allowed();
+        if !allowed {
+            tracing::info!(client.id = %self.context.client_id, "Denied: {}", decision.explain());
+        }
+        if known.allowed.len() >= REMEMBERED {
+            known.allowed.clear();
+        }
+        known.allowed.insert(key, allowed);
+        allowed
+    }
+}
+
+// A bridge publishes to one topic per consumer; ten thousand consumers are more than one IoT Core
+// connection serves.
+const REMEMBERED: usize = 10_000;

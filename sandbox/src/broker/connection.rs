@@ -1,0 +1,166 @@
+//! One connection from CONNECT to its last byte, as one task: a reader and a writer future side by side, so that
+//! neither a client that does not read nor one that does not stop writing can block the other direction.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+
+use super::authority::Authority;
+use super::faults;
+use super::live::{End, Link};
+use super::packet::{Message, Reason, Version, Will};
+use super::presence::{DisconnectReason, clamp_expiry};
+use super::registry::Fingerprint;
+use super::session::Session;
+use super::shared::Shared;
+
+use self::read::Reader;
+use self::write::Writer;
+
+mod handshake;
+mod publish;
+mod read;
+mod subscribe;
+mod write;
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) certificate: Fingerprint,
+    pub(super) address: Option<IpAddr>,
+}
+
+/// An accepted connection, without its socket.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) version: Version,
+    pub(super) link: Arc<Link>,
+    pub(super) session: Arc<Session>,
+    pub(super) authority: Authority,
+    pub(super) keep_alive: Duration,
+    pub(super) will: Option<Will>,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<S>(stream: S, peer: Peer, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let Some((connection, mut reader, mut writer)) =
+        handshake::accept(stream, &peer, &shared).await
+    else {
+        return;
+    };
+    connection.say(shared.presence.connected(
+        &connection.link.client_id,
+        connection.link.id,
+        &connection.link.fingerprint,
+    ));
+    let end = tokio::select! {
+        end = reader.run(&connection) => end,
+        end = writer.run(&connection) => end,
+        end = connection.link.ended() => end,
+        end = connection.registry_ends_it() => end,
+        end = connection.lifetime_ends_it() => end,
+    };
+    connection.finish(end, &mut writer).await;
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Leaving ACTIVE ends a connection. IoT Core takes minutes for it (iot-core.md §1.6); here it is at once. The
+    /// code is assumed.
+    async fn registry_ends_it(&self) -> End {
+        let mut changes = self.shared.registry.changes();
+        loop {
+            if !self.authority.is_active() {
+                return End::told(DisconnectReason::AuthError, Reason::NOT_AUTHORIZED);
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn lifetime_ends_it(&self) -> End {
+        let Some(range) = self.shared.ground.faults.get().lifetime else {
+            return std::future::pending().await;
+        };
+        sleep(faults::within(range)).await;
+        let cause = DisconnectReason::ServerInitiatedDisconnect;
+        if faults::strikes(0.5) {
+            End::told(cause, Reason::SERVER_SHUTTING_DOWN)
+        } else {
+            End::silent(cause)
+        }
+    }
+
+    async fn finish<S>(&self, end: End, writer: &mut Writer<S>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        // 3.1.1 has no DISCONNECT from the server: its translation is empty and only the close remains.
+        writer.farewell(end.tell).await;
+        let now = Instant::now();
+        let shared = &self.shared;
+        shared
+            .hub
+            .detach(&self.session, self.link.id, &shared.ground, now);
+        tracing::debug!(
+            client.id = %self.link.client_id,
+            reason = end.cause.as_str(),
+            "Connection of `{}` ended",
+            self.link.client_id,
+        );
+        if end.will
+            && let Some(will) = &self.will
+        {
+            let message = self.will_message(will, now);
+            shared.hub.publish(&Arc::new(message), &shared.ground);
+        }
+        self.say(shared.presence.disconnected(
+            &self.link.client_id,
+            self.link.id,
+            &self.link.fingerprint,
+            end.cause,
+        ));
+    }
+
+    fn will_message(&self, will: &Will, now: Instant) -> Message {
+        let longest = self.shared.ground.limits.message_expiry;
+        Message {
+            topic: will.topic.as_str().into(),
+            payload: will.payload.clone(),
+            qos: will.qos,
+            retain: will.retain,
+            properties: will.properties.clone(),
+            expires_at: will
+                .expiry
+                .map(|expiry| now + clamp_expiry(expiry, longest)),
+            publisher: Some(self.link.client_id.clone()),
+        }
+    }
+
+    /// Publishes a lifecycle event.
+    pub(super) fn say(&self, event: Option<Message>) {
+        if let Some(event) = event {
+            self.shared
+                .hub
+                .publish(&Arc::new(event), &self.shared.ground);
+        }
+    }
+
+    /// How a refusal looks to this client: 5 is told the code, 3.1.1 sees a close (iot-core.md §1.3).
+    pub(super) fn refusal(&self, reason: Reason) -> End {
+        let cause = match reason {
+            Reason::NOT_AUTHORIZED => DisconnectReason::ForbiddenAccess,
+            _ => DisconnectReason::ClientError,
+        };
+        End::told(cause, reason)
+    }
+}

@@ -1,0 +1,139 @@
+//! What happens to a PUBLISH from a client (iot-core.md §2 points 8–12, §1.3).
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+
+use super::{Connection, Reader};
+use crate::broker::faults;
+use crate::broker::filter;
+use crate::broker::hub::supported;
+use crate::broker::live::End;
+use crate::broker::packet::{Message, Outbound, Publish, Reason, Version};
+use crate::broker::presence::clamp_expiry;
+
+// === impl Reader ===
+
+impl<S> Reader<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    pub(super) async fn publish(
+        &mut self,
+        publish: Publish,
+        connection: &Connection,
+    ) -> Result<(), End> {
+        let ground = &connection.shared.ground;
+        let limits = &ground.limits;
+        // Excess throughput is delayed, not refused (iot-core.md §1.2).
+        let bytes = publish.topic.len() + publish.payload.len();
+        let pause = self.bytes.charge(bytes, Instant::now());
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        if !supported(publish.qos) {
+            // 3.1.1: no answer at all was seen (iot-core.md §1.1).
+            return match connection.version {
+                Version::V3 => Ok(()),
+                Version::V5 => Err(connection.refusal(Reason::QOS_NOT_SUPPORTED)),
+            };
+        }
+        if publish.payload.len() > limits.payload_bytes {
+            // Never a PUBACK. The code is not known: 0x95 is not on IoT Core's list, 0x97 is (iot-core.md §1.3).
+            return Err(connection.refusal(Reason::QUOTA_EXCEEDED));
+        }
+        let topic = self.topic(&publish, connection)?;
+        if let Err(reason) = filter::check_topic(&topic, limits) {
+            return connection.refuse_publish(publish.packet_id, reason);
+        }
+        let knobs = ground.faults.get();
+        if !self.publishes.take(Instant::now()) || faults::strikes(knobs.throttle) {
+            ground.counters.publish_throttled.add(1);
+            return connection.throttle_publish(publish.packet_id);
+        }
+        let refused = knobs.refuse_publishes.contains(&*connection.link.client_id);
+        if refused || !connection.authority.publishes(&topic, publish.retain) {
+            ground.counters.publish_denied.add(1);
+            return connection.refuse_publish(publish.packet_id, Reason::NOT_AUTHORIZED);
+        }
+        connection.room_for_ack(publish.packet_id).await?;
+        let now = Instant::now();
+        let message = Message {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: publish.properties,
+            expires_at: publish
+                .expiry
+                .map(|e| now + clamp_expiry(e, limits.message_expiry)),
+            publisher: Some(connection.link.client_id.clone()),
+        };
+        ground.counters.published.add(1);
+        connection.shared.hub.publish(&Arc::new(message), ground);
+        if let Some(packet_id) = publish.packet_id {
+            // Always 0x00: "no matching subscribers" (0x10) is not on IoT Core's list (iot-core.md §1.3).
+            connection.answer(Outbound::PubAck(packet_id, Reason::SUCCESS));
+        }
+        // Lets the writer and the other connections of this thread at their queues while a client pours.
+        tokio::task::consume_budget().await;
+        Ok(())
+    }
+
+    /// The topic, with an alias of 1 to 8 resolved or learnt.
+    fn topic(&mut self, publish: &Publish, connection: &Connection) -> Result<Arc<str>, End> {
+        let Some(alias) = publish.alias else {
+            return Ok(publish.topic.as_str().into());
+        };
+        let invalid = || connection.refusal(Reason::TOPIC_ALIAS_INVALID);
+        if alias > connection.shared.ground.limits.topic_aliases {
+            return Err(invalid());
+        }
+        if publish.topic.is_empty() {
+            return self.aliases.get(&alias).cloned().ok_or_else(invalid);
+        }
+        let topic: Arc<str> = publish.topic.as_str().into();
+        self.aliases.insert(alias, topic.clone());
+        Ok(topic)
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// 3.1.1 is closed. 5 gets a PUBACK with the code for QoS 1 and keeps its connection; for QoS 0 the source
+    /// does not know whether it is DISCONNECT or silence (iot-core.md §1.3), and DISCONNECT is the one a client
+    /// cannot overlook.
+    fn refuse_publish(&self, packet_id: Option<NonZeroU16>, reason: Reason) -> Result<(), End> {
+        match (self.version, packet_id) {
+            (Version::V5, Some(packet_id)) => {
+                self.answer(Outbound::PubAck(packet_id, reason));
+                Ok(())
+            }
+            _ => Err(self.refusal(reason)),
+        }
+    }
+
+    /// Excess is discarded: without PUBACK on 3.1.1, with 0x97 on 5 (the latter is our choice, iot-core.md §2
+    /// point 10).
+    fn throttle_publish(&self, packet_id: Option<NonZeroU16>) -> Result<(), End> {
+        if let (Version::V5, Some(packet_id)) = (self.version, packet_id) {
+            self.answer(Outbound::PubAck(packet_id, Reason::QUOTA_EXCEEDED));
+        }
+        Ok(())
+    }
+
+    /// More than 100 unacknowledged: 5 is disconnected with 0x93, 3.1.1 is not read until there is room.
+    async fn room_for_ack(&self, packet_id: Option<NonZeroU16>) -> Result<(), End> {
+        let window = usize::from(self.shared.ground.limits.in_flight);
+        while packet_id.is_some() && self.session.acks_waiting() >= window {
+            if self.version == Version::V5 {
+                return Err(self.refusal(Reason::RECEIVE_MAXIMUM_EXCEEDED));
+            }
+            self.session.drained.notified().await;
+        }
+        Ok(())
+    }
+}

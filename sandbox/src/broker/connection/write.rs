@@ -1,0 +1,148 @@
+//! The sending half: answers first, then deliveries in batches, each batch one write.
+
+use bytes::{Buf as _, BytesMut};
+use rmqtt_codec::MqttCodec;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio_util::codec::Encoder as _;
+
+use super::Connection;
+use crate::broker::live::End;
+use crate::broker::packet::{Outbound, Reason, Version};
+use crate::broker::presence::DisconnectReason;
+use crate::broker::session::{BATCH, Next, Terms};
+
+/// Owns the socket's sending side. What is encoded stays in the buffer until written, so that dropping a future
+/// half-way never cuts a packet.
+pub(super) struct Writer<S> {
+    half: WriteHalf<S>,
+    codec: MqttCodec,
+    buffer: BytesMut,
+}
+
+// === impl Writer ===
+
+impl<S> Writer<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    pub(super) fn new(half: WriteHalf<S>, codec: MqttCodec) -> Self {
+        Self {
+            half,
+            codec,
+            buffer: BytesMut::with_capacity(BUFFER),
+        }
+    }
+
+    /// Sends until the connection is lost or the session is somebody else's.
+    pub(super) async fn run(&mut self, connection: &Connection) -> End {
+        let mut faults = connection.shared.ground.faults.watch();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let knobs = faults.borrow_and_update().clone();
+            let stalled = knobs.stalled.contains(&*connection.link.client_id);
+            let next = if stalled {
+                Next::Wait(None)
+            } else {
+                let terms = Terms {
+                    ground: &connection.shared.ground,
+                    faults: &knobs,
+                    receives: &|message| connection.authority.receives(&message.topic),
+                };
+                connection
+                    .session
+                    .take(connection.link.id, Instant::now(), &terms, &mut batch)
+            };
+            match next {
+                Next::Send => {
+                    for packet in batch.drain(..) {
+                        self.encode(packet, connection);
+                    }
+                    if self.flush().await.is_err() {
+                        return End::silent(DisconnectReason::ConnectionLost);
+                    }
+                }
+                Next::Wait(until) => {
+                    tokio::select! {
+                        () = connection.session.wake.notified() => {}
+                        _ = faults.changed() => {}
+                        () = wait_until(until) => {}
+                    }
+                }
+                // Whoever took the session over also ends the link, with the reason.
+                Next::Gone => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Sends one packet outside a session, giving up soon.
+    pub(super) async fn last_word(&mut self, packet: Outbound) {
+        let version = match self.codec {
+            MqttCodec::V5(_) => Version::V5,
+            MqttCodec::V3(_) | MqttCodec::Version(_) => Version::V3,
+        };
+        if let Ok(Some(packet)) = version.outbound(packet)
+            && self.codec.encode(packet, &mut self.buffer).is_ok()
+        {
+            let _ = timeout(FAREWELL, self.flush()).await;
+        }
+    }
+
+    /// Says why, if there is something to say and a way to say it, and closes.
+    pub(super) async fn farewell(&mut self, reason: Option<Reason>) {
+        if let Some(reason) = reason {
+            self.last_word(Outbound::Disconnect(reason)).await;
+        }
+        let _ = timeout(FAREWELL, self.half.shutdown()).await;
+    }
+
+    fn encode(&mut self, packet: Outbound, connection: &Connection) {
+        let packet_id = match &packet {
+            Outbound::Publish { packet_id, .. } => *packet_id,
+            _ => None,
+        };
+        let encoded = connection
+            .version
+            .outbound(packet)
+            .and_then(|packet| packet.map_or(Ok(()), |p| self.codec.encode(p, &mut self.buffer)));
+        if let Err(error) = encoded {
+            // The client's Maximum Packet Size: the message is treated as delivered (MQTT 5 §3.1.2.11.4).
+            tracing::debug!(
+                client.id = %connection.link.client_id,
+                "Dropped a packet for `{}`: {error}",
+                connection.link.client_id,
+            );
+            connection
+                .shared
+                .ground
+                .counters
+                .too_large_for_client
+                .add(1);
+            if let Some(packet_id) = packet_id {
+                connection.session.acknowledged(packet_id.get());
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> std::io::Result<()> {
+        while self.buffer.has_remaining() {
+            if self.half.write_buf(&mut self.buffer).await? == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.half.flush().await
+    }
+}
+
+async fn wait_until(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+// A batch of the link's usual bundles; larger ones grow the buffer once.
+const BUFFER: usize = 64 * 1024;
+
+// A client that does not read does not get to hear why it is closed.
+const FAREWELL: Duration = Duration::from_secs(1);

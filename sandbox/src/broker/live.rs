@@ -1,0 +1,87 @@
+//! The handle by which the rest of the broker reaches one live connection.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::lock;
+use super::packet::Reason;
+use super::presence::DisconnectReason;
+
+/// A live connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Never used twice.
+    pub(super) id: u64,
+    pub(super) client_id: Arc<str>,
+    /// SHA-256 of the client certificate.
+    pub(super) fingerprint: String,
+    pub(super) since: Instant,
+    end: Mutex<Option<End>>,
+    ended: Notify,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// What presence events say.
+    pub(super) cause: DisconnectReason,
+    /// What an MQTT 5 client is told; a bare close without.
+    pub(super) tell: Option<Reason>,
+    /// Whether the last will is published.
+    pub(super) will: bool,
+}
+
+// === impl Link ===
+
+impl Link {
+    pub(super) fn new(id: u64, client_id: Arc<str>, fingerprint: String, since: Instant) -> Self {
+        Self {
+            id,
+            client_id,
+            fingerprint,
+            since,
+            end: Mutex::new(None),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Asks the connection to end; the first reason stands.
+    pub(super) fn end(&self, end: End) {
+        lock(&self.end).get_or_insert(end);
+        self.ended.notify_one();
+    }
+
+    /// Waits until somebody asked.
+    pub(super) async fn ended(&self) -> End {
+        loop {
+            if let Some(end) = *lock(&self.end) {
+                return end;
+            }
+            self.ended.notified().await;
+        }
+    }
+}
+
+// === impl End ===
+
+impl End {
+    /// The broker ends it and says why.
+    pub(super) const fn told(cause: DisconnectReason, reason: Reason) -> Self {
+        Self {
+            cause,
+            tell: Some(reason),
+            will: true,
+        }
+    }
+
+    /// The connection is closed without a word.
+    pub(super) const fn silent(cause: DisconnectReason) -> Self {
+        Self {
+            cause,
+            tell: None,
+            will: true,
+        }
+    }
+}

@@ -1,0 +1,628 @@
+//! One client's session: what waits for it, what it has not acknowledged, what it subscribed to.
+//!
+//! A session outlives its connection by its expiry. Everything is behind one short lock that is never held
+//! across an await; the connection's writer takes batches, everyone else only adds. While a client is away its
+//! unacknowledged and waiting QoS 1 messages are *stored*; after its return they drain at the stored rate beside
+//! live traffic (iot-core.md §1.2, §2 points 16 and 17).
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rmqtt_codec::types::QoS;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::counters::Counters;
+use super::faults::{self, Settings};
+use super::ground::Ground;
+use super::limits::Quotas;
+use super::live::Link;
+use super::lock;
+use super::packet::{Message, Outbound, SubscribeOptions, Version};
+use super::quota::Bucket;
+
+/// A message on its way to one session.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) message: Arc<Message>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    /// Made by the duplicate knob; it is not duplicated again.
+    pub(super) copy: bool,
+}
+
+/// The messages of a shared-subscription group without a connected member.
+pub(super) type GroupQueue = Arc<Mutex<VecDeque<Delivery>>>;
+
+/// A client's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client_id: Arc<str>,
+    pub(super) version: Version,
+    state: Mutex<State>,
+    /// Something to send, or the link changed.
+    pub(super) wake: Notify,
+    /// The writer took control packets.
+    pub(super) drained: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    link: Option<Arc<Link>>,
+    expiry: Duration,
+    away_since: Option<Instant>,
+    window: usize,
+    control: VecDeque<Outbound>,
+    stored: VecDeque<Delivery>,
+    live: VecDeque<Delivery>,
+    groups: Vec<GroupQueue>,
+    in_flight: VecDeque<InFlight>,
+    waiting_bytes: usize,
+    waiting_qos0: usize,
+    last_id: u16,
+    subscriptions: HashMap<String, SubscribeOptions>,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    packet_id: NonZeroU16,
+    delivery: Delivery,
+    first_sent: Instant,
+    last_sent: Instant,
+}
+
+/// Rates of the current connection.
+#[derive(Debug)]
+struct Pace {
+    publishes: Bucket,
+    bytes: Bucket,
+    stored: Bucket,
+    shared: Bucket,
+    /// Nothing but control packets before this.
+    hold_until: Instant,
+}
+
+/// What a batch is made under.
+pub(super) struct Terms<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) faults: &'a Settings,
+    /// Whether the policy grants Receive on the message's topic.
+    pub(super) receives: &'a dyn Fn(&Message) -> bool,
+}
+
+/// What the writer should do after asking for a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another connection owns the session.
+    Gone,
+    /// Send what was added.
+    Send,
+    /// Wait for [`Session::wake`], at most until the given moment.
+    Wait(Option<Instant>),
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn new(
+        client_id: Arc<str>,
+        version: Version,
+        quotas: &Quotas,
+        now: Instant,
+    ) -> Self {
+        Self {
+            client_id,
+            version,
+            state: Mutex::new(State {
+                link: None,
+                expiry: Duration::ZERO,
+                away_since: None,
+                window: 0,
+                control: VecDeque::new(),
+                stored: VecDeque::new(),
+                live: VecDeque::new(),
+                groups: Vec::new(),
+                in_flight: VecDeque::new(),
+                waiting_bytes: 0,
+                waiting_qos0: 0,
+                last_id: 0,
+                subscriptions: HashMap::new(),
+                pace: Pace::new(quotas, now),
+            }),
+            wake: Notify::new(),
+            drained: Notify::new(),
+        }
+    }
+
+    /// Gives the session to a connection and returns the one that had it.
+    pub(super) fn attach(
+        &self,
+        link: Arc<Link>,
+        expiry: Duration,
+        window: u16,
+        ground: &Ground,
+        now: Instant,
+    ) -> Option<Arc<Link>> {
+        let mut state = lock(&self.state);
+        let old = state.link.take();
+        if old.is_some() {
+            state.store(ground);
+        }
+        state.link = Some(link);
+        state.expiry = expiry;
+        state.away_since = None;
+        state.window = usize::from(window);
+        state.pace = Pace::new(&ground.quotas, now);
+        drop(state);
+        self.wake.notify_one();
+        self.drained.notify_one();
+        old
+    }
+
+    /// Ends a connection's hold; false when another one has the session by now.
+    pub(super) fn detach(&self, link: u64, ground: &Ground, now: Instant) -> bool {
+        let mut state = lock(&self.state);
+        if state.link.as_ref().map(|link| link.id) != Some(link) {
+            return false;
+        }
+        state.link = None;
+        state.away_since = Some(now);
+        state.store(ground);
+        true
+    }
+
+    /// The connection that has the session.
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        lock(&self.state).link.clone()
+    }
+
+    /// Whether it has a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        lock(&self.state).link.is_some()
+    }
+
+    /// Whether it outlives its connection.
+    pub(super) fn is_persistent(&self) -> bool {
+        !lock(&self.state).expiry.is_zero()
+    }
+
+    /// Changes the expiry, as a DISCONNECT may.
+    pub(super) fn set_expiry(&self, expiry: Duration) {
+        lock(&self.state).expiry = expiry;
+    }
+
+    /// Whether it ended. IoT Core ends sessions up to 30 minutes late, never early (iot-core.md §1.2); here they
+    /// end in time.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        let state = lock(&self.state);
+        state
+            .away_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= state.expiry)
+    }
+
+    /// Queues an answer; returns how many wait.
+    pub(super) fn answer(&self, link: u64, packet: Outbound) -> usize {
+        let mut state = lock(&self.state);
+        if state.link.as_ref().map(|link| link.id) != Some(link) {
+            return 0;
+        }
+        state.control.push_back(packet);
+        let waiting = state.control.len();
+        drop(state);
+        self.wake.notify_one();
+        waiting
+    }
+
+    /// Answers that the writer has not taken.
+    pub(super) fn answers_waiting(&self) -> usize {
+        lock(&self.state).control.len()
+    }
+
+    /// PUBACKs that the writer has not taken: messages the client counts as unacknowledged.
+    pub(super) fn acks_waiting(&self) -> usize {
+        let state = lock(&self.state);
+        state
+            .control
+            .iter()
+            .filter(|packet| matches!(packet, Outbound::PubAck(..)))
+            .count()
+    }
+
+    /// Messages waiting or unacknowledged.
+    pub(super) fn backlog(&self) -> usize {
+        let state = lock(&self.state);
+        state.stored.len() + state.live.len() + state.in_flight.len()
+    }
+
+    /// The filters subscribed to.
+    pub(super) fn subscriptions(&self) -> Vec<(String, SubscribeOptions)> {
+        let state = lock(&self.state);
+        state
+            .subscriptions
+            .iter()
+            .map(|(filter, options)| (filter.clone(), *options))
+            .collect()
+    }
+
+    /// Enters a subscription; `None` when the session has no room, else whether it is new.
+    pub(super) fn subscribe(
+        &self,
+        filter: &str,
+        options: SubscribeOptions,
+        room: usize,
+    ) -> Option<bool> {
+        let mut state = lock(&self.state);
+        let new = !state.subscriptions.contains_key(filter);
+        if new && state.subscriptions.len() >= room {
+            return None;
+        }
+        state.subscriptions.insert(filter.to_owned(), options);
+        Some(new)
+    }
+
+    /// Removes a subscription; whether there was one.
+    pub(super) fn unsubscribe(&self, filter: &str) -> bool {
+        lock(&self.state).subscriptions.remove(filter).is_some()
+    }
+
+    /// Joins a group's queue.
+    pub(super) fn join(&self, queue: GroupQueue) {
+        let mut state = lock(&self.state);
+        if !state.groups.iter().any(|known| Arc::ptr_eq(known, &queue)) {
+            state.groups.push(queue);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Leaves a group's queue.
+    pub(super) fn leave(&self, queue: &GroupQueue) {
+        lock(&self.state)
+            .groups
+            .retain(|known| !Arc::ptr_eq(known, queue));
+    }
+
+    /// Holds deliveries back from now on, as IoT Core may after a SUBACK.
+    pub(super) fn hold(&self, until: Instant) {
+        let mut state = lock(&self.state);
+        state.pace.hold_until = state.pace.hold_until.max(until);
+    }
+
+    /// Adds a message; whether it found room. The newest is dropped when the queue is full, and QoS 0 is never
+    /// kept for a client that is away.
+    pub(super) fn enqueue(&self, delivery: Delivery, ground: &Ground) -> bool {
+        let Ground {
+            quotas, counters, ..
+        } = ground;
+        let mut state = lock(&self.state);
+        let online = state.link.is_some();
+        let size = delivery.message.payload.len();
+        if delivery.qos == QoS::AtMostOnce {
+            if !online {
+                return false;
+            }
+            if state.waiting_qos0 >= quotas.queue_qos0 {
+                counters.qos0_dropped.add(1);
+                return false;
+            }
+        } else if state.stored.len() + state.live.len() >= quotas.queue_messages
+            || state.waiting_bytes + size > quotas.queue_bytes
+        {
+            counters.queue_full.add(1);
+            return false;
+        }
+        state.waiting_bytes += size;
+        if !online {
+            state.stored.push_back(delivery);
+            return true;
+        }
+        state.waiting_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
+        state.live.push_back(delivery);
+        drop(state);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Takes an acknowledgement; whether the id was in flight.
+    pub(super) fn acknowledged(&self, packet_id: u16) -> bool {
+        let mut state = lock(&self.state);
+        let Some(at) = state
+            .in_flight
+            .iter()
+            .position(|sent| sent.packet_id.get() == packet_id)
+        else {
+            return false;
+        };
+        state.in_flight.remove(at);
+        drop(state);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Fills `out` with up to [`BATCH`] packets that may be sent now.
+    pub(super) fn take(
+        &self,
+        link: u64,
+        now: Instant,
+        terms: &Terms<'_>,
+        out: &mut Vec<Outbound>,
+    ) -> Next {
+        let mut state = lock(&self.state);
+        if state.link.as_ref().map(|link| link.id) != Some(link) {
+            return Next::Gone;
+        }
+        if state.take_control(terms.faults.hold_acks.contains(&*self.client_id), out) {
+            self.drained.notify_one();
+        }
+        let mut wake_at = None;
+        if now < state.pace.hold_until {
+            earlier(&mut wake_at, Some(state.pace.hold_until));
+        } else {
+            state.redeliver(now, terms, out, &mut wake_at);
+            state.take_messages(now, terms, out, &mut wake_at);
+        }
+        if out.is_empty() {
+            Next::Wait(wake_at)
+        } else {
+            Next::Send
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Turns what waits and what is unacknowledged into stored messages; QoS 0 and answers are lost.
+    fn store(&mut self, ground: &Ground) {
+        self.control.clear();
+        let unacknowledged: Vec<Delivery> = self
+            .in_flight
+            .drain(..)
+            .map(|sent| sent.delivery)
+            .filter(|d| !d.copy)
+            .collect();
+        self.waiting_bytes += unacknowledged
+            .iter()
+            .map(|d| d.message.payload.len())
+            .sum::<usize>();
+        for delivery in unacknowledged.into_iter().rev() {
+            self.stored.push_front(delivery);
+        }
+        for delivery in std::mem::take(&mut self.live) {
+            if delivery.qos == QoS::AtMostOnce {
+                self.waiting_bytes -= delivery.message.payload.len();
+                ground.counters.qos0_dropped.add(1);
+            } else {
+                self.stored.push_back(delivery);
+            }
+        }
+        self.waiting_qos0 = 0;
+        debug_assert!(self.stored.len() <= ground.quotas.queue_messages + self.window + 1);
+    }
+
+    fn take_control(&mut self, hold_acks: bool, out: &mut Vec<Outbound>) -> bool {
+        let before = out.len();
+        if hold_acks {
+            let (held, free): (VecDeque<_>, VecDeque<_>) = self
+                .control
+                .drain(..)
+                .partition(|p| matches!(p, Outbound::PubAck(..)));
+            self.control = held;
+            out.extend(free);
+        } else {
+            out.extend(self.control.drain(..));
+        }
+        out.len() > before
+    }
+
+    fn redeliver(
+        &mut self,
+        now: Instant,
+        terms: &Terms<'_>,
+        out: &mut Vec<Outbound>,
+        wake_at: &mut Option<Instant>,
+    ) {
+        let limits = &terms.ground.limits;
+        self.in_flight.retain(|sent| {
+            let keep = now.saturating_duration_since(sent.first_sent) < limits.redelivery_for;
+            terms.ground.counters.expired.add(u64::from(!keep));
+            keep
+        });
+        for at in 0..self.in_flight.len() {
+            let due = self.in_flight[at].last_sent + limits.redelivery_every;
+            if now < due {
+                earlier(wake_at, Some(due));
+                continue;
+            }
+            if faults::strikes(terms.faults.new_packet_id) {
+                self.in_flight[at].packet_id = self.free_id();
+            }
+            let sent = &mut self.in_flight[at];
+            sent.last_sent = now;
+            terms.ground.counters.redelivered.add(1);
+            terms.ground.counters.delivered.add(1);
+            out.push(sent.delivery.packet(Some(sent.packet_id), now));
+            earlier(wake_at, Some(now + limits.redelivery_every));
+        }
+    }
+
+    fn take_messages(
+        &mut self,
+        now: Instant,
+        terms: &Terms<'_>,
+        out: &mut Vec<Outbound>,
+        wake_at: &mut Option<Instant>,
+    ) {
+        while out.len() < BATCH {
+            if self.in_flight.len() >= self.window {
+                return;
+            }
+            if let Some(ready) = self.pace.publishes.ready_at(now) {
+                self.drop_throttled_qos0(&terms.ground.counters);
+                if !(self.stored.is_empty() && self.live.is_empty() && self.groups_empty()) {
+                    earlier(wake_at, Some(ready));
+                }
+                return;
+            }
+            let Some(delivery) = self.next(now, terms, wake_at) else {
+                return;
+            };
+            if delivery.message.seconds_left(now) == Some(0) {
+                terms.ground.counters.expired.add(1);
+                continue;
+            }
+            if !(terms.receives)(&delivery.message) {
+                terms.ground.counters.receive_denied.add(1);
+                continue;
+            }
+            self.pace.publishes.take(now);
+            let pause = self.pace.bytes.charge(delivery.message.bytes(), now);
+            self.send(delivery, now, terms, out);
+            if !pause.is_zero() {
+                self.pace.hold_until = now + pause;
+                earlier(wake_at, Some(now + pause));
+                return;
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        delivery: Delivery,
+        now: Instant,
+        terms: &Terms<'_>,
+        out: &mut Vec<Outbound>,
+    ) {
+        if !delivery.copy && faults::strikes(terms.faults.duplicate) {
+            self.waiting_bytes += delivery.message.payload.len();
+            self.waiting_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
+            self.live.push_front(Delivery {
+                copy: true,
+                ..delivery.clone()
+            });
+        }
+        let packet_id = (delivery.qos != QoS::AtMostOnce).then(|| self.free_id());
+        out.push(delivery.packet(packet_id, now));
+        terms.ground.counters.delivered.add(1);
+        if let Some(packet_id) = packet_id {
+            self.in_flight.push_back(InFlight {
+                packet_id,
+                delivery,
+                first_sent: now,
+                last_sent: now,
+            });
+        }
+    }
+
+    /// Stored first while their rate allows, then those of groups, then live ones.
+    fn next(
+        &mut self,
+        now: Instant,
+        terms: &Terms<'_>,
+        wake_at: &mut Option<Instant>,
+    ) -> Option<Delivery> {
+        if !self.stored.is_empty() {
+            if self.pace.stored.take(now) {
+                let delivery = self.stored.pop_front()?;
+                self.waiting_bytes -= delivery.message.payload.len();
+                return Some(delivery);
+            }
+            earlier(wake_at, self.pace.stored.ready_at(now));
+        }
+        if !self.groups_empty() {
+            if self.pace.shared.take(now) {
+                if let Some(delivery) = self.groups.iter().find_map(|queue| lock(queue).pop_front())
+                {
+                    return Some(delivery);
+                }
+            } else {
+                earlier(wake_at, self.pace.shared.ready_at(now));
+            }
+        }
+        if self.live.len() > 1 && faults::strikes(terms.faults.reorder) {
+            self.live.swap(0, 1);
+        }
+        let delivery = self.live.pop_front()?;
+        self.waiting_bytes -= delivery.message.payload.len();
+        self.waiting_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
+        Some(delivery)
+    }
+
+    /// Over the outgoing rate QoS 0 is discarded; QoS 1 waits (assumed: the source says "discarded" and that
+    /// QoS 1 is retried, which looks the same to the client).
+    fn drop_throttled_qos0(&mut self, counters: &Counters) {
+        while self
+            .live
+            .front()
+            .is_some_and(|delivery| delivery.qos == QoS::AtMostOnce)
+        {
+            if let Some(delivery) = self.live.pop_front() {
+                self.waiting_bytes -= delivery.message.payload.len();
+                self.waiting_qos0 -= 1;
+                counters.qos0_dropped.add(1);
+            }
+        }
+    }
+
+    fn groups_empty(&self) -> bool {
+        self.groups.iter().all(|queue| lock(queue).is_empty())
+    }
+
+    /// Ids go on counting over reconnects, so that a late acknowledgement of an old connection hits nothing.
+    fn free_id(&mut self) -> NonZeroU16 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = NonZeroU16::new(self.last_id)
+                && !self.in_flight.iter().any(|sent| sent.packet_id == id)
+            {
+                return id;
+            }
+        }
+    }
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    fn packet(&self, packet_id: Option<NonZeroU16>, now: Instant) -> Outbound {
+        Outbound::Publish {
+            packet_id,
+            qos: self.qos,
+            retain: self.retain,
+            expiry_seconds: self.message.seconds_left(now),
+            message: self.message.clone(),
+        }
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    fn new(quotas: &Quotas, now: Instant) -> Self {
+        Self {
+            publishes: Bucket::new(quotas.publishes_per_second, now),
+            bytes: Bucket::new(quotas.bytes_per_second, now),
+            stored: Bucket::new(quotas.stored_per_second, now),
+            shared: Bucket::new(quotas.shared_stored_per_second, now),
+            hold_until: now,
+        }
+    }
+}
+
+fn earlier(wake_at: &mut Option<Instant>, candidate: Option<Instant>) {
+    *wake_at = match (*wake_at, candidate) {
+        (Some(known), Some(candidate)) => Some(known.min(candidate)),
+        (known, candidate) => known.or(candidate),
+    };
+}
+
+// One TLS write of small messages stays well under a socket buffer, and an answer never waits for more
+// than this many deliveries.
+pub(super) const BATCH: usize = 64;
+
+// A client may have 100 publishes unanswered; as much again for SUBACK, UNSUBACK and PINGRESP. A reader that
+// sees more stops reading until the writer has caught up.
+pub(super) const ANSWERS: usize = 200;

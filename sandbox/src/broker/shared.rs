@@ -1,0 +1,50 @@
+//! What all connections of one broker share.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use link::iot::ArnPrefix;
+
+use super::ground::Ground;
+use super::hub::Hub;
+use super::presence::Presence;
+use super::quota::ConnectLimiter;
+use super::registry::Registry;
+
+/// One broker's state.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) ground: Ground,
+    pub(super) hub: Hub,
+    pub(super) registry: Registry,
+    pub(super) presence: Presence,
+    pub(super) arn: ArnPrefix,
+    pub(super) connects: Mutex<ConnectLimiter>,
+    links: AtomicU64,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(
+        ground: Ground,
+        registry: Registry,
+        presence: Presence,
+        arn: ArnPrefix,
+    ) -> Self {
+        Self {
+            ground,
+            hub: Hub::default(),
+            registry,
+            presence,
+            arn,
+            connects: Mutex::default(),
+            links: AtomicU64::new(0),
+        }
+    }
+
+    /// The number of the next connection; presence events are ordered by it.
+    pub(super) fn next_link(&self) -> u64 {
+        self.links.fetch_add(1, Ordering::Relaxed)
+    }
+}

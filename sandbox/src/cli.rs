@@ -1,0 +1,34 @@
+//! The command line of the sandbox.
+
+use clap::{Parser, Subcommand};
+use link::error::Failure;
+
+mod broker;
+
+/// An IoT Core on a laptop.
+#[derive(Debug, Parser)]
+#[command(name = "sandbox", version, propagate_version = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker alone: MQTT 5 and 3.1.1 over mutual TLS, with IoT Core's limits
+    Broker(broker::Args),
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// With what failed and a hint.
+    pub async fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Broker(args) => args.run().await,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A directory per test for state, identities and logs, kept when the test did not pass.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A directory below `target/test-scratch`. Removed by [`Scratch::passed`]; dropped otherwise, it stays for
+/// whoever looks into the failure.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    keep: bool,
+}
+
+// === impl Scratch ===
+
+impl Scratch {
+    /// A fresh directory named after the test.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(test: &str) -> io::Result<Self> {
+        let root = target_directory()?.join("test-scratch");
+        std::fs::create_dir_all(&root)?;
+        let path = tempfile::Builder::new()
+            .prefix(&format!("{test}-"))
+            .tempdir_in(root)?
+            .keep();
+        Ok(Self { path, keep: true })
+    }
+
+    /// Where it is; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A directory below it, made if missing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn dir(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// The test passed: nothing to look at. Call it last.
+    pub fn passed(mut self) {
+        self.keep = false;
+    }
+}
+
+impl Drop for Scratch {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the test runner shows it when the test fails"
+    )]
+    fn drop(&mut self) {
+        if self.keep {
+            eprintln!("logs and state kept in {}", self.path.display());
+        } else {
+            // A process that is still ending may write into it; a left-over directory harms nobody.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// The directory of this profile's binaries, from the running test's own place (`…/debug/deps/test-hash`).
+///
+/// # Errors
+/// When the running executable cannot be found.
+pub fn profile_directory() -> io::Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let mut directory = exe.parent().unwrap_or(Path::new("."));
+    if directory.ends_with("deps") {
+        directory = directory.parent().unwrap_or(directory);
+    }
+    Ok(directory.to_path_buf())
+}
+
+fn target_directory() -> io::Result<PathBuf> {
+    let profile = profile_directory()?;
+    Ok(profile.parent().map_or(profile.clone(), Path::to_path_buf))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_stays_unless_the_test_passed() {
+        let kept = Scratch::new("kept").unwrap();
+        let path = kept.path().to_path_buf();
+        drop(kept);
+        assert!(path.is_dir());
+        std::fs::remove_dir(&path).unwrap();
+
+        let removed = Scratch::new("removed").unwrap();
+        let path = removed.path().to_path_buf();
+        removed.passed();
+        assert!(!path.exists());
+    }
+}

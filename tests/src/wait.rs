@@ -1,0 +1,95 @@
+//! Waits for a condition with a deadline; a test that gives up says what it saw last.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// A condition did not come true in time.
+#[derive(Debug, thiserror::Error)]
+#[error("waited {waited:?} for {what}; last status: {last}")]
+pub struct TimedOut {
+    what: String,
+    waited: Duration,
+    last: String,
+}
+
+/// Asks `probe` again and again until it answers `Ok`, or fails with its last status once `patience` is over.
+///
+/// A probe that hangs is cut off at the deadline too. `TEST_PATIENCE` multiplies every deadline, for slow machines.
+///
+/// # Errors
+/// When the deadline passes first.
+pub async fn wait_for<T, E: Display>(
+    what: &str,
+    patience: Duration,
+    mut probe: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, TimedOut> {
+    let patience = patience.saturating_mul(multiplier());
+    let begun = Instant::now();
+    let deadline = begun + patience;
+    let mut last = "never answered".to_owned();
+    loop {
+        match timeout_at(deadline, probe()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(status)) => last = status.to_string(),
+            Err(_) => last = format!("{last} (then the probe itself hung)"),
+        }
+        if Instant::now() + INTERVAL >= deadline {
+            return Err(TimedOut {
+                what: what.to_owned(),
+                waited: begun.elapsed(),
+                last,
+            });
+        }
+        sleep(INTERVAL).await;
+    }
+}
+
+fn multiplier() -> u32 {
+    std::env::var("TEST_PATIENCE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1)
+}
+
+// Short beside every deadline in use (seconds), long beside the cost of one HTTP request on loopback (< 1 ms).
+const INTERVAL: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_timeout_tells_the_last_status() {
+        let mut asked = 0;
+        let outcome = wait_for(
+            "the tenth answer",
+            Duration::from_millis(50),
+            async || -> Result<(), _> {
+                asked += 1;
+                Err(format!("answer {}", asked.min(1)))
+            },
+        )
+        .await;
+        let text = outcome.unwrap_err().to_string();
+        assert!(
+            text.ends_with("for the tenth answer; last status: answer 1"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hanging_probe_is_cut_off() {
+        let outcome = wait_for("nothing", Duration::from_millis(50), async || {
+            std::future::pending::<Result<(), &str>>().await
+        })
+        .await;
+        assert!(
+            outcome
+                .unwrap_err()
+                .to_string()
+                .contains("probe itself hung")
+        );
+    }
+}

@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod region;
 pub mod scratch;
 pub mod seed;
+pub mod session;
 pub mod wait;
 
 /// Throw-away certificates, laid down as the two CSI writers do.

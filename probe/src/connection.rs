@@ -1,0 +1,335 @@
+//! One connection for one command: the first failure to connect is the answer, not the start of a retry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::error::{ExitKind, Failure, Hint};
+use link::identity::Identity;
+use link::iot::ArnPrefix;
+use link::mqtt::{self, ConnectError, Inbound, PublishError, Session, State, SubscribeError};
+use link::tls;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::target::Target;
+
+/// A connection that is up and subscribed.
+pub struct Connection {
+    /// Publishes.
+    pub session: Session,
+    /// Receives.
+    pub inbound: Inbound,
+    stop: CancellationToken,
+    driver: AbortOnDropHandle<()>,
+    // The session watches it for new certificates; it must outlive the driver.
+    _identity: watch::Sender<Arc<Identity>>,
+}
+
+/// A connection on its way.
+pub struct Opening {
+    address: String,
+    connection: Result<(Connection, Registry), Lost>,
+}
+
+/// Why there is no connection, or no longer one.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// Refused, unreachable or broken.
+    #[error("connect to `{address}`")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What happened.
+        #[source]
+        source: Arc<ConnectError>,
+    },
+    /// Connected, but a filter was refused.
+    #[error("listen on `{address}`")]
+    Subscribe {
+        /// Host and port.
+        address: String,
+        /// Which filter and why.
+        #[source]
+        source: Arc<SubscribeError>,
+    },
+    /// Nothing came in time.
+    #[error("`{address}` did not get ready within {} s", within.as_secs_f32())]
+    Timeout {
+        /// Host and port.
+        address: String,
+        /// The deadline.
+        within: Duration,
+    },
+    /// The identity makes no TLS configuration.
+    #[error("prepare TLS")]
+    Tls(#[source] tls::Error),
+    /// Our own parts could not be made; a mistake in the program.
+    #[error("prepare the session")]
+    Metrics(#[source] prometheus::Error),
+    /// The session ended by itself.
+    #[error("the session ended")]
+    Closed,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Connects, subscribes and waits until both are acknowledged.
+    ///
+    /// # Errors
+    /// [`Lost`]: the first reason that came, or the deadline.
+    pub async fn open(
+        target: &Target,
+        identity: Arc<Identity>,
+        subscriptions: Vec<String>,
+        within: Duration,
+    ) -> Result<Self, Lost> {
+        let opening = Opening::start(target, identity, subscriptions, within);
+        match timeout(within, opening.ready()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Lost::Timeout {
+                address: target.address(),
+                within,
+            }),
+        }
+    }
+
+    /// Resolves when waiting on is pointless: the broker refused us or a subscription, or somebody took the client id.
+    pub async fn refused(session: &Session, address: String) -> Lost {
+        let mut state = session.state();
+        let fatal = |state: &State| match state {
+            State::Waiting { error, .. } => error.is_refusal(),
+            State::Unsubscribed(_) | State::Closed => true,
+            State::Connecting | State::Ready { .. } => false,
+        };
+        match state.wait_for(fatal).await {
+            Ok(state) => lost(&state, address),
+            Err(_) => Lost::Closed,
+        }
+    }
+
+    /// Sends DISCONNECT; does not wait long for it.
+    pub async fn close(self) {
+        self.stop.cancel();
+        // The outcome is known already; a broker that does not take the goodbye changes nothing.
+        let _ = timeout(GOODBYE, self.driver).await;
+    }
+}
+
+// === impl Opening ===
+
+impl Opening {
+    /// Starts to connect, in the background.
+    pub fn start(
+        target: &Target,
+        identity: Arc<Identity>,
+        subscriptions: Vec<String>,
+        within: Duration,
+    ) -> Self {
+        let address = target.address();
+        let connection = start(target, identity, subscriptions, within);
+        Self {
+            address,
+            connection,
+        }
+    }
+
+    /// Waits for CONNACK.
+    ///
+    /// # Errors
+    /// Why there was none.
+    pub async fn connected(&mut self) -> Result<(), Lost> {
+        let (connection, registry) = match &self.connection {
+            Ok(parts) => parts,
+            Err(_) => return Ok(()),
+        };
+        let mut state = connection.session.state();
+        let mut look = interval(LOOK);
+        loop {
+            tokio::select! {
+                decided = state.wait_for(|state| !matches!(state, State::Connecting)) => {
+                    return match decided {
+                        Ok(state) if matches!(*state, State::Ready { .. } | State::Unsubscribed(_)) => Ok(()),
+                        Ok(state) => Err(lost(&state, self.address.clone())),
+                        Err(_) => Err(Lost::Closed),
+                    };
+                }
+                _ = look.tick() => if has_connack(registry) { return Ok(()) },
+            }
+        }
+    }
+
+    /// Waits for CONNACK and SUBACK. Dropped before, it gives up.
+    ///
+    /// # Errors
+    /// The first reason that came.
+    pub async fn ready(self) -> Result<Connection, Lost> {
+        let (connection, _) = self.connection?;
+        let mut state = connection.session.state();
+        let lost = match state
+            .wait_for(|state| !matches!(state, State::Connecting))
+            .await
+        {
+            Ok(decided) if decided.is_ready() => None,
+            Ok(decided) => Some(lost(&decided, self.address.clone())),
+            Err(_) => Some(Lost::Closed),
+        };
+        match lost {
+            None => Ok(connection),
+            Some(lost) => Err(lost),
+        }
+    }
+}
+
+// === impl Lost ===
+
+impl Lost {
+    /// The exit code's kind.
+    pub fn kind(&self) -> ExitKind {
+        match self {
+            Self::Connect { source, .. } => connect_kind(source),
+            Self::Subscribe { .. } => ExitKind::Refused,
+            Self::Timeout { .. } => ExitKind::Timeout,
+            Self::Tls(_) | Self::Metrics(_) | Self::Closed => ExitKind::Failed,
+        }
+    }
+
+    /// For the end of a command, with the resource name that a policy would need.
+    pub fn into_failure(self, target: &Target) -> Failure {
+        let hint = match &self {
+            Self::Connect { source, .. } => match source.as_ref() {
+                ConnectError::Refused { code: 0x87, .. } => {
+                    Some(connect_denied_hint(&target.arn, target.client_id.as_str()))
+                }
+                other => other.hint(),
+            },
+            Self::Subscribe { source, .. } if source.code == 0x87 => {
+                Some(subscribe_denied_hint(&target.arn, &source.filter))
+            }
+            Self::Subscribe { source, .. } => source.hint(),
+            Self::Timeout { .. } => Some(format!(
+                "run `probe check` with the same options: it names the stage that fails (or give more time with `-W`)"
+            )),
+            Self::Tls(source) => source.hint(),
+            Self::Metrics(_) | Self::Closed => None,
+        };
+        Failure::new(self.kind(), self).with_hint(hint)
+    }
+}
+
+/// Refusals are exit code 4, silence 3, everything else 1.
+pub fn publish_kind(error: &PublishError) -> ExitKind {
+    match error {
+        PublishError::Refused { .. } | PublishError::Poison { .. } => ExitKind::Refused,
+        PublishError::Limit { .. } => ExitKind::Usage,
+        PublishError::Closed => ExitKind::Failed,
+    }
+}
+
+/// The statement a connection lacks.
+pub fn connect_denied_hint(arn: &ArnPrefix, client_id: &str) -> String {
+    format!(
+        "allow `iot:Connect` on `{arn}:client/{client_id}`, or give the client id that the policy allows with `-i`; policy edits take some minutes"
+    )
+}
+
+/// The statement a subscription lacks. A policy names the filter literally: its `+` and `#` are no wildcards there.
+pub fn subscribe_denied_hint(arn: &ArnPrefix, filter: &str) -> String {
+    format!(
+        "allow `iot:Subscribe` on `{arn}:topicfilter/{filter}`, and `iot:Receive` on `{arn}:topic/…` for the topics it matches; policy edits take some minutes"
+    )
+}
+
+/// The hint for a refused publish, with the statement it lacks.
+pub fn publish_hint(error: &PublishError, arn: &ArnPrefix, retain: bool) -> Option<String> {
+    match error {
+        PublishError::Refused {
+            topic, code: 0x87, ..
+        } => {
+            let retained = if retain {
+                "`iot:Publish` and `iot:RetainPublish`"
+            } else {
+                "`iot:Publish`"
+            };
+            Some(format!(
+                "allow {retained} on `{arn}:topic/{topic}`; policy edits take some minutes"
+            ))
+        }
+        other => other.hint(),
+    }
+}
+
+fn start(
+    target: &Target,
+    identity: Arc<Identity>,
+    subscriptions: Vec<String>,
+    within: Duration,
+) -> Result<(Connection, Registry), Lost> {
+    let mut config = mqtt::Config::new(target.host.clone(), target.port, target.client_id.clone());
+    config.subscriptions = subscriptions;
+    config.keep_alive = target.keep_alive;
+    config.session_expiry = Duration::ZERO;
+    config.connect_timeout = within;
+    config.tls = target.tls.clone();
+    let (keep, identity) = watch::channel(identity);
+    let registry = Registry::new();
+    let metrics = mqtt::Metrics::register(&registry).map_err(Lost::Metrics)?;
+    let (session, inbound, driver) = config.build(identity, metrics).map_err(Lost::Tls)?;
+    let stop = CancellationToken::new();
+    let driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
+    let connection = Connection {
+        session,
+        inbound,
+        stop,
+        driver,
+        _identity: keep,
+    };
+    Ok((connection, registry))
+}
+
+// A session tells CONNACK and SUBACK apart only in its metrics; whoever works with it needs both.
+fn has_connack(registry: &Registry) -> bool {
+    registry
+        .gather()
+        .iter()
+        .filter(|family| family.name() == "mqtt_connections_total")
+        .any(|family| {
+            family
+                .get_metric()
+                .iter()
+                .any(|metric| metric.get_counter().get_value() > 0.0)
+        })
+}
+
+fn connect_kind(error: &ConnectError) -> ExitKind {
+    match error {
+        ConnectError::Timeout | ConnectError::Stalled(_) => ExitKind::Timeout,
+        ConnectError::Tls(problem) if !problem.is_client_refused() => ExitKind::Failed,
+        ConnectError::Refused { .. } => ExitKind::Refused,
+        other if other.is_refusal() => ExitKind::Refused,
+        _ => ExitKind::Failed,
+    }
+}
+
+fn lost(state: &State, address: String) -> Lost {
+    match state {
+        State::Waiting { error, .. } => Lost::Connect {
+            address,
+            source: error.clone(),
+        },
+        State::Unsubscribed(error) => Lost::Subscribe {
+            address,
+            source: error.clone(),
+        },
+        State::Connecting | State::Ready { .. } | State::Closed => Lost::Closed,
+    }
+}
+
+// A round trip to the other side of the world and back.
+const GOODBYE: Duration = Duration::from_millis(600);
+
+// Fine enough for a time in milliseconds.
+const LOOK: Duration = Duration::from_millis(1);

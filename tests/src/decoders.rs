@@ -3,14 +3,19 @@
 //!
 //! Some also hold what they accepted to a promise, such as: writing it and reading it again changes nothing.
 
+use std::path::Path;
+
 use link::bundle::resync::{SpecRequest, StatusRequest};
 use link::bundle::{Spec, Status, go_json, status_hash};
+use link::config::{Broker, Layers};
 use link::event;
 use link::id::ConsumerName;
 use link::iot::{Context, Document, Request, evaluate};
 use link::message::Message;
 use link::order::{SequenceId, Version};
 use link::topic::{Scheme, Topics};
+
+mod stored;
 
 /// A decoder under test.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +25,7 @@ pub struct Decoder {
     /// Decodes; panics only on a broken promise.
     pub run: fn(&[u8]),
     /// Good inputs.
-    pub seeds: &'static [&'static str],
+    pub seeds: fn() -> Vec<Vec<u8>>,
     /// Words its format knows.
     pub dictionary: &'static [&'static str],
 }
@@ -30,15 +35,17 @@ pub const ALL: &[Decoder] = &[
     Decoder {
         name: "event",
         run: event,
-        seeds: &[
-            "content-type: application/json\nce-specversion: 1.0\nce-id: 0b1c3e1c-4f0a-4a6e-9d43-0a1f6b1f2c3d\n\
+        seeds: || {
+            texts(&[
+                "content-type: application/json\nce-specversion: 1.0\nce-id: 0b1c3e1c-4f0a-4a6e-9d43-0a1f6b1f2c3d\n\
              ce-source: maestro\nce-type: io.open-cluster-management.works.v1alpha1.manifestbundles.spec.create_request\n\
              ce-time: 2026-11-23T09:22:39.293542425Z\nce-clustername: cluster1\nce-resourceid: r1\n\
              ce-resourceversion: 3\n\n{\"manifests\":[]}",
-            "content-type: application/cloudevents+json\n\n{\"specversion\":\"1.0\",\"id\":\"a\",\"source\":\"s\",\
+                "content-type: application/cloudevents+json\n\n{\"specversion\":\"1.0\",\"id\":\"a\",\"source\":\"s\",\
              \"type\":\"io.open-cluster-management.works.v1alpha1.manifestbundles.status.update_request\",\
              \"data\":{\"conditions\":[]},\"sequenceid\":\"2000808179721572352\"}",
-        ],
+            ])
+        },
         dictionary: &[
             "ce-deletiontimestamp: ",
             "ce-sequenceid: ",
@@ -53,12 +60,14 @@ pub const ALL: &[Decoder] = &[
     Decoder {
         name: "spec",
         run: spec,
-        seeds: &[
-            "{\"manifests\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"namespace\":\"b\"}}],\
+        seeds: || {
+            texts(&[
+                "{\"manifests\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"namespace\":\"b\"}}],\
              \"deleteOption\":{\"propagationPolicy\":\"Foreground\"},\"manifestConfigs\":[{\"resourceIdentifier\":\
              {\"group\":\"\",\"resource\":\"configmaps\",\"name\":\"a\",\"namespace\":\"b\"},\"feedbackRules\":\
              [{\"type\":\"JSONPaths\",\"jsonPaths\":[{\"name\":\"x\",\"path\":\".data.x\"}]}],\"updateStrategy\":{\"type\":\"Update\"}}]}",
-        ],
+            ])
+        },
         dictionary: &[
             "null",
             "\"executer\":",
@@ -71,13 +80,15 @@ pub const ALL: &[Decoder] = &[
     Decoder {
         name: "status",
         run: status,
-        seeds: &[
-            "{\"conditions\":[{\"type\":\"Applied\",\"status\":\"True\",\"reason\":\"r\",\"message\":\"<m> & more\",\
+        seeds: || {
+            texts(&[
+                "{\"conditions\":[{\"type\":\"Applied\",\"status\":\"True\",\"reason\":\"r\",\"message\":\"<m> & more\",\
              \"observedGeneration\":2,\"lastTransitionTime\":\"2026-11-23T09:22:41Z\"}],\"resourceStatus\":[{\"resourceMeta\":\
              {\"ordinal\":0,\"group\":\"\",\"version\":\"v1\",\"kind\":\"ConfigMap\",\"resource\":\"configmaps\",\"name\":\"a\",\
              \"namespace\":\"b\"},\"statusFeedback\":{\"values\":[{\"name\":\"x\",\"fieldValue\":{\"type\":\"Integer\",\"integer\":1}}]},\
              \"conditions\":[]}]}",
-        ],
+            ])
+        },
         dictionary: &[
             "null",
             "\"jsonRaw\":",
@@ -90,40 +101,46 @@ pub const ALL: &[Decoder] = &[
     Decoder {
         name: "resync",
         run: resync,
-        seeds: &[
-            "{\"resourceVersions\":[{\"resourceID\":\"a\",\"resourceVersion\":1},{\"resourceID\":\"b\",\"resourceVersion\":0}]}",
-            "{\"statusHashes\":[{\"resourceID\":\"a\",\"statusHash\":\"e3b0c44298fc1c149afbf4c8996fb924\"}]}",
-            "{}",
-        ],
+        seeds: || {
+            texts(&[
+                "{\"resourceVersions\":[{\"resourceID\":\"a\",\"resourceVersion\":1},{\"resourceID\":\"b\",\"resourceVersion\":0}]}",
+                "{\"statusHashes\":[{\"resourceID\":\"a\",\"statusHash\":\"e3b0c44298fc1c149afbf4c8996fb924\"}]}",
+                "{}",
+            ])
+        },
         dictionary: &["null", "-1", "9223372036854775808", "1.5"],
     },
     Decoder {
         name: "order",
         run: order,
-        seeds: &["1", "2000808179721572352", "0"],
+        seeds: || texts(&["1", "2000808179721572352", "0"]),
         dictionary: &["9223372036854775807", "-1", "+", "18446744073709551616"],
     },
     Decoder {
         name: "topics",
         run: topics,
-        seeds: &[
-            "{\"sourceEvents\":\"maestro/consumers/+/sourceevents\",\"agentEvents\":\"$share/g/maestro/consumers/+/agentevents\"}\n\
+        seeds: || {
+            texts(&[
+                "{\"sourceEvents\":\"maestro/consumers/+/sourceevents\",\"agentEvents\":\"$share/g/maestro/consumers/+/agentevents\"}\n\
              maestro/consumers/cluster1/agentevents",
-            "{\"sourceEvents\":\"sources/maestro/consumers/+/sourceevents\",\"agentEvents\":\"sources/maestro/consumers/+/agentevents\",\
+                "{\"sourceEvents\":\"sources/maestro/consumers/+/sourceevents\",\"agentEvents\":\"sources/maestro/consumers/+/agentevents\",\
              \"sourceBroadcast\":\"sources/+/sourcebroadcast\",\"agentBroadcast\":\"sources/cluster1/agentbroadcast\"}\n\
              sources/maestro/consumers/a/sourceevents",
-        ],
+            ])
+        },
         dictionary: &["+", "#", "$share/", "/consumers/", "//", "\\u0000"],
     },
     Decoder {
         name: "policy",
         run: policy,
-        seeds: &[
-            "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":[\"iot:Connect\"],\"Resource\":\
+        seeds: || {
+            texts(&[
+                "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":[\"iot:Connect\"],\"Resource\":\
              \"arn:aws:iot:eu-central-1:123456789012:client/${iot:Connection.Thing.ThingName}\"},{\"Sid\":\"p\",\"Effect\":\"Deny\",\
              \"Action\":\"iot:Publish\",\"Resource\":[\"arn:aws:iot:eu-central-1:123456789012:topic/a/*\"],\"Condition\":\
              {\"StringEquals\":{\"iot:ClientId\":\"x\"}}}]}",
-        ],
+            ])
+        },
         dictionary: &[
             "*",
             "?",
@@ -137,7 +154,62 @@ pub const ALL: &[Decoder] = &[
             "null",
         ],
     },
+    Decoder {
+        name: "config",
+        run: config,
+        seeds: || {
+            texts(&[
+                "brokerHost: broker.example:8883\nkeepAlive: 60\ndialTimeout: 1m30s\npubQoS: 1\ntopics:\n  \
+                 sourceEvents: maestro/consumers/+/sourceevents\n  agentEvents: \"maestro/consumers/+/agentevents\"\n\
+                 caFile: ca.crt\nclientCertFile: tls.crt\nclientKeyFile: tls.key\n",
+                "{\"brokerHost\": \"[::1]:443\", \"keepAlive\": \"30\"}",
+            ])
+        },
+        dictionary: &[
+            "&a",
+            "*a",
+            "<<:",
+            "- ",
+            "!!binary ",
+            "|\n",
+            "---\n",
+            "~",
+            "password: x",
+            "65536",
+            "1e3",
+        ],
+    },
+    Decoder {
+        name: "identity",
+        run: stored::identity,
+        seeds: stored::identities,
+        dictionary: &[
+            "-----BEGIN CERTIFICATE-----\n",
+            "-----END CERTIFICATE-----\n",
+            "-----BEGIN EC PRIVATE KEY-----\n",
+            "-----BEGIN RSA PRIVATE KEY-----\n",
+            "\\n",
+            "\u{feff}",
+            stored::CUT,
+        ],
+    },
+    Decoder {
+        name: "work",
+        run: stored::work,
+        seeds: stored::works,
+        dictionary: &[
+            "\n",
+            "null",
+            "\"rejected\":\"\"",
+            "\"deletingSince\":",
+            "{}",
+        ],
+    },
 ];
+
+fn texts(seeds: &[&str]) -> Vec<Vec<u8>> {
+    seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
+}
 
 /// Feeds the decoder of this name.
 ///
@@ -264,5 +336,15 @@ fn policy(bytes: &[u8]) {
         let second = evaluate(std::slice::from_ref(&again), &request);
         assert_eq!(first.is_allowed(), second.is_allowed());
         assert!(!first.explain().is_empty());
+    }
+}
+
+fn config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut layers = Layers::new(Broker::KEYS);
+    layers.text(Path::new("/mount/config.yaml"), &text);
+    let broker = Broker::read(&mut layers);
+    if let Err(problems) = layers.finish(broker) {
+        assert!(!problems.to_string().is_empty());
     }
 }

@@ -52,9 +52,8 @@ pub(super) fn identity(bytes: &[u8]) {
 pub(super) fn works() -> Vec<Vec<u8>> {
     let directory = tempfile::tempdir().expect("a directory");
     let opened = Store::open(directory.path()).expect("a store");
-    let id = WorkId::from(ID);
     let head = Head {
-        id: id.clone(),
+        id: WorkId::from(ID),
         version: Version::new(3).expect("a version"),
         source: "maestro".into(),
         metadata: Some("{\"name\":\"a\"}".into()),

@@ -1,8 +1,11 @@
 //! The regional side: an API and a store for bundles, and their delivery to every cluster.
 //!
-//! `api → store`: a request is validated and committed, nothing else. Delivery reads the store on its own and
-//! is woken by hints; the two never call each other.
+//! `api → store ← delivery`: a request is validated and committed, nothing else. Delivery reads the store on its own
+//! and is woken by hints; API and delivery never call each other. [`service`] joins the parts.
 
 pub mod api;
+pub mod args;
+pub mod delivery;
 pub mod preload;
+pub mod service;
 pub mod store;

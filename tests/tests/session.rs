@@ -41,7 +41,12 @@ async fn events_both_ways_survive_a_connection_cut_every_30_to_250_ms_in_order()
     sent.0?;
     sent.1?;
     assert_eq!((sent.2, sent.3), (EVENTS, EVENTS));
-    assert!(proxy_a.cuts() >= 3 && proxy_b.cuts() >= 3, "{} and {} cuts", proxy_a.cuts(), proxy_b.cuts());
+    assert!(
+        proxy_a.cuts() >= 3 && proxy_b.cuts() >= 3,
+        "{} and {} cuts",
+        proxy_a.cuts(),
+        proxy_b.cuts()
+    );
     a.shutdown().await?;
     b.shutdown().await?;
     scratch.passed();

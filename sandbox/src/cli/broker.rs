@@ -76,7 +76,7 @@ impl Args {
         registry.save(&registry_file)?;
 
         let mut config = Config::new(self.listen, server.certificate, server.key);
-        config.registry = registry;
+        config.registry = registry.clone();
         if self.no_quotas {
             config.quotas = Quotas::none();
         }
@@ -86,6 +86,7 @@ impl Args {
         self.say_what_to_try(broker.local_addr())
             .map_err(|error| Failure::new(ExitKind::Failed, error))?;
         broker.run(async { drain.requested().await }).await;
+        registry.save(&registry_file)?;
         Ok(())
     }
 

@@ -156,24 +156,29 @@ impl<T: Target> Reconciler<T> {
 
     async fn apply(&self, id: &WorkId, work: &Work, previous: &Status) -> Result {
         let context = self.context(work, previous);
-        let Some(rejected) = &work.head.rejected else {
-            let (outcomes, retry) = self.apply_payload(id, work).await;
-            return Result {
-                status: status::judge(outcomes, context),
-                retry,
-            };
-        };
-        // What was accepted before stays in force; the status is about the version that cannot be used.
-        let retry = !work.payload.is_empty() && self.apply_payload(id, work).await.1;
-        Result {
-            status: status::rejected(rejected, context),
-            retry,
+        let rejected = work.head.rejected.as_deref();
+        match (parse(work), rejected) {
+            (Ok(spec), None) => {
+                let (outcomes, retry) = self.apply_spec(id, spec).await;
+                Result {
+                    status: status::judge(outcomes, context),
+                    retry,
+                }
+            }
+            (Ok(spec), Some(problem)) => Result {
+                status: status::rejected(problem, context),
+                // What was accepted before stays in force; the status is about the version that cannot be used.
+                retry: !spec.manifests.is_empty() && self.apply_spec(id, spec).await.1,
+            },
+            (Err(unreadable), rejected) => Result {
+                status: status::rejected(rejected.unwrap_or(&unreadable), context),
+                retry: false,
+            },
         }
     }
 
     /// Applies each manifest, then prunes. One that fails does not stop the others.
-    async fn apply_payload(&self, id: &WorkId, work: &Work) -> (Vec<Outcome>, bool) {
-        let spec = parse(work);
+    async fn apply_spec(&self, id: &WorkId, spec: Spec) -> (Vec<Outcome>, bool) {
         let delete_option = spec.delete_option.clone();
         let steps = plan(spec, |object| self.target.resource(object));
         let claims: Vec<Claim> = steps.iter().filter_map(claim).collect();
@@ -298,9 +303,8 @@ impl<T: Target> Reconciler<T> {
                 warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             }
         }
-        let (left, retry) = self
-            .release(id, &held, parse(work).delete_option.as_ref())
-            .await;
+        let option = parse(work).ok().and_then(|spec| spec.delete_option);
+        let (left, retry) = self.release(id, &held, option.as_ref()).await;
         Result {
             status: if left || retry {
                 deleting
@@ -361,9 +365,13 @@ impl<T: Target> Reconciler<T> {
     }
 }
 
-fn parse(work: &Work) -> Spec {
-    // Checked at intake; a payload that cannot be read declares nothing new and removes nothing either.
-    serde_json::from_slice(&work.payload).unwrap_or_default()
+// Checked at intake; should it not be readable all the same, it must not count as "declares nothing".
+fn parse(work: &Work) -> std::result::Result<Spec, String> {
+    if work.payload.is_empty() {
+        return Ok(Spec::default());
+    }
+    serde_json::from_slice(&work.payload)
+        .map_err(|error| format!("the spec is not a manifest bundle: {error}"))
 }
 
 fn claim(step: &Step) -> Option<Claim> {

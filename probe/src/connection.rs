@@ -7,7 +7,7 @@ use link::error::{ExitKind, Failure, Hint};
 use link::identity::Identity;
 use link::iot::ArnPrefix;
 use link::mqtt::{self, ConnectError, Inbound, PublishError, Session, State, SubscribeError};
-use link::tls;
+use link::tls::{self, TlsProblem};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
@@ -210,9 +210,7 @@ impl Lost {
                 Some(subscribe_denied_hint(&target.arn, &source.filter))
             }
             Self::Subscribe { source, .. } => source.hint(),
-            Self::Timeout { .. } => Some(format!(
-                "run `probe check` with the same options: it names the stage that fails (or give more time with `-W`)"
-            )),
+            Self::Timeout { .. } => Some("run `probe check` with the same options: it names the stage that fails (or give more time with `-W`)".into()),
             Self::Tls(source) => source.hint(),
             Self::Metrics(_) | Self::Closed => None,
         };
@@ -260,6 +258,28 @@ pub fn publish_hint(error: &PublishError, arn: &ArnPrefix, retain: bool) -> Opti
         }
         other => other.hint(),
     }
+}
+
+// In TLS 1.3 a server looks at our certificate after our side of the handshake is done, so its alert comes in place
+// of CONNACK, and the client library reports it as a packet that cannot be read.
+fn alert(error: &ConnectError) -> Option<ConnectError> {
+    let ConnectError::Protocol(text) = error else {
+        return None;
+    };
+    let (_, name) = text.split_once("received fatal alert: ")?;
+    let refused = |alert| TlsProblem::ClientRefused { alert };
+    let problem = match name.split(|c: char| !c.is_alphanumeric()).next()? {
+        "BadCertificate" => refused("bad_certificate"),
+        "UnsupportedCertificate" => refused("unsupported_certificate"),
+        "CertificateRevoked" => refused("certificate_revoked"),
+        "CertificateUnknown" => refused("certificate_unknown"),
+        "UnknownCA" => refused("unknown_ca"),
+        "AccessDenied" => refused("access_denied"),
+        "CertificateRequired" => refused("certificate_required"),
+        "CertificateExpired" => TlsProblem::ClientExpired,
+        _ => return None,
+    };
+    Some(ConnectError::Tls(problem))
 }
 
 fn start(
@@ -318,7 +338,7 @@ fn lost(state: &State, address: String) -> Lost {
     match state {
         State::Waiting { error, .. } => Lost::Connect {
             address,
-            source: error.clone(),
+            source: alert(error).map_or_else(|| error.clone(), Arc::new),
         },
         State::Unsubscribed(error) => Lost::Subscribe {
             address,
@@ -333,3 +353,37 @@ const GOODBYE: Duration = Duration::from_millis(600);
 
 // Fine enough for a time in milliseconds.
 const LOOK: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_in_place_of_connack_is_a_refused_certificate() {
+        let late = ConnectError::Protocol("Mqtt state: IO: received fatal alert: UnknownCA".into());
+        let read = alert(&late).unwrap();
+        assert_eq!(connect_kind(&read), ExitKind::Refused);
+        assert!(alert(&ConnectError::Protocol("malformed packet".into())).is_none());
+    }
+
+    #[test]
+    fn silence_refusal_and_failure_have_their_own_exit_codes() {
+        let refused = |code| ConnectError::Refused { code, reason: "x" };
+        for (error, kind) in [
+            (ConnectError::Timeout, ExitKind::Timeout),
+            (refused(0x87), ExitKind::Refused),
+            (refused(0x97), ExitKind::Refused),
+            (ConnectError::ClosedBeforeConnAck, ExitKind::Refused),
+            (
+                ConnectError::Tls(TlsProblem::UnknownIssuer { detail: None }),
+                ExitKind::Failed,
+            ),
+            (
+                ConnectError::Network(std::io::ErrorKind::ConnectionRefused.into()),
+                ExitKind::Failed,
+            ),
+        ] {
+            assert_eq!(connect_kind(&error), kind, "{error}");
+        }
+    }
+}

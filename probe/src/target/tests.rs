@@ -52,7 +52,7 @@ fn flags_win_over_the_configuration_and_the_file_over_defaults() {
     let mixed = ConnectionArgs {
         port: Some(443),
         cafile: Some("other.pem".into()),
-        ..from_file.clone()
+        ..from_file
     };
     let target = Target::resolve(&mixed).unwrap();
     assert_eq!(target.address(), "file.example:443");

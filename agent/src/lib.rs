@@ -1,1 +1,22 @@
-//! agent
+//! The agent of a management cluster: intake → works → reconcile → target → report.
+//!
+//! It takes spec events from its source, keeps the works durably, applies them to a [`target`], and reports
+//! what became of them until the broker has acknowledged it. Each part is a module; [`app`] joins them,
+//! [`service`] adds the real session and directories, [`Args`] the command line.
+
+pub mod app;
+mod args;
+pub mod health;
+pub mod intake;
+pub mod metrics;
+pub mod reconcile;
+pub mod report;
+pub mod service;
+mod session;
+pub mod status;
+pub mod target;
+pub mod uplink;
+pub mod work;
+
+pub use args::{Args, Driver, InvalidTarget, TargetSpec};
+pub use session::MqttUplink;

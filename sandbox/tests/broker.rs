@@ -3,6 +3,12 @@
 //! Most tests speak raw packets over an in-process pipe with a paused clock, so that hours cost nothing and every
 //! code is seen; `tls` and `mosquitto` use the real socket.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, and the throughput test prints its figure"
+)]
+
 mod broker {
     mod client;
     mod connect;

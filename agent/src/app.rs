@@ -1,0 +1,193 @@
+//! Joins the parts of the agent into one running whole; reads like a bill of materials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+use crate::intake::{ConsumerOf, Intake, Rules, resync::Resync};
+use crate::metrics::Metrics;
+use crate::reconcile::{Queue, Reconciler};
+use crate::report::{Outbox, Report, Reporter};
+use crate::target::Target;
+use crate::uplink::{Downlink, Uplink};
+use crate::work::Store;
+
+/// What the agent is, whatever it is connected to.
+pub struct Config {
+    /// Whom to listen to, and as whom.
+    pub rules: Rules,
+    /// The CloudEvents source of this agent.
+    pub agent: String,
+    /// Topic of this agent's events.
+    pub agent_topic: String,
+    /// Topic of this agent's spec resync requests.
+    pub resync_topic: String,
+    /// Which consumer a topic speaks for.
+    pub consumer_of: ConsumerOf,
+    /// How often a work is looked at when nothing happens.
+    pub period: Duration,
+    /// Longest JSON text of one feedback value in bytes.
+    pub max_raw_bytes: usize,
+    /// Longest JSON text of one status in bytes.
+    pub max_status_bytes: usize,
+    /// Readiness of the store.
+    pub store_health: Health,
+    /// Readiness of the target.
+    pub target_health: Health,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Wall clock.
+    pub clock: Clock,
+}
+
+/// The agent, joined and not yet running.
+pub struct Agent<T, D, U> {
+    intake: Intake<D>,
+    reconciler: Reconciler<T>,
+    report: Report<U>,
+    resync: Resync<U>,
+    queue: Arc<Queue>,
+    outbox: Arc<Outbox>,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Joins the parts.
+    pub fn build<T: Target, D: Downlink, U: Uplink>(
+        self,
+        store: Arc<Store>,
+        target: T,
+        downlink: D,
+        uplink: U,
+    ) -> Agent<T, D, U> {
+        let queue = Arc::new(Queue::new(RETRY_FIRST, RETRY_MAX));
+        let outbox = Arc::new(Outbox::new());
+        let consumer = self.rules.consumer.clone();
+        let intake = Intake {
+            downlink,
+            consumer_of: self.consumer_of,
+            rules: self.rules,
+            store: Arc::clone(&store),
+            on_work: Box::new({
+                let queue = Arc::clone(&queue);
+                move |id| queue.add(id)
+            }),
+            on_status_wanted: Box::new({
+                let outbox = Arc::clone(&outbox);
+                move |id| outbox.answer(id)
+            }),
+            health: self.store_health,
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+        };
+        let reconciler = Reconciler {
+            store: Arc::clone(&store),
+            target,
+            queue: Arc::clone(&queue),
+            on_status: Box::new({
+                let outbox = Arc::clone(&outbox);
+                move |id| outbox.add(id)
+            }),
+            consumer: consumer.clone(),
+            period: self.period,
+            max_raw_bytes: self.max_raw_bytes,
+            max_status_bytes: self.max_status_bytes,
+            health: self.target_health,
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+        };
+        let report = Report {
+            store: Arc::clone(&store),
+            uplink: uplink.clone(),
+            reporter: Reporter {
+                consumer: consumer.clone(),
+                agent: self.agent.clone(),
+                topic: self.agent_topic,
+                clock: self.clock.clone(),
+            },
+            outbox: Arc::clone(&outbox),
+            metrics: self.metrics.clone(),
+        };
+        let resync = Resync {
+            uplink,
+            store,
+            consumer,
+            agent: self.agent,
+            topic: self.resync_topic,
+            clock: self.clock,
+            metrics: self.metrics,
+        };
+        Agent {
+            intake,
+            reconciler,
+            report,
+            resync,
+            queue,
+            outbox,
+        }
+    }
+}
+
+// === impl Agent ===
+
+impl<T: Target, D: Downlink, U: Uplink> Agent<T, D, U> {
+    /// Runs until `drain` fires, then stops in order: intake first, then the works in hand, then their statuses.
+    pub async fn run(self, drain: CancellationToken) {
+        let applied = CancellationToken::new();
+        let reported = CancellationToken::new();
+        let queue = self.queue;
+        let outbox = self.outbox;
+        let store = Arc::clone(&self.report.store);
+        let metrics = self.report.metrics.clone();
+        let mut subscription = self.report.uplink.subscription();
+        let first = async {
+            Box::pin(self.intake.run(drain.clone())).await;
+            drain.cancelled().await;
+            // Only what was taken already; an outage must not hold up the end.
+            drop(tokio::time::timeout(DRAIN_STEP, queue.quiet()).await);
+            applied.cancel();
+        };
+        let second = async {
+            Box::pin(self.reconciler.run(applied.clone())).await;
+            // Offline there is nobody to tell; what is owed is told after the next start.
+            tokio::select! {
+                () = outbox.quiet() => {}
+                _ = subscription.wait_for(|now| !now.active) => {}
+                () = tokio::time::sleep(DRAIN_STEP) => {}
+            }
+            reported.cancel();
+        };
+        let gauges = async {
+            let count = || {
+                let (works, unacknowledged) = store.counts();
+                metrics.works.set(works);
+                metrics.unacknowledged.set(unacknowledged);
+            };
+            loop {
+                count();
+                tokio::select! {
+                    () = reported.cancelled() => return,
+                    () = tokio::time::sleep(GAUGES) => {}
+                }
+            }
+        };
+        tokio::join!(
+            first,
+            second,
+            self.report.run(reported.clone()),
+            self.resync.run(drain.clone()),
+            gauges,
+        );
+    }
+}
+
+// Below any scrape interval.
+const GAUGES: Duration = Duration::from_secs(5);
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+// Kubernetes gives 30 s between the first signal and the last: two steps and the DISCONNECT fit.
+const DRAIN_STEP: Duration = Duration::from_secs(10);

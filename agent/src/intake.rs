@@ -1,0 +1,268 @@
+//! From a delivery to a durable work: decode, decide, make durable, and only then ack.
+//!
+//! Deliveries are taken in batches that share their disk syncs. A bad event is acked too, after it was counted
+//! and explained: the broker would only deliver the same again and block the topic.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use link::backoff::Backoff;
+use link::bundle::resync::StatusRequest;
+use link::clock::Clock;
+use link::error::chain;
+use link::event::Event;
+use link::id::ConsumerName;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::uplink::{Downlink, Incoming};
+use crate::work::{self, Store, Work, WorkId};
+
+mod decide;
+pub mod resync;
+
+pub use decide::{Decision, Refusal, Refused, Rules, Taken, decide};
+
+/// What intake needs from the rest of the agent.
+pub struct Intake<D> {
+    /// Where deliveries come from.
+    pub downlink: D,
+    /// Which consumer a topic speaks for.
+    pub consumer_of: ConsumerOf,
+    /// Whom to listen to.
+    pub rules: Rules,
+    /// Where works are made durable.
+    pub store: Arc<Store>,
+    /// Told of every work that changed.
+    pub on_work: OnWork,
+    /// Told of every work whose status the source wants again.
+    pub on_status_wanted: OnWork,
+    /// The readiness of the store.
+    pub health: Health,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Wall clock.
+    pub clock: Clock,
+}
+
+/// Which consumer a received topic speaks for.
+pub type ConsumerOf = Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>;
+
+/// Told of a work.
+pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
+
+/// The works of one batch and the deliveries that wait for them.
+#[derive(Default)]
+struct Batch {
+    works: Vec<Work>,
+    ids: HashSet<WorkId>,
+    waiting: Vec<Incoming>,
+}
+
+// === impl Intake ===
+
+impl<D: Downlink> Intake<D> {
+    /// Runs until the session ends or `drain` fires. A delivery whose work is not durable stays unacked.
+    pub async fn run(mut self, drain: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = drain.cancelled() => return,
+                incoming = self.downlink.recv() => incoming,
+            };
+            let Some(first) = first else { return };
+            let mut batch = Batch::default();
+            self.take(first, &mut batch, &drain).await;
+            while batch.works.len() < BATCH_WORKS {
+                // Only what is there already: nobody waits for company.
+                let next = tokio::select! {
+                    biased;
+                    incoming = self.downlink.recv() => incoming,
+                    () = std::future::ready(()) => None,
+                };
+                let Some(next) = next else { break };
+                self.take(next, &mut batch, &drain).await;
+            }
+            self.flush(&mut batch, &drain).await;
+        }
+    }
+
+    async fn take(&self, incoming: Incoming, batch: &mut Batch, drain: &CancellationToken) {
+        let message = incoming.message();
+        let event = match link::event::decode(message) {
+            Ok(event) => event,
+            Err(error) => {
+                self.refuse(
+                    &message.topic,
+                    None,
+                    &Refused {
+                        reason: Refusal::NotAnEvent,
+                        explanation: chain(&error),
+                    },
+                );
+                return incoming.ack();
+            }
+        };
+        let repeated = event
+            .resource_id
+            .as_deref()
+            .is_some_and(|id| batch.ids.contains(&WorkId::from(id)));
+        if repeated {
+            // The decision needs the index as it will be after the batch.
+            self.flush(batch, drain).await;
+        }
+        let topic_consumer = (self.consumer_of)(&message.topic);
+        let store = &self.store;
+        match decide(&event, topic_consumer.as_ref(), &self.rules, |id| {
+            store.entry(id)
+        }) {
+            Decision::Store {
+                head,
+                payload,
+                taken,
+            } => {
+                self.explain_taken(&head, taken);
+                let held = if payload.is_none() {
+                    self.read(&head.id).await
+                } else {
+                    None
+                };
+                batch.ids.insert(head.id.clone());
+                batch.works.push(Decision::into_work(head, payload, held));
+                batch.waiting.push(incoming);
+            }
+            Decision::Duplicate => {
+                debug!(resource.id = event.resource_id, "Ignored a repeated event");
+                self.metrics.duplicates.inc();
+                incoming.ack();
+            }
+            Decision::AnswerStatuses(request) => {
+                self.answer(&request);
+                incoming.ack();
+            }
+            Decision::Refuse(refused) => {
+                if refused.reason == Refusal::Deleting
+                    && let Some(id) = event.resource_id.as_deref()
+                {
+                    self.store.note_refused_while_deleting(&id.into());
+                }
+                self.refuse(&message.topic, Some(&event), &refused);
+                incoming.ack();
+            }
+        }
+    }
+
+    /// Makes the batch durable and acks it. A full or broken disk holds up intake, never an unkept promise.
+    async fn flush(&self, batch: &mut Batch, drain: &CancellationToken) {
+        let Batch { works, waiting, .. } = std::mem::take(batch);
+        if works.is_empty() {
+            return;
+        }
+        let works = Arc::new(works);
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
+        while let Err(error) = self.commit(Arc::clone(&works)).await {
+            self.health.failing(chain(&error));
+            error!(
+                error = %chain(&error),
+                works = works.len(),
+                "Could not make received works durable; they stay unacknowledged and are tried again"
+            );
+            tokio::select! {
+                () = drain.cancelled() => return,
+                () = tokio::time::sleep(backoff.next_jittered(Duration::ZERO)) => {}
+            }
+        }
+        self.health.ok();
+        for incoming in waiting {
+            incoming.ack();
+        }
+        for work in works.iter() {
+            (self.on_work)(&work.head.id);
+        }
+    }
+
+    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), work::Error> {
+        let store = Arc::clone(&self.store);
+        blocking(move || store.commit(&works)).await
+    }
+
+    async fn read(&self, id: &WorkId) -> Option<Work> {
+        let (store, id) = (Arc::clone(&self.store), id.clone());
+        blocking(move || store.read(&id))
+            .await
+            .unwrap_or_else(|error| {
+                warn!(error = %chain(&error), "Could not read the held payload");
+                None
+            })
+    }
+
+    fn answer(&self, request: &StatusRequest) {
+        let wanted = resync::statuses_wanted(request, &self.store);
+        info!(
+            asked = request.status_hashes.len(),
+            answers = wanted.len(),
+            "Answering a status resync request"
+        );
+        for id in wanted {
+            (self.on_status_wanted)(&id);
+        }
+    }
+
+    fn explain_taken(&self, head: &work::Head, taken: Taken) {
+        self.metrics.taken(taken);
+        let (id, version) = (&head.id, head.version);
+        match (&head.rejected, taken) {
+            (Some(problem), _) => warn!(
+                resource.id = %id, resource.version = %version, source = head.source, problem,
+                "Rejected version {version} of work `{id}`; its status says why"
+            ),
+            (None, Taken::Deletion) => info!(
+                resource.id = %id, source = head.source, latency_ms = self.age_ms(head.deleting_since),
+                "Received the deletion of work `{id}`"
+            ),
+            (None, _) => info!(
+                resource.id = %id, resource.version = %version, source = head.source,
+                "Received version {version} of work `{id}`"
+            ),
+        }
+    }
+
+    fn refuse(&self, topic: &str, event: Option<&Event>, refused: &Refused) {
+        self.metrics.refused(refused.reason);
+        warn!(
+            topic,
+            reason = refused.reason.as_str(),
+            event.id = event.map(|event| event.id.as_str()),
+            source = event.map(|event| event.source.as_str()),
+            resource.id = event.and_then(|event| event.resource_id.as_deref()),
+            "Refused an event: {}",
+            refused.explanation
+        );
+    }
+
+    fn age_ms(&self, since: Option<Timestamp>) -> Option<i64> {
+        let now = self.clock.now().as_millisecond();
+        since.map(|since| now.saturating_sub(since.as_millisecond()).max(0))
+    }
+}
+
+/// Runs file-system work off the event loop.
+pub(crate) async fn blocking<T, F>(work: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+// As many as IoT Core leaves unacknowledged (100 in flight), so one batch can hold a full window.
+const BATCH_WORKS: usize = 100;
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,8 @@
+//! Runs the agent: parse arguments, run, turn the outcome into an exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    link::tls::install_provider();
+    link::cli::main("agent", agent::Args::run)
+}

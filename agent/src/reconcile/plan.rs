@@ -1,0 +1,227 @@
+//! The pure half of reconcile: in which order manifests are applied and which settings hold for each.
+
+use link::bundle::manifest::ObjectRef;
+use link::bundle::{
+    ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, ResourceIdentifier, Spec,
+};
+use serde_json::Value;
+
+use crate::target::{Release, Strategy};
+
+/// One manifest with everything needed to apply and judge it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Index in the spec.
+    pub ordinal: usize,
+    /// Which object.
+    pub object: ObjectRef,
+    /// Plural resource name.
+    pub resource: String,
+    /// The manifest.
+    pub manifest: Value,
+    /// How to apply it.
+    pub strategy: Strategy,
+    /// What to read back.
+    pub feedback: Vec<FeedbackRule>,
+    /// Conditions to compute.
+    pub conditions: Vec<ConditionRule>,
+}
+
+/// Orders a spec's manifests by kind rank, stably, and looks their settings up.
+pub fn plan(spec: Spec, resource: impl Fn(&ObjectRef) -> String) -> Vec<Step> {
+    let Spec {
+        manifests,
+        manifest_configs: configs,
+        ..
+    } = spec;
+    let mut steps: Vec<Step> = manifests
+        .into_iter()
+        .enumerate()
+        .map(|(ordinal, manifest)| {
+            let object = ObjectRef::of(&manifest);
+            let resource = resource(&object);
+            let matching: Vec<&ManifestConfig> = configs
+                .iter()
+                .filter(|config| matches(&config.resource_identifier, &object, &resource))
+                .collect();
+            // Per field the first matching configuration that sets it.
+            Step {
+                strategy: matching
+                    .iter()
+                    .find_map(|config| config.update_strategy.as_ref())
+                    .into(),
+                feedback: matching
+                    .iter()
+                    .find(|config| !config.feedback_rules.is_empty())
+                    .map(|config| config.feedback_rules.clone())
+                    .unwrap_or_default(),
+                conditions: matching
+                    .iter()
+                    .find(|config| !config.condition_rules.is_empty())
+                    .map(|config| config.condition_rules.clone())
+                    .unwrap_or_default(),
+                ordinal,
+                object,
+                resource,
+                manifest,
+            }
+        })
+        .collect();
+    steps.sort_by_key(|step| rank(&step.object));
+    steps
+}
+
+/// What happens to an object the work gives up (wire.md §6.6).
+pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource: &str) -> Release {
+    let Some(option) = option else {
+        return Release::Remove;
+    };
+    match option.propagation_policy.as_deref() {
+        Some("Orphan") => Release::Orphan,
+        Some("SelectivelyOrphan") => {
+            let rules = option
+                .selectively_orphans
+                .iter()
+                .flat_map(|orphans| &orphans.orphaning_rules);
+            let spared = rules.into_iter().any(|rule| {
+                rule.group == object.group
+                    && rule.resource == resource
+                    && rule.name == object.name
+                    && rule.namespace == object.namespace
+            });
+            if spared {
+                Release::Orphan
+            } else {
+                Release::Remove
+            }
+        }
+        _ => Release::Remove,
+    }
+}
+
+fn matches(identifier: &ResourceIdentifier, object: &ObjectRef, resource: &str) -> bool {
+    identifier.group == object.group
+        && identifier.resource == resource
+        && wildcard(&identifier.namespace, &object.namespace)
+        && wildcard(&identifier.name, &object.name)
+}
+
+/// `*` stands for any text, at any place.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+// The ranks of wire.md §6.4.
+fn rank(object: &ObjectRef) -> u32 {
+    match object.kind.as_str() {
+        "PriorityClass"
+        | "Namespace"
+        | "CustomResourceDefinition"
+        | "StorageClass"
+        | "PersistentVolume"
+        | "PodSecurityPolicy" => 0,
+        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => 1,
+        "NetworkPolicy"
+        | "ResourceQuota"
+        | "LimitRange"
+        | "PodDisruptionBudget"
+        | "ServiceAccount" => 2,
+        "Secret" | "ConfigMap" | "PersistentVolumeClaim" => 3,
+        "Service" => 4,
+        "DaemonSet"
+        | "Pod"
+        | "ReplicationController"
+        | "ReplicaSet"
+        | "Deployment"
+        | "HorizontalPodAutoscaler"
+        | "StatefulSet"
+        | "Job"
+        | "CronJob" => 5,
+        "APIService"
+        | "MutatingWebhookConfiguration"
+        | "ValidatingWebhookConfiguration"
+        | "ValidatingAdmissionPolicy"
+        | "ValidatingAdmissionPolicyBinding" => 6,
+        "" => 1001,
+        _ => 1000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn manifests_are_applied_by_rank_and_keep_their_ordinal() {
+        let manifest = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
+        let spec = Spec {
+            manifests: vec![
+                manifest("Widget", "w"),
+                manifest("Deployment", "d"),
+                manifest("ConfigMap", "b"),
+                manifest("ConfigMap", "a"),
+                manifest("Namespace", "n"),
+            ],
+            ..Spec::default()
+        };
+        let order: Vec<(usize, String)> = plan(spec, ObjectRef::plural_guess)
+            .into_iter()
+            .map(|step| (step.ordinal, step.object.name))
+            .collect();
+        let order: Vec<(usize, &str)> = order.iter().map(|(o, n)| (*o, n.as_str())).collect();
+        assert_eq!(order, [(4, "n"), (2, "b"), (3, "a"), (1, "d"), (0, "w")]);
+    }
+
+    #[test]
+    fn the_first_matching_configuration_that_sets_a_field_wins() {
+        let spec: Spec = serde_json::from_value(json!({
+            "manifests": [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "d"}}],
+            "manifestConfigs": [
+                {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "other", "namespace": "d"}, "updateStrategy": {"type": "ReadOnly"}},
+                {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "w*", "namespace": "*"}, "feedbackRules": [{"type": "WellKnownStatus"}]},
+                {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "web", "namespace": "d"}, "updateStrategy": {"type": "CreateOnly"}, "feedbackRules": [{"type": "JSONPaths"}]}
+            ]
+        }))
+        .unwrap();
+        let step = plan(spec, ObjectRef::plural_guess).remove(0);
+        assert_eq!(step.strategy, Strategy::CreateOnly);
+        assert_eq!(step.feedback[0].kind, "WellKnownStatus");
+    }
+
+    #[test]
+    fn wildcards_match_any_text_at_any_place() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("*", "abc", true),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*b*c", "axbxc", true),
+            ("a*", "ba", false),
+            ("abc", "abcd", false),
+            ("*bc", "abc", true),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

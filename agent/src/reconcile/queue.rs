@@ -1,0 +1,266 @@
+//! A level-triggered queue of work ids: no id twice, none worked on by two at once, failures come back later.
+//!
+//! It holds at most one slot per work of the store, so it needs no other bound.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::backoff::Backoff;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::work::WorkId;
+
+/// The queue. Share it behind an `Arc`.
+#[derive(Debug)]
+pub struct Queue {
+    state: Mutex<State>,
+    ready: Notify,
+    quiet: Notify,
+    retry: (Duration, Duration),
+}
+
+/// What to do with an id after it was worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing until it is added again.
+    Forget,
+    /// Come back after this time even if nothing changes.
+    After(Duration),
+    /// It failed: come back after a growing, jittered delay.
+    Retry,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<WorkId>,
+    slots: HashMap<WorkId, Slot>,
+    delayed: BTreeSet<(Instant, WorkId)>,
+    failures: HashMap<WorkId, Backoff>,
+    closed: bool,
+}
+
+/// Where an id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Ready,
+    Delayed(Instant),
+    /// Being worked on; `again` when it was added meanwhile.
+    Running {
+        again: bool,
+    },
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// A queue whose failures come back after `first`, doubling up to `max`.
+    pub fn new(first: Duration, max: Duration) -> Self {
+        Self {
+            state: Mutex::default(),
+            ready: Notify::new(),
+            quiet: Notify::new(),
+            retry: (first, max),
+        }
+    }
+
+    /// Asks for an id to be worked on as soon as possible, or once more if it is being worked on.
+    pub fn add(&self, id: &WorkId) {
+        let mut state = self.state();
+        match state.slots.get_mut(id) {
+            Some(Slot::Ready) => return,
+            Some(Slot::Running { again }) => {
+                *again = true;
+                return;
+            }
+            Some(Slot::Delayed(at)) => {
+                let at = *at;
+                state.delayed.remove(&(at, id.clone()));
+            }
+            None => {}
+        }
+        state.slots.insert(id.clone(), Slot::Ready);
+        state.ready.push_back(id.clone());
+        self.ready.notify_one();
+    }
+
+    /// The next id, or `None` once the queue is closed. Give it back with [`Queue::finish`].
+    pub async fn next(&self) -> Option<WorkId> {
+        loop {
+            let wake_at = {
+                let mut state = self.state();
+                if state.closed {
+                    self.ready.notify_one();
+                    return None;
+                }
+                state.promote(Instant::now());
+                if let Some(id) = state.ready.pop_front() {
+                    state
+                        .slots
+                        .insert(id.clone(), Slot::Running { again: false });
+                    // One wake-up may stand for many ids: pass it on.
+                    self.ready.notify_one();
+                    return Some(id);
+                }
+                state.delayed.first().map(|(at, _)| *at)
+            };
+            match wake_at {
+                None => self.ready.notified().await,
+                Some(at) => {
+                    tokio::select! {
+                        () = self.ready.notified() => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives an id back.
+    pub fn finish(&self, id: &WorkId, next: Next) {
+        let mut state = self.state();
+        let again = matches!(state.slots.remove(id), Some(Slot::Running { again: true }));
+        let delay = match next {
+            Next::Retry => {
+                let (first, max) = self.retry;
+                let backoff = state
+                    .failures
+                    .entry(id.clone())
+                    .or_insert_with(|| Backoff::new(first, max, max));
+                Some(backoff.next_jittered(Duration::ZERO))
+            }
+            Next::After(delay) => {
+                state.failures.remove(id);
+                Some(delay)
+            }
+            Next::Forget => {
+                state.failures.remove(id);
+                None
+            }
+        };
+        if again {
+            state.slots.insert(id.clone(), Slot::Ready);
+            state.ready.push_back(id.clone());
+            self.ready.notify_one();
+        } else if let Some(delay) = delay {
+            let at = Instant::now() + delay;
+            state.slots.insert(id.clone(), Slot::Delayed(at));
+            state.delayed.insert((at, id.clone()));
+            // Somebody may sleep until a later time.
+            self.ready.notify_one();
+        }
+        if state.is_quiet() {
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Ends every [`Queue::next`], now and later.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.ready.notify_one();
+    }
+
+    /// Waits until nothing is ready or being worked on; delayed ids do not count.
+    pub async fn quiet(&self) {
+        loop {
+            let notified = self.quiet.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.state().is_quiet() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn promote(&mut self, now: Instant) {
+        while let Some((at, _)) = self.delayed.first() {
+            if *at > now {
+                return;
+            }
+            if let Some((_, id)) = self.delayed.pop_first() {
+                self.slots.insert(id.clone(), Slot::Ready);
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.ready.is_empty()
+            && !self
+                .slots
+                .values()
+                .any(|slot| matches!(slot, Slot::Running { .. }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue {
+        Queue::new(Duration::from_secs(1), Duration::from_secs(60))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_id_added_while_it_is_worked_on_comes_once_more_and_never_twice_at_once() {
+        let queue = queue();
+        let id = WorkId::from("a");
+        queue.add(&id);
+        queue.add(&id);
+        assert_eq!(queue.next().await, Some(id.clone()));
+        queue.add(&id);
+        queue.add(&id);
+        let parallel = tokio::time::timeout(Duration::from_secs(9), queue.next()).await;
+        assert!(parallel.is_err());
+        queue.finish(&id, Next::Forget);
+        assert_eq!(queue.next().await, Some(id.clone()));
+        queue.finish(&id, Next::Forget);
+        queue.quiet().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_come_back_later_each_time_and_a_change_at_once() {
+        let queue = queue();
+        let id = WorkId::from("a");
+        queue.add(&id);
+        let mut waited = Vec::new();
+        for _ in 0..4 {
+            let before = Instant::now();
+            let next = queue.next().await.unwrap();
+            waited.push(before.elapsed());
+            queue.finish(&next, Next::Retry);
+        }
+        assert_eq!(waited[0], Duration::ZERO);
+        assert!(waited[1] < waited[2] && waited[2] < waited[3], "{waited:?}");
+        let before = Instant::now();
+        queue.add(&id);
+        queue.next().await.unwrap();
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_every_waiter() {
+        let queue = std::sync::Arc::new(queue());
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                let queue = std::sync::Arc::clone(&queue);
+                tokio::spawn(async move { queue.next().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        queue.close();
+        for waiter in waiters {
+            assert_eq!(waiter.await.unwrap(), None);
+        }
+    }
+}

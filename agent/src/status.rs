@@ -1,0 +1,308 @@
+//! What is said about a work: conditions word for word as the Go agent writes them (wire.md §6.8), so that
+//! whoever reads them need not know which agent wrote them. Pure: the clock is an argument.
+
+use jiff::Timestamp;
+use link::bundle::{
+    Condition, ManifestStatus, ResourceMeta, Status, StatusFeedback, set_condition,
+};
+use serde_json::Value;
+
+use crate::reconcile::Step;
+
+pub mod feedback;
+mod fit;
+mod rules;
+
+pub use fit::fit;
+
+/// What became of one manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The manifest and its settings.
+    pub step: Step,
+    /// Whether it was applied, or why not.
+    pub applied: Result<(), String>,
+    /// The object as it is: present, absent, or unreadable and why.
+    pub observed: Result<Option<Value>, String>,
+}
+
+/// What judging needs besides the outcomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The status before; transition times are carried over from it.
+    pub previous: &'a Status,
+    /// The version judged.
+    pub generation: i64,
+    /// The time of the judgement.
+    pub now: Timestamp,
+    /// Longest JSON text of one feedback value in bytes.
+    pub max_raw_bytes: usize,
+}
+
+/// Judges a work whose manifests were applied or tried.
+pub fn judge(mut outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
+    outcomes.sort_by_key(|outcome| outcome.step.ordinal);
+    let failed = outcomes.iter().any(|outcome| outcome.applied.is_err());
+    let manifests: Vec<ManifestStatus> = outcomes
+        .iter()
+        .map(|outcome| manifest(outcome, context))
+        .collect();
+    let mut conditions = vec![if failed {
+        context.work(
+            "Applied",
+            "False",
+            "AppliedManifestWorkFailed",
+            "Failed to apply manifest work",
+        )
+    } else {
+        context.work(
+            "Applied",
+            "True",
+            "AppliedManifestWorkComplete",
+            "Apply manifest work complete",
+        )
+    }];
+    conditions.push(available(&manifests, context));
+    conditions.extend(rules::aggregate(&manifests, context));
+    Status {
+        conditions,
+        resource_status: manifests,
+    }
+}
+
+/// Says that a version could not be used; what was applied before stays and is still described.
+pub fn rejected(problem: &str, context: Context<'_>) -> Status {
+    let message = format!("Failed to apply manifest work: {problem}");
+    let mut status = context.previous.clone();
+    status
+        .conditions
+        .retain(|condition| condition.kind == "Applied" || condition.kind == "Available");
+    set_condition(
+        &mut status.conditions,
+        context.work("Applied", "False", INVALID, message),
+    );
+    status
+}
+
+/// Says that a work is being removed.
+pub fn deleting(context: Context<'_>) -> Status {
+    let mut status = context.previous.clone();
+    let condition = Condition::new(
+        "Deleting",
+        "True",
+        "WorkDeleting",
+        "ManifestWork is being deleted",
+        0,
+        context.now,
+    );
+    set_condition(&mut status.conditions, condition);
+    status
+}
+
+/// Says that a work and its objects are gone: the acknowledgement of a deletion (wire.md §3.4).
+pub fn deleted(consumer: &str, context: Context<'_>) -> Status {
+    let mut status = deleting(context);
+    let condition = Condition::new(
+        "Deleted",
+        "True",
+        "ManifestsDeleted",
+        format!("The manifests are deleted from the cluster {consumer}"),
+        0,
+        context.now,
+    );
+    set_condition(&mut status.conditions, condition);
+    status
+}
+
+// === impl Context ===
+
+impl Context<'_> {
+    // A condition of the whole work, with the transition time it had if nothing turned.
+    fn work(
+        &self,
+        kind: &str,
+        status: &str,
+        reason: &str,
+        message: impl Into<String>,
+    ) -> Condition {
+        let new = Condition::new(kind, status, reason, message, self.generation, self.now);
+        carry(&self.previous.conditions, new)
+    }
+}
+
+fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
+    let Outcome {
+        step,
+        applied,
+        observed,
+    } = outcome;
+    let object = &step.object;
+    let meta = ResourceMeta {
+        ordinal: i32::try_from(step.ordinal).unwrap_or(i32::MAX),
+        group: object.group.clone(),
+        version: object.version.clone(),
+        kind: object.kind.clone(),
+        resource: step.resource.clone(),
+        name: object.name.clone(),
+        namespace: object.namespace.clone(),
+    };
+    let previous = previous(&meta, context.previous);
+    let empty = ManifestStatus::default();
+    let before = previous.unwrap_or(&empty);
+    let set = |kind: &str, status: &str, reason: &str, message: String, generation: i64| {
+        let new = Condition::new(kind, status, reason, message, generation, context.now);
+        carry(&before.conditions, new)
+    };
+    let mut conditions = vec![match applied {
+        Ok(()) => set(
+            "Applied",
+            "True",
+            "AppliedManifestComplete",
+            "Apply manifest complete".into(),
+            context.generation,
+        ),
+        Err(problem) => set(
+            "Applied",
+            "False",
+            "AppliedManifestFailed",
+            format!("Failed to apply manifest: {problem}"),
+            context.generation,
+        ),
+    }];
+    let (status, reason, message) = if object.kind.is_empty() || object.name.is_empty() {
+        (
+            "Unknown",
+            "IncompleteResourceMeta",
+            "Resource meta is incomplete".into(),
+        )
+    } else {
+        match observed {
+            Ok(Some(_)) => ("True", "ResourceAvailable", "Resource is available".into()),
+            Ok(None) => (
+                "False",
+                "ResourceNotAvailable",
+                "Resource is not available".into(),
+            ),
+            Err(problem) => (
+                "Unknown",
+                "FetchingResourceFailed",
+                format!("Failed to fetch resource: {problem}"),
+            ),
+        }
+    };
+    conditions.push(set("Available", status, reason, message, 0));
+    let found = observed.as_ref().ok().and_then(Option::as_ref);
+    let (values, errors) = found.map_or_else(Default::default, |object| {
+        feedback::read(object, &step.feedback, context.max_raw_bytes)
+    });
+    let (status, reason, message) = synced(step, &errors);
+    let mut condition = set("StatusFeedbackSynced", status, reason, message, 0);
+    if previous.is_some() && before.status_feedback.values != values {
+        condition.last_transition_time = link::clock::rfc3339_seconds(context.now);
+    }
+    conditions.push(condition);
+    for (kind, status, reason, message) in rules::evaluate(&step.conditions, found) {
+        conditions.push(set(&kind, status, reason, message, context.generation));
+    }
+    ManifestStatus {
+        resource_meta: meta,
+        status_feedback: StatusFeedback { values },
+        conditions,
+    }
+}
+
+fn synced(step: &Step, errors: &[String]) -> (&'static str, &'static str, String) {
+    match errors {
+        [] if step.feedback.is_empty() => ("True", "NoStatusFeedbackSynced", String::new()),
+        [] => ("True", "StatusFeedbackSynced", String::new()),
+        errors => {
+            let text = match errors {
+                [one] => one.clone(),
+                many => format!("[{}]", many.join(", ")),
+            };
+            (
+                "False",
+                "StatusFeedbackSyncFailed",
+                format!("Sync status feedback failed with error {text}"),
+            )
+        }
+    }
+}
+
+fn available(manifests: &[ManifestStatus], context: Context<'_>) -> Condition {
+    let total = manifests.len();
+    let count = |status: &str| {
+        manifests
+            .iter()
+            .filter(|manifest| {
+                manifest
+                    .conditions
+                    .iter()
+                    .any(|condition| condition.kind == "Available" && condition.status == status)
+            })
+            .count()
+    };
+    let (missing, unknown) = (count("False"), count("Unknown"));
+    let set = |status, reason, message| context.work("Available", status, reason, message);
+    if total == 0 {
+        // The trailing space is upstream's.
+        set(
+            "Unknown",
+            "ResourcesStatusUnknown",
+            "cannot get any available resource ".to_string(),
+        )
+    } else if missing > 0 {
+        set(
+            "False",
+            "ResourcesNotAvailable",
+            format!("{missing} of {total} resources are not available"),
+        )
+    } else if unknown > 0 {
+        set(
+            "Unknown",
+            "ResourcesStatusUnknown",
+            format!("{unknown} of {total} resources have unknown status"),
+        )
+    } else {
+        set(
+            "True",
+            "ResourcesAvailable",
+            "All resources are available".to_string(),
+        )
+    }
+}
+
+// The same object may have moved to another place in the spec.
+fn previous<'a>(meta: &ResourceMeta, status: &'a Status) -> Option<&'a ManifestStatus> {
+    let same = |old: &&ManifestStatus| {
+        let old = &old.resource_meta;
+        old.group == meta.group
+            && old.version == meta.version
+            && old.kind == meta.kind
+            && old.name == meta.name
+            && old.namespace == meta.namespace
+    };
+    let at = usize::try_from(meta.ordinal).unwrap_or_default();
+    status
+        .resource_status
+        .get(at)
+        .filter(same)
+        .or_else(|| status.resource_status.iter().find(same))
+}
+
+fn carry(before: &[Condition], new: Condition) -> Condition {
+    let kind = new.kind.clone();
+    let mut list: Vec<Condition> = before
+        .iter()
+        .filter(|condition| condition.kind == kind)
+        .cloned()
+        .collect();
+    set_condition(&mut list, new.clone());
+    list.pop().unwrap_or(new)
+}
+
+// Not a word of the Go agent, which says nothing at all in this case.
+const INVALID: &str = "ManifestWorkInvalid";
+
+#[cfg(test)]
+mod tests;

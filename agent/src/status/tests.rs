@@ -1,0 +1,179 @@
+use link::bundle::{Spec, status_hash};
+use serde_json::json;
+
+use super::*;
+use crate::reconcile::plan;
+
+fn outcomes(spec: Value) -> Vec<Outcome> {
+    let spec: Spec = serde_json::from_value(spec).unwrap();
+    plan(spec, link::bundle::manifest::ObjectRef::plural_guess)
+        .into_iter()
+        .map(|step| Outcome {
+            applied: Ok(()),
+            observed: Ok(Some(step.manifest.clone())),
+            step,
+        })
+        .collect()
+}
+
+fn two() -> Vec<Outcome> {
+    outcomes(json!({"manifests": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "d"}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "d"}, "status": {"readyReplicas": 2}}],
+        "manifestConfigs": [{"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "*", "namespace": "*"},
+            "feedbackRules": [{"type": "WellKnownStatus"}]}]}))
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_785_578_400 + seconds).unwrap()
+}
+
+fn context(previous: &Status, seconds: i64) -> Context<'_> {
+    Context {
+        previous,
+        generation: 3,
+        now: at(seconds),
+        max_raw_bytes: 1024,
+    }
+}
+
+fn text(status: &Status) -> String {
+    let line = |condition: &Condition| {
+        format!(
+            "{}={} {} `{}` gen {} at {}",
+            condition.kind,
+            condition.status,
+            condition.reason,
+            condition.message,
+            condition.observed_generation,
+            &condition.last_transition_time[11..]
+        )
+    };
+    let mut lines: Vec<String> = status.conditions.iter().map(line).collect();
+    for manifest in &status.resource_status {
+        let meta = &manifest.resource_meta;
+        lines.push(format!("{} {} {}", meta.ordinal, meta.resource, meta.name));
+        lines.extend(manifest.conditions.iter().map(|c| format!("  {}", line(c))));
+        lines.extend(
+            manifest
+                .status_feedback
+                .values
+                .iter()
+                .map(|value| format!("  {}", serde_json::to_string(value).unwrap())),
+        );
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn a_work_that_is_well_is_described_in_the_go_agent_s_words() {
+    let status = judge(two(), context(&Status::default(), 0));
+    insta::assert_snapshot!(text(&status), @r#"
+    Applied=True AppliedManifestWorkComplete `Apply manifest work complete` gen 3 at 10:00:00Z
+    Available=True ResourcesAvailable `All resources are available` gen 3 at 10:00:00Z
+    0 configmaps a
+      Applied=True AppliedManifestComplete `Apply manifest complete` gen 3 at 10:00:00Z
+      Available=True ResourceAvailable `Resource is available` gen 0 at 10:00:00Z
+      StatusFeedbackSynced=True NoStatusFeedbackSynced `` gen 0 at 10:00:00Z
+    1 deployments web
+      Applied=True AppliedManifestComplete `Apply manifest complete` gen 3 at 10:00:00Z
+      Available=True ResourceAvailable `Resource is available` gen 0 at 10:00:00Z
+      StatusFeedbackSynced=True StatusFeedbackSynced `` gen 0 at 10:00:00Z
+      {"name":"ReadyReplicas","fieldValue":{"type":"Integer","integer":2}}
+    "#);
+}
+
+#[test]
+fn failures_are_described_in_the_go_agent_s_words() {
+    let mut outcomes = two();
+    outcomes[0].applied = Err("ConfigMap d/a is held by work `x`".into());
+    outcomes[0].observed = Ok(None);
+    outcomes[1].observed = Err("no answer".into());
+    let status = judge(outcomes, context(&Status::default(), 0));
+    insta::assert_snapshot!(text(&status), @r"
+    Applied=False AppliedManifestWorkFailed `Failed to apply manifest work` gen 3 at 10:00:00Z
+    Available=False ResourcesNotAvailable `1 of 2 resources are not available` gen 3 at 10:00:00Z
+    0 configmaps a
+      Applied=False AppliedManifestFailed `Failed to apply manifest: ConfigMap d/a is held by work `x`` gen 3 at 10:00:00Z
+      Available=False ResourceNotAvailable `Resource is not available` gen 0 at 10:00:00Z
+      StatusFeedbackSynced=True NoStatusFeedbackSynced `` gen 0 at 10:00:00Z
+    1 deployments web
+      Applied=True AppliedManifestComplete `Apply manifest complete` gen 3 at 10:00:00Z
+      Available=Unknown FetchingResourceFailed `Failed to fetch resource: no answer` gen 0 at 10:00:00Z
+      StatusFeedbackSynced=True StatusFeedbackSynced `` gen 0 at 10:00:00Z
+    ");
+}
+
+#[test]
+fn deletion_is_told_and_then_acknowledged_in_the_go_agent_s_words() {
+    let before = judge(Vec::new(), context(&Status::default(), 0));
+    let deleting = deleting(context(&before, 5));
+    let status = deleted("cluster1", context(&deleting, 9));
+    assert!(status.is_deleted());
+    insta::assert_snapshot!(text(&status), @r"
+    Applied=True AppliedManifestWorkComplete `Apply manifest work complete` gen 3 at 10:00:00Z
+    Available=Unknown ResourcesStatusUnknown `cannot get any available resource ` gen 3 at 10:00:00Z
+    Deleting=True WorkDeleting `ManifestWork is being deleted` gen 0 at 10:00:05Z
+    Deleted=True ManifestsDeleted `The manifests are deleted from the cluster cluster1` gen 0 at 10:00:09Z
+    ");
+}
+
+#[test]
+fn a_rejected_version_says_why_and_keeps_what_is_known() {
+    let before = judge(two(), context(&Status::default(), 0));
+    let status = rejected("`manifests` is empty", context(&before, 5));
+    let applied = status.condition("Applied").unwrap();
+    assert_eq!(applied.reason, "ManifestWorkInvalid");
+    assert_eq!(
+        applied.message,
+        "Failed to apply manifest work: `manifests` is empty"
+    );
+    assert_eq!(status.resource_status, before.resource_status);
+}
+
+#[test]
+fn judging_the_same_again_changes_no_hash_and_a_new_value_moves_its_time() {
+    let first = judge(two(), context(&Status::default(), 0));
+    let again = judge(two(), context(&first, 60));
+    assert_eq!(status_hash(&again), status_hash(&first));
+    let mut outcomes = two();
+    let changed = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "status": {"readyReplicas": 3}});
+    outcomes[1].observed = Ok(Some(changed));
+    let later = judge(outcomes, context(&first, 60));
+    let synced = &later.resource_status[1].conditions[2];
+    assert_eq!(synced.last_transition_time, "2026-08-01T10:01:00Z");
+    assert_eq!(later.conditions, first.conditions);
+}
+
+#[test]
+fn rules_this_agent_cannot_evaluate_are_answered_honestly() {
+    let spec = json!({"manifests": [{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "d"},
+        "status": {"conditions": [{"type": "Complete", "status": "True"}]}}],
+        "manifestConfigs": [{"resourceIdentifier": {"group": "batch", "resource": "jobs", "name": "j", "namespace": "d"},
+            "conditionRules": [{"type": "WellKnownConditions", "condition": "Complete"}, {"type": "CEL", "condition": "Ready", "celExpressions": ["true"]}]}]});
+    let status = judge(outcomes(spec), context(&Status::default(), 0));
+    insta::assert_snapshot!(text(&status), @r"
+    Applied=True AppliedManifestWorkComplete `Apply manifest work complete` gen 3 at 10:00:00Z
+    Available=True ResourcesAvailable `All resources are available` gen 3 at 10:00:00Z
+    Complete=True ConditionRulesAggregated `Job is finished` gen 3 at 10:00:00Z
+    Ready=Unknown ConditionRulesAggregated `this agent does not evaluate rules of type CEL yet` gen 3 at 10:00:00Z
+    0 jobs j
+      Applied=True AppliedManifestComplete `Apply manifest complete` gen 3 at 10:00:00Z
+      Available=True ResourceAvailable `Resource is available` gen 0 at 10:00:00Z
+      StatusFeedbackSynced=True NoStatusFeedbackSynced `` gen 0 at 10:00:00Z
+      Complete=True ConditionRuleEvaluated `Job is finished` gen 3 at 10:00:00Z
+      Ready=Unknown ConditionRuleInvalid `this agent does not evaluate rules of type CEL yet` gen 3 at 10:00:00Z
+    ");
+}
+
+#[test]
+fn a_status_too_large_for_a_message_loses_its_values_and_says_so() {
+    let mut status = judge(two(), context(&Status::default(), 0));
+    let whole = serde_json::to_vec(&status).unwrap().len();
+    fit(&mut status, whole, at(1));
+    assert_eq!(status.resource_status[1].status_feedback.values.len(), 1);
+    fit(&mut status, whole - 1, at(1));
+    assert!(status.resource_status[1].status_feedback.values.is_empty());
+    let synced = &status.resource_status[1].conditions[2];
+    assert_eq!(synced.reason, "StatusFeedbackSyncFailed");
+}

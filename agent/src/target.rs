@@ -1,0 +1,238 @@
+//! The border to what manifests are applied to.
+//!
+//! A target owns three hard things so that reconcile need not know how they are done: *ownership* (which works
+//! hold which object, recorded durably before an object is touched), *conflicts* (two works that want different
+//! content for one object), and *watching* (telling which works to look at again). On Kubernetes the record is
+//! the AppliedManifestWork, the owner its owner reference; in a directory it is a file in the state directory.
+//!
+//! Every call concerns one object and fails alone: partial failure is the normal case.
+
+use std::future::Future;
+
+use link::bundle::UpdateStrategy;
+use link::bundle::manifest::ObjectRef;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::work::WorkId;
+
+pub mod directory;
+
+/// Where manifests are applied.
+pub trait Target: Send + Sync + 'static {
+    /// Records durably that `owner` is about to hold exactly `declared`, and answers with what it held before and
+    /// does not declare any more. Those stay recorded until [`Target::release`] and [`Target::settle`].
+    ///
+    /// # Errors
+    /// When the record cannot be written; nothing may be applied then.
+    fn claim(
+        &self,
+        owner: &WorkId,
+        declared: &[Claim],
+    ) -> impl Future<Output = Result<Vec<Held>, TargetError>> + Send;
+
+    /// Makes one claimed object what its manifest says.
+    ///
+    /// # Errors
+    /// For this object only; other objects go on.
+    fn apply(
+        &self,
+        owner: &WorkId,
+        manifest: &Value,
+        object: &ObjectRef,
+        strategy: &Strategy,
+    ) -> impl Future<Output = Result<Applied, TargetError>> + Send;
+
+    /// Reads an object; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn observe(
+        &self,
+        object: &ObjectRef,
+    ) -> impl Future<Output = Result<Option<Value>, TargetError>> + Send;
+
+    /// Gives up one held object: removes it unless `mode` spares it or another work holds it too. An object that
+    /// was replaced by somebody else's since (another uid) is not touched.
+    ///
+    /// # Errors
+    /// For this object only.
+    fn release(
+        &self,
+        owner: &WorkId,
+        held: &Held,
+        mode: Release,
+    ) -> impl Future<Output = Result<Released, TargetError>> + Send;
+
+    /// Records durably what was released; an owner that holds nothing is forgotten.
+    ///
+    /// # Errors
+    /// When the record cannot be written; releasing again is harmless.
+    fn settle(&self, owner: &WorkId) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Sends every change that somebody else made to held objects until the receiver is gone or the future is
+    /// dropped. When the channel is full it waits: a change is a hint that may come late but not be lost.
+    fn watch(&self, changes: mpsc::Sender<Change>) -> impl Future<Output = ()> + Send;
+
+    /// The plural resource name of an object, for status and for matching configurations.
+    fn resource(&self, object: &ObjectRef) -> String {
+        object.plural_guess()
+    }
+}
+
+/// One object a work declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Which object.
+    pub object: ObjectRef,
+    /// SHA-256 of the manifest; `None` when the work does not insist on the content (`CreateOnly`).
+    pub content: Option<String>,
+}
+
+/// One object a work holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// API group.
+    pub group: String,
+    /// API version it was applied with.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace or empty.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid of the applied object, where the target gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// How an object is applied (wire.md §6.4).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Strategy {
+    /// Make it what the manifest says.
+    #[default]
+    Update,
+    /// Create it when missing, leave it alone otherwise.
+    CreateOnly,
+    /// Server-side apply with its options; a target without field ownership treats it as `Update`.
+    ServerSideApply(UpdateStrategy),
+    /// Touch nothing, only observe.
+    ReadOnly,
+}
+
+/// An object that is now as its work wants it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// Whether anything was written.
+    pub changed: bool,
+    /// The object as it is now, when the target learnt it on the way.
+    pub observed: Option<Value>,
+}
+
+/// What happens to an object that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// It goes, unless another work holds it.
+    Remove,
+    /// It stays without an owner.
+    Orphan,
+}
+
+/// What became of an object that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// It is not there any more.
+    Gone,
+    /// It was left in place: orphaned, held by another work, or not ours any more.
+    Left,
+    /// It is going (finalizers); ask again.
+    Pending,
+}
+
+/// Something that somebody else changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// These works should be looked at again.
+    Works(Vec<WorkId>),
+    /// The target lost track (a watch that expired): look at every work.
+    Everything,
+}
+
+/// Why an object could not be applied, read or removed. The message ends up in a condition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TargetError {
+    /// What kind of refusal it is.
+    pub kind: ErrorKind,
+    /// A sentence that names operation, object and cause.
+    pub message: String,
+}
+
+/// Kinds of refusals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Another owner or manager wants other content.
+    Conflict {
+        /// Who, as far as it is known.
+        owner: String,
+    },
+    /// The agent or the executor may not do it.
+    Forbidden,
+    /// The target cannot hold such an object; only another manifest helps.
+    Invalid,
+    /// The target does not answer or is broken.
+    Unavailable,
+}
+
+// === impl TargetError ===
+
+impl TargetError {
+    /// Whether the same call may succeed without another manifest. A conflict is not retried by backoff: the
+    /// target wakes the loser when the winner goes.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Forbidden)
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// The held object's coordinates.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl From<&ObjectRef> for Held {
+    fn from(object: &ObjectRef) -> Self {
+        Self {
+            group: object.group.clone(),
+            version: object.version.clone(),
+            kind: object.kind.clone(),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+            uid: None,
+        }
+    }
+}
+
+// === impl Strategy ===
+
+impl From<Option<&UpdateStrategy>> for Strategy {
+    fn from(strategy: Option<&UpdateStrategy>) -> Self {
+        match strategy.map(|strategy| (strategy.kind.as_str(), strategy)) {
+            Some(("CreateOnly", _)) => Self::CreateOnly,
+            Some(("ServerSideApply", strategy)) => Self::ServerSideApply(strategy.clone()),
+            Some(("ReadOnly", _)) => Self::ReadOnly,
+            _ => Self::Update,
+        }
+    }
+}

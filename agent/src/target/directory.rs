@@ -1,0 +1,374 @@
+//! The directory target: one YAML file per object, `<namespace or _cluster>/<kind.group>/<name>.yaml`.
+//!
+//! A file equals its manifest and carries nothing of ours; ownership lies in the state directory. Files are
+//! replaced as a whole, an unchanged one is not rewritten, and a sweep compares time and size to notice what
+//! somebody else changed or removed. `ServerSideApply` is `Update` here: a file has no field managers.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use link::bundle::manifest::ObjectRef;
+use link::error::Hint;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tracing::info;
+
+use super::{
+    Applied, Change, Claim, ErrorKind, Held, Release, Released, Strategy, Target, TargetError,
+};
+use crate::intake::blocking;
+use crate::work::{WorkId, safe_name, write_atomic};
+use ownership::{Ownership, Standing};
+
+mod ownership;
+mod yaml;
+
+/// Applies manifests to a directory; clones share it.
+#[derive(Clone, Debug)]
+pub struct Directory(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    temp: PathBuf,
+    sweep: Duration,
+    state: Mutex<State>,
+    woken: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ownership: Ownership,
+    // What a file looked like when we last had it right, by key.
+    seen: HashMap<String, Seen>,
+    // Works to look at again; at most as many as there are works.
+    wake: BTreeSet<WorkId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+/// The directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} `{path}`")]
+pub struct Error {
+    operation: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        Some("check that the directory exists on a volume this process may write".into())
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// Opens a directory, makes it when missing, and removes what an interrupted write left. `records` is where
+    /// ownership is kept, `sweep` how often files are compared with what was written.
+    ///
+    /// # Errors
+    /// When one of the directories cannot be used.
+    pub fn open(root: &Path, records: &Path, sweep: Duration) -> Result<Self, Error> {
+        let temp = root.join(TEMP_DIR);
+        let failed = |operation, path: &Path| {
+            let path = path.to_path_buf();
+            move |source| Error {
+                operation,
+                path,
+                source,
+            }
+        };
+        if temp.exists() {
+            fs::remove_dir_all(&temp).map_err(failed("clean", &temp))?;
+        }
+        fs::create_dir_all(&temp).map_err(failed("create directory", &temp))?;
+        let ownership =
+            Ownership::open(records).map_err(failed("read ownership records in", records))?;
+        Ok(Self(Arc::new(Inner {
+            root: root.into(),
+            temp,
+            sweep,
+            state: Mutex::new(State {
+                ownership,
+                seen: HashMap::new(),
+                wake: BTreeSet::new(),
+            }),
+            woken: Notify::new(),
+        })))
+    }
+
+    /// The file of an object.
+    pub fn path(&self, object: &ObjectRef) -> PathBuf {
+        self.0.root.join(key(object))
+    }
+
+    /// Compares every held file's time and size with what was written; returns the works that hold one that
+    /// differs or is missing.
+    pub fn sweep(&self) -> Vec<WorkId> {
+        let seen = self.0.state().seen.clone();
+        let differing: Vec<String> = seen
+            .into_iter()
+            .filter(|(key, seen)| self.0.look(key) != Some(*seen))
+            .map(|(key, _)| key)
+            .collect();
+        let mut state = self.0.state();
+        let mut works = BTreeSet::new();
+        for key in differing {
+            info!(
+                file = key,
+                "Noticed that a held file was changed or removed"
+            );
+            state.seen.remove(&key);
+            works.extend(state.ownership.owners(&key).iter().cloned());
+        }
+        works.into_iter().collect()
+    }
+}
+
+impl Target for Directory {
+    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
+        let (inner, owner, declared) = (Arc::clone(&self.0), owner.clone(), declared.to_vec());
+        blocking(move || {
+            let keyed: Vec<(String, &Claim)> = declared
+                .iter()
+                .map(|claim| (key(&claim.object), claim))
+                .collect();
+            inner.with_wake(|state, wake| {
+                state
+                    .ownership
+                    .claim(&owner, &keyed, wake)
+                    .map_err(|error| unavailable("record ownership", &owner, &error))
+            })
+        })
+        .await
+    }
+
+    async fn apply(
+        &self,
+        owner: &WorkId,
+        manifest: &Value,
+        object: &ObjectRef,
+        strategy: &Strategy,
+    ) -> Result<Applied, TargetError> {
+        let inner = Arc::clone(&self.0);
+        let (owner, manifest, object) = (owner.clone(), manifest.clone(), object.clone());
+        let strategy = strategy.clone();
+        blocking(move || inner.apply(&owner, manifest, &object, &strategy)).await
+    }
+
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+        let (inner, object) = (Arc::clone(&self.0), object.clone());
+        blocking(move || inner.read(&object)).await
+    }
+
+    async fn release(
+        &self,
+        owner: &WorkId,
+        held: &Held,
+        mode: Release,
+    ) -> Result<Released, TargetError> {
+        let (inner, owner, object) = (Arc::clone(&self.0), owner.clone(), held.object());
+        blocking(move || inner.release(&owner, &object, mode)).await
+    }
+
+    async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
+        let (inner, owner) = (Arc::clone(&self.0), owner.clone());
+        blocking(move || {
+            inner
+                .state()
+                .ownership
+                .settle(&owner)
+                .map_err(|error| unavailable("record ownership", &owner, &error))
+        })
+        .await
+    }
+
+    async fn watch(&self, changes: mpsc::Sender<Change>) {
+        let mut ticks = tokio::time::interval(self.0.sweep);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let works = tokio::select! {
+                () = self.0.woken.notified() => {
+                    std::mem::take(&mut self.0.state().wake).into_iter().collect()
+                }
+                _ = ticks.tick() => {
+                    let this = self.clone();
+                    blocking(move || this.sweep()).await
+                }
+            };
+            if !works.is_empty() && changes.send(Change::Works(works)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn apply(
+        &self,
+        owner: &WorkId,
+        manifest: Value,
+        object: &ObjectRef,
+        strategy: &Strategy,
+    ) -> Result<Applied, TargetError> {
+        let key = key(object);
+        let path = self.root.join(&key);
+        match strategy {
+            Strategy::ReadOnly => return Ok(Applied::default()),
+            Strategy::CreateOnly if path.exists() => return Ok(Applied::default()),
+            _ => {}
+        }
+        // The lock spans decision and write: otherwise a releasing co-owner could remove what is written now.
+        let mut state = self.state();
+        if let Standing::Loses(leader) = state.ownership.standing(owner, &key) {
+            return Err(TargetError {
+                message: format!(
+                    "{object} is held by work `{leader}`, which declares other content; \
+                     declare it in one work only or with the same content in both"
+                ),
+                kind: ErrorKind::Conflict {
+                    owner: leader.to_string(),
+                },
+            });
+        }
+        let bytes = yaml::render(&manifest).map_err(|problem| TargetError {
+            kind: ErrorKind::Invalid,
+            message: format!("{object} cannot be written as YAML: {problem}"),
+        })?;
+        // Size first: a file that differs in length need not be read.
+        let unchanged = self
+            .look(&key)
+            .is_some_and(|looks| looks.bytes == bytes.len() as u64)
+            && fs::read(&path).is_ok_and(|found| found == bytes.as_bytes());
+        if !unchanged {
+            self.write(&path, bytes.as_bytes())
+                .map_err(|error| unavailable("write", object, &error))?;
+        }
+        if let Some(looks) = self.look(&key) {
+            state.seen.insert(key, looks);
+        }
+        Ok(Applied {
+            changed: !unchanged,
+            observed: Some(manifest),
+        })
+    }
+
+    fn release(
+        &self,
+        owner: &WorkId,
+        object: &ObjectRef,
+        mode: Release,
+    ) -> Result<Released, TargetError> {
+        let key = key(object);
+        let path = self.root.join(&key);
+        self.with_wake(|state, wake| {
+            if !state.ownership.holds(owner, &key) {
+                return Ok(Released::Left);
+            }
+            let alone = state.ownership.owners(&key) == std::slice::from_ref(owner);
+            let remove = mode == Release::Remove && alone;
+            if remove {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(unavailable("remove", object, &error));
+                    }
+                    _ => {}
+                }
+                // Empty directories go too; a full one refuses, which is right.
+                for parent in path.ancestors().skip(1).take(2) {
+                    drop(fs::remove_dir(parent));
+                }
+            }
+            if alone {
+                state.seen.remove(&key);
+            }
+            state.ownership.release(owner, &key, wake);
+            Ok(if remove {
+                Released::Gone
+            } else {
+                Released::Left
+            })
+        })
+    }
+
+    fn read(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+        let path = self.root.join(key(object));
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unavailable("read", object, &error)),
+        };
+        yaml::parse(&text).map(Some).map_err(|problem| TargetError {
+            kind: ErrorKind::Invalid,
+            message: format!("{object} is not valid YAML: {problem}"),
+        })
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // A release may remove the empty directory in between; once more is enough, the lock is ours.
+        let parent = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent)?;
+        write_atomic(&self.temp, path, bytes, false)
+    }
+
+    fn look(&self, key: &str) -> Option<Seen> {
+        let metadata = fs::metadata(self.root.join(key)).ok()?;
+        Some(Seen {
+            modified: metadata.modified().ok(),
+            bytes: metadata.len(),
+        })
+    }
+
+    fn with_wake<T>(&self, act: impl FnOnce(&mut State, &mut BTreeSet<WorkId>) -> T) -> T {
+        let mut wake = BTreeSet::new();
+        let mut state = self.state();
+        let result = act(&mut state, &mut wake);
+        if !wake.is_empty() {
+            state.wake.extend(wake);
+            self.woken.notify_one();
+        }
+        result
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// Relative path and identity of an object. The version is no part of it: `v1` and `v1beta1` are one object.
+fn key(object: &ObjectRef) -> String {
+    let namespace = if object.namespace.is_empty() {
+        CLUSTER.into()
+    } else {
+        safe_name(&object.namespace)
+    };
+    let (kind, name) = (safe_name(&object.kind_group()), safe_name(&object.name));
+    format!("{namespace}/{kind}/{name}.yaml")
+}
+
+fn unavailable(operation: &str, what: &dyn std::fmt::Display, error: &io::Error) -> TargetError {
+    TargetError {
+        kind: ErrorKind::Unavailable,
+        message: format!("could not {operation} {what}: {error}"),
+    }
+}
+
+// A namespace cannot get this name: a leading underscore is percent-encoded.
+const CLUSTER: &str = "_cluster";
+const TEMP_DIR: &str = ".agent-tmp";
+
+#[cfg(test)]
+mod tests;

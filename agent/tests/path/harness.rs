@@ -1,0 +1,335 @@
+//! An agent with a source of our own making at the other end of its border.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use agent::app::Config;
+use agent::health::Health;
+use agent::intake::Rules;
+use agent::metrics::Metrics;
+use agent::target::directory::Directory;
+use agent::uplink::{Downlink, Incoming, PublishFailure, Published, Subscription, Uplink};
+use agent::work::{Store, WorkId};
+use jiff::Timestamp;
+use link::bundle::Status;
+use link::clock::Clock;
+use link::event::{Action, Event, Kind, SubResource, decode, encode};
+use link::id::ConsumerName;
+use link::message::Message;
+use link::order::{SequenceId, Version};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::PATIENCE;
+
+pub(crate) struct Harness {
+    dir: tempfile::TempDir,
+    store: Arc<Store>,
+    deliveries: mpsc::Sender<Incoming>,
+    published: mpsc::Receiver<Message>,
+    subscription: watch::Sender<Subscription>,
+    acks: Arc<AtomicUsize>,
+    sequences: HashMap<String, SequenceId>,
+    statuses: usize,
+    drain: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+pub(crate) struct Halted(tempfile::TempDir);
+
+struct Down(mpsc::Receiver<Incoming>);
+
+#[derive(Clone)]
+struct Up {
+    published: mpsc::Sender<Message>,
+    subscription: watch::Receiver<Subscription>,
+}
+
+impl Downlink for Down {
+    async fn recv(&mut self) -> Option<Incoming> {
+        self.0.recv().await
+    }
+}
+
+impl Uplink for Up {
+    async fn publish(&self, message: Message) -> Result<Published, PublishFailure> {
+        let offline = || PublishFailure {
+            message: "offline".into(),
+            retryable: true,
+        };
+        if !self.subscription.borrow().active {
+            return Err(offline());
+        }
+        self.published.send(message).await.map_err(|_| offline())?;
+        Ok(Published { matched: true })
+    }
+
+    fn subscription(&self) -> watch::Receiver<Subscription> {
+        self.subscription.clone()
+    }
+}
+
+impl Harness {
+    pub(crate) async fn start() -> Self {
+        Halted(tempfile::tempdir().unwrap()).resume(true).await
+    }
+
+    pub(crate) async fn send(&self, event: Event) {
+        let message = encode(&event, "maestro/consumers/cluster1/sourceevents");
+        self.deliver(message).await;
+    }
+
+    pub(crate) async fn send_raw(&self, topic: &str, payload: &'static [u8]) {
+        self.deliver(Message::new(topic, payload)).await;
+    }
+
+    async fn deliver(&self, message: Message) {
+        let acks = Arc::clone(&self.acks);
+        let incoming = Incoming::new(message, move || {
+            acks.fetch_add(1, Ordering::SeqCst);
+        });
+        self.deliveries.send(incoming).await.unwrap();
+    }
+
+    /// The next event the agent publishes, with the check that sequence ids rise per work.
+    pub(crate) async fn next(&mut self) -> Event {
+        let message = tokio::time::timeout(PATIENCE, self.published.recv())
+            .await
+            .expect("the agent published nothing in time")
+            .unwrap();
+        assert_eq!(message.topic, "maestro/consumers/cluster1/agentevents");
+        let event = decode(&message).unwrap();
+        if let (Some(id), Some(sequence)) = (&event.resource_id, event.sequence_id) {
+            let last = self.sequences.insert(id.clone(), sequence);
+            assert_eq!(sequence.is_newer_than(last), Ok(true));
+            self.statuses += 1;
+        }
+        event
+    }
+
+    pub(crate) async fn status(
+        &mut self,
+        id: &str,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> (Event, Status) {
+        loop {
+            let event = self.next().await;
+            if event.kind.sub_resource != SubResource::Status
+                || event.resource_id.as_deref() != Some(id)
+            {
+                continue;
+            }
+            let status: Status = serde_json::from_slice(event.data_bytes()).unwrap();
+            if wanted(&status) {
+                return (event, status);
+            }
+        }
+    }
+
+    pub(crate) async fn resync_request(&mut self) -> Event {
+        loop {
+            let event = self.next().await;
+            if event.kind == Kind::spec(Action::ResyncRequest) {
+                return event;
+            }
+        }
+    }
+
+    pub(crate) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !condition(self) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the condition did not come true in time"
+            );
+            // What is published meanwhile must not fill the channel.
+            if let Ok(message) = self.published.try_recv() {
+                let event = decode(&message).unwrap();
+                if event.kind.sub_resource == SubResource::Status {
+                    self.statuses += 1;
+                }
+            } else {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+
+    pub(crate) fn offline(&self) {
+        self.subscription.send_modify(|now| now.active = false);
+    }
+
+    pub(crate) fn reconnect(&self) {
+        self.subscription.send_modify(|now| {
+            now.active = true;
+            now.generation += 1;
+        });
+    }
+
+    pub(crate) fn acks(&self) -> usize {
+        self.acks.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn held(&self) -> Vec<WorkId> {
+        self.store.entries().into_iter().map(|(id, _)| id).collect()
+    }
+
+    pub(crate) fn acknowledged(&self, id: &str) -> bool {
+        self.store
+            .entry(&id.into())
+            .is_some_and(|entry| entry.acknowledged)
+    }
+
+    pub(crate) fn status_version(&self, id: &str) -> Option<Version> {
+        self.store.status(&id.into()).map(|record| record.version)
+    }
+
+    pub(crate) fn published_statuses(&self) -> usize {
+        self.statuses
+    }
+
+    pub(crate) fn target(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    pub(crate) fn files(&self) -> Vec<(String, Value)> {
+        let mut files = Vec::new();
+        walk(&self.target(), "", &mut files);
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        files
+    }
+
+    pub(crate) async fn halt(self) -> Halted {
+        self.drain.cancel();
+        drop(self.published);
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .unwrap()
+            .unwrap();
+        Halted(self.dir)
+    }
+
+    pub(crate) async fn restart(self) -> Self {
+        self.halt().await.resume(true).await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.halt().await;
+    }
+}
+
+impl Halted {
+    pub(crate) async fn resume(self, active: bool) -> Harness {
+        let dir = self.0;
+        let store = Arc::new(Store::open(&dir.path().join("state")).unwrap().store);
+        let records = dir.path().join("state/ownership");
+        let target = Directory::open(
+            &dir.path().join("out"),
+            &records,
+            Duration::from_millis(200),
+        )
+        .unwrap();
+        let (deliveries, incoming) = mpsc::channel(256);
+        let (sender, published) = mpsc::channel(1024);
+        let (subscription, receiver) = watch::channel(Subscription {
+            generation: 1,
+            active,
+        });
+        let config = Config {
+            rules: Rules {
+                consumer: consumer(),
+                sources: None,
+            },
+            agent: "cluster1-work-agent".into(),
+            agent_topic: "maestro/consumers/cluster1/agentevents".into(),
+            resync_topic: "maestro/consumers/cluster1/agentevents".into(),
+            consumer_of: Box::new(|topic| ConsumerName::new(topic.split('/').nth(2)?).ok()),
+            period: Duration::from_secs(240),
+            max_raw_bytes: 1 << 20,
+            max_status_bytes: 120_000,
+            store_health: Health::ignored(),
+            target_health: Health::ignored(),
+            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            clock: Clock::system(),
+        };
+        let drain = CancellationToken::new();
+        let agent = config.build(
+            Arc::clone(&store),
+            target,
+            Down(incoming),
+            Up {
+                published: sender,
+                subscription: receiver,
+            },
+        );
+        let task = tokio::spawn(agent.run(drain.clone()));
+        Harness {
+            dir,
+            store,
+            deliveries,
+            published,
+            subscription,
+            acks: Arc::default(),
+            sequences: HashMap::new(),
+            statuses: 0,
+            drain,
+            task,
+        }
+    }
+}
+
+fn walk(dir: &Path, prefix: &str, files: &mut Vec<(String, Value)>) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name == ".agent-tmp" {
+            continue;
+        }
+        if entry.path().is_dir() {
+            walk(&entry.path(), &format!("{prefix}{name}/"), files);
+        } else if let Ok(text) = std::fs::read_to_string(entry.path()) {
+            files.push((
+                format!("{prefix}{name}"),
+                serde_saphyr::from_str(&text).unwrap(),
+            ));
+        }
+    }
+}
+
+pub(crate) fn consumer() -> ConsumerName {
+    ConsumerName::new("cluster1").unwrap()
+}
+
+pub(crate) fn config_map(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "d"}, "data": {"v": value}})
+}
+
+pub(crate) fn upsert(id: &str, version: i64, manifests: &[Value]) -> Event {
+    Event::new(
+        "maestro",
+        Kind::spec(Action::Update),
+        &consumer(),
+        Timestamp::UNIX_EPOCH,
+    )
+    .about(id, Version::new(version).unwrap())
+    .with_data(json!({"manifests": manifests}).to_string().into_bytes())
+}
+
+pub(crate) fn delete(id: &str, version: Option<i64>) -> Event {
+    let mut event = Event::new(
+        "maestro",
+        Kind::spec(Action::Delete),
+        &consumer(),
+        Timestamp::UNIX_EPOCH,
+    );
+    event.resource_id = Some(id.into());
+    event.resource_version = version.and_then(Version::new);
+    event.deletion_timestamp = Some(Timestamp::UNIX_EPOCH);
+    event
+}

@@ -1,5 +1,10 @@
 //! The binary against a real mosquitto: exit codes, and the words a person reads.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

@@ -159,6 +159,8 @@ fn start(
     config.session_expiry = Duration::ZERO;
     config.connect_timeout = within;
     config.tls = target.tls.clone();
+    // Collecting entropy takes AWS-LC 30 to 60 ms once per process; meanwhile the name is looked up and dialled.
+    drop(tokio::task::spawn_blocking(first_random));
     let (keep, identity) = watch::channel(identity);
     let registry = Registry::new();
     let metrics = mqtt::Metrics::register(&registry).map_err(Lost::Metrics)?;
@@ -173,6 +175,14 @@ fn start(
         _identity: keep,
     };
     Ok((connection, registry))
+}
+
+fn first_random() {
+    let mut byte = [0];
+    if let Some(provider) = rustls::crypto::CryptoProvider::get_default() {
+        // Whoever needs random bytes in earnest will report that there are none.
+        let _ = provider.secure_random.fill(&mut byte);
+    }
 }
 
 // A session tells CONNACK and SUBACK apart only in its metrics; whoever works with it needs both.

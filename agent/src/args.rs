@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use link::admin::{Admin, Checks};
+use link::admin::{Admin, Checks, write_listening_file};
 use link::clock::Clock;
 use link::config::{BrokerFlags, ProcessEnv};
 use link::endpoint::{Endpoint, Sources};
@@ -65,6 +65,9 @@ pub struct Args {
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,
+    /// Write the addresses this process listens on to a JSON file
+    #[arg(long, value_name = "FILE")]
+    pub listening_file: Option<PathBuf>,
     /// How long the works in hand may take to finish after the first signal
     #[arg(long, default_value = "25s", value_parser = duration, value_name = "DURATION")]
     pub shutdown_grace: Duration,
@@ -119,9 +122,14 @@ impl Args {
         let checks = Checks::new();
         let admin = Admin::bind(self.admin_listen).await?;
         let grace = self.shutdown_grace;
+        let listening_file = self.listening_file.clone();
+        let admin_address = admin.local_addr();
         let service = self.settings()?.build(&registry, &checks)?;
         let drain = shutdown.drain();
         let serving = tokio::spawn(admin.serve(checks, registry, drain.clone()));
+        if let Some(file) = listening_file {
+            write_listening_file(&file, &[("admin", admin_address)])?;
+        }
         let ended = run_until_shutdown(&drain, grace, Box::pin(service.run(drain.clone()))).await;
         serving.abort();
         Ok(ended?)

@@ -5,6 +5,7 @@
 //! before any work starts, and served late; it goes on answering while components drain.
 
 mod checks;
+mod listening;
 mod routes;
 
 use std::io;
@@ -15,6 +16,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 
 pub use self::checks::{Check, Checks, Latch, Outcome, Report};
+pub use self::listening::{ListeningError, write_listening_file};
 use crate::error::Hint;
 use crate::shutdown::Drain;
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use link::clock::Clock;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize,
@@ -83,7 +84,7 @@ impl Authority {
             .push(DnType::CommonName, common_name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let now = SystemTime::now();
+        let now = SystemTime::from(Clock::system().now());
         params.not_before = (now - DAY).into();
         params.not_after = (now + TEN_YEARS).into();
         let certificate_pem = params.self_signed(&key).map_err(&failed)?.pem();
@@ -136,7 +137,7 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "localhost");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let now = SystemTime::now();
+        let now = SystemTime::from(Clock::system().now());
         params.not_before = (now - DAY).into();
         params.not_after = (now + YEAR).into();
         let key = KeyPair::generate().map_err(&failed)?;
@@ -197,7 +198,7 @@ impl Request {
     /// P-256, valid from yesterday for a year.
     pub fn new(common_name: &str) -> Self {
         let at = |time| Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-        let now = SystemTime::now();
+        let now = SystemTime::from(Clock::system().now());
         Self {
             common_name: common_name.to_owned(),
             key: KeyKind::P256,

@@ -1,1 +1,11 @@
-//! server-bridge
+//! The regional side: an API and a store for bundles, and their delivery to every cluster.
+//!
+//! `api → store ← delivery`: a request is validated and committed, nothing else. Delivery reads the store on its own
+//! and is woken by hints; API and delivery never call each other. [`service`] joins the parts.
+
+pub mod api;
+pub mod args;
+pub mod delivery;
+pub mod preload;
+pub mod service;
+pub mod store;

@@ -6,13 +6,18 @@
 //! fails with the last thing it saw.
 
 pub mod api;
+pub mod decoders;
 pub mod metrics;
 pub mod mosquitto;
 pub mod mutate;
-pub mod pki;
+
 pub mod process;
 pub mod proxy;
 pub mod region;
 pub mod scratch;
 pub mod seed;
+pub mod session;
 pub mod wait;
+
+/// Throw-away certificates, laid down as the two CSI writers do.
+pub use sandbox::pki;

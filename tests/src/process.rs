@@ -345,14 +345,15 @@ impl Process {
         self.read("stderr")
     }
 
+    /// All of its output so far: standard output, then standard error.
+    pub fn output(&self) -> String {
+        self.stdout() + &self.stderr()
+    }
+
     fn read(&self, stream: &str) -> String {
         let path = self.logs.join(format!("{}.{stream}", self.spec.label));
         let bytes = std::fs::read(path).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn output(&self) -> String {
-        self.stdout() + &self.stderr()
     }
 
     fn tail(&self) -> String {

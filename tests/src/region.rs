@@ -1,1 +1,379 @@
-//! tmp
+//! A whole region for a test: a broker, a bridge and agents as real processes with real certificates, laid down
+//! as the CSI driver lays them down.
+//!
+//! ```text
+//! server-bridge ── [proxy] ── sandbox broker (in this process) or mosquitto ── [proxy] ── agent × N
+//! ```
+//!
+//! Client ids, topics and rights of every party come from `link::iot::Party`, for mosquitto's access rules too.
+//! Every service listens on port 0 and says where in a `--listening-file`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use link::bundle::manifest::ObjectRef;
+use link::id::{ClientId, ConsumerName, SourceId};
+use link::iot::Party;
+use link::topic::Scheme;
+use sandbox::pki::{Authority, Layout};
+use serde_json::{Value, json};
+
+use self::broker::Member;
+use crate::api::Api;
+use crate::process::Spec;
+use crate::proxy::{CuttingProxy, RetargetableProxy};
+use crate::scratch::Scratch;
+
+pub use self::broker::{Broker, Kind};
+pub use self::mount::Mount;
+pub use self::service::{Listening, Service};
+
+mod broker;
+mod mount;
+mod service;
+
+/// What a region is made of.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    test: String,
+    kind: Kind,
+    consumers: Vec<String>,
+    network: Network,
+    layout: Layout,
+    quotas: bool,
+    bridge_args: Vec<String>,
+    agent_args: Vec<String>,
+}
+
+/// What stands between the services and the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing.
+    #[default]
+    Direct,
+    /// One [`CuttingProxy`] for all.
+    Cutting,
+    /// A [`RetargetableProxy`] for the bridge and one for each agent.
+    Retargetable,
+}
+
+/// A running region. Dropping it kills every process.
+#[derive(Debug)]
+pub struct Region {
+    /// The bridge.
+    pub bridge: Service,
+    /// The bridge's identity and configuration.
+    pub bridge_mount: Mount,
+    /// Agents by consumer name.
+    pub agents: BTreeMap<String, Agent>,
+    /// The broker.
+    pub broker: Broker,
+    /// The one proxy of [`Network::Cutting`].
+    pub cutter: Option<CuttingProxy>,
+    /// The proxies of [`Network::Retargetable`]: by consumer name, the bridge's under [`BRIDGE`].
+    pub proxies: BTreeMap<String, RetargetableProxy>,
+    /// Signs whatever else a test needs.
+    pub authority: Authority,
+    /// Where everything is.
+    pub scratch: Scratch,
+}
+
+/// One agent with its directories.
+#[derive(Debug)]
+pub struct Agent {
+    /// The process.
+    pub service: Service,
+    /// Its identity and configuration.
+    pub mount: Mount,
+    /// Where it applies objects.
+    pub target: PathBuf,
+    /// Where it remembers its works.
+    pub state: PathBuf,
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// A region of one agent called `cluster1`, directly connected to the given kind of broker.
+    pub fn new(test: &str, kind: Kind) -> Self {
+        Self {
+            test: test.to_owned(),
+            kind,
+            consumers: vec!["cluster1".into()],
+            network: Network::default(),
+            layout: Layout::DataSymlink,
+            quotas: true,
+            bridge_args: Vec::new(),
+            agent_args: Vec::new(),
+        }
+    }
+
+    /// With `count` agents, `cluster1` and up.
+    #[must_use]
+    pub fn agents(mut self, count: usize) -> Self {
+        self.consumers = (1..=count)
+            .map(|number| format!("cluster{number}"))
+            .collect();
+        self
+    }
+
+    /// With something between the services and the broker.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// With the other writer of identities.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Without IoT Core's rates in the sandbox broker, for tests of volume.
+    #[must_use]
+    pub fn without_quotas(mut self) -> Self {
+        self.quotas = false;
+        self
+    }
+
+    /// With more arguments for `server-bridge`.
+    #[must_use]
+    pub fn bridge_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.bridge_args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// With more arguments for every `agent`.
+    #[must_use]
+    pub fn agent_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.agent_args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts broker, bridge and agents, and waits until each is ready.
+    ///
+    /// # Errors
+    /// When a part is missing or does not become ready; the message holds the tail of its output.
+    pub async fn start(self) -> Result<Region> {
+        let scratch = Scratch::new(&self.test)?;
+        let authority = Authority::new("test region")?;
+        let members = self.members(&authority)?;
+        let broker = Broker::start(self.kind, &authority, &members, self.quotas, scratch.path())
+            .await
+            .context("start the broker")?;
+        let cutter = match self.network {
+            Network::Cutting => Some(CuttingProxy::start(broker.address()).await?),
+            Network::Direct | Network::Retargetable => None,
+        };
+        let mut proxies = BTreeMap::new();
+        let mut mounts = BTreeMap::new();
+        for member in members {
+            let path = self
+                .path(&broker, cutter.as_ref(), &member.name, &mut proxies)
+                .await?;
+            let directory = scratch.dir(&member.name)?.join("mount");
+            let consumer = (member.name != BRIDGE).then_some(member.name.as_str());
+            let mount = Mount::new(directory, consumer, path, self.layout);
+            mount.replace(&member.set)?;
+            mounts.insert(member.name, mount);
+        }
+        let bridge_mount = mounts.remove(BRIDGE).context("the bridge is a member")?;
+        let bridge = self.bridge(&scratch, &bridge_mount)?;
+        let mut agents = BTreeMap::new();
+        for (name, mount) in mounts {
+            agents.insert(name.clone(), self.agent(&scratch, &name, mount)?);
+        }
+        let mut region = Region {
+            bridge,
+            bridge_mount,
+            agents,
+            broker,
+            cutter,
+            proxies,
+            authority,
+            scratch,
+        };
+        region.ready().await?;
+        Ok(region)
+    }
+
+    fn members(&self, authority: &Authority) -> Result<Vec<Member>> {
+        let scheme = Scheme::default();
+        let source = SourceId::new(SOURCE)?;
+        let base = ClientId::new(BRIDGE_CLIENT)?;
+        let party = Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?;
+        let mut members = vec![Member::new(BRIDGE, party, authority)?];
+        for name in &self.consumers {
+            let party = Party::agent(&scheme, &ConsumerName::new(name)?)?;
+            members.push(Member::new(name, party, authority)?);
+        }
+        Ok(members)
+    }
+
+    async fn path(
+        &self,
+        broker: &Broker,
+        cutter: Option<&CuttingProxy>,
+        name: &str,
+        proxies: &mut BTreeMap<String, RetargetableProxy>,
+    ) -> Result<SocketAddr> {
+        if let Some(cutter) = cutter {
+            return Ok(cutter.address());
+        }
+        if self.network != Network::Retargetable {
+            return Ok(broker.address());
+        }
+        let proxy = RetargetableProxy::start(broker.address()).await?;
+        let address = proxy.address();
+        proxies.insert(name.to_owned(), proxy);
+        Ok(address)
+    }
+
+    fn bridge(&self, scratch: &Scratch, mount: &Mount) -> Result<Service> {
+        let home = scratch.dir(BRIDGE)?;
+        let consumers: Vec<_> = self
+            .consumers
+            .iter()
+            .map(|name| json!({ "name": name }))
+            .collect();
+        let file = home.join("consumers.json");
+        std::fs::write(&file, Value::from(consumers).to_string())?;
+        let spec = Spec::binary("server-bridge")?
+            .arg("--mount")
+            .arg(mount.directory())
+            .arg("--db")
+            .arg(home.join("bridge.sqlite"))
+            .arg("--consumers")
+            .arg(file)
+            .args(["--api-listen", ANY, "--admin-listen", ANY])
+            .args(&self.bridge_args);
+        Service::start(spec, &home)
+    }
+
+    fn agent(&self, scratch: &Scratch, name: &str, mount: Mount) -> Result<Agent> {
+        let home = scratch.dir(name)?;
+        let (target, state) = (home.join("target"), home.join("state"));
+        let mut destination = std::ffi::OsString::from("dir:");
+        destination.push(&target);
+        let spec = Spec::binary("agent")?
+            .arg("--mount")
+            .arg(mount.directory())
+            .arg("--target")
+            .arg(destination)
+            .arg("--state-dir")
+            .arg(&state)
+            .args(["--admin-listen", ANY])
+            .args(&self.agent_args);
+        Ok(Agent {
+            service: Service::start(spec, &home)?,
+            mount,
+            target,
+            state,
+        })
+    }
+}
+
+// === impl Region ===
+
+impl Region {
+    /// A client of the bridge's API as it listens now; a restart changes the port.
+    ///
+    /// # Errors
+    /// When the bridge does not say where it listens.
+    pub async fn api(&mut self) -> Result<Api> {
+        let listening = self.bridge.listening().await?;
+        let api = listening
+            .api
+            .context("the bridge says where its API listens")?;
+        Ok(Api::new(&api)?)
+    }
+
+    /// The agent of a consumer.
+    ///
+    /// # Errors
+    /// When the region has no such consumer.
+    pub fn agent(&mut self, consumer: &str) -> Result<&mut Agent> {
+        let agent = self.agents.get_mut(consumer);
+        agent.with_context(|| format!("no agent for `{consumer}`"))
+    }
+
+    /// Waits until bridge and agents are ready.
+    ///
+    /// # Errors
+    /// When one does not become ready; the message holds its last `/readyz`.
+    pub async fn ready(&mut self) -> Result<()> {
+        self.bridge.ready().await.context("wait for the bridge")?;
+        for (name, agent) in &mut self.agents {
+            let ready = agent.service.ready().await;
+            ready.with_context(|| format!("wait for the agent of `{name}`"))?;
+        }
+        Ok(())
+    }
+
+    /// The test passed: kills everything and removes the files.
+    pub fn passed(self) {
+        let Self {
+            bridge,
+            agents,
+            broker,
+            scratch,
+            ..
+        } = self;
+        drop((bridge, agents, broker));
+        scratch.passed();
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// Where this manifest is applied: `<namespace or _cluster>/<kind.group>/<name>.yaml`.
+    pub fn file_of(&self, manifest: &Value) -> PathBuf {
+        let object = ObjectRef::of(manifest);
+        let namespace = match object.namespace.as_str() {
+            "" => "_cluster",
+            namespace => namespace,
+        };
+        let directory = self.target.join(namespace).join(object.kind_group());
+        directory.join(format!("{}.yaml", object.name))
+    }
+
+    /// The applied form of this manifest; `None` while there is none.
+    ///
+    /// # Errors
+    /// When the file is there and is not YAML.
+    pub fn applied(&self, manifest: &Value) -> Result<Option<Value>> {
+        read_yaml(&self.file_of(manifest))
+    }
+}
+
+fn read_yaml(path: &Path) -> Result<Option<Value>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let value = serde_saphyr::from_str(&text);
+            value
+                .map(Some)
+                .with_context(|| format!("parse `{}`", path.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read `{}`", path.display())),
+    }
+}
+
+/// The bridge's name among members and proxies.
+pub const BRIDGE: &str = "bridge";
+
+/// The source the bridge speaks as, by default (wire.md §1.2).
+pub const SOURCE: &str = "maestro";
+
+/// The base of the bridge's client ids, by default.
+pub const BRIDGE_CLIENT: &str = "maestro-client";
+
+/// As many connections as the bridge may open.
+pub const BRIDGE_CONNECTIONS: u16 = 1;
+
+const ANY: &str = "127.0.0.1:0";

@@ -75,6 +75,10 @@ pub(super) fn build(
         tls.alpn = Some(tls::ALPN_MQTT.to_string());
     }
     let first = tls::client_config(&identity.borrow(), &tls)?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this module is what the ban sends others to"
+    )]
     let (client, events) = AsyncClient::builder(client_options(&config, first.clone()))
         .capacity(REQUEST_CAPACITY)
         .build();

@@ -24,7 +24,7 @@ fn identity(set: &Set) -> Identity {
     // The real clock, which the library's verifier reads too.
     Identity::load(
         &Location::Directory(directory.path().into()),
-        jiff::Timestamp::now(),
+        crate::clock::Clock::system().now(),
     )
     .unwrap()
 }

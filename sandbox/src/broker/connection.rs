@@ -55,6 +55,7 @@ where
     else {
         return;
     };
+    shared.ground.counters.connected.add(1);
     connection.say(shared.presence.connected(
         &connection.link.client_id,
         connection.link.id,

@@ -10,6 +10,7 @@ pub(super) struct Counter(AtomicU64);
 /// The broker's counters.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    pub(super) connected: Counter,
     pub(super) published: Counter,
     pub(super) delivered: Counter,
     pub(super) publish_denied: Counter,
@@ -27,6 +28,8 @@ pub(super) struct Counters {
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// `Connect.Success`: CONNECTs accepted.
+    pub connected: u64,
     /// Publishes taken from clients.
     pub published: u64,
     /// Publishes sent to clients, repetitions included.
@@ -70,6 +73,7 @@ impl Counter {
 impl Counters {
     pub(super) fn snapshot(&self) -> Counts {
         Counts {
+            connected: self.connected.get(),
             published: self.published.get(),
             delivered: self.delivered.get(),
             publish_denied: self.publish_denied.get(),

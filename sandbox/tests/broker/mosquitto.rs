@@ -152,17 +152,9 @@ impl Subscriber {
             .unwrap()
     }
 
-    async fn ended(self) -> (ExitStatus, String) {
-        let output = soon(
-            "mosquitto_sub to end",
-            spawn_blocking(|| self.process.output()),
-        )
-        .await
-        .unwrap();
-        (
-            output.status,
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+    async fn ended(self) {
+        let output = spawn_blocking(|| self.process.output());
+        soon("mosquitto_sub to end", output).await.unwrap();
     }
 }
 
@@ -213,7 +205,7 @@ async fn a_denied_publish_is_a_reason_code_on_5_and_a_lost_connection_on_3() {
     let (_, text) = publisher.publish("mqttv5", "pub", &denied).await;
     assert!(text.contains("Not authorized"), "{text}");
     // 3.1.1 clients reconnect and resend for ever (iot-core.md §1.3), so what is looked at is the broker.
-    let mut child = spawn(
+    let _child = spawn(
         publisher
             .command("mosquitto_pub", "mqttv311", "pub")
             .args(denied),
@@ -248,8 +240,11 @@ async fn an_oversize_payload_is_never_acknowledged() {
             std::fs::write(&file, vec![b'x'; size]).unwrap();
             let args = ["-t", "a", "-f", file.to_str().unwrap()];
             let before = rig.broker.counts().published;
-            let child = publisher.publish(version, "pub", &args);
-            let outcome = tokio::time::timeout(Duration::from_secs(3), child).await;
+            // A refused one is sent again for ever; two seconds are many tries.
+            let patience = Duration::from_secs(if fits { 20 } else { 2 });
+            let outcome = publisher
+                .publish_within(patience, version, "pub", &args)
+                .await;
             let published = rig.broker.counts().published - before;
             assert_eq!(published, u64::from(fits), "{version} {size}: {outcome:?}");
             if fits {
@@ -275,20 +270,17 @@ async fn a_ninth_filter_costs_the_connection() {
         for filter in &filters {
             command.args(["-t", filter]);
         }
+        let before = rig.broker.counts().connected;
         let _nine = spawn(&mut command);
-        // mosquitto_sub reconnects for ever: it must come and go without ever holding a subscription.
-        let mut seen = 0;
-        let mut there = false;
-        eventually("two connections that end", || {
+        // mosquitto_sub may try again for ever: it must come and go without ever holding a subscription.
+        eventually("a connection that ends", || {
             let connections = rig.broker.connections();
             let now = connections.iter().find(|c| c.client_id == client_id);
             assert!(
                 now.is_none_or(|c| c.subscriptions.is_empty()),
                 "{version}: subscribed"
             );
-            seen += usize::from(now.is_some() && !there);
-            there = now.is_some();
-            seen >= 1 && !there
+            rig.broker.counts().connected > before && now.is_none()
         })
         .await;
     }
@@ -310,11 +302,8 @@ async fn the_newer_of_two_clients_with_one_id_stays() {
         })
         .await;
         if version == "mqttv5" {
-            let (_, text) = first.ended().await;
-            assert!(
-                text.contains("Session taken over") || text.contains("142"),
-                "{text}"
-            );
+            // mosquitto_sub ends on 0x8E; after a bare close it would come back and take over in turn.
+            first.ended().await;
         }
     }
 }

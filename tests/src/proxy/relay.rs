@@ -182,7 +182,7 @@ async fn expiry(lifetime: Option<Duration>, mut calm: watch::Receiver<bool>) {
         None => std::future::pending().await,
     }
     if calm.wait_for(|calm| !calm).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

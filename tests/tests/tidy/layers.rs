@@ -10,7 +10,14 @@ fn imports_inside_link_point_down() {
     let files = rust();
     let floors = floors(&files);
     let mut breaches = Vec::new();
-    for (file, line, from, to) in imports(&files) {
+    for import in imports(&files) {
+        let Import {
+            file,
+            line,
+            from,
+            to,
+            ..
+        } = import;
         match (floors.get(from.as_str()), floors.get(to.as_str())) {
             (Some(here), Some(there)) if there <= here => {}
             (Some(_), Some(_)) => breaches.push(format!(
@@ -30,8 +37,11 @@ fn imports_inside_link_point_down() {
 fn modules_of_link_do_not_import_in_circles() {
     let files = rust();
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (_, _, from, to) in imports(&files) {
-        edges.entry(from).or_default().insert(to);
+    for import in imports(&files) {
+        edges
+            .entry(import.from_part)
+            .or_default()
+            .insert(import.to_part);
     }
     let mut breaches = Vec::new();
     for start in edges.keys() {
@@ -43,13 +53,9 @@ fn modules_of_link_do_not_import_in_circles() {
             }
         }
         if reached.contains(start) {
-            let through: Vec<_> = edges[start]
-                .iter()
-                .filter(|next| reached.contains(next))
-                .map(String::as_str)
-                .collect();
             breaches.push(format!(
-                "link/src/{start}.rs: imports itself in a circle, through one of {through:?}"
+                "link: `{start}` imports itself in a circle; it imports {:?}",
+                edges[start]
             ));
         }
     }
@@ -82,8 +88,20 @@ fn floors(files: &[Text]) -> BTreeMap<&str, usize> {
     found
 }
 
-/// `(file, line, importing module, imported module)` for every `crate::x` outside tests, once per line and target.
-fn imports(files: &[Text]) -> Vec<(String, usize, String, String)> {
+/// One `crate::…` between two modules, outside tests.
+struct Import {
+    file: String,
+    line: usize,
+    /// The importing and the imported module of the crate root.
+    from: String,
+    to: String,
+    /// The same with the module below, `iot/limits`, as far as the source names it: `iot` may use a `topic` that
+    /// uses the limits of `iot`.
+    from_part: String,
+    to_part: String,
+}
+
+fn imports(files: &[Text]) -> Vec<Import> {
     let mut found = Vec::new();
     for file in files {
         let Some(inside) = file.path.strip_prefix("link/src/") else {
@@ -92,13 +110,29 @@ fn imports(files: &[Text]) -> Vec<(String, usize, String, String)> {
         if inside == "lib.rs" || file.is_test() {
             continue;
         }
-        let from = inside.split(['/', '.']).next().unwrap_or_default();
+        let mut parts = inside.trim_end_matches(".rs").split('/');
+        let from = parts.next().unwrap_or_default();
+        let from_part = parts
+            .next()
+            .map_or(from.to_owned(), |part| format!("{from}/{part}"));
         for (line, text) in file.product_lines() {
             let code = text.split("//").next().unwrap_or_default();
-            for to in crate_paths(code) {
-                if to != from {
-                    found.push((file.path.clone(), line, from.to_owned(), to));
+            for path in crate_paths(code) {
+                let (to, part) = path.split_once("::").unwrap_or((&path, ""));
+                if to == from {
+                    continue;
                 }
+                found.push(Import {
+                    file: file.path.clone(),
+                    line,
+                    from: from.to_owned(),
+                    to: to.to_owned(),
+                    from_part: from_part.clone(),
+                    to_part: match is_module(to, part, files) {
+                        true => format!("{to}/{part}"),
+                        false => to.to_owned(),
+                    },
+                });
             }
         }
     }
@@ -106,6 +140,7 @@ fn imports(files: &[Text]) -> Vec<(String, usize, String, String)> {
     found
 }
 
+/// What follows each `crate::`: `module` or `module::item`.
 fn crate_paths(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
@@ -114,18 +149,31 @@ fn crate_paths(code: &str) -> Vec<String> {
             continue;
         }
         let rest = &code[at + "crate::".len()..];
-        let name = |text: &str| -> String {
-            text.trim_start()
-                .chars()
-                .take_while(|char| char.is_alphanumeric() || *char == '_')
-                .collect()
-        };
         match rest.strip_prefix('{') {
             // One line of `use crate::{a::X, b}`; rustfmt breaks longer ones, which the house style avoids.
-            Some(group) => found.extend(group.split(',').map(name)),
-            None => found.push(name(rest)),
+            Some(group) => found.extend(group.split(',').map(path)),
+            None => found.push(path(rest)),
         }
     }
     found.retain(|name| !name.is_empty());
     found
+}
+
+fn path(text: &str) -> String {
+    let name = |text: &str| -> String {
+        let word = |char: &char| char.is_alphanumeric() || *char == '_';
+        text.trim_start().chars().take_while(word).collect()
+    };
+    let module = name(text);
+    let rest = text.trim_start()[module.len()..].strip_prefix("::");
+    match rest.map(name).filter(|item| !item.is_empty()) {
+        Some(item) => format!("{module}::{item}"),
+        None => module,
+    }
+}
+
+/// Whether `module::part` is a module with a file of its own.
+fn is_module(module: &str, part: &str, files: &[Text]) -> bool {
+    let path = format!("link/src/{module}/{part}.rs");
+    files.iter().any(|file| file.path == path)
 }

@@ -28,7 +28,9 @@ fn member(manifest: &Text) -> &str {
 fn manifests() -> Vec<Text> {
     let all = texts();
     let root = all.iter().find(|file| file.path == "Cargo.toml");
-    let members = root.expect("a workspace").content.clone();
+    let mut lines = root.expect("a workspace").content.lines();
+    let members = lines.find(|line| line.starts_with("members = "));
+    let members = members.expect("the members on one line").to_owned();
     all.into_iter()
         .filter(|file| file.path.ends_with("/Cargo.toml"))
         .filter(|file| members.contains(&format!("\"{}\"", member(file))))

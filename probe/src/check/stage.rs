@@ -1,0 +1,78 @@
+//! The stages of a check, in order, and how each ended.
+
+use std::time::Duration;
+
+use super::finding::Finding;
+
+/// One stage. Each needs all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Certificate, key and CA on disk.
+    Files,
+    /// The host's addresses.
+    Dns,
+    /// A TCP connection.
+    Tcp,
+    /// The TLS handshake, and that our certificate is taken.
+    Tls,
+    /// CONNECT and CONNACK.
+    Connect,
+    /// SUBSCRIBE and SUBACK.
+    Subscribe,
+    /// PUBLISH and PUBACK.
+    Publish,
+    /// The published message coming back.
+    RoundTrip,
+}
+
+/// How a stage ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works; what was seen.
+    Pass(String),
+    /// It does not.
+    Fail(Finding),
+    /// Not tried, and why.
+    Skipped(String),
+}
+
+/// A stage that is over.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which.
+    pub stage: Stage,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took; zero when skipped.
+    pub took: Duration,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// All stages in order.
+    pub const ALL: [Self; 8] = [
+        Self::Files,
+        Self::Dns,
+        Self::Tcp,
+        Self::Tls,
+        Self::Connect,
+        Self::Subscribe,
+        Self::Publish,
+        Self::RoundTrip,
+    ];
+
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Dns => "dns",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Connect => "connect",
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::RoundTrip => "round-trip",
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! `probe publish`: success means that the broker has acknowledged every message.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::error::{ExitKind, Failure, Hint};
+use link::identity::Identity;
+use link::iot::limits;
+use link::message::Message;
+use link::mqtt::{Ack, IN_FLIGHT_WINDOW, PublishError, Receipt};
+use serde_json::json;
+use tokio::time::{Instant, sleep_until};
+
+use crate::args::PublishArgs;
+use crate::connection::{Connection, Lost, publish_hint, publish_kind};
+use crate::output::{Format, millis, note};
+use crate::payload::{PayloadError, Payloads};
+use crate::property::Properties;
+use crate::target::Target;
+use crate::usage;
+
+/// Runs the command.
+///
+/// # Errors
+/// A failure of the kind that the exit code tells; its text says how many messages were acknowledged before.
+pub async fn run(args: &PublishArgs) -> Result<(), Failure> {
+    let properties = Properties::parse(&args.property).map_err(usage)?;
+    limits::check_topic(&args.topic).map_err(usage)?;
+    let target = Target::resolve(&args.connection)?;
+    let identity = target.load_identity().map_err(usage)?;
+    let payloads = Payloads::open(args).await.map_err(usage)?;
+    if args.connection.qos == Some(0) {
+        note("sent at QoS 1: nothing acknowledges QoS 0, and success here means acknowledged");
+    }
+    let job = Job {
+        args,
+        target: &target,
+        properties,
+        format: Format::of(args.json),
+        started: Instant::now(),
+    };
+    job.run(identity, payloads).await
+}
+
+struct Job<'a> {
+    args: &'a PublishArgs,
+    target: &'a Target,
+    properties: Properties,
+    format: Format,
+    started: Instant,
+}
+
+/// What has become of the messages so far.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    acknowledged: u64,
+    unmatched: u64,
+}
+
+struct InFlight {
+    number: u64,
+    bytes: usize,
+    sent_at: Instant,
+    deadline: Instant,
+    receipt: Receipt,
+}
+
+/// A publish run that did not reach its end.
+#[derive(Debug, thiserror::Error)]
+enum Unfinished {
+    #[error("message {number} ({acknowledged} acknowledged before)")]
+    Publish {
+        number: u64,
+        acknowledged: u64,
+        #[source]
+        source: PublishError,
+    },
+    #[error("no acknowledgement for message {number} to `{topic}` within {} s ({acknowledged} acknowledged before)", within.as_secs_f32())]
+    Timeout {
+        number: u64,
+        topic: String,
+        within: Duration,
+        acknowledged: u64,
+    },
+    #[error("{unacknowledged} message(s) not acknowledged, {acknowledged} were")]
+    Lost {
+        unacknowledged: u64,
+        acknowledged: u64,
+        #[source]
+        source: Lost,
+    },
+    #[error("input ended early ({acknowledged} message(s) acknowledged)")]
+    Payload {
+        acknowledged: u64,
+        #[source]
+        source: PayloadError,
+    },
+    #[error(
+        "nobody is subscribed to `{topic}`: {unmatched} of {acknowledged} message(s) reached no subscriber"
+    )]
+    NoSubscriber {
+        topic: String,
+        unmatched: u64,
+        acknowledged: u64,
+    },
+}
+
+enum Step {
+    Acknowledged(Result<Ack, PublishError>),
+    Payload(Result<Option<bytes::Bytes>, PayloadError>),
+    Refused(Lost),
+    Late,
+}
+
+// === impl Job ===
+
+impl Job<'_> {
+    async fn run(&self, identity: Arc<Identity>, payloads: Payloads) -> Result<(), Failure> {
+        let mut connection = Connection::open(self.target, identity, Vec::new(), self.args.timeout)
+            .await
+            .map_err(|lost| lost.into_failure(self.target))?;
+        let mut tally = Tally::default();
+        let outcome = self.pump(&mut connection, payloads, &mut tally).await;
+        connection.close().await;
+        outcome?;
+        self.finish(&tally)
+    }
+
+    async fn pump(
+        &self,
+        connection: &mut Connection,
+        mut payloads: Payloads,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
+        let refused = Connection::refused(&connection.session, self.target.address());
+        let mut refused = std::pin::pin!(refused);
+        // What the broker takes at once; more would only wait in the session's queue.
+        let window = usize::from(IN_FLIGHT_WINDOW);
+        let mut waiting: VecDeque<InFlight> = VecDeque::with_capacity(window);
+        let mut more = true;
+        while more || !waiting.is_empty() {
+            let late_at = waiting.front().map(|front| front.deadline);
+            let step = tokio::select! {
+                biased;
+                resolved = first(&mut waiting), if !waiting.is_empty() => Step::Acknowledged(resolved),
+                lost = &mut refused => Step::Refused(lost),
+                () = sleep_until(late_at.unwrap_or_else(Instant::now)), if late_at.is_some() => Step::Late,
+                payload = payloads.next(), if more && waiting.len() < window => Step::Payload(payload),
+            };
+            match step {
+                Step::Payload(Ok(None)) => more = false,
+                Step::Payload(Ok(Some(payload))) => {
+                    self.send(connection, payload, tally, &mut waiting).await?;
+                }
+                Step::Payload(Err(source)) => {
+                    let acknowledged = tally.acknowledged;
+                    return Err(self.failure(
+                        ExitKind::Failed,
+                        Unfinished::Payload {
+                            acknowledged,
+                            source,
+                        },
+                    ));
+                }
+                Step::Acknowledged(resolved) => self.acknowledged(resolved, tally, &mut waiting)?,
+                Step::Refused(source) => {
+                    let kind = source.kind();
+                    let (unacknowledged, acknowledged) =
+                        (tally.sent - tally.acknowledged, tally.acknowledged);
+                    return Err(self.failure(
+                        kind,
+                        Unfinished::Lost {
+                            unacknowledged,
+                            acknowledged,
+                            source,
+                        },
+                    ));
+                }
+                Step::Late => {
+                    let error = Unfinished::Timeout {
+                        number: tally.acknowledged + 1,
+                        topic: self.args.topic.clone(),
+                        within: self.args.timeout,
+                        acknowledged: tally.acknowledged,
+                    };
+                    return Err(self.failure(ExitKind::Timeout, error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        connection: &Connection,
+        payload: bytes::Bytes,
+        tally: &mut Tally,
+        waiting: &mut VecDeque<InFlight>,
+    ) -> Result<(), Failure> {
+        let mut message = self
+            .properties
+            .apply(Message::new(self.args.topic.clone(), payload));
+        message.retain = self.args.retain;
+        let (bytes, sent_at) = (message.payload.len(), Instant::now());
+        // Only the lines of standard input come at somebody else's pace.
+        let from = if self.args.stdin_line {
+            sent_at
+        } else {
+            self.started
+        };
+        // Does not wait: the session's queue holds two windows and at most one is open here.
+        let receipt = connection
+            .session
+            .publish(message)
+            .await
+            .map_err(|source| self.refusal(tally, source))?;
+        tally.sent += 1;
+        waiting.push_back(InFlight {
+            number: tally.sent,
+            bytes,
+            sent_at,
+            deadline: from + self.args.timeout,
+            receipt,
+        });
+        Ok(())
+    }
+
+    fn acknowledged(
+        &self,
+        resolved: Result<Ack, PublishError>,
+        tally: &mut Tally,
+        waiting: &mut VecDeque<InFlight>,
+    ) -> Result<(), Failure> {
+        let ack = resolved.map_err(|source| self.refusal(tally, source))?;
+        let Some(message) = waiting.pop_front() else {
+            return Ok(());
+        };
+        tally.acknowledged += 1;
+        tally.unmatched += u64::from(!ack.matched);
+        if self.format == Format::Json {
+            let line = json!({
+                "type": "message", "number": message.number, "topic": self.args.topic, "bytes": message.bytes,
+                "acknowledged": true, "matched": ack.matched, "ms": millis(message.sent_at.elapsed()),
+            });
+            let _ = link::cli::stdout_line(&line.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, tally: &Tally) -> Result<(), Failure> {
+        let topic = &self.args.topic;
+        if tally.unmatched > 0 && self.args.require_subscriber {
+            let error = Unfinished::NoSubscriber {
+                topic: topic.clone(),
+                unmatched: tally.unmatched,
+                acknowledged: tally.acknowledged,
+            };
+            return Err(self.failure(ExitKind::Failed, error));
+        }
+        if tally.unmatched > 0 {
+            note(&format!(
+                "nobody is subscribed to `{topic}`: {} of {} message(s) reached no subscriber",
+                tally.unmatched, tally.acknowledged
+            ));
+        }
+        let ms = millis(self.started.elapsed());
+        let _ = self.format.print(
+            || {
+                format!(
+                    "{} message(s) to `{topic}` acknowledged in {ms} ms",
+                    tally.acknowledged
+                )
+            },
+            || {
+                json!({
+                    "type": "result", "ok": true, "topic": topic, "clientId": self.target.client_id,
+                    "acknowledged": tally.acknowledged, "unmatched": tally.unmatched, "ms": ms,
+                })
+            },
+        )?;
+        Ok(())
+    }
+
+    fn refusal(&self, tally: &Tally, source: PublishError) -> Failure {
+        let hint = publish_hint(&source, &self.target.arn, self.args.retain);
+        let kind = publish_kind(&source);
+        // The library's text names the topic already; with one message its number says nothing.
+        if self.args.stdin_line {
+            let number = tally.acknowledged + 1;
+            let acknowledged = tally.acknowledged;
+            return Failure::new(
+                kind,
+                Unfinished::Publish {
+                    number,
+                    acknowledged,
+                    source,
+                },
+            )
+            .with_hint(hint);
+        }
+        Failure::new(kind, source).with_hint(hint)
+    }
+
+    fn failure(&self, kind: ExitKind, error: Unfinished) -> Failure {
+        let hint = match &error {
+            Unfinished::Lost {
+                source: Lost::Connect { source, .. },
+                ..
+            } => source.hint(),
+            Unfinished::Timeout { .. } => {
+                Some("run `probe check` with the same options, or give more time with `-W`".into())
+            }
+            Unfinished::Payload { source, .. } => source.hint(),
+            Unfinished::NoSubscriber { .. } => {
+                Some("start the subscriber first, and compare its filter with this topic".into())
+            }
+            _ => None,
+        };
+        Failure::new(kind, error).with_hint(hint)
+    }
+}
+
+// The oldest message that waits; acknowledgements come in order, so the others are seldom far behind.
+async fn first(waiting: &mut VecDeque<InFlight>) -> Result<Ack, PublishError> {
+    match waiting.front_mut() {
+        Some(front) => (&mut front.receipt).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,217 @@
+//! The REST API: consumers and resource bundles as Maestro's clients know them (wire.md §5.2), plus creating
+//! and changing bundles. A request is validated and committed; delivery is somebody else's task.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use axum::{ServiceExt, middleware};
+use link::clock::Clock;
+use link::error::Hint;
+use tokio::net::TcpListener;
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::normalize_path::NormalizePath;
+
+mod body;
+mod bundles;
+mod consumers;
+mod error;
+mod list;
+mod meta;
+mod operation;
+mod render;
+mod search;
+mod validate;
+
+pub use operation::Metrics;
+pub use validate::Limits;
+
+use crate::store::Store;
+use error::ApiError;
+
+/// What the API needs to know besides its store.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; loopback unless told otherwise, because callers are not authenticated.
+    pub listen: SocketAddr,
+    /// Sizes of a bundle.
+    pub limits: Limits,
+}
+
+/// The API with its socket bound, not yet serving.
+#[derive(Debug)]
+pub struct Api<S> {
+    listener: TcpListener,
+    address: SocketAddr,
+    context: Context<S>,
+    metrics: Metrics,
+}
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on `{address}` for the REST API")]
+pub struct BindError {
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+/// What every handler may use.
+#[derive(Clone, Debug)]
+struct Context<S> {
+    store: S,
+    clock: Clock,
+    limits: Limits,
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Binds the socket, so that whoever asks later finds it and a taken port is an error at start.
+    ///
+    /// # Errors
+    /// [`BindError`] names the address.
+    pub async fn build<S: Store>(
+        self,
+        store: S,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Api<S>, BindError> {
+        let failed = |source| BindError {
+            address: self.listen,
+            source,
+        };
+        let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Api {
+            listener,
+            address,
+            context: Context {
+                store,
+                clock,
+                limits: self.limits,
+            },
+            metrics,
+        })
+    }
+}
+
+// === impl Api ===
+
+impl<S: Store> Api<S> {
+    /// Where it listens, with the port the system chose if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is done, then answers what is under way.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let service = NormalizePath::trim_trailing_slash(router(self.context, self.metrics));
+        axum::serve(
+            self.listener,
+            ServiceExt::<Request>::into_make_service(service),
+        )
+        .with_graceful_shutdown(stop)
+        .await
+    }
+}
+
+// === impl BindError ===
+
+impl Hint for BindError {
+    fn hint(&self) -> Option<String> {
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => {
+                Some("stop what listens there, or choose another port".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn router<S: Store>(context: Context<S>, metrics: Metrics) -> Router {
+    let mut router = Router::new();
+    for (path, methods) in routes::<S>() {
+        router = router.route(&path, methods);
+    }
+    router
+        .fallback(meta::unknown_route)
+        .method_not_allowed_fallback(meta::unknown_method)
+        .with_state(context)
+        .layer(CatchPanicLayer::custom(ApiError::panicked))
+        .layer(from_fn(keep_allow))
+        .layer(from_fn_with_state(metrics, operation::wrap))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+}
+
+fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
+    let v1 = |path: &str| format!("{PREFIX}{path}");
+    vec![
+        ("/api/maestro".to_owned(), get(meta::api)),
+        (v1(""), get(meta::version)),
+        (v1("/openapi"), get(meta::openapi)),
+        (v1("/errors"), get(meta::errors)),
+        (v1("/errors/{id}"), get(meta::error)),
+        (
+            v1("/consumers"),
+            get(consumers::list::<S>).post(consumers::create::<S>),
+        ),
+        (
+            v1("/consumers/{id}"),
+            get(consumers::get::<S>)
+                .patch(consumers::patch::<S>)
+                .delete(consumers::delete::<S>),
+        ),
+        (
+            v1("/resource-bundles"),
+            get(bundles::list::<S>).post(bundles::create::<S>),
+        ),
+        (
+            v1("/resource-bundles/{id}"),
+            get(bundles::get::<S>)
+                .patch(bundles::patch::<S>)
+                .delete(bundles::delete::<S>),
+        ),
+    ]
+}
+
+/// The router names the allowed methods in a header of the response that an error body replaces.
+async fn keep_allow(request: Request, next: middleware::Next) -> Response {
+    let mut response = next.run(request).await;
+    let allow = response.headers().get(header::ALLOW).cloned();
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response.extensions_mut().insert(error.with_allow(allow));
+    }
+    response
+}
+
+fn json_response(status: StatusCode, text: Vec<u8>) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    (status, [(header::CONTENT_TYPE, json)], text).into_response()
+}
+
+/// Where version 1 of the API lives.
+const PREFIX: &str = "/api/maestro/v1";
+
+#[cfg(test)]
+mod tests;

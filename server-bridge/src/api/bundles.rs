@@ -1,0 +1,238 @@
+//! `/resource-bundles`: what should be on which cluster, and what became of it.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use link::id::ConsumerName;
+use link::order::Version;
+use uuid::Uuid;
+
+use super::body::{Object, wrong_type};
+use super::error::ApiError;
+use super::list::{Fields, Request};
+use super::validate::{Draft, check_id};
+use super::{Context, json_response, render};
+use crate::store::query::Parts;
+use crate::store::{Bundle, Json, NewBundle, Store, StoreError};
+
+pub(super) async fn list<S: Store>(
+    State(context): State<Context<S>>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Response, ApiError> {
+    let request = Request::parse(parameters, render::BUNDLE_FIELDS, LABEL_ROOTS)?;
+    let fields = &request.fields;
+    let parts = Parts {
+        content: CONTENT_FIELDS.iter().any(|field| fields.wants(field)),
+        status: fields.wants("status"),
+        ledger: fields.names("ledger"),
+    };
+    let page = context
+        .store
+        .list_bundles(request.query.clone(), parts)
+        .await?;
+    Ok(request.respond("ResourceBundleList", page, render::bundle))
+}
+
+pub(super) async fn create<S: Store>(
+    State(context): State<Context<S>>,
+    body: Object,
+) -> Result<Response, ApiError> {
+    let mut body = body.only(WRITABLE)?;
+    let id = match body.take_string("id")? {
+        Some(id) => {
+            check_id("id", &id)?;
+            id
+        }
+        None => Uuid::new_v4().to_string(),
+    };
+    let name = match body.take_string("name")? {
+        Some(name) => {
+            check_id("name", &name)?;
+            name
+        }
+        None => id.clone(),
+    };
+    let consumer_name = body
+        .take_string("consumer_name")?
+        .ok_or_else(|| ApiError::validation("consumer_name: is required"))?;
+    let consumer_name = ConsumerName::new(consumer_name)
+        .map_err(|error| ApiError::validation(format!("consumer_name: {error}")))?;
+    if let Some(version) = version(&mut body)?
+        && !matches!(version, Version::UNVERSIONED | Version::FIRST)
+    {
+        return Err(ApiError::validation(
+            "version: a new resource bundle starts at 1; leave it out",
+        ));
+    }
+    let draft = Draft {
+        metadata: body.take("metadata"),
+        manifests: body.take("manifests"),
+        manifest_configs: body.take("manifest_configs"),
+        delete_option: body.take("delete_option"),
+        executer: body.take("executer"),
+    };
+    let (metadata, content) = draft.check(&context.limits)?;
+    let new = NewBundle {
+        id,
+        name,
+        consumer_name,
+        metadata,
+        content,
+    };
+    let bundle = context
+        .store
+        .create_bundle(new, context.clock.now())
+        .await?;
+    Ok(answer(StatusCode::CREATED, &bundle))
+}
+
+pub(super) async fn get<S: Store>(
+    State(context): State<Context<S>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    match context.store.get_bundle(&id).await? {
+        Some(bundle) => Ok(answer(StatusCode::OK, &bundle)),
+        None => Err(ApiError::not_found("ResourceBundle", &id)),
+    }
+}
+
+pub(super) async fn patch<S: Store>(
+    State(context): State<Context<S>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Object,
+) -> Result<Response, ApiError> {
+    let mut body = body.only(WRITABLE)?;
+    let expected = expected_version(&headers, version(&mut body)?)?;
+    let Some(bundle) = context.store.get_bundle(&id).await? else {
+        return Err(ApiError::not_found("ResourceBundle", &id));
+    };
+    for (field, stored) in [
+        ("id", bundle.id.as_str()),
+        ("name", bundle.name.as_str()),
+        ("consumer_name", bundle.consumer_name.as_str()),
+    ] {
+        if body
+            .take_string(field)?
+            .is_some_and(|given| given != stored)
+        {
+            return Err(ApiError::validation(format!("{field}: cannot be changed")));
+        }
+    }
+    if bundle.deleted_at.is_some() {
+        return Err(StoreError::BundleDeleting { id }.into());
+    }
+    // Merging starts from the version read here, so that is the one the store must still have.
+    if expected != bundle.version {
+        return Err(StoreError::VersionConflict {
+            id,
+            expected,
+            latest: bundle.version,
+        }
+        .into());
+    }
+    let (metadata, content) = merged(&mut body, &bundle).check(&context.limits)?;
+    let bundle = context
+        .store
+        .update_bundle(&id, Some(expected), metadata, content, context.clock.now())
+        .await?;
+    Ok(answer(StatusCode::OK, &bundle))
+}
+
+pub(super) async fn delete<S: Store>(
+    State(context): State<Context<S>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    match context.store.mark_deleting(&id, context.clock.now()).await {
+        // A bundle that is gone is as deleted as it can be (wire.md §5.2).
+        Ok(()) | Err(StoreError::BundleNotFound { .. }) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The stored bundle with the given members replaced, or cleared by `null`.
+fn merged(body: &mut Object, bundle: &Bundle) -> Draft {
+    let content = bundle.content.as_ref();
+    let mut part = |key: &str, stored: Option<&Json>| match body.take_nullable(key) {
+        Some(given) => given,
+        None => stored.map(Json::to_value),
+    };
+    Draft {
+        metadata: part("metadata", bundle.metadata.as_ref()),
+        manifests: part("manifests", content.map(|c| &c.manifests)),
+        manifest_configs: part(
+            "manifest_configs",
+            content.and_then(|c| c.manifest_configs.as_ref()),
+        ),
+        delete_option: part(
+            "delete_option",
+            content.and_then(|c| c.delete_option.as_ref()),
+        ),
+        executer: part("executer", content.and_then(|c| c.executer.as_ref())),
+    }
+}
+
+fn version(body: &mut Object) -> Result<Option<Version>, ApiError> {
+    let Some(value) = body.take("version") else {
+        return Ok(None);
+    };
+    match value.as_i64().and_then(Version::new) {
+        Some(version) => Ok(Some(version)),
+        None if value.is_number() => Err(ApiError::validation(
+            "version: must be a whole number from 0 to 2147483647",
+        )),
+        None => Err(wrong_type("version", "a number", &value)),
+    }
+}
+
+/// The version a change starts from: `version` in the body, or `If-Match`.
+fn expected_version(headers: &HeaderMap, given: Option<Version>) -> Result<Version, ApiError> {
+    let matched = match headers.get(header::IF_MATCH) {
+        None => None,
+        Some(value) => {
+            let text = value.to_str().unwrap_or("").trim().trim_matches('"');
+            let version = text.parse().ok().and_then(Version::new);
+            Some(version.ok_or_else(|| {
+                ApiError::bad_request("header `If-Match` must be one version, such as `\"3\"`")
+            })?)
+        }
+    };
+    match (given, matched) {
+        (Some(one), Some(other)) if one != other => Err(ApiError::bad_request(
+            "`version` and header `If-Match` name different versions",
+        )),
+        (Some(version), _) | (None, Some(version)) => Ok(version),
+        (None, None) => Err(ApiError::validation(
+            "version: is required, as the version this change starts from (or send it as `If-Match`)",
+        )),
+    }
+}
+
+fn answer(status: StatusCode, bundle: &Bundle) -> Response {
+    let mut text = Vec::new();
+    render::bundle(bundle, &Fields::Default, &mut text);
+    let mut response = json_response(status, text);
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", bundle.version)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+const WRITABLE: &[&str] = &[
+    "id",
+    "kind",
+    "href",
+    "name",
+    "consumer_name",
+    "version",
+    "metadata",
+    "manifests",
+    "manifest_configs",
+    "delete_option",
+    "executer",
+];
+
+const CONTENT_FIELDS: &[&str] = &["manifests", "manifest_configs", "delete_option", "executer"];
+
+/// Where a caller finds the labels of a bundle; the first is how Maestro's table lays them out.
+const LABEL_ROOTS: &[&[&str]] = &[&["payload", "metadata", "labels"], &["metadata", "labels"]];

@@ -1,0 +1,134 @@
+//! `/consumers`: registering management clusters.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use link::id::ConsumerName;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::body::{Object, kind, wrong_type};
+use super::error::ApiError;
+use super::list::{Fields, Request};
+use super::{Context, json_response, render};
+use crate::store::{Consumer, Labels, NewConsumer, Store};
+
+pub(super) async fn list<S: Store>(
+    State(context): State<Context<S>>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Response, ApiError> {
+    let request = Request::parse(parameters, render::CONSUMER_FIELDS, &[&["labels"]])?;
+    let page = context.store.list_consumers(request.query.clone()).await?;
+    Ok(request.respond("ConsumerList", page, render::consumer))
+}
+
+pub(super) async fn create<S: Store>(
+    State(context): State<Context<S>>,
+    body: Object,
+) -> Result<Response, ApiError> {
+    let mut body = body.only(&["id", "kind", "href", "name", "labels"])?;
+    if body.take_string("id")?.is_some_and(|id| !id.is_empty()) {
+        return Err(ApiError::validation(
+            "id: must be empty, the server gives it",
+        ));
+    }
+    let id = Uuid::new_v4().to_string();
+    let name = body.take_string("name")?.unwrap_or_else(|| id.clone());
+    let name =
+        ConsumerName::new(name).map_err(|error| ApiError::validation(format!("name: {error}")))?;
+    let labels = labels(body.take("labels"))?;
+    let new = NewConsumer { id, name, labels };
+    let consumer = context
+        .store
+        .create_consumer(new, context.clock.now())
+        .await?;
+    Ok(answer(StatusCode::CREATED, &consumer))
+}
+
+pub(super) async fn get<S: Store>(
+    State(context): State<Context<S>>,
+    Path(reference): Path<String>,
+) -> Result<Response, ApiError> {
+    let consumer = find(&context.store, &reference).await?;
+    Ok(answer(StatusCode::OK, &consumer))
+}
+
+pub(super) async fn patch<S: Store>(
+    State(context): State<Context<S>>,
+    Path(reference): Path<String>,
+    body: Object,
+) -> Result<Response, ApiError> {
+    let mut body = body.only(&["id", "kind", "href", "name", "labels"])?;
+    let consumer = find(&context.store, &reference).await?;
+    for (field, stored) in [
+        ("id", consumer.id.as_str()),
+        ("name", consumer.name.as_str()),
+    ] {
+        if body
+            .take_string(field)?
+            .is_some_and(|given| given != stored)
+        {
+            return Err(ApiError::validation(format!("{field}: cannot be changed")));
+        }
+    }
+    let consumer = match body.take_nullable("labels") {
+        None => consumer,
+        Some(given) => {
+            let labels = labels(given)?;
+            context
+                .store
+                .update_consumer_labels(&consumer.id, labels, context.clock.now())
+                .await?
+        }
+    };
+    Ok(answer(StatusCode::OK, &consumer))
+}
+
+pub(super) async fn delete<S: Store>(
+    State(context): State<Context<S>>,
+    Path(reference): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let consumer = find(&context.store, &reference).await?;
+    context.store.delete_consumer(&consumer.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// By id, or else by name.
+async fn find(store: &impl Store, reference: &str) -> Result<Consumer, ApiError> {
+    if let Some(consumer) = store.get_consumer(reference).await? {
+        return Ok(consumer);
+    }
+    if let Ok(name) = ConsumerName::new(reference)
+        && let Some(consumer) = store.get_consumer_by_name(&name).await?
+    {
+        return Ok(consumer);
+    }
+    Err(ApiError::not_found("Consumer", reference))
+}
+
+fn labels(value: Option<Value>) -> Result<Labels, ApiError> {
+    let Some(value) = value else {
+        return Ok(BTreeMap::new());
+    };
+    let Value::Object(entries) = value else {
+        return Err(wrong_type("labels", "an object of strings", &value));
+    };
+    entries
+        .into_iter()
+        .map(|(name, value)| match value {
+            Value::String(text) => Ok((name, text)),
+            other => Err(ApiError::validation(format!(
+                "labels[{name}]: must be a string, not {}",
+                kind(&other)
+            ))),
+        })
+        .collect()
+}
+
+fn answer(status: StatusCode, consumer: &Consumer) -> Response {
+    let mut text = Vec::new();
+    render::consumer(consumer, &Fields::Default, &mut text);
+    json_response(status, text)
+}

@@ -1,0 +1,252 @@
+//! What a caller is told when a request fails: Maestro's error body and its catalogue of codes (wire.md §5.2).
+
+use std::any::Any;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use link::error::{Hint, chain};
+use serde_json::{Value, json};
+use tracing::error;
+
+use super::PREFIX;
+use crate::store::StoreError;
+
+/// A kind of failure with its number, as clients of the Go server know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    Forbidden,
+    Conflict,
+    NotFound,
+    Validation,
+    General,
+    NotImplemented,
+    Malformed,
+    BadRequest,
+    Search,
+    Route,
+}
+
+/// A failed request. The operation id is added on the way out.
+#[derive(Clone, Debug)]
+pub(super) struct ApiError {
+    code: Code,
+    status: StatusCode,
+    reason: String,
+    latest_version: Option<i32>,
+    allow: Option<HeaderValue>,
+}
+
+// === impl Code ===
+
+impl Code {
+    /// Every entry of the catalogue.
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Forbidden,
+        Self::Conflict,
+        Self::NotFound,
+        Self::Validation,
+        Self::General,
+        Self::NotImplemented,
+        Self::Malformed,
+        Self::BadRequest,
+        Self::Search,
+    ];
+
+    const fn number(self) -> u16 {
+        match self {
+            Self::Forbidden => 4,
+            Self::Conflict => 6,
+            Self::NotFound => 7,
+            Self::Validation => 8,
+            Self::General => 9,
+            Self::NotImplemented => 10,
+            Self::Malformed => 17,
+            Self::BadRequest => 21,
+            Self::Search => 23,
+            Self::Route => 404,
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::NotFound | Self::Route => StatusCode::NOT_FOUND,
+            Self::Validation | Self::Malformed | Self::BadRequest | Self::Search => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::General => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Forbidden => "Forbidden to perform this action",
+            Self::Conflict => "An entity with the specified unique values already exists",
+            Self::NotFound => "Resource not found",
+            Self::Validation => "General validation failure",
+            Self::General => "Unspecified error",
+            Self::NotImplemented => "HTTP method not implemented for this endpoint",
+            Self::Malformed => "Unable to read request body",
+            Self::BadRequest => "Bad request",
+            Self::Search => "Failed to parse search query",
+            Self::Route => "The requested resource doesn't exist",
+        }
+    }
+
+    /// The catalogue's entry.
+    pub(super) fn entry(self) -> Value {
+        let number = self.number();
+        json!({
+            "id": number.to_string(),
+            "kind": "Error",
+            "href": format!("{PREFIX}/errors/{number}"),
+            "code": format!("maestro-{number}"),
+            "reason": self.meaning(),
+        })
+    }
+
+    /// The entry with this number.
+    pub(super) fn find(number: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| code.number().to_string() == number)
+    }
+}
+
+// === impl ApiError ===
+
+impl ApiError {
+    pub(super) fn new(code: Code, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            status: code.status(),
+            reason: reason.into(),
+            latest_version: None,
+            allow: None,
+        }
+    }
+
+    /// A field of the request breaks a rule.
+    pub(super) fn validation(reason: impl Into<String>) -> Self {
+        Self::new(Code::Validation, reason)
+    }
+
+    pub(super) fn bad_request(reason: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, reason)
+    }
+
+    pub(super) fn not_found(kind: &str, id: &str) -> Self {
+        Self::new(Code::NotFound, format!("{kind} with id='{id}' not found"))
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            ..Self::new(
+                Code::BadRequest,
+                format!("the request body is longer than {limit} bytes"),
+            )
+        }
+    }
+
+    /// What a panicking handler is answered with.
+    pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+        error!("A request handler panicked");
+        Self::new(Code::General, "the server failed on this request").into_response()
+    }
+
+    /// The body, once the operation id is known.
+    pub(super) fn render(&self, operation_id: &str) -> Response {
+        let number = self.code.number();
+        let mut body = if self.code == Code::Route {
+            json!({
+                "type": "Error",
+                "id": "404",
+                "href": "/api/maestro/errors/404",
+                "code": "maestro-404",
+                "reason": self.reason,
+            })
+        } else {
+            json!({
+                "id": number.to_string(),
+                "kind": "Error",
+                "href": format!("{PREFIX}/errors/{number}"),
+                "code": format!("maestro-{number}"),
+                "reason": self.reason,
+                "operation_id": operation_id,
+            })
+        };
+        if let Some(latest) = self.latest_version {
+            body["latest_version"] = latest.into();
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Some(allow) = &self.allow {
+            headers.insert(header::ALLOW, allow.clone());
+        }
+        (self.status, headers, body.to_string()).into_response()
+    }
+
+    #[cfg(test)]
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Keeps the methods the router says are allowed.
+    pub(super) fn with_allow(mut self, allow: Option<HeaderValue>) -> Self {
+        self.allow = allow;
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let with_hint = |error: &StoreError| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        };
+        match &error {
+            StoreError::ConsumerNotFound { .. } => Self::validation(with_hint(&error)),
+            StoreError::BundleNotFound { id } => Self::not_found("ResourceBundle", id),
+            StoreError::ConsumerInUse { .. } => Self::new(Code::Forbidden, with_hint(&error)),
+            StoreError::ConsumerExists { .. }
+            | StoreError::BundleExists { .. }
+            | StoreError::BundleDeleting { .. }
+            | StoreError::VersionExhausted { .. } => Self::new(Code::Conflict, with_hint(&error)),
+            StoreError::VersionConflict { latest, .. } => Self {
+                latest_version: Some(latest.get()),
+                ..Self::new(Code::Conflict, error.to_string())
+            },
+            StoreError::Corrupt { .. }
+            | StoreError::Open { .. }
+            | StoreError::Driver { .. }
+            | StoreError::Closed => {
+                error!(error = chain(&error), "A request failed in the store");
+                let status = if error.is_retryable() || matches!(error, StoreError::Closed) {
+                    StatusCode::SERVICE_UNAVAILABLE
+                } else {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                };
+                Self {
+                    status,
+                    // Details of the database stay in the log.
+                    ..Self::new(Code::General, "the store failed on this request")
+                }
+            }
+        }
+    }
+}

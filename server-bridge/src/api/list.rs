@@ -1,0 +1,243 @@
+//! Lists: their parameters, and a body that is written while the rows are read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use tracing::error;
+
+use super::body::{listed, nearest, unknown};
+use super::error::{ApiError, Code};
+use super::search;
+use crate::store::query::{Column, Order, Query};
+use crate::store::{Page, StoreError};
+
+/// A list request after its parameters were checked.
+#[derive(Debug)]
+pub(super) struct Request<C> {
+    pub(super) query: Query<C>,
+    pub(super) fields: Fields,
+    page: u64,
+}
+
+/// Which members of an item the caller wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fields {
+    /// The usual ones.
+    Default,
+    /// These, and `id`.
+    Only(Vec<&'static str>),
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// Whether a usual member is wanted.
+    pub(super) fn wants(&self, name: &str) -> bool {
+        match self {
+            Self::Default => true,
+            Self::Only(names) => name == "id" || names.contains(&name),
+        }
+    }
+
+    /// Whether a member was asked for by name.
+    pub(super) fn names(&self, name: &str) -> bool {
+        matches!(self, Self::Only(names) if names.contains(&name))
+    }
+}
+
+// === impl Request ===
+
+impl<C: Column> Request<C> {
+    /// Reads `page`, `size`, `orderBy`, `fields` and `search` (wire.md §5.2).
+    pub(super) fn parse(
+        parameters: Vec<(String, String)>,
+        item_fields: &'static [&'static str],
+        label_roots: &'static [&'static [&'static str]],
+    ) -> Result<Self, ApiError> {
+        let mut page = 1;
+        let mut size = DEFAULT_SIZE;
+        let mut order = Vec::new();
+        let mut fields = Fields::Default;
+        let mut filter = None;
+        for (name, value) in parameters {
+            match name.as_str() {
+                "page" => page = page_number(&value)?,
+                "size" => size = page_size(&value)?,
+                "orderBy" => order = order_keys(&value)?,
+                "fields" => fields = field_names(&value, item_fields)?,
+                "search" => {
+                    filter = search::parse(&value, label_roots).map_err(|error| {
+                        ApiError::new(
+                            Code::Search,
+                            format!("Failed to parse search query: {error}"),
+                        )
+                    })?;
+                }
+                _ => {
+                    return Err(ApiError::bad_request(
+                        unknown(&name, PARAMETERS).replace("field", "query parameter"),
+                    ));
+                }
+            }
+        }
+        Ok(Self {
+            query: Query {
+                filter,
+                order,
+                offset: (page - 1).saturating_mul(u64::from(size)),
+                limit: size,
+            },
+            fields,
+            page,
+        })
+    }
+
+    /// The list as a body that is written row by row: `{"kind", "page", "total", "items", "size"}`. When the
+    /// store fails half-way the connection is cut, so that no client takes a part for the whole.
+    pub(super) fn respond<T: Send + 'static>(
+        self,
+        kind: &'static str,
+        page: Page<T>,
+        render: fn(&T, &Fields, &mut Vec<u8>),
+    ) -> Response {
+        let head = format!(
+            "{{\"kind\":\"{kind}\",\"page\":{},\"total\":{},\"items\":[",
+            self.page, page.total
+        );
+        let fields = self.fields;
+        let written = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&written);
+        let items = page.rows.ready_chunks(CHUNK_ROWS).map(move |rows| {
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+            for row in rows {
+                let row = row.inspect_err(|error| {
+                    error!(error = link::error::chain(error), "A list broke off");
+                })?;
+                if written.fetch_add(1, Ordering::Relaxed) > 0 {
+                    chunk.push(b',');
+                }
+                render(&row, &fields, &mut chunk);
+            }
+            Ok::<_, StoreError>(Bytes::from(chunk))
+        });
+        let tail = stream::once(async move {
+            let size = counted.load(Ordering::Relaxed);
+            Ok(Bytes::from(format!("],\"size\":{size}}}\n")))
+        });
+        let body = stream::once(async move { Ok(Bytes::from(head)) })
+            .chain(items)
+            .chain(tail);
+        (
+            [(header::CONTENT_TYPE, "application/json")],
+            Body::from_stream(body),
+        )
+            .into_response()
+    }
+}
+
+fn page_number(value: &str) -> Result<u64, ApiError> {
+    match value.parse::<u64>() {
+        Ok(page) if page >= 1 => Ok(page),
+        _ => Err(ApiError::bad_request(format!(
+            "query parameter `page` must be a number from 1, not `{}`",
+            shown(value)
+        ))),
+    }
+}
+
+fn page_size(value: &str) -> Result<u32, ApiError> {
+    let size: i64 = value.parse().map_err(|_| {
+        ApiError::bad_request(format!(
+            "query parameter `size` must be a number, not `{}`",
+            shown(value)
+        ))
+    })?;
+    Ok(u32::try_from(size).map_or(MAX_SIZE, |size| size.min(MAX_SIZE)))
+}
+
+fn order_keys<C: Column>(value: &str) -> Result<Vec<Order<C>>, ApiError> {
+    let mut keys: Vec<Order<C>> = Vec::new();
+    for part in value.split(',').filter(|part| !part.trim().is_empty()) {
+        let mut words = part.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let column = C::ALL
+            .iter()
+            .copied()
+            .find(|column| column.name() == name)
+            .ok_or_else(|| {
+                let names: Vec<&str> = C::ALL.iter().map(|column| column.name()).collect();
+                let hint = nearest(name, &names).map_or_else(
+                    || format!("columns are {}", listed(&names)),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                ApiError::bad_request(format!(
+                    "query parameter `orderBy`: unknown column `{}`, {hint}",
+                    shown(name)
+                ))
+            })?;
+        let descending = match words.next().map(str::to_lowercase).as_deref() {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(other) => {
+                return Err(ApiError::bad_request(format!(
+                    "query parameter `orderBy`: direction of `{name}` must be `asc` or `desc`, not `{}`",
+                    shown(other)
+                )));
+            }
+        };
+        if words.next().is_some() {
+            return Err(ApiError::bad_request(format!(
+                "query parameter `orderBy`: separate columns by a comma after `{name}`"
+            )));
+        }
+        if keys.iter().all(|key| key.column != column) {
+            keys.push(Order { column, descending });
+        }
+    }
+    Ok(keys)
+}
+
+fn field_names(value: &str, known: &'static [&'static str]) -> Result<Fields, ApiError> {
+    let mut names = Vec::new();
+    for part in value
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        match known.iter().find(|name| **name == part) {
+            Some(name) => names.push(*name),
+            None => {
+                return Err(ApiError::bad_request(format!(
+                    "query parameter `fields`: {}",
+                    unknown(part, known)
+                )));
+            }
+        }
+    }
+    Ok(if names.is_empty() {
+        Fields::Default
+    } else {
+        Fields::Only(names)
+    })
+}
+
+/// A caller's text in a message, cut to a readable length.
+fn shown(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+const PARAMETERS: &[&str] = &["page", "size", "orderBy", "fields", "search"];
+
+const DEFAULT_SIZE: u32 = 100;
+
+/// The longest page (wire.md §5.2).
+const MAX_SIZE: u32 = 65_500;
+
+// A batch of the store, so that small rows share a chunk.
+const CHUNK_ROWS: usize = 16;
+const CHUNK_BYTES: usize = 64 * 1024;

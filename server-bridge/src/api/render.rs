@@ -1,0 +1,198 @@
+//! Resources as JSON, written member by member; stored JSON is copied, never parsed.
+
+use jiff::Timestamp;
+use link::clock::rfc3339_nanos;
+use serde::Serialize;
+
+use super::PREFIX;
+use super::list::Fields;
+use crate::store::{Bundle, Consumer, Json, LedgerEntry, Status};
+
+/// Members of a consumer.
+pub(super) const CONSUMER_FIELDS: &[&str] = &[
+    "id",
+    "kind",
+    "href",
+    "name",
+    "labels",
+    "created_at",
+    "updated_at",
+];
+
+/// Members of a bundle; `ledger` is in a list only when asked for.
+pub(super) const BUNDLE_FIELDS: &[&str] = &[
+    "id",
+    "kind",
+    "href",
+    "name",
+    "consumer_name",
+    "version",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "metadata",
+    "manifests",
+    "manifest_configs",
+    "delete_option",
+    "executer",
+    "status",
+    "ledger",
+];
+
+pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) {
+    let mut object = Object::begin(out, fields);
+    object.value("id", &consumer.id);
+    object.value("kind", &"Consumer");
+    object.value("href", &format!("{PREFIX}/consumers/{}", consumer.id));
+    object.value("name", &consumer.name.as_str());
+    object.value("labels", &consumer.labels);
+    object.time("created_at", consumer.created_at);
+    object.time("updated_at", consumer.updated_at);
+    object.end();
+}
+
+/// A bundle in a list.
+pub(super) fn bundle(bundle: &Bundle, fields: &Fields, out: &mut Vec<u8>) {
+    let mut object = Object::begin(out, fields);
+    object.value("id", &bundle.id);
+    object.value("kind", &"ResourceBundle");
+    object.value("href", &format!("{PREFIX}/resource-bundles/{}", bundle.id));
+    object.value("name", &bundle.name);
+    object.value("consumer_name", &bundle.consumer_name.as_str());
+    object.value("version", &bundle.version.get());
+    object.time("created_at", bundle.created_at);
+    object.time("updated_at", bundle.updated_at);
+    if let Some(at) = bundle.deleted_at {
+        object.time("deleted_at", at);
+    }
+    object.json("metadata", bundle.metadata.as_ref());
+    if let Some(content) = &bundle.content {
+        object.json("manifests", Some(&content.manifests));
+        object.json("manifest_configs", content.manifest_configs.as_ref());
+        object.json("delete_option", content.delete_option.as_ref());
+        object.json("executer", content.executer.as_ref());
+    }
+    if let Some(status) = &bundle.status {
+        object.raw("status", &status_text(status));
+    }
+    if let Some(entries) = &bundle.ledger {
+        let entries: Vec<Hop> = entries.iter().map(Hop::from).collect();
+        object.value("ledger", &entries);
+    }
+    object.end();
+}
+
+/// `{"ObservedVersion", "SequenceID", …the status data…}` (wire.md §5.2).
+fn status_text(status: &Status) -> String {
+    let mut text = format!("{{\"ObservedVersion\":{}", status.version);
+    if let Some(sequence) = status.sequence_id {
+        text.push_str(&format!(",\"SequenceID\":\"{sequence}\""));
+    }
+    if let Some(members) = status.payload.object_members().filter(|m| !m.is_empty()) {
+        text.push(',');
+        text.push_str(members);
+    }
+    text.push('}');
+    text
+}
+
+/// One ledger entry as shown.
+#[derive(Serialize)]
+struct Hop<'a> {
+    version: i32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deletion: bool,
+    stored_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker_acked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matched: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported_at: Option<String>,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
+}
+
+impl<'a> From<&'a LedgerEntry> for Hop<'a> {
+    fn from(entry: &'a LedgerEntry) -> Self {
+        Self {
+            version: entry.version.get(),
+            deletion: entry.deletion,
+            stored_at: rfc3339_nanos(entry.stored_at),
+            published_at: entry.published_at.map(rfc3339_nanos),
+            broker_acked_at: entry.acked_at.map(rfc3339_nanos),
+            matched: entry.matched,
+            received_at: entry.received_at.map(rfc3339_nanos),
+            applied_at: entry.applied_at.map(rfc3339_nanos),
+            reported_at: entry.reported_at.map(rfc3339_nanos),
+            attempts: entry.attempts,
+            failed_at: entry.failed_at.map(rfc3339_nanos),
+            failure: entry.failure.as_deref(),
+        }
+    }
+}
+
+/// Writes one JSON object, leaving out members nobody asked for.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    fields: &'a Fields,
+    first: bool,
+}
+
+// === impl Object ===
+
+impl<'a> Object<'a> {
+    fn begin(out: &'a mut Vec<u8>, fields: &'a Fields) -> Self {
+        out.push(b'{');
+        Self {
+            out,
+            fields,
+            first: true,
+        }
+    }
+
+    fn value(&mut self, key: &str, value: &impl Serialize) {
+        if self.fields.wants(key) {
+            // Strings, numbers and maps of strings always have a JSON form.
+            let text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+            self.raw(key, &text);
+        }
+    }
+
+    fn time(&mut self, key: &str, at: Timestamp) {
+        self.value(key, &rfc3339_nanos(at));
+    }
+
+    fn json(&mut self, key: &str, value: Option<&Json>) {
+        if let Some(value) = value {
+            self.raw(key, value.as_str());
+        }
+    }
+
+    fn raw(&mut self, key: &str, text: &str) {
+        if !self.fields.wants(key) {
+            return;
+        }
+        if !self.first {
+            self.out.push(b',');
+        }
+        self.first = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn end(self) {
+        self.out.push(b'}');
+    }
+}

@@ -1,0 +1,320 @@
+//! What a bundle must look like before it is stored: everything an agent would refuse or drop in silence is
+//! refused here, all of it at once, each with its path (wire.md §2.3, §5.4).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::body::kind;
+use super::error::ApiError;
+use crate::store::{Content, Json};
+
+mod shapes;
+#[cfg(test)]
+mod tests;
+
+/// Sizes a bundle must keep to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of all manifests together; agents refuse more than 500 KiB (wire.md §2.3).
+    pub manifest_bytes: usize,
+    /// Bytes of the published payload; IoT Core disconnects whoever sends more than 128 KiB (iot-core.md §1.2).
+    pub payload_bytes: usize,
+    /// Bytes of the metadata, which travel as a property beside the payload: what is left of a packet of
+    /// 149 504 bytes, less 2 KiB for topic and other properties.
+    pub metadata_bytes: usize,
+}
+
+/// One rule that is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) path: String,
+    pub(super) message: String,
+}
+
+/// A bundle as given, before it is checked.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) metadata: Option<Value>,
+    pub(super) manifests: Option<Value>,
+    pub(super) manifest_configs: Option<Value>,
+    pub(super) delete_option: Option<Value>,
+    pub(super) executer: Option<Value>,
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            manifest_bytes: 500 * 1024,
+            payload_bytes: 128 * 1024,
+            metadata_bytes: 16 * 1024,
+        }
+    }
+}
+
+// === impl Draft ===
+
+impl Draft {
+    /// Checks everything and gives metadata and content as they will be stored.
+    pub(super) fn check(self, limits: &Limits) -> Result<(Option<Json>, Content), ApiError> {
+        let mut problems = Vec::new();
+        if let Some(metadata) = &self.metadata {
+            check_metadata(metadata, &mut problems);
+        }
+        let manifests = match &self.manifests {
+            Some(Value::Array(manifests)) if !manifests.is_empty() => manifests.as_slice(),
+            Some(Value::Array(_)) | None => {
+                problem(
+                    &mut problems,
+                    "manifests",
+                    "must hold at least one manifest",
+                );
+                &[]
+            }
+            Some(other) => {
+                let message = format!(
+                    "must be an array of Kubernetes objects, not {}",
+                    kind(other)
+                );
+                problem(&mut problems, "manifests", message);
+                &[]
+            }
+        };
+        let mut seen = BTreeSet::new();
+        for (index, manifest) in manifests.iter().enumerate() {
+            check_manifest(
+                &format!("manifests[{index}]"),
+                manifest,
+                &mut seen,
+                &mut problems,
+            );
+        }
+        // The one call site for the shapes of the settings.
+        shapes::check_settings(
+            self.delete_option.as_ref(),
+            self.manifest_configs.as_ref(),
+            self.executer.as_ref(),
+            &mut problems,
+        );
+        let metadata = self.metadata.as_ref().map(Json::from_value);
+        let content = Content {
+            manifests: Json::from_value(self.manifests.as_ref().unwrap_or(&Value::Null)),
+            delete_option: self.delete_option.as_ref().map(Json::from_value),
+            manifest_configs: self.manifest_configs.as_ref().map(Json::from_value),
+            executer: self.executer.as_ref().map(Json::from_value),
+        };
+        check_sizes(
+            metadata.as_ref(),
+            &content,
+            manifests,
+            limits,
+            &mut problems,
+        );
+        if problems.is_empty() {
+            return Ok((metadata, content));
+        }
+        Err(ApiError::validation(summary(&problems)))
+    }
+}
+
+/// Notes a broken rule.
+pub(super) fn problem(
+    problems: &mut Vec<Problem>,
+    path: impl Into<String>,
+    message: impl Into<String>,
+) {
+    problems.push(Problem {
+        path: path.into(),
+        message: message.into(),
+    });
+}
+
+/// Why a bundle id or name is refused: it names a Kubernetes object on the other side.
+pub(super) fn check_id(field: &str, id: &str) -> Result<(), ApiError> {
+    match shapes::subdomain_problem(id) {
+        None => Ok(()),
+        Some(rule) => {
+            let shown: String = id.chars().take(60).collect();
+            Err(ApiError::validation(format!("{field}: `{shown}` {rule}")))
+        }
+    }
+}
+
+fn check_metadata(metadata: &Value, problems: &mut Vec<Problem>) {
+    let Value::Object(members) = metadata else {
+        let message = format!("must be an object, not {}", kind(metadata));
+        return problem(problems, "metadata", message);
+    };
+    check_object_meta("metadata", members, problems);
+}
+
+fn check_manifest(
+    path: &str,
+    manifest: &Value,
+    seen: &mut BTreeSet<[String; 4]>,
+    problems: &mut Vec<Problem>,
+) {
+    let Value::Object(members) = manifest else {
+        let message = format!("must be a Kubernetes object, not {}", kind(manifest));
+        return problem(problems, path, message);
+    };
+    let mut required = |key: &str| match members.get(key) {
+        Some(Value::String(text)) if !text.is_empty() => text.clone(),
+        _ => {
+            problem(problems, format!("{path}.{key}"), "is required");
+            String::new()
+        }
+    };
+    let (api_version, kind_name) = (required("apiVersion"), required("kind"));
+    let empty = Map::new();
+    let metadata = match members.get("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        _ => &empty,
+    };
+    let path = format!("{path}.metadata");
+    let name = match metadata.get("name") {
+        Some(Value::String(name)) if !name.is_empty() => {
+            if let Some(rule) = shapes::object_name_problem(name) {
+                problem(problems, format!("{path}.name"), format!("`{name}` {rule}"));
+            }
+            name.as_str()
+        }
+        _ => {
+            problem(problems, format!("{path}.name"), "is required");
+            ""
+        }
+    };
+    for key in [
+        "generateName",
+        "resourceVersion",
+        "deletionGracePeriodSeconds",
+    ] {
+        if metadata.get(key).is_some_and(|value| !value.is_null()) {
+            problem(problems, format!("{path}.{key}"), "must not be set");
+        }
+    }
+    check_object_meta(&path, metadata, problems);
+    let namespace = metadata.get("namespace").and_then(Value::as_str);
+    let identity = [&api_version, &kind_name, namespace.unwrap_or(""), name].map(str::to_owned);
+    if !name.is_empty() && !seen.insert(identity) {
+        let place = namespace.map_or_else(String::new, |namespace| format!(" in `{namespace}`"));
+        let message = format!("{api_version} {kind_name} `{name}`{place} is there twice");
+        problem(problems, path, message);
+    }
+}
+
+/// Namespace, labels, annotations and finalizers of an ObjectMeta.
+fn check_object_meta(path: &str, metadata: &Map<String, Value>, problems: &mut Vec<Problem>) {
+    match metadata.get("namespace") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(namespace)) if namespace.is_empty() => {}
+        Some(Value::String(namespace)) => {
+            if let Some(rule) = shapes::label_problem(namespace) {
+                problem(
+                    problems,
+                    format!("{path}.namespace"),
+                    format!("`{namespace}` {rule}"),
+                );
+            }
+        }
+        Some(_) => problem(problems, format!("{path}.namespace"), "must be a string"),
+    }
+    for (member, values_are_labels) in [("labels", true), ("annotations", false)] {
+        match metadata.get(member) {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(entries)) => {
+                let path = format!("{path}.{member}");
+                shapes::check_entries(&path, entries, values_are_labels, problems);
+            }
+            Some(other) => {
+                let message = format!("must be an object of strings, not {}", kind(other));
+                problem(problems, format!("{path}.{member}"), message);
+            }
+        }
+    }
+    match metadata.get("finalizers") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(names)) if names.iter().all(Value::is_string) => {
+            for name in names.iter().filter_map(Value::as_str) {
+                if let Some(rule) = shapes::qualified_name_problem(name) {
+                    problem(
+                        problems,
+                        format!("{path}.finalizers"),
+                        format!("`{name}` {rule}"),
+                    );
+                }
+            }
+        }
+        Some(_) => problem(
+            problems,
+            format!("{path}.finalizers"),
+            "must be an array of strings",
+        ),
+    }
+}
+
+fn check_sizes(
+    metadata: Option<&Json>,
+    content: &Content,
+    manifests: &[Value],
+    limits: &Limits,
+    problems: &mut Vec<Problem>,
+) {
+    let length = metadata.map_or(0, |metadata| metadata.as_str().len());
+    if length > limits.metadata_bytes {
+        let limit = limits.metadata_bytes;
+        problem(
+            problems,
+            "metadata",
+            format!("is {length} bytes, at most {limit} can be sent"),
+        );
+    }
+    let (total, payload) = (content.manifests.as_str().len(), content.payload_len());
+    let message = if total > limits.manifest_bytes {
+        let limit = limits.manifest_bytes;
+        format!("are {total} bytes together, agents take at most {limit}")
+    } else if payload > limits.payload_bytes {
+        let limit = limits.payload_bytes;
+        format!("make an event of {payload} bytes, the broker takes at most {limit}")
+    } else {
+        return;
+    };
+    let mut sizes: Vec<(usize, usize)> = manifests
+        .iter()
+        .enumerate()
+        .map(|(index, manifest)| (manifest.to_string().len(), index))
+        .collect();
+    sizes.sort_by(|a, b| b.cmp(a));
+    let biggest: Vec<String> = sizes
+        .iter()
+        .take(3)
+        .map(|(size, index)| {
+            let manifest = &manifests[*index];
+            let kind_name = manifest["kind"].as_str().unwrap_or("?");
+            let name = manifest["metadata"]["name"].as_str().unwrap_or("?");
+            format!("[{index}] {kind_name} `{name}` {size} bytes")
+        })
+        .collect();
+    problem(
+        problems,
+        "manifests",
+        format!("{message}; the biggest: {}", biggest.join(", ")),
+    );
+}
+
+/// All problems in one line; a bundle of a thousand bad manifests is not a message of a megabyte.
+fn summary(problems: &[Problem]) -> String {
+    let mut parts: Vec<String> = problems
+        .iter()
+        .take(SHOWN)
+        .map(|problem| format!("{}: {}", problem.path, problem.message))
+        .collect();
+    if problems.len() > SHOWN {
+        parts.push(format!("and {} more", problems.len() - SHOWN));
+    }
+    parts.join("; ")
+}
+
+const SHOWN: usize = 10;

@@ -1,0 +1,138 @@
+//! The command line. Flags that upstream's server has keep their names (wire.md §5.7).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use link::admin::{Admin, Checks, write_listening_file};
+use link::clock::Clock;
+use link::config::{BrokerFlags, ProcessEnv, parse_duration};
+use link::endpoint::{Endpoint, Sources};
+use link::error::{ExitKind, Failure};
+use link::id::{ClientId, SourceId};
+use link::mqtt::Reconnect;
+use link::shutdown::{Shutdown, run_until_shutdown};
+use link::telemetry::{self, LogOptions};
+use prometheus::Registry;
+
+use crate::service::Settings;
+
+/// The regional side: takes bundles by REST, delivers them to their clusters, shows their status
+#[derive(Debug, Parser)]
+#[command(name = "server-bridge", version = link::cli::version())]
+pub struct Args {
+    /// Directory that the CSI driver mounts: certificate, privateKey, ca.crt, config.yaml
+    #[arg(long, env = "BRIDGE_MOUNT", value_name = "DIR")]
+    pub mount: Option<PathBuf>,
+    /// Config file with broker, topics and certificate files
+    #[arg(long, value_name = "FILE")]
+    pub message_broker_config_file: Option<PathBuf>,
+    /// The source this bridge speaks for
+    #[arg(long, env = "SOURCE_ID", default_value = "maestro", value_name = "ID")]
+    pub source_id: SourceId,
+    /// MQTT client id; with several connections `-0`, `-1`, … are appended. One per replica: equal ids evict each other
+    #[arg(long, env = "CLIENT_ID", default_value = "maestro", value_name = "ID")]
+    pub client_id: ClientId,
+    /// MQTT connections to spread the consumers over; each carries 100 publishes a second on IoT Core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    pub connections: u16,
+    /// SQLite file that holds everything; made when missing
+    #[arg(
+        long,
+        env = "BRIDGE_DB",
+        default_value = "server-bridge.db",
+        value_name = "FILE"
+    )]
+    pub db: PathBuf,
+    /// Consumers to register at start: a YAML or JSON list of names or of `{name, labels}`
+    #[arg(long, value_name = "FILE")]
+    pub consumers: Option<PathBuf>,
+    /// Address of the REST API. Callers are not authenticated: leave it on loopback or behind something that does
+    #[arg(
+        long,
+        env = "BRIDGE_API_LISTEN",
+        default_value = "127.0.0.1:8000",
+        value_name = "IP:PORT"
+    )]
+    pub api_listen: SocketAddr,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(
+        long,
+        env = "BRIDGE_ADMIN_LISTEN",
+        default_value = "127.0.0.1:8083",
+        value_name = "IP:PORT"
+    )]
+    pub admin_listen: SocketAddr,
+    /// Write the addresses this process listens on to a JSON file
+    #[arg(long, value_name = "FILE")]
+    pub listening_file: Option<PathBuf>,
+    /// How long requests and publishes under way may take to finish after the first signal
+    #[arg(long, default_value = "25s", value_parser = duration, value_name = "DURATION")]
+    pub shutdown_grace: Duration,
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub broker: BrokerFlags,
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Runs the bridge until a signal.
+    ///
+    /// # Errors
+    /// Exit code 2 for what is wrong with the command line, the configuration or the certificate.
+    pub async fn run(self) -> Result<(), Failure> {
+        telemetry::init(&self.log).map_err(Failure::usage)?;
+        let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
+        let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let registry = Registry::new();
+        telemetry::register_build_info(&registry, "server-bridge").map_err(failed)?;
+        let checks = Checks::new();
+        let admin = Admin::bind(self.admin_listen).await?;
+        let service = self.settings()?.build(&registry, &checks).await?;
+        let drain = shutdown.drain();
+        let addresses = [
+            ("admin", admin.local_addr()),
+            ("api", service.api_address()),
+        ];
+        let serving = tokio::spawn(admin.serve(checks, registry, drain.clone()));
+        if let Some(file) = &self.listening_file {
+            write_listening_file(file, &addresses)?;
+        }
+        let ended = run_until_shutdown(
+            &drain,
+            self.shutdown_grace,
+            Box::pin(service.run(drain.clone())),
+        )
+        .await;
+        serving.abort();
+        Ok(ended?)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        let sources = Sources {
+            mount: self.mount.as_deref(),
+            file: self.message_broker_config_file.as_deref(),
+            flags: Some(&self.broker),
+        };
+        Ok(Settings {
+            endpoint: Endpoint::resolve(sources, &ProcessEnv)?,
+            source: self.source_id.clone(),
+            client_id: self.client_id.clone(),
+            connections: self.connections,
+            db: self.db.clone(),
+            consumers: self.consumers.clone(),
+            api_listen: self.api_listen,
+            reconnect: Reconnect::default(),
+            clock: Clock::system(),
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "not a duration such as `25s`".into())
+}

@@ -1,0 +1,144 @@
+//! The events this bridge sends, built as Maestro builds them (wire.md §2.3, §3.3, §3.4). Pure.
+
+use jiff::Timestamp;
+use link::bundle::go_json;
+use link::bundle::resync::{HeldStatus, StatusRequest};
+use link::event::{Action, Event, Kind};
+use link::id::{ConsumerName, SourceId};
+use link::order::Version;
+use serde_json::{Map, Value, json};
+
+use crate::store::PendingBundle;
+
+/// The spec event of a bundle's newest version, or of its deletion.
+pub(super) fn spec(
+    source: &SourceId,
+    consumer: &ConsumerName,
+    bundle: &PendingBundle,
+    now: Timestamp,
+) -> Event {
+    let action = match (bundle.deleting_since, bundle.first) {
+        (Some(_), _) => Action::Delete,
+        (None, true) => Action::Create,
+        (None, false) => Action::Update,
+    };
+    let mut event = Event::new(source.as_str(), Kind::spec(action), consumer, now)
+        .about(&bundle.id, bundle.version);
+    event.metadata = Some(metadata(consumer, bundle));
+    event.log_tracing = Some("{}".into());
+    event.deletion_timestamp = bundle.deleting_since;
+    if bundle.deleting_since.is_none() {
+        event.data = Some(bundle.payload.clone());
+    }
+    event
+}
+
+/// The deletion of a work that the agent holds and this bridge does not have (wire.md §4.4). The version the agent
+/// gave is echoed: Go agents refuse a deletion without one.
+pub(super) fn orphan(
+    source: &SourceId,
+    consumer: &ConsumerName,
+    id: &str,
+    held: Version,
+    now: Timestamp,
+) -> Event {
+    let mut event = Event::new(
+        source.as_str(),
+        Kind::spec(Action::ResyncResponse),
+        consumer,
+        now,
+    )
+    .about(id, held);
+    event.deletion_timestamp = Some(now);
+    event.metadata = Some(
+        go_json::to_string(&json!({"name": id, "namespace": consumer, "uid": id}))
+            .unwrap_or_default(),
+    );
+    event.log_tracing = Some("{}".into());
+    event
+}
+
+/// One part of a status resync request.
+pub(super) fn status_request(
+    source: &SourceId,
+    consumer: &ConsumerName,
+    hashes: Vec<HeldStatus>,
+    now: Timestamp,
+) -> Event {
+    let request = StatusRequest {
+        status_hashes: hashes,
+    };
+    Event::new(
+        source.as_str(),
+        Kind::status(Action::ResyncRequest),
+        consumer,
+        now,
+    )
+    .with_data(go_json::to_string(&request).unwrap_or_default())
+}
+
+fn metadata(consumer: &ConsumerName, bundle: &PendingBundle) -> String {
+    let mut metadata = match bundle.metadata.as_ref().map(crate::store::Json::to_value) {
+        Some(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    metadata.insert("name".into(), json!(bundle.id));
+    metadata.insert("namespace".into(), json!(consumer));
+    metadata.insert("uid".into(), json!(bundle.id));
+    metadata.insert(
+        "creationTimestamp".into(),
+        json!(link::clock::rfc3339_seconds(bundle.created_at)),
+    );
+    if let Some(at) = bundle.deleting_since {
+        metadata.insert(
+            "deletionTimestamp".into(),
+            json!(link::clock::rfc3339_seconds(at)),
+        );
+    }
+    go_json::to_string(&metadata).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn bundle() -> PendingBundle {
+        PendingBundle {
+            id: "55c61e54".into(),
+            version: Version::FIRST,
+            deleting_since: None,
+            metadata: Some(crate::store::Json::from_value(
+                &json!({"name": "mine", "labels": {"team": "a"}}),
+            )),
+            payload: Bytes::from_static(b"{\"manifests\":[]}"),
+            created_at: "2026-08-01T10:00:00Z".parse().unwrap(),
+            first: true,
+        }
+    }
+
+    #[test]
+    fn a_deletion_carries_its_time_and_version_and_no_data() {
+        let (source, consumer) = (
+            SourceId::new("maestro").unwrap(),
+            ConsumerName::new("c1").unwrap(),
+        );
+        let now: Timestamp = "2026-08-01T11:00:00Z".parse().unwrap();
+        let create = spec(&source, &consumer, &bundle(), now);
+        assert_eq!(create.kind, Kind::spec(Action::Create));
+        insta::assert_snapshot!(create.metadata.unwrap(), @r#"{"creationTimestamp":"2026-08-01T10:00:00Z","labels":{"team":"a"},"name":"55c61e54","namespace":"c1","uid":"55c61e54"}"#);
+        let delete = spec(
+            &source,
+            &consumer,
+            &PendingBundle {
+                deleting_since: Some(now),
+                ..bundle()
+            },
+            now,
+        );
+        assert_eq!(delete.kind, Kind::spec(Action::Delete));
+        assert_eq!((delete.data, delete.deletion_timestamp), (None, Some(now)));
+        assert_eq!(delete.resource_version, Some(Version::FIRST));
+    }
+}

@@ -1,0 +1,74 @@
+//! Metrics of delivery. Outcomes come from closed sets; consumers and bundles are never labels.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// Metrics of delivery.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Spec events by outcome.
+    pub(super) sent: IntCounterVec,
+    /// Status and resync events by outcome.
+    pub(super) received: IntCounterVec,
+    /// Lanes that exist.
+    pub(super) lanes: IntGauge,
+    /// Bundles that wait out their retry budget.
+    pub(super) quarantined: IntGauge,
+    /// Time to commit a status.
+    pub(super) status_seconds: Histogram,
+    /// Works that agents hold and this bridge does not know.
+    pub(super) unknown_works: IntCounter,
+    /// Sweeps that found something no hint had told.
+    pub(super) sweeps_late: IntCounter,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Creates and registers the metrics.
+    ///
+    /// # Errors
+    /// If a metric of the same name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            sent: IntCounterVec::new(
+                Opts::new(
+                    "bridge_spec_events_total",
+                    "Spec events by outcome: acked, unmatched, refused, limit, retried",
+                ),
+                &["outcome"],
+            )?,
+            received: IntCounterVec::new(
+                Opts::new(
+                    "bridge_agent_events_total",
+                    "Events from agents by outcome; everything but the first three is refused",
+                ),
+                &["outcome"],
+            )?,
+            lanes: IntGauge::new("bridge_lanes", "Consumers with a lane")?,
+            quarantined: IntGauge::new(
+                "bridge_quarantined_bundles",
+                "Bundles that wait after failed publishes",
+            )?,
+            status_seconds: Histogram::with_opts(HistogramOpts::new(
+                "bridge_status_commit_seconds",
+                "Time from taking a status event to its commit",
+            ))?,
+            unknown_works: IntCounter::new(
+                "bridge_unknown_works_total",
+                "Works that agents hold and this bridge neither knows nor ever deleted",
+            )?,
+            sweeps_late: IntCounter::new(
+                "bridge_sweep_found_total",
+                "Lanes that a sweep woke and no hint had",
+            )?,
+        };
+        registry.register(Box::new(metrics.sent.clone()))?;
+        registry.register(Box::new(metrics.received.clone()))?;
+        registry.register(Box::new(metrics.lanes.clone()))?;
+        registry.register(Box::new(metrics.quarantined.clone()))?;
+        registry.register(Box::new(metrics.status_seconds.clone()))?;
+        registry.register(Box::new(metrics.unknown_works.clone()))?;
+        registry.register(Box::new(metrics.sweeps_late.clone()))?;
+        Ok(metrics)
+    }
+}

@@ -1,0 +1,116 @@
+//! The retry budget of one lane: a bundle that cannot be published waits longer each time, and does not hold up
+//! the bundles behind it. Pure.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use link::order::Version;
+use tokio::time::Instant;
+
+/// Bundles of one consumer that failed to publish.
+#[derive(Debug, Default)]
+pub(super) struct Quarantine {
+    waiting: HashMap<String, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    version: Version,
+    deletion: bool,
+    failures: u32,
+    due: Instant,
+}
+
+// === impl Quarantine ===
+
+impl Quarantine {
+    /// Whether a bundle may be tried now. A newer version, or a deletion, starts over: it may be the cure.
+    pub(super) fn admits(&self, id: &str, version: Version, deletion: bool, now: Instant) -> bool {
+        self.waiting.get(id).is_none_or(|waiting| {
+            waiting.version != version || waiting.deletion != deletion || waiting.due <= now
+        })
+    }
+
+    /// Notes a failure; a permanent one waits the longest time at once.
+    pub(super) fn failed(
+        &mut self,
+        id: &str,
+        version: Version,
+        deletion: bool,
+        permanent: bool,
+        now: Instant,
+    ) {
+        let failures = match self.waiting.get(id) {
+            Some(waiting) if waiting.version == version && waiting.deletion == deletion => {
+                waiting.failures + 1
+            }
+            _ => 1,
+        };
+        let delay = if permanent {
+            LONGEST
+        } else {
+            FIRST
+                .saturating_mul(1 << (failures - 1).min(16))
+                .min(LONGEST)
+        };
+        let waiting = Waiting {
+            version,
+            deletion,
+            failures,
+            due: now + delay,
+        };
+        self.waiting.insert(id.to_string(), waiting);
+    }
+
+    /// Notes a success.
+    pub(super) fn passed(&mut self, id: &str) {
+        self.waiting.remove(id);
+    }
+
+    /// When the next waiting bundle may be tried.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.waiting.values().map(|waiting| waiting.due).min()
+    }
+
+    /// How many bundles wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Forgets bundles that are not pending any more.
+    pub(super) fn retain(&mut self, pending: impl Fn(&str) -> bool) {
+        self.waiting.retain(|id, _| pending(id));
+    }
+}
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_version_waits_longer_each_time_and_a_newer_one_does_not() {
+        let version = Version::FIRST;
+        let newer = version.next().unwrap();
+        let mut now = Instant::now();
+        let mut quarantine = Quarantine::default();
+        let mut last = Duration::ZERO;
+        for _ in 0..9 {
+            quarantine.failed("a", version, false, false, now);
+            assert!(!quarantine.admits("a", version, false, now));
+            assert!(quarantine.admits("a", newer, false, now));
+            assert!(quarantine.admits("a", version, true, now));
+            assert!(quarantine.admits("b", version, false, now));
+            let due = quarantine.next_due().unwrap();
+            assert!(due - now > last);
+            (last, now) = (due - now, due);
+            assert!(quarantine.admits("a", version, false, now));
+        }
+        quarantine.failed("a", version, false, false, now);
+        assert_eq!(quarantine.next_due().unwrap() - now, LONGEST);
+        quarantine.passed("a");
+        assert_eq!(quarantine.len(), 0);
+    }
+}

@@ -1,0 +1,187 @@
+//! The bridge with its real surroundings: store, certificate, MQTT sessions, API, readiness.
+//! [`Settings`] → [`Settings::build`] → [`Service::run`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use link::admin::{Check, Checks};
+use link::clock::Clock;
+use link::endpoint::{Endpoint, Line, Runner};
+use link::error::{ExitKind, Failure, Hint, chain};
+use link::id::{ClientId, SourceId};
+use link::iot::Party;
+use link::mqtt::Reconnect;
+use link::shutdown::Drain;
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api::{self, Api};
+use crate::delivery::{self, Delivery, Pool};
+use crate::preload;
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+
+/// Everything a bridge needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Broker, topics and certificate.
+    pub endpoint: Endpoint,
+    /// The source it speaks for.
+    pub source: SourceId,
+    /// Its client id, or what its client ids begin with.
+    pub client_id: ClientId,
+    /// MQTT connections, at least one.
+    pub connections: u16,
+    /// SQLite file.
+    pub db: PathBuf,
+    /// Consumers to register at start.
+    pub consumers: Option<PathBuf>,
+    /// Address of the REST API.
+    pub api_listen: SocketAddr,
+    /// When to connect again.
+    pub reconnect: Reconnect,
+    /// Wall clock.
+    pub clock: Clock,
+}
+
+/// A bridge that is ready to run: its store is open, its sockets are bound, nothing is dialled.
+pub struct Service {
+    api: Api<SqliteStore>,
+    delivery: Delivery<SqliteStore>,
+    runner: Runner,
+    store: SqliteStore,
+    store_check: Check,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Opens the store, registers the preloaded consumers, binds the API and builds the sessions. Adds the readiness
+    /// checks `store`, `identity` and `broker`.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, the certificate, the store or the address.
+    pub async fn build(self, registry: &Registry, checks: &Checks) -> Result<Service, Failure> {
+        let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
+        let party = Party::bridge(
+            &self.endpoint.scheme,
+            &self.source,
+            &self.client_id,
+            self.connections,
+        )
+        .map_err(usage)?;
+        let store = SqliteStore::open(&self.db).await?;
+        let store_check = checks.add("store");
+        if let Some(file) = &self.consumers {
+            let listed = preload::read(file)?;
+            let new = store.ensure_consumers(listed, self.clock.now()).await?;
+            info!(new, file = %file.display(), "Registered the listed consumers");
+        }
+        let shared = self.endpoint.scheme.share().is_some();
+        let lines = party
+            .client_ids()
+            .into_iter()
+            .enumerate()
+            .map(|(index, client_id)| Line {
+                client_id,
+                // Without a share group every subscriber gets every status: one is enough.
+                subscriptions: if index == 0 || shared {
+                    party.subscribes().to_vec()
+                } else {
+                    Vec::new()
+                },
+            });
+        let links = self.endpoint.links(
+            lines.collect(),
+            &self.reconnect,
+            self.clock.clone(),
+            registry,
+            checks,
+        )?;
+        let Some(pool) = Pool::new(links.sessions) else {
+            return Err(Failure::new(ExitKind::Failed, "the bridge has no session"));
+        };
+        let config = delivery::Config {
+            source: self.source,
+            scheme: self.endpoint.scheme,
+        };
+        let delivery = config
+            .build(
+                store.clone(),
+                pool,
+                links.inbound,
+                self.clock.clone(),
+                registry,
+            )
+            .map_err(failed)?;
+        let metrics = api::Metrics::register(registry).map_err(failed)?;
+        let config = api::Config {
+            listen: self.api_listen,
+            ..api::Config::default()
+        };
+        let api = config.build(store.clone(), self.clock, metrics).await?;
+        info!(address = %api.address(), "The API listens");
+        Ok(Service {
+            api,
+            delivery,
+            runner: links.runner,
+            store,
+            store_check,
+        })
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Where the API listens.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api.address()
+    }
+
+    /// Runs until `drain` is requested, then stops in order: no more requests, what is being delivered, the sessions,
+    /// the store.
+    pub async fn run(self, drain: Drain) {
+        let pending = drain.register("server-bridge");
+        let sessions_done = CancellationToken::new();
+        let sessions = tokio::spawn(self.runner.run(sessions_done.clone()));
+        let delivery = tokio::spawn(self.delivery.run(drain.token()));
+        let health = tokio::spawn(watch_store(self.store.clone(), self.store_check));
+        let stop = drain.token();
+        if let Err(error) = self.api.serve(async move { stop.cancelled().await }).await {
+            warn!(%error, "The API stopped");
+            drain.token().cancel();
+        }
+        if let Err(error) = delivery.await {
+            warn!(%error, "Delivery did not end cleanly");
+        }
+        sessions_done.cancel();
+        if let Err(error) = sessions.await {
+            warn!(%error, "The sessions did not end cleanly");
+        }
+        health.abort();
+        self.store.close().await;
+        info!("The bridge has stopped");
+        drop(pending);
+    }
+}
+
+async fn watch_store(store: SqliteStore, check: Check) {
+    let mut tick = tokio::time::interval(STORE_CHECK);
+    loop {
+        tick.tick().await;
+        match store.ping().await {
+            Ok(()) => check.ok(),
+            Err(error) => check.failing(chain(&error)),
+        }
+    }
+}
+
+fn usage<E: Hint + Send + Sync + 'static>(error: E) -> Failure {
+    let hint = error.hint();
+    Failure::usage(error).with_hint(hint)
+}
+
+const STORE_CHECK: Duration = Duration::from_secs(5);

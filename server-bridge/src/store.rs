@@ -1,0 +1,227 @@
+//! The store: consumers, bundles, their statuses and their ledger, behind one trait so that SQLite and a
+//! later engine keep the same promises (`tests/store_conformance.rs`).
+//!
+//! State is the outbox: a bundle needs sending while its version is greater than the acknowledged one, or
+//! while its deletion is not acknowledged. There is no event queue. Ids and times are arguments; every method
+//! is one transaction, and has happened durably when it returns `Ok`.
+
+use std::future::Future;
+
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use link::id::ConsumerName;
+use link::order::Version;
+use tokio::sync::broadcast;
+
+mod bundle;
+mod consumer;
+mod error;
+mod json;
+mod outbox;
+pub mod query;
+pub mod sqlite;
+
+pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
+pub use consumer::{Consumer, Labels, NewConsumer};
+pub use error::{OpenError, StoreError};
+pub use json::{InvalidJson, Json};
+pub use outbox::{BundleVersion, Held, PendingBundle, StatusOutcome, StatusUpdate, Tombstone};
+use query::{BundleColumn, ConsumerColumn, Parts, Query};
+
+/// The rows of one page and the number of rows on all pages.
+pub struct Page<T> {
+    /// Rows that match, on all pages.
+    pub total: u64,
+    /// The rows of this page, read as they are consumed. Rows deleted meanwhile are left out.
+    pub rows: BoxStream<'static, Result<T, StoreError>>,
+}
+
+/// Everything the bridge keeps.
+pub trait Store: Clone + Send + Sync + 'static {
+    // --- consumers ---
+
+    /// Registers a consumer. Refused with `ConsumerExists`.
+    fn create_consumer(
+        &self,
+        new: NewConsumer,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Consumer, StoreError>> + Send;
+
+    /// The consumer with this id.
+    fn get_consumer(
+        &self,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<Consumer>, StoreError>> + Send;
+
+    /// The consumer with this name.
+    fn get_consumer_by_name(
+        &self,
+        name: &ConsumerName,
+    ) -> impl Future<Output = Result<Option<Consumer>, StoreError>> + Send;
+
+    /// A page of consumers.
+    fn list_consumers(
+        &self,
+        query: Query<ConsumerColumn>,
+    ) -> impl Future<Output = Result<Page<Consumer>, StoreError>> + Send;
+
+    /// Replaces the labels of the consumer with this id. Refused with `ConsumerNotFound`.
+    fn update_consumer_labels(
+        &self,
+        id: &str,
+        labels: Labels,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Consumer, StoreError>> + Send;
+
+    /// Removes the consumer with this id. Refused with `ConsumerNotFound` or `ConsumerInUse`.
+    fn delete_consumer(&self, id: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Registers those whose name is not there yet and leaves the others alone; how many are new.
+    fn ensure_consumers(
+        &self,
+        consumers: Vec<NewConsumer>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    // --- bundles ---
+
+    /// Stores a bundle at version 1. Refused with `ConsumerNotFound` or `BundleExists`.
+    fn create_bundle(
+        &self,
+        new: NewBundle,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Bundle, StoreError>> + Send;
+
+    /// The bundle with this id, all parts.
+    fn get_bundle(
+        &self,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<Bundle>, StoreError>> + Send;
+
+    /// Replaces metadata and content at the next version; equal content changes nothing and keeps the version.
+    /// Refused with `BundleNotFound`, `BundleDeleting`, `VersionConflict` (when `expected` is another
+    /// version) or `VersionExhausted`.
+    fn update_bundle(
+        &self,
+        id: &str,
+        expected: Option<Version>,
+        metadata: Option<Json>,
+        content: Content,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Bundle, StoreError>> + Send;
+
+    /// Marks a bundle as being deleted. Doing so again changes nothing. Refused with `BundleNotFound`.
+    fn mark_deleting(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A page of bundles; memory is bounded by a few rows however long the page.
+    fn list_bundles(
+        &self,
+        query: Query<BundleColumn>,
+        parts: Parts,
+    ) -> impl Future<Output = Result<Page<Bundle>, StoreError>> + Send;
+
+    // --- the way down ---
+
+    /// Up to `limit` bundles of a consumer that need sending, oldest change first.
+    fn pending(
+        &self,
+        consumer: &ConsumerName,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<PendingBundle>, StoreError>> + Send;
+
+    /// The consumers for which something needs sending.
+    fn consumers_with_pending(
+        &self,
+    ) -> impl Future<Output = Result<Vec<ConsumerName>, StoreError>> + Send;
+
+    /// Notes that a version (or deletion) is being handed to the broker. To be called *before* publishing:
+    /// only an acknowledgement of a noted publication takes a bundle out of the outbox.
+    fn record_published(
+        &self,
+        id: &str,
+        version: Version,
+        deletion: bool,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Notes the broker's acknowledgement; `matched` is false when nobody was subscribed, which still
+    /// takes the bundle out of the outbox: a resync heals it. An acknowledgement of a publication older than the last
+    /// [`Store::request_resend`] is noted but does not count.
+    fn record_broker_acked(
+        &self,
+        id: &str,
+        version: Version,
+        deletion: bool,
+        matched: bool,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Notes that publishing failed and why; the bundle stays in, or returns to, the outbox.
+    fn record_publish_failed(
+        &self,
+        id: &str,
+        version: Version,
+        deletion: bool,
+        reason: &str,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    // --- the way up ---
+
+    /// Takes a status if it is newer, or removes the bundle if it confirms its deletion. Checks, in this order:
+    /// bundle, consumer, deletion asked for, version, sequence. A status of the current version also
+    /// proves that the agent holds it.
+    fn apply_status(
+        &self,
+        update: StatusUpdate,
+    ) -> impl Future<Output = Result<StatusOutcome, StoreError>> + Send;
+
+    // --- resync ---
+
+    /// Every bundle of a consumer with its version.
+    fn versions_of(
+        &self,
+        consumer: &ConsumerName,
+    ) -> impl Future<Output = Result<Vec<BundleVersion>, StoreError>> + Send;
+
+    /// Every bundle of a consumer with the hash of its stored status.
+    fn status_hashes_of(
+        &self,
+        consumer: &ConsumerName,
+    ) -> impl Future<Output = Result<Vec<(String, Option<String>)>, StoreError>> + Send;
+
+    /// Puts those bundles back into the outbox that the agent holds in an older version than ours, or that
+    /// are being deleted; ids of other consumers and unknown ids are ignored. How many need sending.
+    fn request_resend(
+        &self,
+        consumer: &ConsumerName,
+        held: Vec<Held>,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// What is remembered of a bundle that is gone.
+    fn tombstone(
+        &self,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<Tombstone>, StoreError>> + Send;
+
+    /// Forgets what was removed before `before`; how many.
+    fn prune_tombstones(
+        &self,
+        before: Timestamp,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    // --- life ---
+
+    /// Names of consumers for which something may need sending. A hint: some may be lost, a sweep finds them.
+    fn changes(&self) -> broadcast::Receiver<ConsumerName>;
+
+    /// Whether the database answers; for the readiness check.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Finishes queued writes and closes the files. Later calls fail with `Closed`.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}

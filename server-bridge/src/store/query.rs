@@ -1,0 +1,250 @@
+//! What a list may ask for, as data: an engine turns it into parameterised SQL, a parser makes it from text.
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query<C> {
+    /// Which rows; all without one.
+    pub filter: Option<Filter<C>>,
+    /// In which order; ties, and everything without one, in order of creation.
+    pub order: Vec<Order<C>>,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows to give at most; 0 counts only.
+    pub limit: u32,
+}
+
+/// Which parts of a bundle a reader wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Manifests and settings.
+    pub content: bool,
+    /// The newest status.
+    pub status: bool,
+    /// The hops of the last versions.
+    pub ledger: bool,
+}
+
+/// One sort key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order<C> {
+    /// The column.
+    pub column: C,
+    /// Descending.
+    pub descending: bool,
+}
+
+/// A condition on a row, with SQL's three-valued logic: a comparison with an absent value is never true.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter<C> {
+    /// Every condition holds.
+    All(Vec<Self>),
+    /// At least one condition holds.
+    Any(Vec<Self>),
+    /// The condition does not hold.
+    Not(Box<Self>),
+    /// Compares with a value.
+    Compare(Subject<C>, Comparison, Value),
+    /// Matches `%` and `_`, with `\` before a literal one; `fold` ignores ASCII case.
+    Like {
+        /// What is matched.
+        subject: Subject<C>,
+        /// The pattern.
+        pattern: Pattern,
+        /// Ignore ASCII case.
+        fold: bool,
+    },
+    /// Equals one of the values.
+    In(Subject<C>, Vec<Value>),
+    /// Is absent.
+    IsNull(Subject<C>),
+}
+
+/// What a condition looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject<C> {
+    /// A column.
+    Column(C),
+    /// The label of this name.
+    Label(String),
+}
+
+/// A literal of the subject's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// An integer, or a time in microseconds since 1970.
+    Integer(i64),
+}
+
+/// How two values compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+/// A LIKE pattern, taken apart so that every engine escapes it its own way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(pub Vec<Glob>);
+
+/// One piece of a [`Pattern`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Glob {
+    /// `%`
+    AnyText,
+    /// `_`
+    AnyChar,
+    /// This character.
+    Char(char),
+}
+
+/// The type of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// An integer.
+    Integer,
+    /// A point in time.
+    Time,
+}
+
+/// The columns one resource can be searched and ordered by.
+pub trait Column: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static {
+    /// All of them, in the order they are shown.
+    const ALL: &'static [Self];
+    /// The name a caller writes; also the name of the SQL column.
+    fn name(self) -> &'static str;
+    /// The type of its values.
+    fn kind(self) -> Kind;
+}
+
+/// Columns of a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BundleColumn {
+    /// `id`
+    Id,
+    /// `name`
+    Name,
+    /// `consumer_name`
+    ConsumerName,
+    /// `version`
+    Version,
+    /// `created_at`
+    CreatedAt,
+    /// `updated_at`
+    UpdatedAt,
+    /// `deleted_at`
+    DeletedAt,
+}
+
+/// Columns of a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerColumn {
+    /// `id`
+    Id,
+    /// `name`
+    Name,
+    /// `created_at`
+    CreatedAt,
+    /// `updated_at`
+    UpdatedAt,
+}
+
+// === impl Comparison ===
+
+impl Comparison {
+    /// The operator as SQL and as the search language write it.
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// What a list shows: content and status, no ledger.
+    pub const LISTED: Self = Self {
+        content: true,
+        status: true,
+        ledger: false,
+    };
+    /// Everything.
+    pub const ALL: Self = Self {
+        content: true,
+        status: true,
+        ledger: true,
+    };
+}
+
+// === impl Column ===
+
+impl Column for BundleColumn {
+    const ALL: &'static [Self] = &[
+        Self::Id,
+        Self::Name,
+        Self::ConsumerName,
+        Self::Version,
+        Self::CreatedAt,
+        Self::UpdatedAt,
+        Self::DeletedAt,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Name => "name",
+            Self::ConsumerName => "consumer_name",
+            Self::Version => "version",
+            Self::CreatedAt => "created_at",
+            Self::UpdatedAt => "updated_at",
+            Self::DeletedAt => "deleted_at",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Id | Self::Name | Self::ConsumerName => Kind::Text,
+            Self::Version => Kind::Integer,
+            Self::CreatedAt | Self::UpdatedAt | Self::DeletedAt => Kind::Time,
+        }
+    }
+}
+
+impl Column for ConsumerColumn {
+    const ALL: &'static [Self] = &[Self::Id, Self::Name, Self::CreatedAt, Self::UpdatedAt];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Name => "name",
+            Self::CreatedAt => "created_at",
+            Self::UpdatedAt => "updated_at",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Id | Self::Name => Kind::Text,
+            Self::CreatedAt | Self::UpdatedAt => Kind::Time,
+        }
+    }
+}

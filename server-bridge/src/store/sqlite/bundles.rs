@@ -1,0 +1,266 @@
+//! Bundles in SQLite: what a caller of the API does to them.
+
+use jiff::Timestamp;
+use link::order::Version;
+use sqlx::{SqliteConnection, SqliteExecutor};
+
+use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, LedgerEntry, NewBundle, StoreError};
+use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
+use super::writer::Written;
+
+pub(super) async fn create(
+    connection: &mut SqliteConnection,
+    new: NewBundle,
+    now: Timestamp,
+) -> Result<Written<Bundle>, StoreError> {
+    let key: Result<i64, sqlx::Error> = sqlx::query_scalar(
+        "INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, changed, \
+         unsent, status_sequence) VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, \
+         (SELECT COALESCE(MAX(changed), 0) + 1 FROM bundles), 1, \
+         (SELECT status_sequence FROM tombstones WHERE bundle_id = ?1)) RETURNING key",
+    )
+    .bind(&new.id)
+    .bind(&new.name)
+    .bind(new.consumer_name.as_str())
+    .bind(micros(now))
+    .bind(new.metadata.as_ref().map(Json::as_str))
+    .fetch_one(&mut *connection)
+    .await;
+    let key = match key {
+        Ok(key) => key,
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+            return Err(StoreError::ConsumerNotFound {
+                consumer: new.consumer_name.into(),
+            });
+        }
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            return Err(if error.message().contains("bundles.name") {
+                StoreError::BundleExists {
+                    field: "name",
+                    value: new.name,
+                }
+            } else {
+                StoreError::BundleExists {
+                    field: "id",
+                    value: new.id,
+                }
+            });
+        }
+        Err(error) => return Err(driver("store a bundle")(error)),
+    };
+    sqlx::query(
+        "INSERT INTO contents (bundle_key, manifests, delete_option, manifest_configs, executer) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(key)
+    .bind(new.content.manifests.as_str())
+    .bind(new.content.delete_option.as_ref().map(Json::as_str))
+    .bind(new.content.manifest_configs.as_ref().map(Json::as_str))
+    .bind(new.content.executer.as_ref().map(Json::as_str))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("store the content of a bundle"))?;
+    enter(connection, key, Version::FIRST, false, now).await?;
+    sqlx::query("DELETE FROM tombstones WHERE bundle_id = ?1")
+        .bind(&new.id)
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("forget an earlier bundle of the same id"))?;
+    let now = truncated(now);
+    Ok(Written {
+        hint: Some(new.consumer_name.clone()),
+        value: Bundle {
+            id: new.id,
+            name: new.name,
+            consumer_name: new.consumer_name,
+            version: Version::FIRST,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+            metadata: new.metadata,
+            content: Some(new.content),
+            status: None,
+            ledger: Some(vec![LedgerEntry {
+                version: Version::FIRST,
+                deletion: false,
+                stored_at: now,
+                published_at: None,
+                acked_at: None,
+                matched: None,
+                received_at: None,
+                applied_at: None,
+                reported_at: None,
+                attempts: 0,
+                failed_at: None,
+                failure: None,
+            }]),
+        },
+    })
+}
+
+pub(super) async fn by_id(
+    executor: impl SqliteExecutor<'_>,
+    id: &str,
+) -> Result<Option<Bundle>, StoreError> {
+    let row = sqlx::query(select_bundle!("WHERE b.id = ?4"))
+        .bind(true)
+        .bind(true)
+        .bind(true)
+        .bind(id)
+        .fetch_optional(executor)
+        .await
+        .map_err(driver("read a bundle"))?;
+    row.as_ref().map(rows::bundle).transpose()
+}
+
+pub(super) async fn update(
+    connection: &mut SqliteConnection,
+    id: String,
+    expected: Option<Version>,
+    metadata: Option<Json>,
+    content: Content,
+    now: Timestamp,
+) -> Result<Written<Bundle>, StoreError> {
+    let row = sqlx::query(
+        "SELECT b.key, b.version, b.deleted_at, b.consumer_name, (b.metadata IS ?2 AND c.manifests IS ?3 \
+         AND c.delete_option IS ?4 AND c.manifest_configs IS ?5 AND c.executer IS ?6) AS same \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.id = ?1",
+    )
+    .bind(&id)
+    .bind(metadata.as_ref().map(Json::as_str))
+    .bind(content.manifests.as_str())
+    .bind(content.delete_option.as_ref().map(Json::as_str))
+    .bind(content.manifest_configs.as_ref().map(Json::as_str))
+    .bind(content.executer.as_ref().map(Json::as_str))
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(driver("read a bundle"))?;
+    let Some(row) = row else {
+        return Err(StoreError::BundleNotFound { id });
+    };
+    let latest = version(&row, "version", &id)?;
+    if get::<Option<i64>>(&row, "deleted_at")?.is_some() {
+        return Err(StoreError::BundleDeleting { id });
+    }
+    if let Some(expected) = expected
+        && expected != latest
+    {
+        return Err(StoreError::VersionConflict {
+            id,
+            expected,
+            latest,
+        });
+    }
+    let hint = if get::<bool>(&row, "same")? {
+        None
+    } else {
+        let key: i64 = get(&row, "key")?;
+        let Some(next) = latest.next() else {
+            return Err(StoreError::VersionExhausted { id });
+        };
+        replace(connection, key, next, metadata, content, now).await?;
+        Some(consumer_name(&row, "consumer_name", &id)?)
+    };
+    let value = by_id(&mut *connection, &id)
+        .await?
+        .ok_or(StoreError::BundleNotFound { id })?;
+    Ok(Written { value, hint })
+}
+
+pub(super) async fn mark_deleting(
+    connection: &mut SqliteConnection,
+    id: String,
+    now: Timestamp,
+) -> Result<Written<()>, StoreError> {
+    let row =
+        sqlx::query("SELECT key, version, deleted_at, consumer_name FROM bundles WHERE id = ?1")
+            .bind(&id)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(driver("read a bundle"))?;
+    let Some(row) = row else {
+        return Err(StoreError::BundleNotFound { id });
+    };
+    if get::<Option<i64>>(&row, "deleted_at")?.is_some() {
+        return Ok(Written {
+            value: (),
+            hint: None,
+        });
+    }
+    let key: i64 = get(&row, "key")?;
+    sqlx::query(
+        "UPDATE bundles SET deleted_at = ?2, updated_at = ?2, deletion_acked = 0, unsent = 1, \
+         changed = (SELECT MAX(changed) + 1 FROM bundles) WHERE key = ?1",
+    )
+    .bind(key)
+    .bind(micros(now))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("mark a bundle as being deleted"))?;
+    enter(connection, key, version(&row, "version", &id)?, true, now).await?;
+    Ok(Written {
+        value: (),
+        hint: Some(consumer_name(&row, "consumer_name", &id)?),
+    })
+}
+
+async fn replace(
+    connection: &mut SqliteConnection,
+    key: i64,
+    next: Version,
+    metadata: Option<Json>,
+    content: Content,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE bundles SET version = ?2, updated_at = ?3, metadata = ?4, unsent = 1, \
+         changed = (SELECT MAX(changed) + 1 FROM bundles) WHERE key = ?1",
+    )
+    .bind(key)
+    .bind(next.get())
+    .bind(micros(now))
+    .bind(metadata.as_ref().map(Json::as_str))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("store the next version of a bundle"))?;
+    sqlx::query(
+        "UPDATE contents SET manifests = ?2, delete_option = ?3, manifest_configs = ?4, executer = ?5 \
+         WHERE bundle_key = ?1",
+    )
+    .bind(key)
+    .bind(content.manifests.as_str())
+    .bind(content.delete_option.as_ref().map(Json::as_str))
+    .bind(content.manifest_configs.as_ref().map(Json::as_str))
+    .bind(content.executer.as_ref().map(Json::as_str))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("store the content of a bundle"))?;
+    sqlx::query("DELETE FROM ledger WHERE bundle_key = ?1 AND version <= ?2")
+        .bind(key)
+        .bind(next.get() - LEDGER_VERSIONS)
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("forget old ledger entries"))?;
+    enter(connection, key, next, false, now).await
+}
+
+/// Opens the ledger of a version, or of the deletion.
+async fn enter(
+    connection: &mut SqliteConnection,
+    key: i64,
+    version: Version,
+    deletion: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO ledger (bundle_key, version, deletion, stored_at) VALUES (?1, ?2, ?3, ?4)",
+    )
+    .bind(key)
+    .bind(version.get())
+    .bind(deletion)
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map_err(driver("open a ledger entry"))?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Pages. A bundle list first fixes which rows it shows, then reads them a batch at a time as its reader
+//! takes them: memory is bounded by a few batches and no snapshot is held for a slow client.
+
+use futures_util::stream::{self, StreamExt};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+
+use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
+use super::super::{Bundle, Consumer, Page, StoreError};
+use super::filter::{Table, push_from, push_order};
+use super::outbox::array;
+use super::rows::{self, driver, get, select_bundle};
+
+pub(super) async fn bundles(
+    pool: &SqlitePool,
+    query: Query<BundleColumn>,
+    parts: Parts,
+) -> Result<Page<Bundle>, StoreError> {
+    let mut snapshot = pool.begin().await.map_err(driver("begin a list"))?;
+    let total = count(&mut snapshot, &query).await?;
+    let mut sql = QueryBuilder::new("SELECT t.key");
+    push_page(&mut sql, &query);
+    let keys: Vec<i64> = sql
+        .build_query_scalar()
+        .persistent(false)
+        .fetch_all(&mut *snapshot)
+        .await
+        .map_err(driver("list bundles"))?;
+    drop(snapshot);
+    let batches: Vec<Vec<i64>> = keys.chunks(BATCH).map(<[i64]>::to_vec).collect();
+    let pool = pool.clone();
+    let rows = stream::iter(batches)
+        .map(move |keys| read(pool.clone(), keys, parts))
+        .buffered(AHEAD)
+        .flat_map(|batch| {
+            stream::iter(match batch {
+                Ok(bundles) => bundles.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            })
+        })
+        .boxed();
+    Ok(Page { total, rows })
+}
+
+pub(super) async fn consumers(
+    pool: &SqlitePool,
+    query: Query<ConsumerColumn>,
+) -> Result<Page<Consumer>, StoreError> {
+    let mut snapshot = pool.begin().await.map_err(driver("begin a list"))?;
+    let total = count(&mut snapshot, &query).await?;
+    let mut sql = QueryBuilder::new("SELECT t.*");
+    push_page(&mut sql, &query);
+    // A consumer is a few hundred bytes, so the longest page is held whole.
+    let rows = sql
+        .build()
+        .persistent(false)
+        .fetch_all(&mut *snapshot)
+        .await
+        .map_err(driver("list consumers"))?;
+    let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
+    Ok(Page {
+        total,
+        rows: stream::iter(rows).boxed(),
+    })
+}
+
+async fn count<C: Table>(
+    connection: &mut SqliteConnection,
+    query: &Query<C>,
+) -> Result<u64, StoreError> {
+    let mut sql = QueryBuilder::new("SELECT COUNT(*)");
+    push_from(&mut sql, query.filter.as_ref());
+    let total: i64 = sql
+        .build_query_scalar()
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .map_err(driver("count a list"))?;
+    Ok(total.unsigned_abs())
+}
+
+fn push_page<C: Table>(sql: &mut QueryBuilder<Sqlite>, query: &Query<C>) {
+    push_from(sql, query.filter.as_ref());
+    push_order(sql, &query.order);
+    sql.push(" LIMIT ").push_bind(query.limit);
+    sql.push(" OFFSET ")
+        .push_bind(i64::try_from(query.offset).unwrap_or(i64::MAX));
+}
+
+async fn read(pool: SqlitePool, keys: Vec<i64>, parts: Parts) -> Result<Vec<Bundle>, StoreError> {
+    let found = sqlx::query(select_bundle!(
+        "WHERE b.key IN (SELECT value FROM json_each(?4))"
+    ))
+    .bind(parts.content)
+    .bind(parts.status)
+    .bind(parts.ledger)
+    .bind(array(&keys))
+    .fetch_all(&pool)
+    .await
+    .map_err(driver("read a batch of bundles"))?;
+    let mut bundles = Vec::with_capacity(found.len());
+    for row in &found {
+        let key: i64 = get(row, "key")?;
+        let place = keys.iter().position(|k| *k == key);
+        bundles.push((place, rows::bundle(row)?));
+    }
+    bundles.sort_by_key(|(place, _)| *place);
+    Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
+}
+
+// Rows per read: enough to hide the cost of a statement, 16 × 500 KiB at most.
+const BATCH: usize = 16;
+
+// One batch is read while the other is written.
+const AHEAD: usize = 2;

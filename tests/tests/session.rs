@@ -1,0 +1,342 @@
+//! The MQTT session against a real broker: cut connections, replaced certificates, takeovers, poison.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::message::Message;
+use link::mqtt::{ConnectError, Inbound, PublishError, Session, State};
+use sandbox::broker::CertificateState;
+use sandbox::pki::{Layout, Request, lay_down};
+use tests::proxy::CuttingProxy;
+use tests::scratch::Scratch;
+use tests::session::{Client, Ground};
+use tests::wait::wait_for;
+use tokio::sync::Semaphore;
+
+const EVENTS: u64 = 20_000;
+const PATIENCE: Duration = Duration::from_secs(180);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_both_ways_survive_a_connection_cut_every_30_to_250_ms_in_order()
+-> anyhow::Result<()> {
+    let scratch = Scratch::new("session-cut")?;
+    let ground = Ground::start().await?;
+    let proxy_a = CuttingProxy::start(ground.broker.local_addr()).await?;
+    let proxy_b = CuttingProxy::start(ground.broker.local_addr()).await?;
+    let mut a = ground.client("a", proxy_a.address(), &["to/a"], scratch.path())?;
+    let mut b = ground.client("b", proxy_b.address(), &["to/b"], scratch.path())?;
+    // Whoever publishes before the other is subscribed speaks to nobody.
+    assert!(a.session.ready().await && b.session.ready().await);
+    let (up, down) = (a.session.clone(), b.session.clone());
+    let sent = tokio::time::timeout(PATIENCE, async {
+        tokio::join!(
+            publish_numbered(&up, "to/b"),
+            publish_numbered(&down, "to/a"),
+            receive_in_order(&mut b.inbound),
+            receive_in_order(&mut a.inbound),
+        )
+    })
+    .await?;
+    sent.0?;
+    sent.1?;
+    assert_eq!((sent.2, sent.3), (EVENTS, EVENTS));
+    assert!(
+        proxy_a.cuts() >= 3 && proxy_b.cuts() >= 3,
+        "{} and {} cuts",
+        proxy_a.cuts(),
+        proxy_b.cuts()
+    );
+    a.shutdown().await?;
+    b.shutdown().await?;
+    scratch.passed();
+    Ok(())
+}
+
+async fn publish_numbered(session: &Session, topic: &str) -> anyhow::Result<()> {
+    let window = Arc::new(Semaphore::new(200));
+    for number in 0..EVENTS {
+        let permit = window.clone().acquire_owned().await?;
+        let receipt = session
+            .publish(Message::new(topic, number.to_string()))
+            .await?;
+        tokio::spawn(async move {
+            receipt.await.expect("acknowledged");
+            drop(permit);
+        });
+    }
+    // All permits back: everything is acknowledged.
+    drop(window.acquire_many(200).await?);
+    Ok(())
+}
+
+/// Receives until every number was seen; first deliveries must come in order.
+async fn receive_in_order(inbound: &mut Inbound) -> u64 {
+    let mut next = 0;
+    let mut duplicates = 0;
+    while next < EVENTS {
+        let delivery = inbound.recv().await.expect("the session lives");
+        let number: u64 = std::str::from_utf8(&delivery.message.payload)
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(number <= next, "{number} came before {next}");
+        if number == next {
+            next += 1;
+        } else {
+            duplicates += 1;
+        }
+        delivery.ack();
+    }
+    println!("{duplicates} duplicates");
+    next
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_certificate_is_in_use_within_seconds_and_no_event_is_lost() -> anyhow::Result<()>
+{
+    let scratch = Scratch::new("session-rotate")?;
+    let ground = Ground::start().await?;
+    let address = ground.broker.local_addr();
+    let mut receiver = ground.client("receiver", address, &["numbers"], scratch.path())?;
+    let sender = ground.client("sender", address, &[], scratch.path())?;
+    assert!(receiver.session.ready().await && sender.session.ready().await);
+    let load = tokio::spawn({
+        let session = sender.session.clone();
+        async move { publish_numbered(&session, "numbers").await }
+    });
+    let fingerprint = || {
+        let connections = ground.broker.connections();
+        connections
+            .into_iter()
+            .find(|connection| connection.client_id == "sender")
+            .map(|connection| connection.fingerprint)
+    };
+    let receiving = async { receive_in_order(&mut receiver.inbound).await };
+    let rotating = async {
+        for (round, layout) in [Layout::PerFileRename, Layout::DataSymlink]
+            .into_iter()
+            .cycle()
+            .take(6)
+            .enumerate()
+        {
+            let old = wait_for(
+                "the sender is connected",
+                Duration::from_secs(10),
+                async || fingerprint().ok_or("not connected"),
+            )
+            .await?;
+            let set = ground.enrol(&format!("sender-{round}"))?;
+            if layout == Layout::DataSymlink {
+                // A fresh directory layout: the atomic writer never shares one with the other writer.
+                for name in ["certificate", "privateKey", "ca.crt"] {
+                    let _ = std::fs::remove_file(sender.mount.join(name));
+                }
+            }
+            lay_down(&sender.mount, &set, &[], layout)?;
+            wait_for(
+                "the new certificate is in use",
+                Duration::from_secs(10),
+                async || match fingerprint() {
+                    Some(new) if new != old => Ok(()),
+                    seen => Err(format!("{seen:?}")),
+                },
+            )
+            .await?;
+        }
+        anyhow::Ok(())
+    };
+    let (received, rotated) =
+        tokio::time::timeout(PATIENCE, async { tokio::join!(receiving, rotating) }).await?;
+    rotated?;
+    assert_eq!(received, EVENTS);
+    load.await??;
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_the_broker_refuses_gives_way_to_the_old_one() -> anyhow::Result<()> {
+    let scratch = Scratch::new("session-refused")?;
+    let ground = Ground::start().await?;
+    let address = ground.broker.local_addr();
+    let client = ground.client("client", address, &[], scratch.path())?;
+    assert!(client.session.ready().await);
+    let refused = ground.enrol_as(&Request::new("client-2"), CertificateState::Inactive)?;
+    lay_down(&client.mount, &refused, &[], Layout::PerFileRename)?;
+    wait_for(
+        "the refusal is counted",
+        Duration::from_secs(20),
+        async || match client.counter("mqtt_identity_refusals_total") {
+            0 => Err("none yet"),
+            _ => Ok(()),
+        },
+    )
+    .await?;
+    assert!(client.session.ready().await);
+    client
+        .session
+        .publish(Message::new("a", "b"))
+        .await?
+        .await?;
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_and_torn_sets_are_reported_and_not_used() -> anyhow::Result<()> {
+    let scratch = Scratch::new("session-bad-sets")?;
+    let ground = Ground::start().await?;
+    let client = ground.client("client", ground.broker.local_addr(), &[], scratch.path())?;
+    assert!(client.session.ready().await);
+    let connections = client.counter("mqtt_connections_total");
+    let now = jiff::Timestamp::now();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let expired = ground
+        .authority
+        .issue(&Request::new("client").valid(now - hour * 2, now - hour))?;
+    let torn = sandbox::pki::Set {
+        key: ground.enrol("other")?.key,
+        ..ground.enrol("client")?
+    };
+    for (bad, refused) in [(expired, 1), (torn, 2)] {
+        lay_down(&client.mount, &bad, &[], Layout::PerFileRename)?;
+        wait_for(
+            "the bad set is counted",
+            Duration::from_secs(10),
+            async || match client.counter_of("identity_reloads_total", "refused") {
+                seen if seen >= refused => Ok(()),
+                seen => Err(seen),
+            },
+        )
+        .await?;
+        client
+            .session
+            .publish(Message::new("a", "b"))
+            .await?
+            .await?;
+    }
+    assert_eq!(
+        client.counter("mqtt_connections_total"),
+        connections,
+        "no reconnect for a bad set"
+    );
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_is_named_and_waited_out() -> anyhow::Result<()> {
+    let scratch = Scratch::new("session-takeover")?;
+    let ground = Ground::start().await?;
+    let address = ground.broker.local_addr();
+    let first = ground.client("same", address, &[], scratch.path())?;
+    assert!(first.session.ready().await);
+    let mut state = first.session.state();
+    let second = ground.client("same", address, &[], &scratch.dir("second")?)?;
+    let seen = tokio::time::timeout(
+        Duration::from_secs(10),
+        state.wait_for(|state| matches!(state, State::Waiting { .. })),
+    )
+    .await??;
+    let State::Waiting { error, retry_in } = &*seen else {
+        unreachable!()
+    };
+    assert!(
+        matches!(**error, ConnectError::Disconnected { code: 0x8e, .. }),
+        "{error}"
+    );
+    assert!(*retry_in >= Duration::from_millis(200), "{retry_in:?}");
+    drop(second);
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_publish_fails_with_its_reason_and_the_next_one_passes() -> anyhow::Result<()> {
+    let scratch = Scratch::new("session-denied")?;
+    let ground = Ground::start().await?;
+    let registry = ground.broker.registry();
+    let policy = r#"{"Version":"2012-10-17","Statement":[
+        {"Effect":"Allow","Action":"iot:*","Resource":"*"},
+        {"Effect":"Deny","Action":"iot:Publish","Resource":"*topic/secret"}]}"#;
+    registry.put_policy("everything", link::iot::policy::Document::parse(policy)?)?;
+    let client = ground.client("client", ground.broker.local_addr(), &[], scratch.path())?;
+    let denied = client.session.publish(Message::new("secret", "x")).await?;
+    let allowed = client.session.publish(Message::new("open", "x")).await?;
+    let error = denied.await.unwrap_err();
+    assert!(error.is_denied(), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "publish to `secret` refused: not authorized (0x87)"
+    );
+    assert!(
+        !allowed.await?.matched,
+        "nobody listens, and the receipt says so"
+    );
+    let too_large = client
+        .session
+        .publish(Message::new("open", vec![0u8; 131_073]))
+        .await
+        .unwrap_err();
+    assert!(matches!(too_large, PublishError::Limit { .. }));
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_falls_behind_gets_every_event_once_it_catches_up() -> anyhow::Result<()> {
+    let scratch = Scratch::new("session-behind")?;
+    let ground = Ground::start().await?;
+    let proxy = CuttingProxy::start(ground.broker.local_addr()).await?;
+    let mut slow = ground.client("slow", proxy.address(), &["work"], scratch.path())?;
+    let sender = ground.client("sender", ground.broker.local_addr(), &[], scratch.path())?;
+    assert!(slow.session.ready().await && sender.session.ready().await);
+    let mut receipts = Vec::new();
+    for number in 0..150 {
+        receipts.push(
+            sender
+                .session
+                .publish(Message::new("work", number.to_string()))
+                .await?,
+        );
+    }
+    for receipt in receipts {
+        receipt.await?;
+    }
+    // Nothing is taken while the connection is cut again and again: the queue here must stay bounded.
+    wait_for(
+        "deliveries were left to the broker",
+        Duration::from_secs(30),
+        async || match slow.counter("mqtt_redelivery_forced_total") {
+            0 => Err("none yet"),
+            _ => Ok(()),
+        },
+    )
+    .await?;
+    proxy.calm(true);
+    let mut seen = HashSet::new();
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while seen.len() < 150 {
+            let delivery = slow.inbound.recv().await.expect("the session lives");
+            seen.insert(delivery.message.payload.clone());
+            delivery.ack();
+        }
+    })
+    .await?;
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_a_certificate_never_speaks_mqtt() -> anyhow::Result<()> {
+    let scratch = Scratch::new("session-none")?;
+    let ground = Ground::start().await?;
+    let mount = scratch.dir("empty")?;
+    let error = Client::start("nobody", ground.broker.local_addr(), &[], mount)
+        .map(drop)
+        .unwrap_err();
+    assert!(format!("{error:#}").contains("empty"), "{error:#}");
+    scratch.passed();
+    Ok(())
+}

@@ -9,7 +9,6 @@ use link::bundle::{DeleteOption, Spec, Status, status_hash};
 use link::clock::Clock;
 use link::error::chain;
 use link::id::ConsumerName;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -18,8 +17,8 @@ use crate::health::Health;
 use crate::intake::{OnWork, blocking};
 use crate::metrics::{self, Metrics};
 use crate::status::{self, Context, Outcome};
-use crate::target::{Change, Claim, ErrorKind, Held, Released, Strategy, Target, TargetError};
-use crate::work::{self, Entry, StatusRecord, Store, Work, WorkId, sha256_hex};
+use crate::target::{Change, Claim, ErrorKind, Held, Released, Target, TargetError};
+use crate::work::{self, Entry, StatusRecord, Store, Work, WorkId};
 
 mod plan;
 mod queue;
@@ -130,9 +129,7 @@ impl<T: Target> Reconciler<T> {
                 return Next::Retry;
             }
         };
-        let previous = record
-            .as_ref()
-            .map_or_else(Status::default, |r| r.status.clone());
+        let previous = record.map_or_else(Status::default, |record| record.status);
         let result = if entry.deleting {
             self.remove(id, &entry, &work, &previous).await
         } else {
@@ -140,7 +137,7 @@ impl<T: Target> Reconciler<T> {
         };
         let Result { mut status, retry } = result;
         status::fit(&mut status, self.max_status_bytes, self.clock.now());
-        if let Err(error) = self.keep(id, &entry, &work, status, record).await {
+        if let Err(error) = self.keep(id, &entry, &work, status).await {
             warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             return Next::Retry;
         }
@@ -181,7 +178,7 @@ impl<T: Target> Reconciler<T> {
     async fn apply_spec(&self, id: &WorkId, spec: Spec) -> (Vec<Outcome>, bool) {
         let delete_option = spec.delete_option.clone();
         let steps = plan(spec, |object| self.target.resource(object));
-        let claims: Vec<Claim> = steps.iter().filter_map(claim).collect();
+        let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
         let stale = match self.target.claim(id, &claims).await {
             Ok(stale) => {
                 self.health.ok();
@@ -298,7 +295,7 @@ impl<T: Target> Reconciler<T> {
         };
         if !held.is_empty() {
             // Tell it before it may take long; a status that differs only here is sent once.
-            let told = self.keep(id, entry, work, deleting.clone(), None).await;
+            let told = self.keep(id, entry, work, deleting.clone()).await;
             if let Err(error) = told {
                 warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             }
@@ -322,25 +319,28 @@ impl<T: Target> Reconciler<T> {
         entry: &Entry,
         work: &Work,
         status: Status,
-        before: Option<StatusRecord>,
     ) -> std::result::Result<(), work::Error> {
-        let hash = status_hash(&status);
-        let version = work.head.version;
-        // The same words about another version are news: the source asks for the version's status.
-        if before.is_some_and(|record| record.hash == hash && record.version == version) {
-            return Ok(());
-        }
         let record = StatusRecord {
-            version,
+            version: work.head.version,
+            hash: status_hash(&status),
             status,
-            hash,
             acknowledged: false,
         };
         let (store, key, epoch) = (Arc::clone(&self.store), id.clone(), entry.epoch);
-        if blocking(move || store.put_status(&key, epoch, &record)).await? {
-            (self.on_status)(id);
-        } else {
-            debug!(resource.id = %id, "Dropped a status of an older version");
+        let kept = blocking(move || {
+            // The same words about another version are news: the source waits for that version's status.
+            let known = store
+                .status(&key)
+                .is_some_and(|old| old.hash == record.hash && old.version == record.version);
+            if known {
+                return Ok(None);
+            }
+            store.put_status(&key, epoch, &record).map(Some)
+        });
+        match kept.await? {
+            Some(true) => (self.on_status)(id),
+            Some(false) => debug!(resource.id = %id, "Dropped a status of an older version"),
+            None => {}
         }
         Ok(())
     }
@@ -374,22 +374,6 @@ fn parse(work: &Work) -> std::result::Result<Spec, String> {
         .map_err(|error| format!("the spec is not a manifest bundle: {error}"))
 }
 
-fn claim(step: &Step) -> Option<Claim> {
-    let content = match step.strategy {
-        Strategy::ReadOnly => return None,
-        Strategy::CreateOnly => None,
-        Strategy::Update | Strategy::ServerSideApply(_) => Some(content(&step.manifest)),
-    };
-    Some(Claim {
-        object: step.object.clone(),
-        content,
-    })
-}
-
-fn content(manifest: &Value) -> String {
-    sha256_hex(manifest.to_string().as_bytes())
-}
-
 // Between the period and one and a half times it, so that thousands of works do not come due together.
 fn jittered(period: Duration) -> Duration {
     let random = uuid::Uuid::new_v4().as_u128() % 1_000;
@@ -401,3 +385,6 @@ fn jittered(period: Duration) -> Duration {
 pub const WORKERS: usize = 10;
 // Each holds a batch of ids; reconcile only adds them to a queue, so a few are enough.
 const CHANGES: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ async fn a_posted_bundle_is_applied_and_its_status_read_back(test: &str, kind: K
     for hop in [
         "stored_at",
         "published_at",
-        "acked_at",
+        "broker_acked_at",
         "applied_at",
         "reported_at",
     ] {

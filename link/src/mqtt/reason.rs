@@ -154,6 +154,11 @@ impl ConnectError {
             ConnectionError::MqttState(StateError::Io(source)) | ConnectionError::Io(source) => {
                 Self::read_io(source, established)
             }
+            // A TLS 1.3 server looks at our certificate after our side of the handshake is done: its alert arrives in
+            // place of CONNACK, as a packet that cannot be read.
+            ConnectionError::MqttState(StateError::Deserialization(rumqttc::Error::Io(source))) => {
+                Self::read_io(source, established)
+            }
             ConnectionError::MqttState(StateError::ConnectionAborted) => {
                 Self::read_io(io::ErrorKind::ConnectionAborted.into(), established)
             }
@@ -411,6 +416,19 @@ mod tests {
             "the broker disconnected: session taken over (0x8e)"
         );
         assert!(error.hint().unwrap().contains("same client id"));
+    }
+
+    #[test]
+    fn an_alert_in_place_of_connack_is_a_refused_certificate() {
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
+        let source = io::Error::new(io::ErrorKind::InvalidData, alert);
+        let late = StateError::Deserialization(rumqttc::Error::Io(source));
+        let error = ConnectError::read(ConnectionError::MqttState(late), false);
+        assert!(
+            matches!(&error, ConnectError::Tls(problem) if problem.is_client_refused()),
+            "{error:?}"
+        );
+        assert!(error.is_refusal());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use link::error::{ExitKind, Failure, Hint};
 use link::iot::ArnPrefix;
 use link::mqtt::{ConnectError, PublishError, State, SubscribeError};
-use link::tls::{self, TlsProblem};
+use link::tls;
 
 use crate::target::Target;
 
@@ -131,7 +131,7 @@ pub(super) fn lost(state: &State, address: String) -> Lost {
     match state {
         State::Waiting { error, .. } => Lost::Connect {
             address,
-            source: alert(error).map_or_else(|| error.clone(), Arc::new),
+            source: error.clone(),
         },
         State::Unsubscribed(error) => Lost::Subscribe {
             address,
@@ -151,39 +151,9 @@ fn connect_kind(error: &ConnectError) -> ExitKind {
     }
 }
 
-// In TLS 1.3 a server looks at our certificate after our side of the handshake is done, so its alert comes in place
-// of CONNACK, and the client library reports it as a packet that cannot be read.
-fn alert(error: &ConnectError) -> Option<ConnectError> {
-    let ConnectError::Protocol(text) = error else {
-        return None;
-    };
-    let (_, name) = text.split_once("received fatal alert: ")?;
-    let refused = |alert| TlsProblem::ClientRefused { alert };
-    let problem = match name.split(|c: char| !c.is_alphanumeric()).next()? {
-        "BadCertificate" => refused("bad_certificate"),
-        "UnsupportedCertificate" => refused("unsupported_certificate"),
-        "CertificateRevoked" => refused("certificate_revoked"),
-        "CertificateUnknown" => refused("certificate_unknown"),
-        "UnknownCA" => refused("unknown_ca"),
-        "AccessDenied" => refused("access_denied"),
-        "CertificateRequired" => refused("certificate_required"),
-        "CertificateExpired" => TlsProblem::ClientExpired,
-        _ => return None,
-    };
-    Some(ConnectError::Tls(problem))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_alert_in_place_of_connack_is_a_refused_certificate() {
-        let late = ConnectError::Protocol("Mqtt state: IO: received fatal alert: UnknownCA".into());
-        let read = alert(&late).unwrap();
-        assert_eq!(connect_kind(&read), ExitKind::Refused);
-        assert!(alert(&ConnectError::Protocol("malformed packet".into())).is_none());
-    }
 
     #[test]
     fn silence_refusal_and_failure_have_their_own_exit_codes() {

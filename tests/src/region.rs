@@ -371,7 +371,7 @@ pub const BRIDGE: &str = "bridge";
 pub const SOURCE: &str = "maestro";
 
 /// The base of the bridge's client ids, by default.
-pub const BRIDGE_CLIENT: &str = "maestro-client";
+pub const BRIDGE_CLIENT: &str = "maestro";
 
 /// As many connections as the bridge may open.
 pub const BRIDGE_CONNECTIONS: u16 = 1;

@@ -125,12 +125,15 @@ impl<D: Downlink> Intake<D> {
                 payload,
                 taken,
             } => {
-                self.explain_taken(&head, taken);
-                let held = if payload.is_none() {
-                    self.read(&head.id).await
-                } else {
-                    None
+                let held = match &payload {
+                    Some(_) => None,
+                    None => match self.read(&head.id).await {
+                        Ok(held) => held,
+                        // Unacked it comes again; taken without the held payload it would forget how to delete.
+                        Err(error) => return self.cannot_read(&error),
+                    },
                 };
+                self.explain_taken(&head, taken);
                 batch.ids.insert(head.id.clone());
                 batch.works.push(Decision::into_work(head, payload, held));
                 batch.waiting.push(incoming);
@@ -190,14 +193,17 @@ impl<D: Downlink> Intake<D> {
         blocking(move || store.commit(&works)).await
     }
 
-    async fn read(&self, id: &WorkId) -> Option<Work> {
+    async fn read(&self, id: &WorkId) -> Result<Option<Work>, work::Error> {
         let (store, id) = (Arc::clone(&self.store), id.clone());
-        blocking(move || store.read(&id))
-            .await
-            .unwrap_or_else(|error| {
-                warn!(error = %chain(&error), "Could not read the held payload");
-                None
-            })
+        blocking(move || store.read(&id)).await
+    }
+
+    fn cannot_read(&self, error: &work::Error) {
+        self.health.failing(chain(error));
+        error!(
+            error = %chain(error),
+            "Could not read the held work of an event; the event stays unacknowledged and comes again"
+        );
     }
 
     fn answer(&self, request: &StatusRequest) {

@@ -9,7 +9,6 @@ use link::bundle::{DeleteOption, Spec, Status, status_hash};
 use link::clock::Clock;
 use link::error::chain;
 use link::id::ConsumerName;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -18,8 +17,8 @@ use crate::health::Health;
 use crate::intake::{OnWork, blocking};
 use crate::metrics::{self, Metrics};
 use crate::status::{self, Context, Outcome};
-use crate::target::{Change, Claim, ErrorKind, Held, Released, Strategy, Target, TargetError};
-use crate::work::{self, Entry, StatusRecord, Store, Work, WorkId, sha256_hex};
+use crate::target::{Change, Claim, ErrorKind, Held, Released, Target, TargetError};
+use crate::work::{self, Entry, StatusRecord, Store, Work, WorkId};
 
 mod plan;
 mod queue;
@@ -130,9 +129,7 @@ impl<T: Target> Reconciler<T> {
                 return Next::Retry;
             }
         };
-        let previous = record
-            .as_ref()
-            .map_or_else(Status::default, |r| r.status.clone());
+        let previous = record.map_or_else(Status::default, |record| record.status);
         let result = if entry.deleting {
             self.remove(id, &entry, &work, &previous).await
         } else {
@@ -140,7 +137,7 @@ impl<T: Target> Reconciler<T> {
         };
         let Result { mut status, retry } = result;
         status::fit(&mut status, self.max_status_bytes, self.clock.now());
-        if let Err(error) = self.keep(id, &entry, &work, status, record).await {
+        if let Err(error) = self.keep(id, &entry, &work, status).await {
             warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             return Next::Retry;
         }
@@ -156,27 +153,32 @@ impl<T: Target> Reconciler<T> {
 
     async fn apply(&self, id: &WorkId, work: &Work, previous: &Status) -> Result {
         let context = self.context(work, previous);
-        let Some(rejected) = &work.head.rejected else {
-            let (outcomes, retry) = self.apply_payload(id, work).await;
-            return Result {
-                status: status::judge(outcomes, context),
-                retry,
-            };
-        };
-        // What was accepted before stays in force; the status is about the version that cannot be used.
-        let retry = !work.payload.is_empty() && self.apply_payload(id, work).await.1;
-        Result {
-            status: status::rejected(rejected, context),
-            retry,
+        let rejected = work.head.rejected.as_deref();
+        match (parse(work), rejected) {
+            (Ok(spec), None) => {
+                let (outcomes, retry) = self.apply_spec(id, spec).await;
+                Result {
+                    status: status::judge(outcomes, context),
+                    retry,
+                }
+            }
+            (Ok(spec), Some(problem)) => Result {
+                status: status::rejected(problem, context),
+                // What was accepted before stays in force; the status is about the version that cannot be used.
+                retry: !spec.manifests.is_empty() && self.apply_spec(id, spec).await.1,
+            },
+            (Err(unreadable), rejected) => Result {
+                status: status::rejected(rejected.unwrap_or(&unreadable), context),
+                retry: false,
+            },
         }
     }
 
     /// Applies each manifest, then prunes. One that fails does not stop the others.
-    async fn apply_payload(&self, id: &WorkId, work: &Work) -> (Vec<Outcome>, bool) {
-        let spec = parse(work);
+    async fn apply_spec(&self, id: &WorkId, spec: Spec) -> (Vec<Outcome>, bool) {
         let delete_option = spec.delete_option.clone();
         let steps = plan(spec, |object| self.target.resource(object));
-        let claims: Vec<Claim> = steps.iter().filter_map(claim).collect();
+        let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
         let stale = match self.target.claim(id, &claims).await {
             Ok(stale) => {
                 self.health.ok();
@@ -293,14 +295,13 @@ impl<T: Target> Reconciler<T> {
         };
         if !held.is_empty() {
             // Tell it before it may take long; a status that differs only here is sent once.
-            let told = self.keep(id, entry, work, deleting.clone(), None).await;
+            let told = self.keep(id, entry, work, deleting.clone()).await;
             if let Err(error) = told {
                 warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             }
         }
-        let (left, retry) = self
-            .release(id, &held, parse(work).delete_option.as_ref())
-            .await;
+        let option = parse(work).ok().and_then(|spec| spec.delete_option);
+        let (left, retry) = self.release(id, &held, option.as_ref()).await;
         Result {
             status: if left || retry {
                 deleting
@@ -318,25 +319,28 @@ impl<T: Target> Reconciler<T> {
         entry: &Entry,
         work: &Work,
         status: Status,
-        before: Option<StatusRecord>,
     ) -> std::result::Result<(), work::Error> {
-        let hash = status_hash(&status);
-        let version = work.head.version;
-        // The same words about another version are news: the source asks for the version's status.
-        if before.is_some_and(|record| record.hash == hash && record.version == version) {
-            return Ok(());
-        }
         let record = StatusRecord {
-            version,
+            version: work.head.version,
+            hash: status_hash(&status),
             status,
-            hash,
             acknowledged: false,
         };
         let (store, key, epoch) = (Arc::clone(&self.store), id.clone(), entry.epoch);
-        if blocking(move || store.put_status(&key, epoch, &record)).await? {
-            (self.on_status)(id);
-        } else {
-            debug!(resource.id = %id, "Dropped a status of an older version");
+        let kept = blocking(move || {
+            // The same words about another version are news: the source waits for that version's status.
+            let known = store
+                .status(&key)
+                .is_some_and(|old| old.hash == record.hash && old.version == record.version);
+            if known {
+                return Ok(None);
+            }
+            store.put_status(&key, epoch, &record).map(Some)
+        });
+        match kept.await? {
+            Some(true) => (self.on_status)(id),
+            Some(false) => debug!(resource.id = %id, "Dropped a status of an older version"),
+            None => {}
         }
         Ok(())
     }
@@ -361,25 +365,13 @@ impl<T: Target> Reconciler<T> {
     }
 }
 
-fn parse(work: &Work) -> Spec {
-    // Checked at intake; a payload that cannot be read declares nothing new and removes nothing either.
-    serde_json::from_slice(&work.payload).unwrap_or_default()
-}
-
-fn claim(step: &Step) -> Option<Claim> {
-    let content = match step.strategy {
-        Strategy::ReadOnly => return None,
-        Strategy::CreateOnly => None,
-        Strategy::Update | Strategy::ServerSideApply(_) => Some(content(&step.manifest)),
-    };
-    Some(Claim {
-        object: step.object.clone(),
-        content,
-    })
-}
-
-fn content(manifest: &Value) -> String {
-    sha256_hex(manifest.to_string().as_bytes())
+// Checked at intake; should it not be readable all the same, it must not count as "declares nothing".
+fn parse(work: &Work) -> std::result::Result<Spec, String> {
+    if work.payload.is_empty() {
+        return Ok(Spec::default());
+    }
+    serde_json::from_slice(&work.payload)
+        .map_err(|error| format!("the spec is not a manifest bundle: {error}"))
 }
 
 // Between the period and one and a half times it, so that thousands of works do not come due together.
@@ -393,3 +385,6 @@ fn jittered(period: Duration) -> Duration {
 pub const WORKERS: usize = 10;
 // Each holds a batch of ids; reconcile only adds them to a queue, so a few are enough.
 const CHANGES: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -12,13 +12,16 @@ use link::bundle::Status;
 use link::order::Version;
 use serde::{Deserialize, Serialize};
 
+mod error;
 mod file;
 mod sequence;
 mod store;
+mod sync;
 
+pub use error::Error;
 pub(crate) use file::sha256_hex;
 pub use file::{Damage, safe_name, write_atomic};
-pub use store::{Error, Opened, Quarantined, Store};
+pub use store::{Opened, Quarantined, Store};
 
 /// A bundle's id as the source chose it: any text, usually a UUID. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent::work::WorkId;
 use jiff::Timestamp;
-use link::bundle::resync::{HeldStatus, StatusRequest};
+use link::bundle::resync::{HeldStatus, SpecRequest, StatusRequest};
 use link::event::{Action, Event, Kind};
 use link::order::Version;
 use proptest::prelude::*;
@@ -65,6 +65,42 @@ async fn after_every_subscription_the_agent_says_what_it_holds() {
         request.data_bytes(),
         br#"{"resourceVersions":[{"resourceID":"w","resourceVersion":4}]}"#
     );
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_list_is_asked_for_in_marked_parts_below_the_broker_s_limit() {
+    let mut agent = Harness::start().await;
+    agent.resync_request().await;
+    let long = "x".repeat(400);
+    let ids: BTreeSet<String> = (0..600).map(|index| format!("{long}-{index}")).collect();
+    for id in &ids {
+        agent
+            .send(upsert(id, 7, &[config_map("shared", "1")]))
+            .await;
+    }
+    agent.offline();
+    agent.until(|agent| agent.acks() == 600).await;
+    agent.reconnect();
+    let mut told = BTreeSet::new();
+    let mut parts = Vec::new();
+    while told.len() < ids.len() {
+        let request = agent.resync_request().await;
+        assert!(request.data_bytes().len() <= link::bundle::resync::PART_BYTES);
+        let list: SpecRequest = serde_json::from_slice(request.data_bytes()).unwrap();
+        told.extend(
+            list.resource_versions
+                .into_iter()
+                .map(|held| held.resource_id),
+        );
+        parts.extend(request.extensions.get("resyncpart").cloned());
+    }
+    assert_eq!(told, ids);
+    let expected: Vec<String> = (1..=parts.len())
+        .map(|part| format!("{part}/{}", parts.len()))
+        .collect();
+    assert!(parts.len() > 1);
+    assert_eq!(parts, expected);
     agent.stop().await;
 }
 

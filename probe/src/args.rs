@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use self::connection::ConnectionArgs;
+pub use self::connection::{ConnectionArgs, ProtocolVersion};
 pub use self::publish::PublishArgs;
 
 /// Publishes, listens, measures and diagnoses over MQTT 5 with mutual TLS
@@ -48,7 +48,7 @@ pub enum Command {
     #[command(visible_alias = "rtt", after_help = EXIT_CODES)]
     Ping(Box<PingArgs>),
     /// Find out at which stage a connection fails, and why
-    #[command(visible_alias = "doctor", after_help = EXIT_CODES)]
+    #[command(visible_alias = "doctor", after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
     Check(Box<CheckArgs>),
     /// Print a completion script
     Completions {
@@ -60,9 +60,6 @@ pub enum Command {
 /// `probe subscribe`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct SubscribeArgs {
-    /// How to reach the broker.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
     /// Filter to subscribe to, also `$share/NAME/FILTER`; repeatable
     #[arg(short, long = "topic", value_name = "FILTER", required = true)]
     pub topics: Vec<String>,
@@ -81,14 +78,14 @@ pub struct SubscribeArgs {
     /// Print one JSON object per message
     #[arg(long)]
     pub json: bool,
+    /// How to reach the broker.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `probe ping`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct PingArgs {
-    /// How to reach the broker.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
     /// Topic to publish to and to listen on [default: test/probe/<client id>]
     #[arg(short, long)]
     pub topic: Option<String>,
@@ -107,17 +104,14 @@ pub struct PingArgs {
     /// Print one JSON object per round trip and one with the result
     #[arg(long)]
     pub json: bool,
-}
-
-/// `probe check`.
-///
-/// The client id is probe's own unless -i is given: a broker gives a client id to whoever came last, so checking
-/// with the id of a running agent would throw that agent out.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct CheckArgs {
     /// How to reach the broker.
     #[command(flatten)]
     pub connection: ConnectionArgs,
+}
+
+/// `probe check`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CheckArgs {
     /// Topic of the round trip [default: test/probe/<client id>]
     #[arg(short, long, conflicts_with = "consumer")]
     pub topic: Option<String>,
@@ -133,10 +127,18 @@ pub struct CheckArgs {
     /// Print one JSON object per stage and one with the result
     #[arg(long)]
     pub json: bool,
+    /// How to reach the broker.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 // Sequence number and nonce in text; what is left is padding.
 pub(crate) const PING_HEADER: u32 = 32;
+
+const OWN_ID: &str = "\
+The client id is probe's own unless -i is given: a broker gives a client id to whoever came last,
+so a check with the id of a running agent would throw that agent out. A policy that allows only the
+agent's id then refuses CONNECT; stop the agent and repeat with -i.";
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -4,6 +4,7 @@
 
 pub mod finding;
 mod network;
+mod opening;
 pub mod report;
 pub mod stage;
 
@@ -21,9 +22,10 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use self::finding::{Finding, Subject};
+use self::opening::{Opening, of_lost};
 use self::stage::{Outcome, Report, Stage};
 use crate::args::CheckArgs;
-use crate::connection::{Connection, Lost};
+use crate::connection::Connection;
 use crate::output::{Format, note};
 use crate::target::Target;
 use crate::usage;
@@ -379,71 +381,6 @@ impl Check {
             let _ = stdout_line(&format!("needs    client id        {ids}"))?;
         }
         Ok(())
-    }
-}
-
-/// A connection on its way: CONNECT first, then SUBSCRIBE, each seen on its own.
-struct Opening {
-    opening: crate::connection::Opening,
-    within: Duration,
-}
-
-// === impl Opening ===
-
-impl Opening {
-    fn start(
-        target: &Target,
-        identity: &Arc<Identity>,
-        filters: Vec<String>,
-        within: Duration,
-    ) -> Self {
-        Self {
-            opening: crate::connection::Opening::start(target, identity.clone(), filters, within),
-            within,
-        }
-    }
-
-    async fn connected(mut self, subject: &Subject) -> Staged<(Self, String)> {
-        match timeout(self.within, self.opening.connected()).await {
-            Ok(Ok(())) => {
-                let detail = format!("as `{}`", subject.client_id);
-                Ok((self, detail))
-            }
-            Ok(Err(lost)) => Err(of_lost(&lost, subject, Stage::Connect)),
-            Err(_) => Err(Finding::of_connect(
-                &link::mqtt::ConnectError::Timeout,
-                subject,
-            )),
-        }
-    }
-
-    async fn subscribed(
-        self,
-        subject: &Subject,
-        filters: &[String],
-    ) -> Staged<(Connection, String)> {
-        let detail = filters
-            .iter()
-            .map(|filter| format!("`{filter}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        match timeout(self.within, self.opening.ready()).await {
-            Ok(Ok(connection)) => Ok((connection, detail)),
-            Ok(Err(lost)) => Err(of_lost(&lost, subject, Stage::Subscribe)),
-            Err(_) => Err(Finding::subscribe_timeout()),
-        }
-    }
-}
-
-fn of_lost(lost: &Lost, subject: &Subject, stage: Stage) -> Finding {
-    match lost {
-        Lost::Connect { source, .. } => Finding::of_connect(source, subject),
-        Lost::Subscribe { source, .. } => Finding::of_subscribe(source, subject),
-        Lost::Timeout { .. } if stage == Stage::Subscribe => Finding::subscribe_timeout(),
-        Lost::Timeout { .. } => Finding::of_connect(&link::mqtt::ConnectError::Timeout, subject),
-        Lost::Tls(_) | Lost::Metrics(_) | Lost::Closed => {
-            Finding::internal(&link::error::chain(lost))
-        }
     }
 }
 

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::error::{ExitKind, Failure, Hint};
 use link::identity::Identity;
-use link::iot::ArnPrefix;
-use link::mqtt::{self, ConnectError, Inbound, PublishError, Session, State, SubscribeError};
-use link::tls;
+use link::mqtt::{self, Inbound, Session, State};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+mod lost;
+
+use self::lost::lost;
+pub use self::lost::{
+    Lost, connect_denied_hint, publish_hint, publish_kind, subscribe_denied_hint,
+};
 use crate::target::Target;
 
 /// A connection that is up and subscribed.
@@ -32,46 +35,6 @@ pub struct Connection {
 pub struct Opening {
     address: String,
     connection: Result<(Connection, Registry), Lost>,
-}
-
-/// Why there is no connection, or no longer one.
-#[derive(Debug, thiserror::Error)]
-pub enum Lost {
-    /// Refused, unreachable or broken.
-    #[error("connect to `{address}`")]
-    Connect {
-        /// Host and port.
-        address: String,
-        /// What happened.
-        #[source]
-        source: Arc<ConnectError>,
-    },
-    /// Connected, but a filter was refused.
-    #[error("listen on `{address}`")]
-    Subscribe {
-        /// Host and port.
-        address: String,
-        /// Which filter and why.
-        #[source]
-        source: Arc<SubscribeError>,
-    },
-    /// Nothing came in time.
-    #[error("`{address}` did not get ready within {} s", within.as_secs_f32())]
-    Timeout {
-        /// Host and port.
-        address: String,
-        /// The deadline.
-        within: Duration,
-    },
-    /// The identity makes no TLS configuration.
-    #[error("prepare TLS")]
-    Tls(#[source] tls::Error),
-    /// Our own parts could not be made; a mistake in the program.
-    #[error("prepare the session")]
-    Metrics(#[source] prometheus::Error),
-    /// The session ended by itself.
-    #[error("the session ended")]
-    Closed,
 }
 
 // === impl Connection ===
@@ -184,84 +147,6 @@ impl Opening {
     }
 }
 
-// === impl Lost ===
-
-impl Lost {
-    /// The exit code's kind.
-    pub fn kind(&self) -> ExitKind {
-        match self {
-            Self::Connect { source, .. } => connect_kind(source),
-            Self::Subscribe { .. } => ExitKind::Refused,
-            Self::Timeout { .. } => ExitKind::Timeout,
-            Self::Tls(_) | Self::Metrics(_) | Self::Closed => ExitKind::Failed,
-        }
-    }
-
-    /// For the end of a command, with the resource name that a policy would need.
-    pub fn into_failure(self, target: &Target) -> Failure {
-        let hint = match &self {
-            Self::Connect { source, .. } => match source.as_ref() {
-                ConnectError::Refused { code: 0x87, .. } => {
-                    Some(connect_denied_hint(&target.arn, target.client_id.as_str()))
-                }
-                other => other.hint(),
-            },
-            Self::Subscribe { source, .. } if source.code == 0x87 => {
-                Some(subscribe_denied_hint(&target.arn, &source.filter))
-            }
-            Self::Subscribe { source, .. } => source.hint(),
-            Self::Timeout { .. } => Some(format!(
-                "run `probe check` with the same options: it names the stage that fails (or give more time with `-W`)"
-            )),
-            Self::Tls(source) => source.hint(),
-            Self::Metrics(_) | Self::Closed => None,
-        };
-        Failure::new(self.kind(), self).with_hint(hint)
-    }
-}
-
-/// Refusals are exit code 4, silence 3, everything else 1.
-pub fn publish_kind(error: &PublishError) -> ExitKind {
-    match error {
-        PublishError::Refused { .. } | PublishError::Poison { .. } => ExitKind::Refused,
-        PublishError::Limit { .. } => ExitKind::Usage,
-        PublishError::Closed => ExitKind::Failed,
-    }
-}
-
-/// The statement a connection lacks.
-pub fn connect_denied_hint(arn: &ArnPrefix, client_id: &str) -> String {
-    format!(
-        "allow `iot:Connect` on `{arn}:client/{client_id}`, or give the client id that the policy allows with `-i`; policy edits take some minutes"
-    )
-}
-
-/// The statement a subscription lacks. A policy names the filter literally: its `+` and `#` are no wildcards there.
-pub fn subscribe_denied_hint(arn: &ArnPrefix, filter: &str) -> String {
-    format!(
-        "allow `iot:Subscribe` on `{arn}:topicfilter/{filter}`, and `iot:Receive` on `{arn}:topic/…` for the topics it matches; policy edits take some minutes"
-    )
-}
-
-/// The hint for a refused publish, with the statement it lacks.
-pub fn publish_hint(error: &PublishError, arn: &ArnPrefix, retain: bool) -> Option<String> {
-    match error {
-        PublishError::Refused {
-            topic, code: 0x87, ..
-        } => {
-            let retained = if retain {
-                "`iot:Publish` and `iot:RetainPublish`"
-            } else {
-                "`iot:Publish`"
-            };
-            Some(format!(
-                "allow {retained} on `{arn}:topic/{topic}`; policy edits take some minutes"
-            ))
-        }
-        other => other.hint(),
-    }
-}
-
 fn start(
     target: &Target,
     identity: Arc<Identity>,
@@ -274,6 +159,8 @@ fn start(
     config.session_expiry = Duration::ZERO;
     config.connect_timeout = within;
     config.tls = target.tls.clone();
+    // Collecting entropy takes AWS-LC 30 to 60 ms once per process; meanwhile the name is looked up and dialled.
+    drop(tokio::task::spawn_blocking(first_random));
     let (keep, identity) = watch::channel(identity);
     let registry = Registry::new();
     let metrics = mqtt::Metrics::register(&registry).map_err(Lost::Metrics)?;
@@ -290,6 +177,14 @@ fn start(
     Ok((connection, registry))
 }
 
+fn first_random() {
+    let mut byte = [0];
+    if let Some(provider) = rustls::crypto::CryptoProvider::get_default() {
+        // Whoever needs random bytes in earnest will report that there are none.
+        let _ = provider.secure_random.fill(&mut byte);
+    }
+}
+
 // A session tells CONNACK and SUBACK apart only in its metrics; whoever works with it needs both.
 fn has_connack(registry: &Registry) -> bool {
     registry
@@ -302,30 +197,6 @@ fn has_connack(registry: &Registry) -> bool {
                 .iter()
                 .any(|metric| metric.get_counter().get_value() > 0.0)
         })
-}
-
-fn connect_kind(error: &ConnectError) -> ExitKind {
-    match error {
-        ConnectError::Timeout | ConnectError::Stalled(_) => ExitKind::Timeout,
-        ConnectError::Tls(problem) if !problem.is_client_refused() => ExitKind::Failed,
-        ConnectError::Refused { .. } => ExitKind::Refused,
-        other if other.is_refusal() => ExitKind::Refused,
-        _ => ExitKind::Failed,
-    }
-}
-
-fn lost(state: &State, address: String) -> Lost {
-    match state {
-        State::Waiting { error, .. } => Lost::Connect {
-            address,
-            source: error.clone(),
-        },
-        State::Unsubscribed(error) => Lost::Subscribe {
-            address,
-            source: error.clone(),
-        },
-        State::Connecting | State::Ready { .. } | State::Closed => Lost::Closed,
-    }
 }
 
 // A round trip to the other side of the world and back.

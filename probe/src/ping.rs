@@ -134,10 +134,9 @@ async fn once(
         .map_err(refused)?;
     let lost = Connection::refused(&connection.session, target.address());
     let round_trip = async {
-        // The message may come back before its acknowledgement.
-        let (acknowledged, returned) =
-            tokio::join!(receipt, returned(&mut connection.inbound, &payload));
-        acknowledged.map(|_| returned)
+        // The message may come back before its acknowledgement; a refusal means that it never will.
+        let coming = async { Ok(returned(&mut connection.inbound, &payload).await) };
+        tokio::try_join!(receipt, coming).map(|(_, returned)| returned)
     };
     tokio::select! {
         outcome = timeout_at(deadline, round_trip) => match outcome {

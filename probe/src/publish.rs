@@ -152,7 +152,7 @@ impl Job<'_> {
             match step {
                 Step::Payload(Ok(None)) => more = false,
                 Step::Payload(Ok(Some(payload))) => {
-                    self.send(connection, payload, tally, &mut waiting).await?
+                    self.send(connection, payload, tally, &mut waiting).await?;
                 }
                 Step::Payload(Err(source)) => {
                     let acknowledged = tally.acknowledged;

@@ -148,7 +148,7 @@ async fn gap(session: &Session, epoch: &mut Option<u64>) -> String {
                 return reason;
             }
             State::Waiting { error, .. } => {
-                reason = format!("reconnected after: {}", chain(error.as_ref()))
+                reason = format!("reconnected after: {}", chain(error.as_ref()));
             }
             _ => {}
         }

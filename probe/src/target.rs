@@ -231,10 +231,12 @@ fn own_client_id() -> Result<ClientId, InvalidName> {
 /// How resource names begin at an endpoint; words in capitals stand for what the host name does not tell.
 pub fn arn_of(host: &str) -> ArnPrefix {
     let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
-    let region = match labels.as_slice() {
-        [_, "iot", region, "amazonaws", "com"] | [_, "iot", region, "amazonaws", "com", "cn"] => {
-            *region
-        }
+    let after_iot = labels
+        .iter()
+        .position(|label| *label == "iot")
+        .and_then(|at| labels.get(at + 1));
+    let region = match after_iot {
+        Some(region) if labels.contains(&"amazonaws") => *region,
         _ => "REGION",
     };
     let partition = match region {

@@ -70,7 +70,12 @@ impl<'a> View<'a> {
             }
             Content::Event(_, data) => data.describe(&mut lines),
         }
-        lines.join("\n")
+        // What others wrote must not be able to move the cursor or forge a line on a terminal.
+        lines
+            .iter()
+            .map(|line| printable(line))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// The message as one JSON object; the fields are listed in the crate's documentation.
@@ -148,7 +153,7 @@ impl<'a> View<'a> {
             return "(empty)".into();
         }
         match std::str::from_utf8(&self.message.payload) {
-            Ok(text) => printable(text),
+            Ok(text) => text.to_string(),
             Err(_) => hex(&self.message.payload),
         }
     }
@@ -329,7 +334,7 @@ fn describe_conditions(conditions: &[Condition], indent: &str, lines: &mut Vec<S
         );
         if !condition.message.is_empty() {
             line.push_str(": ");
-            line.push_str(&printable(&condition.message));
+            line.push_str(&condition.message);
         }
         lines.push(line);
     }
@@ -338,13 +343,12 @@ fn describe_conditions(conditions: &[Condition], indent: &str, lines: &mut Vec<S
 fn feedback(value: &FieldValue) -> String {
     match value {
         FieldValue::Integer { integer } => integer.to_string(),
-        FieldValue::String { string } => printable(string),
+        FieldValue::String { string } => string.clone(),
         FieldValue::Boolean { boolean } => boolean.to_string(),
-        FieldValue::JsonRaw { json_raw } => printable(json_raw),
+        FieldValue::JsonRaw { json_raw } => json_raw.clone(),
     }
 }
 
-// What others wrote must not be able to move the cursor or forge a line on a terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {

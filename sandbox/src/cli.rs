@@ -1,14 +1,18 @@
 //! The command line of the sandbox.
 
 use clap::{Parser, Subcommand};
-use link::error::Failure;
+use link::error::{ExitKind, Failure};
+use link::telemetry::{self, LogOptions};
 
 mod broker;
 
 /// An IoT Core on a laptop.
 #[derive(Debug, Parser)]
-#[command(name = "sandbox", version, propagate_version = true)]
+#[command(name = "sandbox", version = link::cli::version(), propagate_version = true)]
 pub struct Args {
+    #[command(flatten)]
+    log: LogOptions,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -27,6 +31,7 @@ impl Args {
     /// # Errors
     /// With what failed and a hint.
     pub async fn run(self) -> Result<(), Failure> {
+        telemetry::init(&self.log).map_err(|error| Failure::new(ExitKind::Usage, error))?;
         match self.command {
             Command::Broker(args) => args.run().await,
         }

@@ -3,11 +3,7 @@
 //! Most tests speak raw packets over an in-process pipe with a paused clock, so that hours cost nothing and every
 //! code is seen; `tls` and `mosquitto` use the real socket.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests fail by panicking, and the throughput test prints its figure"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod broker {
     mod client;

@@ -6,7 +6,8 @@ use link::bundle::{
 };
 use serde_json::Value;
 
-use crate::target::{Release, Strategy};
+use crate::target::{Claim, Release, Strategy};
+use crate::work::sha256_hex;
 
 /// One manifest with everything needed to apply and judge it.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,25 @@ pub struct Step {
     pub feedback: Vec<FeedbackRule>,
     /// Conditions to compute.
     pub conditions: Vec<ConditionRule>,
+}
+
+// === impl Step ===
+
+impl Step {
+    /// What the work claims of the target for this manifest; nothing when it only reads.
+    pub fn claim(&self) -> Option<Claim> {
+        let content = match self.strategy {
+            Strategy::ReadOnly => return None,
+            Strategy::CreateOnly => None,
+            Strategy::Update | Strategy::ServerSideApply(_) => {
+                Some(sha256_hex(self.manifest.to_string().as_bytes()))
+            }
+        };
+        Some(Claim {
+            object: self.object.clone(),
+            content,
+        })
+    }
 }
 
 /// Orders a spec's manifests by kind rank, stably, and looks their settings up.

@@ -11,13 +11,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use link::bundle::resync::HeldVersion;
-use link::error::Hint;
 use link::order::SequenceId;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
+use super::error::{Error, io_error};
 use super::file::{self, Damage, TEMP_PREFIX, safe_name, write_atomic, write_temp};
 use super::sequence::Sequence;
+use super::sync::{sync_all, sync_directory};
 use super::{Entry, Head, StatusRecord, Work, WorkId};
 
 /// The store. Its methods block on the file system; call them from a blocking thread where latency matters.
@@ -51,43 +52,10 @@ pub struct Quarantined {
     pub damage: Damage,
 }
 
-/// Why the store could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another process holds the state directory.
-    #[error("state directory `{0}` is in use by another process")]
-    Locked(PathBuf),
-    /// The file system refused.
-    #[error("{operation} `{path}`")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-}
-
 #[derive(Debug, Default)]
 struct Index {
     entries: BTreeMap<WorkId, Entry>,
     epoch: u64,
-}
-
-impl Hint for Error {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Locked(_) => Some("give each agent its own `--state-dir`".into()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
-                "free space on the volume of `--state-dir`; the agent retries by itself".into(),
-            ),
-            Self::Io { .. } => {
-                Some("check that `--state-dir` is a writable directory on a local volume".into())
-            }
-        }
-    }
 }
 
 // === impl Store ===
@@ -425,44 +393,7 @@ impl Index {
     }
 }
 
-// Syncs that run at the same time share one journal commit of the file system.
-fn sync_all(files: &[&File]) -> io::Result<()> {
-    if let [file] = files {
-        return file.sync_all();
-    }
-    let chunk = files.len().div_ceil(SYNC_THREADS).max(1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = files
-            .chunks(chunk)
-            .map(|files| scope.spawn(move || files.iter().try_for_each(|file| file.sync_all())))
-            .collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("sync thread panicked")))
-        })
-    })
-}
-
-fn sync_directory(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(io_error("sync directory", dir))
-}
-
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Io {
-        operation,
-        path,
-        source,
-    }
-}
-
 const WORK: &str = "work";
 const STATUS: &str = "status";
-// Enough for the file system to gather syncs into one commit; more only adds threads.
-const SYNC_THREADS: usize = 8;
-
 #[cfg(test)]
 mod tests;

@@ -11,9 +11,6 @@ use super::{ConnectionArgs, seconds};
 #[derive(Clone, Debug, ClapArgs)]
 #[command(group(ArgGroup::new("content").required(true).args(["message", "file", "stdin_line", "stdin_file", "null_message"])))]
 pub struct PublishArgs {
-    /// How to reach the broker.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
     /// Topic to publish to
     #[arg(short, long)]
     pub topic: String,
@@ -47,4 +44,7 @@ pub struct PublishArgs {
     /// Print one JSON object per message and one with the result
     #[arg(long)]
     pub json: bool,
+    /// How to reach the broker.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }

@@ -155,4 +155,40 @@ mod tests {
         assert!(Filter::parse("a#", &limits).is_err());
         assert!(Filter::parse("#/a", &limits).is_err());
     }
+
+    /// The standard's rule read backwards, plus IoT Core's exceptions, as slowly as possible.
+    fn matches_slowly(filter: &[&str], topic: &[&str]) -> bool {
+        match (filter, topic) {
+            ([], []) => true,
+            (["#"], [_, ..]) => true,
+            (["+", filter @ ..], [_, topic @ ..]) => matches_slowly(filter, topic),
+            ([level, filter @ ..], [name, topic @ ..]) => {
+                level == name && matches_slowly(filter, topic)
+            }
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_text_is_never_a_panic(text in ".{0,300}") {
+            let limits = Limits::IOT_CORE;
+            let _ = check_topic(&text, &limits);
+            let _ = Filter::parse(&text, &limits);
+            let _ = Filter::parse(&format!("$share/{text}"), &limits);
+        }
+
+        #[test]
+        fn matching_agrees_with_the_slow_reading(
+            filter in "([ab+]/){0,4}[ab+#]",
+            topic in "([ab]?/){0,4}[ab]?",
+        ) {
+            let filter_levels: Vec<&str> = filter.split('/').collect();
+            let topic_levels: Vec<&str> = topic.split('/').collect();
+            proptest::prop_assert_eq!(
+                matches(&filter, &topic),
+                matches_slowly(&filter_levels, &topic_levels)
+            );
+        }
+    }
 }

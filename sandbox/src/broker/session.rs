@@ -14,14 +14,16 @@ use rmqtt_codec::types::QoS;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::counters::Counters;
-use super::faults::{self, Settings};
+use super::faults::Settings;
 use super::ground::Ground;
 use super::limits::Quotas;
 use super::live::Link;
 use super::lock;
 use super::packet::{Message, Outbound, SubscribeOptions, Version};
-use super::quota::Bucket;
+
+use self::state::{Pace, State, earlier};
+
+mod state;
 
 /// A message on its way to one session.
 #[derive(Clone, Debug)]
@@ -46,43 +48,6 @@ pub(super) struct Session {
     pub(super) wake: Notify,
     /// The writer took control packets.
     pub(super) drained: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    link: Option<Arc<Link>>,
-    expiry: Duration,
-    away_since: Option<Instant>,
-    window: usize,
-    control: VecDeque<Outbound>,
-    stored: VecDeque<Delivery>,
-    live: VecDeque<Delivery>,
-    groups: Vec<GroupQueue>,
-    in_flight: VecDeque<InFlight>,
-    waiting_bytes: usize,
-    waiting_qos0: usize,
-    last_id: u16,
-    subscriptions: HashMap<String, SubscribeOptions>,
-    pace: Pace,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    packet_id: NonZeroU16,
-    delivery: Delivery,
-    first_sent: Instant,
-    last_sent: Instant,
-}
-
-/// Rates of the current connection.
-#[derive(Debug)]
-struct Pace {
-    publishes: Bucket,
-    bytes: Bucket,
-    stored: Bucket,
-    shared: Bucket,
-    /// Nothing but control packets before this.
-    hold_until: Instant,
 }
 
 /// What a batch is made under.
@@ -372,222 +337,10 @@ impl Session {
     }
 }
 
-// === impl State ===
-
-impl State {
-    /// Turns what waits and what is unacknowledged into stored messages; QoS 0 and answers are lost.
-    fn store(&mut self, ground: &Ground) {
-        self.control.clear();
-        let unacknowledged: Vec<Delivery> = self
-            .in_flight
-            .drain(..)
-            .map(|sent| sent.delivery)
-            .filter(|d| !d.copy)
-            .collect();
-        self.waiting_bytes += unacknowledged
-            .iter()
-            .map(|d| d.message.payload.len())
-            .sum::<usize>();
-        for delivery in unacknowledged.into_iter().rev() {
-            self.stored.push_front(delivery);
-        }
-        for delivery in std::mem::take(&mut self.live) {
-            if delivery.qos == QoS::AtMostOnce {
-                self.waiting_bytes -= delivery.message.payload.len();
-                ground.counters.qos0_dropped.add(1);
-            } else {
-                self.stored.push_back(delivery);
-            }
-        }
-        self.waiting_qos0 = 0;
-        debug_assert!(self.stored.len() <= ground.quotas.queue_messages + self.window + 1);
-    }
-
-    fn take_control(&mut self, hold_acks: bool, out: &mut Vec<Outbound>) -> bool {
-        let before = out.len();
-        if hold_acks {
-            let (held, free): (VecDeque<_>, VecDeque<_>) = self
-                .control
-                .drain(..)
-                .partition(|p| matches!(p, Outbound::PubAck(..)));
-            self.control = held;
-            out.extend(free);
-        } else {
-            out.extend(self.control.drain(..));
-        }
-        out.len() > before
-    }
-
-    fn redeliver(
-        &mut self,
-        now: Instant,
-        terms: &Terms<'_>,
-        out: &mut Vec<Outbound>,
-        wake_at: &mut Option<Instant>,
-    ) {
-        let limits = &terms.ground.limits;
-        self.in_flight.retain(|sent| {
-            let keep = now.saturating_duration_since(sent.first_sent) < limits.redelivery_for;
-            terms.ground.counters.expired.add(u64::from(!keep));
-            keep
-        });
-        for at in 0..self.in_flight.len() {
-            let due = self.in_flight[at].last_sent + limits.redelivery_every;
-            if now < due {
-                earlier(wake_at, Some(due));
-                continue;
-            }
-            if faults::strikes(terms.faults.new_packet_id) {
-                self.in_flight[at].packet_id = self.free_id();
-            }
-            let sent = &mut self.in_flight[at];
-            sent.last_sent = now;
-            terms.ground.counters.redelivered.add(1);
-            terms.ground.counters.delivered.add(1);
-            out.push(sent.delivery.packet(Some(sent.packet_id), now));
-            earlier(wake_at, Some(now + limits.redelivery_every));
-        }
-    }
-
-    fn take_messages(
-        &mut self,
-        now: Instant,
-        terms: &Terms<'_>,
-        out: &mut Vec<Outbound>,
-        wake_at: &mut Option<Instant>,
-    ) {
-        while out.len() < BATCH {
-            if self.in_flight.len() >= self.window {
-                return;
-            }
-            if let Some(ready) = self.pace.publishes.ready_at(now) {
-                self.drop_throttled_qos0(&terms.ground.counters);
-                if !(self.stored.is_empty() && self.live.is_empty() && self.groups_empty()) {
-                    earlier(wake_at, Some(ready));
-                }
-                return;
-            }
-            let Some(delivery) = self.next(now, terms, wake_at) else {
-                return;
-            };
-            if delivery.message.seconds_left(now) == Some(0) {
-                terms.ground.counters.expired.add(1);
-                continue;
-            }
-            if !(terms.receives)(&delivery.message) {
-                terms.ground.counters.receive_denied.add(1);
-                continue;
-            }
-            self.pace.publishes.take(now);
-            let pause = self.pace.bytes.charge(delivery.message.bytes(), now);
-            self.send(delivery, now, terms, out);
-            if !pause.is_zero() {
-                self.pace.hold_until = now + pause;
-                earlier(wake_at, Some(now + pause));
-                return;
-            }
-        }
-    }
-
-    fn send(
-        &mut self,
-        delivery: Delivery,
-        now: Instant,
-        terms: &Terms<'_>,
-        out: &mut Vec<Outbound>,
-    ) {
-        if !delivery.copy && faults::strikes(terms.faults.duplicate) {
-            self.waiting_bytes += delivery.message.payload.len();
-            self.waiting_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
-            self.live.push_front(Delivery {
-                copy: true,
-                ..delivery.clone()
-            });
-        }
-        let packet_id = (delivery.qos != QoS::AtMostOnce).then(|| self.free_id());
-        out.push(delivery.packet(packet_id, now));
-        terms.ground.counters.delivered.add(1);
-        if let Some(packet_id) = packet_id {
-            self.in_flight.push_back(InFlight {
-                packet_id,
-                delivery,
-                first_sent: now,
-                last_sent: now,
-            });
-        }
-    }
-
-    /// Stored first while their rate allows, then those of groups, then live ones.
-    fn next(
-        &mut self,
-        now: Instant,
-        terms: &Terms<'_>,
-        wake_at: &mut Option<Instant>,
-    ) -> Option<Delivery> {
-        if !self.stored.is_empty() {
-            if self.pace.stored.take(now) {
-                let delivery = self.stored.pop_front()?;
-                self.waiting_bytes -= delivery.message.payload.len();
-                return Some(delivery);
-            }
-            earlier(wake_at, self.pace.stored.ready_at(now));
-        }
-        if !self.groups_empty() {
-            if self.pace.shared.take(now) {
-                if let Some(delivery) = self.groups.iter().find_map(|queue| lock(queue).pop_front())
-                {
-                    return Some(delivery);
-                }
-            } else {
-                earlier(wake_at, self.pace.shared.ready_at(now));
-            }
-        }
-        if self.live.len() > 1 && faults::strikes(terms.faults.reorder) {
-            self.live.swap(0, 1);
-        }
-        let delivery = self.live.pop_front()?;
-        self.waiting_bytes -= delivery.message.payload.len();
-        self.waiting_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
-        Some(delivery)
-    }
-
-    /// Over the outgoing rate QoS 0 is discarded; QoS 1 waits (assumed: the source says "discarded" and that
-    /// QoS 1 is retried, which looks the same to the client).
-    fn drop_throttled_qos0(&mut self, counters: &Counters) {
-        while self
-            .live
-            .front()
-            .is_some_and(|delivery| delivery.qos == QoS::AtMostOnce)
-        {
-            if let Some(delivery) = self.live.pop_front() {
-                self.waiting_bytes -= delivery.message.payload.len();
-                self.waiting_qos0 -= 1;
-                counters.qos0_dropped.add(1);
-            }
-        }
-    }
-
-    fn groups_empty(&self) -> bool {
-        self.groups.iter().all(|queue| lock(queue).is_empty())
-    }
-
-    /// Ids go on counting over reconnects, so that a late acknowledgement of an old connection hits nothing.
-    fn free_id(&mut self) -> NonZeroU16 {
-        loop {
-            self.last_id = self.last_id.wrapping_add(1);
-            if let Some(id) = NonZeroU16::new(self.last_id)
-                && !self.in_flight.iter().any(|sent| sent.packet_id == id)
-            {
-                return id;
-            }
-        }
-    }
-}
-
 // === impl Delivery ===
 
 impl Delivery {
-    fn packet(&self, packet_id: Option<NonZeroU16>, now: Instant) -> Outbound {
+    pub(super) fn packet(&self, packet_id: Option<NonZeroU16>, now: Instant) -> Outbound {
         Outbound::Publish {
             packet_id,
             qos: self.qos,
@@ -596,27 +349,6 @@ impl Delivery {
             message: self.message.clone(),
         }
     }
-}
-
-// === impl Pace ===
-
-impl Pace {
-    fn new(quotas: &Quotas, now: Instant) -> Self {
-        Self {
-            publishes: Bucket::new(quotas.publishes_per_second, now),
-            bytes: Bucket::new(quotas.bytes_per_second, now),
-            stored: Bucket::new(quotas.stored_per_second, now),
-            shared: Bucket::new(quotas.shared_stored_per_second, now),
-            hold_until: now,
-        }
-    }
-}
-
-fn earlier(wake_at: &mut Option<Instant>, candidate: Option<Instant>) {
-    *wake_at = match (*wake_at, candidate) {
-        (Some(known), Some(candidate)) => Some(known.min(candidate)),
-        (known, candidate) => known.or(candidate),
-    };
 }
 
 // One TLS write of small messages stays well under a socket buffer, and an answer never waits for more

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use link::error::{ExitKind, Failure, Hint};
 use link::iot::Document;
+use link::shutdown::Shutdown;
 
 use crate::broker::{Broker, Config, Fingerprint, Quotas, Registry};
 use crate::pki::{Authority, Layout, Set, lay_down};
@@ -75,21 +76,17 @@ impl Args {
         registry.save(&registry_file)?;
 
         let mut config = Config::new(self.listen, server.certificate, server.key);
-        config.registry = registry;
+        config.registry = registry.clone();
         if self.no_quotas {
             config.quotas = Quotas::none();
         }
+        let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let drain = shutdown.drain();
         let broker = Broker::bind(config).await?;
         self.say_what_to_try(broker.local_addr())
             .map_err(|error| Failure::new(ExitKind::Failed, error))?;
-        broker
-            .run(async {
-                // Without a signal handler the default action ends the process, which is as good.
-                if tokio::signal::ctrl_c().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            })
-            .await;
+        broker.run(async { drain.requested().await }).await;
+        registry.save(&registry_file)?;
         Ok(())
     }
 

@@ -288,8 +288,9 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
+        // The writer goes last: the last writable connection folds the log back into the file.
         self.readers.close().await;
+        self.writer.close().await;
     }
 }
 

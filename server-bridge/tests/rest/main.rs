@@ -366,3 +366,21 @@ async fn everything_answered_survives_the_process_going_away() {
         .unwrap();
     assert!(again.get_consumer("c").await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn closing_leaves_one_file_and_later_calls_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path().join("bridge.db"))
+        .await
+        .unwrap();
+    store.close().await;
+    let files = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(files, 1);
+    let error = store
+        .mark_deleting("b", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the store is closed");
+    let error = store.ping().await.unwrap_err();
+    assert_eq!(error.to_string(), "the store is closed");
+}

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use link::bundle::Status;
+use link::error::Hint;
 use link::order::Version;
 
 use super::*;

@@ -50,8 +50,12 @@ where
         let patience = connection.keep_alive.mul_f64(KEEP_ALIVE_FACTOR);
         loop {
             connection.unstalled().await;
-            connection.answers_have_room().await;
-            let frame = match timeout(patience, self.frames.next()).await {
+            // A client that takes no answers for so long counts as silent.
+            let read = async {
+                connection.answers_have_room().await;
+                self.frames.next().await
+            };
+            let frame = match timeout(patience, read).await {
                 Ok(frame) => frame,
                 Err(_) => {
                     let cause = DisconnectReason::MqttKeepAliveTimeout;

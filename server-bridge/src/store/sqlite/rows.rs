@@ -35,9 +35,12 @@ pub(super) use select_bundle;
 
 /// Names the operation a driver error interrupted.
 pub(super) fn driver(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    move |source| StoreError::Driver {
-        operation,
-        source: Arc::new(source),
+    move |source| match source {
+        sqlx::Error::PoolClosed => StoreError::Closed,
+        source => StoreError::Driver {
+            operation,
+            source: Arc::new(source),
+        },
     }
 }
 

@@ -1,0 +1,186 @@
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use link::order::Version;
+use serde_json::Value;
+
+use super::*;
+use crate::target::{Applied, Release, Strategy};
+use crate::work::Head;
+
+/// A target whose answers are set by the test.
+#[derive(Default)]
+struct Fake {
+    held: Mutex<Vec<Held>>,
+    pending: Mutex<u32>,
+    broken: Mutex<bool>,
+}
+
+impl Target for Arc<Fake> {
+    async fn claim(
+        &self,
+        _: &WorkId,
+        declared: &[Claim],
+    ) -> std::result::Result<Vec<Held>, TargetError> {
+        let mut held = self.held.lock().unwrap();
+        let declared: Vec<Held> = declared
+            .iter()
+            .map(|claim| Held::from(&claim.object))
+            .collect();
+        let stale = held
+            .iter()
+            .filter(|held| !declared.contains(held))
+            .cloned()
+            .collect();
+        held.extend(declared);
+        Ok(stale)
+    }
+
+    async fn apply(
+        &self,
+        _: &WorkId,
+        manifest: &Value,
+        object: &ObjectRef,
+        _: &Strategy,
+    ) -> std::result::Result<Applied, TargetError> {
+        if *self.broken.lock().unwrap() {
+            return Err(TargetError {
+                kind: ErrorKind::Unavailable,
+                message: format!("could not write {object}: no answer"),
+            });
+        }
+        Ok(Applied {
+            changed: true,
+            observed: Some(manifest.clone()),
+        })
+    }
+
+    async fn observe(&self, _: &ObjectRef) -> std::result::Result<Option<Value>, TargetError> {
+        Ok(None)
+    }
+
+    async fn release(
+        &self,
+        _: &WorkId,
+        held: &Held,
+        _: Release,
+    ) -> std::result::Result<Released, TargetError> {
+        let mut pending = self.pending.lock().unwrap();
+        if *pending > 0 {
+            *pending -= 1;
+            return Ok(Released::Pending);
+        }
+        self.held.lock().unwrap().retain(|other| other != held);
+        Ok(Released::Gone)
+    }
+
+    async fn settle(&self, _: &WorkId) -> std::result::Result<(), TargetError> {
+        Ok(())
+    }
+
+    async fn watch(&self, _: mpsc::Sender<Change>) {}
+}
+
+struct Fixture {
+    _dir: tempfile::TempDir,
+    target: Arc<Fake>,
+    reconciler: Reconciler<Arc<Fake>>,
+    told: Arc<Mutex<u32>>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Arc::new(Fake::default());
+        let told = Arc::new(Mutex::new(0));
+        let counter = Arc::clone(&told);
+        let reconciler = Reconciler {
+            store: Arc::new(Store::open(dir.path()).unwrap().store),
+            target: Arc::clone(&target),
+            queue: Arc::new(Queue::new(Duration::from_secs(1), Duration::from_secs(9))),
+            on_status: Box::new(move |_| *counter.lock().unwrap() += 1),
+            consumer: ConsumerName::new("cluster1").unwrap(),
+            period: Duration::from_secs(240),
+            max_raw_bytes: 1024,
+            max_status_bytes: 120_000,
+            health: Health::ignored(),
+            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            clock: Clock::fixed("2026-08-01T10:00:00Z".parse().unwrap()),
+        };
+        Self {
+            _dir: dir,
+            target,
+            reconciler,
+            told,
+        }
+    }
+
+    fn order(&self, deleting: bool) {
+        let payload = br#"{"manifests":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"d"}}]}"#;
+        let head = Head {
+            id: "w".into(),
+            version: Version::FIRST,
+            source: "maestro".into(),
+            metadata: None,
+            log_tracing: None,
+            deleting_since: deleting.then(|| self.reconciler.clock.now()),
+            content: String::new(),
+            rejected: None,
+        };
+        let work = Work {
+            head,
+            payload: Bytes::from_static(payload),
+        };
+        self.reconciler.store.commit(&[work]).unwrap();
+    }
+
+    async fn look(&self) -> (Next, Vec<String>, u32) {
+        let next = self.reconciler.reconcile(&"w".into()).await;
+        let record = self.reconciler.store.status(&"w".into()).unwrap();
+        let conditions = record.status.conditions.iter();
+        let kinds = conditions
+            .map(|c| format!("{}={}", c.kind, c.status))
+            .collect();
+        (next, kinds, *self.told.lock().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_takes_time_is_told_once_and_acknowledged_at_its_end() {
+    let fixture = Fixture::new();
+    fixture.order(false);
+    let (next, ..) = fixture.look().await;
+    assert!(
+        matches!(next, Next::After(delay) if delay >= Duration::from_secs(240) && delay <= Duration::from_secs(360))
+    );
+    fixture.order(true);
+    *fixture.target.pending.lock().unwrap() = 2;
+    for _ in 0..2 {
+        let (next, conditions, told) = fixture.look().await;
+        assert_eq!(next, Next::Retry);
+        assert_eq!(
+            conditions,
+            ["Applied=True", "Available=True", "Deleting=True"]
+        );
+        assert_eq!(told, 2, "applied, then deleting");
+    }
+    let (next, conditions, told) = fixture.look().await;
+    assert_eq!(next, Next::Forget);
+    assert_eq!(conditions[2..], ["Deleting=True", "Deleted=True"]);
+    assert_eq!(told, 3);
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_is_told_and_tried_again_without_new_noise() {
+    let fixture = Fixture::new();
+    fixture.order(false);
+    *fixture.target.broken.lock().unwrap() = true;
+    for _ in 0..3 {
+        let (next, conditions, told) = fixture.look().await;
+        assert_eq!(next, Next::Retry);
+        assert_eq!(conditions, ["Applied=False", "Available=False"]);
+        assert_eq!(told, 1);
+    }
+    *fixture.target.broken.lock().unwrap() = false;
+    assert_eq!(fixture.look().await.1, ["Applied=True", "Available=True"]);
+}

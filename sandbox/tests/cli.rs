@@ -1,0 +1,122 @@
+//! `sandbox broker` as a person uses it: start it, run the line it prints.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A sandbox that does not outlive its test.
+struct Sandbox {
+    child: Child,
+    greeting: Vec<String>,
+}
+
+impl Sandbox {
+    /// Starts `sandbox broker` and reads what it prints until it is ready.
+    fn start(state: &Path, args: &[&str]) -> Self {
+        let mut child = broker(state, args).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = Vec::new();
+        while !greeting
+            .last()
+            .is_some_and(|line: &String| line.contains("probe publish"))
+        {
+            greeting.push(lines.next().expect("the sandbox ended").unwrap());
+        }
+        Self { child, greeting }
+    }
+
+    /// Runs the printed mosquitto_pub line in a shell.
+    fn run_the_printed_line(&self) -> Output {
+        let line = self
+            .greeting
+            .iter()
+            .find(|line| line.contains("mosquitto_pub"))
+            .unwrap();
+        let output = Command::new("sh")
+            .args(["-c", line.trim()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !text.contains("not found"),
+            "{text}; install it with `apt-get install mosquitto mosquitto-clients`"
+        );
+        output
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn broker(state: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+    command
+        .args(["broker", "--listen", "127.0.0.1:0", "--state"])
+        .arg(state)
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn the_line_it_prints_works_and_so_it_does_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let mut certificates = Vec::new();
+    for _ in 0..2 {
+        let sandbox = Sandbox::start(state.path(), &["--client", "alice"]);
+        let output = sandbox.run_the_printed_line();
+        assert!(output.status.success(), "{output:?}");
+        let identity = state.path().join("clients/alice/certificate");
+        certificates.push(std::fs::read_to_string(identity).unwrap());
+    }
+    assert_eq!(certificates[0], certificates[1], "the identity is kept");
+}
+
+#[test]
+fn a_policy_file_decides_and_the_log_says_why() {
+    let state = tempfile::tempdir().unwrap();
+    let policy = state.path().join("policy.json");
+    let text = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:Connect","Resource":"*"}]}"#;
+    std::fs::write(&policy, text).unwrap();
+    let client = format!("alice={}", policy.display());
+    let mut sandbox = Sandbox::start(state.path(), &["--client", &client]);
+    let output = sandbox.run_the_printed_line();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Not authorized"), "{said}");
+    sandbox.child.kill().unwrap();
+    let mut log = String::new();
+    sandbox
+        .child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    assert!(log.contains("topic/test"), "{log}");
+}
+
+#[test]
+fn a_bad_policy_or_client_name_is_said_before_anything_starts() {
+    let state = tempfile::tempdir().unwrap();
+    let policy = state.path().join("policy.json");
+    std::fs::write(&policy, "{").unwrap();
+    for (client, code, part) in [
+        (format!("alice={}", policy.display()), 2, "parse policy"),
+        ("alice=/nowhere.json".to_owned(), 1, "read `/nowhere.json`"),
+        ("a/b".to_owned(), 2, "client id `a/b`"),
+    ] {
+        let output = broker(state.path(), &["--client", &client])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+}

@@ -1,0 +1,102 @@
+//! What every engine behind the `Store` trait promises. An engine is one line at the end.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use link::id::ConsumerName;
+use link::order::Version;
+use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, Store};
+
+mod bundles;
+mod consumers;
+mod list;
+mod outbox;
+mod status;
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_780_000_000 + second).unwrap()
+}
+
+pub(crate) fn name(text: &str) -> ConsumerName {
+    ConsumerName::new(text).unwrap()
+}
+
+pub(crate) fn version(number: i64) -> Version {
+    Version::new(number).unwrap()
+}
+
+pub(crate) fn content(text: &str) -> Content {
+    Content {
+        manifests: Json::parse(&format!("[{{\"data\":\"{text}\"}}]")).unwrap(),
+        delete_option: None,
+        manifest_configs: None,
+        executer: None,
+    }
+}
+
+pub(crate) fn bundle(id: &str, consumer: &str) -> NewBundle {
+    NewBundle {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        consumer_name: name(consumer),
+        metadata: Some(Json::parse("{\"labels\":{\"app\":\"web\"}}").unwrap()),
+        content: content("one"),
+    }
+}
+
+pub(crate) async fn with_consumers(store: &impl Store, names: &[&str]) {
+    let new = names
+        .iter()
+        .map(|text| NewConsumer {
+            id: format!("id-{text}"),
+            name: name(text),
+            labels: Labels::from([("env".to_owned(), (*text).to_owned())]),
+        })
+        .collect();
+    store.ensure_consumers(new, at(0)).await.unwrap();
+}
+
+/// Runs every promise against an engine; `$open` opens an empty store and keeps what must outlive it.
+macro_rules! conformance {
+    ($engine:ident, $open:expr, [$($noun:ident :: $promise:ident),* $(,)?]) => {
+        mod $engine {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                super::run($open, super::$noun::$promise).await;
+            })*
+        }
+    };
+}
+
+async fn run<S: Store, K, F: Future<Output = ()>>(
+    open: impl Future<Output = (S, K)>,
+    promise: impl FnOnce(S) -> F,
+) {
+    let (store, _keep) = open.await;
+    promise(store).await;
+}
+
+async fn open_sqlite() -> (server_bridge::store::sqlite::SqliteStore, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bridge.db");
+    let store = server_bridge::store::sqlite::SqliteStore::open(path)
+        .await
+        .unwrap();
+    (store, directory)
+}
+
+conformance!(
+    sqlite,
+    super::open_sqlite(),
+    [
+        consumers::consumers_live_and_are_protected_by_their_bundles,
+        bundles::versions_rise_only_with_content_and_only_from_the_latest,
+        outbox::the_outbox_holds_what_the_broker_has_not_acknowledged,
+        outbox::a_resend_outlives_acknowledgements_of_older_publications,
+        status::statuses_are_taken_only_in_order_and_from_their_consumer,
+        list::pages_are_filtered_ordered_and_complete,
+        bundles::concurrent_writers_neither_lose_nor_mix_their_writes,
+    ]
+);

@@ -50,7 +50,12 @@ async fn a_posted_bundle_is_applied_and_its_status_read_back(test: &str, kind: K
     let stale = api
         .change_bundle(&created.id, &Change::of(1, vec![config_map("a", "three")]))
         .await;
-    assert!(stale.unwrap_err().to_string().contains('2'));
+    assert!(
+        stale
+            .expect_err("an old version is refused")
+            .to_string()
+            .contains('2')
+    );
     // The ledger shows every hop of the version.
     let shown = api
         .bundle(&created.id)

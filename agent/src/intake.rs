@@ -121,10 +121,11 @@ impl<D: Downlink> Intake<D> {
             store.entry(id)
         }) {
             Decision::Store {
-                head,
+                mut head,
                 payload,
                 taken,
             } => {
+                head.received_at = Some(self.clock.now());
                 let held = match &payload {
                     Some(_) => None,
                     None => match self.read(&head.id).await {

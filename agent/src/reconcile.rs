@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::bundle::manifest::ObjectRef;
-use link::bundle::{DeleteOption, Spec, Status, status_hash};
+use link::bundle::{Condition, DeleteOption, Spec, Status, status_hash};
 use link::clock::Clock;
 use link::error::chain;
 use link::id::ConsumerName;
@@ -320,14 +320,23 @@ impl<T: Target> Reconciler<T> {
         work: &Work,
         status: Status,
     ) -> std::result::Result<(), work::Error> {
-        let record = StatusRecord {
+        let applied = status.condition("Applied").is_some_and(Condition::is_true);
+        let now = self.clock.now();
+        let mut record = StatusRecord {
             version: work.head.version,
             hash: status_hash(&status),
             status,
             acknowledged: false,
+            applied_at: applied.then_some(now),
         };
         let (store, key, epoch) = (Arc::clone(&self.store), id.clone(), entry.epoch);
         let kept = blocking(move || {
+            let old = store
+                .status(&key)
+                .filter(|old| old.version == record.version);
+            if let Some(first) = old.and_then(|old| old.applied_at).filter(|_| applied) {
+                record.applied_at = Some(first);
+            }
             // The same words about another version are news: the source waits for that version's status.
             let known = store
                 .status(&key)

@@ -55,6 +55,9 @@ pub struct Head {
     /// Since when the source wants it gone. Never taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleting_since: Option<Timestamp>,
+    /// When `version` came in; the source shows it in its ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
     /// SHA-256 of the payload received with `version`, in hex; tells a repetition from a change.
     pub content: String,
     /// Why the payload of `version` was not usable; the payload kept is then that of an older version.
@@ -94,6 +97,9 @@ pub struct StatusRecord {
     pub hash: String,
     /// Whether the broker acknowledged it.
     pub acknowledged: bool,
+    /// When every manifest of the version had been applied, if that has happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_at: Option<Timestamp>,
 }
 
 // === impl WorkId ===

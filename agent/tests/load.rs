@@ -19,6 +19,7 @@ fn work(index: usize, payload: &Bytes) -> Work {
             )),
             log_tracing: Some("{}".into()),
             deleting_since: None,
+            received_at: None,
             content: "0".repeat(64),
             rejected: None,
         },

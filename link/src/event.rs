@@ -52,6 +52,15 @@ pub struct Event {
     pub data: Option<Bytes>,
 }
 
+/// Extension attribute of ours on status events: when the agent took the version (RFC 3339). Go peers ignore it.
+pub const RECEIVED_AT: &str = "receivedat";
+/// Extension attribute of ours on status events: when the agent had applied the version (RFC 3339).
+pub const APPLIED_AT: &str = "appliedat";
+/// Extension attribute of ours on resync requests: names the request that a part belongs to.
+pub const RESYNC_ID: &str = "resyncid";
+/// Extension attribute of ours on resync requests: `2/3` is the second of three parts.
+pub const RESYNC_PART: &str = "resyncpart";
+
 // === impl Event ===
 
 impl Event {

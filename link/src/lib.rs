@@ -1,7 +1,7 @@
 //! The mutual-TLS MQTT link between a regional bridge and its agents, and the language spoken over it.
 //!
 //! Imports point down only:
-//! `cli, admin → endpoint → mqtt → tls, identity, config, telemetry, shutdown → topic, event, bundle, order, iot
+//! `cli → endpoint → admin, mqtt → tls, identity, config, telemetry, shutdown → topic, event, bundle, order, iot
 //! → id, clock, backoff, error, message`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
 
 pub mod admin;

@@ -11,7 +11,7 @@ use crate::id::{ConsumerName, InvalidName, SourceId};
 use crate::iot::limits::{self, LimitError};
 
 pub use self::error::SchemeError;
-pub use self::filter::{filter_matches, split_share};
+pub use self::filter::filter_matches;
 
 use self::pattern::{Broadcast, Pattern};
 

@@ -26,7 +26,7 @@ pub struct Rules {
 pub enum Decision {
     /// Make this durable, then ack, then reconcile.
     Store {
-        /// What will be held. A payload of `None` keeps the one that is held.
+        /// What will be held, without the time it came in. A payload of `None` keeps the one that is held.
         head: Head,
         /// The new payload.
         payload: Option<Bytes>,
@@ -264,6 +264,7 @@ fn delete(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
         metadata: event.metadata.clone(),
         log_tracing: event.log_tracing.clone(),
         deleting_since: event.deletion_timestamp.or(event.time),
+        received_at: None,
         content: held.map_or_else(|| sha256_hex(b""), |entry| entry.content.to_string()),
         rejected: None,
     };
@@ -320,6 +321,7 @@ fn upsert(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
             metadata: event.metadata.clone(),
             log_tracing: event.log_tracing.clone(),
             deleting_since: None,
+            received_at: None,
             content,
             rejected,
         },

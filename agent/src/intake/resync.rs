@@ -8,7 +8,7 @@ use std::time::Duration;
 use link::backoff::Backoff;
 use link::bundle::resync::{SpecRequest, StatusRequest, split};
 use link::clock::Clock;
-use link::event::{Action, Event, Kind, encode};
+use link::event::{Action, Event, Kind, RESYNC_ID, RESYNC_PART, encode};
 use link::id::ConsumerName;
 use link::message::Message;
 use tokio_util::sync::CancellationToken;
@@ -104,10 +104,10 @@ impl<U: Uplink> Resync<U> {
                 let kind = Kind::spec(Action::ResyncRequest);
                 let mut event = Event::new(&self.agent, kind, &self.consumer, now).with_data(data);
                 if count > 1 {
-                    event.extensions.insert("resyncid".into(), id.clone());
+                    event.extensions.insert(RESYNC_ID.into(), id.clone());
                     event
                         .extensions
-                        .insert("resyncpart".into(), format!("{}/{count}", index + 1));
+                        .insert(RESYNC_PART.into(), format!("{}/{count}", index + 1));
                 }
                 encode(&event, &self.topic)
             })

@@ -124,6 +124,7 @@ impl Fixture {
             metadata: None,
             log_tracing: None,
             deleting_since: deleting.then(|| self.reconciler.clock.now()),
+            received_at: None,
             content: String::new(),
             rejected: None,
         };

@@ -1,8 +1,9 @@
 //! The status event of one work (wire.md §2.3, §3.2, §3.4).
 
+use jiff::Timestamp;
 use link::bundle::{Status, go_json};
-use link::clock::{Clock, rfc3339_seconds};
-use link::event::{Action, Event, Kind, MANIFEST_BUNDLES, encode};
+use link::clock::{Clock, rfc3339_nanos, rfc3339_seconds};
+use link::event::{APPLIED_AT, Action, Event, Kind, MANIFEST_BUNDLES, RECEIVED_AT, encode};
 use link::id::ConsumerName;
 use link::message::Message;
 use link::order::SequenceId;
@@ -45,6 +46,16 @@ impl Reporter {
         event.status_hash = Some(record.hash.clone());
         event.metadata = Some(self.metadata(head, record));
         event.log_tracing.clone_from(&head.log_tracing);
+        let mut hop = |name: &str, at: Option<Timestamp>| {
+            event
+                .extensions
+                .extend(at.map(|at| (name.to_string(), rfc3339_nanos(at))));
+        };
+        // Of the version the status describes; a newer one may have come in meanwhile.
+        if record.version == head.version {
+            hop(RECEIVED_AT, head.received_at);
+        }
+        hop(APPLIED_AT, record.applied_at);
         encode(&event, self.topic.as_str())
     }
 
@@ -150,6 +161,7 @@ mod tests {
             metadata: None,
             log_tracing: Some("{}".into()),
             deleting_since: None,
+            received_at: None,
             content: String::new(),
             rejected: None,
         };
@@ -158,6 +170,7 @@ mod tests {
             status: Status::default(),
             hash: "h".into(),
             acknowledged: false,
+            applied_at: None,
         };
         let metadata = |head: &Head, record: &StatusRecord| {
             let message = reporter.message(head, record, "1".parse().unwrap(), Action::Update);

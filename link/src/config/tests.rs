@@ -1,5 +1,7 @@
 //! Every refusal reads as a person would see it.
 
+// Long because each refusal of the configuration is read here as a person reads it.
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use crate::topic::split_share;
-
 pub use self::error::LimitError;
 
 mod error;
@@ -257,6 +255,17 @@ impl ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self::IOT_CORE
+    }
+}
+
+/// Splits `$share/NAME/FILTER` into the group name and the filter; any other filter has no group.
+pub fn split_share(filter: &str) -> (Option<&str>, &str) {
+    let parts = filter
+        .strip_prefix("$share/")
+        .and_then(|rest| rest.split_once('/'));
+    match parts {
+        Some((group, rest)) => (Some(group), rest),
+        None => (None, filter),
     }
 }
 

@@ -286,7 +286,7 @@ impl Hint for PartyError {
 
 // The topics a filter of ours covers, as a policy pattern: `+` stands for names, which hold no `/`.
 fn received(filter: &str) -> String {
-    let (_, bare) = crate::topic::split_share(filter);
+    let (_, bare) = super::limits::split_share(filter);
     bare.replace('+', "*")
 }
 

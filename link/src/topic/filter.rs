@@ -1,22 +1,11 @@
 //! Which topics a subscription filter covers, the way IoT Core sees it.
 
-/// Splits `$share/NAME/FILTER` into the group name and the filter; any other filter has no group.
-pub fn split_share(filter: &str) -> (Option<&str>, &str) {
-    let parts = filter
-        .strip_prefix("$share/")
-        .and_then(|rest| rest.split_once('/'));
-    match parts {
-        Some((group, rest)) => (Some(group), rest),
-        None => (None, filter),
-    }
-}
-
 /// Whether a message on `topic` goes to a subscription to `filter`; a `$share/NAME/` prefix is not part of it.
 ///
 /// Differs from the MQTT standard where IoT Core does: `a/#` covers `a/` and `a/b` but not `a`
 /// (iot-core.md §1.1). As in the standard, a wildcard at the first level never covers a `$` topic.
 pub fn filter_matches(filter: &str, topic: &str) -> bool {
-    let (_, filter) = split_share(filter);
+    let (_, filter) = crate::iot::limits::split_share(filter);
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }

@@ -2,6 +2,8 @@
 //!
 //! The causes and their signs are iot-core.md §6 and field.md, Appendix A.
 
+// Long because the catalogue of findings is one table.
+
 use std::io;
 
 use link::error::{ExitKind, Hint, chain};

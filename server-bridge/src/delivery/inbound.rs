@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use link::backoff::Backoff;
 use link::bundle::Status;
-use link::event::{Action, Event, SubResource, decode};
+use link::event::{APPLIED_AT, Action, Event, RECEIVED_AT, SubResource, decode};
 use link::id::ConsumerName;
 use link::mqtt::{Delivery, Inbound};
 use link::topic::Channel;
@@ -232,11 +232,6 @@ fn explain(
     };
     Err(refusal(label, reason))
 }
-
-/// Extension attribute of ours: when the agent had made the version durable.
-pub(super) const RECEIVED_AT: &str = "receivedat";
-/// Extension attribute of ours: when the agent had applied the version.
-pub(super) const APPLIED_AT: &str = "appliedat";
 
 /// Events being committed at a time. The store commits those that wait together, and orders them by sequence id, so
 /// arrival order need not be kept.

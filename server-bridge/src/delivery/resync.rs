@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use link::bundle::EMPTY_HASH;
 use link::bundle::resync::{HeldStatus, HeldVersion, SpecRequest, split};
-use link::event::{Event, encode};
+use link::event::{Event, RESYNC_ID, RESYNC_PART, encode};
 use link::id::ConsumerName;
 use link::mqtt::State;
 use link::order::Version;
@@ -249,10 +249,6 @@ impl Joins {
     }
 }
 
-/// Extension attribute of ours: names the request a part belongs to.
-const RESYNC_ID: &str = "resyncid";
-/// Extension attribute of ours: `2/3` is the second of three parts.
-const RESYNC_PART: &str = "resyncpart";
 /// More parts than 100 000 works make.
 const MAX_PARTS: u32 = 256;
 

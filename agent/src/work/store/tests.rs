@@ -14,6 +14,7 @@ fn work(id: &str, version: i64, payload: &'static [u8]) -> Work {
             metadata: Some("{\"name\":\"n\"}".into()),
             log_tracing: None,
             deleting_since: None,
+            received_at: None,
             content: "c".into(),
             rejected: None,
         },
@@ -33,6 +34,7 @@ fn record(hash: &str) -> StatusRecord {
         status: Status::default(),
         hash: hash.into(),
         acknowledged: false,
+        applied_at: None,
     }
 }
 

@@ -8,9 +8,10 @@ use std::fmt;
 use super::condition::{self, Verdict};
 use super::{Asked, Place, Request, Resource, StatementRef, resource_matches, statements};
 use crate::iot::context::Context;
+use crate::iot::limits::split_share;
 use crate::iot::policy::{Action, Document, Effect, Statement};
 use crate::iot::wildcard::Pattern;
-use crate::topic::{filter_matches, split_share};
+use crate::topic::filter_matches;
 
 /// Why an Allow statement that nearly fits does not.
 #[derive(Clone, Debug, PartialEq, Eq)]

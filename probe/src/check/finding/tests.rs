@@ -1,3 +1,5 @@
+// Long because each finding of the catalogue is read here as a person reads it.
+
 use jiff::Timestamp;
 use link::identity::{Error as FileError, Role};
 

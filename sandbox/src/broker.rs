@@ -369,6 +369,13 @@ impl Handle {
 
 // === impl BindError ===
 
+impl BindError {
+    /// Whether another process listens there.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
+    }
+}
+
 impl Hint for BindError {
     fn hint(&self) -> Option<String> {
         match self {

@@ -1,5 +1,7 @@
-//! An IoT Core on a laptop: broker, certificate registry, policies, quotas and a throw-away certificate authority.
+//! An IoT Core on a laptop: broker, certificate registry, policies, quotas, a throw-away certificate authority, and a
+//! whole region in one process.
 
 pub mod broker;
 pub mod cli;
 pub mod pki;
+pub mod up;

@@ -12,8 +12,10 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize,
 };
 
+pub use self::keep::KeepError;
 pub use self::lay_down::{LayDownError, Layout, lay_down};
 
+mod keep;
 mod lay_down;
 
 /// A certificate authority.

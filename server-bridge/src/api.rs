@@ -72,6 +72,16 @@ struct Context<S> {
     limits: Limits,
 }
 
+/// Binds the socket of an API that is built later.
+///
+/// # Errors
+/// [`BindError`] names the address.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError { address, source })
+}
+
 // === impl Config ===
 
 impl Default for Config {
@@ -94,12 +104,25 @@ impl Config {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Api<S>, BindError> {
-        let failed = |source| BindError {
+        let listener = bind(self.listen).await?;
+        self.build_on(listener, store, clock, metrics)
+    }
+
+    /// The API on a socket that is bound already, whatever `listen` says.
+    ///
+    /// # Errors
+    /// [`BindError`] when the socket does not know its address.
+    pub fn build_on<S: Store>(
+        self,
+        listener: TcpListener,
+        store: S,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Api<S>, BindError> {
+        let address = listener.local_addr().map_err(|source| BindError {
             address: self.listen,
             source,
-        };
-        let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        })?;
         Ok(Api {
             listener,
             address,
@@ -137,6 +160,13 @@ impl<S: Store> Api<S> {
 }
 
 // === impl BindError ===
+
+impl BindError {
+    /// Whether another process listens there.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
 
 impl Hint for BindError {
     fn hint(&self) -> Option<String> {

@@ -14,6 +14,7 @@ use link::iot::Party;
 use link::mqtt::Reconnect;
 use link::shutdown::Drain;
 use prometheus::Registry;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -64,6 +65,20 @@ impl Settings {
     /// # Errors
     /// What is wrong with the configuration, the certificate, the store or the address.
     pub async fn build(self, registry: &Registry, checks: &Checks) -> Result<Service, Failure> {
+        let listener = api::bind(self.api_listen).await?;
+        self.build_on(listener, registry, checks).await
+    }
+
+    /// The same with the API on a socket that is bound already, whatever `api_listen` says.
+    ///
+    /// # Errors
+    /// As [`Settings::build`].
+    pub async fn build_on(
+        self,
+        listener: TcpListener,
+        registry: &Registry,
+        checks: &Checks,
+    ) -> Result<Service, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let party = Party::bridge(
             &self.endpoint.scheme,
@@ -121,7 +136,7 @@ impl Settings {
             listen: self.api_listen,
             ..api::Config::default()
         };
-        let api = config.build(store.clone(), self.clock, metrics).await?;
+        let api = config.build_on(listener, store.clone(), self.clock, metrics)?;
         info!(address = %api.address(), "The API listens");
         Ok(Service {
             api,

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use link::error::{ExitKind, Failure, Hint};
 use link::iot::Document;
 use link::shutdown::Shutdown;
+use link::telemetry::{self, LogOptions};
 
 use crate::broker::{Broker, Config, Fingerprint, Quotas, Registry};
 use crate::pki::{Authority, Layout, Set, lay_down};
@@ -15,6 +16,9 @@ use crate::pki::{Authority, Layout, Set, lay_down};
 /// Options of `sandbox broker`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    log: LogOptions,
+
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8883")]
     listen: SocketAddr,
@@ -64,8 +68,9 @@ enum StateError {
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        telemetry::init(&self.log).map_err(Failure::usage)?;
         create(&self.state)?;
-        let authority = authority(&self.state)?;
+        let authority = Authority::kept_in(&self.state, "sandbox certificate authority")?;
         let names: Vec<&str> = self.server_names.iter().map(String::as_str).collect();
         let server = authority.server(&names)?;
         let registry_file = self.state.join("registry.json");
@@ -128,14 +133,8 @@ impl Client {
         registry: &Registry,
     ) -> Result<Fingerprint, Failure> {
         let directory = state.join("clients").join(&self.name);
-        let certificate = match std::fs::read_to_string(directory.join("certificate")) {
-            Ok(certificate) => certificate,
-            Err(_) => {
-                let set: Set = authority.client(&self.name)?;
-                lay_down(&directory, &set, &[], Layout::PerFileRename)?;
-                set.certificate
-            }
-        };
+        let set: Set = authority.client_in(&directory, &self.name)?;
+        lay_down(&directory, &set, &[], Layout::PerFileRename)?;
         let document = match &self.policy {
             Some(path) => {
                 let text = read(path)?;
@@ -151,7 +150,7 @@ impl Client {
             }
         };
         registry.put_policy(&self.name, document)?;
-        Ok(registry.register_pem(&certificate, &[&self.name])?)
+        Ok(registry.register_pem(&set.certificate, &[&self.name])?)
     }
 }
 
@@ -181,34 +180,12 @@ impl Hint for StateError {
     }
 }
 
-fn authority(state: &Path) -> Result<Authority, Failure> {
-    let (certificate, key) = (state.join("ca.crt"), state.join("ca.key"));
-    if certificate.exists() && key.exists() {
-        return Ok(Authority::from_pem(&read(&certificate)?, &read(&key)?)?);
-    }
-    let authority = Authority::new("sandbox certificate authority")?;
-    write(&key, authority.key_pem())?;
-    write(&certificate, authority.certificate_pem())?;
-    Ok(authority)
-}
-
 fn create(path: &Path) -> Result<(), StateError> {
     std::fs::create_dir_all(path).map_err(at("create", path))
 }
 
 fn read(path: &Path) -> Result<String, StateError> {
     std::fs::read_to_string(path).map_err(at("read", path))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), StateError> {
-    let mut options = std::fs::File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(at("write", path))
 }
 
 fn at(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {

@@ -1,0 +1,185 @@
+//! `sandbox up`: a whole region until Ctrl-C, with lines to try or one line of JSON for scripts.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use link::cli::{Stdout, stdout_line};
+use link::error::{ExitKind, Failure};
+use link::id::ConsumerName;
+use link::shutdown::{Drain, Shutdown, run_until_shutdown};
+use link::telemetry::{self, LogOptions};
+use tracing::{info, warn};
+
+use crate::broker::Quotas;
+use crate::up::{Guide, Home, Listen, Running, Settings, quoted};
+
+/// Options of `sandbox up`.
+#[derive(Debug, clap::Args)]
+#[command(mut_arg("filter", |arg| arg.default_value("warn")))]
+pub(super) struct Args {
+    /// How many agents, called cluster1, cluster2, …
+    #[arg(long, value_name = "N", default_value = "1", value_parser = agents, conflicts_with = "consumers")]
+    agents: usize,
+
+    /// A consumer with an agent of this name in place of cluster1; repeatable
+    #[arg(long = "consumer", value_name = "NAME")]
+    consumers: Vec<ConsumerName>,
+
+    /// Keep certificates, database and works in this directory, and go on with what it holds
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+
+    /// Print one line of JSON when everything is ready, and nothing else
+    #[arg(long)]
+    json: bool,
+
+    /// Port of the broker on 127.0.0.1 [default: 8883, or a free one if that is taken]
+    #[arg(long, value_name = "PORT")]
+    broker_port: Option<u16>,
+
+    /// Address of the REST API [default: 127.0.0.1:8000, or a free port if that is taken]
+    #[arg(long, value_name = "IP:PORT")]
+    api_listen: Option<SocketAddr>,
+
+    /// Lift the broker's quotas per second, for throughput measurements
+    #[arg(long)]
+    no_quotas: bool,
+
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        telemetry::init(&self.log).map_err(Failure::usage)?;
+        let settings = self.settings()?;
+        let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let drain = shutdown.drain();
+        let home = match &self.keep {
+            Some(directory) => Home::kept(directory)?,
+            None => Home::throw_away()?,
+        };
+        let serving = Box::pin(self.serve(settings, &home, &drain));
+        let outcome = run_until_shutdown(&drain, GRACE, serving).await;
+        let closed = home.close();
+        outcome??;
+        Ok(closed?)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        let consumers = if self.consumers.is_empty() {
+            let names =
+                (1..=self.agents).map(|number| ConsumerName::new(format!("cluster{number}")));
+            names.collect::<Result<_, _>>().map_err(Failure::usage)?
+        } else {
+            let names: BTreeSet<_> = self.consumers.iter().cloned().collect();
+            check_count(names.len()).map_err(Failure::usage)?;
+            names.into_iter().collect()
+        };
+        let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        Ok(Settings {
+            consumers,
+            broker: self
+                .broker_port
+                .map_or(Listen::Rather(loopback(8883)), |port| {
+                    Listen::Exactly(loopback(port))
+                }),
+            api: self
+                .api_listen
+                .map_or(Listen::Rather(loopback(8000)), Listen::Exactly),
+            quotas: if self.no_quotas {
+                Quotas::none()
+            } else {
+                Quotas::IOT_CORE
+            },
+        })
+    }
+
+    async fn serve(&self, settings: Settings, home: &Home, drain: &Drain) -> Result<(), Failure> {
+        let mut running = settings.build(home).await?.start();
+        let outcome = self.watch(&mut running, home, drain).await;
+        running.stop().await;
+        outcome
+    }
+
+    /// Until a signal or until something goes wrong.
+    async fn watch(
+        &self,
+        running: &mut Running,
+        home: &Home,
+        drain: &Drain,
+    ) -> Result<(), Failure> {
+        tokio::select! {
+            ready = running.ready(PATIENCE) => ready?,
+            () = drain.requested() => return Ok(()),
+        }
+        self.announce(running, home)?;
+        tokio::select! {
+            ended = running.ended() => Err(ended.into()),
+            () = drain.requested() => Ok(()),
+        }
+    }
+
+    fn announce(&self, running: &Running, home: &Home) -> Result<(), Failure> {
+        let summary = running.summary();
+        let text = if self.json {
+            for note in &summary.notes {
+                warn!("Another port: {note}");
+            }
+            serde_json::to_string(summary).map_err(|error| Failure::new(ExitKind::Failed, error))?
+        } else {
+            Guide::new(summary, home, probe()).to_string()
+        };
+        if stdout_line(&text)? == Stdout::Closed {
+            info!("Nobody reads standard output; running on");
+        }
+        Ok(())
+    }
+}
+
+fn agents(text: &str) -> Result<usize, String> {
+    let count = text.parse().map_err(|_| "not a number".to_owned())?;
+    check_count(count).map(|()| count)
+}
+
+fn check_count(count: usize) -> Result<(), String> {
+    match count {
+        0 => Err("a region without an agent applies nothing; 1 is the least".into()),
+        1..=MOST_AGENTS => Ok(()),
+        _ => Err(format!(
+            "{MOST_AGENTS} is the most in one process: each watches its certificate with one of the 128 \
+             inotify instances that Linux gives a user"
+        )),
+    }
+}
+
+/// How to call `probe` so that the line works: next to this program, on the `PATH`, or out of the source tree.
+fn probe() -> String {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.join("probe")));
+    if let Some(program) = beside.filter(|program| program.is_file()) {
+        let here = std::env::current_dir().ok();
+        let short = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_path_buf));
+        return quoted(&short.unwrap_or(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).any(|directory| directory.join("probe").is_file());
+    if installed {
+        "probe".into()
+    } else {
+        "cargo run -q -p probe --".into()
+    }
+}
+
+// A handshake takes some 10 ms; a first attempt that fails is repeated within seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+// As long as the services' own.
+const GRACE: Duration = Duration::from_secs(25);
+
+const MOST_AGENTS: usize = 100;

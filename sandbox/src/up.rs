@@ -1,0 +1,208 @@
+//! A whole region in one process: broker, bridge and agents, with certificates, policies and configuration laid down
+//! as a provisioner and the CSI driver do it.
+//!
+//! ```text
+//! Settings → build: CA, identities, policies, sockets → Region → start → Running → ready → stop
+//! ```
+//!
+//! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
+//! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use link::admin::Checks;
+use link::clock::Clock;
+use link::config::MapEnv;
+use link::endpoint::{Endpoint, Sources};
+use link::error::{ExitKind, Failure};
+use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
+use link::iot::Party;
+use link::mqtt::Reconnect;
+use prometheus::Registry;
+
+use self::member::Provisioner;
+use self::part::Part;
+use crate::broker::{self, Broker, Quotas};
+use crate::pki::Authority;
+
+pub use self::guide::Guide;
+pub(crate) use self::guide::quoted;
+pub use self::home::{Home, HomeError};
+pub use self::member::MemberError;
+pub use self::port::Listen;
+pub use self::running::{Running, RunningError};
+pub use self::summary::Summary;
+
+mod guide;
+mod home;
+mod member;
+mod part;
+mod port;
+mod running;
+mod summary;
+
+/// What a region is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Consumers, each with an agent of its own.
+    pub consumers: Vec<ConsumerName>,
+    /// Where the broker listens.
+    pub broker: Listen,
+    /// Where the REST API listens.
+    pub api: Listen,
+    /// The broker's rates.
+    pub quotas: Quotas,
+}
+
+/// A region whose certificates are laid down and whose sockets are bound; nothing is served or dialled yet.
+pub struct Region {
+    summary: Summary,
+    broker: Broker,
+    bridge: (Part, server_bridge::service::Service),
+    agents: Vec<(Part, agent::service::Service)>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Lays everything down in the home directory and binds all sockets. What the directory holds from an earlier run
+    /// is used again.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to, or an address that was asked for is taken.
+    pub async fn build(self, home: &Home) -> Result<Region, Failure> {
+        let authority = Authority::kept_in(home.path(), "sandbox certificate authority")?;
+        let server = authority.server(&[])?;
+        let account = broker::Registry::load(&home.registry_file())?;
+        let mut config = broker::Config::new(self.broker.address(), server.certificate, server.key);
+        config.registry = account.clone();
+        config.quotas = self.quotas;
+        let (broker, broker_note) = self.broker.broker(config).await?;
+
+        let provisioner = Provisioner {
+            authority: &authority,
+            registry: &account,
+            broker: broker.local_addr(),
+        };
+        let names = Names::new()?;
+        let scheme = link::topic::Scheme::default();
+        let party =
+            Party::bridge(&scheme, &names.source, &names.bridge, 1).map_err(MemberError::Party)?;
+        provisioner.provision("bridge", &party, &home.bridge_identity(), None)?;
+        let party = Party::operator(&scheme, &names.operator);
+        provisioner.provision("operator", &party, &home.operator_identity(), None)?;
+        for consumer in &self.consumers {
+            let party = Party::agent(&scheme, consumer).map_err(MemberError::Party)?;
+            let identity = home.agent_identity(consumer);
+            let name = format!("agent-{consumer}");
+            provisioner.provision(&name, &party, &identity, Some(consumer))?;
+        }
+        account.save(&home.registry_file())?;
+
+        let (listener, api_note) = self.api.api().await?;
+        let bridge_part = Part::new("server-bridge", "server-bridge").await?;
+        let bridge = bridge(home, names, &self.consumers)?
+            .build_on(listener, &bridge_part.registry, &bridge_part.checks)
+            .await?;
+        let mut summary = Summary::new(
+            home,
+            bridge.api_address(),
+            broker.local_addr(),
+            bridge_part.url(),
+        );
+        summary
+            .notes
+            .extend(broker_note.into_iter().chain(api_note));
+        let mut agents = Vec::new();
+        for consumer in self.consumers {
+            let part = Part::new("agent", &format!("agent of {consumer}")).await?;
+            summary.add_consumer(home, &consumer, part.url());
+            let agent = agent(home, consumer, &part.registry, &part.checks)?;
+            agents.push((part, agent));
+        }
+        Ok(Region {
+            summary,
+            broker,
+            bridge: (bridge_part, bridge),
+            agents,
+        })
+    }
+}
+
+/// The names that `server-bridge` and `probe` have by default, so that they fit the policies.
+struct Names {
+    source: SourceId,
+    bridge: ClientId,
+    operator: ClientId,
+}
+
+// === impl Names ===
+
+impl Names {
+    fn new() -> Result<Self, MemberError> {
+        let failed = |source: InvalidName| MemberError::Name(source);
+        Ok(Self {
+            source: SourceId::new("maestro").map_err(failed)?,
+            bridge: ClientId::new("maestro").map_err(failed)?,
+            operator: ClientId::new("probe").map_err(failed)?,
+        })
+    }
+}
+
+fn bridge(
+    home: &Home,
+    names: Names,
+    consumers: &[ConsumerName],
+) -> Result<server_bridge::service::Settings, Failure> {
+    Ok(server_bridge::service::Settings {
+        endpoint: endpoint(home.bridge_identity())?,
+        source: names.source,
+        client_id: names.bridge,
+        connections: 1,
+        db: home.database(),
+        consumers: Some(home.write_consumers(consumers)?),
+        // Bound already.
+        api_listen: ([127, 0, 0, 1], 0).into(),
+        reconnect: Reconnect::default(),
+        clock: Clock::system(),
+    })
+}
+
+fn agent(
+    home: &Home,
+    consumer: ConsumerName,
+    registry: &Registry,
+    checks: &Checks,
+) -> Result<agent::service::Service, Failure> {
+    let settings = agent::service::Settings {
+        endpoint: endpoint(home.agent_identity(&consumer))?,
+        event_source: format!("{consumer}-work-agent"),
+        sources: None,
+        target: agent::TargetSpec::Directory(home.target(&consumer)),
+        state_dir: home.agent_state(&consumer),
+        sweep: SWEEP,
+        max_raw_bytes: 1 << 20,
+        reconnect: Reconnect::default(),
+        clock: Clock::system(),
+        consumer,
+    };
+    settings.build(registry, checks)
+}
+
+/// What a process of its own would make of the mounted directory. The environment belongs to the whole process, so it
+/// says nothing about one party.
+fn endpoint(mount: PathBuf) -> Result<Endpoint, Failure> {
+    let sources = Sources {
+        mount: Some(&mount),
+        ..Sources::default()
+    };
+    Endpoint::resolve(sources, &MapEnv::default())
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::new(ExitKind::Failed, error)
+}
+
+// The agent's own default.
+const SWEEP: Duration = Duration::from_secs(10);

@@ -1,0 +1,222 @@
+//! The directory of a region: what lies where, one region at a time, and removed at the end unless it is kept.
+//!
+//! ```text
+//! ca.crt  ca.key  registry.json  lock
+//! bridge/identity  bridge/server-bridge.db  bridge/consumers.json
+//! operator/identity
+//! consumers/NAME/identity  consumers/NAME/target  consumers/NAME/state
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use link::error::Hint;
+use link::id::ConsumerName;
+use tempfile::TempDir;
+
+/// The directory of a running region. Dropping it removes a throw-away one.
+#[derive(Debug)]
+pub struct Home {
+    path: PathBuf,
+    // Held for as long as the region runs.
+    _lock: File,
+    throw_away: Option<TempDir>,
+}
+
+/// The directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The system refuses.
+    #[error("{operation} `{path}`")]
+    File {
+        /// `create`, `write`, `lock` or `remove`.
+        operation: &'static str,
+        /// The file or directory.
+        path: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Another region runs in it.
+    #[error("`{path}` is in use by another region")]
+    InUse {
+        /// The directory.
+        path: String,
+    },
+}
+
+// === impl Home ===
+
+impl Home {
+    /// A throw-away directory below the system's one for temporary files.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn throw_away() -> Result<Self, HomeError> {
+        let made = tempfile::Builder::new().prefix("sandbox-").tempdir();
+        let directory = made.map_err(at("create", &std::env::temp_dir()))?;
+        Ok(Self {
+            path: directory.path().to_path_buf(),
+            _lock: lock(directory.path())?,
+            throw_away: Some(directory),
+        })
+    }
+
+    /// A directory that stays, made if missing.
+    ///
+    /// # Errors
+    /// When it cannot be made, or another region runs in it.
+    pub fn kept(path: &Path) -> Result<Self, HomeError> {
+        let path = std::path::absolute(path).map_err(at("create", path))?;
+        create(&path)?;
+        Ok(Self {
+            _lock: lock(&path)?,
+            path,
+            throw_away: None,
+        })
+    }
+
+    /// Where it is; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it stays.
+    pub fn is_kept(&self) -> bool {
+        self.throw_away.is_none()
+    }
+
+    /// Removes a throw-away directory, and says so when that fails.
+    ///
+    /// # Errors
+    /// When something is left of it.
+    pub fn close(self) -> Result<(), HomeError> {
+        match self.throw_away {
+            Some(directory) => directory.close().map_err(at("remove", &self.path)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn registry_file(&self) -> PathBuf {
+        self.path.join("registry.json")
+    }
+
+    pub(super) fn bridge_identity(&self) -> PathBuf {
+        self.path.join("bridge/identity")
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join("bridge/server-bridge.db")
+    }
+
+    pub(super) fn operator_identity(&self) -> PathBuf {
+        self.path.join("operator/identity")
+    }
+
+    pub(super) fn agent_identity(&self, consumer: &ConsumerName) -> PathBuf {
+        self.consumer(consumer).join("identity")
+    }
+
+    pub(super) fn target(&self, consumer: &ConsumerName) -> PathBuf {
+        self.consumer(consumer).join("target")
+    }
+
+    pub(super) fn agent_state(&self, consumer: &ConsumerName) -> PathBuf {
+        self.consumer(consumer).join("state")
+    }
+
+    /// Writes the file that the bridge preloads its consumers from.
+    pub(super) fn write_consumers(&self, consumers: &[ConsumerName]) -> Result<PathBuf, HomeError> {
+        let names: Vec<_> = consumers.iter().map(ConsumerName::as_str).collect();
+        let file = self.path.join("bridge/consumers.json");
+        let text = serde_json::Value::from(names).to_string();
+        fs::write(&file, text).map_err(at("write", &file))?;
+        Ok(file)
+    }
+
+    fn consumer(&self, consumer: &ConsumerName) -> PathBuf {
+        self.path.join("consumers").join(consumer.as_str())
+    }
+}
+
+// === impl HomeError ===
+
+impl Hint for HomeError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::File {
+                operation: "remove",
+                ..
+            } => "remove it by hand".into(),
+            Self::File { .. } => "choose another directory with `--keep DIR`".into(),
+            Self::InUse { .. } => {
+                "stop that region, or choose another directory with `--keep DIR`".into()
+            }
+        })
+    }
+}
+
+fn create(path: &Path) -> Result<(), HomeError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    // Private keys are in it.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(at("create", path))
+}
+
+fn lock(directory: &Path) -> Result<File, HomeError> {
+    let path = directory.join("lock");
+    let file = File::create(&path).map_err(at("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(HomeError::InUse {
+            path: directory.display().to_string(),
+        }),
+        Err(TryLockError::Error(source)) => Err(at("lock", &path)(source)),
+    }
+}
+
+fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HomeError {
+    let path = path.display().to_string();
+    move |source| HomeError::File {
+        operation,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_holds_one_region_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Home::kept(directory.path()).unwrap();
+        let error = Home::kept(directory.path()).unwrap_err();
+        assert!(
+            error.to_string().ends_with("is in use by another region"),
+            "{error}"
+        );
+        drop(first);
+        Home::kept(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_throw_away_directory_is_gone_afterwards_and_a_kept_one_is_not() {
+        let home = Home::throw_away().unwrap();
+        let path = home.path().to_path_buf();
+        assert!(path.is_dir() && !home.is_kept());
+        home.close().unwrap();
+        assert!(!path.exists());
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kept");
+        let home = Home::kept(&path).unwrap();
+        assert!(home.is_kept());
+        home.close().unwrap();
+        assert!(path.is_dir());
+    }
+}

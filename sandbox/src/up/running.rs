@@ -1,0 +1,216 @@
+//! A region that runs: when it is ready, when a part has ended, and how it stops in order.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use link::admin::Checks;
+use link::error::Hint;
+use link::shutdown::Shutdown;
+use tokio::task::{JoinError, JoinSet};
+
+use super::{Region, Summary, part::Part};
+use crate::broker;
+
+/// A region that serves. Dropping it stops everything at once.
+pub struct Running {
+    summary: Summary,
+    broker: broker::Running,
+    bridge: Group,
+    agents: Group,
+}
+
+/// Parts that stop together.
+struct Group {
+    shutdown: Shutdown,
+    parts: JoinSet<String>,
+    admins: JoinSet<()>,
+    checks: Vec<(String, Checks)>,
+}
+
+/// The region does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RunningError {
+    /// Not everything became ready in time.
+    #[error("wait {waited:?} for the region to become ready; {failing}")]
+    NotReady {
+        /// How long that was.
+        waited: Duration,
+        /// The failing checks with their reasons.
+        failing: String,
+    },
+    /// A part ended although nobody asked it to.
+    #[error("the {0} ended by itself")]
+    Ended(String),
+    /// A part panicked.
+    #[error("a part of the region failed")]
+    Panicked(#[source] JoinError),
+}
+
+// === impl Region ===
+
+impl Region {
+    /// What runs where.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Serves and dials. Must be called inside a Tokio runtime.
+    pub fn start(self) -> Running {
+        let mut bridge = Group::new();
+        let (part, service) = self.bridge;
+        let drain = bridge.shutdown.drain();
+        bridge.start(part, Box::pin(service.run(drain)));
+        let mut agents = Group::new();
+        for (part, service) in self.agents {
+            let drain = agents.shutdown.drain();
+            agents.start(part, Box::pin(service.run(drain)));
+        }
+        Running {
+            summary: self.summary,
+            broker: self.broker.spawn(),
+            bridge,
+            agents,
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// What runs where.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Waits until every session is subscribed and every other check passes.
+    ///
+    /// # Errors
+    /// [`RunningError`] with the failing checks when `patience` is over, or when a part ends.
+    pub async fn ready(&mut self, patience: Duration) -> Result<(), RunningError> {
+        let mut poll = tokio::time::interval(POLL);
+        let mut all_ok = async |running: &Self| {
+            while !running.is_ready() {
+                poll.tick().await;
+            }
+        };
+        let waiting = tokio::time::timeout(patience, all_ok(self)).await;
+        if let Some(ended) = self.try_ended() {
+            return Err(ended);
+        }
+        waiting.map_err(|_| RunningError::NotReady {
+            waited: patience,
+            failing: self.failing(),
+        })
+    }
+
+    /// Completes when a part has ended by itself.
+    pub async fn ended(&mut self) -> RunningError {
+        tokio::select! {
+            Some(ended) = self.bridge.parts.join_next() => RunningError::of(ended),
+            Some(ended) = self.agents.parts.join_next() => RunningError::of(ended),
+            else => RunningError::Ended("region".into()),
+        }
+    }
+
+    /// Stops in order: API and delivery, agents with their last statuses, sessions, the broker last.
+    pub async fn stop(self) {
+        self.bridge.stop().await;
+        self.agents.stop().await;
+        self.broker.shutdown().await;
+    }
+
+    fn try_ended(&mut self) -> Option<RunningError> {
+        let ended = self.bridge.parts.try_join_next();
+        let ended = ended.or_else(|| self.agents.parts.try_join_next());
+        ended.map(RunningError::of)
+    }
+
+    fn checks(&self) -> impl Iterator<Item = &(String, Checks)> {
+        self.bridge.checks.iter().chain(&self.agents.checks)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.checks().all(|(_, checks)| checks.all_ok())
+    }
+
+    fn failing(&self) -> String {
+        let mut text = String::new();
+        for (part, checks) in self.checks() {
+            for check in checks.report(Instant::now()).checks {
+                if let Some(reason) = check.reason {
+                    let separator = if text.is_empty() { "" } else { "; " };
+                    // Writing to a string cannot fail.
+                    let _ = write!(text, "{separator}{part}: {} failing: {reason}", check.name);
+                }
+            }
+        }
+        text
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    fn new() -> Self {
+        Self {
+            shutdown: Shutdown::manual(),
+            parts: JoinSet::new(),
+            admins: JoinSet::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    fn start(&mut self, part: Part, run: impl Future<Output = ()> + Send + 'static) {
+        let Part {
+            name,
+            registry,
+            checks,
+            admin,
+        } = part;
+        let drain = self.shutdown.drain();
+        self.admins
+            .spawn(admin.serve(checks.clone(), registry, drain));
+        self.checks.push((name.clone(), checks));
+        self.parts.spawn(async move {
+            run.await;
+            name
+        });
+    }
+
+    async fn stop(mut self) {
+        self.shutdown.trigger().request();
+        while let Some(ended) = self.parts.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("A part of the region failed: {error}");
+            }
+        }
+        self.admins.shutdown().await;
+    }
+}
+
+// === impl RunningError ===
+
+impl RunningError {
+    fn of(ended: Result<String, JoinError>) -> Self {
+        match ended {
+            Ok(name) => Self::Ended(name),
+            Err(error) => Self::Panicked(error),
+        }
+    }
+}
+
+impl Hint for RunningError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotReady { .. } => {
+                "run it again with `--log-level info` to see every connection attempt".into()
+            }
+            Self::Ended(_) | Self::Panicked(_) => {
+                "run it again with `--log-level info` to see why".into()
+            }
+        })
+    }
+}
+
+// Unnoticeable beside the handshakes it waits for (some 10 ms each).
+const POLL: Duration = Duration::from_millis(10);

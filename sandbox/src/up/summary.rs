@@ -1,0 +1,97 @@
+//! What runs where, as data: the one line that scripts read.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use link::id::ConsumerName;
+use serde::Serialize;
+
+use super::Home;
+
+/// Addresses and directories of a region. Its JSON is what `sandbox up --json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Base URL of the REST API, without a path.
+    pub api: String,
+    /// The MQTT broker.
+    pub broker: BrokerAddress,
+    /// The bridge.
+    pub bridge: Bridge,
+    /// Every consumer with its agent.
+    pub consumers: Vec<Consumer>,
+    /// The operator's tools.
+    pub operator: Operator,
+    /// What is not as it is by default, as sentences.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+}
+
+/// Where the broker listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BrokerAddress {
+    /// An IP address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The bridge of a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bridge {
+    /// Its mounted directory.
+    pub identity: PathBuf,
+    /// Base URL of its `/livez`, `/readyz` and `/metrics`.
+    pub admin: String,
+}
+
+/// A consumer of a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Consumer {
+    /// Its name.
+    pub name: String,
+    /// Its agent's mounted directory.
+    pub identity: PathBuf,
+    /// Where its agent applies objects.
+    pub target: PathBuf,
+    /// Base URL of its agent's `/livez`, `/readyz` and `/metrics`.
+    pub admin: String,
+}
+
+/// Whoever looks into a region by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Operator {
+    /// A mounted directory with the right to use test topics.
+    pub identity: PathBuf,
+}
+
+// === impl Summary ===
+
+impl Summary {
+    pub(super) fn new(home: &Home, api: SocketAddr, broker: SocketAddr, admin: String) -> Self {
+        Self {
+            api: format!("http://{api}"),
+            broker: BrokerAddress {
+                host: broker.ip().to_string(),
+                port: broker.port(),
+            },
+            bridge: Bridge {
+                identity: home.bridge_identity(),
+                admin,
+            },
+            consumers: Vec::new(),
+            operator: Operator {
+                identity: home.operator_identity(),
+            },
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_consumer(&mut self, home: &Home, name: &ConsumerName, admin: String) {
+        self.consumers.push(Consumer {
+            name: name.to_string(),
+            identity: home.agent_identity(name),
+            target: home.target(name),
+            admin,
+        });
+    }
+}

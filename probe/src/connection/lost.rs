@@ -164,7 +164,7 @@ mod tests {
             (refused(0x97), ExitKind::Refused),
             (ConnectError::ClosedBeforeConnAck, ExitKind::Refused),
             (
-                ConnectError::Tls(TlsProblem::UnknownIssuer { detail: None }),
+                ConnectError::Tls(tls::TlsProblem::UnknownIssuer { detail: None }),
                 ExitKind::Failed,
             ),
             (

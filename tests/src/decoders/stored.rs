@@ -59,6 +59,7 @@ pub(super) fn works() -> Vec<Vec<u8>> {
         metadata: Some("{\"name\":\"a\"}".into()),
         log_tracing: None,
         deleting_since: None,
+        received_at: None,
         content: String::new(),
         rejected: None,
     };

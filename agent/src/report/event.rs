@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_metadata_equals_the_go_agent_s() {
-        let at: jiff::Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
+        let at: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let reporter = Reporter {
             consumer: ConsumerName::new("cluster1").unwrap(),
             agent: "cluster1-work-agent".into(),

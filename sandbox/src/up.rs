@@ -8,7 +8,7 @@
 //! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use link::admin::Checks;

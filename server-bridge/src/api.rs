@@ -31,6 +31,7 @@ mod render;
 mod search;
 mod validate;
 
+pub use bundles::search_problem;
 pub use operation::Metrics;
 pub use validate::Limits;
 

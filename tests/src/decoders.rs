@@ -117,6 +117,27 @@ pub const ALL: &[Decoder] = &[
         dictionary: &["9223372036854775807", "-1", "+", "18446744073709551616"],
     },
     Decoder {
+        name: "search",
+        run: search,
+        seeds: || {
+            texts(&[
+                "name like 'cluster%' and created_at > '2026-01-01' or not (version in (1, 2))",
+                "payload->'metadata'->'labels'@>'{\"app\":\"web\"}' and labels.env != 'it''s'",
+                "metadata->'labels'->>'app' is not null",
+            ])
+        },
+        dictionary: &[
+            "ilike",
+            "->>",
+            "@>",
+            "''",
+            "((((",
+            "not not ",
+            "consumer_name",
+            "9223372036854775808",
+        ],
+    },
+    Decoder {
         name: "topics",
         run: topics,
         seeds: || {
@@ -336,6 +357,13 @@ fn policy(bytes: &[u8]) {
         let second = evaluate(std::slice::from_ref(&again), &request);
         assert_eq!(first.is_allowed(), second.is_allowed());
         assert!(!first.explain().is_empty());
+    }
+}
+
+fn search(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(problem) = server_bridge::api::search_problem(&text) {
+        assert!(problem.contains("position"), "{problem}");
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use rumqttc::{AckMode, MqttOptions, TlsConfiguration, Transport};
+use rumqttc::{AckMode, MqttOptions, NetworkOptions, TlsConfiguration, Transport};
 
 use super::{Config, IN_FLIGHT_WINDOW};
 
 pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) -> MqttOptions {
     let window = config.limits.in_flight.min(IN_FLIGHT_WINDOW);
+    let mut network = NetworkOptions::new();
+    // A PUBLISH and the PUBACK it waits for are one small packet each: with Nagle's algorithm against delayed ACKs every
+    // exchange would take 40 ms.
+    network.set_tcp_nodelay(true);
     let mut options = MqttOptions::new(
         config.client_id.as_str(),
         (config.host.clone(), config.port),
@@ -28,6 +32,7 @@ pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) ->
         .set_max_packet_size(Some(
             u32::try_from(config.limits.packet_bytes).unwrap_or(u32::MAX),
         ))
+        .set_network_options(network)
         .set_ack_mode(AckMode::Manual)
         .set_max_request_batch(usize::from(window));
     options

@@ -11,8 +11,8 @@ use super::body::{Object, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
 use super::validate::{Draft, check_id};
-use super::{Context, json_response, render};
-use crate::store::query::Parts;
+use super::{Context, json_response, render, search};
+use crate::store::query::{BundleColumn, Parts};
 use crate::store::{Bundle, Json, NewBundle, Store, StoreError};
 
 pub(super) async fn list<S: Store>(
@@ -235,4 +235,10 @@ const WRITABLE: &[&str] = &[
 const CONTENT_FIELDS: &[&str] = &["manifests", "manifest_configs", "delete_option", "executer"];
 
 /// Where a caller finds the labels of a bundle; the first is how Maestro's table lays them out.
+/// What is wrong with a search over bundles, with its position; `None` for one that is understood.
+pub fn search_problem(text: &str) -> Option<String> {
+    let parsed = search::parse::<BundleColumn>(text, LABEL_ROOTS);
+    parsed.err().map(|error| error.to_string())
+}
+
 const LABEL_ROOTS: &[&[&str]] = &[&["payload", "metadata", "labels"], &["metadata", "labels"]];

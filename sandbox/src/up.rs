@@ -8,7 +8,7 @@
 //! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use link::admin::Checks;
@@ -156,7 +156,7 @@ fn bridge(
     consumers: &[ConsumerName],
 ) -> Result<server_bridge::service::Settings, Failure> {
     Ok(server_bridge::service::Settings {
-        endpoint: endpoint(home.bridge_identity())?,
+        endpoint: endpoint(&home.bridge_identity())?,
         source: names.source,
         client_id: names.bridge,
         connections: 1,
@@ -176,7 +176,7 @@ fn agent(
     checks: &Checks,
 ) -> Result<agent::service::Service, Failure> {
     let settings = agent::service::Settings {
-        endpoint: endpoint(home.agent_identity(&consumer))?,
+        endpoint: endpoint(&home.agent_identity(&consumer))?,
         event_source: format!("{consumer}-work-agent"),
         sources: None,
         target: agent::TargetSpec::Directory(home.target(&consumer)),
@@ -192,9 +192,9 @@ fn agent(
 
 /// What a process of its own would make of the mounted directory. The environment belongs to the whole process, so it
 /// says nothing about one party.
-fn endpoint(mount: PathBuf) -> Result<Endpoint, Failure> {
+fn endpoint(mount: &Path) -> Result<Endpoint, Failure> {
     let sources = Sources {
-        mount: Some(&mount),
+        mount: Some(mount),
         ..Sources::default()
     };
     Endpoint::resolve(sources, &MapEnv::default())

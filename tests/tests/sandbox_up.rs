@@ -1,0 +1,102 @@
+//! The lines that `sandbox up` prints for `probe`, run as they stand, and the mounted directories it lays down, used
+//! by the real binaries.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tests::process::{Output, Process, Spec};
+use tests::scratch::Scratch;
+
+#[tokio::test]
+async fn the_printed_probe_lines_work_as_they_stand() -> Result<()> {
+    let scratch = Scratch::new("up-probe-lines")?;
+    let mut region = Spec::binary("sandbox")?.arg("up").start(scratch.path())?;
+    region.line_with("Ctrl-C stops", PATIENCE).await?;
+    let text = region.stdout();
+    let line = |command: &str| {
+        let part = format!("probe {command} --identity ");
+        let found = text.lines().find(|line| line.contains(&part));
+        found.with_context(|| format!("no line with `{part}` in\n{text}"))
+    };
+    // Built beside `sandbox`, so the line names it with its path.
+    Spec::binary("probe")?;
+    let check = sh(line("check")?, scratch.path(), "check").await?;
+    assert!(check.status.success(), "{check:?}");
+    let mut subscribing = start_sh(line("subscribe")?, scratch.path(), "subscribe")?;
+    let publishing = line("publish")?;
+    // Published anew until it is seen: a person starts the subscriber first and waits, a script cannot know when.
+    tests::wait::wait_for("the message at the subscriber", PATIENCE, async || {
+        match sh(publishing, scratch.path(), "publish").await {
+            Ok(output) if output.status.success() => {}
+            other => return Err(format!("{other:?}")),
+        }
+        let seen = subscribing.stdout();
+        if seen.lines().any(|line| line.trim() == "hello") {
+            Ok(())
+        } else {
+            Err(seen)
+        }
+    })
+    .await?;
+    subscribing.kill()?;
+    stop(region).await?;
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_operator_may_use_test_topics_and_speak_for_no_consumer() -> Result<()> {
+    let scratch = Scratch::new("up-operator")?;
+    let up = Spec::binary("sandbox")?.args(["up", "--json"]);
+    let mut region = up.start(scratch.path())?;
+    let line = region.line_with("\"operator\"", PATIENCE).await?;
+    let summary: Value = serde_json::from_str(&line)?;
+    let identity = summary["operator"]["identity"]
+        .as_str()
+        .context("a directory")?;
+    for (topic, code) in [
+        ("test/anything", 0),
+        ("maestro/consumers/test/sourceevents", 0),
+        ("maestro/consumers/cluster1/sourceevents", REFUSED),
+        ("maestro/consumers/cluster1/agentevents", REFUSED),
+    ] {
+        let publish = Spec::binary("probe")?
+            .args(["publish", "--identity", identity, "-t", topic, "-m", "x"])
+            .label(topic.replace('/', "-"));
+        let output = publish.run(scratch.path(), PATIENCE).await?;
+        assert_eq!(output.status.code(), Some(code), "{topic}: {output:?}");
+    }
+    stop(region).await?;
+    scratch.passed();
+    Ok(())
+}
+
+fn start_sh(line: &str, logs: &Path, label: &str) -> Result<Process> {
+    // `exec`, so that killing the shell kills the command.
+    let command = format!("exec {}", line.trim());
+    let spec = Spec::installed("sh", "every machine has one")?;
+    Ok(spec.args(["-c", &command]).label(label).start(logs)?)
+}
+
+async fn sh(line: &str, logs: &Path, label: &str) -> Result<Output> {
+    let mut process = start_sh(line, logs, label)?;
+    Ok(Output {
+        status: process.exited(PATIENCE).await?,
+        stdout: process.stdout(),
+        stderr: process.stderr(),
+    })
+}
+
+async fn stop(mut region: Process) -> Result<()> {
+    region.signal("INT")?;
+    let status = region.exited(PATIENCE).await?;
+    assert!(status.success(), "{status}: {}", region.output());
+    Ok(())
+}
+
+/// What `probe` ends with when the broker refuses.
+const REFUSED: i32 = 4;
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod decoders;
+pub mod fleet;
 pub mod metrics;
 pub mod mosquitto;
 pub mod mutate;

@@ -16,8 +16,9 @@ use anyhow::{Context as _, Result};
 use link::bundle::manifest::ObjectRef;
 use link::id::{ClientId, ConsumerName, SourceId};
 use link::iot::Party;
+use link::iot::policy::Document;
 use link::topic::Scheme;
-use sandbox::pki::{Authority, Layout};
+use sandbox::pki::{Authority, Layout, lay_down};
 use serde_json::{Value, json};
 
 use self::broker::Member;
@@ -25,6 +26,7 @@ use crate::api::Api;
 use crate::process::Spec;
 use crate::proxy::{CuttingProxy, RetargetableProxy};
 use crate::scratch::Scratch;
+use crate::session::{ALLOW_EVERYTHING, Client, EVERYTHING};
 
 pub use self::broker::{Broker, Kind};
 pub use self::mount::Mount;
@@ -43,6 +45,7 @@ pub struct Builder {
     network: Network,
     layout: Layout,
     quotas: bool,
+    persistence: bool,
     bridge_args: Vec<String>,
     agent_args: Vec<String>,
 }
@@ -105,6 +108,7 @@ impl Builder {
             network: Network::default(),
             layout: Layout::DataSymlink,
             quotas: true,
+            persistence: true,
             bridge_args: Vec::new(),
             agent_args: Vec::new(),
         }
@@ -140,6 +144,13 @@ impl Builder {
         self
     }
 
+    /// With a mosquitto that forgets sessions and messages when it ends. The sandbox's broker always does.
+    #[must_use]
+    pub fn without_persistence(mut self) -> Self {
+        self.persistence = false;
+        self
+    }
+
     /// With more arguments for `server-bridge`.
     #[must_use]
     pub fn bridge_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -162,7 +173,11 @@ impl Builder {
         let scratch = Scratch::new(&self.test)?;
         let authority = Authority::new("test region")?;
         let members = self.members(&authority)?;
-        let broker = Broker::start(self.kind, &authority, &members, self.quotas, scratch.path())
+        let options = broker::Options {
+            quotas: self.quotas,
+            persistence: self.persistence,
+        };
+        let broker = Broker::start(self.kind, &authority, &members, options, scratch.path())
             .await
             .context("start the broker")?;
         let cutter = match self.network {
@@ -299,6 +314,23 @@ impl Region {
     pub fn agent(&mut self, consumer: &str) -> Result<&mut Agent> {
         let agent = self.agents.get_mut(consumer);
         agent.with_context(|| format!("no agent for `{consumer}`"))
+    }
+
+    /// A session inside this process that may do everything, on the sandbox broker: a spy, an intruder, or a peer
+    /// of another make.
+    ///
+    /// # Errors
+    /// When the region runs on mosquitto or the certificate cannot be made.
+    pub fn peer(&self, name: &str, filters: &[&str]) -> Result<Client> {
+        link::tls::install_provider();
+        let registry = self.broker.sandbox()?.registry();
+        let everything = Document::parse(ALLOW_EVERYTHING)?;
+        registry.put_policy(EVERYTHING, everything)?;
+        let set = self.authority.client(name)?;
+        registry.register_pem(&set.certificate, &[EVERYTHING])?;
+        let mount = self.scratch.dir(name)?.join("mount");
+        lay_down(&mount, &set, &[], Layout::PerFileRename)?;
+        Client::start(name, self.broker.address(), filters, mount)
     }
 
     /// Waits until bridge and agents are ready.

@@ -189,5 +189,6 @@ impl Client {
 /// Name of the policy that allows everything.
 pub const EVERYTHING: &str = "everything";
 
-const ALLOW_EVERYTHING: &str =
+/// The policy that allows everything.
+pub const ALLOW_EVERYTHING: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}"#;

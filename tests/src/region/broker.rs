@@ -37,6 +37,13 @@ pub struct InProcess {
     running: Option<Running>,
 }
 
+/// What a builder chooses about the broker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    pub(super) quotas: bool,
+    pub(super) persistence: bool,
+}
+
 /// A party with its certificate.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -64,13 +71,15 @@ impl Broker {
         kind: Kind,
         authority: &Authority,
         members: &[Member],
-        quotas: bool,
+        options: Options,
         directory: &Path,
     ) -> Result<Self> {
         match kind {
             Kind::Mosquitto => {
                 let rules = rules(members);
-                let builder = mosquitto::Builder::new(authority).acl(rules);
+                let builder = mosquitto::Builder::new(authority)
+                    .acl(rules)
+                    .persistence(options.persistence);
                 Ok(Self::Mosquitto(builder.start(directory).await?))
             }
             Kind::Sandbox => {
@@ -79,7 +88,7 @@ impl Broker {
                 let any = (Ipv4Addr::LOCALHOST, 0).into();
                 let mut config = Config::new(any, server.certificate, server.key);
                 config.registry = registry;
-                if !quotas {
+                if !options.quotas {
                     config.quotas = Quotas::none();
                 }
                 let running = bind(&config).await?;

@@ -7,10 +7,10 @@
 
 pub mod api;
 pub mod decoders;
+pub mod measure;
 pub mod metrics;
 pub mod mosquitto;
 pub mod mutate;
-
 pub mod process;
 pub mod proxy;
 pub mod region;

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use rumqttc::{AckMode, MqttOptions, TlsConfiguration, Transport};
+use rumqttc::{AckMode, MqttOptions, NetworkOptions, TlsConfiguration, Transport};
 
 use super::{Config, IN_FLIGHT_WINDOW};
 
 pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) -> MqttOptions {
     let window = config.limits.in_flight.min(IN_FLIGHT_WINDOW);
+    let mut network = NetworkOptions::new();
+    // Off in the library: an acknowledgement followed by a small publish would wait for the peer's delayed ACK.
+    network.set_tcp_nodelay(true);
     let mut options = MqttOptions::new(
         config.client_id.as_str(),
         (config.host.clone(), config.port),
     );
     options
         .set_transport(transport(tls))
+        .set_network_options(network)
         .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_connect_timeout(config.connect_timeout)
         // The first connection of a process starts clean, because the library cannot publish in a session whose

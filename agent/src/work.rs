@@ -78,6 +78,8 @@ pub struct Entry {
     pub content: Arc<str>,
     /// Hash of the newest status, once there is one.
     pub status_hash: Option<Arc<str>>,
+    /// The version that status describes; the same words may be said of two versions.
+    pub status_version: Version,
     /// Whether the broker acknowledged that status.
     pub acknowledged: bool,
     /// Whether an upsert was refused because of the deletion: worth asking the source again once it is gone.
@@ -145,6 +147,7 @@ impl Entry {
             deleting: head.deleting_since.is_some(),
             content: head.content.as_str().into(),
             status_hash: None,
+            status_version: Version::UNVERSIONED,
             acknowledged: false,
             refused_while_deleting: false,
             epoch,

@@ -30,7 +30,7 @@ mod nearest;
 mod problem;
 mod value;
 
-pub use self::broker::{Broker, Topics};
+pub use self::broker::{Broker, Rates, Topics};
 pub use self::credentials::{Credentials, Material};
 pub use self::env::{Env, MapEnv, ProcessEnv};
 pub use self::flags::BrokerFlags;

@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use crate::config::{self, Broker, BrokerFlags, Env, Layers, Mount, Problems};
+use crate::config::{self, Broker, BrokerFlags, Env, Layers, Mount, Problems, Rates};
 use crate::error::{Failure, Hint};
 use crate::id::{ClientId, ConsumerName};
 use crate::identity::Location;
+use crate::iot::limits::ConnectionLimits;
 use crate::mqtt;
 use crate::topic::{Scheme, SchemeError, Topics};
 
@@ -120,6 +121,10 @@ impl Endpoint {
         mqtt::Config {
             keep_alive: self.broker.keep_alive,
             connect_timeout: self.broker.dial_timeout,
+            limits: match self.broker.rates {
+                Rates::IotCore => ConnectionLimits::IOT_CORE,
+                Rates::Unlimited => ConnectionLimits::without_rates(),
+            },
             ..mqtt::Config::new(&self.broker.host, self.broker.port, client_id)
         }
     }

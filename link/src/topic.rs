@@ -218,9 +218,11 @@ impl Scheme {
     pub fn recognise(&self, topic: &str) -> Option<(Channel, ConsumerName)> {
         let down = || self.source_events.consumer_of(self.source(), topic);
         let up = || self.agent_events.consumer_of(self.source(), topic);
+        let broadcast = || self.agent_broadcast.as_ref()?.name_in(topic);
         let (channel, name) = down()
             .map(|name| (Channel::SourceEvents, name))
-            .or_else(|| up().map(|name| (Channel::AgentEvents, name)))?;
+            .or_else(|| up().map(|name| (Channel::AgentEvents, name)))
+            .or_else(|| broadcast().map(|name| (Channel::AgentEvents, name)))?;
         Some((channel, ConsumerName::new(name).ok()?))
     }
 

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use axum::serve::ListenerExt as _;
 use axum::{ServiceExt, middleware};
 use link::clock::Clock;
 use link::error::Hint;
@@ -151,12 +152,13 @@ impl<S: Store> Api<S> {
     /// When the socket fails.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let service = NormalizePath::trim_trailing_slash(router(self.context, self.metrics));
-        axum::serve(
-            self.listener,
-            ServiceExt::<Request>::into_make_service(service),
-        )
-        .with_graceful_shutdown(stop)
-        .await
+        let listener = self.listener.tap_io(|stream| {
+            // Else the end of a long answer waits for the client's delayed ACK. Refused only by a dead connection.
+            let _ = stream.set_nodelay(true);
+        });
+        axum::serve(listener, ServiceExt::<Request>::into_make_service(service))
+            .with_graceful_shutdown(stop)
+            .await
     }
 }
 

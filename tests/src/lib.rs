@@ -8,10 +8,10 @@
 pub mod api;
 pub mod decoders;
 pub mod fleet;
+pub mod measure;
 pub mod metrics;
 pub mod mosquitto;
 pub mod mutate;
-
 pub mod process;
 pub mod proxy;
 pub mod region;

@@ -150,6 +150,16 @@ impl Spec {
         })
     }
 
+    /// The bare command with an empty input, for whoever measures it: nothing of this module runs beside it.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
     fn at(name: &str, program: PathBuf, remedy: &'static str) -> Self {
         Self {
             label: name.to_owned(),
@@ -163,10 +173,7 @@ impl Spec {
     fn spawn(&self, logs: &Path) -> Result<Child, ProcessError> {
         let stdout = self.log(logs, "stdout")?;
         let stderr = self.log(logs, "stderr")?;
-        Command::new(&self.program)
-            .args(&self.args)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+        self.command()
             .stdout(stdout)
             .stderr(stderr)
             .spawn()

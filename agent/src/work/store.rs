@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use link::bundle::resync::HeldVersion;
-use link::order::SequenceId;
+use link::order::{SequenceId, Version};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
@@ -231,6 +231,7 @@ impl Store {
         };
         self.write_status(id, record)?;
         entry.status_hash = Some(record.hash.as_str().into());
+        entry.status_version = record.version;
         entry.acknowledged = record.acknowledged;
         Ok(true)
     }
@@ -244,7 +245,9 @@ impl Store {
         let Some(entry) = index.entries.get_mut(id) else {
             return Ok(());
         };
-        if entry.status_hash.as_deref() != Some(record.hash.as_str()) || entry.acknowledged {
+        let newest = entry.status_hash.as_deref() == Some(record.hash.as_str())
+            && entry.status_version == record.version;
+        if !newest || entry.acknowledged {
             return Ok(());
         }
         entry.acknowledged = true;
@@ -335,6 +338,9 @@ impl Store {
                     index.epoch += 1;
                     let mut entry = Entry::of(&head, index.epoch);
                     entry.acknowledged = record.as_ref().is_some_and(|r| r.acknowledged);
+                    entry.status_version = record
+                        .as_ref()
+                        .map_or(Version::UNVERSIONED, |record| record.version);
                     entry.status_hash = record.map(|record| record.hash.into());
                     index.entries.insert(head.id, entry);
                 }
@@ -386,6 +392,7 @@ impl Index {
         let mut entry = Entry::of(&work.head, self.epoch);
         if let Some(old) = self.entries.get(&work.head.id) {
             entry.status_hash.clone_from(&old.status_hash);
+            entry.status_version = old.status_version;
             entry.acknowledged = old.acknowledged;
             entry.refused_while_deleting = old.refused_while_deleting;
         }

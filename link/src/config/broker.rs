@@ -19,6 +19,8 @@ pub struct Broker {
     pub keep_alive: Duration,
     /// How long one attempt to connect may take, TLS and CONNECT included.
     pub dial_timeout: Duration,
+    /// Whose rates of publishes and bytes this side keeps.
+    pub rates: Rates,
     /// The topic patterns; `None` for the default scheme.
     pub topics: Option<Topics>,
     /// The mutual TLS material; `None` when the file names none and it comes from elsewhere.
@@ -36,6 +38,16 @@ pub struct Topics {
     pub source_broadcast: Option<String>,
     /// What a consumer publishes to all sources.
     pub agent_broadcast: Option<String>,
+}
+
+/// Rates that a connection keeps of its own accord.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rates {
+    /// IoT Core's, which discards what goes over them (iot-core.md §1.2).
+    #[default]
+    IotCore,
+    /// None: for a broker that takes what the network carries. The window of unacknowledged messages stays.
+    Unlimited,
 }
 
 // === impl Broker ===
@@ -79,6 +91,14 @@ impl Broker {
         .default("60s")
         .env("MQTT_DIAL_TIMEOUT")
         .flag("--dial-timeout"),
+        Key::new(
+            "rates",
+            Kind::Text,
+            "rates of publishes and bytes to keep: `iot-core` (100/s, 512 KiB/s a connection) or `unlimited`",
+        )
+        .default("iot-core")
+        .env("MQTT_RATES")
+        .flag("--broker-rates"),
         Key::new(
             "pubQoS",
             Kind::Integer,
@@ -168,6 +188,7 @@ impl Broker {
         }
         let keep_alive = layers.read("keepAlive", keep_alive);
         let dial_timeout = layers.read("dialTimeout", |value| value.duration(&DIAL_TIMEOUT));
+        let rates = layers.read("rates", rates);
         for name in ["pubQoS", "subQoS"] {
             layers.read(name, only_qos_1);
         }
@@ -179,6 +200,7 @@ impl Broker {
             port,
             keep_alive: keep_alive?.value,
             dial_timeout: dial_timeout?.value,
+            rates: rates?.value,
             topics,
             credentials,
         })
@@ -231,6 +253,17 @@ fn keep_alive(value: &Scalar) -> Result<Duration, Invalid> {
     Ok(Duration::from_secs(
         u64::try_from(seconds).unwrap_or_default(),
     ))
+}
+
+fn rates(value: &Scalar) -> Result<Rates, Invalid> {
+    match value.text()?.as_str() {
+        "iot-core" => Ok(Rates::IotCore),
+        "unlimited" => Ok(Rates::Unlimited),
+        other => Err(Invalid::new(
+            format!("is `{other}`, no known set of rates"),
+            "write `iot-core` or `unlimited`",
+        )),
+    }
 }
 
 fn only_qos_1(value: &Scalar) -> Result<(), Invalid> {

@@ -15,6 +15,9 @@ pub struct BrokerFlags {
     /// Limit of one connection attempt, for example 60s
     #[arg(long, value_name = "DURATION")]
     pub dial_timeout: Option<String>,
+    /// Rates of publishes and bytes to keep: iot-core or unlimited
+    #[arg(long, value_name = "RATES")]
+    pub broker_rates: Option<String>,
     /// Topic of events to a consumer
     #[arg(long, value_name = "TOPIC")]
     pub topics_source_events: Option<String>,
@@ -47,6 +50,7 @@ impl BrokerFlags {
             ("brokerHost", "--broker-host", &self.broker_host),
             ("keepAlive", "--keep-alive", &self.keep_alive),
             ("dialTimeout", "--dial-timeout", &self.dial_timeout),
+            ("rates", "--broker-rates", &self.broker_rates),
             (
                 "topics.sourceEvents",
                 "--topics-source-events",

@@ -111,6 +111,19 @@ fn flags_override_the_environment_which_overrides_the_file() {
 }
 
 #[test]
+fn rates_of_iot_core_are_kept_unless_told_otherwise() {
+    let rates = |text: &str| load(&with_host(text), &[], &[]).map(|broker| broker.rates);
+    assert_eq!(rates("").unwrap(), Rates::IotCore);
+    assert_eq!(rates("rates: unlimited\n").unwrap(), Rates::Unlimited);
+    assert_eq!(
+        lines(&rates("rates: none\n").unwrap_err()),
+        [
+            "config.yaml:2: `rates` is `none`, no known set of rates; write `iot-core` or `unlimited`"
+        ]
+    );
+}
+
+#[test]
 fn problem_names_the_source_that_won() {
     let text = with_host("keepAlive: 60\n");
     let env = load(&text, &[("MQTT_KEEP_ALIVE", "5")], &[]).unwrap_err();

@@ -1,6 +1,7 @@
 //! The running side of an endpoint: the watched certificate, the sessions that use it, and their readiness.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -186,7 +187,9 @@ async fn show_identity(
             Some(problem) if expired => check.failing(with_hint(problem.error.as_ref())),
             _ => check.ok(),
         }
-        if problem.changed().await.is_err() {
+        // The set in use may run out while the same bad one lies in the mount: look again now and then.
+        let waited = tokio::time::timeout(EXPIRY_CHECK, problem.changed()).await;
+        if matches!(waited, Ok(Err(_))) {
             return;
         }
     }
@@ -203,3 +206,5 @@ fn usage<E: Hint + Send + Sync + 'static>(error: E) -> Failure {
     let hint = error.hint();
     Failure::usage(error).with_hint(hint)
 }
+
+const EXPIRY_CHECK: Duration = Duration::from_secs(60);

@@ -123,6 +123,15 @@ impl ConnectionLimits {
         subscriptions: SUBSCRIPTIONS,
     };
 
+    /// The same without rates of publishes and bytes, for brokers that have none. Sizes and the window stay.
+    pub const fn without_rates() -> Self {
+        Self {
+            publishes_per_second: u32::MAX,
+            bytes_per_second: u32::MAX,
+            ..Self::IOT_CORE
+        }
+    }
+
     /// Checks the topic of a PUBLISH. The first three levels of `$aws/rules/<rule>/` are not counted.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) ->
     );
     options
         .set_transport(transport(tls))
+        .set_network_options(network)
         .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_connect_timeout(config.connect_timeout)
         // The first connection of a process starts clean, because the library cannot publish in a session whose
@@ -32,7 +33,6 @@ pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) ->
         .set_max_packet_size(Some(
             u32::try_from(config.limits.packet_bytes).unwrap_or(u32::MAX),
         ))
-        .set_network_options(network)
         .set_ack_mode(AckMode::Manual)
         .set_max_request_batch(usize::from(window));
     options

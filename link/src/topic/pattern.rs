@@ -197,6 +197,13 @@ impl Broadcast {
     pub(super) fn filter(&self) -> String {
         shared(self.share.as_deref(), self.topic("+"))
     }
+
+    /// The party that a topic of this broadcast speaks for.
+    pub(super) fn name_in<'t>(&self, topic: &'t str) -> Option<&'t str> {
+        let rest = topic.strip_prefix(&self.word)?.strip_prefix('/')?;
+        let name = rest.strip_suffix(self.last)?.strip_suffix('/')?;
+        self.name().is_none_or(|ours| ours == name).then_some(name)
+    }
 }
 
 fn shared(group: Option<&str>, topic: String) -> String {

@@ -125,6 +125,10 @@ fn broadcasts_are_filled_with_the_speaker_s_name() {
         "sources/+/sourcebroadcast"
     );
     assert_eq!(
+        scheme.consumer_of("clusters/c1/agentbroadcast"),
+        Some(consumer("c1"))
+    );
+    assert_eq!(
         scheme.agent_broadcast(&consumer("c1")).unwrap(),
         "clusters/c1/agentbroadcast"
     );
@@ -132,7 +136,6 @@ fn broadcasts_are_filled_with_the_speaker_s_name() {
         scheme.agent_broadcast_filter().unwrap(),
         "clusters/+/agentbroadcast"
     );
-    assert_eq!(scheme.consumer_of("clusters/c1/agentbroadcast"), None);
 }
 
 #[test]

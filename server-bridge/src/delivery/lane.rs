@@ -252,8 +252,8 @@ impl<S: Store> Lane<S> {
 
     fn recovered(&mut self) {
         if std::mem::take(&mut self.sick) {
-            // A lane that got one through is healthy again: everything that waited may go at once.
-            self.quarantine = Quarantine::default();
+            // A lane that got one through is healthy again: what waited because of it may go at once.
+            self.quarantine.pardon();
         }
         self.backoff = Backoff::new(
             Duration::from_millis(500),

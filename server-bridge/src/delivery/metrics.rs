@@ -40,7 +40,7 @@ impl Metrics {
             received: IntCounterVec::new(
                 Opts::new(
                     "bridge_agent_events_total",
-                    "Events from agents by outcome; everything but the first three is refused",
+                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, stale_version and stale_sequence are late or repeated; the rest was refused",
                 ),
                 &["outcome"],
             )?,

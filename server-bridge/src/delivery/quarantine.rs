@@ -18,6 +18,7 @@ struct Waiting {
     version: Version,
     deletion: bool,
     failures: u32,
+    permanent: bool,
     due: Instant,
 }
 
@@ -57,9 +58,15 @@ impl Quarantine {
             version,
             deletion,
             failures,
+            permanent,
             due: now + delay,
         };
         self.waiting.insert(id.to_string(), waiting);
+    }
+
+    /// Lets go of everything that failed for a reason that may have been the consumer's.
+    pub(super) fn pardon(&mut self) {
+        self.waiting.retain(|_, waiting| waiting.permanent);
     }
 
     /// Notes a success.

@@ -1,8 +1,7 @@
 //! The SQLite engine: one writer that commits waiting writes together, and a pool of readers.
 //!
-//! Write-ahead log with `synchronous = NORMAL`: a committed write has left this process, so `kill -9` loses
-//! nothing; only the machine losing power may lose the last moments, never consistency. That suits what this engine is
-//! for (a laptop, a test, one small region) and keeps a lone caller's write free of a disk flush.
+//! Write-ahead log with `synchronous = FULL`: a commit is on the disk before it is answered, so that neither `kill -9` nor
+//! a power cut takes back what a caller was told (system.md §6a). Waiting writes share one flush.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +61,7 @@ impl SqliteStore {
             .create_if_missing(true)
             .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
+            .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .row_buffer_size(ROW_BUFFER);

@@ -49,6 +49,7 @@ fn held(version: i64, value: &str) -> Entry {
         deleting: false,
         content: sha256_hex(&payload(value)).into(),
         status_hash: None,
+        status_version: Version::UNVERSIONED,
         acknowledged: false,
         refused_while_deleting: false,
         epoch: 1,

@@ -115,6 +115,13 @@ impl<U: Uplink> Resync<U> {
     }
 }
 
+/// Whether a status resync request says that the source has just subscribed. Then what this agent asked before may
+/// have reached nobody, or died with that source half answered, and it has to ask once more. A request that answers
+/// ours says so itself.
+pub fn source_is_new(event: &Event) -> bool {
+    !event.extensions.contains_key(RESYNC_ANSWER)
+}
+
 /// The works whose status the source should get again: those it lists with another hash, all when it lists none.
 /// Ids we do not hold are ignored, as are works without a status, which will report anyway.
 pub fn statuses_wanted(request: &StatusRequest, store: &Store) -> Vec<WorkId> {
@@ -138,6 +145,9 @@ pub fn statuses_wanted(request: &StatusRequest, store: &Store) -> Vec<WorkId> {
         .map(|(id, _)| id)
         .collect()
 }
+
+/// Extension attribute of our bridge: this status resync request follows a spec resync request of this agent.
+const RESYNC_ANSWER: &str = "resyncanswer";
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);

@@ -94,6 +94,10 @@ async fn killed_parts_agree(builder: Builder, plan: Plan) -> Result<()> {
 }
 
 /// Kills one part after the other, sometimes two at once, and starts them again after a random while.
+#[expect(
+    clippy::print_stderr,
+    reason = "the test runner shows it when the test fails"
+)]
 async fn kill(
     region: &mut Region,
     address: &watch::Sender<Api>,

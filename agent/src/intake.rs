@@ -146,6 +146,9 @@ impl<D: Downlink> Intake<D> {
             }
             Decision::AnswerStatuses(request) => {
                 self.answer(&request);
+                if resync::source_is_new(&event) {
+                    self.store.want_resync();
+                }
                 incoming.ack();
             }
             Decision::Refuse(refused) => {

@@ -184,11 +184,12 @@ impl<U: Uplink> Report<U> {
         let (store, key) = (Arc::clone(&self.store), id.clone());
         let deleted = record.status.is_deleted();
         let done = blocking(move || {
-            store.acknowledge(&key, &record)?;
+            // Never both: killed in between, a deleted work with an acknowledged status would stay for good.
             if deleted {
-                store.remove(&key)?;
+                store.remove(&key)
+            } else {
+                store.acknowledge(&key, &record)
             }
-            Ok::<_, work::Error>(())
         });
         match done.await {
             Ok(()) => {

@@ -61,6 +61,10 @@ pub const RESYNC_ID: &str = "resyncid";
 /// Extension attribute of ours on resync requests: `2/3` is the second of three parts.
 pub const RESYNC_PART: &str = "resyncpart";
 
+/// Extension attribute of ours on status resync requests: it follows a spec resync request of the agent, which need not
+/// ask again.
+pub const RESYNC_ANSWER: &str = "resyncanswer";
+
 // === impl Event ===
 
 impl Event {

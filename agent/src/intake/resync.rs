@@ -8,7 +8,7 @@ use std::time::Duration;
 use link::backoff::Backoff;
 use link::bundle::resync::{SpecRequest, StatusRequest, split};
 use link::clock::Clock;
-use link::event::{Action, Event, Kind, RESYNC_ID, RESYNC_PART, encode};
+use link::event::{Action, Event, Kind, RESYNC_ANSWER, RESYNC_ID, RESYNC_PART, encode};
 use link::id::ConsumerName;
 use link::message::Message;
 use tokio_util::sync::CancellationToken;
@@ -113,6 +113,13 @@ impl<U: Uplink> Resync<U> {
             })
             .collect()
     }
+}
+
+/// Whether a status resync request says that the source has just subscribed. Then what this agent asked before may
+/// have reached nobody, or died with that source half answered, and it has to ask once more. A request that answers
+/// ours says so itself.
+pub fn source_is_new(event: &Event) -> bool {
+    !event.extensions.contains_key(RESYNC_ANSWER)
 }
 
 /// The works whose status the source should get again: those it lists with another hash, all when it lists none.

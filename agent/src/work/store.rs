@@ -303,7 +303,12 @@ impl Store {
             .map_err(io_error("write the sequence ceiling beside", &self.works))
     }
 
-    /// Waits until something was lost or refused here that the source should be asked for.
+    /// Asks for a resync that is due for a reason outside the store.
+    pub fn want_resync(&self) {
+        self.resync_wanted.notify_one();
+    }
+
+    /// Waits until something was lost or refused here that the source should be asked for, or [`Store::want_resync`].
     pub async fn resync_wanted(&self) {
         self.resync_wanted.notified().await;
     }

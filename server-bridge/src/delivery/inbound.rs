@@ -210,10 +210,19 @@ fn explain(
             info!(resource.id = %id, consumer = %update.consumer, "Removed bundle `{id}`: its cluster confirmed the deletion");
             return Ok("deleted");
         }
-        // Late words about a bundle that is gone, and repetitions after a reconnect, are normal.
-        StatusOutcome::UnknownBundle => return Ok("unknown_bundle"),
-        StatusOutcome::StaleVersion { .. } => return Ok("stale_version"),
-        StatusOutcome::StaleSequence { .. } => return Ok("stale_sequence"),
+        // Late words about a bundle that is gone, and repetitions after a reconnect, are normal: no warnings.
+        StatusOutcome::UnknownBundle => {
+            info!(resource.id = %id, consumer = %update.consumer, "Ignored a status of bundle `{id}`, which is not there (any more)");
+            return Ok("unknown_bundle");
+        }
+        StatusOutcome::StaleVersion { stored } => {
+            info!(resource.id = %id, consumer = %update.consumer, "Ignored a status of version {} of bundle `{id}`, which is at version {stored}", update.version);
+            return Ok("stale_version");
+        }
+        StatusOutcome::StaleSequence { stored } => {
+            info!(resource.id = %id, consumer = %update.consumer, "Ignored a status of bundle `{id}`: its sequence id {} is not newer than the stored {stored}", update.sequence_id);
+            return Ok("stale_sequence");
+        }
         StatusOutcome::WrongConsumer { expected } => (
             "wrong_consumer",
             format!("bundle `{id}` belongs to `{expected}`"),

@@ -1,7 +1,8 @@
 //! Both directions of the resync (system.md §5, wire.md §4.4–4.5).
 //!
 //! An agent says what it holds: what it lacks goes back into the store's outbox, what only it knows is deleted there,
-//! if this bridge can vouch for it. And after every fresh subscription the bridge says which statuses it holds.
+//! if this bridge can vouch for it. And after every fresh subscription, of its own or of an agent, the bridge says
+//! which statuses it holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +11,7 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use link::bundle::EMPTY_HASH;
 use link::bundle::resync::{HeldStatus, HeldVersion, SpecRequest, split};
-use link::event::{Event, RESYNC_ID, RESYNC_PART, encode};
+use link::event::{Event, RESYNC_ANSWER, RESYNC_ID, RESYNC_PART, encode};
 use link::id::ConsumerName;
 use link::mqtt::State;
 use link::order::Version;
@@ -47,7 +48,9 @@ pub(super) async fn answer<S: Store>(
     };
     reconcile(context, consumer, held)
         .await
-        .map_err(|error| link::error::chain(&error))
+        .map_err(|error| link::error::chain(&error))?;
+    // An agent that asks has just subscribed: it was not there for what this bridge asked when it subscribed.
+    ask(context, consumer, Cause::Agent).await
 }
 
 async fn reconcile<S: Store>(
@@ -115,16 +118,21 @@ pub(super) async fn ask_for_statuses<S: Store>(context: Context<S>, drain: Cance
 
 async fn ask_on_one<S: Store>(context: Context<S>, index: usize, drain: CancellationToken) {
     let mut state = context.pool.sessions()[index].state();
-    let mut asked = 0;
+    let mut seen = 0;
     loop {
-        let fresh = |state: &State| matches!(state, State::Ready { epoch, resumed } if *epoch > asked && !(*resumed && asked > 0));
-        let Some(reached) = drain.run_until_cancelled(state.wait_for(fresh)).await else {
+        let newer = |state: &State| state.epoch().is_some_and(|epoch| epoch > seen);
+        let Some(reached) = drain.run_until_cancelled(state.wait_for(newer)).await else {
             return;
         };
-        let Ok(Some(epoch)) = reached.map(|state| state.epoch()) else {
+        let Ok(State::Ready { epoch, resumed }) = reached.map(|state| state.clone()) else {
             return;
         };
-        asked = epoch;
+        // A session the broker kept missed nothing, unless a connection in between went by unseen, or a process.
+        let missed = seen == 0 || !resumed || epoch != seen + 1;
+        seen = epoch;
+        if !missed {
+            continue;
+        }
         let Some(outcome) = drain.run_until_cancelled(ask_all(&context, index)).await else {
             return;
         };
@@ -145,12 +153,25 @@ async fn ask_all<S: Store>(context: &Context<S>, index: usize) -> Result<(), Str
         ) {
             continue;
         }
-        ask(context, &consumer).await?;
+        ask(context, &consumer, Cause::Subscribed).await?;
     }
     Ok(())
 }
 
-async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName) -> Result<(), String> {
+/// Why statuses are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// This bridge has just subscribed.
+    Subscribed,
+    /// The agent has just said what it holds.
+    Agent,
+}
+
+async fn ask<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+    cause: Cause,
+) -> Result<(), String> {
     let hashes = context
         .store
         .status_hashes_of(consumer)
@@ -166,7 +187,11 @@ async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName) -> Result<
     let now: Timestamp = context.clock.now();
     for part in split(hashes) {
         debug!(%consumer, bundles = part.len(), "Asking for statuses");
-        let event = event::status_request(&context.config.source, consumer, part, now);
+        let mut event = event::status_request(&context.config.source, consumer, part, now);
+        if cause == Cause::Agent {
+            // Our agent would answer a request without it by saying what it holds, once more.
+            event.extensions.insert(RESYNC_ANSWER.into(), "true".into());
+        }
         if let Err(error) = publish(context, consumer, &event).await {
             // One consumer whose topic is refused must not keep the others from being asked.
             warn!(%consumer, "Could not ask a consumer for its statuses: {error}");

@@ -199,11 +199,12 @@ pub(super) async fn resend(
         .iter()
         .map(|held| (held.id.as_str(), held.version.get()))
         .collect();
+    // The `+` keeps the planner from walking the whole list for every bundle of the consumer (26 s for 5 000).
     let keys: Vec<i64> = sqlx::query_scalar(
         "UPDATE bundles SET acked_version = MIN(h.version, bundles.version), deletion_acked = 0, unsent = 1 \
          FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS version \
                FROM json_each(?1)) AS h \
-         WHERE bundles.id = h.id AND bundles.consumer_name = ?2 \
+         WHERE bundles.id = h.id AND +bundles.consumer_name = ?2 \
          AND (bundles.deleted_at IS NOT NULL OR bundles.version > h.version) RETURNING key",
     )
     .bind(array(&pairs))

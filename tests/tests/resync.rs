@@ -1,0 +1,315 @@
+//! An agent and a bridge that were both down for a while agree again, whatever happened meanwhile, and no message
+//! passes 128 KiB.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use link::event::{Action, decode};
+use link::iot::limits::ConnectionLimits;
+use serde_json::Value;
+use tests::api::config_map;
+use tests::fleet::{Want, Wanted, Writer, files};
+use tests::region::{Builder, Kind, Region};
+use tests::session::Client;
+use tests::wait::wait_for;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_bundles_both_ends_agree_again() -> Result<()> {
+    let seen = agree_again(Builder::new("resync-0", Kind::Sandbox), 0).await?;
+    ensure!(seen.requests > 0 && seen.parts == 0, "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_one_bundle_both_ends_agree_again() -> Result<()> {
+    let seen = agree_again(Builder::new("resync-1", Kind::Sandbox), 1).await?;
+    ensure!(seen.requests > 0 && seen.parts == 0, "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_1001_bundles_both_ends_agree_again_within_iot_core_s_quotas() -> Result<()> {
+    agree_again(Builder::new("resync-1001", Kind::Sandbox), 1_001).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_5000_bundles_both_ends_agree_again_and_no_message_passes_128_kib() -> Result<()> {
+    let builder = Builder::new("resync-5000", Kind::Sandbox).without_quotas();
+    let seen = agree_again(builder, 5_000).await?;
+    ensure!(
+        seen.parts > 1,
+        "a request of 5 000 entries comes in parts: {seen:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_without_its_database_deletes_nothing_on_the_cluster() -> Result<()> {
+    let mut region = Builder::new("resync-database-lost", Kind::Sandbox)
+        .start()
+        .await?;
+    let writer = writer(&mut region).await?;
+    let mut wanted = Wanted::default();
+    create(&writer, &mut wanted, 0..5).await?;
+    wanted.reached(&mut region, PATIENCE).await?;
+    region.bridge.kill()?;
+    for file in files(&region.scratch.dir("bridge")?)? {
+        if file.to_string_lossy().contains("bridge.sqlite") {
+            std::fs::remove_file(file)?;
+        }
+    }
+    region.bridge.restart()?;
+    wait_for("the count of unknown works", PATIENCE, async || {
+        let page = region.bridge.metrics().await;
+        let page = page.map_err(|error| format!("{error:#}"))?;
+        match page.count("bridge_unknown_works_total", &[]) {
+            0..5 => Err(format!("{:?}", page.names())),
+            _ => Ok(()),
+        }
+    })
+    .await?;
+    region
+        .bridge
+        .process()
+        .line_with("this bridge never knew", PATIENCE)
+        .await?;
+    // Work goes on beside what was found.
+    let writer = self::writer(&mut region).await?;
+    let mut new = Wanted::default();
+    create(&writer, &mut new, 5..6).await?;
+    let api = region.api().await?;
+    wait_for(
+        "the status of the new bundle",
+        PATIENCE,
+        async || match api.bundle("bundle-5").await {
+            Ok(Some(bundle)) if bundle.is("Applied") => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await?;
+    let agent = region.agent("cluster1")?;
+    ensure!(files(&agent.target)?.len() == 6);
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_bundle_deleted_while_its_agent_was_down_is_removed_from_the_cluster() -> Result<()>
+{
+    let mut region = Builder::new("resync-last-bundle", Kind::Sandbox)
+        .start()
+        .await?;
+    let writer = writer(&mut region).await?;
+    let mut wanted = Wanted::default();
+    create(&writer, &mut wanted, 0..1).await?;
+    wanted.reached(&mut region, PATIENCE).await?;
+    region.agent("cluster1")?.service.kill()?;
+    writer.delete("bundle-0").await?;
+    region.agent("cluster1")?.service.restart()?;
+    Wanted::default().reached(&mut region, PATIENCE).await?;
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_gone_is_removed_from_an_agent_restored_from_before() -> Result<()> {
+    let mut region = Builder::new("resync-restored", Kind::Sandbox)
+        .start()
+        .await?;
+    let writer = writer(&mut region).await?;
+    let mut wanted = Wanted::default();
+    create(&writer, &mut wanted, 0..1).await?;
+    wanted.reached(&mut region, PATIENCE).await?;
+    let backup = region.scratch.dir("backup")?;
+    let agent = region.agent("cluster1")?;
+    let (state, target) = (agent.state.clone(), agent.target.clone());
+    copy(&state, &backup.join("state"))?;
+    copy(&target, &backup.join("target"))?;
+    writer.delete("bundle-0").await?;
+    Wanted::default().reached(&mut region, PATIENCE).await?;
+    region.agent("cluster1")?.service.kill()?;
+    for (from, to) in [("state", &state), ("target", &target)] {
+        std::fs::remove_dir_all(to)?;
+        copy(&backup.join(from), to)?;
+    }
+    ensure!(files(&target)?.len() == 1);
+    region.agent("cluster1")?.service.restart()?;
+    wait_for("the removal", PATIENCE, async || match files(&target) {
+        Ok(left) if left.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await?;
+    region.passed();
+    Ok(())
+}
+
+/// Half of the bundles are known to both; then everything changes while one end or both are away.
+async fn agree_again(builder: Builder, bundles: usize) -> Result<Seen> {
+    let mut region = builder.start().await?;
+    let over = CancellationToken::new();
+    let spy = region.peer("spy", &["maestro/consumers/+/+"])?;
+    ensure!(spy.session.ready().await, "the spy subscribes");
+    let spy = tokio::spawn(watch(spy, over.clone()));
+    let writer = writer(&mut region).await?;
+    let mut wanted = Wanted::default();
+    create(&writer, &mut wanted, 0..bundles.div_ceil(2)).await?;
+    wanted.reached(&mut region, PATIENCE).await?;
+
+    // The agent is away: bundles come, change and go.
+    region.agent("cluster1")?.service.kill()?;
+    create(&writer, &mut wanted, bundles.div_ceil(2)..bundles).await?;
+    change(&writer, &mut wanted, 5).await?;
+    delete(&writer, &mut wanted, 7).await?;
+    // Both are away, then the agent works alone: it repairs what somebody removed, and asks a bridge that is not there.
+    region.bridge.kill()?;
+    let agent = region.agent("cluster1")?;
+    let repaired = files(&agent.target)?.into_iter().next();
+    if let Some(file) = &repaired {
+        std::fs::remove_file(file)?;
+    }
+    let asked = |text: &str| text.matches("Asked the source").count();
+    let before = asked(&agent.service.process().output());
+    agent.service.restart()?;
+    agent.service.ready().await?;
+    wait_for("the agent's repair", PATIENCE, async || match &repaired {
+        Some(file) if !file.exists() => Err(format!("`{}` is not there", file.display())),
+        _ => Ok(()),
+    })
+    .await?;
+    let process = agent.service.process();
+    process
+        .output_until("its request to nobody", PATIENCE, |text| {
+            asked(text) > before
+        })
+        .await?;
+    region.bridge.restart()?;
+    wanted.reached(&mut region, LONG).await?;
+
+    // The other way round: the bridge is back first and asks an agent that is not there.
+    let writer = self::writer(&mut region).await?;
+    region.agent("cluster1")?.service.kill()?;
+    change(&writer, &mut wanted, 11).await?;
+    region.bridge.kill()?;
+    region.bridge.restart()?;
+    region.bridge.ready().await?;
+    region.agent("cluster1")?.service.restart()?;
+    wanted.reached(&mut region, LONG).await?;
+
+    let page = region.bridge.metrics().await?;
+    ensure!(page.count("bridge_spec_events_total", &[("outcome", "limit")]) == 0);
+    over.cancel();
+    let seen = spy.await??;
+    ensure!(
+        seen.longest <= ConnectionLimits::IOT_CORE.payload_bytes,
+        "{seen:?}"
+    );
+    region.passed();
+    Ok(seen)
+}
+
+/// What went over the broker.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    longest: usize,
+    // Resync requests of either end, and those that were one part of several.
+    requests: usize,
+    parts: usize,
+}
+
+async fn watch(mut spy: Client, over: CancellationToken) -> Result<Seen> {
+    let mut seen = Seen::default();
+    while let Some(delivery) = over.run_until_cancelled(spy.inbound.recv()).await.flatten() {
+        let message = &delivery.message;
+        seen.longest = seen.longest.max(message.payload.len());
+        let event = decode(message)?;
+        if event.kind.action == Action::ResyncRequest {
+            seen.requests += 1;
+            seen.parts += usize::from(event.extensions.contains_key("resyncpart"));
+        }
+        delivery.ack();
+    }
+    spy.shutdown().await?;
+    Ok(seen)
+}
+
+async fn writer(region: &mut Region) -> Result<Writer> {
+    let (_, api) = watch::channel(region.api().await?);
+    Ok(Writer::new(api))
+}
+
+async fn create(
+    writer: &Writer,
+    wanted: &mut Wanted,
+    numbers: std::ops::Range<usize>,
+) -> Result<()> {
+    stream::iter(numbers.clone())
+        .map(|number| async move {
+            let id = id(number);
+            writer.create(&id, "cluster1", &manifests(&id, 1)).await
+        })
+        .buffer_unordered(CALLERS)
+        .try_collect::<()>()
+        .await?;
+    for number in numbers {
+        let id = id(number);
+        let want = Want {
+            consumer: "cluster1".into(),
+            version: 1,
+            manifests: manifests(&id, 1),
+        };
+        wanted.0.insert(id, want);
+    }
+    Ok(())
+}
+
+/// Changes every n-th.
+async fn change(writer: &Writer, wanted: &mut Wanted, every: usize) -> Result<()> {
+    stream::iter(wanted.0.iter_mut().step_by(every))
+        .map(|(id, want)| async move {
+            want.manifests = manifests(id, want.version + 1);
+            let changed = writer.change(id, want.version, &want.manifests).await;
+            changed.map(|version| want.version = version)
+        })
+        .buffer_unordered(CALLERS)
+        .try_collect()
+        .await
+}
+
+/// Deletes every n-th but the first.
+async fn delete(writer: &Writer, wanted: &mut Wanted, every: usize) -> Result<()> {
+    let ids: Vec<String> = wanted.0.keys().skip(1).step_by(every).cloned().collect();
+    for id in &ids {
+        writer.delete(id).await?;
+        wanted.0.remove(id).context("it was wanted")?;
+    }
+    Ok(())
+}
+
+fn id(number: usize) -> String {
+    format!("bundle-{number}")
+}
+
+fn manifests(id: &str, value: i64) -> Vec<Value> {
+    vec![config_map(id, &value.to_string())]
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for file in files(from)? {
+        let copy = to.join(file.strip_prefix(from)?);
+        std::fs::create_dir_all(copy.parent().context("a file has a directory")?)?;
+        std::fs::copy(file, copy)?;
+    }
+    Ok(())
+}
+
+// As many as the bridge commits together without keeping one waiting for long.
+const CALLERS: usize = 16;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+// 1 001 bundles at 100 a second each way, or 5 000 of a debug build, on a busy machine.
+const LONG: Duration = Duration::from_secs(120);

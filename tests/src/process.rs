@@ -2,6 +2,8 @@
 //!
 //! A [`Spec`] says what to run; [`Spec::start`] gives a [`Process`], which is killed when dropped, on panic too.
 
+// Long because one kind of child process, from start to end.
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -8,6 +8,8 @@
 //! Client ids, topics and rights of every party come from `link::iot::Party`, for mosquitto's access rules too.
 //! Every service listens on port 0 and says where in a `--listening-file`.
 
+// Long because one region, from builder to end.
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

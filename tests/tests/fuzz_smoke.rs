@@ -69,6 +69,7 @@ promises! {
     statuses_from_strangers_never_panic: "status",
     resync_requests_from_strangers_never_panic: "resync",
     versions_and_sequences_never_panic: "order",
+    searches_never_panic: "search",
     topic_schemes_never_panic: "topics",
     policies_never_panic: "policy",
     config_files_never_panic: "config",

@@ -3,6 +3,8 @@
 //! Measured choice: one file per work and group commit (write all, sync in parallel, rename all, sync the
 //! directory once) instead of a journal, because a person can look at it and a damaged file costs one work only.
 
+// Long because the store is one state under one lock.
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent::work::WorkId;
 use jiff::Timestamp;
 use link::bundle::resync::{HeldStatus, SpecRequest, StatusRequest};
-use link::event::{Action, Event, Kind};
+use link::event::{Action, Event, Kind, SubResource};
 use link::order::Version;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -235,6 +235,32 @@ async fn one_bad_manifest_does_not_stop_the_rest() {
         })
         .await;
     assert_eq!(agent.files()[0].1, config_map("a", "2"));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_has_just_subscribed_is_told_again_what_is_held() {
+    let mut agent = Harness::start().await;
+    agent.resync_request().await;
+    let mut answering = Event::new(
+        "maestro",
+        Kind::status(Action::ResyncRequest),
+        &consumer(),
+        Timestamp::UNIX_EPOCH,
+    )
+    .with_data("{\"statusHashes\":[]}");
+    let subscribed = answering.clone();
+    // A request that answers ours asks for nothing more: of these three only the second is answered with a list.
+    answering
+        .extensions
+        .insert("resyncanswer".into(), "true".into());
+    agent.send(answering.clone()).await;
+    agent.send(subscribed).await;
+    agent.resync_request().await;
+    agent.send(answering).await;
+    agent.send(upsert("w", 1, &[config_map("a", "1")])).await;
+    let event = agent.next().await;
+    assert_eq!(event.kind.sub_resource, SubResource::Status, "{event:?}");
     agent.stop().await;
 }
 

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use link::clock::Clock;
 use link::identity::{Identity, Location};
 use link::iot::limits;
 use link::message::Message;
 use link::mqtt::IN_FLIGHT_WINDOW;
+use rumqttc::mqttbytes::v5::PubAckReason;
 use rumqttc::{
     AckMode, AsyncClient, Event, EventLoop, MqttOptions, Packet, PublishOptions, QoS,
     TlsConfiguration, Transport,
@@ -100,7 +101,7 @@ impl Pair {
 
 async fn our_publish(address: SocketAddr, mounts: &Path) -> Result<Duration> {
     let client = ours(address, mounts, &[])?;
-    anyhow::ensure!(client.session.ready().await, "the session closed");
+    ensure!(client.session.ready().await, "the session closed");
     let payload = Bytes::from(vec![b'x'; PAYLOAD]);
     let started = Instant::now();
     let mut receipts = Vec::with_capacity(MESSAGES);
@@ -118,7 +119,7 @@ async fn our_publish(address: SocketAddr, mounts: &Path) -> Result<Duration> {
 
 async fn our_receive(address: SocketAddr, mounts: &Path) -> Result<Duration> {
     let mut client = ours(address, mounts, &[TOPIC])?;
-    anyhow::ensure!(client.session.ready().await, "the session closed");
+    ensure!(client.session.ready().await, "the session closed");
     let feeding = feed(address, mounts).await?;
     let started = Instant::now();
     for _ in 0..MESSAGES {
@@ -237,14 +238,29 @@ impl Bare {
         });
         let mut acknowledged = 0;
         while acknowledged < MESSAGES {
-            if let Event::Incoming(Packet::PubAck(_)) = events.poll().await? {
-                acknowledged += 1;
+            match events.poll().await? {
+                // A refusal is an answer too, and a quicker one.
+                Event::Incoming(Packet::PubAck(ack)) => {
+                    ensure!(is_taken(ack.reason), "refused: {:?}", ack.reason);
+                    acknowledged += 1;
+                }
+                Event::Incoming(Packet::Disconnect(disconnect)) => {
+                    bail!("the broker hung up: {disconnect:?}")
+                }
+                _ => {}
             }
         }
         let took = started.elapsed();
         publishing.await??;
         Ok(took)
     }
+}
+
+fn is_taken(reason: PubAckReason) -> bool {
+    matches!(
+        reason,
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers
+    )
 }
 
 fn rate(took: Duration) -> f64 {

@@ -208,7 +208,7 @@ impl Stream {
 /// One object that changes and a second one that comes and goes.
 fn manifests(id: &str, value: u64) -> Vec<Value> {
     let mut manifests = vec![config_map(id, &value.to_string())];
-    if value % 2 == 0 {
+    if value.is_multiple_of(2) {
         manifests.push(config_map(&format!("{id}-second"), "here"));
     }
     manifests

@@ -320,7 +320,8 @@ impl<T: Target> Reconciler<T> {
         work: &Work,
         status: Status,
     ) -> std::result::Result<(), work::Error> {
-        let applied = status.condition("Applied").is_some_and(Condition::is_true);
+        let applied = status.condition("Applied").is_some_and(Condition::is_true)
+            && status.condition("Deleting").is_none();
         let now = self.clock.now();
         let mut record = StatusRecord {
             version: work.head.version,

@@ -162,6 +162,7 @@ fn bridge(
         connections: 1,
         db: home.database(),
         consumers: Some(home.write_consumers(consumers)?),
+        delete_unknown_works: false,
         // Bound already.
         api_listen: ([127, 0, 0, 1], 0).into(),
         reconnect: Reconnect::default(),

@@ -48,6 +48,10 @@ pub struct Args {
     /// Consumers to register at start: a YAML or JSON list of names or of `{name, labels}`
     #[arg(long, value_name = "FILE")]
     pub consumers: Option<PathBuf>,
+    /// Delete works that agents hold and this bridge does not know, as Maestro does. Without it only what was deleted here
+    /// is deleted there, so that a lost or older database empties no cluster
+    #[arg(long)]
+    pub delete_unknown_works: bool,
     /// Address of the REST API. Callers are not authenticated: leave it on loopback or behind something that does
     #[arg(
         long,
@@ -126,6 +130,7 @@ impl Args {
             connections: self.connections,
             db: self.db.clone(),
             consumers: self.consumers.clone(),
+            delete_unknown_works: self.delete_unknown_works,
             api_listen: self.api_listen,
             reconnect: Reconnect::default(),
             clock: Clock::system(),

@@ -41,6 +41,9 @@ pub struct Config {
     pub source: SourceId,
     /// Its topics.
     pub scheme: Scheme,
+    /// Whether a work that only an agent knows is deleted there although this bridge never deleted it, as Maestro does
+    /// once it knows any other bundle of the consumer.
+    pub delete_unknown_works: bool,
 }
 
 /// Delivery, ready to run.
@@ -142,6 +145,5 @@ async fn forget_tombstones<S: Store>(context: Context<S>, drain: CancellationTok
     }
 }
 
-// An agent that was away for longer than this is told of deletions only while the bridge still knows other bundles of
-// its consumer.
+// An agent that was away for longer than this keeps what was deleted meanwhile.
 const TOMBSTONES_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);

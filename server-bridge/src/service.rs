@@ -39,6 +39,8 @@ pub struct Settings {
     pub db: PathBuf,
     /// Consumers to register at start.
     pub consumers: Option<PathBuf>,
+    /// Whether agents delete works this bridge does not know.
+    pub delete_unknown_works: bool,
     /// Address of the REST API.
     pub api_listen: SocketAddr,
     /// When to connect again.
@@ -121,6 +123,7 @@ impl Settings {
         let config = delivery::Config {
             source: self.source,
             scheme: self.endpoint.scheme,
+            delete_unknown_works: self.delete_unknown_works,
         };
         let delivery = config
             .build(

@@ -50,9 +50,43 @@ async fn on_5000_bundles_both_ends_agree_again_and_no_message_passes_128_kib() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_without_its_database_deletes_nothing_on_the_cluster() -> Result<()> {
-    let mut region = Builder::new("resync-database-lost", Kind::Sandbox)
-        .start()
+    let builder = Builder::new("resync-database-lost", Kind::Sandbox);
+    let mut region = lose_the_database(builder).await?;
+    region
+        .bridge
+        .process()
+        .line_with("neither knows nor ever deleted", PATIENCE)
         .await?;
+    // Nor once another bundle of the consumer is known, and the agent says again what it holds.
+    region.agent("cluster1")?.service.restart()?;
+    unknown_works(&mut region, 10).await?;
+    ensure!(files(&region.agent("cluster1")?.target)?.len() == 6);
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_told_so_deletes_works_it_does_not_know_as_maestro_does() -> Result<()> {
+    let builder = Builder::new("resync-unknown-works", Kind::Sandbox);
+    let mut region = lose_the_database(builder.bridge_args(["--delete-unknown-works"])).await?;
+    region.agent("cluster1")?.service.restart()?;
+    let target = region.agent("cluster1")?.target.clone();
+    wait_for(
+        "only the known bundle to be left",
+        PATIENCE,
+        async || match files(&target).map_err(|error| format!("{error:#}"))?.len() {
+            1 => Ok(()),
+            left => Err(format!("{left} files")),
+        },
+    )
+    .await?;
+    region.passed();
+    Ok(())
+}
+
+/// A region whose agent holds five works of a database that is gone, and one that the new database knows.
+async fn lose_the_database(builder: Builder) -> Result<Region> {
+    let mut region = builder.start().await?;
     let writer = writer(&mut region).await?;
     let mut wanted = Wanted::default();
     create(&writer, &mut wanted, 0..5).await?;
@@ -64,20 +98,7 @@ async fn a_bridge_without_its_database_deletes_nothing_on_the_cluster() -> Resul
         }
     }
     region.bridge.restart()?;
-    wait_for("the count of unknown works", PATIENCE, async || {
-        let page = region.bridge.metrics().await;
-        let page = page.map_err(|error| format!("{error:#}"))?;
-        match page.count("bridge_unknown_works_total", &[]) {
-            0..5 => Err(format!("{:?}", page.names())),
-            _ => Ok(()),
-        }
-    })
-    .await?;
-    region
-        .bridge
-        .process()
-        .line_with("this bridge never knew", PATIENCE)
-        .await?;
+    unknown_works(&mut region, 5).await?;
     // Work goes on beside what was found.
     let writer = self::writer(&mut region).await?;
     let mut new = Wanted::default();
@@ -92,9 +113,20 @@ async fn a_bridge_without_its_database_deletes_nothing_on_the_cluster() -> Resul
         },
     )
     .await?;
-    let agent = region.agent("cluster1")?;
-    ensure!(files(&agent.target)?.len() == 6);
-    region.passed();
+    ensure!(files(&region.agent("cluster1")?.target)?.len() == 6);
+    Ok(region)
+}
+
+async fn unknown_works(region: &mut Region, least: u64) -> Result<()> {
+    wait_for("the count of unknown works", PATIENCE, async || {
+        let page = region.bridge.metrics().await;
+        let page = page.map_err(|error| format!("{error:#}"))?;
+        match page.count("bridge_unknown_works_total", &[]) {
+            count if count >= least => Ok(()),
+            count => Err(format!("{count}")),
+        }
+    })
+    .await?;
     Ok(())
 }
 

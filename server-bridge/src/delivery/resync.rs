@@ -87,10 +87,17 @@ async fn reconcile<S: Store>(
             .tombstone(id)
             .await?
             .is_some_and(|tombstone| tombstone.consumer == *consumer);
-        // A bridge that knows nothing of this consumer may have lost its store: silence is not a deletion.
-        if !removed_here && known.is_empty() {
+        // A work this bridge never knew may be all that is left of a lost or older store: silence is not a deletion
+        // (system.md §3). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
+        let unwanted = context.config.delete_unknown_works && !known.is_empty();
+        if !removed_here && !unwanted {
             context.metrics.unknown_works.inc();
-            warn!(%consumer, resource.id = id, "The agent holds a work this bridge never knew; it is left alone because no bundle of the consumer is known");
+            warn!(
+                %consumer,
+                resource.id = id,
+                hint = "post it again under its id to keep it; or delete it then",
+                "The agent holds a work this bridge neither knows nor ever deleted; it is left alone"
+            );
             continue;
         }
         let event = event::orphan(

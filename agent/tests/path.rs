@@ -1,5 +1,7 @@
 //! The agent's whole data path without a broker: spec events in, files and status events out.
 
+// Long because one fake link serves every promise of the path.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What an agent or a bridge must not believe is refused, counted and explained, and everything else goes on.
 
+// Long because both ends refuse the same kinds of event, read side by side.
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};

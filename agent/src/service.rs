@@ -10,7 +10,7 @@ use link::admin::{Check, Checks};
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
 use link::endpoint::{Endpoint, Line, Runner};
-use link::error::{ExitKind, Failure, Hint};
+use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::iot::party::Party;
 use link::mqtt::{Inbound, Reconnect};
@@ -70,7 +70,8 @@ impl Settings {
     /// What is wrong with the configuration, the certificate or one of the directories.
     pub fn build(self, registry: &Registry, checks: &Checks) -> Result<Service, Failure> {
         let scheme = self.endpoint.scheme.clone();
-        let party = Party::agent_as(&scheme, &self.consumer, &self.event_source).map_err(usage)?;
+        let party = Party::agent_as(&scheme, &self.consumer, &self.event_source)
+            .map_err(Failure::misuse)?;
         let opened = Store::open(&self.state_dir)?;
         info!(
             works = opened.works,
@@ -167,11 +168,6 @@ fn health(check: Check) -> Health {
         Ok(()) => check.ok(),
         Err(why) => check.failing(why),
     })
-}
-
-fn usage<E: Hint + Send + Sync + 'static>(error: E) -> Failure {
-    let hint = error.hint();
-    Failure::usage(error).with_hint(hint)
 }
 
 // A broadcast filter is a topic with at most single-level wildcards, perhaps behind `$share/NAME/`.

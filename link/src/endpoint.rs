@@ -76,10 +76,7 @@ impl Endpoint {
         }
         let broker = Broker::read(&mut layers);
         let broker = layers.finish(broker).map_err(Problems::into_failure)?;
-        Self::assemble(broker, mount.as_ref()).map_err(|error| {
-            let hint = error.hint();
-            Failure::usage(error).with_hint(hint)
-        })
+        Self::assemble(broker, mount.as_ref()).map_err(Failure::misuse)
     }
 
     fn assemble(broker: Broker, mount: Option<&Mount>) -> Result<Self, EndpointError> {

@@ -86,6 +86,12 @@ impl Failure {
         Self::new(ExitKind::Usage, error)
     }
 
+    /// The command line or configuration is wrong; the hint is the error's own.
+    pub fn misuse(error: impl Hint + Send + Sync + 'static) -> Self {
+        let hint = error.hint();
+        Self::new(ExitKind::Usage, error).with_hint(hint)
+    }
+
     /// Replaces the hint when one is given.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {

@@ -28,7 +28,6 @@ use crate::args::CheckArgs;
 use crate::connection::Connection;
 use crate::output::{Format, note};
 use crate::target::Target;
-use crate::usage;
 
 /// Runs the command; prints its own outcome.
 ///
@@ -105,7 +104,7 @@ impl Plan {
                 party: None,
             });
         };
-        let party = Party::agent(&target.scheme, consumer).map_err(usage)?;
+        let party = Party::agent(&target.scheme, consumer).map_err(Failure::misuse)?;
         Ok(Self {
             filters: party.subscribes().to_vec(),
             topic: target.scheme.agent_events(consumer),

@@ -52,7 +52,7 @@ pub mod target;
 pub mod view;
 
 use clap::CommandFactory;
-use link::error::{ExitKind, Failure, Hint};
+use link::error::{ExitKind, Failure};
 
 use crate::args::{Args, Command};
 use crate::output::Format;
@@ -79,10 +79,4 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
         Format::of(json).print_failure(failure);
     }
     outcome.map(|()| None)
-}
-
-// Wrong before anything was tried: exit code 2, with the error's own hint.
-fn usage(error: impl Hint + Send + Sync + 'static) -> Failure {
-    let hint = error.hint();
-    Failure::usage(error).with_hint(hint)
 }

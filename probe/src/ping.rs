@@ -14,7 +14,6 @@ use crate::args::PingArgs;
 use crate::connection::{Connection, Lost, publish_hint, publish_kind};
 use crate::output::{Format, millis};
 use crate::target::Target;
-use crate::usage;
 
 /// Runs the command.
 ///
@@ -26,8 +25,8 @@ pub async fn run(args: &PingArgs) -> Result<(), Failure> {
         .topic
         .clone()
         .unwrap_or_else(|| format!("test/probe/{}", target.client_id));
-    limits::check_topic(&topic).map_err(usage)?;
-    let identity = target.load_identity().map_err(usage)?;
+    limits::check_topic(&topic).map_err(Failure::misuse)?;
+    let identity = target.load_identity().map_err(Failure::misuse)?;
     let mut connection = Connection::open(&target, identity, vec![topic.clone()], args.timeout)
         .await
         .map_err(|lost| lost.into_failure(&target))?;

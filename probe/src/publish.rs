@@ -18,18 +18,17 @@ use crate::output::{Format, millis, note};
 use crate::payload::{PayloadError, Payloads};
 use crate::property::Properties;
 use crate::target::Target;
-use crate::usage;
 
 /// Runs the command.
 ///
 /// # Errors
 /// A failure of the kind that the exit code tells; its text says how many messages were acknowledged before.
 pub async fn run(args: &PublishArgs) -> Result<(), Failure> {
-    let properties = Properties::parse(&args.property).map_err(usage)?;
-    limits::check_topic(&args.topic).map_err(usage)?;
+    let properties = Properties::parse(&args.property).map_err(Failure::misuse)?;
+    limits::check_topic(&args.topic).map_err(Failure::misuse)?;
     let target = Target::resolve(&args.connection)?;
-    let identity = target.load_identity().map_err(usage)?;
-    let payloads = Payloads::open(args).await.map_err(usage)?;
+    let identity = target.load_identity().map_err(Failure::misuse)?;
+    let payloads = Payloads::open(args).await.map_err(Failure::misuse)?;
     if args.connection.qos == Some(0) {
         note("sent at QoS 1: nothing acknowledges QoS 0, and success here means acknowledged");
     }

@@ -13,7 +13,6 @@ use crate::args::SubscribeArgs;
 use crate::connection::Connection;
 use crate::output::{Format, note, raw_line};
 use crate::target::Target;
-use crate::usage;
 use crate::view::View;
 
 /// Runs the command.
@@ -23,13 +22,13 @@ use crate::view::View;
 pub async fn run(args: &SubscribeArgs) -> Result<(), Failure> {
     let limits = ConnectionLimits::IOT_CORE;
     for filter in &args.topics {
-        limits.check_filter(filter).map_err(usage)?;
+        limits.check_filter(filter).map_err(Failure::misuse)?;
     }
     limits
         .check_subscription_count(args.topics.len())
-        .map_err(usage)?;
+        .map_err(Failure::misuse)?;
     let target = Target::resolve(&args.connection)?;
-    let identity = target.load_identity().map_err(usage)?;
+    let identity = target.load_identity().map_err(Failure::misuse)?;
     let deadline = Instant::now() + args.timeout;
     let mut connection = Connection::open(&target, identity, args.topics.clone(), args.timeout)
         .await

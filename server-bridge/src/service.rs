@@ -8,7 +8,7 @@ use std::time::Duration;
 use link::admin::{Check, Checks};
 use link::clock::Clock;
 use link::endpoint::{Endpoint, Line, Runner};
-use link::error::{ExitKind, Failure, Hint, chain};
+use link::error::{ExitKind, Failure, chain};
 use link::id::{ClientId, SourceId};
 use link::iot::Party;
 use link::mqtt::Reconnect;
@@ -88,7 +88,7 @@ impl Settings {
             &self.client_id,
             self.connections,
         )
-        .map_err(usage)?;
+        .map_err(Failure::misuse)?;
         let store = SqliteStore::open(&self.db).await?;
         let store_check = checks.add("store");
         if let Some(file) = &self.consumers {
@@ -195,11 +195,6 @@ async fn watch_store(store: SqliteStore, check: Check) {
             Err(error) => check.failing(chain(&error)),
         }
     }
-}
-
-fn usage<E: Hint + Send + Sync + 'static>(error: E) -> Failure {
-    let hint = error.hint();
-    Failure::usage(error).with_hint(hint)
 }
 
 const STORE_CHECK: Duration = Duration::from_secs(5);

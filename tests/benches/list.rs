@@ -25,7 +25,8 @@ async fn main() -> Result<()> {
     // Until the last is published, so that nothing else goes on while lists are read.
     loop {
         let page = region.bridge.metrics().await?;
-        let sent = page.count("bridge_spec_events_total", &[("outcome", "unmatched")]);
+        // The sandbox acks what nobody listens to like everything else, as IoT Core does; mosquitto says `unmatched`.
+        let sent = page.count("bridge_spec_events_total", &[]);
         if sent >= BUNDLES as u64 {
             break;
         }

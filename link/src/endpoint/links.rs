@@ -70,7 +70,7 @@ impl Endpoint {
             identity::Options::default(),
             metrics,
         );
-        let (identity, watcher) = watching.map_err(usage)?;
+        let (identity, watcher) = watching.map_err(Failure::misuse)?;
         info!(certificate = %identity.borrow().describe(), "Loaded the client certificate");
         let metrics = mqtt::Metrics::register(registry).map_err(failed)?;
         let mut links = Links {
@@ -122,7 +122,8 @@ impl Links {
             ..endpoint.session(line.client_id)
         };
         let subscribes = !config.subscriptions.is_empty();
-        let (session, inbound, driver) = config.build(identity, metrics).map_err(usage)?;
+        let (session, inbound, driver) =
+            config.build(identity, metrics).map_err(Failure::misuse)?;
         self.runner.readiness.push((check, session.state()));
         self.runner.drivers.push(driver);
         self.sessions.push(session);
@@ -200,11 +201,6 @@ fn with_hint<E: Hint + 'static>(error: &E) -> String {
         Some(hint) => format!("{}; hint: {hint}", chain(error)),
         None => chain(error),
     }
-}
-
-fn usage<E: Hint + Send + Sync + 'static>(error: E) -> Failure {
-    let hint = error.hint();
-    Failure::usage(error).with_hint(hint)
 }
 
 const EXPIRY_CHECK: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@
 //! overfill while the consumer keeps up, and a consumer that does not is left to the broker's redelivery.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rumqttc::{
@@ -143,9 +144,13 @@ impl Driver {
         let mut stop_at: Option<Instant> = None;
         loop {
             let retry_at = self.credentials.retry_at();
-            let next = {
+            let next = 'next: {
                 let poll = self.events.poll();
                 tokio::pin!(poll);
+                // Under load the next event is there already: the other matters are looked at whenever it is not.
+                if let Poll::Ready(event) = futures_util::poll!(&mut poll) {
+                    break 'next Next::Event(event);
+                }
                 loop {
                     tokio::select! {
                         biased;

@@ -138,9 +138,7 @@ impl Pump {
     /// Settles what the old connection left behind before anything new goes out.
     fn resume(&mut self, connection: Connection) {
         let before = self.retry.len();
-        while let Some(Some((number, result))) = self.notices.next().now_or_never() {
-            self.settle(number, result);
-        }
+        self.settle_what_is_known();
         let now = Instant::now();
         for sent in self.sent.values_mut() {
             sent.at = now;
@@ -226,10 +224,12 @@ impl Pump {
             tokio::select! {
                 biased;
                 _ = changes.wait_for(|now| *now != connection) => return Served::ConnectionLost,
-                Some((number, result)) = self.notices.next(), if !self.notices.is_empty() => self.settle(number, result),
+                Some((number, result)) = self.notices.next(), if !self.notices.is_empty() => {
+                    self.settle(number, result);
+                    self.settle_what_is_known();
+                }
                 Some(outgoing) = self.outgoing.recv(), if self.next.is_none() && self.has_room() => {
-                    self.next = Some((self.next_number, outgoing));
-                    self.next_number += 1;
+                    self.next = Some(self.numbered(outgoing));
                 }
                 () = sleep_until(hold.unwrap_or_else(Instant::now)), if hold.is_some() => {}
                 () = sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() && !asked => {
@@ -246,7 +246,7 @@ impl Pump {
     fn send_what_may_go(&mut self) -> Option<Instant> {
         while self.has_room() {
             if self.next.is_none() {
-                self.next = self.retry.pop_first();
+                self.next = self.retry.pop_first().or_else(|| self.take_queued());
             }
             let (_, waiting) = self.next.as_ref()?;
             let size = waiting.message.metered_bytes();
@@ -266,6 +266,23 @@ impl Pump {
             self.send(number, outgoing, now);
         }
         None
+    }
+
+    fn take_queued(&mut self) -> Option<(u64, Outgoing)> {
+        let outgoing = self.outgoing.try_recv().ok()?;
+        Some(self.numbered(outgoing))
+    }
+
+    fn numbered(&mut self, outgoing: Outgoing) -> (u64, Outgoing) {
+        let number = self.next_number;
+        self.next_number += 1;
+        (number, outgoing)
+    }
+
+    fn settle_what_is_known(&mut self) {
+        while let Some(Some((number, result))) = self.notices.next().now_or_never() {
+            self.settle(number, result);
+        }
     }
 
     fn has_room(&self) -> bool {

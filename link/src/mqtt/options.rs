@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use rumqttc::{AckMode, MqttOptions, NetworkOptions, TlsConfiguration, Transport};
+use rumqttc::{
+    AckMode, MqttOptions, NetworkOptions, PublishProperties, TlsConfiguration, Transport,
+};
 
 use super::{Config, IN_FLIGHT_WINDOW};
+use crate::message::Message;
 
 pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) -> MqttOptions {
     let window = config.limits.in_flight.min(IN_FLIGHT_WINDOW);
@@ -40,6 +43,19 @@ pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) ->
 
 pub(super) fn transport(tls: Arc<rustls::ClientConfig>) -> Transport {
     Transport::tls_with_config(TlsConfiguration::Rustls(tls))
+}
+
+pub(super) fn publish_properties(message: &Message) -> PublishProperties {
+    PublishProperties {
+        payload_format_indicator: None,
+        message_expiry_interval: message.expiry_seconds,
+        topic_alias: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: message.user_properties.clone(),
+        subscription_identifiers: Vec::new(),
+        content_type: message.content_type.clone(),
+    }
 }
 
 /// Requests that may wait in the library: a window of publishes and one of acks, subscribes and the disconnect.

@@ -8,21 +8,21 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use rumqttc::{
-    DisconnectProperties, DisconnectReasonCode, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult, QoS, SubscribeFilter, SubscribeNoticeError,
+    DisconnectProperties, DisconnectReasonCode, PublishNoticeError, PublishOptions, PublishResult,
+    QoS, SubscribeFilter, SubscribeNoticeError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::options::publish_properties;
 use super::pace::Pace;
 use super::reason::{PublishError, SubscribeError};
 use super::session::{Ack, Outgoing, Qos};
 use super::shared::{Connection, Shared};
 use super::state::State;
 use super::{Config, IN_FLIGHT_WINDOW};
-use crate::message::Message;
 
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -305,7 +305,7 @@ impl Pump {
         };
         let options = PublishOptions::new(qos)
             .retain(message.retain)
-            .properties(properties(message));
+            .properties(publish_properties(message));
         match self.shared.client.try_publish_tracked(
             message.topic.clone(),
             message.payload.clone(),
@@ -384,19 +384,6 @@ impl Pump {
         ) {
             warn!(%error, "Could not queue the DISCONNECT");
         }
-    }
-}
-
-fn properties(message: &Message) -> PublishProperties {
-    PublishProperties {
-        payload_format_indicator: None,
-        message_expiry_interval: message.expiry_seconds,
-        topic_alias: None,
-        response_topic: None,
-        correlation_data: None,
-        user_properties: message.user_properties.clone(),
-        subscription_identifiers: Vec::new(),
-        content_type: message.content_type.clone(),
     }
 }
 

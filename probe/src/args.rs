@@ -86,7 +86,7 @@ pub struct SubscribeArgs {
 /// `probe ping`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct PingArgs {
-    /// Topic to publish to and to listen on [default: test/probe/<client id>]
+    /// Topic to publish to and to listen on [default: test/probe/CLIENT-ID]
     #[arg(short, long)]
     pub topic: Option<String>,
     /// Round trips to make
@@ -112,7 +112,7 @@ pub struct PingArgs {
 /// `probe check`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct CheckArgs {
-    /// Topic of the round trip [default: test/probe/<client id>]
+    /// Topic of the round trip [default: test/probe/CLIENT-ID]
     #[arg(short, long, conflicts_with = "consumer")]
     pub topic: Option<String>,
     /// Check the topics of this consumer's agent, and print what its policy needs

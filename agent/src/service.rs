@@ -15,6 +15,7 @@ use link::id::ConsumerName;
 use link::iot::party::Party;
 use link::mqtt::{Inbound, Reconnect};
 use link::shutdown::Drain;
+use link::topic::filter_matches;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -114,7 +115,7 @@ impl Settings {
                 move |topic| {
                     let to_all = broadcast
                         .as_deref()
-                        .is_some_and(|filter| matches(filter, topic));
+                        .is_some_and(|filter| filter_matches(filter, topic));
                     if to_all {
                         Some(us.clone())
                     } else {
@@ -168,21 +169,6 @@ fn health(check: Check) -> Health {
         Ok(()) => check.ok(),
         Err(why) => check.failing(why),
     })
-}
-
-// A broadcast filter is a topic with at most single-level wildcards, perhaps behind `$share/NAME/`.
-fn matches(filter: &str, topic: &str) -> bool {
-    let filter = match filter.strip_prefix("$share/") {
-        Some(shared) => shared.split_once('/').map_or("", |(_, filter)| filter),
-        None => filter,
-    };
-    let mut topic = topic.split('/');
-    let levels = filter.split('/').all(|level| {
-        topic
-            .next()
-            .is_some_and(|found| level == "+" || level == found)
-    });
-    levels && topic.next().is_none()
 }
 
 // Jittered to 4–6 minutes, as upstream's drift correction; changes are noticed long before, by the sweep.

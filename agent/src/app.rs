@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 use crate::intake::{ConsumerOf, Intake, Rules, resync::Resync};
 use crate::metrics::Metrics;
-use crate::reconcile::{Queue, Reconciler};
+use crate::reconcile::{OnTrouble, Queue, Reconciler};
 use crate::report::{Outbox, Report, Reporter};
 use crate::target::Target;
 use crate::uplink::{Downlink, Uplink};
@@ -33,6 +33,8 @@ pub struct Config {
     pub max_raw_bytes: usize,
     /// Longest JSON text of one status in bytes.
     pub max_status_bytes: usize,
+    /// Told of every object that could not be brought to what its work declares.
+    pub on_trouble: OnTrouble,
     /// Readiness of the store.
     pub store_health: Health,
     /// Readiness of the target.
@@ -44,11 +46,11 @@ pub struct Config {
 }
 
 /// The agent, joined and not yet running.
-pub struct Agent<T, D, U> {
-    intake: Intake<D>,
-    reconciler: Reconciler<T>,
-    report: Report<U>,
-    resync: Resync<U>,
+pub struct Agent<S, T, D, U> {
+    intake: Intake<S, D>,
+    reconciler: Reconciler<S, T>,
+    report: Report<S, U>,
+    resync: Resync<S, U>,
     queue: Arc<Queue>,
     outbox: Arc<Outbox>,
 }
@@ -57,13 +59,13 @@ pub struct Agent<T, D, U> {
 
 impl Config {
     /// Joins the parts.
-    pub fn build<T: Target, D: Downlink, U: Uplink>(
+    pub fn build<S: Store, T: Target, D: Downlink, U: Uplink>(
         self,
-        store: Arc<Store>,
+        store: S,
         target: T,
         downlink: D,
         uplink: U,
-    ) -> Agent<T, D, U> {
+    ) -> Agent<S, T, D, U> {
         let queue = Arc::new(Queue::new(RETRY_FIRST, RETRY_MAX));
         let outbox = Arc::new(Outbox::new());
         let consumer = self.rules.consumer.clone();
@@ -71,7 +73,7 @@ impl Config {
             downlink,
             consumer_of: self.consumer_of,
             rules: self.rules,
-            store: Arc::clone(&store),
+            store: store.clone(),
             on_work: Box::new({
                 let queue = Arc::clone(&queue);
                 move |id| queue.add(id)
@@ -85,13 +87,14 @@ impl Config {
             clock: self.clock.clone(),
         };
         let reconciler = Reconciler {
-            store: Arc::clone(&store),
+            store: store.clone(),
             target,
             queue: Arc::clone(&queue),
             on_status: Box::new({
                 let outbox = Arc::clone(&outbox);
                 move |id| outbox.add(id)
             }),
+            on_trouble: self.on_trouble,
             consumer: consumer.clone(),
             period: self.period,
             max_raw_bytes: self.max_raw_bytes,
@@ -101,7 +104,7 @@ impl Config {
             clock: self.clock.clone(),
         };
         let report = Report {
-            store: Arc::clone(&store),
+            store: store.clone(),
             uplink: uplink.clone(),
             reporter: Reporter {
                 consumer: consumer.clone(),
@@ -134,14 +137,14 @@ impl Config {
 
 // === impl Agent ===
 
-impl<T: Target, D: Downlink, U: Uplink> Agent<T, D, U> {
+impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
     /// Runs until `drain` fires, then stops in order: intake first, then the works in hand, then their statuses.
     pub async fn run(self, drain: CancellationToken) {
         let applied = CancellationToken::new();
         let reported = CancellationToken::new();
         let queue = self.queue;
         let outbox = self.outbox;
-        let store = Arc::clone(&self.report.store);
+        let store = self.report.store.clone();
         let metrics = self.report.metrics.clone();
         let mut subscription = self.report.uplink.subscription();
         let first = async {
@@ -163,7 +166,7 @@ impl<T: Target, D: Downlink, U: Uplink> Agent<T, D, U> {
         };
         let gauges = async {
             let count = || {
-                let (works, unacknowledged) = store.counts();
+                let (works, unacknowledged) = store.index().counts();
                 metrics.works.set(works);
                 metrics.unacknowledged.set(unacknowledged);
             };

@@ -28,7 +28,7 @@ pub mod resync;
 pub use decide::{Decision, Refusal, Refused, Rules, Taken, decide};
 
 /// What intake needs from the rest of the agent.
-pub struct Intake<D> {
+pub struct Intake<S, D> {
     /// Where deliveries come from.
     pub downlink: D,
     /// Which consumer a topic speaks for.
@@ -36,7 +36,7 @@ pub struct Intake<D> {
     /// Whom to listen to.
     pub rules: Rules,
     /// Where works are made durable.
-    pub store: Arc<Store>,
+    pub store: S,
     /// Told of every work that changed.
     pub on_work: OnWork,
     /// Told of every work whose status the source wants again.
@@ -65,7 +65,7 @@ struct Batch {
 
 // === impl Intake ===
 
-impl<D: Downlink> Intake<D> {
+impl<S: Store, D: Downlink> Intake<S, D> {
     /// Runs until the session ends or `drain` fires. A delivery whose work is not durable stays unacked.
     pub async fn run(mut self, drain: CancellationToken) {
         loop {
@@ -116,9 +116,9 @@ impl<D: Downlink> Intake<D> {
             self.flush(batch, drain).await;
         }
         let topic_consumer = (self.consumer_of)(&message.topic);
-        let store = &self.store;
+        let index = self.store.index();
         match decide(&event, topic_consumer.as_ref(), &self.rules, |id| {
-            store.entry(id)
+            index.entry(id)
         }) {
             Decision::Store {
                 mut head,
@@ -128,8 +128,8 @@ impl<D: Downlink> Intake<D> {
                 head.received_at = Some(self.clock.now());
                 let held = match &payload {
                     Some(_) => None,
-                    None => match self.read(&head.id).await {
-                        Ok(held) => held,
+                    None => match self.store.read(&head.id).await {
+                        Ok(held) => held.map(|stored| stored.work),
                         // Unacked it comes again; taken without the held payload it would forget how to delete.
                         Err(error) => return self.cannot_read(&error),
                     },
@@ -147,7 +147,7 @@ impl<D: Downlink> Intake<D> {
             Decision::AnswerStatuses(request) => {
                 self.answer(&request);
                 if resync::source_is_new(&event) {
-                    self.store.want_resync();
+                    index.want_resync();
                 }
                 incoming.ack();
             }
@@ -155,7 +155,7 @@ impl<D: Downlink> Intake<D> {
                 if refused.reason == Refusal::Deleting
                     && let Some(id) = event.resource_id.as_deref()
                 {
-                    self.store.note_refused_while_deleting(&id.into());
+                    index.note_refused_while_deleting(&id.into());
                 }
                 self.refuse(&message.topic, Some(&event), &refused);
                 incoming.ack();
@@ -171,7 +171,7 @@ impl<D: Downlink> Intake<D> {
         }
         let works = Arc::new(works);
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
-        while let Err(error) = self.commit(Arc::clone(&works)).await {
+        while let Err(error) = self.store.commit(Arc::clone(&works)).await {
             self.health.failing(chain(&error));
             error!(
                 error = %chain(&error),
@@ -192,16 +192,6 @@ impl<D: Downlink> Intake<D> {
         }
     }
 
-    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), work::Error> {
-        let store = Arc::clone(&self.store);
-        blocking(move || store.commit(&works)).await
-    }
-
-    async fn read(&self, id: &WorkId) -> Result<Option<Work>, work::Error> {
-        let (store, id) = (Arc::clone(&self.store), id.clone());
-        blocking(move || store.read(&id)).await
-    }
-
     fn cannot_read(&self, error: &work::Error) {
         self.health.failing(chain(error));
         error!(
@@ -211,7 +201,7 @@ impl<D: Downlink> Intake<D> {
     }
 
     fn answer(&self, request: &StatusRequest) {
-        let wanted = resync::statuses_wanted(request, &self.store);
+        let wanted = resync::statuses_wanted(request, self.store.index());
         info!(
             asked = request.status_hashes.len(),
             answers = wanted.len(),

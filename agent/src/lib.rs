@@ -6,6 +6,7 @@
 
 pub mod app;
 mod args;
+pub mod crd;
 pub mod health;
 pub mod intake;
 pub mod metrics;

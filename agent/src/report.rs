@@ -12,20 +12,19 @@ use link::event::Action;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::intake::blocking;
 use crate::metrics::{Metrics, Outcome};
 use crate::reconcile::{Next, Queue};
 use crate::uplink::Uplink;
-use crate::work::{self, Entry, Head, StatusRecord, Store, WorkId};
+use crate::work::{StatusRecord, Store, WorkId};
 
 mod event;
 
 pub use event::Reporter;
 
 /// What reporting needs from the rest of the agent.
-pub struct Report<U> {
+pub struct Report<S, U> {
     /// Where statuses are kept.
-    pub store: Arc<Store>,
+    pub store: S,
     /// Where they go.
     pub uplink: U,
     /// How they are written.
@@ -83,12 +82,12 @@ impl Default for Outbox {
 
 // === impl Report ===
 
-impl<U: Uplink> Report<U> {
+impl<S: Store, U: Uplink> Report<S, U> {
     /// Runs until `drain` fires; what is being sent then is waited for a moment, and sent again after the next
     /// start if that was too short.
     pub async fn run(self, drain: CancellationToken) {
         let this = Arc::new(self);
-        for (id, entry) in this.store.entries() {
+        for (id, entry) in this.store.index().entries() {
             if entry.status_hash.is_some() && !entry.acknowledged {
                 this.outbox.add(&id);
             }
@@ -126,14 +125,17 @@ impl<U: Uplink> Report<U> {
 
     async fn send(&self, id: &WorkId) -> Next {
         let asked = self.outbox.asked().remove(id);
-        let loaded = match self.load(id).await {
+        let Some(entry) = self.store.index().entry(id) else {
+            return Next::Forget;
+        };
+        let loaded = match self.store.reported(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not read the status of work `{id}`");
                 return self.again(id, asked);
             }
         };
-        let Some((entry, head, record)) = loaded else {
+        let Some((head, record)) = loaded else {
             return Next::Forget;
         };
         if entry.acknowledged && !asked {
@@ -145,8 +147,7 @@ impl<U: Uplink> Report<U> {
             Action::Update
         };
         let now = self.reporter.clock.now();
-        let store = Arc::clone(&self.store);
-        let sequence = match blocking(move || store.next_sequence(now)).await {
+        let sequence = match self.store.next_sequence(now).await {
             Ok(sequence) => sequence,
             Err(error) => {
                 warn!(error = %chain(&error), "Could not take a sequence id");
@@ -181,17 +182,14 @@ impl<U: Uplink> Report<U> {
 
     /// Notes the acknowledgement; a work whose deletion was acknowledged leaves the store.
     async fn acknowledged(&self, id: &WorkId, record: StatusRecord) -> Next {
-        let (store, key) = (Arc::clone(&self.store), id.clone());
         let deleted = record.status.is_deleted();
-        let done = blocking(move || {
-            // Never both: killed in between, a deleted work with an acknowledged status would stay for good.
-            if deleted {
-                store.remove(&key)
-            } else {
-                store.acknowledge(&key, &record)
-            }
-        });
-        match done.await {
+        // Never both: killed in between, a deleted work with an acknowledged status would stay for good.
+        let done = if deleted {
+            self.store.remove(id).await
+        } else {
+            self.store.acknowledge(id, record).await
+        };
+        match done {
             Ok(()) => {
                 if deleted {
                     info!(resource.id = %id, "Work `{id}` is gone and its deletion acknowledged");
@@ -203,17 +201,6 @@ impl<U: Uplink> Report<U> {
                 Next::Retry
             }
         }
-    }
-
-    async fn load(&self, id: &WorkId) -> Result<Option<(Entry, Head, StatusRecord)>, work::Error> {
-        let (store, id) = (Arc::clone(&self.store), id.clone());
-        blocking(move || {
-            let (Some(entry), Some(record)) = (store.entry(&id), store.status(&id)) else {
-                return Ok(None);
-            };
-            Ok(store.head(&id)?.map(|head| (entry, head, record)))
-        })
-        .await
     }
 
     fn again(&self, id: &WorkId, asked: bool) -> Next {

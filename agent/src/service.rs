@@ -27,7 +27,7 @@ use crate::intake::Rules;
 use crate::metrics::Metrics;
 use crate::session::MqttUplink;
 use crate::target::directory::Directory;
-use crate::work::Store;
+use crate::work::Files;
 
 /// Everything an agent needs to know.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub struct Settings {
 
 /// An agent that is ready to run.
 pub struct Service {
-    agent: Agent<Directory, Inbound, MqttUplink>,
+    agent: Agent<Arc<Files>, Directory, Inbound, MqttUplink>,
     runner: Runner,
     consumer: ConsumerName,
 }
@@ -73,7 +73,7 @@ impl Settings {
         let scheme = self.endpoint.scheme.clone();
         let party = Party::agent_as(&scheme, &self.consumer, &self.event_source)
             .map_err(Failure::misuse)?;
-        let opened = Store::open(&self.state_dir)?;
+        let opened = Files::open(&self.state_dir)?;
         info!(
             works = opened.works,
             damaged = opened.quarantined.len(),
@@ -123,6 +123,7 @@ impl Settings {
                     }
                 }
             }),
+            on_trouble: Box::new(|_, _, _| {}),
             period: REAPPLY,
             max_raw_bytes: self.max_raw_bytes,
             max_status_bytes: PART_BYTES,

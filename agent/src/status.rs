@@ -8,12 +8,17 @@ use link::bundle::{
 use serde_json::Value;
 
 use crate::reconcile::Step;
+use crate::target::{ErrorKind, TargetError};
 
 pub mod feedback;
 mod fit;
+mod paused;
+mod removal;
 mod rules;
 
 pub use fit::fit;
+pub use paused::paused;
+pub use removal::{Remaining, deleted, deleting};
 
 /// What became of one manifest.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +26,7 @@ pub struct Outcome {
     /// The manifest and its settings.
     pub step: Step,
     /// Whether it was applied, or why not.
-    pub applied: Result<(), String>,
+    pub applied: Result<(), TargetError>,
     /// The object as it is: present, absent, or unreadable and why.
     pub observed: Result<Option<Value>, String>,
 }
@@ -84,36 +89,6 @@ pub fn rejected(problem: &str, context: Context<'_>) -> Status {
     status
 }
 
-/// Says that a work is being removed.
-pub fn deleting(context: Context<'_>) -> Status {
-    let mut status = context.previous.clone();
-    let condition = Condition::new(
-        "Deleting",
-        "True",
-        "WorkDeleting",
-        "ManifestWork is being deleted",
-        0,
-        context.now,
-    );
-    set_condition(&mut status.conditions, condition);
-    status
-}
-
-/// Says that a work and its objects are gone: the acknowledgement of a deletion (wire.md §3.4).
-pub fn deleted(consumer: &str, context: Context<'_>) -> Status {
-    let mut status = deleting(context);
-    let condition = Condition::new(
-        "Deleted",
-        "True",
-        "ManifestsDeleted",
-        format!("The manifests are deleted from the cluster {consumer}"),
-        0,
-        context.now,
-    );
-    set_condition(&mut status.conditions, condition);
-    status
-}
-
 // === impl Context ===
 
 impl Context<'_> {
@@ -161,11 +136,18 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
             "Apply manifest complete".into(),
             context.generation,
         ),
-        Err(problem) => set(
+        Err(error) if error.kind == ErrorKind::IgnoreFields => set(
+            "Applied",
+            "False",
+            "AppliedManifestSSAIgnoreFieldError",
+            format!("Failed to process ignoreFields: {error}"),
+            context.generation,
+        ),
+        Err(error) => set(
             "Applied",
             "False",
             "AppliedManifestFailed",
-            format!("Failed to apply manifest: {problem}"),
+            format!("Failed to apply manifest: {error}"),
             context.generation,
         ),
     }];

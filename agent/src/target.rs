@@ -8,9 +8,10 @@
 //! Every call concerns one object and fails alone: partial failure is the normal case.
 
 use std::future::Future;
+use std::time::Duration;
 
-use link::bundle::UpdateStrategy;
 use link::bundle::manifest::ObjectRef;
+use link::bundle::{ServiceAccount, UpdateStrategy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::work::WorkId;
 
 pub mod directory;
+pub(crate) mod ownership;
 
 /// Where manifests are applied.
 pub trait Target: Send + Sync + 'static {
@@ -39,9 +41,7 @@ pub trait Target: Send + Sync + 'static {
     fn apply(
         &self,
         owner: &WorkId,
-        manifest: &Value,
-        object: &ObjectRef,
-        strategy: &Strategy,
+        desired: Desired<'_>,
     ) -> impl Future<Output = Result<Applied, TargetError>> + Send;
 
     /// Reads an object; `None` when there is none.
@@ -65,10 +65,10 @@ pub trait Target: Send + Sync + 'static {
         mode: Release,
     ) -> impl Future<Output = Result<Released, TargetError>> + Send;
 
-    /// Records durably what was released; an owner that holds nothing is forgotten.
+    /// Records durably what was applied and released since the last time; an owner that holds nothing is forgotten.
     ///
     /// # Errors
-    /// When the record cannot be written; releasing again is harmless.
+    /// When the record cannot be written; applying and releasing again is harmless.
     fn settle(&self, owner: &WorkId) -> impl Future<Output = Result<(), TargetError>> + Send;
 
     /// Sends every change that somebody else made to held objects until the receiver is gone or the future is
@@ -108,11 +108,26 @@ pub struct Held {
     pub uid: Option<String>,
 }
 
+/// One object as its work wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct Desired<'a> {
+    /// Which object.
+    pub object: &'a ObjectRef,
+    /// What it should be.
+    pub manifest: &'a Value,
+    /// How to get there.
+    pub strategy: &'a Strategy,
+    /// Whose rights count; `None` means the agent's own.
+    pub executor: Option<&'a ServiceAccount>,
+}
+
 /// How an object is applied (wire.md §6.4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Strategy {
-    /// Make it what the manifest says.
+    /// Make it what the manifest says in the target's best way; what a work gets that names no strategy.
     #[default]
+    Default,
+    /// Merge the manifest into what is there, as the Go agent does.
     Update,
     /// Create it when missing, leave it alone otherwise.
     CreateOnly,
@@ -141,14 +156,14 @@ pub enum Release {
 }
 
 /// What became of an object that was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
     /// It is not there any more.
     Gone,
     /// It was left in place: orphaned, held by another work, or not ours any more.
     Left,
-    /// It is going (finalizers); ask again.
-    Pending,
+    /// It is going and what it waits for, in words; ask again.
+    Pending(String),
 }
 
 /// Something that somebody else changed.
@@ -178,10 +193,18 @@ pub enum ErrorKind {
         /// Who, as far as it is known.
         owner: String,
     },
-    /// The agent or the executor may not do it.
+    /// The agent may not do it.
     Forbidden,
+    /// The executor may not do it (wire.md §6.5); it is tried again after [`EXECUTOR_RETRY`].
+    NotAllowed,
+    /// The target does not know such objects (yet).
+    UnknownKind,
+    /// Somebody in between said no for now: an admission webhook, a namespace that is going.
+    Refused,
     /// The target cannot hold such an object; only another manifest helps.
     Invalid,
+    /// The `ignoreFields` of the strategy cannot be used; only another configuration helps.
+    IgnoreFields,
     /// The target does not answer or is broken.
     Unavailable,
 }
@@ -192,7 +215,14 @@ impl TargetError {
     /// Whether the same call may succeed without another manifest. A conflict is not retried by backoff: the
     /// target wakes the loser when the winner goes.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Forbidden)
+        match self.kind {
+            ErrorKind::Unavailable
+            | ErrorKind::Forbidden
+            | ErrorKind::NotAllowed
+            | ErrorKind::UnknownKind
+            | ErrorKind::Refused => true,
+            ErrorKind::Conflict { .. } | ErrorKind::Invalid | ErrorKind::IgnoreFields => false,
+        }
     }
 }
 
@@ -232,7 +262,11 @@ impl From<Option<&UpdateStrategy>> for Strategy {
             Some(("CreateOnly", _)) => Self::CreateOnly,
             Some(("ServerSideApply", strategy)) => Self::ServerSideApply(strategy.clone()),
             Some(("ReadOnly", _)) => Self::ReadOnly,
-            _ => Self::Update,
+            Some(("Update", _)) => Self::Update,
+            _ => Self::Default,
         }
     }
 }
+
+/// When an object that an executor may not apply is tried again (wire.md §6.5).
+pub const EXECUTOR_RETRY: Duration = Duration::from_secs(60);

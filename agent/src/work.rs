@@ -1,27 +1,110 @@
 //! What the agent was told to hold: one work per bundle, and the durable store of all of them.
 //!
-//! The store keeps payloads and statuses on disk and only an index in memory, so that thousands of bundles cost
-//! the agent little; it owes its neighbours that what `commit` returned from survives a power cut.
+//! A [`Store`] keeps payloads and statuses elsewhere and only an [`Index`] in memory, so that thousands of bundles
+//! cost the agent little; it owes its neighbours that what `commit` returned from survives a power cut. [`Files`]
+//! is one in a state directory.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use link::bundle::Status;
-use link::order::Version;
+use link::order::{SequenceId, Version};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::target::Change;
 
 mod error;
 mod file;
+mod files;
+mod index;
 mod sequence;
-mod store;
 mod sync;
 
 pub use error::Error;
 pub(crate) use file::sha256_hex;
 pub use file::{Damage, safe_name, write_atomic};
-pub use store::{Opened, Quarantined, Store};
+pub use files::{Files, Opened, Quarantined};
+pub use index::Index;
+
+/// The durable set of works. Clones share it.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// What memory keeps of the works.
+    fn index(&self) -> &Index;
+
+    /// Makes works durable, all of them or none that a caller may acknowledge. One id at most once per call.
+    ///
+    /// # Errors
+    /// Some of the works may be durable already, which a repetition does not mind.
+    fn commit(&self, works: Arc<Vec<Work>>) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Reads a work with its newest status; `None` when it is not held (any more).
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn read(&self, id: &WorkId) -> impl Future<Output = Result<Option<Stored>, Error>> + Send;
+
+    /// Reads what a report needs; `None` when there is no status yet.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn reported(
+        &self,
+        id: &WorkId,
+    ) -> impl Future<Output = Result<Option<(Head, StatusRecord)>, Error>> + Send;
+
+    /// Keeps a new status, unless the work was removed or committed again since `epoch`. Returns whether it did.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn put_status(
+        &self,
+        id: &WorkId,
+        epoch: u64,
+        record: StatusRecord,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Notes that the broker took the status with this hash. A newer status stays unacknowledged.
+    ///
+    /// # Errors
+    /// When it cannot be written; the status would be sent once more after a restart.
+    fn acknowledge(
+        &self,
+        id: &WorkId,
+        record: StatusRecord,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Forgets a work that is gone from the target: one whose deletion was acknowledged, or that was dropped on
+    /// this side ([`Entry::dropped`]), which is asked for again. Other works are left alone.
+    ///
+    /// # Errors
+    /// When it is still held.
+    fn remove(&self, id: &WorkId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// A sequence id greater than every one before it, over restarts too.
+    ///
+    /// # Errors
+    /// When the ceiling cannot be written.
+    fn next_sequence(
+        &self,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<SequenceId, Error>> + Send;
+
+    /// Sends every change that somebody else made to the works until the future is dropped.
+    fn watch(&self, changes: mpsc::Sender<Change>) -> impl Future<Output = ()> + Send;
+}
+
+/// A work as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// What is desired.
+    pub work: Work,
+    /// What was last said of it.
+    pub record: Option<StatusRecord>,
+}
 
 /// A bundle's id as the source chose it: any text, usually a UUID. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +165,11 @@ pub struct Entry {
     pub status_version: Version,
     /// Whether the broker acknowledged that status.
     pub acknowledged: bool,
+    /// Whether somebody on this side removed the work although its source wants it: its objects go, then the
+    /// source is asked for it again.
+    pub dropped: bool,
+    /// Why nothing is applied for this work at the moment, if it is paused.
+    pub paused: Option<Arc<str>>,
     /// Whether an upsert was refused because of the deletion: worth asking the source again once it is gone.
     pub refused_while_deleting: bool,
     /// Rises with every commit of this work; a status judged on an older epoch is not stored.
@@ -149,6 +237,8 @@ impl Entry {
             status_hash: None,
             status_version: Version::UNVERSIONED,
             acknowledged: false,
+            dropped: false,
+            paused: None,
             refused_while_deleting: false,
             epoch,
         }

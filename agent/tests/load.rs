@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agent::work::{Head, Store, Work};
+use agent::work::{Files, Head, Work};
 use bytes::Bytes;
 use link::order::Version;
 
@@ -34,7 +34,7 @@ fn figures_of_the_store() {
         let dir = tempfile::tempdir().unwrap();
         let payload = Bytes::from(vec![b'x'; bytes]);
         let works: Vec<Work> = (0..count).map(|index| work(index, &payload)).collect();
-        let store = Store::open(dir.path()).unwrap().store;
+        let store = Files::open(dir.path()).unwrap().store;
         let start = Instant::now();
         for works in works.chunks(batch) {
             store.commit(works).unwrap();
@@ -42,7 +42,7 @@ fn figures_of_the_store() {
         let committed = start.elapsed();
         drop((store, works));
         let start = Instant::now();
-        let opened = Store::open(dir.path()).unwrap();
+        let opened = Files::open(dir.path()).unwrap();
         println!(
             "{count} works of {bytes} bytes in batches of {batch}: committed in {committed:?} ({:.0}/s), loaded in {:?}",
             f64::from(u32::try_from(count).unwrap()) / committed.as_secs_f64(),

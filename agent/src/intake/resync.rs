@@ -2,7 +2,6 @@
 //! (wire.md §4.4–4.5).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use link::backoff::Backoff;
@@ -16,14 +15,14 @@ use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::uplink::Uplink;
-use crate::work::{Store, WorkId};
+use crate::work::{Index, Store, WorkId};
 
 /// Asks the source for what this agent misses after every new subscription, and when the store lost something.
-pub struct Resync<U> {
+pub struct Resync<S, U> {
     /// Where requests go.
     pub uplink: U,
     /// What is held.
-    pub store: Arc<Store>,
+    pub store: S,
     /// The consumer this agent is.
     pub consumer: ConsumerName,
     /// The CloudEvents source of this agent.
@@ -38,7 +37,7 @@ pub struct Resync<U> {
 
 // === impl Resync ===
 
-impl<U: Uplink> Resync<U> {
+impl<S: Store, U: Uplink> Resync<S, U> {
     /// Runs until `drain` fires or the session ends.
     pub async fn run(self, drain: CancellationToken) {
         tokio::select! {
@@ -63,7 +62,7 @@ impl<U: Uplink> Resync<U> {
             }
             tokio::select! {
                 changed = subscription.changed() => if changed.is_err() { return },
-                () = self.store.resync_wanted() => wanted = true,
+                () = self.store.index().resync_wanted() => wanted = true,
             }
         }
     }
@@ -92,7 +91,7 @@ impl<U: Uplink> Resync<U> {
     /// them. An unmarked list is complete in itself.
     fn request(&self) -> Vec<Message> {
         let now = self.clock.now();
-        let parts = split(self.store.held_versions());
+        let parts = split(self.store.index().held_versions());
         let count = parts.len();
         let id = uuid::Uuid::new_v4().to_string();
         parts
@@ -124,13 +123,13 @@ pub fn source_is_new(event: &Event) -> bool {
 
 /// The works whose status the source should get again: those it lists with another hash, all when it lists none.
 /// Ids we do not hold are ignored, as are works without a status, which will report anyway.
-pub fn statuses_wanted(request: &StatusRequest, store: &Store) -> Vec<WorkId> {
+pub fn statuses_wanted(request: &StatusRequest, index: &Index) -> Vec<WorkId> {
     let theirs: HashMap<&str, &str> = request
         .status_hashes
         .iter()
         .map(|held| (held.resource_id.as_str(), held.status_hash.as_str()))
         .collect();
-    store
+    index
         .entries()
         .into_iter()
         .filter(|(id, entry)| match &entry.status_hash {

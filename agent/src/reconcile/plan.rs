@@ -36,7 +36,7 @@ impl Step {
         let content = match self.strategy {
             Strategy::ReadOnly => return None,
             Strategy::CreateOnly => None,
-            Strategy::Update | Strategy::ServerSideApply(_) => {
+            Strategy::Default | Strategy::Update | Strategy::ServerSideApply(_) => {
                 Some(sha256_hex(self.manifest.to_string().as_bytes()))
             }
         };

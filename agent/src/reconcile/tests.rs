@@ -5,8 +5,8 @@ use link::order::Version;
 use serde_json::Value;
 
 use super::*;
-use crate::target::{Applied, Release, Strategy};
-use crate::work::Head;
+use crate::target::{Applied, Claim, Desired, Held, Release, Released};
+use crate::work::{Files, Head};
 
 /// A target whose answers are set by the test.
 #[derive(Default)]
@@ -17,11 +17,7 @@ struct Fake {
 }
 
 impl Target for Arc<Fake> {
-    async fn claim(
-        &self,
-        _: &WorkId,
-        declared: &[Claim],
-    ) -> std::result::Result<Vec<Held>, TargetError> {
+    async fn claim(&self, _: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
         let mut held = self.held.lock().unwrap();
         let declared: Vec<Held> = declared
             .iter()
@@ -36,45 +32,34 @@ impl Target for Arc<Fake> {
         Ok(stale)
     }
 
-    async fn apply(
-        &self,
-        _: &WorkId,
-        manifest: &Value,
-        object: &ObjectRef,
-        _: &Strategy,
-    ) -> std::result::Result<Applied, TargetError> {
+    async fn apply(&self, _: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
         if *self.broken.lock().unwrap() {
             return Err(TargetError {
                 kind: ErrorKind::Unavailable,
-                message: format!("could not write {object}: no answer"),
+                message: format!("could not write {}: no answer", desired.object),
             });
         }
         Ok(Applied {
             changed: true,
-            observed: Some(manifest.clone()),
+            observed: Some(desired.manifest.clone()),
         })
     }
 
-    async fn observe(&self, _: &ObjectRef) -> std::result::Result<Option<Value>, TargetError> {
+    async fn observe(&self, _: &ObjectRef) -> Result<Option<Value>, TargetError> {
         Ok(None)
     }
 
-    async fn release(
-        &self,
-        _: &WorkId,
-        held: &Held,
-        _: Release,
-    ) -> std::result::Result<Released, TargetError> {
+    async fn release(&self, _: &WorkId, held: &Held, _: Release) -> Result<Released, TargetError> {
         let mut pending = self.pending.lock().unwrap();
         if *pending > 0 {
             *pending -= 1;
-            return Ok(Released::Pending);
+            return Ok(Released::Pending("waits for finalizers".into()));
         }
         self.held.lock().unwrap().retain(|other| other != held);
         Ok(Released::Gone)
     }
 
-    async fn settle(&self, _: &WorkId) -> std::result::Result<(), TargetError> {
+    async fn settle(&self, _: &WorkId) -> Result<(), TargetError> {
         Ok(())
     }
 
@@ -84,7 +69,7 @@ impl Target for Arc<Fake> {
 struct Fixture {
     _dir: tempfile::TempDir,
     target: Arc<Fake>,
-    reconciler: Reconciler<Arc<Fake>>,
+    reconciler: Reconciler<Arc<Files>, Arc<Fake>>,
     told: Arc<Mutex<u32>>,
 }
 
@@ -95,10 +80,11 @@ impl Fixture {
         let told = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&told);
         let reconciler = Reconciler {
-            store: Arc::new(Store::open(dir.path()).unwrap().store),
+            store: Arc::new(Files::open(dir.path()).unwrap().store),
             target: Arc::clone(&target),
             queue: Arc::new(Queue::new(Duration::from_secs(1), Duration::from_secs(9))),
             on_status: Box::new(move |_| *counter.lock().unwrap() += 1),
+            on_trouble: Box::new(|_, _, _| {}),
             consumer: ConsumerName::new("cluster1").unwrap(),
             period: Duration::from_secs(240),
             max_raw_bytes: 1024,
@@ -132,7 +118,7 @@ impl Fixture {
             head,
             payload: Bytes::from_static(payload),
         };
-        self.reconciler.store.commit(&[work]).unwrap();
+        Files::commit(&self.reconciler.store, &[work]).unwrap();
     }
 
     async fn look(&self) -> (Next, Vec<String>, u32) {
@@ -163,12 +149,12 @@ async fn a_removal_that_takes_time_is_told_once_and_acknowledged_at_its_end() {
             conditions,
             ["Applied=True", "Available=True", "Deleting=True"]
         );
-        assert_eq!(told, 2, "applied, then deleting");
+        assert_eq!(told, 3, "applied, deleting, and what it waits for");
     }
     let (next, conditions, told) = fixture.look().await;
     assert_eq!(next, Next::Forget);
     assert_eq!(conditions[2..], ["Deleting=True", "Deleted=True"]);
-    assert_eq!(told, 3);
+    assert_eq!(told, 4);
 }
 
 #[tokio::test]

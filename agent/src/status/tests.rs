@@ -86,7 +86,10 @@ fn a_work_that_is_well_is_described_in_the_go_agent_s_words() {
 #[test]
 fn failures_are_described_in_the_go_agent_s_words() {
     let mut outcomes = two();
-    outcomes[0].applied = Err("ConfigMap d/a is held by work `x`".into());
+    outcomes[0].applied = Err(TargetError {
+        kind: ErrorKind::Conflict { owner: "x".into() },
+        message: "ConfigMap d/a is held by work `x`".into(),
+    });
     outcomes[0].observed = Ok(None);
     outcomes[1].observed = Err("no answer".into());
     let status = judge(outcomes, context(&Status::default(), 0));
@@ -107,7 +110,7 @@ fn failures_are_described_in_the_go_agent_s_words() {
 #[test]
 fn deletion_is_told_and_then_acknowledged_in_the_go_agent_s_words() {
     let before = judge(Vec::new(), context(&Status::default(), 0));
-    let deleting = deleting(context(&before, 5));
+    let deleting = deleting(&[], context(&before, 5));
     let status = deleted("cluster1", context(&deleting, 9));
     assert!(status.is_deleted());
     insta::assert_snapshot!(text(&status), @r"

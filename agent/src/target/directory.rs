@@ -2,7 +2,8 @@
 //!
 //! A file equals its manifest and carries nothing of ours; ownership lies in the state directory. Files are
 //! replaced as a whole, an unchanged one is not rewritten, and a sweep compares time and size to notice what
-//! somebody else changed or removed. `ServerSideApply` is `Update` here: a file has no field managers.
+//! somebody else changed or removed. `ServerSideApply` is `Update` here: a file has no field managers, and a
+//! directory has no accounts: an executor is refused.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -18,13 +19,15 @@ use tokio::sync::{Notify, mpsc};
 use tracing::info;
 
 use super::{
-    Applied, Change, Claim, ErrorKind, Held, Release, Released, Strategy, Target, TargetError,
+    Applied, Change, Claim, Desired, ErrorKind, Held, Release, Released, Strategy, Target,
+    TargetError,
 };
 use crate::intake::blocking;
+use crate::target::ownership::{Claimed, Ownership, Settlement, Standing};
 use crate::work::{WorkId, safe_name, write_atomic};
-use ownership::{Ownership, Standing};
+use records::Records;
 
-mod ownership;
+mod records;
 mod yaml;
 
 /// Applies manifests to a directory; clones share it.
@@ -36,6 +39,7 @@ struct Inner {
     root: PathBuf,
     temp: PathBuf,
     sweep: Duration,
+    records: Records,
     state: Mutex<State>,
     woken: Notify,
 }
@@ -93,12 +97,13 @@ impl Directory {
             fs::remove_dir_all(&temp).map_err(failed("clean", &temp))?;
         }
         fs::create_dir_all(&temp).map_err(failed("create directory", &temp))?;
-        let ownership =
-            Ownership::open(records).map_err(failed("read ownership records in", records))?;
+        let (records, ownership) =
+            Records::open(records).map_err(failed("read ownership records in", records))?;
         Ok(Self(Arc::new(Inner {
             root: root.into(),
             temp,
             sweep,
+            records,
             state: Mutex::new(State {
                 ownership,
                 seen: HashMap::new(),
@@ -145,25 +150,39 @@ impl Target for Directory {
                 .map(|claim| (key(&claim.object), claim))
                 .collect();
             inner.with_wake(|state, wake| {
-                state
-                    .ownership
-                    .claim(&owner, &keyed, wake)
-                    .map_err(|error| unavailable("record ownership", &owner, &error))
+                let Claimed {
+                    record,
+                    grown,
+                    stale,
+                    affected,
+                } = state.ownership.claim(&owner, &keyed);
+                if let Some(record) = record {
+                    inner
+                        .records
+                        .write(&owner, &record, grown)
+                        .map_err(|error| unavailable("record ownership", &owner, &error))?;
+                    state.ownership.take(record);
+                }
+                wake.extend(affected);
+                Ok(stale)
             })
         })
         .await
     }
 
-    async fn apply(
-        &self,
-        owner: &WorkId,
-        manifest: &Value,
-        object: &ObjectRef,
-        strategy: &Strategy,
-    ) -> Result<Applied, TargetError> {
-        let inner = Arc::clone(&self.0);
-        let (owner, manifest, object) = (owner.clone(), manifest.clone(), object.clone());
-        let strategy = strategy.clone();
+    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+        if let Some(account) = desired.executor {
+            return Err(TargetError {
+                kind: ErrorKind::Invalid,
+                message: format!(
+                    "a directory has no accounts, so {} cannot be applied as {}/{}; hint: leave `executer` away",
+                    desired.object, account.namespace, account.name
+                ),
+            });
+        }
+        let (inner, owner) = (Arc::clone(&self.0), owner.clone());
+        let (manifest, object) = (desired.manifest.clone(), desired.object.clone());
+        let strategy = desired.strategy.clone();
         blocking(move || inner.apply(&owner, manifest, &object, &strategy)).await
     }
 
@@ -185,11 +204,15 @@ impl Target for Directory {
     async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
         let (inner, owner) = (Arc::clone(&self.0), owner.clone());
         blocking(move || {
-            inner
-                .state()
-                .ownership
-                .settle(&owner)
-                .map_err(|error| unavailable("record ownership", &owner, &error))
+            let mut state = inner.state();
+            match state.ownership.settlement(&owner) {
+                Settlement::Nothing => return Ok(()),
+                Settlement::Write(record) => inner.records.write(&owner, &record, false),
+                Settlement::Forget => inner.records.forget(&owner),
+            }
+            .map_err(|error| unavailable("record ownership", &owner, &error))?;
+            state.ownership.settled(&owner);
+            Ok(())
         })
         .await
     }
@@ -295,7 +318,7 @@ impl Inner {
             if alone {
                 state.seen.remove(&key);
             }
-            state.ownership.release(owner, &key, wake);
+            wake.extend(state.ownership.release(owner, &key));
             Ok(if remove {
                 Released::Gone
             } else {

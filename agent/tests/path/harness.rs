@@ -12,7 +12,7 @@ use agent::intake::Rules;
 use agent::metrics::Metrics;
 use agent::target::directory::Directory;
 use agent::uplink::{Downlink, Incoming, PublishFailure, Published, Subscription, Uplink};
-use agent::work::{Store, WorkId};
+use agent::work::{Files, Store, WorkId};
 use jiff::Timestamp;
 use link::bundle::Status;
 use link::clock::Clock;
@@ -29,7 +29,7 @@ use super::PATIENCE;
 
 pub(crate) struct Harness {
     dir: tempfile::TempDir,
-    store: Arc<Store>,
+    store: Arc<Files>,
     deliveries: mpsc::Sender<Incoming>,
     published: mpsc::Receiver<Message>,
     subscription: watch::Sender<Subscription>,
@@ -175,11 +175,17 @@ impl Harness {
     }
 
     pub(crate) fn held(&self) -> Vec<WorkId> {
-        self.store.entries().into_iter().map(|(id, _)| id).collect()
+        self.store
+            .index()
+            .entries()
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect()
     }
 
     pub(crate) fn acknowledged(&self, id: &str) -> bool {
         self.store
+            .index()
             .entry(&id.into())
             .is_some_and(|entry| entry.acknowledged)
     }
@@ -225,7 +231,7 @@ impl Harness {
 impl Halted {
     pub(crate) async fn resume(self, active: bool) -> Harness {
         let dir = self.0;
-        let store = Arc::new(Store::open(&dir.path().join("state")).unwrap().store);
+        let store = Arc::new(Files::open(&dir.path().join("state")).unwrap().store);
         let records = dir.path().join("state/ownership");
         let target = Directory::open(
             &dir.path().join("out"),
@@ -251,6 +257,7 @@ impl Halted {
             period: Duration::from_secs(240),
             max_raw_bytes: 1 << 20,
             max_status_bytes: 120_000,
+            on_trouble: Box::new(|_, _, _| {}),
             store_health: Health::ignored(),
             target_health: Health::ignored(),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use agent::work::{Head, Store, Work, WorkId};
+use agent::work::{Files, Head, Store, Work, WorkId};
 use link::clock::Clock;
 use link::identity::{Identity, Location};
 use link::order::Version;
@@ -51,7 +51,7 @@ pub(super) fn identity(bytes: &[u8]) {
 
 pub(super) fn works() -> Vec<Vec<u8>> {
     let directory = tempfile::tempdir().expect("a directory");
-    let opened = Store::open(directory.path()).expect("a store");
+    let opened = Files::open(directory.path()).expect("a store");
     let head = Head {
         id: WorkId::from(ID),
         version: Version::new(3).expect("a version"),
@@ -76,8 +76,8 @@ pub(super) fn work(bytes: &[u8]) {
     fs::create_dir(directory.path().join("works")).expect("a directory");
     fs::write(file(directory.path()), bytes).expect("a written file");
     // Damage is moved aside, never an error: a restart must not depend on one file.
-    let opened = Store::open(directory.path()).expect("a store opens whatever it holds");
-    for (id, _) in opened.store.entries() {
+    let opened = Files::open(directory.path()).expect("a store opens whatever it holds");
+    for (id, _) in opened.store.index().entries() {
         let _ = opened.store.head(&id);
         let _ = opened.store.read(&id);
     }

@@ -51,6 +51,8 @@ fn held(version: i64, value: &str) -> Entry {
         status_hash: None,
         status_version: Version::UNVERSIONED,
         acknowledged: false,
+        dropped: false,
+        paused: None,
         refused_while_deleting: false,
         epoch: 1,
     }

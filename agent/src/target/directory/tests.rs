@@ -49,7 +49,19 @@ impl Fixture {
         let mut results = Vec::new();
         for manifest in manifests {
             let object = ObjectRef::of(manifest);
-            results.push(self.target.apply(&owner, manifest, &object, strategy).await);
+            results.push(
+                self.target
+                    .apply(
+                        &owner,
+                        Desired {
+                            object: &object,
+                            manifest,
+                            strategy,
+                            executor: None,
+                        },
+                    )
+                    .await,
+            );
         }
         self.drop_all(&owner, &stale, Release::Remove).await;
         results
@@ -257,7 +269,15 @@ async fn create_only_leaves_an_existing_object_alone_and_read_only_all() {
     let owner = WorkId::from("r");
     fixture
         .target
-        .apply(&owner, &config_map("b", "1"), &object, &Strategy::ReadOnly)
+        .apply(
+            &owner,
+            Desired {
+                object: &object,
+                manifest: &config_map("b", "1"),
+                strategy: &Strategy::ReadOnly,
+                executor: None,
+            },
+        )
         .await
         .unwrap();
     assert_eq!(fixture.target.observe(&object).await.unwrap(), None);

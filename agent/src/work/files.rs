@@ -5,32 +5,33 @@
 
 // Long because the store is one state under one lock.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use link::bundle::resync::HeldVersion;
-use link::order::{SequenceId, Version};
-use tokio::sync::Notify;
+use link::order::SequenceId;
+use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::error::{Error, io_error};
 use super::file::{self, Damage, TEMP_PREFIX, safe_name, write_atomic, write_temp};
 use super::sequence::Sequence;
 use super::sync::{sync_all, sync_directory};
-use super::{Entry, Head, StatusRecord, Work, WorkId};
+use super::{Head, Index, StatusRecord, Store, Stored, Work, WorkId};
+use crate::intake::blocking;
+use crate::target::Change;
 
-/// The store. Its methods block on the file system; call them from a blocking thread where latency matters.
+/// The store. Its own methods block on the file system; [`Store`] is implemented for `Arc<Files>` and does not.
 #[derive(Debug)]
-pub struct Store {
+pub struct Files {
     works: PathBuf,
     corrupt: PathBuf,
-    index: Mutex<Index>,
+    index: Index,
+    // Held over check and write of a status, so that a removal or a commit cannot come between.
+    writing: Mutex<()>,
     sequence: Mutex<Sequence>,
-    resync_wanted: Notify,
     _lock: File,
 }
 
@@ -38,7 +39,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Opened {
     /// The store.
-    pub store: Store,
+    pub store: Files,
     /// How many works it holds.
     pub works: usize,
     /// Files that were damaged and moved aside.
@@ -54,15 +55,9 @@ pub struct Quarantined {
     pub damage: Damage,
 }
 
-#[derive(Debug, Default)]
-struct Index {
-    entries: BTreeMap<WorkId, Entry>,
-    epoch: u64,
-}
+// === impl Files ===
 
-// === impl Store ===
-
-impl Store {
+impl Files {
     /// Opens or makes a state directory and loads the index. Damaged files are moved to `corrupt/`.
     ///
     /// # Errors
@@ -86,57 +81,17 @@ impl Store {
             sequence: Mutex::new(Sequence::open(dir)),
             works,
             corrupt,
-            index: Mutex::default(),
-            resync_wanted: Notify::new(),
+            index: Index::default(),
+            writing: Mutex::default(),
             _lock: lock,
         };
         let quarantined = store.load()?;
-        let works = store.index().entries.len();
+        let works = store.index.ids().len();
         Ok(Opened {
             store,
             works,
             quarantined,
         })
-    }
-
-    /// What memory keeps of a work.
-    pub fn entry(&self, id: &WorkId) -> Option<Entry> {
-        self.index().entries.get(id).cloned()
-    }
-
-    /// Every work, in order of id.
-    pub fn entries(&self) -> Vec<(WorkId, Entry)> {
-        let index = self.index();
-        index
-            .entries
-            .iter()
-            .map(|(id, entry)| (id.clone(), entry.clone()))
-            .collect()
-    }
-
-    /// How many works there are, and how many of their newest statuses are not acknowledged.
-    pub fn counts(&self) -> (i64, i64) {
-        let index = self.index();
-        let unacknowledged = index
-            .entries
-            .values()
-            .filter(|entry| !entry.acknowledged)
-            .count();
-        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        (number(index.entries.len()), number(unacknowledged))
-    }
-
-    /// The answer to "what do you hold?" (wire.md §3.3).
-    pub fn held_versions(&self) -> Vec<HeldVersion> {
-        let index = self.index();
-        index
-            .entries
-            .iter()
-            .map(|(id, entry)| HeldVersion {
-                resource_id: id.as_str().into(),
-                resource_version: entry.version,
-            })
-            .collect()
     }
 
     /// Makes works durable, all of them or none that a caller may acknowledge. One id at most once per call.
@@ -158,9 +113,9 @@ impl Store {
             fs::rename(temp, &path).map_err(io_error("put in place", &path))?;
         }
         sync_directory(&self.works)?;
-        let mut index = self.index();
+        let _writing = self.writing();
         for work in works {
-            index.put(work);
+            self.index.put(&work.head);
         }
         Ok(())
     }
@@ -170,7 +125,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when a damaged file cannot be moved.
     pub fn read(&self, id: &WorkId) -> Result<Option<Work>, Error> {
-        if self.entry(id).is_none() {
+        if self.index.entry(id).is_none() {
             return Ok(None);
         }
         let path = self.path(id, WORK);
@@ -178,10 +133,10 @@ impl Store {
             Ok(work) => Ok(Some(work)),
             Err(damage) => {
                 // A commit or a removal may have come between.
-                if self.entry(id).is_some() && file::read_work(&path).is_err() {
+                if self.index.entry(id).is_some() && file::read_work(&path).is_err() {
                     self.quarantine(&path, damage)?;
-                    self.index().entries.remove(id);
-                    self.resync_wanted.notify_one();
+                    self.index.remove(id);
+                    self.index.want_resync();
                 }
                 Ok(None)
             }
@@ -193,7 +148,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when a damaged file cannot be moved.
     pub fn head(&self, id: &WorkId) -> Result<Option<Head>, Error> {
-        if self.entry(id).is_none() {
+        if self.index.entry(id).is_none() {
             return Ok(None);
         }
         match file::read_head(&self.path(id, WORK)) {
@@ -222,19 +177,16 @@ impl Store {
         epoch: u64,
         record: &StatusRecord,
     ) -> Result<bool, Error> {
-        // The lock is held over the small write so that a removal cannot come between check and file.
-        let mut index = self.index();
-        let Some(entry) = index
-            .entries
-            .get_mut(id)
-            .filter(|entry| entry.epoch == epoch)
-        else {
+        let _writing = self.writing();
+        if self
+            .index
+            .entry(id)
+            .is_none_or(|entry| entry.epoch != epoch)
+        {
             return Ok(false);
-        };
+        }
         self.write_status(id, record)?;
-        entry.status_hash = Some(record.hash.as_str().into());
-        entry.status_version = record.version;
-        entry.acknowledged = record.acknowledged;
+        self.index.put_status(id, record);
         Ok(true)
     }
 
@@ -243,8 +195,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when it cannot be written; the status would be sent once more after a restart.
     pub fn acknowledge(&self, id: &WorkId, record: &StatusRecord) -> Result<(), Error> {
-        let mut index = self.index();
-        let Some(entry) = index.entries.get_mut(id) else {
+        let _writing = self.writing();
+        let Some(entry) = self.index.entry(id) else {
             return Ok(());
         };
         let newest = entry.status_hash.as_deref() == Some(record.hash.as_str())
@@ -252,19 +204,12 @@ impl Store {
         if !newest || entry.acknowledged {
             return Ok(());
         }
-        entry.acknowledged = true;
         let record = StatusRecord {
             acknowledged: true,
             ..record.clone()
         };
+        self.index.put_status(id, &record);
         self.write_status(id, &record)
-    }
-
-    /// Notes that an upsert was refused because the work is being deleted.
-    pub fn note_refused_while_deleting(&self, id: &WorkId) {
-        if let Some(entry) = self.index().entries.get_mut(id) {
-            entry.refused_while_deleting = true;
-        }
     }
 
     /// Forgets a deleting work whose deletion was acknowledged. Other works are left alone.
@@ -272,8 +217,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when its file cannot be removed; it is then still held.
     pub fn remove(&self, id: &WorkId) -> Result<(), Error> {
-        let mut index = self.index();
-        let Some(entry) = index.entries.get(id).filter(|entry| entry.deleting) else {
+        let _writing = self.writing();
+        let Some(entry) = self.index.entry(id).filter(|entry| entry.deleting) else {
             return Ok(());
         };
         let ask_again = entry.refused_while_deleting;
@@ -287,9 +232,9 @@ impl Store {
                 _ => {}
             }
         }
-        index.entries.remove(id);
+        self.index.remove(id);
         if ask_again {
-            self.resync_wanted.notify_one();
+            self.index.want_resync();
         }
         Ok(())
     }
@@ -303,16 +248,6 @@ impl Store {
         sequence
             .next(now)
             .map_err(io_error("write the sequence ceiling beside", &self.works))
-    }
-
-    /// Asks for a resync that is due for a reason outside the store.
-    pub fn want_resync(&self) {
-        self.resync_wanted.notify_one();
-    }
-
-    /// Waits until something was lost or refused here that the source should be asked for, or [`Store::want_resync`].
-    pub async fn resync_wanted(&self) {
-        self.resync_wanted.notified().await;
     }
 
     fn load(&self) -> Result<Vec<Quarantined>, Error> {
@@ -341,15 +276,10 @@ impl Store {
             match head {
                 Ok(head) => {
                     let record = self.status(&head.id);
-                    let mut index = self.index();
-                    index.epoch += 1;
-                    let mut entry = Entry::of(&head, index.epoch);
-                    entry.acknowledged = record.as_ref().is_some_and(|r| r.acknowledged);
-                    entry.status_version = record
-                        .as_ref()
-                        .map_or(Version::UNVERSIONED, |record| record.version);
-                    entry.status_hash = record.map(|record| record.hash.into());
-                    index.entries.insert(head.id, entry);
+                    self.index.put(&head);
+                    if let Some(record) = &record {
+                        self.index.put_status(&head.id, record);
+                    }
                 }
                 Err(damage) => quarantined.push(self.quarantine(&path, damage)?),
             }
@@ -386,24 +316,72 @@ impl Store {
             .join(format!("{}.{suffix}", safe_name(id.as_str())))
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Index ===
+// === impl Store ===
 
-impl Index {
-    fn put(&mut self, work: &Work) {
-        self.epoch += 1;
-        let mut entry = Entry::of(&work.head, self.epoch);
-        if let Some(old) = self.entries.get(&work.head.id) {
-            entry.status_hash.clone_from(&old.status_hash);
-            entry.status_version = old.status_version;
-            entry.acknowledged = old.acknowledged;
-            entry.refused_while_deleting = old.refused_while_deleting;
-        }
-        self.entries.insert(work.head.id.clone(), entry);
+impl Store for Arc<Files> {
+    fn index(&self) -> &Index {
+        &self.index
+    }
+
+    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
+        let this = Self::clone(self);
+        blocking(move || Files::commit(&this, &works)).await
+    }
+
+    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || {
+            let record = this.status(&id);
+            let work = Files::read(&this, &id)?;
+            Ok(work.map(|work| Stored { work, record }))
+        })
+        .await
+    }
+
+    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || {
+            let Some(record) = this.status(&id) else {
+                return Ok(None);
+            };
+            Ok(this.head(&id)?.map(|head| (head, record)))
+        })
+        .await
+    }
+
+    async fn put_status(
+        &self,
+        id: &WorkId,
+        epoch: u64,
+        record: StatusRecord,
+    ) -> Result<bool, Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || Files::put_status(&this, &id, epoch, &record)).await
+    }
+
+    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || Files::acknowledge(&this, &id, &record)).await
+    }
+
+    async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || Files::remove(&this, &id)).await
+    }
+
+    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
+        let this = Self::clone(self);
+        blocking(move || Files::next_sequence(&this, now)).await
+    }
+
+    // Nobody else writes here: the directory is locked.
+    async fn watch(&self, _: mpsc::Sender<Change>) {
+        std::future::pending().await
     }
 }
 

@@ -38,8 +38,8 @@ fn record(hash: &str) -> StatusRecord {
     }
 }
 
-fn open(dir: &Path) -> Store {
-    Store::open(dir).unwrap().store
+fn open(dir: &Path) -> Files {
+    Files::open(dir).unwrap().store
 }
 
 #[test]
@@ -52,12 +52,12 @@ fn works_and_statuses_survive_a_restart() {
     ];
     store.commit(&works).unwrap();
     let id = WorkId::from("a");
-    let epoch = store.entry(&id).unwrap().epoch;
+    let epoch = store.index.entry(&id).unwrap().epoch;
     assert!(store.put_status(&id, epoch, &record("h")).unwrap());
     store.acknowledge(&id, &record("h")).unwrap();
     drop(store);
 
-    let opened = Store::open(dir.path()).unwrap();
+    let opened = Files::open(dir.path()).unwrap();
     assert_eq!((opened.works, opened.quarantined.len()), (2, 0));
     for work in &works {
         assert_eq!(
@@ -65,7 +65,7 @@ fn works_and_statuses_survive_a_restart() {
             Some(work)
         );
     }
-    let entry = opened.store.entry(&id).unwrap();
+    let entry = opened.store.index.entry(&id).unwrap();
     assert_eq!(entry.status_hash.as_deref(), Some("h"));
     assert!(entry.acknowledged);
 }
@@ -76,7 +76,7 @@ fn an_interrupted_write_leaves_the_old_work_and_no_rest() {
     open(dir.path()).commit(&[work("a", 1, b"one")]).unwrap();
     let torn = dir.path().join("works/.tmp-99-0");
     fs::write(&torn, b"{\"format\":1,\"id\":\"a\",\"vers").unwrap();
-    let opened = Store::open(dir.path()).unwrap();
+    let opened = Files::open(dir.path()).unwrap();
     assert_eq!(opened.works, 1);
     assert!(!torn.exists());
     assert_eq!(
@@ -99,7 +99,7 @@ fn a_damaged_file_is_moved_aside_and_costs_one_work_only() {
     let cut = dir.path().join("works/b.work");
     let bytes = fs::read(&cut).unwrap();
     fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();
-    let opened = Store::open(dir.path()).unwrap();
+    let opened = Files::open(dir.path()).unwrap();
     assert_eq!((opened.works, opened.quarantined.len()), (1, 2));
     let mut problems: Vec<String> = opened
         .quarantined
@@ -127,15 +127,15 @@ async fn a_payload_that_rotted_is_noticed_when_read_and_asked_for_again() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
     assert_eq!(store.read(&"a".into()).unwrap(), None);
-    assert_eq!(store.entry(&"a".into()), None);
-    store.resync_wanted().await;
+    assert_eq!(store.index.entry(&"a".into()), None);
+    store.index.resync_wanted().await;
 }
 
 #[test]
 fn two_processes_cannot_share_a_state_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open(dir.path());
-    let error = Store::open(dir.path()).unwrap_err();
+    let error = Files::open(dir.path()).unwrap_err();
     assert!(matches!(error, Error::Locked(_)));
     assert_eq!(
         error.hint().as_deref(),
@@ -149,10 +149,10 @@ fn a_status_judged_on_an_older_version_is_not_kept() {
     let store = open(dir.path());
     let id = WorkId::from("a");
     store.commit(&[work("a", 1, b"one")]).unwrap();
-    let epoch = store.entry(&id).unwrap().epoch;
+    let epoch = store.index.entry(&id).unwrap().epoch;
     store.commit(&[work("a", 2, b"two")]).unwrap();
     assert!(!store.put_status(&id, epoch, &record("h")).unwrap());
-    assert_eq!(store.entry(&id).unwrap().status_hash, None);
+    assert_eq!(store.index.entry(&id).unwrap().status_hash, None);
 }
 
 #[tokio::test]
@@ -162,11 +162,11 @@ async fn only_deleting_works_leave_and_a_refused_upsert_is_asked_for_again() {
     store
         .commit(&[work("a", 1, b"one"), deleting("b")])
         .unwrap();
-    store.note_refused_while_deleting(&"b".into());
+    store.index.note_refused_while_deleting(&"b".into());
     store.remove(&"a".into()).unwrap();
     store.remove(&"b".into()).unwrap();
-    assert_eq!(store.held_versions().len(), 1);
-    store.resync_wanted().await;
+    assert_eq!(store.index.held_versions().len(), 1);
+    store.index.resync_wanted().await;
     drop(store);
-    assert_eq!(Store::open(dir.path()).unwrap().works, 1);
+    assert_eq!(Files::open(dir.path()).unwrap().works, 1);
 }

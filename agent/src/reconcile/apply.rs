@@ -1,0 +1,183 @@
+//! One look at a work that is to be there: apply each manifest, prune, observe, judge.
+
+use link::bundle::{DeleteOption, Executer, ServiceAccount, Spec, Status};
+use tracing::{info, warn};
+
+use super::{Again, Look, Reconciler, Step, parse, plan};
+use crate::status::{self, Outcome};
+use crate::target::{Claim, Desired, ErrorKind, Held, Target, TargetError};
+use crate::work::{Store, Work, WorkId};
+
+impl<S: Store, T: Target> Reconciler<S, T> {
+    pub(super) async fn apply(&self, id: &WorkId, work: &Work, previous: &Status) -> Look {
+        let context = self.context(work, previous);
+        let rejected = work.head.rejected.as_deref();
+        match (parse(work), rejected) {
+            (Ok(spec), None) => {
+                let (outcomes, again) = self.apply_spec(id, spec).await;
+                Look {
+                    status: status::judge(outcomes, context),
+                    again,
+                }
+            }
+            (Ok(spec), Some(problem)) => Look {
+                status: status::rejected(problem, context),
+                // What was accepted before stays in force; the status is about the version that cannot be used.
+                again: if spec.manifests.is_empty() {
+                    Again::Eventually
+                } else {
+                    self.apply_spec(id, spec).await.1
+                },
+            },
+            (Err(unreadable), rejected) => Look {
+                status: status::rejected(rejected.unwrap_or(&unreadable), context),
+                again: Again::Eventually,
+            },
+        }
+    }
+
+    /// Looks at the objects of a paused work and touches nothing.
+    pub(super) async fn look_only(&self, work: &Work, previous: &Status, why: &str) -> Look {
+        let context = self.context(work, previous);
+        let mut outcomes = Vec::new();
+        if let Ok(spec) = parse(work) {
+            for step in plan(spec, |object| self.target.resource(object)) {
+                outcomes.push(self.observed(step, Ok(()), None).await);
+            }
+        }
+        Look {
+            status: status::paused(outcomes, why, context),
+            again: Again::Eventually,
+        }
+    }
+
+    /// Applies each manifest, then prunes. One that fails does not stop the others.
+    async fn apply_spec(&self, id: &WorkId, spec: Spec) -> (Vec<Outcome>, Again) {
+        let delete_option = spec.delete_option.clone();
+        let executor = match executor(spec.executer.as_ref()) {
+            Ok(executor) => executor,
+            Err(error) => return self.all_fail(spec, &error),
+        };
+        let steps = plan(spec, |object| self.target.resource(object));
+        let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
+        let stale = match self.target.claim(id, &claims).await {
+            Ok(stale) => {
+                self.health.ok();
+                stale
+            }
+            Err(error) => {
+                self.health.failing(error.message.clone());
+                let failed = |step| Outcome {
+                    step,
+                    applied: Err(error.clone()),
+                    observed: Err(error.message.clone()),
+                };
+                return (steps.into_iter().map(failed).collect(), Again::Backoff);
+            }
+        };
+        let mut again = Again::Eventually;
+        let mut outcomes = Vec::with_capacity(steps.len());
+        for step in steps {
+            let outcome = self.apply_step(id, step, executor.as_ref()).await;
+            if let Err(error) = &outcome.applied {
+                again = again.or(error.into());
+            }
+            outcomes.push(outcome);
+        }
+        let settled = self.settle(id, &stale, delete_option.as_ref()).await;
+        (outcomes, again.or(settled))
+    }
+
+    /// Gives up what the work no longer declares, and has the target write down what is held now.
+    async fn settle(&self, id: &WorkId, stale: &[Held], option: Option<&DeleteOption>) -> Again {
+        if !stale.is_empty() {
+            let remaining = self.release(id, stale, option).await;
+            if !remaining.is_empty() {
+                return Again::Backoff;
+            }
+        }
+        match self.target.settle(id).await {
+            Ok(()) => Again::Eventually,
+            Err(error) => {
+                warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
+                Again::Backoff
+            }
+        }
+    }
+
+    async fn apply_step(
+        &self,
+        id: &WorkId,
+        step: Step,
+        executor: Option<&ServiceAccount>,
+    ) -> Outcome {
+        let desired = Desired {
+            object: &step.object,
+            manifest: &step.manifest,
+            strategy: &step.strategy,
+            executor,
+        };
+        let (applied, observed) = match self.target.apply(id, desired).await {
+            Ok(applied) => {
+                if applied.changed {
+                    let object = &step.object;
+                    info!(resource.id = %id, object = %object, "Applied {object}");
+                }
+                (Ok(()), applied.observed)
+            }
+            Err(error) => {
+                self.explain(id, &step.object, &error);
+                (Err(error), None)
+            }
+        };
+        self.observed(step, applied, observed).await
+    }
+
+    async fn observed(
+        &self,
+        step: Step,
+        applied: Result<(), TargetError>,
+        observed: Option<serde_json::Value>,
+    ) -> Outcome {
+        let observed = match observed {
+            Some(observed) => Ok(Some(observed)),
+            None => {
+                let observed = self.target.observe(&step.object).await;
+                observed.map_err(|error| error.message)
+            }
+        };
+        Outcome {
+            step,
+            applied,
+            observed,
+        }
+    }
+
+    fn all_fail(&self, spec: Spec, error: &TargetError) -> (Vec<Outcome>, Again) {
+        let steps = plan(spec, |object| self.target.resource(object));
+        let failed = |step| Outcome {
+            step,
+            applied: Err(error.clone()),
+            observed: Err(error.message.clone()),
+        };
+        (steps.into_iter().map(failed).collect(), error.into())
+    }
+}
+
+/// Whose rights count. Only service accounts are known (wire.md §6.5).
+fn executor(executer: Option<&Executer>) -> Result<Option<ServiceAccount>, TargetError> {
+    let Some(Executer { subject }) = executer else {
+        return Ok(None);
+    };
+    match &subject.service_account {
+        Some(account) if subject.kind == "ServiceAccount" => Ok(Some(account.clone())),
+        _ => Err(TargetError {
+            kind: ErrorKind::Invalid,
+            message: format!(
+                "the executer's subject is of type `{}`; hint: only `ServiceAccount` with `serviceAccount.namespace` \
+                 and `serviceAccount.name` is known",
+                subject.kind
+            ),
+        }),
+    }
+}

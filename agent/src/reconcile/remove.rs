@@ -1,0 +1,102 @@
+//! One look at a work that is to go: give every held object up, and say what is still in the way.
+
+use link::bundle::{DeleteOption, Status};
+use link::error::chain;
+use tracing::{info, warn};
+
+use super::{Again, Look, Reconciler, parse, release_mode};
+use crate::status::{self, Remaining};
+use crate::target::{Held, Released, Target};
+use crate::work::{Entry, Store, Work, WorkId};
+
+impl<S: Store, T: Target> Reconciler<S, T> {
+    pub(super) async fn remove(
+        &self,
+        id: &WorkId,
+        entry: &Entry,
+        work: &Work,
+        previous: &Status,
+    ) -> Look {
+        let context = self.context(work, previous);
+        // What was said about blockers before stands until this look knows better.
+        let told = previous.condition("Deleting").is_some();
+        let deleting = if told {
+            previous.clone()
+        } else {
+            status::deleting(&[], context)
+        };
+        let held = match self.target.claim(id, &[]).await {
+            Ok(held) => held,
+            Err(error) => {
+                self.health.failing(error.message);
+                return Look {
+                    status: deleting,
+                    again: Again::Backoff,
+                };
+            }
+        };
+        if !held.is_empty() && !told {
+            // Tell it before it may take long.
+            if let Err(error) = self.keep(id, entry, work, deleting).await {
+                warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
+            }
+        }
+        let option = parse(work).ok().and_then(|spec| spec.delete_option);
+        let remaining = self.release(id, &held, option.as_ref()).await;
+        if remaining.is_empty()
+            && let Err(error) = self.target.settle(id).await
+        {
+            warn!(resource.id = %id, error = %error, "Could not record what work `{id}` gave up");
+            return Look {
+                status: status::deleting(&[], context),
+                again: Again::Backoff,
+            };
+        }
+        if remaining.is_empty() {
+            return Look {
+                status: status::deleted(self.consumer.as_str(), context),
+                again: Again::Eventually,
+            };
+        }
+        Look {
+            status: status::deleting(&remaining, context),
+            again: Again::Backoff,
+        }
+    }
+
+    /// Gives held objects up, against the order in which they were applied. Returns what is still there and why.
+    pub(super) async fn release(
+        &self,
+        id: &WorkId,
+        held: &[Held],
+        option: Option<&DeleteOption>,
+    ) -> Vec<Remaining> {
+        let mut remaining = Vec::new();
+        for held in held.iter().rev() {
+            let object = held.object();
+            let mode = release_mode(option, &object, &self.target.resource(&object));
+            match self.target.release(id, held, mode).await {
+                Ok(Released::Gone) => {
+                    info!(resource.id = %id, object = %object, "Removed {object}");
+                }
+                Ok(Released::Left) => {
+                    info!(resource.id = %id, object = %object, "Gave up {object} without removing it");
+                }
+                Ok(Released::Pending(blocker)) => remaining.push(Remaining {
+                    object,
+                    reason: "ObjectTerminating",
+                    blocker,
+                }),
+                Err(error) => {
+                    self.explain(id, &object, &error);
+                    remaining.push(Remaining {
+                        object,
+                        reason: "DeletionFailed",
+                        blocker: error.message,
+                    });
+                }
+            }
+        }
+        remaining
+    }
+}

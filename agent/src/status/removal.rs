@@ -1,0 +1,77 @@
+//! What is said while a work goes and when it is gone (wire.md §3.4).
+
+use link::bundle::manifest::ObjectRef;
+use link::bundle::{Condition, Status, set_condition};
+
+use super::Context;
+
+/// An object that is still there although its work gave it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    /// Which object.
+    pub object: ObjectRef,
+    /// One CamelCase word.
+    pub reason: &'static str,
+    /// What it waits for, in words.
+    pub blocker: String,
+}
+
+/// Says that a work is being removed, and what each remaining object waits for.
+pub fn deleting(remaining: &[Remaining], context: Context<'_>) -> Status {
+    let mut status = context.previous.clone();
+    let message = match remaining {
+        [] => "ManifestWork is being deleted".to_string(),
+        [one] => format!(
+            "ManifestWork is being deleted: {} {}",
+            one.object, one.blocker
+        ),
+        [first, others @ ..] => format!(
+            "ManifestWork is being deleted: {} {}, and {} more objects are still there",
+            first.object,
+            first.blocker,
+            others.len()
+        ),
+    };
+    let condition = |reason: &str, message: String| {
+        Condition::new("Deleting", "True", reason, message, 0, context.now)
+    };
+    set_condition(&mut status.conditions, condition("WorkDeleting", message));
+    for manifest in &mut status.resource_status {
+        let meta = &manifest.resource_meta;
+        let still = remaining.iter().find(|remaining| {
+            let object = &remaining.object;
+            object.group == meta.group
+                && object.kind == meta.kind
+                && object.name == meta.name
+                && object.namespace == meta.namespace
+        });
+        match still {
+            Some(remaining) => set_condition(
+                &mut manifest.conditions,
+                condition(
+                    remaining.reason,
+                    format!("{} {}", remaining.object, remaining.blocker),
+                ),
+            ),
+            None => manifest
+                .conditions
+                .retain(|condition| condition.kind != "Deleting"),
+        }
+    }
+    status
+}
+
+/// Says that a work and its objects are gone: the acknowledgement of a deletion.
+pub fn deleted(consumer: &str, context: Context<'_>) -> Status {
+    let mut status = deleting(&[], context);
+    let condition = Condition::new(
+        "Deleted",
+        "True",
+        "ManifestsDeleted",
+        format!("The manifests are deleted from the cluster {consumer}"),
+        0,
+        context.now,
+    );
+    set_condition(&mut status.conditions, condition);
+    status
+}

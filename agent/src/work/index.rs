@@ -1,0 +1,141 @@
+//! What memory keeps of every work, the same for every store.
+//!
+//! It owes its neighbours answers without I/O: which works there are, at which version, what was said of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use link::bundle::resync::HeldVersion;
+use tokio::sync::Notify;
+
+use super::{Entry, Head, StatusRecord, WorkId};
+
+/// The index of a store. Its lock is held for moments only.
+#[derive(Debug, Default)]
+pub struct Index {
+    state: Mutex<State>,
+    resync_wanted: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: BTreeMap<WorkId, Entry>,
+    epoch: u64,
+    paused: Option<String>,
+}
+
+// === impl Index ===
+
+impl Index {
+    /// What memory keeps of a work.
+    pub fn entry(&self, id: &WorkId) -> Option<Entry> {
+        self.state().entries.get(id).cloned()
+    }
+
+    /// Every work, in order of id.
+    pub fn entries(&self) -> Vec<(WorkId, Entry)> {
+        let state = self.state();
+        state
+            .entries
+            .iter()
+            .map(|(id, entry)| (id.clone(), entry.clone()))
+            .collect()
+    }
+
+    /// Every id, in order.
+    pub fn ids(&self) -> Vec<WorkId> {
+        self.state().entries.keys().cloned().collect()
+    }
+
+    /// How many works there are, and how many of their newest statuses are not acknowledged.
+    pub fn counts(&self) -> (i64, i64) {
+        let state = self.state();
+        let unacknowledged = state
+            .entries
+            .values()
+            .filter(|entry| !entry.acknowledged)
+            .count();
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        (number(state.entries.len()), number(unacknowledged))
+    }
+
+    /// The answer to "what do you hold?" (wire.md §3.3).
+    pub fn held_versions(&self) -> Vec<HeldVersion> {
+        let state = self.state();
+        state
+            .entries
+            .iter()
+            .map(|(id, entry)| HeldVersion {
+                resource_id: id.as_str().into(),
+                resource_version: entry.version,
+            })
+            .collect()
+    }
+
+    /// Why nothing is applied at the moment, if the whole agent is paused.
+    pub fn paused(&self) -> Option<String> {
+        self.state().paused.clone()
+    }
+
+    /// Pauses or resumes the whole agent; whether that changed anything.
+    pub fn set_paused(&self, why: Option<String>) -> bool {
+        let mut state = self.state();
+        let changed = state.paused != why;
+        state.paused = why;
+        changed
+    }
+
+    /// Notes that an upsert was refused because the work is being deleted.
+    pub fn note_refused_while_deleting(&self, id: &WorkId) {
+        if let Some(entry) = self.state().entries.get_mut(id) {
+            entry.refused_while_deleting = true;
+        }
+    }
+
+    /// Asks for a resync.
+    pub fn want_resync(&self) {
+        self.resync_wanted.notify_one();
+    }
+
+    /// Waits until something was lost or refused here that the source should be asked for.
+    pub async fn resync_wanted(&self) {
+        self.resync_wanted.notified().await;
+    }
+
+    /// Takes a work as it was committed; what was said of it before stays.
+    pub(super) fn put(&self, head: &Head) {
+        let mut state = self.state();
+        state.epoch += 1;
+        let mut entry = Entry::of(head, state.epoch);
+        if let Some(old) = state.entries.get(&head.id) {
+            entry.status_hash.clone_from(&old.status_hash);
+            entry.status_version = old.status_version;
+            entry.acknowledged = old.acknowledged;
+            entry.refused_while_deleting = old.refused_while_deleting;
+        }
+        state.entries.insert(head.id.clone(), entry);
+    }
+
+    /// Takes what was last said of a work.
+    pub(super) fn put_status(&self, id: &WorkId, record: &StatusRecord) {
+        self.update(id, |entry| {
+            entry.status_hash = Some(record.hash.as_str().into());
+            entry.status_version = record.version;
+            entry.acknowledged = record.acknowledged;
+        });
+    }
+
+    /// Changes an entry; `None` when the work is not held.
+    pub(super) fn update<T>(&self, id: &WorkId, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.state().entries.get_mut(id).map(act)
+    }
+
+    /// Forgets a work.
+    pub(super) fn remove(&self, id: &WorkId) {
+        self.state().entries.remove(id);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -21,6 +21,7 @@ use crate::target::{Change, EXECUTOR_RETRY, ErrorKind, Target, TargetError};
 use crate::work::{Store, Stored, Work, WorkId};
 
 mod apply;
+mod finished;
 mod keep;
 mod plan;
 mod queue;
@@ -148,6 +149,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
         };
         let previous = record.map_or_else(Status::default, |record| record.status);
+        if work.is_awaited() {
+            // Taken over with its objects; there is nothing to compare them with until its source has spoken.
+            return Next::Forget;
+        }
         let paused = self.store.index().paused();
         let paused = paused.or_else(|| entry.paused.as_deref().map(Into::into));
         let going = entry.deleting || entry.dropped;

@@ -18,7 +18,7 @@ mod rules;
 
 pub use fit::fit;
 pub use paused::paused;
-pub use removal::{Remaining, deleted, deleting};
+pub use removal::{EXPIRED, Remaining, deleted, deleting, expired};
 
 /// What became of one manifest.
 #[derive(Clone, Debug, PartialEq)]

@@ -225,6 +225,35 @@ impl fmt::Display for WorkId {
     }
 }
 
+// === impl Work ===
+
+impl Work {
+    /// A work whose objects were taken over from another agent before its source told this one anything.
+    pub fn awaited(id: WorkId) -> Self {
+        Self {
+            head: Head {
+                id,
+                version: Version::UNVERSIONED,
+                source: String::new(),
+                metadata: None,
+                log_tracing: None,
+                deleting_since: None,
+                received_at: None,
+                content: String::new(),
+                rejected: None,
+            },
+            payload: Bytes::new(),
+        }
+    }
+
+    /// Whether it is such a work still.
+    pub fn is_awaited(&self) -> bool {
+        self.head.version == Version::UNVERSIONED
+            && self.head.source.is_empty()
+            && self.head.deleting_since.is_none()
+    }
+}
+
 // === impl Entry ===
 
 impl Entry {

@@ -3,8 +3,8 @@
 use link::bundle::{DeleteOption, Executer, ServiceAccount, Spec, Status};
 use tracing::{info, warn};
 
-use super::{Again, Look, Reconciler, Step, parse, plan};
-use crate::status::{self, Outcome};
+use super::{Again, Look, Reconciler, Step, finished, parse, plan};
+use crate::status::{self, Context, Outcome};
 use crate::target::{Claim, Desired, ErrorKind, Held, Target, TargetError};
 use crate::work::{Store, Work, WorkId};
 
@@ -13,12 +13,14 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let context = self.context(work, previous);
         let rejected = work.head.rejected.as_deref();
         match (parse(work), rejected) {
+            (Ok(spec), None) if finished::is_complete(&previous.conditions, context) => {
+                self.look_at_finished(id, spec, context).await
+            }
             (Ok(spec), None) => {
-                let (outcomes, again) = self.apply_spec(id, spec).await;
-                Look {
-                    status: status::judge(outcomes, context),
-                    again,
-                }
+                let (outcomes, again) = self.apply_spec(id, spec, context).await;
+                let status = status::judge(outcomes, context);
+                let again = again.or(self.finished_just_now(&status, context));
+                Look { status, again }
             }
             (Ok(spec), Some(problem)) => Look {
                 status: status::rejected(problem, context),
@@ -26,7 +28,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 again: if spec.manifests.is_empty() {
                     Again::Eventually
                 } else {
-                    self.apply_spec(id, spec).await.1
+                    self.apply_spec(id, spec, context).await.1
                 },
             },
             (Err(unreadable), rejected) => Look {
@@ -52,7 +54,12 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 
     /// Applies each manifest, then prunes. One that fails does not stop the others.
-    async fn apply_spec(&self, id: &WorkId, spec: Spec) -> (Vec<Outcome>, Again) {
+    async fn apply_spec(
+        &self,
+        id: &WorkId,
+        spec: Spec,
+        context: Context<'_>,
+    ) -> (Vec<Outcome>, Again) {
         let delete_option = spec.delete_option.clone();
         let executor = match executor(spec.executer.as_ref()) {
             Ok(executor) => executor,
@@ -78,7 +85,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let mut again = Again::Eventually;
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
-            let outcome = self.apply_step(id, step, executor.as_ref()).await;
+            let outcome = if finished::is_complete_object(&step.object, context) {
+                self.observed(step, Ok(()), None).await
+            } else {
+                self.apply_step(id, step, executor.as_ref()).await
+            };
             if let Err(error) = &outcome.applied {
                 again = again.or(error.into());
             }
@@ -89,7 +100,12 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 
     /// Gives up what the work no longer declares, and has the target write down what is held now.
-    async fn settle(&self, id: &WorkId, stale: &[Held], option: Option<&DeleteOption>) -> Again {
+    pub(super) async fn settle(
+        &self,
+        id: &WorkId,
+        stale: &[Held],
+        option: Option<&DeleteOption>,
+    ) -> Again {
         if !stale.is_empty() {
             let remaining = self.release(id, stale, option).await;
             if !remaining.is_empty() {
@@ -133,7 +149,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         self.observed(step, applied, observed).await
     }
 
-    async fn observed(
+    pub(super) async fn observed(
         &self,
         step: Step,
         applied: Result<(), TargetError>,

@@ -1,8 +1,9 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use link::order::Version;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::target::{Applied, Claim, Desired, Held, Release, Released};
@@ -14,6 +15,7 @@ struct Fake {
     held: Mutex<Vec<Held>>,
     pending: Mutex<u32>,
     broken: Mutex<bool>,
+    applied: Mutex<u32>,
 }
 
 impl Target for Arc<Fake> {
@@ -39,14 +41,18 @@ impl Target for Arc<Fake> {
                 message: format!("could not write {}: no answer", desired.object),
             });
         }
+        *self.applied.lock().unwrap() += 1;
         Ok(Applied {
             changed: true,
             observed: Some(desired.manifest.clone()),
         })
     }
 
-    async fn observe(&self, _: &ObjectRef) -> Result<Option<Value>, TargetError> {
-        Ok(None)
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+        let held = self.held.lock().unwrap();
+        let found = held.iter().any(|held| held.object() == *object);
+        let applied = *self.applied.lock().unwrap() > 0;
+        Ok((found && applied).then(|| finished_job(&object.name)))
     }
 
     async fn release(&self, _: &WorkId, held: &Held, _: Release) -> Result<Released, TargetError> {
@@ -66,11 +72,17 @@ impl Target for Arc<Fake> {
     async fn watch(&self, _: mpsc::Sender<Change>) {}
 }
 
+fn finished_job(name: &str) -> Value {
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "d"},
+        "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+}
+
 struct Fixture {
     _dir: tempfile::TempDir,
     target: Arc<Fake>,
     reconciler: Reconciler<Arc<Files>, Arc<Fake>>,
     told: Arc<Mutex<u32>>,
+    now: Arc<Mutex<Timestamp>>,
 }
 
 impl Fixture {
@@ -79,6 +91,7 @@ impl Fixture {
         let target = Arc::new(Fake::default());
         let told = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&told);
+        let now = Arc::new(Mutex::new("2026-08-01T10:00:00Z".parse().unwrap()));
         let reconciler = Reconciler {
             store: Arc::new(Files::open(dir.path()).unwrap().store),
             target: Arc::clone(&target),
@@ -91,21 +104,43 @@ impl Fixture {
             max_status_bytes: 120_000,
             health: Health::ignored(),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
-            clock: Clock::fixed("2026-08-01T10:00:00Z".parse().unwrap()),
+            clock: Clock::from_fn({
+                let now = Arc::clone(&now);
+                move || *now.lock().unwrap()
+            }),
         };
         Self {
             _dir: dir,
             target,
             reconciler,
             told,
+            now,
         }
     }
 
     fn order(&self, deleting: bool) {
         let payload = br#"{"manifests":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"d"}}]}"#;
+        self.order_payload(deleting, payload);
+    }
+
+    /// A finished Job whose work lives for a minute after that.
+    fn order_job(&self, version: Version) {
+        let payload = json!({"manifests": [finished_job("a")],
+            "deleteOption": {"ttlSecondsAfterFinished": 60},
+            "manifestConfigs": [{
+                "resourceIdentifier": {"group": "batch", "resource": "jobs", "name": "a", "namespace": "d"},
+                "conditionRules": [{"type": "WellKnownConditions", "condition": "Complete"}]}]});
+        self.order_version(version, false, payload.to_string().as_bytes());
+    }
+
+    fn order_payload(&self, deleting: bool, payload: &[u8]) {
+        self.order_version(Version::FIRST, deleting, payload);
+    }
+
+    fn order_version(&self, version: Version, deleting: bool, payload: &[u8]) {
         let head = Head {
             id: "w".into(),
-            version: Version::FIRST,
+            version,
             source: "maestro".into(),
             metadata: None,
             log_tracing: None,
@@ -116,9 +151,13 @@ impl Fixture {
         };
         let work = Work {
             head,
-            payload: Bytes::from_static(payload),
+            payload: Bytes::copy_from_slice(payload),
         };
         Files::commit(&self.reconciler.store, &[work]).unwrap();
+    }
+
+    fn told(&self) -> u32 {
+        *self.told.lock().unwrap()
     }
 
     async fn look(&self) -> (Next, Vec<String>, u32) {
@@ -170,4 +209,52 @@ async fn a_target_that_does_not_answer_is_told_and_tried_again_without_new_noise
     }
     *fixture.target.broken.lock().unwrap() = false;
     assert_eq!(fixture.look().await.1, ["Applied=True", "Available=True"]);
+}
+
+#[tokio::test]
+async fn a_finished_work_is_left_alone_and_its_objects_go_when_its_time_to_live_is_over() {
+    let fixture = Fixture::new();
+    fixture.order_job(Version::FIRST);
+    let (next, conditions, _) = fixture.look().await;
+    assert_eq!(conditions[2], "Complete=True");
+    assert_eq!(next, Next::After(Duration::ZERO));
+    let (next, ..) = fixture.look().await;
+    assert_eq!(next, Next::After(Duration::from_secs(60)));
+    assert_eq!(*fixture.target.applied.lock().unwrap(), 1);
+
+    *fixture.now.lock().unwrap() += SignedDuration::from_secs(60);
+    let (_, conditions, told) = fixture.look().await;
+    assert_eq!(conditions.last().unwrap(), "Expired=True");
+    assert!(fixture.target.held.lock().unwrap().is_empty());
+    let (_, _, again) = fixture.look().await;
+    assert_eq!((again, fixture.told()), (told, told), "nothing new is said");
+
+    let second = Version::new(2).unwrap();
+    fixture.order_job(second);
+    let (_, conditions, _) = fixture.look().await;
+    assert_eq!(
+        conditions[2..],
+        ["Complete=True"],
+        "a new version begins anew"
+    );
+    assert_eq!(*fixture.target.applied.lock().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_paused_work_is_looked_at_and_not_touched() {
+    let fixture = Fixture::new();
+    let index = fixture.reconciler.store.index();
+    index.set_paused(Some("paused by the operator".into()));
+    fixture.order(false);
+    let (_, conditions, _) = fixture.look().await;
+    assert_eq!(
+        conditions,
+        ["Applied=Unknown", "Available=False", "Paused=True"]
+    );
+    fixture.order(true);
+    assert_eq!(fixture.look().await.1.last().unwrap(), "Paused=True");
+    assert_eq!(*fixture.target.applied.lock().unwrap(), 0);
+    index.set_paused(None);
+    let (_, conditions, _) = fixture.look().await;
+    assert_eq!(conditions.last().unwrap(), "Deleted=True");
 }

@@ -75,3 +75,21 @@ pub fn deleted(consumer: &str, context: Context<'_>) -> Status {
     set_condition(&mut status.conditions, condition);
     status
 }
+
+/// Says that the objects of a finished work are gone because its time to live has passed.
+pub fn expired(ttl_seconds: i64, context: Context<'_>) -> Status {
+    let mut status = context.previous.clone();
+    let condition = Condition::new(
+        EXPIRED,
+        "True",
+        "TTLSecondsAfterFinished",
+        format!("The objects were given up {ttl_seconds} s after the work finished"),
+        context.generation,
+        context.now,
+    );
+    set_condition(&mut status.conditions, condition);
+    status
+}
+
+/// Type of the condition of a work whose time to live has passed.
+pub const EXPIRED: &str = "Expired";

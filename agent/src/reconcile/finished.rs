@@ -1,0 +1,147 @@
+//! Works and objects that have finished: nothing is applied for them any more, and a work with a time to live has
+//! its objects removed once that has passed (wire.md §6.3, §6.4; the Go agent ignores the time to live).
+//!
+//! The work itself stays: only its source may end it, and `Deleted` would make a Go server forget the bundle.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use link::bundle::manifest::ObjectRef;
+use link::bundle::{Condition, Spec};
+
+use super::{Again, Look, Reconciler, plan};
+use crate::status::{self, Context};
+use crate::target::Target;
+use crate::work::{Store, WorkId};
+
+impl<S: Store, T: Target> Reconciler<S, T> {
+    /// Looks at the objects of a finished work, or removes them when their time has come.
+    pub(super) async fn look_at_finished(
+        &self,
+        id: &WorkId,
+        spec: Spec,
+        context: Context<'_>,
+    ) -> Look {
+        let nothing_new = Look {
+            status: context.previous.clone(),
+            again: Again::Eventually,
+        };
+        if has(&context.previous.conditions, status::EXPIRED, context) {
+            return nothing_new;
+        }
+        let option = spec.delete_option.clone();
+        let ttl = option
+            .as_ref()
+            .and_then(|option| option.ttl_seconds_after_finished);
+        let left = ttl.and_then(|ttl| time_left(&context.previous.conditions, ttl, context.now));
+        if left == Some(Duration::ZERO) {
+            let held = match self.target.claim(id, &[]).await {
+                Ok(held) => held,
+                Err(error) => {
+                    self.health.failing(error.message);
+                    return Look {
+                        again: Again::Backoff,
+                        ..nothing_new
+                    };
+                }
+            };
+            let settled = self.settle(id, &held, option.as_ref()).await;
+            return match settled {
+                Again::Eventually => Look {
+                    status: status::expired(ttl.unwrap_or_default(), context),
+                    again: Again::Eventually,
+                },
+                again => Look {
+                    again,
+                    ..nothing_new
+                },
+            };
+        }
+        let mut outcomes = Vec::new();
+        for step in plan(spec, |object| self.target.resource(object)) {
+            outcomes.push(self.observed(step, Ok(()), None).await);
+        }
+        Look {
+            status: status::judge(outcomes, context),
+            again: left.map_or(Again::Eventually, Again::After),
+        }
+    }
+
+    /// A work that has just finished is looked at again at once: its time to live may be short.
+    pub(super) fn finished_just_now(
+        &self,
+        status: &link::bundle::Status,
+        context: Context<'_>,
+    ) -> Again {
+        if is_complete(&status.conditions, context) {
+            Again::After(Duration::ZERO)
+        } else {
+            Again::Eventually
+        }
+    }
+}
+
+/// Whether the version in hand has finished.
+pub(super) fn is_complete(conditions: &[Condition], context: Context<'_>) -> bool {
+    has(conditions, "Complete", context)
+}
+
+/// Whether an object has finished for the version in hand.
+pub(super) fn is_complete_object(object: &ObjectRef, context: Context<'_>) -> bool {
+    context
+        .previous
+        .resource_status
+        .iter()
+        .find(|manifest| {
+            let meta = &manifest.resource_meta;
+            meta.group == object.group
+                && meta.kind == object.kind
+                && meta.namespace == object.namespace
+                && meta.name == object.name
+        })
+        .is_some_and(|manifest| is_complete(&manifest.conditions, context))
+}
+
+fn has(conditions: &[Condition], kind: &str, context: Context<'_>) -> bool {
+    conditions.iter().any(|condition| {
+        condition.kind == kind
+            && condition.is_true()
+            && condition.observed_generation == context.generation
+    })
+}
+
+/// What is left of the time to live, counted from when the work finished; zero when it is over.
+fn time_left(conditions: &[Condition], ttl: i64, now: Timestamp) -> Option<Duration> {
+    let finished = conditions
+        .iter()
+        .find(|condition| condition.kind == "Complete")?
+        .last_transition_time
+        .parse::<Timestamp>()
+        .ok()?;
+    let due = finished
+        .checked_add(SignedDuration::from_secs(ttl.max(0)))
+        .ok()?;
+    Some(Duration::try_from(due.duration_since(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_live_counts_from_when_the_work_finished() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let finished = at("2026-08-01T10:00:00Z");
+        let conditions = [Condition::new("Complete", "True", "R", "", 3, finished)];
+        for (now, left) in [
+            ("2026-08-01T10:00:00Z", 60),
+            ("2026-08-01T10:00:59Z", 1),
+            ("2026-08-01T10:01:00Z", 0),
+            ("2026-08-02T10:01:00Z", 0),
+        ] {
+            let left = Duration::from_secs(left);
+            assert_eq!(time_left(&conditions, 60, at(now)), Some(left), "{now}");
+        }
+        assert_eq!(time_left(&[], 60, finished), None);
+    }
+}

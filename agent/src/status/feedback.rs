@@ -5,7 +5,8 @@ use link::bundle::{FeedbackRule, FeedbackValue, FieldValue, JsonPath, go_json};
 use serde_json::Value;
 use serde_json_path::JsonPath as Path;
 
-mod dialect;
+pub(crate) mod dialect;
+mod well_known;
 
 /// Reads every value the rules ask for. Errors leave the other values standing.
 pub fn read(
@@ -17,26 +18,17 @@ pub fn read(
     let mut errors = Vec::new();
     let coordinates = ObjectRef::of(object);
     for rule in rules {
-        let paths = if rule.kind == "WellKnownStatus" {
-            match well_known(&coordinates) {
-                Some(paths) => paths,
-                None => {
-                    errors.push(format!(
-                        "cannot find the wellknown statuses for resource with gvk {}/{}, Kind={}",
-                        coordinates.group, coordinates.version, coordinates.kind
-                    ));
-                    continue;
-                }
-            }
-        } else {
-            rule.json_paths.clone()
+        let asked = match rule.kind.as_str() {
+            "WellKnownStatus" => well_known_values(object, &coordinates, max_raw_bytes),
+            _ => rule
+                .json_paths
+                .iter()
+                .map(|path| value(object, &coordinates, path, max_raw_bytes))
+                .collect(),
         };
-        for path in paths {
-            match value(object, &coordinates, &path, max_raw_bytes) {
-                Ok(Some(value)) => values.push(FeedbackValue {
-                    name: path.name,
-                    field_value: value,
-                }),
+        for answer in asked {
+            match answer {
+                Ok(Some(value)) => values.push(value),
                 Ok(None) => {}
                 Err(error) => errors.push(error),
             }
@@ -45,12 +37,28 @@ pub fn read(
     (values, errors)
 }
 
-fn value(
-    object: &Value,
-    coordinates: &ObjectRef,
-    rule: &JsonPath,
-    max_raw_bytes: usize,
-) -> Result<Option<FieldValue>, String> {
+/// A value, nothing where the object has none, or why it cannot be told.
+type Answer = Result<Option<FeedbackValue>, String>;
+
+fn well_known_values(object: &Value, coordinates: &ObjectRef, max_raw_bytes: usize) -> Vec<Answer> {
+    let Some(known) = well_known::of(coordinates) else {
+        return vec![Err(format!(
+            "cannot find the wellknown statuses for resource with gvk {}/{}, Kind={}",
+            coordinates.group, coordinates.version, coordinates.kind
+        ))];
+    };
+    let read = |(name, paths): &well_known::Known| {
+        let mut answers = paths
+            .iter()
+            .map(|path| evaluate(object, name, path, max_raw_bytes));
+        answers
+            .find(|answer| *answer != Ok(None))
+            .unwrap_or(Ok(None))
+    };
+    known.iter().map(read).collect()
+}
+
+fn value(object: &Value, coordinates: &ObjectRef, rule: &JsonPath, max_raw_bytes: usize) -> Answer {
     let JsonPath {
         name,
         version,
@@ -62,77 +70,53 @@ fn value(
             coordinates.version
         ));
     }
+    evaluate(object, name, path, max_raw_bytes)
+}
+
+fn evaluate(object: &Value, name: &str, path: &str, max_raw_bytes: usize) -> Answer {
     let query = dialect::translate(path)
         .map_err(|problem| format!("path `{path}` of value {name} {problem}"))?;
     let query = Path::parse(&query)
         .map_err(|error| format!("path `{path}` of value {name} is not a JSONPath: {error}"))?;
     let found = query.query(object).all();
-    let raw = |value: &Value| {
-        let json_raw = go_json::to_string(value).map_err(|error| error.to_string())?;
-        if json_raw.len() > max_raw_bytes {
-            return Err(format!(
-                "value {name} is {} bytes of JSON, more than the limit of {max_raw_bytes}",
-                json_raw.len()
-            ));
-        }
-        Ok(Some(FieldValue::JsonRaw { json_raw }))
-    };
-    match found.as_slice() {
-        [] | [Value::Null] => Ok(None),
-        [Value::String(text)] => Ok(Some(FieldValue::String {
+    let field_value = match found.as_slice() {
+        [] | [Value::Null] => return Ok(None),
+        [Value::String(text)] => FieldValue::String {
             string: text.clone(),
-        })),
-        [Value::Bool(boolean)] => Ok(Some(FieldValue::Boolean { boolean: *boolean })),
-        [Value::Number(number)] if number.is_i64() => Ok(number
-            .as_i64()
-            .map(|integer| FieldValue::Integer { integer })),
-        [one] => raw(one),
-        many => raw(&Value::Array(many.iter().copied().cloned().collect())),
-    }
+        },
+        [Value::Bool(boolean)] => FieldValue::Boolean { boolean: *boolean },
+        [Value::Number(number)] if let Some(integer) = number.as_i64() => {
+            FieldValue::Integer { integer }
+        }
+        found => raw(name, found, max_raw_bytes)?,
+    };
+    Ok(Some(FeedbackValue {
+        name: name.into(),
+        field_value,
+    }))
 }
 
-fn well_known(object: &ObjectRef) -> Option<Vec<JsonPath>> {
-    let paths: &[(&str, &str)] = match (
-        object.group.as_str(),
-        object.version.as_str(),
-        object.kind.as_str(),
-    ) {
-        ("apps", "v1", "Deployment") => &[
-            ("ReadyReplicas", ".status.readyReplicas"),
-            ("Replicas", ".status.replicas"),
-            ("AvailableReplicas", ".status.availableReplicas"),
-        ],
-        ("apps", "v1", "DaemonSet") => &[
-            ("NumberReady", ".status.numberReady"),
-            ("DesiredNumberScheduled", ".status.desiredNumberScheduled"),
-            ("NumberAvailable", ".status.numberAvailable"),
-        ],
-        ("batch", "v1", "Job") => &[
-            (
-                "JobComplete",
-                r#".status.conditions[?(@.type=="Complete")].status"#,
-            ),
-            ("JobSucceeded", ".status.succeeded"),
-        ],
-        ("", "v1", "Pod") => &[
-            (
-                "PodReady",
-                r#".status.conditions[?(@.type=="Ready")].status"#,
-            ),
-            ("PodPhase", ".status.phase"),
-        ],
-        _ => return None,
-    };
-    Some(
-        paths
-            .iter()
-            .map(|(name, path)| JsonPath {
-                name: (*name).into(),
-                version: String::new(),
-                path: (*path).into(),
-            })
-            .collect(),
-    )
+// Written one by one: what `..` finds holds itself over and over, and may be far larger together than the object.
+fn raw(name: &str, found: &[&Value], max_bytes: usize) -> Result<FieldValue, String> {
+    let mut json_raw = String::new();
+    for (at, value) in found.iter().enumerate() {
+        let json = go_json::to_string(value).map_err(|error| error.to_string())?;
+        json_raw.push_str(if at == 0 { "" } else { "," });
+        json_raw.push_str(&json);
+        if json_raw.len() > max_bytes {
+            break;
+        }
+    }
+    if found.len() > 1 {
+        json_raw = format!("[{json_raw}]");
+    }
+    if json_raw.len() > max_bytes {
+        return Err(format!(
+            "value {name} is {} bytes of JSON or more, the limit is {max_bytes}",
+            json_raw.len()
+        ));
+    }
+    Ok(FieldValue::JsonRaw { json_raw })
 }
 
 #[cfg(test)]
@@ -211,7 +195,153 @@ mod tests {
         );
         assert_eq!(
             errors[1],
-            "value raw is 19 bytes of JSON, more than the limit of 10"
+            "value raw is 19 bytes of JSON or more, the limit is 10"
         );
+    }
+
+    #[test]
+    fn every_known_kind_tells_its_values() {
+        let conditions = |types: &[&str]| -> Value {
+            let one = |kind: &&str| json!({"type": kind, "status": "True"});
+            types.iter().map(one).collect()
+        };
+        let counts = json!({"replicas": 3, "readyReplicas": 2, "availableReplicas": 1, "updatedReplicas": 0});
+        let ingress = |first: Value| json!({"loadBalancer": {"ingress": [first]}});
+        let hosted = json!({"conditions": conditions(&["Available", "Progressing", "Degraded"]),
+            "version": {"history": [{"version": "4.20.1", "state": "Completed"}, {"version": "4.19.0"}]}});
+        let pool = json!({"replicas": 3, "conditions": conditions(&["Ready", "AllNodesHealthy", "UpdatingVersion"])});
+        let told: Vec<String> = [
+            ("apps/v1", "Deployment", counts.clone()),
+            (
+                "apps/v1",
+                "DaemonSet",
+                json!({"numberReady": 1, "desiredNumberScheduled": 2, "numberAvailable": 1}),
+            ),
+            (
+                "batch/v1",
+                "Job",
+                json!({"succeeded": 1, "conditions": conditions(&["Complete"])}),
+            ),
+            (
+                "v1",
+                "Pod",
+                json!({"phase": "Running", "conditions": conditions(&["Ready"])}),
+            ),
+            ("apps/v1", "StatefulSet", counts.clone()),
+            ("apps/v1", "ReplicaSet", counts),
+            (
+                "batch/v1",
+                "CronJob",
+                json!({"lastScheduleTime": "2026-08-01T10:00:00Z"}),
+            ),
+            ("v1", "Namespace", json!({"phase": "Active"})),
+            (
+                "v1",
+                "PersistentVolumeClaim",
+                json!({"phase": "Bound", "capacity": {"storage": "1Gi"}}),
+            ),
+            (
+                "v1",
+                "Service",
+                ingress(json!({"ip": "10.0.0.1", "hostname": "h"})),
+            ),
+            (
+                "networking.k8s.io/v1",
+                "Ingress",
+                ingress(json!({"hostname": "h.example"})),
+            ),
+            (
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinition",
+                json!({"conditions": conditions(&["NamesAccepted", "Established"])}),
+            ),
+            (
+                "hypershift.openshift.io/v1beta1",
+                "HostedCluster",
+                hosted.clone(),
+            ),
+            ("hypershift.openshift.io/v1alpha1", "HostedCluster", hosted),
+            ("hypershift.openshift.io/v1beta1", "NodePool", pool),
+            ("v1", "Service", json!({})),
+            ("apps/v1beta1", "Deployment", json!({})),
+        ]
+        .into_iter()
+        .map(|(version, kind, status)| {
+            let object = json!({"apiVersion": version, "kind": kind, "status": status});
+            let (values, errors) =
+                read(&object, &rules(json!([{"type": "WellKnownStatus"}])), 1024);
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| format!("{}={}", value.name, text(&value.field_value)))
+                .collect();
+            let told = [values, errors].concat().join(" ");
+            format!("{kind}: {told}").trim_end().to_string()
+        })
+        .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        Deployment: ReadyReplicas=2 Replicas=3 AvailableReplicas=1
+        DaemonSet: NumberReady=1 DesiredNumberScheduled=2 NumberAvailable=1
+        Job: JobComplete=True JobSucceeded=1
+        Pod: PodReady=True PodPhase=Running
+        StatefulSet: ReadyReplicas=2 Replicas=3 AvailableReplicas=1 UpdatedReplicas=0
+        ReplicaSet: ReadyReplicas=2 Replicas=3 AvailableReplicas=1
+        CronJob: LastScheduleTime=2026-08-01T10:00:00Z
+        Namespace: Phase=Active
+        PersistentVolumeClaim: Phase=Bound Capacity=1Gi
+        Service: LoadBalancerIngress=10.0.0.1
+        Ingress: LoadBalancerIngress=h.example
+        CustomResourceDefinition: Established=True NamesAccepted=True
+        HostedCluster: Available=True Progressing=True Degraded=True Version=4.20.1 VersionState=Completed
+        HostedCluster: Available=True Progressing=True Degraded=True Version=4.20.1 VersionState=Completed
+        NodePool: Ready=True AllNodesHealthy=True UpdatingVersion=True Replicas=3
+        Service:
+        Deployment: cannot find the wellknown statuses for resource with gvk apps/v1beta1, Kind=Deployment
+        ");
+    }
+
+    fn text(value: &FieldValue) -> String {
+        match value {
+            FieldValue::Integer { integer } => integer.to_string(),
+            FieldValue::String { string } => string.clone(),
+            FieldValue::Boolean { boolean } => boolean.to_string(),
+            FieldValue::JsonRaw { json_raw } => json_raw.clone(),
+        }
+    }
+
+    #[test]
+    fn a_megabyte_is_read_whole_one_byte_more_is_refused() {
+        const LIMIT: usize = 1024 * 1024;
+        let items: Vec<Value> = (0..LIMIT / 2 - 1).map(|_| json!(1)).collect();
+        let raw = |items: &[Value], path: &str| {
+            let object = json!({"apiVersion": "v1", "kind": "X", "items": items});
+            read(
+                &object,
+                &rules(json!([{"type": "JSONPaths", "jsonPaths": [{"name": "v", "path": path}]}])),
+                LIMIT,
+            )
+        };
+        for path in [".items", ".items[*]", "..items"] {
+            let (values, errors) = raw(&items, path);
+            assert_eq!(errors, Vec::<String>::new());
+            assert_eq!(text(&values[0].field_value).len(), LIMIT - 1);
+        }
+        let more: Vec<Value> = items.iter().cloned().chain([json!(22)]).collect();
+        assert_eq!(
+            raw(&more, ".items[*]").1,
+            ["value v is 1048578 bytes of JSON or more, the limit is 1048576"]
+        );
+    }
+
+    #[test]
+    fn what_recursion_finds_over_and_over_is_not_written_out() {
+        let mut deep = json!("x".repeat(1024 * 1024));
+        for _ in 0..100 {
+            deep = json!({"a": deep});
+        }
+        let deep = json!({"apiVersion": "v1", "kind": "X", "a": deep});
+        let asked =
+            rules(json!([{"type": "JSONPaths", "jsonPaths": [{"name": "v", "path": "..a"}]}]));
+        let (values, errors) = read(&deep, &asked, 2 * 1024 * 1024);
+        assert_eq!((values.len(), errors.len()), (0, 1), "{errors:?}");
     }
 }

@@ -21,7 +21,8 @@ pub fn fit(status: &mut Status, limit: usize, now: Timestamp) {
             "StatusFeedbackSyncFailed",
             format!(
                 "Sync status feedback failed with error the values are {bytes} bytes of JSON and the status of the \
-                 work would pass the {limit} bytes of one message"
+                 work would pass the {limit} bytes of one message; hint: ask for fewer or smaller values in the \
+                 feedback rules"
             ),
             0,
             now,

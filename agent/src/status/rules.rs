@@ -1,36 +1,41 @@
-//! Conditions computed from objects by rules (wire.md §6.10). This target evaluates the well-known ones; a CEL
-//! rule is answered honestly with `Unknown` until CEL is there.
+//! What condition rules come to (wire.md §6.10): a judgement per manifest and rule, and the sum of them for the work.
+//! Expressions are run by [`cel`](self::cel) under a budget, so that no rule of a hub can hold the agent up.
 
 use std::collections::BTreeMap;
 
-use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, ConditionRule, ManifestStatus};
 use serde_json::Value;
 
+use self::meter::Budget;
+use self::value::Subject;
 use super::Context;
 
+mod cel;
+mod guard;
+mod library;
+mod meter;
+mod rewrite;
+mod stack;
+mod value;
+mod well_known;
+
+/// Condition type, status, reason and message.
 type Judgement = (String, &'static str, &'static str, String);
 
-/// Type, status, reason and message per rule that has something to say.
+/// Judges an object by rules; one that has nothing to say about it is left out. Nothing is said of an object that is
+/// absent, except of rules that no object could satisfy.
 pub(super) fn evaluate(rules: &[ConditionRule], object: Option<&Value>) -> Vec<Judgement> {
+    let budget = Budget::of_manifest();
+    let subject = object
+        .filter(|_| rules.iter().any(|rule| rule.kind == "CEL"))
+        .map(Subject::of);
     rules
         .iter()
         .filter_map(|rule| match rule.kind.as_str() {
-            "WellKnownConditions" => object.and_then(|object| well_known(rule, object)),
+            "WellKnownConditions" => well_known::judge(rule, object?),
             "CEL" if rule.condition.is_empty() => None,
-            kind => {
-                let condition = if rule.condition.is_empty() {
-                    "Complete"
-                } else {
-                    &rule.condition
-                };
-                Some((
-                    condition.to_string(),
-                    "Unknown",
-                    "ConditionRuleInvalid",
-                    format!("this agent does not evaluate rules of type {kind} yet"),
-                ))
-            }
+            "CEL" => Some(cel::judge(rule, subject.as_ref()?, &budget)),
+            kind => Some(unknown(rule, kind)),
         })
         .collect()
 }
@@ -65,35 +70,18 @@ pub(super) fn aggregate(manifests: &[ManifestStatus], context: Context<'_>) -> V
         .collect()
 }
 
-fn well_known(rule: &ConditionRule, object: &Value) -> Option<Judgement> {
-    if !matches!(rule.condition.as_str(), "" | "Complete") {
-        return None;
-    }
-    let coordinates = ObjectRef::of(object);
-    let (done, message) = match (coordinates.group.as_str(), coordinates.kind.as_str()) {
-        ("batch", "Job") => {
-            let done = object["status"]["conditions"]
-                .as_array()
-                .is_some_and(|conditions| {
-                    conditions.iter().any(|condition| {
-                        matches!(condition["type"].as_str(), Some("Complete" | "Failed"))
-                            && condition["status"] == "True"
-                    })
-                });
-            (
-                done,
-                format!("Job is {}finished", if done { "" } else { "not " }),
-            )
-        }
-        ("", "Pod") => {
-            let phase = object["status"]["phase"].as_str().unwrap_or_default();
-            (
-                matches!(phase, "Succeeded" | "Failed"),
-                format!("Pod is in phase {phase}"),
-            )
-        }
-        _ => return None,
+fn unknown(rule: &ConditionRule, kind: &str) -> Judgement {
+    let condition = match rule.condition.as_str() {
+        "" => "Complete",
+        condition => condition,
     };
-    let status = if done { "True" } else { "False" };
-    Some(("Complete".into(), status, "ConditionRuleEvaluated", message))
+    (
+        condition.into(),
+        "Unknown",
+        "ConditionRuleInvalid",
+        format!("unknown rule type `{kind}`: use `CEL` or `WellKnownConditions`"),
+    )
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,23 +149,26 @@ fn judging_the_same_again_changes_no_hash_and_a_new_value_moves_its_time() {
 }
 
 #[test]
-fn rules_this_agent_cannot_evaluate_are_answered_honestly() {
+fn rules_of_a_manifest_become_conditions_of_the_work() {
     let spec = json!({"manifests": [{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "d"},
         "status": {"conditions": [{"type": "Complete", "status": "True"}]}}],
         "manifestConfigs": [{"resourceIdentifier": {"group": "batch", "resource": "jobs", "name": "j", "namespace": "d"},
-            "conditionRules": [{"type": "WellKnownConditions", "condition": "Complete"}, {"type": "CEL", "condition": "Ready", "celExpressions": ["true"]}]}]});
+            "conditionRules": [{"type": "WellKnownConditions", "condition": "Complete"}, {"type": "CEL", "condition": "Ready", "celExpressions": ["true"]},
+                {"type": "JQ", "condition": "Useful"}]}]});
     let status = judge(outcomes(spec), context(&Status::default(), 0));
     insta::assert_snapshot!(text(&status), @r"
     Applied=True AppliedManifestWorkComplete `Apply manifest work complete` gen 3 at 10:00:00Z
     Available=True ResourcesAvailable `All resources are available` gen 3 at 10:00:00Z
     Complete=True ConditionRulesAggregated `Job is finished` gen 3 at 10:00:00Z
-    Ready=Unknown ConditionRulesAggregated `this agent does not evaluate rules of type CEL yet` gen 3 at 10:00:00Z
+    Ready=True ConditionRulesAggregated `Manifest is Ready` gen 3 at 10:00:00Z
+    Useful=Unknown ConditionRulesAggregated `unknown rule type `JQ`: use `CEL` or `WellKnownConditions`` gen 3 at 10:00:00Z
     0 jobs j
       Applied=True AppliedManifestComplete `Apply manifest complete` gen 3 at 10:00:00Z
       Available=True ResourceAvailable `Resource is available` gen 0 at 10:00:00Z
       StatusFeedbackSynced=True NoStatusFeedbackSynced `` gen 0 at 10:00:00Z
       Complete=True ConditionRuleEvaluated `Job is finished` gen 3 at 10:00:00Z
-      Ready=Unknown ConditionRuleInvalid `this agent does not evaluate rules of type CEL yet` gen 3 at 10:00:00Z
+      Ready=True ConditionRuleEvaluated `Manifest is Ready` gen 3 at 10:00:00Z
+      Useful=Unknown ConditionRuleInvalid `unknown rule type `JQ`: use `CEL` or `WellKnownConditions`` gen 3 at 10:00:00Z
     ");
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 use crate::intake::{ConsumerOf, Intake, Rules, resync::Resync};
 use crate::metrics::Metrics;
-use crate::reconcile::{OnTrouble, Queue, Reconciler};
+use crate::reconcile::{Feuds, OnTrouble, Queue, Reconciler};
 use crate::report::{Outbox, Report, Reporter};
 use crate::target::Target;
 use crate::uplink::{Downlink, Uplink};
@@ -27,6 +27,8 @@ pub struct Config {
     pub resync_topic: String,
     /// Which consumer a topic speaks for.
     pub consumer_of: ConsumerOf,
+    /// Why nothing is to be applied or removed, if the agent is paused.
+    pub paused: Option<String>,
     /// How often a work is looked at when nothing happens.
     pub period: Duration,
     /// Longest JSON text of one feedback value in bytes.
@@ -74,10 +76,7 @@ impl Config {
             consumer_of: self.consumer_of,
             rules: self.rules,
             store: store.clone(),
-            on_work: Box::new({
-                let queue = Arc::clone(&queue);
-                move |id| queue.add(id)
-            }),
+            queue: Arc::clone(&queue),
             on_status_wanted: Box::new({
                 let outbox = Arc::clone(&outbox);
                 move |id| outbox.answer(id)
@@ -94,8 +93,10 @@ impl Config {
                 let outbox = Arc::clone(&outbox);
                 move |id| outbox.add(id)
             }),
+            feuds: Feuds::default(),
             on_trouble: self.on_trouble,
             consumer: consumer.clone(),
+            paused: self.paused,
             period: self.period,
             max_raw_bytes: self.max_raw_bytes,
             max_status_bytes: self.max_status_bytes,

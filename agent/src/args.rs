@@ -5,24 +5,50 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use link::admin::{Admin, Checks, write_listening_file};
-use link::clock::Clock;
-use link::config::{BrokerFlags, ProcessEnv};
-use link::endpoint::{Endpoint, Sources};
-use link::error::{ExitKind, Failure};
+use clap::{Parser, Subcommand, ValueEnum};
+use link::cli::stdout_line;
+use link::config::BrokerFlags;
+use link::error::Failure;
 use link::id::ConsumerName;
-use link::mqtt::Reconnect;
-use link::shutdown::{Shutdown, run_until_shutdown};
-use link::telemetry::{self, LogOptions};
-use prometheus::Registry;
+use link::telemetry::LogOptions;
 
-use crate::service::Settings;
+use crate::cluster::ClusterOptions;
+use crate::crd;
+
+mod run;
+mod verbs;
 
 /// Receives works for one management cluster, applies them and reports their status
 #[derive(Debug, Parser)]
-#[command(name = "agent", version = link::cli::version())]
+#[command(
+    name = "agent",
+    version = link::cli::version(),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Args {
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// What to do in place of running
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// What the agent can do beside running.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print the CustomResourceDefinitions that the agent needs, for `kubectl apply -f -`
+    Crds,
+    /// Print the smallest ClusterRole for the works that the cluster holds now
+    Permissions(PermissionsArgs),
+    /// Take over what another agent, such as a Go Maestro agent, applied in the cluster
+    Adopt(AdoptArgs),
+}
+
+/// Options of a running agent.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
     /// Name of this management cluster; `consumerName` in the mounted directory says the same
     #[arg(long, env = "CONSUMER_NAME", value_name = "NAME")]
     pub consumer_name: Option<ConsumerName>,
@@ -42,16 +68,39 @@ pub struct Args {
     /// Directory that the CSI driver mounts: certificate, privateKey, ca.crt, config.yaml, consumerName
     #[arg(long, env = "AGENT_MOUNT", value_name = "DIR")]
     pub mount: Option<PathBuf>,
-    /// Where manifests are applied: `dir:PATH`
-    #[arg(long, env = "AGENT_TARGET", value_name = "TARGET")]
+    /// Where manifests are applied: `kubernetes`, or `dir:PATH` for one file per object
+    #[arg(
+        long,
+        env = "AGENT_TARGET",
+        default_value = "kubernetes",
+        value_name = "TARGET"
+    )]
     pub target: TargetSpec,
-    /// Directory for what must survive a restart; one per agent
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Stable name of this agent in the cluster's AppliedManifestWorks, or the 64 hex digits of a Go agent's hub
+    /// hash [default: the consumer's name]
+    #[arg(long, env = "AGENT_ID", value_name = "ID")]
+    pub agent_id: Option<String>,
+    /// Take over the works of this agent id too; may be repeated. A Go agent on the same broker is known anyway
+    #[arg(long = "adopt-agent-id", value_name = "ID")]
+    pub adopt_agent_ids: Vec<String>,
+    /// Name of this process in the leader election [default: a random one]
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub leader_identity: Option<String>,
+    /// Work without electing a leader: for one replica that is replaced only after it has ended
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]
+    pub disable_leader_election: bool,
+    /// Directory for what must survive a restart, one per agent; needed for `dir:PATH` only
     #[arg(long, env = "AGENT_STATE_DIR", value_name = "DIR")]
-    pub state_dir: PathBuf,
+    pub state_dir: Option<PathBuf>,
     /// Accept works from this source only; may be repeated
     #[arg(long = "allow-source", value_name = "SOURCE")]
     pub allowed_sources: Vec<String>,
-    /// How often applied objects are compared with what they should be
+    /// Apply and remove nothing, report what is there
+    #[arg(long, env = "AGENT_PAUSED")]
+    pub paused: bool,
+    /// How often applied objects are compared with what they should be where they cannot be watched
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub status_sync_interval: Duration,
     /// Longest JSON text of one feedback value in bytes
@@ -71,19 +120,76 @@ pub struct Args {
     /// How long the works in hand may take to finish after the first signal
     #[arg(long, default_value = "25s", value_parser = duration, value_name = "DURATION")]
     pub shutdown_grace: Duration,
-    #[expect(missing_docs, reason = "flattened; a text would become help")]
     #[command(flatten)]
     pub broker: BrokerFlags,
-    #[expect(missing_docs, reason = "flattened; a text would become help")]
     #[command(flatten)]
     pub log: LogOptions,
-    // Upstream's, without effect: there is one codec, and a lock on the state directory instead of an election.
-    #[expect(missing_docs, reason = "hidden")]
+    // Upstream's, without effect: there is one codec, and nothing is evicted because information is missing.
     #[arg(long, hide = true, value_name = "CODECS")]
     pub cloudevents_client_codecs: Option<String>,
-    #[expect(missing_docs, reason = "hidden")]
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub disable_leader_election: Option<bool>,
+    #[arg(long, hide = true, value_name = "DURATION")]
+    pub appliedmanifestwork_eviction_grace_period: Option<String>,
+}
+
+/// How to reach the cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClusterArgs {
+    /// Kubeconfig of the cluster [default: the pod's service account, else $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the works and of the agent's own objects [default: the pod's or the kubeconfig's]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Requests per second to the API server in the long run; 0 is no limit
+    #[arg(long, default_value_t = 500.0, value_name = "N")]
+    pub kube_api_qps: f32,
+    /// Requests to the API server that may go out at once; 0 is no limit
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub kube_api_burst: u32,
+}
+
+/// Options of `agent permissions`.
+#[derive(Debug, clap::Args)]
+pub struct PermissionsArgs {
+    /// Name of this management cluster
+    #[arg(long, env = "CONSUMER_NAME", value_name = "NAME")]
+    pub consumer_name: ConsumerName,
+    /// Bind the role to this service account
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub service_account: Option<String>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Options of `agent adopt`.
+#[derive(Debug, clap::Args)]
+pub struct AdoptArgs {
+    /// Name of this management cluster
+    #[arg(long, env = "CONSUMER_NAME", value_name = "NAME")]
+    pub consumer_name: ConsumerName,
+    /// Agent id to take over: a Go agent's hub hash as 64 hex digits, or the `--agent-id` of another agent; may be
+    /// repeated
+    #[arg(long = "from", value_name = "ID")]
+    pub from: Vec<String>,
+    /// Take over from the Go agent that was configured with this `brokerHost`, whose hash is its agent id
+    #[arg(long, value_name = "HOST:PORT")]
+    pub from_broker: Vec<String>,
+    /// Field managers whose fields become the agent's, so that they can go when a manifest drops them
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "maestro,work",
+        value_name = "NAME,…"
+    )]
+    pub from_managers: Vec<String>,
+    /// Stable name of this agent, as it will run with [default: the consumer's name]
+    #[arg(long, env = "AGENT_ID", value_name = "ID")]
+    pub agent_id: Option<String>,
+    /// Show what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// How works come in.
@@ -97,68 +203,48 @@ pub enum Driver {
 /// Where manifests are applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetSpec {
+    /// A Kubernetes cluster.
+    Kubernetes,
     /// A directory with one file per object.
     Directory(PathBuf),
 }
 
 /// The text names no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no target; write `dir:PATH`")]
+#[error("`{0}` is no target; write `kubernetes` or `dir:PATH`")]
 pub struct InvalidTarget(String);
 
 // === impl Args ===
 
 impl Args {
-    /// Runs the agent until a signal.
+    /// Runs the agent until a signal, or does what the verb says.
     ///
     /// # Errors
     /// Exit code 2 for what is wrong with the command line, the configuration or the certificate.
     pub async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
-        let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
-        let registry = Registry::new();
-        telemetry::register_build_info(&registry, "agent")
-            .map_err(|error| Failure::new(ExitKind::Failed, error))?;
-        let checks = Checks::new();
-        let admin = Admin::bind(self.admin_listen).await?;
-        let grace = self.shutdown_grace;
-        let listening_file = self.listening_file.clone();
-        let admin_address = admin.local_addr();
-        let service = self.settings()?.build(&registry, &checks)?;
-        let drain = shutdown.drain();
-        let serving = tokio::spawn(admin.serve(checks, registry, drain.clone()));
-        if let Some(file) = listening_file {
-            write_listening_file(&file, &[("admin", admin_address)])?;
+        match self.verb {
+            None => self.run.run().await,
+            Some(Verb::Crds) => {
+                let _ = stdout_line(crd::yaml().trim_end())?;
+                Ok(())
+            }
+            Some(Verb::Permissions(args)) => args.run().await,
+            Some(Verb::Adopt(args)) => args.run().await,
         }
-        let ended = run_until_shutdown(&drain, grace, Box::pin(service.run(drain.clone()))).await;
-        serving.abort();
-        Ok(ended?)
     }
+}
 
-    fn settings(self) -> Result<Settings, Failure> {
-        let sources = Sources {
-            mount: self.mount.as_deref(),
-            file: self.workload_source_config.as_deref(),
-            flags: Some(&self.broker),
-        };
-        let endpoint = Endpoint::resolve(sources, &ProcessEnv)?;
-        let consumer = consumer(self.consumer_name, endpoint.consumer.clone())?;
-        let event_source = self
-            .cloudevents_client_id
-            .unwrap_or_else(|| format!("{consumer}-work-agent"));
-        let allowed = self.allowed_sources;
-        Ok(Settings {
-            endpoint,
-            consumer,
-            event_source,
-            sources: (!allowed.is_empty()).then(|| allowed.into_iter().collect()),
-            target: self.target,
-            state_dir: self.state_dir,
-            sweep: self.status_sync_interval,
-            max_raw_bytes: self.max_json_raw_length,
-            reconnect: Reconnect::default(),
-            clock: Clock::system(),
-        })
+// === impl ClusterArgs ===
+
+impl ClusterArgs {
+    fn options(&self, consumer: &ConsumerName) -> ClusterOptions {
+        ClusterOptions {
+            kubeconfig: self.kubeconfig.clone(),
+            namespace: self.namespace.clone(),
+            qps: self.kube_api_qps,
+            burst: self.kube_api_burst,
+            ..ClusterOptions::new(consumer.as_str())
+        }
     }
 }
 
@@ -167,43 +253,10 @@ impl FromStr for TargetSpec {
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
         match text.split_once(':') {
+            None if text == "kubernetes" => Ok(Self::Kubernetes),
             Some(("dir", path)) if !path.is_empty() => Ok(Self::Directory(path.into())),
             _ => Err(InvalidTarget(text.into())),
         }
-    }
-}
-
-/// Which consumer this is: nobody says so, or two say differently.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum ConsumerError {
-    #[error("no consumer name is given")]
-    Missing,
-    #[error(
-        "the consumer is `{flag}` by flag or environment and `{mount}` in the mounted directory"
-    )]
-    Differ {
-        flag: ConsumerName,
-        mount: ConsumerName,
-    },
-}
-
-fn consumer(
-    flag: Option<ConsumerName>,
-    mount: Option<ConsumerName>,
-) -> Result<ConsumerName, Failure> {
-    match (flag, mount) {
-        (Some(flag), Some(mount)) if flag != mount => {
-            Err(
-                Failure::usage(ConsumerError::Differ { flag, mount }).with_hint(
-                    "leave `--consumer-name` away, or mount this cluster's directory".to_string(),
-                ),
-            )
-        }
-        (Some(name), _) | (None, Some(name)) => Ok(name),
-        (None, None) => Err(Failure::usage(ConsumerError::Missing).with_hint(
-            "give `--consumer-name NAME`, or mount a directory with the file `consumerName`"
-                .to_string(),
-        )),
     }
 }
 
@@ -214,53 +267,4 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(extra: &[&str]) -> Result<Args, String> {
-        let base = ["agent", "--target", "dir:/tmp/x", "--state-dir", "/tmp/s"];
-        Args::try_parse_from(base.iter().chain(extra)).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_first_deployment_s_flags_are_understood() {
-        let args = parse(&[
-            "--consumer-name=mc1",
-            "--workload-source-driver=mqtt",
-            "--workload-source-config=/mnt/secrets-store/config.yaml",
-            "--cloudevents-client-id=mc1-work-agent",
-            "--disable-leader-election",
-        ])
-        .unwrap();
-        assert_eq!(args.consumer_name.unwrap().as_str(), "mc1");
-        assert_eq!(args.target, TargetSpec::Directory("/tmp/x".into()));
-        assert_eq!(args.status_sync_interval, Duration::from_secs(10));
-        assert_eq!(args.max_json_raw_length, 1_048_576);
-    }
-
-    #[test]
-    fn wrong_values_are_refused_with_what_to_write() {
-        for (extra, part) in [
-            (["--consumer-name", "A"], "lower-case"),
-            (["--status-sync-interval", "10"], "such as `10s`"),
-            (["--workload-source-driver", "kafka"], "mqtt"),
-        ] {
-            let error = parse(&extra).unwrap_err();
-            assert!(error.contains(part), "{error}");
-        }
-        assert_eq!(
-            "kube".parse::<TargetSpec>().unwrap_err().to_string(),
-            "`kube` is no target; write `dir:PATH`"
-        );
-    }
-
-    #[test]
-    fn two_different_consumer_names_are_an_error() {
-        let name = |text| ConsumerName::new(text).ok();
-        assert!(consumer(name("a"), name("a")).is_ok());
-        assert!(consumer(None, name("a")).is_ok());
-        let error = consumer(name("a"), name("b")).unwrap_err();
-        assert!(error.to_string().contains("`a` by flag"), "{error}");
-        assert_eq!(consumer(None, None).unwrap_err().kind(), ExitKind::Usage);
-    }
-}
+mod tests;

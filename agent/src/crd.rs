@@ -12,7 +12,7 @@ use serde_json::Value;
 mod definition;
 mod schema;
 
-pub use definition::definitions;
+pub use definition::{definitions, yaml};
 
 /// A set of manifests that this cluster was told to hold, and what became of them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,7 +87,7 @@ pub struct ResourceStatus {
 pub struct ReportState {
     /// The source's version.
     pub version: i64,
-    /// Hash of the status as it is reported (wire.md §3.5).
+    /// Hash of the status as it is reported.
     pub hash: String,
     /// When every manifest of the version had been applied, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +133,7 @@ pub struct AppliedManifestWorkStatus {
 
 /// One applied object.
 #[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(default)]
 pub struct AppliedResource {
@@ -222,3 +222,5 @@ pub const APPLIED_FINALIZER: &str =
 pub const PAUSED: &str = "work.open-cluster-management.io/paused";
 /// Which consumer a ManifestWork is for; several agents may share a namespace.
 pub const CONSUMER: &str = "work.open-cluster-management.io/consumer";
+/// What a work is about to hold, as JSON on its AppliedManifestWork; written before an object is touched.
+pub const CLAIMS: &str = "work.open-cluster-management.io/claims";

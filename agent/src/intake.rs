@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use link::backoff::Backoff;
 use link::bundle::resync::StatusRequest;
 use link::clock::Clock;
-use link::error::chain;
+use link::error::{Hint as _, chain};
 use link::event::Event;
 use link::id::ConsumerName;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::reconcile::Queue;
 use crate::uplink::{Downlink, Incoming};
 use crate::work::{self, Store, Work, WorkId};
 
@@ -37,8 +38,8 @@ pub struct Intake<S, D> {
     pub rules: Rules,
     /// Where works are made durable.
     pub store: S,
-    /// Told of every work that changed.
-    pub on_work: OnWork,
+    /// Works that changed.
+    pub queue: Arc<Queue>,
     /// Told of every work whose status the source wants again.
     pub on_status_wanted: OnWork,
     /// The readiness of the store.
@@ -72,7 +73,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             let first = tokio::select! {
                 biased;
                 () = drain.cancelled() => return,
-                incoming = self.downlink.recv() => incoming,
+                incoming = self.next() => incoming,
             };
             let Some(first) = first else { return };
             let mut batch = Batch::default();
@@ -89,6 +90,12 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             }
             self.flush(&mut batch, &drain).await;
         }
+    }
+
+    /// The next delivery, once works in hand have made room: what was made durable just now is applied from memory.
+    async fn next(&mut self) -> Option<Incoming> {
+        self.queue.room(BACKLOG).await;
+        self.downlink.recv().await
     }
 
     async fn take(&self, incoming: Incoming, batch: &mut Batch, drain: &CancellationToken) {
@@ -140,6 +147,10 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                 batch.waiting.push(incoming);
             }
             Decision::Duplicate => {
+                if let Some(id) = event.resource_id.as_deref() {
+                    // A deletion that comes again may have missed its acknowledgement, which is on its way or over.
+                    index.note_refused_while_deleting(&id.into());
+                }
                 debug!(resource.id = event.resource_id, "Ignored a repeated event");
                 self.metrics.duplicates.inc();
                 incoming.ack();
@@ -172,7 +183,10 @@ impl<S: Store, D: Downlink> Intake<S, D> {
         let works = Arc::new(works);
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
         while let Err(error) = self.store.commit(Arc::clone(&works)).await {
-            self.health.failing(chain(&error));
+            let hint = error
+                .hint()
+                .map_or_else(String::new, |hint| format!("; hint: {hint}"));
+            self.health.failing(format!("{}{hint}", chain(&error)));
             error!(
                 error = %chain(&error),
                 works = works.len(),
@@ -188,7 +202,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             incoming.ack();
         }
         for work in works.iter() {
-            (self.on_work)(&work.head.id);
+            self.queue.add(&work.head.id);
         }
     }
 
@@ -264,5 +278,8 @@ where
 
 // As many as IoT Core leaves unacknowledged (100 in flight), so one batch can hold a full window.
 const BATCH_WORKS: usize = 100;
+// More than the workers take at once, so that they never wait for the next batch; with that batch it is what a store
+// has to keep at hand.
+const BACKLOG: usize = 32;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);

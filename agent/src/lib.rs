@@ -4,18 +4,22 @@
 //! what became of them until the broker has acknowledged it. Each part is a module; [`app`] joins them,
 //! [`service`] adds the real session and directories, [`Args`] the command line.
 
+pub mod adopt;
 pub mod app;
 mod args;
+pub mod cluster;
 pub mod crd;
 pub mod health;
 pub mod intake;
 pub mod metrics;
+pub mod permissions;
 pub mod reconcile;
 pub mod report;
 pub mod service;
 mod session;
 pub mod status;
 pub mod target;
+mod turns;
 pub mod uplink;
 pub mod work;
 

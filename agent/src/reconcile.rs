@@ -10,6 +10,7 @@ use link::clock::Clock;
 use link::error::chain;
 use link::id::ConsumerName;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -21,12 +22,14 @@ use crate::target::{Change, EXECUTOR_RETRY, ErrorKind, Target, TargetError};
 use crate::work::{Store, Stored, Work, WorkId};
 
 mod apply;
+mod feud;
 mod finished;
 mod keep;
 mod plan;
 mod queue;
 mod remove;
 
+pub use feud::Feuds;
 pub use plan::{Step, plan, release_mode};
 pub use queue::{Next, Queue};
 
@@ -40,10 +43,14 @@ pub struct Reconciler<S, T> {
     pub queue: Arc<Queue>,
     /// Told of every work with a new status.
     pub on_status: OnWork,
+    /// Works that are repaired too often.
+    pub feuds: Feuds,
     /// Told of every object that could not be brought to what its work declares.
     pub on_trouble: OnTrouble,
     /// The consumer this agent is.
     pub consumer: ConsumerName,
+    /// Why nothing is to be applied or removed, if the agent was started paused.
+    pub paused: Option<String>,
     /// How often a work is looked at when nothing happens.
     pub period: Duration,
     /// Longest JSON text of one feedback value in bytes.
@@ -140,6 +147,9 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let Some(entry) = self.store.index().entry(id) else {
             return Next::Forget;
         };
+        if let Some(left) = self.feuds.wait(id, Instant::now()) {
+            return Next::After(left);
+        }
         let Stored { work, record } = match self.store.read(id).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Next::Forget,
@@ -153,15 +163,17 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             // Taken over with its objects; there is nothing to compare them with until its source has spoken.
             return Next::Forget;
         }
-        let paused = self.store.index().paused();
+        let paused = self.paused.clone();
+        let paused = paused.or_else(|| self.store.index().paused());
         let paused = paused.or_else(|| entry.paused.as_deref().map(Into::into));
+        let is_paused = paused.is_some();
         let going = entry.deleting || entry.dropped;
         let Look { mut status, again } = match paused {
             Some(why) => self.look_only(&work, &previous, &why).await,
             None if going => self.remove(id, &entry, &work, &previous).await,
             None => self.apply(id, &work, &previous).await,
         };
-        if going && !entry.deleting && again == Again::Eventually {
+        if going && !entry.deleting && !is_paused && again == Again::Eventually {
             return self.forget(id).await;
         }
         status::fit(&mut status, self.max_status_bytes, self.clock.now());

@@ -1,9 +1,11 @@
-//! The agent with its real surroundings: certificate, MQTT session, state directory, target, readiness.
+//! The agent with its real surroundings: certificate, MQTT session, works, target, readiness.
 //! [`Settings`] → [`Settings::build`] → [`Service::run`]; a region in one process builds several.
+
+mod cluster;
+mod directory;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use link::admin::{Check, Checks};
@@ -20,14 +22,15 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::app::{Agent, Config};
-use crate::args::TargetSpec;
+use crate::app::Config;
+use crate::cluster::ClusterOptions;
 use crate::health::Health;
 use crate::intake::Rules;
 use crate::metrics::Metrics;
 use crate::session::MqttUplink;
-use crate::target::directory::Directory;
-use crate::work::Files;
+use crate::target::Target;
+use crate::target::kubernetes::AgentId;
+use crate::work::Store;
 
 /// Everything an agent needs to know.
 #[derive(Clone, Debug)]
@@ -40,12 +43,10 @@ pub struct Settings {
     pub event_source: String,
     /// Sources that may send; `None` means any.
     pub sources: Option<BTreeSet<String>>,
-    /// Where manifests are applied.
-    pub target: TargetSpec,
-    /// Where works, statuses and ownership are kept.
-    pub state_dir: PathBuf,
-    /// How often applied objects are compared with what they should be.
-    pub sweep: Duration,
+    /// Where works are kept and manifests applied.
+    pub place: Place,
+    /// Why nothing is to be applied or removed, if the agent is paused.
+    pub paused: Option<String>,
     /// Longest JSON text of one feedback value in bytes.
     pub max_raw_bytes: usize,
     /// When to connect again.
@@ -54,34 +55,95 @@ pub struct Settings {
     pub clock: Clock,
 }
 
+/// Where works are kept and manifests applied.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// Directories of this machine.
+    Directory {
+        /// One file per object.
+        root: PathBuf,
+        /// Works, statuses and ownership.
+        state_dir: PathBuf,
+        /// How often applied files are compared with what they should be.
+        sweep: Duration,
+    },
+    /// A Kubernetes cluster.
+    Cluster(ClusterPlace),
+}
+
+/// A Kubernetes cluster as the place of an agent.
+#[derive(Clone, Debug)]
+pub struct ClusterPlace {
+    /// How to reach it.
+    pub options: ClusterOptions,
+    /// The agent's identity in it.
+    pub agent_id: AgentId,
+    /// Identities whose works are taken over.
+    pub adopted: Vec<AgentId>,
+    /// How often objects are looked at that cannot be watched.
+    pub poll: Duration,
+    /// Whether several processes agree on one that works.
+    pub election: Option<Election>,
+}
+
+/// One process at a time does the work.
+#[derive(Clone, Debug)]
+pub struct Election {
+    /// Name of this process; `None` makes one up.
+    pub identity: Option<String>,
+}
+
 /// An agent that is ready to run.
 pub struct Service {
-    agent: Agent<Arc<Files>, Directory, Inbound, MqttUplink>,
+    front: Front,
+    place: Opened,
+}
+
+/// Everything but the place.
+struct Front {
+    config: Config,
+    inbound: Inbound,
+    uplink: MqttUplink,
     runner: Runner,
     consumer: ConsumerName,
+}
+
+enum Opened {
+    Directory(directory::Directories),
+    Cluster(Box<cluster::Cluster>),
 }
 
 // === impl Settings ===
 
 impl Settings {
-    /// Opens the state, the target and the session; nothing is dialled yet. Adds the readiness checks `identity`,
-    /// `broker`, `store` and `target`.
+    /// Opens the place and the session; nothing is dialled yet. Adds the readiness checks `identity`, `broker`,
+    /// `store` and `target`, in a cluster also `kubernetes` and `leader`.
     ///
     /// # Errors
-    /// What is wrong with the configuration, the certificate or one of the directories.
-    pub fn build(self, registry: &Registry, checks: &Checks) -> Result<Service, Failure> {
+    /// What is wrong with the configuration, the certificate, the kubeconfig or one of the directories.
+    pub async fn build(self, registry: &Registry, checks: &Checks) -> Result<Service, Failure> {
         let scheme = self.endpoint.scheme.clone();
         let party = Party::agent_as(&scheme, &self.consumer, &self.event_source)
             .map_err(Failure::misuse)?;
-        let opened = Files::open(&self.state_dir)?;
-        info!(
-            works = opened.works,
-            damaged = opened.quarantined.len(),
-            state_dir = %self.state_dir.display(),
-            "Opened the state directory"
-        );
-        let TargetSpec::Directory(root) = &self.target;
-        let target = Directory::open(root, &self.state_dir.join("ownership"), self.sweep)?;
+        let (store, target) = (checks.add("store"), checks.add("target"));
+        let place = match self.place {
+            Place::Directory {
+                root,
+                state_dir,
+                sweep,
+            } => Opened::Directory(directory::Directories::open(&root, &state_dir, sweep)?),
+            Place::Cluster(place) => Opened::Cluster(Box::new(
+                cluster::Cluster::connect(
+                    place,
+                    &self.consumer,
+                    &self.clock,
+                    registry,
+                    checks,
+                    (store.clone(), target.clone()),
+                )
+                .await?,
+            )),
+        };
         let metrics =
             Metrics::register(registry).map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let lines = party
@@ -124,23 +186,24 @@ impl Settings {
                 }
             }),
             on_trouble: Box::new(|_, _, _| {}),
-            period: REAPPLY,
+            paused: self.paused,
+            period: place.period(),
             max_raw_bytes: self.max_raw_bytes,
             max_status_bytes: PART_BYTES,
-            store_health: health(checks.add("store")),
-            target_health: health(checks.add("target")),
+            store_health: health(store),
+            target_health: health(target),
             metrics,
             clock: self.clock,
         };
         Ok(Service {
-            agent: config.build(
-                Arc::new(opened.store),
-                target,
+            front: Front {
+                config,
                 inbound,
-                MqttUplink::new(session),
-            ),
-            runner: links.runner,
-            consumer: self.consumer,
+                uplink: MqttUplink::new(session),
+                runner: links.runner,
+                consumer: self.consumer,
+            },
+            place,
         })
     }
 }
@@ -149,18 +212,59 @@ impl Settings {
 
 impl Service {
     /// Runs until `drain` is requested; the session is closed last, when the final statuses are out.
-    pub async fn run(self, drain: Drain) {
-        let pending = drain.register(format!("agent {}", self.consumer));
+    ///
+    /// # Errors
+    /// When another process leads from now on; this one must end so that two never work at once.
+    pub async fn run(self, drain: Drain) -> Result<(), Failure> {
+        let pending = drain.register(format!("agent {}", self.front.consumer));
+        let ended = match self.place {
+            Opened::Directory(place) => {
+                Box::pin(self.front.run(place.store, place.target, drain)).await;
+                Ok(())
+            }
+            Opened::Cluster(place) => Box::pin(place.run(self.front, drain)).await,
+        };
+        drop(pending);
+        ended
+    }
+}
+
+// === impl Front ===
+
+impl Front {
+    async fn run<S: Store, T: Target>(self, store: S, target: T, drain: Drain) {
+        let Self {
+            config,
+            inbound,
+            uplink,
+            runner,
+            consumer,
+        } = self;
         let done = CancellationToken::new();
-        let connected = tokio::spawn(self.runner.run(done.clone()));
-        info!(consumer = %self.consumer, "Agent is running");
-        Box::pin(self.agent.run(drain.token())).await;
+        let connected = tokio::spawn(runner.run(done.clone()));
+        // Ends the session even when this future is dropped half-way.
+        let _guard = done.clone().drop_guard();
+        info!(consumer = %consumer, "Agent is running");
+        let agent = config.build(store, target, inbound, uplink);
+        Box::pin(agent.run(drain.token())).await;
         done.cancel();
         if let Err(error) = connected.await {
             warn!(%error, "The session did not end cleanly");
         }
-        info!(consumer = %self.consumer, "Agent has stopped");
-        drop(pending);
+        info!(consumer = %consumer, "Agent has stopped");
+    }
+}
+
+// === impl Opened ===
+
+impl Opened {
+    // Jittered up to one and a half times. Changes are noticed long before: files by the sweep, objects by watches,
+    // so that in a cluster this only guards against what nobody foresaw, and each look costs requests.
+    fn period(&self) -> Duration {
+        match self {
+            Self::Directory(_) => Duration::from_secs(240),
+            Self::Cluster(_) => Duration::from_secs(3600),
+        }
     }
 }
 
@@ -171,6 +275,3 @@ fn health(check: Check) -> Health {
         Err(why) => check.failing(why),
     })
 }
-
-// Jittered to 4–6 minutes, as upstream's drift correction; changes are noticed long before, by the sweep.
-const REAPPLY: Duration = Duration::from_secs(240);

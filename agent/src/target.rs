@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::work::WorkId;
 
 pub mod directory;
+pub mod kubernetes;
 pub(crate) mod ownership;
 
 /// Where manifests are applied.
@@ -86,7 +87,7 @@ pub trait Target: Send + Sync + 'static {
 pub struct Claim {
     /// Which object.
     pub object: ObjectRef,
-    /// SHA-256 of the manifest; `None` when the work does not insist on the content (`CreateOnly`).
+    /// SHA-256 of the manifest; `None` when the work does not insist on it ([`Strategy::insists_on_content`]).
     pub content: Option<String>,
 }
 
@@ -119,6 +120,8 @@ pub struct Desired<'a> {
     pub strategy: &'a Strategy,
     /// Whose rights count; `None` means the agent's own.
     pub executor: Option<&'a ServiceAccount>,
+    /// Whether the work removes the object when it gives it up; the executor must be allowed that too.
+    pub may_remove: bool,
 }
 
 /// How an object is applied (wire.md §6.4).
@@ -256,6 +259,21 @@ impl From<&ObjectRef> for Held {
 
 // === impl Strategy ===
 
+impl Strategy {
+    /// Whether a work insists on the content of the object as a whole. One that applies as a field manager of its
+    /// own shares the object field by field, and the server judges.
+    pub fn insists_on_content(&self) -> bool {
+        match self {
+            Self::ReadOnly | Self::CreateOnly => false,
+            Self::Default | Self::Update => true,
+            Self::ServerSideApply(strategy) => strategy
+                .server_side_apply
+                .as_ref()
+                .is_none_or(|options| matches!(options.field_manager.as_str(), "" | FIELD_MANAGER)),
+        }
+    }
+}
+
 impl From<Option<&UpdateStrategy>> for Strategy {
     fn from(strategy: Option<&UpdateStrategy>) -> Self {
         match strategy.map(|strategy| (strategy.kind.as_str(), strategy)) {
@@ -268,5 +286,7 @@ impl From<Option<&UpdateStrategy>> for Strategy {
     }
 }
 
+/// The name under which the agent writes fields unless a work names another; the Go agent's.
+pub const FIELD_MANAGER: &str = "work-agent";
 /// When an object that an executor may not apply is tried again (wire.md §6.5).
 pub const EXECUTOR_RETRY: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 //!
 //! A [`Store`] keeps payloads and statuses elsewhere and only an [`Index`] in memory, so that thousands of bundles
 //! cost the agent little; it owes its neighbours that what `commit` returned from survives a power cut. [`Files`]
-//! is one in a state directory.
+//! is one in a state directory, [`Objects`] one in a cluster.
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +21,8 @@ mod error;
 mod file;
 mod files;
 mod index;
+mod name;
+mod objects;
 mod sequence;
 mod sync;
 
@@ -29,6 +31,8 @@ pub(crate) use file::sha256_hex;
 pub use file::{Damage, safe_name, write_atomic};
 pub use files::{Files, Opened, Quarantined};
 pub use index::Index;
+pub(crate) use name::object_name;
+pub use objects::{Found, Objects, Refusal};
 
 /// The durable set of works. Clones share it.
 pub trait Store: Clone + Send + Sync + 'static {

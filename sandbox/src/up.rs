@@ -8,10 +8,12 @@
 //! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use link::admin::Checks;
+use agent::cluster::ClusterOptions;
+use agent::service::{ClusterPlace, Place};
+use agent::target::kubernetes::AgentId;
 use link::clock::Clock;
 use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};
@@ -19,7 +21,6 @@ use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
 use link::iot::Party;
 use link::mqtt::Reconnect;
-use prometheus::Registry;
 
 use self::member::Provisioner;
 use self::part::Part;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub api: Listen,
     /// The broker's rates.
     pub quotas: Quotas,
+    /// The cluster that the agents apply to in place of directories.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// A region whose certificates are laid down and whose sockets are bound; nothing is served or dialled yet.
@@ -117,8 +120,15 @@ impl Settings {
         let mut agents = Vec::new();
         for consumer in self.consumers {
             let part = Part::new("agent", &format!("agent of {consumer}")).await?;
-            summary.add_consumer(home, &consumer, part.url());
-            let agent = agent(home, consumer, &part.registry, &part.checks)?;
+            let cluster = self.kubeconfig.as_deref();
+            let target = cluster.map_or_else(|| home.target(&consumer), Path::to_path_buf);
+            summary.add_consumer(home, &consumer, target, part.url());
+            let place = match cluster {
+                None => directory(home, &consumer),
+                Some(kubeconfig) => self::cluster(kubeconfig, &consumer).await?,
+            };
+            let agent = agent(home, consumer, place)?;
+            let agent = agent.build(&part.registry, &part.checks).await?;
             agents.push((part, agent));
         }
         Ok(Region {
@@ -173,22 +183,45 @@ fn bridge(
 fn agent(
     home: &Home,
     consumer: ConsumerName,
-    registry: &Registry,
-    checks: &Checks,
-) -> Result<agent::service::Service, Failure> {
-    let settings = agent::service::Settings {
+    place: Place,
+) -> Result<agent::service::Settings, Failure> {
+    Ok(agent::service::Settings {
         endpoint: endpoint(&home.agent_identity(&consumer))?,
         event_source: format!("{consumer}-work-agent"),
         sources: None,
-        target: agent::TargetSpec::Directory(home.target(&consumer)),
-        state_dir: home.agent_state(&consumer),
-        sweep: SWEEP,
+        place,
+        paused: None,
         max_raw_bytes: 1 << 20,
         reconnect: Reconnect::default(),
         clock: Clock::system(),
         consumer,
+    })
+}
+
+fn directory(home: &Home, consumer: &ConsumerName) -> Place {
+    Place::Directory {
+        root: home.target(consumer),
+        state_dir: home.agent_state(consumer),
+        sweep: SWEEP,
+    }
+}
+
+/// A namespace of its own for each consumer, so that several can share one cluster.
+async fn cluster(kubeconfig: &Path, consumer: &ConsumerName) -> Result<Place, Failure> {
+    let options = ClusterOptions {
+        kubeconfig: Some(kubeconfig.into()),
+        namespace: Some(format!("sandbox-{consumer}")),
+        ..ClusterOptions::new(consumer.as_str())
     };
-    settings.build(registry, checks)
+    agent::cluster::prepare(options.clone()).await?;
+    Ok(Place::Cluster(ClusterPlace {
+        options,
+        agent_id: AgentId::from(consumer.as_str()),
+        adopted: Vec::new(),
+        poll: SWEEP,
+        // Nobody else works for a sandbox's consumer.
+        election: None,
+    }))
 }
 
 /// What a process of its own would make of the mounted directory. The environment belongs to the whole process, so it

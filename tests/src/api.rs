@@ -80,6 +80,12 @@ pub struct Change {
     /// Feedback rules and the like per object.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub manifest_configs: Vec<Value>,
+    /// What deletion does with the objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_option: Option<Value>,
+    /// Whose rights apply the objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executer: Option<Value>,
 }
 
 /// The bridge did not do what was asked.

@@ -8,6 +8,8 @@
 pub mod api;
 pub mod decoders;
 pub mod fleet;
+pub mod go;
+pub mod kubernetes;
 pub mod measure;
 pub mod metrics;
 pub mod mosquitto;

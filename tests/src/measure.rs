@@ -10,6 +10,7 @@ use crate::process::Spec;
 use crate::scratch::profile_directory;
 
 pub mod load_data;
+pub mod path;
 
 /// Durations or rates, in order.
 #[derive(Clone, Debug)]

@@ -94,6 +94,17 @@ impl Spec {
         }
     }
 
+    /// A program at a known place; `remedy` says how it gets there.
+    pub fn at(name: &str, program: PathBuf, remedy: &'static str) -> Self {
+        Self {
+            label: name.to_owned(),
+            program,
+            args: Vec::new(),
+            env: Vec::new(),
+            remedy,
+        }
+    }
+
     /// With another name for its logs, when a test runs several.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
@@ -160,16 +171,6 @@ impl Spec {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
-    }
-
-    fn at(name: &str, program: PathBuf, remedy: &'static str) -> Self {
-        Self {
-            label: name.to_owned(),
-            program,
-            args: Vec::new(),
-            env: Vec::new(),
-            remedy,
-        }
     }
 
     fn spawn(&self, logs: &Path) -> Result<Child, ProcessError> {

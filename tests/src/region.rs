@@ -11,6 +11,7 @@
 // Long because one region, from builder to end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,9 @@ use sandbox::pki::{Authority, Layout, lay_down};
 use serde_json::{Value, json};
 
 use self::broker::Member;
+use self::place::Place;
 use crate::api::Api;
+use crate::kubernetes::Cluster;
 use crate::process::Spec;
 use crate::proxy::{CuttingProxy, RetargetableProxy};
 use crate::scratch::Scratch;
@@ -36,6 +39,7 @@ pub use self::service::{Listening, Service};
 
 mod broker;
 mod mount;
+mod place;
 mod service;
 
 /// What a region is made of.
@@ -48,6 +52,7 @@ pub struct Builder {
     layout: Layout,
     quotas: bool,
     persistence: bool,
+    place: Place,
     bridge_args: Vec<String>,
     agent_args: Vec<String>,
 }
@@ -92,10 +97,12 @@ pub struct Agent {
     pub service: Service,
     /// Its identity and configuration.
     pub mount: Mount,
-    /// Where it applies objects.
+    /// Where it applies objects, unless that is a cluster.
     pub target: PathBuf,
-    /// Where it remembers its works.
+    /// Where it remembers its works, unless that is a cluster.
     pub state: PathBuf,
+    /// The namespace of its works in a cluster.
+    pub namespace: Option<String>,
 }
 
 // === impl Builder ===
@@ -111,6 +118,7 @@ impl Builder {
             layout: Layout::DataSymlink,
             quotas: true,
             persistence: true,
+            place: Place::Directories,
             bridge_args: Vec::new(),
             agent_args: Vec::new(),
         }
@@ -151,6 +159,29 @@ impl Builder {
     pub fn without_persistence(mut self) -> Self {
         self.persistence = false;
         self
+    }
+
+    /// With agents that apply to a cluster in place of directories, each with a namespace of its own for its works.
+    #[must_use]
+    pub fn on_cluster(mut self, cluster: &Cluster) -> Self {
+        self.place = Place::cluster(cluster.kubeconfig(), cluster.kubeconfig());
+        self
+    }
+
+    /// With agents that apply to a cluster by this kubeconfig, through a proxy for example.
+    #[must_use]
+    pub fn on_cluster_by(mut self, kubeconfig: &Path) -> Self {
+        self.place = Place::cluster(kubeconfig, kubeconfig);
+        self
+    }
+
+    /// The same with agents that may do what RBAC lets this user do.
+    ///
+    /// # Errors
+    /// When the user's kubeconfig cannot be made.
+    pub fn on_cluster_as(mut self, cluster: &Cluster, user: &str) -> Result<Self> {
+        self.place = Place::cluster(cluster.kubeconfig(), &cluster.kubeconfig_for(user)?);
+        Ok(self)
     }
 
     /// With more arguments for `server-bridge`.
@@ -202,6 +233,7 @@ impl Builder {
         let bridge = self.bridge(&scratch, &bridge_mount)?;
         let mut agents = BTreeMap::new();
         for (name, mount) in mounts {
+            self.place.prepare(&name).await?;
             agents.insert(name.clone(), self.agent(&scratch, &name, mount)?);
         }
         let mut region = Region {
@@ -274,15 +306,10 @@ impl Builder {
     fn agent(&self, scratch: &Scratch, name: &str, mount: Mount) -> Result<Agent> {
         let home = scratch.dir(name)?;
         let (target, state) = (home.join("target"), home.join("state"));
-        let mut destination = std::ffi::OsString::from("dir:");
-        destination.push(&target);
         let spec = Spec::binary("agent")?
             .arg("--mount")
             .arg(mount.directory())
-            .arg("--target")
-            .arg(destination)
-            .arg("--state-dir")
-            .arg(&state)
+            .args(self.place.args(name, &target, &state))
             .args(["--admin-listen", ANY])
             .args(&self.agent_args);
         Ok(Agent {
@@ -290,6 +317,7 @@ impl Builder {
             mount,
             target,
             state,
+            namespace: self.place.namespace(name),
         })
     }
 }
@@ -333,6 +361,26 @@ impl Region {
         let mount = self.scratch.dir(name)?.join("mount");
         lay_down(&mount, &set, &[], Layout::PerFileRename)?;
         Client::start(name, self.broker.address(), filters, mount)
+    }
+
+    /// One more agent of a consumer, with the same mounted directory and these arguments; its files go under `label`.
+    ///
+    /// # Errors
+    /// When the region has no such consumer, or the process cannot be started.
+    pub fn another_agent<S: AsRef<OsStr>>(
+        &self,
+        consumer: &str,
+        label: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Service> {
+        let agent = self.agents.get(consumer);
+        let agent = agent.with_context(|| format!("no agent for `{consumer}`"))?;
+        let spec = Spec::binary("agent")?
+            .arg("--mount")
+            .arg(agent.mount.directory())
+            .args(["--admin-listen", ANY])
+            .args(args);
+        Service::start(spec, &self.scratch.dir(label)?)
     }
 
     /// Waits until bridge and agents are ready.

@@ -1,20 +1,21 @@
 //! Scripted peers that speak as the Go implementation does, attribute by attribute (wire.md §2–§4): a source towards
 //! our agent, an agent towards our bridge.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use link::bundle::{Status, status_hash};
 use link::clock::{Clock, rfc3339_nanos};
-use link::event::decode;
 use link::message::Message;
 use link::order::SequenceId;
 use serde_json::{Value, json};
 use tests::api::{Change, config_map};
 use tests::fleet::files;
+use tests::go::{
+    AGENT_TOPIC, APPLIED_STATUS, DELETED_STATUS, REQUEST, SOURCE_TOPIC, SPEC, TRACING, attributes,
+    deleted, event, kind, names, next, send, spec, status_request, value,
+};
 use tests::region::{Builder, Kind};
-use tests::session::Client;
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +34,7 @@ async fn an_agent_serves_a_go_source() -> Result<()> {
     ensure!(asked.payload == r#"{"resourceVersions":[]}"#, "{asked:?}");
 
     let data = json!({ "manifests": [config_map("a", "<one> & \u{2028}")] }).to_string();
-    send(&source, go_spec("create_request", 1, &[], Some(&data))).await?;
+    send(&source, spec(ID, "create_request", 1, &[], Some(&data))).await?;
     let told = next(&mut source, "status.update_request").await?;
     ensure!(attributes(&told) == names(APPLIED_STATUS), "{told:?}");
     ensure!(told.content_type.as_deref() == Some("application/json"));
@@ -67,8 +68,8 @@ async fn an_agent_serves_a_go_source() -> Result<()> {
     // A source that holds this status gets silence, one that holds none gets it again: the answer to the second
     // request is the first thing that comes.
     let held = json!({ "statusHashes": [{ "resourceID": ID, "statusHash": hash }] });
-    send(&source, go_status_request(&held.to_string())).await?;
-    send(&source, go_status_request(r#"{"statusHashes":[]}"#)).await?;
+    send(&source, status_request(&held.to_string())).await?;
+    send(&source, status_request(r#"{"statusHashes":[]}"#)).await?;
     let again = next(&mut source, "status.").await?;
     ensure!(
         kind(&again).ends_with("status.resync_response"),
@@ -81,14 +82,19 @@ async fn an_agent_serves_a_go_source() -> Result<()> {
     let deletion = [("deletiontimestamp", at.as_str())];
     send(
         &source,
-        go_spec("delete_request", 1, &deletion, Some(&data)),
+        spec(ID, "delete_request", 1, &deletion, Some(&data)),
     )
     .await?;
-    let gone = deleted(&mut source).await?;
+    let gone = deleted(&mut source, ID).await?;
     ensure!(attributes(&gone) == names(DELETED_STATUS), "{gone:?}");
     ensure!(files(&target)?.is_empty());
-    send(&source, go_spec("delete_request", 1, &deletion, None)).await?;
-    deleted(&mut source).await?;
+    // What comes while it forgets the work counts as a repetition of the first.
+    let process = region.agent("cluster1")?.service.process();
+    process
+        .line_with("its deletion acknowledged", PATIENCE)
+        .await?;
+    send(&source, spec(ID, "delete_request", 1, &deletion, None)).await?;
+    deleted(&mut source, ID).await?;
     region.passed();
     Ok(())
 }
@@ -119,10 +125,10 @@ async fn a_bridge_serves_a_go_agent() -> Result<()> {
             "`{name}` of {order:?}"
         );
     }
-    let spec: Value = serde_json::from_slice(&order.payload)?;
+    let payload: Value = serde_json::from_slice(&order.payload)?;
     ensure!(
-        spec == json!({ "manifests": [config_map("a", "one")] }),
-        "{spec}"
+        payload == json!({ "manifests": [config_map("a", "one")] }),
+        "{payload}"
     );
 
     // The same again for an agent that lost it: the whole list in one unmarked event.
@@ -178,108 +184,9 @@ async fn a_bridge_serves_a_go_agent() -> Result<()> {
     Ok(())
 }
 
-/// The next event whose type has these words after the data type; others are taken and forgotten.
-async fn next(peer: &mut Client, words: &str) -> Result<Message> {
-    let next = async {
-        loop {
-            let delivery = peer.inbound.recv().await.context("the session is open")?;
-            let message = delivery.message.clone();
-            delivery.ack();
-            decode(&message)?;
-            if kind(&message).contains(&format!("manifestbundles.{words}")) {
-                return Ok(message);
-            }
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, next).await;
-    waited.with_context(|| format!("wait for `{words}`"))?
-}
-
-/// The next status that says `Deleted`.
-async fn deleted(source: &mut Client) -> Result<Message> {
-    loop {
-        let message = next(source, "status.update_request").await?;
-        let status: Status = serde_json::from_slice(&message.payload)?;
-        if status.is_deleted() {
-            return Ok(message);
-        }
-    }
-}
-
-async fn send(peer: &Client, message: Message) -> Result<()> {
-    let ack = peer.session.publish(message).await?.await?;
-    ensure!(ack.matched, "somebody listens");
-    Ok(())
-}
-
-/// A message as the Go library writes it: id, source, specversion, type, time, then extensions in any order.
-fn go_event(
-    topic: &str,
-    source: &str,
-    kind: &str,
-    extensions: &[(&str, &str)],
-    data: Option<&str>,
-) -> Message {
-    let now = Clock::system().now();
-    let mut properties: Vec<(String, String)> = Vec::new();
-    let mut add = |name: &str, value: &str| {
-        properties.push((format!("ce-{name}"), value.to_owned()));
-    };
-    add("id", &uuid::Uuid::new_v4().to_string());
-    add("source", source);
-    add("specversion", "1.0");
-    add("type", &format!("{}.{kind}", link::event::MANIFEST_BUNDLES));
-    add("time", &rfc3339_nanos(now));
-    add("clustername", "cluster1");
-    for (name, value) in extensions {
-        add(name, value);
-    }
-    Message {
-        topic: topic.to_owned(),
-        payload: data.unwrap_or_default().to_owned().into(),
-        content_type: data.map(|_| "application/json".to_owned()),
-        user_properties: properties,
-        retain: false,
-        expiry_seconds: None,
-    }
-}
-
-fn go_spec(action: &str, version: i32, more: &[(&str, &str)], data: Option<&str>) -> Message {
-    let version = version.to_string();
-    let metadata = format!(
-        r#"{{"name":"{ID}","namespace":"cluster1","uid":"{ID}","creationTimestamp":null,"labels":{{"team":"a"}}}}"#
-    );
-    let mut extensions = vec![
-        ("resourceversion", version.as_str()),
-        ("logtracing", TRACING),
-        ("resourceid", ID),
-        ("metadata", &metadata),
-        ("originalsource", ""),
-    ];
-    extensions.extend(more);
-    go_event(
-        SOURCE_TOPIC,
-        "maestro",
-        &format!("spec.{action}"),
-        &extensions,
-        data,
-    )
-}
-
-fn go_status_request(data: &str) -> Message {
-    let extensions = [("originalsource", "")];
-    go_event(
-        SOURCE_TOPIC,
-        "maestro",
-        "status.resync_request",
-        &extensions,
-        Some(data),
-    )
-}
-
 fn go_spec_request(data: &str) -> Message {
     let extensions = [("originalsource", "")];
-    go_event(
+    event(
         AGENT_TOPIC,
         "cluster1-work-agent",
         "spec.resync_request",
@@ -302,7 +209,7 @@ fn go_status(id: &str, version: i32, step: u16, data: &str) -> Message {
         ("metadata", &metadata),
         ("logtracing", "{}"),
     ];
-    go_event(
+    event(
         AGENT_TOPIC,
         "cluster1-work-agent",
         "status.update_request",
@@ -317,41 +224,6 @@ fn condition(kind: &str) -> String {
     )
 }
 
-fn kind(message: &Message) -> &str {
-    value(message, "type").unwrap_or_default()
-}
-
-fn value<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    let found = message.user_properties.iter();
-    found
-        .filter_map(|(key, value)| Some((key.strip_prefix("ce-")?, value)))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.as_str())
-}
-
-fn attributes(message: &Message) -> BTreeSet<&str> {
-    let properties = message.user_properties.iter();
-    properties
-        .filter_map(|(key, _)| key.strip_prefix("ce-"))
-        .collect()
-}
-
-fn names(names: &'static str) -> BTreeSet<&'static str> {
-    names.split(' ').collect()
-}
-
 const ID: &str = "55c61e54-a3f6-563d-9fec-b1fe297bdfdb";
 const HASH: &str = "19160e865d66707ae6e11c6a9f4212591683633cd12fbadf797ef90f78036641";
-const TRACING: &str = r#"{"logging.open-cluster-management.io/op-id":"7"}"#;
-
-// What each event carries (wire.md §2.3), no more and no less.
-const REQUEST: &str = "id source specversion type time clustername originalsource";
-const SPEC: &str = "id source specversion type time clustername originalsource resourceid resourceversion metadata logtracing";
-// What ours adds for the ledger of our own bridge; a Go source stores and ignores it.
-const APPLIED_STATUS: &str = "id source specversion type time clustername originalsource resourceid resourceversion sequenceid statushash metadata logtracing receivedat appliedat";
-const DELETED_STATUS: &str = "id source specversion type time clustername originalsource resourceid resourceversion sequenceid statushash metadata logtracing receivedat";
-
-const AGENT_TOPIC: &str = "maestro/consumers/cluster1/agentevents";
-const SOURCE_TOPIC: &str = "maestro/consumers/cluster1/sourceevents";
-
 const PATIENCE: Duration = Duration::from_secs(30);

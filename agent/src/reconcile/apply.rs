@@ -1,11 +1,14 @@
 //! One look at a work that is to be there: apply each manifest, prune, observe, judge.
 
+use link::bundle::manifest::ObjectRef;
 use link::bundle::{DeleteOption, Executer, ServiceAccount, Spec, Status};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Again, Look, Reconciler, Step, finished, parse, plan};
+use super::{Again, Look, Reconciler, Step, finished, parse, plan, release_mode};
+use crate::intake::blocking;
 use crate::status::{self, Context, Outcome};
-use crate::target::{Claim, Desired, ErrorKind, Held, Target, TargetError};
+use crate::target::{Claim, Desired, ErrorKind, Held, Release, Target, TargetError};
 use crate::work::{Store, Work, WorkId};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
@@ -18,7 +21,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
             (Ok(spec), None) => {
                 let (outcomes, again) = self.apply_spec(id, spec, context).await;
-                let status = status::judge(outcomes, context);
+                let status = judged(outcomes, context).await;
                 let again = again.or(self.finished_just_now(&status, context));
                 Look { status, again }
             }
@@ -82,13 +85,29 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return (steps.into_iter().map(failed).collect(), Again::Backoff);
             }
         };
+        // This version was applied before, so what has to be written now was changed by somebody else.
+        let applied = context.previous.condition("Applied");
+        let repairs = applied.is_some_and(|applied| {
+            applied.is_true() && applied.observed_generation == context.generation
+        });
+        if !repairs {
+            self.feuds.forget(id);
+        }
         let mut again = Again::Eventually;
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
             let outcome = if finished::is_complete_object(&step.object, context) {
                 self.observed(step, Ok(()), None).await
             } else {
-                self.apply_step(id, step, executor.as_ref()).await
+                let may_remove = release_mode(delete_option.as_ref(), &step.object, &step.resource)
+                    == Release::Remove;
+                let (outcome, changed) = self
+                    .apply_step(id, step, executor.as_ref(), may_remove)
+                    .await;
+                if changed && repairs {
+                    self.note_repair(id, &outcome.step.object);
+                }
+                outcome
             };
             if let Err(error) = &outcome.applied {
                 again = again.or(error.into());
@@ -126,27 +145,47 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         id: &WorkId,
         step: Step,
         executor: Option<&ServiceAccount>,
-    ) -> Outcome {
+        may_remove: bool,
+    ) -> (Outcome, bool) {
         let desired = Desired {
             object: &step.object,
             manifest: &step.manifest,
             strategy: &step.strategy,
             executor,
+            may_remove,
         };
-        let (applied, observed) = match self.target.apply(id, desired).await {
+        let (applied, observed, changed) = match self.target.apply(id, desired).await {
             Ok(applied) => {
                 if applied.changed {
                     let object = &step.object;
                     info!(resource.id = %id, object = %object, "Applied {object}");
                 }
-                (Ok(()), applied.observed)
+                (Ok(()), applied.observed, applied.changed)
             }
             Err(error) => {
                 self.explain(id, &step.object, &error);
-                (Err(error), None)
+                (Err(error), None, false)
             }
         };
-        self.observed(step, applied, observed).await
+        (self.observed(step, applied, observed).await, changed)
+    }
+
+    /// Two who repair each other would never rest: from some point on this one takes its time.
+    fn note_repair(&self, id: &WorkId, object: &ObjectRef) {
+        let Some(pause) = self.feuds.repaired(id, Instant::now()) else {
+            return;
+        };
+        let error = TargetError {
+            kind: ErrorKind::Conflict {
+                owner: String::new(),
+            },
+            message: format!(
+                "somebody else changes {object} again and again; it is put back after {} s; hint: look for its other \
+                 writer in `metadata.managedFields`, and leave the field to one of the two",
+                pause.as_secs()
+            ),
+        };
+        self.explain(id, object, &error);
     }
 
     pub(super) async fn observed(
@@ -178,6 +217,33 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         (steps.into_iter().map(failed).collect(), error.into())
     }
+}
+
+/// Judges, off the event loop when there are rules to evaluate, which may take a second.
+pub(super) async fn judged(outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
+    if outcomes
+        .iter()
+        .all(|outcome| outcome.step.conditions.is_empty())
+    {
+        return status::judge(outcomes, context);
+    }
+    let previous = context.previous.clone();
+    let Context {
+        generation,
+        now,
+        max_raw_bytes,
+        ..
+    } = context;
+    blocking(move || {
+        let context = Context {
+            previous: &previous,
+            generation,
+            now,
+            max_raw_bytes,
+        };
+        status::judge(outcomes, context)
+    })
+    .await
 }
 
 /// Whose rights count. Only service accounts are known (wire.md §6.5).

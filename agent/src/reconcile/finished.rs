@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Spec};
 
+use super::apply::judged;
 use super::{Again, Look, Reconciler, plan};
 use crate::status::{self, Context};
 use crate::target::Target;
@@ -62,7 +63,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             outcomes.push(self.observed(step, Ok(()), None).await);
         }
         Look {
-            status: status::judge(outcomes, context),
+            status: judged(outcomes, context).await,
             again: left.map_or(Again::Eventually, Again::After),
         }
     }

@@ -33,13 +33,11 @@ pub struct Step {
 impl Step {
     /// What the work claims of the target for this manifest; nothing when it only reads.
     pub fn claim(&self) -> Option<Claim> {
-        let content = match self.strategy {
-            Strategy::ReadOnly => return None,
-            Strategy::CreateOnly => None,
-            Strategy::Default | Strategy::Update | Strategy::ServerSideApply(_) => {
-                Some(sha256_hex(self.manifest.to_string().as_bytes()))
-            }
-        };
+        if self.strategy == Strategy::ReadOnly {
+            return None;
+        }
+        let insists = self.strategy.insists_on_content();
+        let content = insists.then(|| sha256_hex(self.manifest.to_string().as_bytes()));
         Some(Claim {
             object: self.object.clone(),
             content,
@@ -54,6 +52,14 @@ pub fn plan(spec: Spec, resource: impl Fn(&ObjectRef) -> String) -> Vec<Step> {
         manifest_configs: configs,
         ..
     } = spec;
+    let defined = defined(&manifests);
+    let resource = |object: &ObjectRef| {
+        let kind = (object.group.as_str(), object.kind.as_str());
+        let defined = defined
+            .iter()
+            .find(|(group, name, _)| (group.as_str(), name.as_str()) == kind);
+        defined.map_or_else(|| resource(object), |(_, _, plural)| plural.clone())
+    };
     let mut steps: Vec<Step> = manifests
         .into_iter()
         .enumerate()
@@ -117,6 +123,20 @@ pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource:
         }
         _ => Release::Remove,
     }
+}
+
+// Group, kind and plural of what the manifests themselves define: the target cannot know it yet.
+fn defined(manifests: &[Value]) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().map(String::from);
+    let definitions = manifests
+        .iter()
+        .filter(|manifest| manifest["kind"] == "CustomResourceDefinition");
+    definitions
+        .filter_map(|definition| {
+            let (group, names) = (&definition["spec"]["group"], &definition["spec"]["names"]);
+            Some((text(group)?, text(&names["kind"])?, text(&names["plural"])?))
+        })
+        .collect()
 }
 
 fn matches(identifier: &ResourceIdentifier, object: &ObjectRef, resource: &str) -> bool {
@@ -226,6 +246,26 @@ mod tests {
         let step = plan(spec, ObjectRef::plural_guess).remove(0);
         assert_eq!(step.strategy, Strategy::CreateOnly);
         assert_eq!(step.feedback[0].kind, "WellKnownStatus");
+    }
+
+    #[test]
+    fn a_kind_that_the_spec_itself_defines_goes_by_its_plural() {
+        let spec: Spec = serde_json::from_value(json!({
+            "manifests": [
+                {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "w"},
+                 "spec": {"group": "example.com", "names": {"kind": "Widget", "plural": "widgeten"}}},
+                {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "d"}}
+            ],
+            "manifestConfigs": [
+                {"resourceIdentifier": {"group": "example.com", "resource": "widgeten", "name": "w", "namespace": "d"}, "updateStrategy": {"type": "ReadOnly"}}
+            ]
+        }))
+        .unwrap();
+        let step = plan(spec, ObjectRef::plural_guess).remove(1);
+        assert_eq!(
+            (step.resource.as_str(), step.strategy),
+            ("widgeten", Strategy::ReadOnly)
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::work::WorkId;
 pub struct Queue {
     state: Mutex<State>,
     ready: Notify,
+    taken: Notify,
     quiet: Notify,
     retry: (Duration, Duration),
 }
@@ -60,6 +61,7 @@ impl Queue {
         Self {
             state: Mutex::default(),
             ready: Notify::new(),
+            taken: Notify::new(),
             quiet: Notify::new(),
             retry: (first, max),
         }
@@ -101,6 +103,7 @@ impl Queue {
                         .insert(id.clone(), Slot::Running { again: false });
                     // One wake-up may stand for many ids: pass it on.
                     self.ready.notify_one();
+                    self.taken.notify_waiters();
                     return Some(id);
                 }
                 state.delayed.first().map(|(at, _)| *at)
@@ -114,6 +117,19 @@ impl Queue {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until fewer than `most` ids are ready, so that whoever adds does not run far ahead of whoever works.
+    pub async fn room(&self, most: usize) {
+        loop {
+            let taken = self.taken.notified();
+            tokio::pin!(taken);
+            taken.as_mut().enable();
+            if self.state().ready.len() < most {
+                return;
+            }
+            taken.await;
         }
     }
 
@@ -246,6 +262,20 @@ mod tests {
         queue.add(&id);
         queue.next().await.unwrap();
         assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_room_again_when_enough_were_taken() {
+        let queue = queue();
+        for id in ["a", "b", "c"] {
+            queue.add(&id.into());
+        }
+        let mut waiting = std::pin::pin!(queue.room(2));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        queue.next().await;
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        queue.next().await;
+        waiting.await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -92,7 +92,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                     remaining.push(Remaining {
                         object,
                         reason: "DeletionFailed",
-                        blocker: error.message,
+                        blocker: format!("cannot be removed: {error}"),
                     });
                 }
             }

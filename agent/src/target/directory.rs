@@ -259,7 +259,7 @@ impl Inner {
         if let Standing::Loses(leader) = state.ownership.standing(owner, &key) {
             return Err(TargetError {
                 message: format!(
-                    "{object} is held by work `{leader}`, which declares other content; \
+                    "{object} is held by work `{leader}`, which declares other content; hint: \
                      declare it in one work only or with the same content in both"
                 ),
                 kind: ErrorKind::Conflict {

@@ -175,13 +175,11 @@ impl Ownership {
     }
 
     /// What an owner holds.
-    #[expect(dead_code, reason = "for targets that give uids")]
     pub(crate) fn record(&self, owner: &WorkId) -> Option<&Record> {
         self.owners.get(owner)
     }
 
     /// Notes the uid of an applied object; whether it is news.
-    #[expect(dead_code, reason = "for targets that give uids")]
     pub(crate) fn identify(&mut self, owner: &WorkId, key: &str, uid: &str) -> bool {
         let share = self
             .owners

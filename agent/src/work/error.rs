@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use link::error::Hint;
 
+use super::objects::Refusal;
+
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +24,25 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The API server did not do it.
+    #[error("{operation} {object}")]
+    Api {
+        /// What was asked for.
+        operation: &'static str,
+        /// Of which object: kind, namespace and name.
+        object: String,
+        /// What it said.
+        #[source]
+        source: Refusal,
+    },
+    /// The name of a work is taken by an object that is not this agent's.
+    #[error("{object} is not this agent's: it is labelled for consumer `{consumer}`")]
+    Foreign {
+        /// Which object.
+        object: String,
+        /// Whose it says it is.
+        consumer: String,
+    },
 }
 
 // === impl Error ===
@@ -36,6 +57,18 @@ impl Hint for Error {
             Self::Io { .. } => {
                 Some("check that `--state-dir` is a writable directory on a local volume".into())
             }
+            Self::Api { source, .. } => source.hint(),
+            Self::Foreign { .. } => Some("give each agent a namespace of its own".into()),
+        }
+    }
+}
+
+impl Error {
+    /// What the API server said, if that is what happened.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Api { source, .. } => Some(source),
+            _ => None,
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::target::Change;
 /// The store. Its own methods block on the file system; [`Store`] is implemented for `Arc<Files>` and does not.
 #[derive(Debug)]
 pub struct Files {
+    dir: PathBuf,
     works: PathBuf,
     corrupt: PathBuf,
     index: Index,
@@ -78,7 +79,8 @@ impl Files {
             }
         }
         let store = Self {
-            sequence: Mutex::new(Sequence::open(dir)),
+            sequence: Mutex::new(Sequence::after(read_ceiling(dir))),
+            dir: dir.into(),
             works,
             corrupt,
             index: Index::default(),
@@ -218,10 +220,9 @@ impl Files {
     /// [`Error::Io`] when its file cannot be removed; it is then still held.
     pub fn remove(&self, id: &WorkId) -> Result<(), Error> {
         let _writing = self.writing();
-        let Some(entry) = self.index.entry(id).filter(|entry| entry.deleting) else {
+        if self.index.entry(id).is_none_or(|entry| !entry.deleting) {
             return Ok(());
-        };
-        let ask_again = entry.refused_while_deleting;
+        }
         // Status first: a crash in between leaves a deleting work, which is acknowledged once more.
         for suffix in [STATUS, WORK] {
             let path = self.path(id, suffix);
@@ -232,8 +233,9 @@ impl Files {
                 _ => {}
             }
         }
-        self.index.remove(id);
-        if ask_again {
+        // Asked now, because the source may have spoken while the files went.
+        let last = self.index.remove(id);
+        if last.is_some_and(|entry| entry.refused_while_deleting) {
             self.index.want_resync();
         }
         Ok(())
@@ -245,9 +247,14 @@ impl Files {
     /// [`Error::Io`] when the ceiling cannot be written.
     pub fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
         let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        sequence
-            .next(now)
-            .map_err(io_error("write the sequence ceiling beside", &self.works))
+        let next = sequence.next(now);
+        if let Some(ceiling) = next.ceiling {
+            let path = self.dir.join(SEQUENCE);
+            write_atomic(&self.dir, &path, format!("{ceiling}\n").as_bytes(), true)
+                .map_err(io_error("write the sequence ceiling", &path))?;
+            sequence.raise(ceiling);
+        }
+        Ok(next.id)
     }
 
     fn load(&self) -> Result<Vec<Quarantined>, Error> {
@@ -381,11 +388,18 @@ impl Store for Arc<Files> {
 
     // Nobody else writes here: the directory is locked.
     async fn watch(&self, _: mpsc::Sender<Change>) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
+}
+
+// A file that cannot be read is as good as none.
+fn read_ceiling(dir: &Path) -> Option<SequenceId> {
+    let text = fs::read_to_string(dir.join(SEQUENCE)).ok()?;
+    text.trim().parse().ok()
 }
 
 const WORK: &str = "work";
 const STATUS: &str = "status";
+const SEQUENCE: &str = "sequence";
 #[cfg(test)]
 mod tests;

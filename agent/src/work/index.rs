@@ -85,9 +85,15 @@ impl Index {
         changed
     }
 
-    /// Notes that an upsert was refused because the work is being deleted.
+    /// Notes that the source said something of a work that is being deleted, which cannot be answered before it is
+    /// gone. Says nothing of other works.
     pub fn note_refused_while_deleting(&self, id: &WorkId) {
-        if let Some(entry) = self.state().entries.get_mut(id) {
+        if let Some(entry) = self
+            .state()
+            .entries
+            .get_mut(id)
+            .filter(|entry| entry.deleting)
+        {
             entry.refused_while_deleting = true;
         }
     }
@@ -102,7 +108,7 @@ impl Index {
         self.resync_wanted.notified().await;
     }
 
-    /// Takes a work as it was committed; what was said of it before stays.
+    /// Takes a work as it was committed; what was said of it before stays, and what was decided on this side.
     pub(super) fn put(&self, head: &Head) {
         let mut state = self.state();
         state.epoch += 1;
@@ -112,6 +118,8 @@ impl Index {
             entry.status_version = old.status_version;
             entry.acknowledged = old.acknowledged;
             entry.refused_while_deleting = old.refused_while_deleting;
+            entry.dropped = old.dropped;
+            entry.paused.clone_from(&old.paused);
         }
         state.entries.insert(head.id.clone(), entry);
     }
@@ -130,9 +138,19 @@ impl Index {
         self.state().entries.get_mut(id).map(act)
     }
 
-    /// Forgets a work.
-    pub(super) fn remove(&self, id: &WorkId) {
-        self.state().entries.remove(id);
+    /// Notes that somebody else changed a work: what is judged of it now is judged of something older.
+    pub(super) fn renew(&self, id: &WorkId) {
+        let mut state = self.state();
+        state.epoch += 1;
+        let epoch = state.epoch;
+        if let Some(entry) = state.entries.get_mut(id) {
+            entry.epoch = epoch;
+        }
+    }
+
+    /// Forgets a work; answers with the last that was known of it.
+    pub(super) fn remove(&self, id: &WorkId) -> Option<Entry> {
+        self.state().entries.remove(id)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

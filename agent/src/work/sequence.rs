@@ -1,62 +1,68 @@
 //! Sequence ids that never go back, not even after a restart with a clock that did.
 //!
-//! A ceiling some seconds ahead is on disk before any id below it is used; a restart continues above the ceiling.
-
-use std::path::{Path, PathBuf};
+//! A ceiling some seconds ahead is durable before any id below it is used; a restart continues above the ceiling.
+//! Where it is durable is the store's business.
 
 use jiff::{SignedDuration, Timestamp};
 use link::order::{SequenceId, Sequencer};
 
-use super::file::write_atomic;
-
 #[derive(Debug)]
 pub(super) struct Sequence {
-    dir: PathBuf,
     sequencer: Sequencer,
     ceiling: Option<SequenceId>,
+}
+
+/// The next id, and what has to happen before it may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) id: SequenceId,
+    /// Has to be durable first, and then be told to [`Sequence::raise`].
+    pub(super) ceiling: Option<SequenceId>,
 }
 
 // === impl Sequence ===
 
 impl Sequence {
-    /// Continues after the ceiling in `dir`. A file that cannot be read is as good as none: the clock is then the
-    /// only guide, as it is for a Go agent always.
-    pub(super) fn open(dir: &Path) -> Self {
-        let ceiling = std::fs::read_to_string(dir.join(FILE))
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+    /// Continues after a ceiling. Without one the clock is the only guide, as it is for a Go agent always.
+    pub(super) fn after(ceiling: Option<SequenceId>) -> Self {
         Self {
-            dir: dir.into(),
             sequencer: Sequencer::after(ceiling),
             ceiling,
         }
     }
 
-    pub(super) fn next(&mut self, now: Timestamp) -> std::io::Result<SequenceId> {
+    pub(super) fn next(&mut self, now: Timestamp) -> Next {
         let id = self.sequencer.next(now);
         let covered = self
             .ceiling
             .is_some_and(|ceiling| id.is_newer_than(Some(ceiling)) == Ok(false));
-        if !covered {
+        let ahead = || {
             let ahead = now.saturating_add(AHEAD).unwrap_or(now);
-            let mut ceiling = SequenceId::from_parts(ahead, AGENT_NODE, 0xfff);
-            if ceiling.is_newer_than(Some(id)) != Ok(true) {
-                // The clock is far behind the last run: ids go up step by step, each one its own ceiling.
-                ceiling = id;
+            let ceiling = SequenceId::from_parts(ahead, AGENT_NODE, 0xfff);
+            // The clock may be far behind the last run: then ids go up step by step, each one its own ceiling.
+            if ceiling.is_newer_than(Some(id)) == Ok(true) {
+                ceiling
+            } else {
+                id
             }
-            write_atomic(
-                &self.dir,
-                &self.dir.join(FILE),
-                format!("{ceiling}\n").as_bytes(),
-                true,
-            )?;
-            self.ceiling = Some(ceiling);
+        };
+        Next {
+            id,
+            ceiling: (!covered).then(ahead),
         }
-        Ok(id)
+    }
+
+    /// Notes that a ceiling is durable.
+    pub(super) fn raise(&mut self, ceiling: SequenceId) {
+        self.ceiling = Some(ceiling);
+    }
+
+    /// The durable ceiling.
+    pub(super) fn ceiling(&self) -> Option<SequenceId> {
+        self.ceiling
     }
 }
 
-const FILE: &str = "sequence";
 const AGENT_NODE: u16 = 1;
 // One small durable write per this much time of reporting; a quick restart is at most this far ahead of the clock.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
@@ -67,18 +73,38 @@ mod tests {
 
     #[test]
     fn a_restart_with_an_older_clock_continues_above_the_last_id() {
-        let dir = tempfile::tempdir().unwrap();
         let at: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
-        let mut sequence = Sequence::open(dir.path());
-        let mut last = sequence.next(at).unwrap();
-        for hours in [0, 1, 5, 24] {
-            let mut sequence = Sequence::open(dir.path());
+        let mut durable = None;
+        let mut last: Option<SequenceId> = None;
+        for hours in [0, 0, 1, 5, 24] {
+            let mut sequence = Sequence::after(durable);
             for _ in 0..3 {
-                let now = at - SignedDuration::from_hours(hours);
-                let next = sequence.next(now).unwrap();
-                assert_eq!(next.is_newer_than(Some(last)), Ok(true));
-                last = next;
+                let next = sequence.next(at - SignedDuration::from_hours(hours));
+                if let Some(ceiling) = next.ceiling {
+                    durable = Some(ceiling);
+                    sequence.raise(ceiling);
+                }
+                assert_eq!(next.id.is_newer_than(last), Ok(true));
+                assert_eq!(next.id.is_newer_than(durable), Ok(false));
+                last = Some(next.id);
             }
         }
+    }
+
+    #[test]
+    fn one_ceiling_serves_ten_seconds() {
+        let at: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
+        let mut sequence = Sequence::after(None);
+        let mut raised = 0;
+        for millis in 0..30_000 {
+            if let Some(ceiling) = sequence
+                .next(at + SignedDuration::from_millis(millis))
+                .ceiling
+            {
+                sequence.raise(ceiling);
+                raised += 1;
+            }
+        }
+        assert_eq!(raised, 3);
     }
 }

@@ -254,6 +254,7 @@ impl Halted {
             agent_topic: "maestro/consumers/cluster1/agentevents".into(),
             resync_topic: "maestro/consumers/cluster1/agentevents".into(),
             consumer_of: Box::new(|topic| ConsumerName::new(topic.split('/').nth(2)?).ok()),
+            paused: None,
             period: Duration::from_secs(240),
             max_raw_bytes: 1 << 20,
             max_status_bytes: 120_000,

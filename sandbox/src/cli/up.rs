@@ -43,6 +43,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "IP:PORT")]
     api_listen: Option<SocketAddr>,
 
+    /// Apply to the cluster of this kubeconfig in place of directories; each consumer gets a namespace `sandbox-NAME`
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
     /// Lift the broker's quotas per second, for throughput measurements
     #[arg(long)]
     no_quotas: bool,
@@ -96,6 +100,7 @@ impl Args {
             } else {
                 Quotas::IOT_CORE
             },
+            kubeconfig: self.kubeconfig.clone(),
         })
     }
 

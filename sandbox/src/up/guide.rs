@@ -91,7 +91,15 @@ impl Guide {
                 "data": { "greeting": "hello" },
             }],
         });
-        let file = quoted(&consumer.target.join("default/configmap/hello.yaml"));
+        let target = quoted(&consumer.target);
+        let look = if consumer.target.is_file() {
+            format!("kubectl --kubeconfig {target} get configmap hello -n default -o yaml")
+        } else {
+            format!(
+                "cat {}",
+                quoted(&consumer.target.join("default/configmap/hello.yaml"))
+            )
+        };
         writeln!(f, "\nTry in another terminal:")?;
         writeln!(f, "  # send a ConfigMap to {name}")?;
         writeln!(
@@ -99,7 +107,7 @@ impl Guide {
             "  curl -sS {api}{ROOT}/resource-bundles -H 'Content-Type: application/json' -d '{bundle}'"
         )?;
         writeln!(f, "  # see it applied, and its status back")?;
-        writeln!(f, "  cat {file}")?;
+        writeln!(f, "  {look}")?;
         writeln!(
             f,
             "  curl -sS -G {api}{ROOT}/resource-bundles --data-urlencode \"search=name = 'hello'\""

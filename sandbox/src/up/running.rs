@@ -7,6 +7,7 @@ use link::admin::Checks;
 use link::error::Hint;
 use link::shutdown::Shutdown;
 use tokio::task::{JoinError, JoinSet};
+use tracing::error;
 
 use super::{Region, Summary, part::Part};
 use crate::broker;
@@ -63,7 +64,13 @@ impl Region {
         let mut agents = Group::new();
         for (part, service) in self.agents {
             let drain = agents.shutdown.drain();
-            agents.start(part, Box::pin(service.run(drain)));
+            let run = async move {
+                // Its end is noticed as that of any part; here is why.
+                if let Err(error) = service.run(drain).await {
+                    error!(%error, "An agent ended");
+                }
+            };
+            agents.start(part, Box::pin(run));
         }
         Running {
             summary: self.summary,

@@ -51,7 +51,7 @@ pub struct Consumer {
     pub name: String,
     /// Its agent's mounted directory.
     pub identity: PathBuf,
-    /// Where its agent applies objects.
+    /// Where its agent applies objects: a directory, or the kubeconfig of a cluster.
     pub target: PathBuf,
     /// Base URL of its agent's `/livez`, `/readyz` and `/metrics`.
     pub admin: String,
@@ -86,11 +86,17 @@ impl Summary {
         }
     }
 
-    pub(super) fn add_consumer(&mut self, home: &Home, name: &ConsumerName, admin: String) {
+    pub(super) fn add_consumer(
+        &mut self,
+        home: &Home,
+        name: &ConsumerName,
+        target: PathBuf,
+        admin: String,
+    ) {
         self.consumers.push(Consumer {
             name: name.to_string(),
             identity: home.agent_identity(name),
-            target: home.target(name),
+            target,
             admin,
         });
     }

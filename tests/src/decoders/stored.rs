@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use agent::work::{Files, Head, Store, Work, WorkId};
 use link::clock::Clock;
@@ -77,9 +78,10 @@ pub(super) fn work(bytes: &[u8]) {
     fs::write(file(directory.path()), bytes).expect("a written file");
     // Damage is moved aside, never an error: a restart must not depend on one file.
     let opened = Files::open(directory.path()).expect("a store opens whatever it holds");
-    for (id, _) in opened.store.index().entries() {
-        let _ = opened.store.head(&id);
-        let _ = opened.store.read(&id);
+    let store = Arc::new(opened.store);
+    for id in store.index().ids() {
+        let _ = store.head(&id);
+        let _ = Files::read(&store, &id);
     }
 }
 

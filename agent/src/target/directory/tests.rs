@@ -58,6 +58,7 @@ impl Fixture {
                             manifest,
                             strategy,
                             executor: None,
+                            may_remove: true,
                         },
                     )
                     .await,
@@ -276,6 +277,7 @@ async fn create_only_leaves_an_existing_object_alone_and_read_only_all() {
                 manifest: &config_map("b", "1"),
                 strategy: &Strategy::ReadOnly,
                 executor: None,
+                may_remove: true,
             },
         )
         .await

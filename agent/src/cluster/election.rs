@@ -1,0 +1,254 @@
+//! Which of several agents of one consumer works: the one that holds a Lease.
+//!
+//! A leader renews the Lease, and stops by itself when it could not for [`Timing::renew_deadline`], counted from when it
+//! last *asked*. A candidate takes the Lease over when it has *seen* no renewal for [`Timing::duration`]. The first span
+//! is shorter than the second and both are measured by the watcher's own monotonic clock, so that clocks that differ do
+//! no harm; the API server lets only one of several takers win. What cannot be had: a process that is stopped between
+//! looking at the clock and writing to the cluster writes late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::PostParams;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, Client};
+use link::backoff::Backoff;
+use link::clock::Clock;
+use link::shutdown::Drain;
+use prometheus::{IntGauge, Registry};
+use tokio::time::{Instant, error::Elapsed, sleep, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::words;
+
+use self::leadership::Keeper;
+use self::sight::Sight;
+
+mod leadership;
+mod sight;
+
+pub use self::leadership::Leadership;
+
+/// Which Lease, and who wants it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease; one per consumer.
+    pub name: String,
+    /// Who we are; no two *running* processes may share it. A process that comes back under the identity of one that
+    /// is gone (a container that was restarted in its pod) goes on at once.
+    pub identity: String,
+    /// How long things take.
+    pub timing: Timing,
+}
+
+/// How long things take in an election; all of it follows from one duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    seconds: u32,
+}
+
+/// A candidate.
+pub struct Election {
+    leases: Api<Lease>,
+    name: String,
+    identity: Arc<str>,
+    timing: Timing,
+    leader: IntGauge,
+    clock: Clock,
+}
+
+/// Why an attempt did not end in leadership.
+#[derive(Debug, thiserror::Error)]
+enum Missed {
+    #[error("somebody else was faster")]
+    Outrun,
+    #[error("{}", words(.0))]
+    Refused(kube::Error),
+    #[error("the Kubernetes API server did not answer in time")]
+    Late(#[from] Elapsed),
+}
+
+// === impl Config ===
+
+impl Config {
+    /// A candidate of this election; registers the gauge `agent_leader`.
+    ///
+    /// # Errors
+    /// When there is such a gauge already.
+    pub fn build(
+        self,
+        client: Client,
+        registry: &Registry,
+        clock: Clock,
+    ) -> Result<Election, prometheus::Error> {
+        let leader = IntGauge::new("agent_leader", "Whether this process may work (0 or 1)")?;
+        registry.register(Box::new(leader.clone()))?;
+        Ok(Election {
+            leases: Api::namespaced(client, &self.namespace),
+            name: self.name,
+            identity: self.identity.into(),
+            timing: self.timing,
+            leader,
+            clock,
+        })
+    }
+}
+
+// === impl Timing ===
+
+impl Timing {
+    /// Everything follows from how long a Lease is valid, in whole seconds from 3 s on.
+    pub fn new(duration: Duration) -> Self {
+        let seconds = duration.as_secs().clamp(3, 3600);
+        Self {
+            seconds: u32::try_from(seconds).unwrap_or(3600),
+        }
+    }
+
+    /// How long a candidate that sees no renewal waits before it takes over.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+
+    /// How long a leader that cannot renew goes on.
+    pub fn renew_deadline(self) -> Duration {
+        self.duration() * 2 / 3
+    }
+
+    /// How often a leader renews.
+    pub fn renew_every(self) -> Duration {
+        self.duration() / 3
+    }
+
+    /// How long after a failure the next attempt is made at the latest, and how long a candidate's attempt may take.
+    pub fn retry(self) -> Duration {
+        self.duration() / 6
+    }
+
+    fn pause(self) -> Duration {
+        Backoff::new(self.retry(), self.retry(), Duration::MAX).next_jittered(Duration::ZERO)
+    }
+}
+
+impl Default for Timing {
+    /// A Lease of 30 s: the leader asks six times a minute, and a standby follows a leader that died within 30 s.
+    fn default() -> Self {
+        Self { seconds: 30 }
+    }
+}
+
+// === impl Election ===
+
+impl Election {
+    /// Waits until this process leads; `None` when `drain` was requested before.
+    ///
+    /// Alone, it costs two requests. While another leads it costs a watch, over which a release is seen at once;
+    /// without the right to watch Leases it is seen when the Lease runs out.
+    pub async fn acquire(&self, drain: &Drain) -> Option<Leadership> {
+        tokio::select! {
+            biased;
+            () = drain.requested() => None,
+            leadership = self.campaign() => Some(leadership),
+        }
+    }
+
+    async fn campaign(&self) -> Leadership {
+        let mut sight = Sight::new(self.timing.duration());
+        while let Err(missed) = self.look(&mut sight).await {
+            warn!(lease = %self.name, error = %missed, "Cannot read the Lease of the election");
+            sleep(self.timing.pause()).await;
+        }
+        let changes = watch_object(self.leases.clone(), &self.name).default_backoff();
+        let mut changes = std::pin::pin!(changes);
+        let mut holder = None;
+        let mut not_before = Instant::now();
+        loop {
+            let free_at = sight.free_at(&self.identity, Instant::now());
+            if sight.holder().is_some() && sight.holder() != holder.as_deref() {
+                holder = sight.holder().map(str::to_owned);
+                info!(lease = %self.name, holder, "Another process leads; standing by");
+            }
+            tokio::select! {
+                biased;
+                () = sleep_until(free_at.max(not_before)) => match self.take(&sight).await {
+                    Ok(keeper) => return Leadership::begin(keeper),
+                    Err(missed) => {
+                        if !matches!(missed, Missed::Outrun) {
+                            warn!(lease = %self.name, error = %missed, "Cannot take the Lease of the election");
+                            not_before = Instant::now() + self.timing.pause();
+                        }
+                        if let Err(missed) = self.look(&mut sight).await {
+                            warn!(lease = %self.name, error = %missed, "Cannot read the Lease of the election");
+                            not_before = Instant::now() + self.timing.pause();
+                        }
+                    }
+                },
+                change = changes.next() => match change {
+                    Some(Ok(lease)) => sight.see(lease, Instant::now()),
+                    Some(Err(error)) => {
+                        warn!(lease = %self.name, %error, "Cannot watch the Lease of the election");
+                    }
+                    // Never ends; if it did, the wait above would still end.
+                    None => sleep_until(free_at.max(not_before)).await,
+                },
+            }
+        }
+    }
+
+    async fn look(&self, sight: &mut Sight) -> Result<(), Missed> {
+        let lease = timeout(self.timing.retry(), self.leases.get_opt(&self.name))
+            .await?
+            .map_err(Missed::Refused)?;
+        sight.see(lease, Instant::now());
+        Ok(())
+    }
+
+    /// Writes our name into the Lease, provided that nobody wrote since it was seen.
+    async fn take(&self, sight: &Sight) -> Result<Keeper, Missed> {
+        let wanted = sight.taken(&self.name, &self.identity, self.clock.now());
+        let params = PostParams::default();
+        let asked = Instant::now();
+        let write = async {
+            if wanted.metadata.resource_version.is_some() {
+                self.leases.replace(&self.name, &params, &wanted).await
+            } else {
+                self.leases.create(&params, &wanted).await
+            }
+        };
+        match timeout(self.timing.retry(), write).await? {
+            Ok(lease) => Ok(Keeper {
+                leases: self.leases.clone(),
+                lease,
+                identity: self.identity.clone(),
+                timing: self.timing,
+                clock: self.clock.clone(),
+                leader: self.leader.clone(),
+                asked,
+            }),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                Err(Missed::Outrun)
+            }
+            Err(error) => Err(Missed::Refused(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leader_stops_before_anybody_may_follow() {
+        for seconds in [0, 3, 4, 30, 100_000] {
+            let timing = Timing::new(Duration::from_secs(seconds));
+            assert!(timing.renew_deadline() < timing.duration());
+            assert!(timing.renew_every() + timing.retry() < timing.renew_deadline());
+        }
+        assert_eq!(Timing::default(), Timing::new(Duration::from_secs(30)));
+    }
+}

@@ -1,0 +1,133 @@
+//! Why there is no connection, and what an API server's refusal says in words.
+
+use std::path::PathBuf;
+
+use kube::config::{InClusterError, KubeconfigError};
+use link::error::{Hint, chain};
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig that was named cannot be used.
+    #[error("use kubeconfig `{path}`")]
+    Kubeconfig {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<KubeconfigError>,
+    },
+    /// The kubeconfig of the environment cannot be used.
+    #[error("use the kubeconfig of `$KUBECONFIG` or `~/.kube/config`")]
+    Environment(#[source] Box<KubeconfigError>),
+    /// There is no kubeconfig and this is no pod with a service account.
+    #[error("find a cluster: there is no kubeconfig, and this is no pod with a service account")]
+    InCluster(#[source] InClusterError),
+    /// Certificates, keys or addresses cannot be used.
+    #[error("make a client for the Kubernetes API server")]
+    Client(#[source] kube::Error),
+    /// There is a connection with the same metrics already.
+    #[error("register the metrics of the Kubernetes client")]
+    Metrics(#[source] prometheus::Error),
+}
+
+// === impl Error ===
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Kubeconfig { source, .. } | Self::Environment(source) => {
+                Some(kubeconfig_hint(source).into())
+            }
+            Self::InCluster(InClusterError::ReadEnvironmentVariable(_)) => Some(
+                "pass `--kubeconfig FILE`, or run the agent in a pod with `automountServiceAccountToken: true`"
+                    .into(),
+            ),
+            Self::InCluster(_) => Some(
+                "check that the pod has a service account and `automountServiceAccountToken: true`"
+                    .into(),
+            ),
+            Self::Client(error) => hint(error),
+            Self::Metrics(_) => None,
+        }
+    }
+}
+
+fn kubeconfig_hint(error: &KubeconfigError) -> &'static str {
+    match error {
+        KubeconfigError::CurrentContextNotSet | KubeconfigError::LoadContext(_) => {
+            "run `kubectl config get-contexts` and name one of them"
+        }
+        KubeconfigError::FindPath | KubeconfigError::ReadConfig(..) => {
+            "check that the file is there and that this user may read it"
+        }
+        KubeconfigError::LoadCertificateAuthority(_)
+        | KubeconfigError::LoadClientCertificate(_)
+        | KubeconfigError::LoadClientKey(_)
+        | KubeconfigError::ParseCertificates(_) => {
+            "check the certificate and key files that the kubeconfig names; `kubectl` with the same file fails alike"
+        }
+        _ => "run `kubectl --kubeconfig FILE get --raw /readyz` to see whether the file works",
+    }
+}
+
+/// What went wrong with a request: the API server's own words where it answered, the chain of causes where it did not.
+pub fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) if !status.reason.is_empty() => {
+            format!("{} (HTTP {})", status.reason, status.code)
+        }
+        kube::Error::Api(status) => format!("HTTP {}", status.code),
+        kube::Error::Service(source) => chain(source.as_ref()),
+        other => chain(other),
+    }
+}
+
+/// The next step after a failed request, where one is known.
+pub fn hint(error: &kube::Error) -> Option<String> {
+    let hint = match error {
+        kube::Error::Api(status) => match status.code {
+            401 => {
+                "the API server does not accept the credentials; check that the token or certificate has not expired"
+            }
+            403 => "run `agent permissions` to print the role the agent needs",
+            429 => {
+                "the API server limits this client; see its FlowSchemas (`kubectl get flowschemas`)"
+            }
+            _ => return None,
+        },
+        kube::Error::Auth(_) => {
+            "check the credential plugin of the kubeconfig; `kubectl` with the same file fails alike"
+        }
+        _ if words(error).contains("certificate") => {
+            "check `certificate-authority-data` of the kubeconfig, and that this machine's clock is right"
+        }
+        kube::Error::Service(_) | kube::Error::HyperError(_) => {
+            "check that the API server's address can be reached from here"
+        }
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn refusal_is_said_in_the_servers_words() {
+        let status = Status::failure("configmaps is forbidden", "Forbidden").with_code(403);
+        let error = kube::Error::Api(status.boxed());
+        assert_eq!(words(&error), "configmaps is forbidden");
+        assert!(hint(&error).is_some_and(|hint| hint.contains("agent permissions")));
+    }
+
+    #[test]
+    fn refusal_without_words_is_said_by_its_code() {
+        let error = kube::Error::Api(Status::default().with_code(502).boxed());
+        assert_eq!(words(&error), "HTTP 502");
+    }
+}

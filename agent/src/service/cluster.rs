@@ -1,0 +1,203 @@
+//! A Kubernetes cluster as the place of an agent: connect, lead, open, run.
+//!
+//! Nothing but a wrong kubeconfig ends the process: an API server that is away, definitions that are not installed
+//! and rights that are not granted yet are waited for, and `/readyz` says which.
+
+use std::future::Future;
+use std::time::Duration;
+
+use link::admin::{Check, Checks};
+use link::backoff::Backoff;
+use link::clock::Clock;
+use link::error::{ExitKind, Failure, Hint, chain};
+use link::id::ConsumerName;
+use link::shutdown::Drain;
+use prometheus::Registry;
+use tracing::{info, warn};
+
+use super::{ClusterPlace, Front, health};
+use crate::cluster;
+use crate::cluster::election::{self, Election};
+use crate::cluster::events::Recorder;
+use crate::target::kubernetes::{Kubernetes, Options};
+use crate::work::{Found, Objects, Store, Work, WorkId};
+
+/// A cluster that is connected to and not yet worked in.
+pub(super) struct Cluster {
+    cluster: cluster::Cluster,
+    options: Options,
+    consumer: ConsumerName,
+    election: Option<Election>,
+    leader: Check,
+    store: Check,
+    target: Check,
+    recorder: Recorder,
+}
+
+/// Another process leads from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another agent leads, or the lease could not be renewed in time")]
+struct Deposed;
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Finds the cluster; nothing is asked of it yet. The checks given are those of the store and of the target.
+    pub(super) async fn connect(
+        place: ClusterPlace,
+        consumer: &ConsumerName,
+        clock: &Clock,
+        registry: &Registry,
+        checks: &Checks,
+        (store, target): (Check, Check),
+    ) -> Result<Self, Failure> {
+        let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
+        let api = health(checks.add("kubernetes"));
+        let cluster = place.options.connect(registry, api).await?;
+        let election = place.election.map(|candidate| {
+            let config = election::Config {
+                namespace: cluster.namespace.clone(),
+                name: format!("agent-{consumer}"),
+                identity: candidate
+                    .identity
+                    .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+                timing: election::Timing::default(),
+            };
+            config.build(cluster.client.clone(), registry, clock.clone())
+        });
+        let options = Options {
+            agent_id: place.agent_id,
+            adopted: place.adopted,
+            poll: place.poll,
+        };
+        Ok(Self {
+            election: election.transpose().map_err(failed)?,
+            leader: checks.add("leader"),
+            store,
+            target,
+            consumer: consumer.clone(),
+            options,
+            recorder: Recorder::start(&cluster, registry, clock.clone()).map_err(failed)?,
+            cluster,
+        })
+    }
+
+    /// Waits for the leadership, opens what the cluster holds, and works until `drain` is requested.
+    pub(super) async fn run(self, front: Front, drain: Drain) -> Result<(), Failure> {
+        // Whoever stands by is ready: it could take over, and a rolling update must not wait for it.
+        front.runner.stand_by();
+        for check in [&self.leader, &self.store, &self.target] {
+            check.ok();
+        }
+        let leadership = match &self.election {
+            None => None,
+            Some(election) => {
+                info!(consumer = %self.consumer, "Waiting to lead");
+                let Some(leadership) = election.acquire(&drain).await else {
+                    return Ok(());
+                };
+                Some(leadership)
+            }
+        };
+        let lost = async {
+            match &leadership {
+                Some(leadership) => leadership.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.work(front, drain) => {}
+            () = lost => return Err(Failure::new(ExitKind::Failed, Deposed).with_hint(
+                "let the process be started again; it then stands by".to_string(),
+            )),
+        }
+        if let Some(leadership) = leadership {
+            leadership.release().await;
+        }
+        Ok(())
+    }
+
+    async fn work(&self, mut front: Front, drain: Drain) {
+        let opened = tokio::select! {
+            opened = self.open() => opened,
+            () = drain.requested() => return,
+        };
+        let (store, target) = opened;
+        front.config.on_trouble = self.recorder.on_trouble();
+        front.run(store.clone(), target, drain).await;
+        if let Err(error) = store.flush().await {
+            warn!(error = %chain(&error), "Could not note the last acknowledgements; those statuses are sent again");
+        }
+    }
+
+    /// Opens works and ownership, however long it takes until the cluster lets us.
+    async fn open(&self) -> (Objects, Kubernetes) {
+        let client = &self.cluster.client;
+        let store = patiently(&self.store, "read the works in the cluster", || {
+            Objects::open(client.clone(), &self.cluster.namespace, &self.consumer)
+        });
+        let Found {
+            store, unreadable, ..
+        } = store.await;
+        for object in unreadable {
+            warn!("Left alone what is no work of this agent: {object}");
+        }
+        let target = patiently(&self.target, "read the AppliedManifestWorks", || {
+            Kubernetes::open(client.clone(), self.options.clone())
+        });
+        let target = target.await;
+        let awaited = || self.await_source(&store, target.owners());
+        patiently(&self.store, "take over works", awaited).await;
+        info!(
+            works = store.index().ids().len(),
+            "Opened the works in the cluster"
+        );
+        (store, target)
+    }
+
+    /// Works whose objects were taken over are held from now on, so that the next resync asks for them; without it
+    /// nobody would ever say that they are to go.
+    async fn await_source(
+        &self,
+        store: &Objects,
+        owners: Vec<WorkId>,
+    ) -> Result<(), crate::work::Error> {
+        let unknown = owners
+            .into_iter()
+            .filter(|id| store.index().entry(id).is_none());
+        let works: Vec<Work> = unknown.map(Work::awaited).collect();
+        if !works.is_empty() {
+            info!(works = works.len(), "Taking over works of another agent");
+        }
+        store.commit(std::sync::Arc::new(works)).await
+    }
+}
+
+/// Tries until it works; the check says why it does not.
+async fn patiently<T, E, F>(check: &Check, what: &str, mut attempt: impl FnMut() -> F) -> T
+where
+    E: Hint + 'static,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
+    loop {
+        match attempt().await {
+            Ok(value) => {
+                check.ok();
+                return value;
+            }
+            Err(error) => {
+                let hint = error
+                    .hint()
+                    .map_or_else(String::new, |hint| format!("; hint: {hint}"));
+                let why = format!("{}{hint}", chain(&error));
+                warn!(error = why, "Could not {what}; trying again");
+                check.failing(why);
+            }
+        }
+        tokio::time::sleep(backoff.next_jittered(Duration::ZERO)).await;
+    }
+}
+
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(15);

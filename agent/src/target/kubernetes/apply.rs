@@ -1,0 +1,341 @@
+//! Making one object what its manifest says, by strategy (wire.md §6.4).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Error;
+use link::bundle::manifest::ObjectRef;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::discovery::Resource;
+use super::executor::Intent;
+use super::explain::explain;
+use super::server::{MANAGER, Place, is_kind_missing};
+use super::watch::Flight;
+use super::{Inner, fields, key, owners};
+use crate::target::ownership::Standing;
+use crate::target::{Applied, Desired, ErrorKind, Strategy, TargetError};
+use crate::work::WorkId;
+
+mod definition;
+mod put;
+mod server_side;
+
+/// One object that is being applied.
+struct Task<'a> {
+    inner: &'a Inner,
+    object: &'a ObjectRef,
+    key: String,
+    place: Place,
+    /// The manifest without what only a server may say.
+    manifest: Value,
+    /// The AppliedManifestWorks that are to own it.
+    holders: Vec<OwnerReference>,
+    flight: Flight<'a>,
+}
+
+/// How the object is after it was applied.
+struct Done {
+    /// `None` when there is no object and none was to be made.
+    object: Option<Value>,
+    wrote: Wrote,
+}
+
+enum Wrote {
+    Nothing,
+    Something,
+    /// The server says so by another version.
+    IfNewVersion,
+    /// By `PUT`, from the manifest with this hash; or nothing, because that was done before.
+    Put {
+        hash: u64,
+        changed: bool,
+    },
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// See [`crate::target::Target::apply`].
+    pub(super) async fn apply(
+        &self,
+        owner: &WorkId,
+        desired: Desired<'_>,
+    ) -> Result<Applied, TargetError> {
+        let object = desired.object;
+        let resource = self.resolve(owner, object).await?;
+        if let Some(account) = desired.executor {
+            let intent = Intent {
+                account,
+                object,
+                resource: &resource.plural,
+                owned: desired.may_remove && *desired.strategy != Strategy::ReadOnly,
+                manifest: desired.manifest,
+            };
+            self.executor.check(intent, Instant::now()).await?;
+        }
+        let key = key(object);
+        let turn = self.turns.of(&key).await;
+        if *desired.strategy != Strategy::ReadOnly
+            && let Standing::Loses(leader) = self.claims().standing(owner, &key)
+        {
+            return Err(conflict(object, &leader));
+        }
+        let mut task = Task {
+            holders: self.claims().holders(&key),
+            place: Place::new(&resource, object),
+            manifest: plain(desired.manifest),
+            flight: self.index.begin(&resource, object, owner),
+            inner: self,
+            object,
+            key,
+        };
+        let done = match desired.strategy {
+            Strategy::Default => task.server_side_default().await,
+            Strategy::ServerSideApply(strategy) => task.server_side(strategy).await,
+            Strategy::Update => task.update().await,
+            Strategy::CreateOnly => task.create_only().await,
+            Strategy::ReadOnly => task.read_only().await,
+        };
+        let done = done.map_err(|failure| match failure {
+            Failure::Target(error) => error,
+            Failure::Server(error) if is_kind_missing(&error) => {
+                self.kind_vanished(owner, object, &resource)
+            }
+            Failure::Server(error) => explain(&error, "apply", object),
+        })?;
+        if *desired.strategy != Strategy::ReadOnly {
+            task.identify(owner, &done);
+        }
+        let mut applied = task.land(done);
+        drop(turn);
+        if let Some(definition) = applied.observed.take_if(|it| definition::is_definition(it)) {
+            let defined = task.wait_until_defined(definition).await?;
+            applied.observed = task.land(defined).observed;
+        }
+        Ok(applied)
+    }
+
+    /// See [`crate::target::Target::observe`].
+    pub(super) async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+        let failed = |error| explain(&error, "get", object);
+        let Some(resource) = self.discovery.find(object).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let found = self.server.get(&Place::new(&resource, object)).await;
+        Ok(found.map_err(failed)?.map(presentable))
+    }
+
+    async fn resolve(
+        &self,
+        owner: &WorkId,
+        object: &ObjectRef,
+    ) -> Result<Arc<Resource>, TargetError> {
+        let found = self.discovery.find(object).await;
+        let found = found.map_err(|error| explain(&error, "look up the kind of", object))?;
+        let Some(resource) = found else {
+            self.index.want(&object.group, owner);
+            return Err(unknown_kind(object));
+        };
+        check_name(object, resource.namespaced)?;
+        Ok(resource)
+    }
+
+    fn kind_vanished(
+        &self,
+        owner: &WorkId,
+        object: &ObjectRef,
+        resource: &Resource,
+    ) -> TargetError {
+        self.discovery.forget(&resource.group, &resource.plural);
+        self.index.want(&object.group, owner);
+        unknown_kind(object)
+    }
+}
+
+// === impl Task ===
+
+impl Task<'_> {
+    async fn read_only(&self) -> Result<Done, Failure> {
+        Ok(Done {
+            object: self.inner.server.get(&self.place).await?,
+            wrote: Wrote::Nothing,
+        })
+    }
+
+    fn identify(&self, owner: &WorkId, done: &Done) {
+        let uid = done.object.as_ref();
+        let uid = uid.and_then(|object| object["metadata"]["uid"].as_str());
+        if let Some(uid) = uid {
+            self.inner.claims().identify(owner, &self.key, uid);
+        }
+    }
+
+    fn land(&mut self, done: Done) -> Applied {
+        let Done { object, wrote } = done;
+        let Some(object) = object else {
+            self.flight.found_nothing();
+            return Applied::default();
+        };
+        let revision = object["metadata"]["resourceVersion"].as_str();
+        let hash = match wrote {
+            Wrote::Put { hash, .. } => Some(hash),
+            _ => None,
+        };
+        let is_news = self
+            .flight
+            .landed(revision.unwrap_or_default(), hash, &owners::of(&object));
+        Applied {
+            changed: match wrote {
+                Wrote::Nothing => false,
+                Wrote::Something => true,
+                Wrote::IfNewVersion => is_news,
+                Wrote::Put { changed, .. } => changed,
+            },
+            observed: Some(presentable(object)),
+        }
+    }
+
+    /// The owners that the object should have beside `others`: those of the manifest, and our holders.
+    fn owners(&self, others: Vec<OwnerReference>) -> Vec<OwnerReference> {
+        let declared = owners::of(&self.manifest);
+        let holders = self.holders.iter().cloned();
+        owners::united(others, declared.into_iter().chain(holders))
+    }
+
+    /// Makes sure that our holders own an object whose content is left as it is.
+    async fn own(&self, live: Value) -> Result<Done, Failure> {
+        let owned = |owners: &[OwnerReference]| {
+            let all = owners::united(owners.to_vec(), self.holders.iter().cloned());
+            (all.len() > owners.len()).then_some(all)
+        };
+        let mut object = Some(live);
+        if owned(&object.as_ref().map(owners::of).unwrap_or_default()).is_some() {
+            let server = &self.inner.server;
+            object = server.change_owners(&self.place, owned).await?.or(object);
+        }
+        Ok(Done {
+            object,
+            wrote: Wrote::Nothing,
+        })
+    }
+}
+
+/// Why a strategy failed.
+enum Failure {
+    Server(Error),
+    Target(TargetError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
+}
+
+// The manifest without what only a server may say.
+fn plain(manifest: &Value) -> Value {
+    // Without rules nothing can go wrong.
+    let pruned = fields::prune(manifest, None, &[], MANAGER);
+    let mut manifest = pruned.map_or_else(|_| manifest.clone(), |pruned| pruned.manifest);
+    if let Some(metadata) = owners::metadata(&mut manifest) {
+        for name in SERVERS {
+            metadata.remove(*name);
+        }
+    }
+    manifest
+}
+
+fn presentable(mut object: Value) -> Value {
+    if let Some(metadata) = owners::metadata(&mut object) {
+        metadata.remove("managedFields");
+    }
+    object
+}
+
+fn hash(manifest: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    manifest.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn check_name(object: &ObjectRef, namespaced: bool) -> Result<(), TargetError> {
+    let invalid = |words: String| TargetError {
+        kind: ErrorKind::Invalid,
+        message: format!("apply {object}: {words}"),
+    };
+    if namespaced && object.namespace.is_empty() {
+        return Err(invalid(
+            "the manifest names no namespace; hint: set `metadata.namespace`".into(),
+        ));
+    }
+    for (part, text) in [
+        ("metadata.name", &object.name),
+        ("metadata.namespace", &object.namespace),
+    ] {
+        let is_odd = |character: char| {
+            matches!(character, '/' | '%' | '?' | '#') || character.is_whitespace()
+        };
+        if text.contains(is_odd) || matches!(text.as_str(), "." | "..") {
+            return Err(invalid(format!("`{text}` is no {part}")));
+        }
+    }
+    Ok(())
+}
+
+fn unknown_kind(object: &ObjectRef) -> TargetError {
+    let ObjectRef {
+        group,
+        version,
+        kind,
+        ..
+    } = object;
+    let (api_version, hint) = if group.is_empty() {
+        (version.clone(), "check `apiVersion` and `kind`".into())
+    } else {
+        let hint = format!(
+            "apply the CustomResourceDefinition of `{kind}` in group `{group}`; the work is tried again then"
+        );
+        (format!("{group}/{version}"), hint)
+    };
+    TargetError {
+        kind: ErrorKind::UnknownKind,
+        message: format!(
+            "apply {object}: no matches for kind \"{kind}\" in version \"{api_version}\"; hint: {hint}"
+        ),
+    }
+}
+
+fn conflict(object: &ObjectRef, leader: &WorkId) -> TargetError {
+    TargetError {
+        message: format!(
+            "{object} is held by work `{leader}`, which declares other content; hint: \
+             declare it in one work only or with the same content in both"
+        ),
+        kind: ErrorKind::Conflict {
+            owner: leader.to_string(),
+        },
+    }
+}
+
+const SERVERS: &[&str] = &[
+    "uid",
+    "resourceVersion",
+    "managedFields",
+    "creationTimestamp",
+    "generation",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! Which kinds the API server knows: their plural, their scope, their path.
+//!
+//! Everything is read once in two requests; a group version in which a kind is missing is read again when the kind
+//! is asked for, one at a time and at most once per [`PATIENCE`]. Only what a path needs is kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
+use kube::core::discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery};
+use kube::{Client, Error};
+use link::bundle::manifest::ObjectRef;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::server::{is_missing, within};
+
+/// What the API server said about its kinds.
+pub(crate) struct Discovery {
+    client: Client,
+    // By `apiVersion`; a kind is found among a few dozen.
+    versions: RwLock<HashMap<String, Vec<Arc<Resource>>>>,
+    // When a group version was last asked for.
+    asked: Times,
+    // Groups whose kinds are just being defined, and since when.
+    expected: Times,
+    one_at_a_time: Mutex<()>,
+}
+
+/// A kind of objects at the API server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Resource {
+    /// API group, empty for the core group.
+    pub(crate) group: String,
+    /// API version.
+    pub(crate) version: String,
+    /// Kind.
+    pub(crate) kind: String,
+    /// Plural name in paths.
+    pub(crate) plural: String,
+    /// Whether its objects lie in namespaces.
+    pub(crate) namespaced: bool,
+    /// Whether it can be listed and watched.
+    pub(crate) watchable: bool,
+}
+
+// === impl Discovery ===
+
+impl Discovery {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// What the API server says. A server that does not tell everything at once is asked when a kind is needed.
+    pub(crate) async fn read(client: Client) -> Result<Self, Error> {
+        let (core, groups) = futures_util::try_join!(
+            within(client.list_core_api_versions_aggregated()),
+            within(client.list_api_groups_aggregated())
+        )?;
+        let mut versions = HashMap::new();
+        for list in [core, groups] {
+            extend(&mut versions, list);
+        }
+        Ok(Self {
+            client,
+            versions: RwLock::new(versions),
+            asked: Times::default(),
+            expected: Times::default(),
+            one_at_a_time: Mutex::default(),
+        })
+    }
+
+    /// Finds the kind of an object, asking again for one that is not known.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked. `None` means that it surely does not know the kind.
+    pub(crate) async fn find(&self, object: &ObjectRef) -> Result<Option<Arc<Resource>>, Error> {
+        if let Some(known) = self.known(object) {
+            return Ok(Some(known));
+        }
+        let api_version = api_version(&object.group, &object.version);
+        let _alone = self.one_at_a_time.lock().await;
+        loop {
+            if let Some(known) = self.known(object) {
+                return Ok(Some(known));
+            }
+            if recent(&self.asked, &api_version, PATIENCE) {
+                return Ok(None);
+            }
+            self.read_version(&object.group, &object.version).await?;
+            let known = self.known(object);
+            // The server tells of a definition before it serves the kind.
+            if known.is_some() || !recent(&self.expected, &object.group, DEFINING) {
+                lock(&self.asked).insert(api_version, Instant::now());
+                return Ok(known);
+            }
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    /// Reads one group version again, because something says that it changed.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub(crate) async fn read_version(&self, group: &str, version: &str) -> Result<(), Error> {
+        let api_version = api_version(group, version);
+        let read = if group.is_empty() {
+            within(self.client.list_core_api_resources(version)).await
+        } else {
+            within(self.client.list_api_group_resources(&api_version)).await
+        };
+        let resources = match read {
+            Ok(list) => list.resources,
+            Err(error) if is_missing(&error) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let resources = resources
+            .into_iter()
+            .filter(|resource| !resource.name.contains('/'))
+            .map(|resource| Arc::new(Resource::of(resource, group, version)))
+            .collect();
+        self.write().insert(api_version, resources);
+        Ok(())
+    }
+
+    /// Forgets a kind that turned out to be gone.
+    pub(crate) fn forget(&self, group: &str, plural: &str) {
+        for resources in self.write().values_mut() {
+            resources.retain(|known| known.group != group || known.plural != plural);
+        }
+    }
+
+    /// Kinds of a group are being defined: for a while a missing one is worth asking for again.
+    pub(crate) fn expect(&self, group: &str) {
+        lock(&self.expected).insert(group.into(), Instant::now());
+        let of_group = |api_version: &str| {
+            api_version
+                .rsplit_once('/')
+                .is_some_and(|(of, _)| of == group)
+        };
+        lock(&self.asked).retain(|api_version, _| !of_group(api_version));
+    }
+
+    /// What is known of an object's kind, without asking.
+    pub(crate) fn known(&self, object: &ObjectRef) -> Option<Arc<Resource>> {
+        self.search(&object.group, &object.version, |known| {
+            known.kind == object.kind
+        })
+    }
+
+    /// The kind with a plural, without asking; in another version of the group when that one is not served.
+    pub(crate) fn by_plural(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+    ) -> Option<Arc<Resource>> {
+        self.search(group, version, |known| known.plural == plural)
+            .or_else(|| self.anywhere(|known| known.group == group && known.plural == plural))
+    }
+
+    /// The kind in any version of its group, without asking.
+    pub(crate) fn in_any_version(&self, object: &ObjectRef) -> Option<Arc<Resource>> {
+        self.anywhere(|known| known.group == object.group && known.kind == object.kind)
+    }
+
+    fn search(
+        &self,
+        group: &str,
+        version: &str,
+        is: impl Fn(&Resource) -> bool,
+    ) -> Option<Arc<Resource>> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let resources = versions.get(&api_version(group, version))?;
+        resources.iter().find(|known| is(known)).cloned()
+    }
+
+    fn anywhere(&self, is: impl Fn(&Resource) -> bool) -> Option<Arc<Resource>> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        versions.values().flatten().find(|known| is(known)).cloned()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Vec<Arc<Resource>>>> {
+        self.versions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Resource ===
+
+impl Resource {
+    /// `apiVersion` of its objects.
+    pub(crate) fn api_version(&self) -> String {
+        api_version(&self.group, &self.version)
+    }
+
+    /// The path of all objects, or of those of one namespace.
+    pub(crate) fn path(&self, namespace: Option<&str>) -> String {
+        let root = if self.group.is_empty() { "api" } else { "apis" };
+        let (api_version, plural) = (self.api_version(), &self.plural);
+        match namespace {
+            Some(namespace) => format!("/{root}/{api_version}/namespaces/{namespace}/{plural}"),
+            None => format!("/{root}/{api_version}/{plural}"),
+        }
+    }
+
+    fn of(resource: APIResource, group: &str, version: &str) -> Self {
+        Self {
+            // A list may hold resources of other groups; the path is that of the list all the same.
+            group: group.into(),
+            version: version.into(),
+            watchable: is_watchable(&resource.verbs),
+            kind: resource.kind,
+            plural: resource.name,
+            namespaced: resource.namespaced,
+        }
+    }
+}
+
+type Times = std::sync::Mutex<HashMap<String, Instant>>;
+
+fn recent(times: &Times, key: &str, span: Duration) -> bool {
+    let mut times = lock(times);
+    times.retain(|_, at| at.elapsed() < span);
+    times.contains_key(key)
+}
+
+fn lock(times: &Times) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+    times.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn extend(versions: &mut HashMap<String, Vec<Arc<Resource>>>, list: APIGroupDiscoveryList) {
+    for group in list.items {
+        let name = group
+            .metadata
+            .and_then(|meta| meta.name)
+            .unwrap_or_default();
+        for version in group.versions {
+            let of = version.version.unwrap_or_default();
+            let read = |resource: APIResourceDiscovery| {
+                Some(Arc::new(Resource {
+                    group: name.clone(),
+                    version: of.clone(),
+                    kind: resource.response_kind?.kind?,
+                    plural: resource.resource?,
+                    namespaced: resource.scope.as_deref() == Some("Namespaced"),
+                    watchable: is_watchable(&resource.verbs),
+                }))
+            };
+            let resources = version.resources.into_iter().filter_map(read).collect();
+            versions.insert(api_version(&name, &of), resources);
+        }
+    }
+}
+
+fn is_watchable(verbs: &[String]) -> bool {
+    ["list", "watch"]
+        .iter()
+        .all(|needed| verbs.iter().any(|verb| verb == needed))
+}
+
+fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.into()
+    } else {
+        format!("{group}/{version}")
+    }
+}
+
+/// How soon the API server is asked again for a group version in which a kind was missing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+// How long after a definition its kind is waited for, and how often it is asked for meanwhile.
+const DEFINING: Duration = Duration::from_secs(3);
+const STEP: Duration = Duration::from_millis(100);

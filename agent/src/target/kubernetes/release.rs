@@ -1,0 +1,151 @@
+//! Giving up an object (wire.md §6.6): it goes only when it is still the one that was applied, nobody else holds it,
+//! and it is gone only when the server does not find it any more.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use link::bundle::manifest::ObjectRef;
+
+use super::explain::explain;
+use super::owners::is_applied_work;
+use super::server::{ATTEMPTS, Place, is_conflict, is_missing};
+use super::{Inner, key};
+use crate::target::{Held, Release, Released, TargetError};
+use crate::work::WorkId;
+
+mod words;
+
+/// What becomes of an object on the server.
+enum Fate {
+    Gone,
+    Left,
+    /// It is terminating.
+    Going(Box<ObjectMeta>),
+}
+
+/// An object to give up.
+struct Farewell<'a> {
+    held: &'a Held,
+    object: &'a ObjectRef,
+    place: &'a Place,
+    /// Uids of our owner references.
+    mine: Vec<String>,
+    /// It is to stay.
+    spared: bool,
+}
+
+impl Inner {
+    /// See [`crate::target::Target::release`].
+    pub(super) async fn release(
+        &self,
+        owner: &WorkId,
+        held: &Held,
+        mode: Release,
+    ) -> Result<Released, TargetError> {
+        let object = held.object();
+        let key = key(&object);
+        let found = self.discovery.find(&object).await;
+        let found = found.map_err(|error| explain(&error, "look up the kind of", &object))?;
+        let Some(resource) = found.or_else(|| self.discovery.in_any_version(&object)) else {
+            // The kind took its objects along.
+            self.give_up(owner, &key);
+            return Ok(Released::Gone);
+        };
+        let _turn = self.turns.of(&key).await;
+        let (holds, shared, mine) = {
+            let claims = self.claims();
+            let (holds, shared) = claims.shares(owner, &key);
+            (holds, shared, claims.uids(owner))
+        };
+        if !holds {
+            return Ok(Released::Left);
+        }
+        let place = Place::new(&resource, &object);
+        let mut flight = self.index.begin(&resource, &object, owner);
+        let farewell = Farewell {
+            held,
+            object: &object,
+            place: &place,
+            mine,
+            spared: shared || mode == Release::Orphan,
+        };
+        let released = match self.part(&farewell).await? {
+            Fate::Gone => Released::Gone,
+            Fate::Left => Released::Left,
+            Fate::Going(meta) => {
+                let revision = meta.resource_version.as_deref().unwrap_or_default();
+                let owners = meta.owner_references.as_deref().unwrap_or_default();
+                flight.landed(revision, None, owners);
+                return Ok(Released::Pending(
+                    self.what_it_waits_for(&object, &place, &meta).await,
+                ));
+            }
+        };
+        flight.leave();
+        self.give_up(owner, &key);
+        Ok(released)
+    }
+
+    fn give_up(&self, owner: &WorkId, key: &str) {
+        let affected = self.claims().release(owner, key);
+        self.index.wake(affected);
+    }
+
+    async fn part(&self, farewell: &Farewell<'_>) -> Result<Fate, TargetError> {
+        let Farewell { object, place, .. } = farewell;
+        let failed = |error| explain(&error, "delete", object);
+        let mut attempt = 1;
+        loop {
+            let Some(meta) = self.server.metadata(place).await.map_err(failed)? else {
+                return Ok(Fate::Gone);
+            };
+            if !farewell.is_ours(&meta) {
+                return Ok(Fate::Left);
+            }
+            let others = farewell.others(&meta);
+            if farewell.spared || others.iter().any(is_applied_work) {
+                match self.server.set_owners(place, &meta, &others).await {
+                    Ok(_) => return Ok(Fate::Left),
+                    Err(error) if is_missing(&error) => return Ok(Fate::Gone),
+                    Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {
+                        attempt += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(explain(&error, "change the owner of", object)),
+                }
+            }
+            if meta.deletion_timestamp.is_some() {
+                return Ok(Fate::Going(Box::new(meta)));
+            }
+            let uid = meta.uid.as_deref().unwrap_or_default();
+            match self.server.delete(place, uid).await {
+                Err(error) if is_missing(&error) => return Ok(Fate::Gone),
+                // Replaced in between.
+                Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    continue;
+                }
+                deleted => deleted.map_err(failed)?,
+            };
+            return match self.server.metadata(place).await.map_err(failed)? {
+                Some(after) if after.uid == meta.uid => Ok(Fate::Going(Box::new(after))),
+                _ => Ok(Fate::Gone),
+            };
+        }
+    }
+}
+
+// === impl Farewell ===
+
+impl Farewell<'_> {
+    fn is_ours(&self, meta: &ObjectMeta) -> bool {
+        let same = self.held.uid.is_none() || self.held.uid == meta.uid;
+        same && self.others(meta).len() < meta.owner_references.as_ref().map_or(0, Vec::len)
+    }
+
+    fn others(&self, meta: &ObjectMeta) -> Vec<OwnerReference> {
+        let owners = meta.owner_references.iter().flatten();
+        owners
+            .filter(|owner| !self.mine.contains(&owner.uid))
+            .cloned()
+            .collect()
+    }
+}

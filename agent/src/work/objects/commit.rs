@@ -1,0 +1,177 @@
+//! Writing a version of a work: create or change, and what happens when the cluster will not have it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use link::error::{Hint as _, chain};
+use tracing::warn;
+
+use super::super::{Error, Head, Stored, Work};
+use super::record::{self, Content};
+use super::remote::optional;
+use super::{Inner, Refusal};
+use crate::crd;
+use crate::work::object_name;
+
+/// What came of a write.
+enum Written {
+    Created(ObjectMeta),
+    Changed(ObjectMeta),
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Makes a work durable. One that the cluster refuses for a reason of its own (its size, a policy about it) is
+    /// kept without its content and with the reason, so that its status can tell; the works behind it go on. Only a
+    /// cluster that refuses even that holds them up.
+    pub(super) async fn commit(&self, work: &Work) -> Result<(), Error> {
+        let _turn = self.turns.of(&work.head.id).await;
+        let mut refused = match self.hold(work).await {
+            Err(error) if concerns_one_object(&error) => error,
+            done => return done,
+        };
+        let Head { id, version, .. } = &work.head;
+        let reason = reason(&refused);
+        warn!(
+            resource.id = %id, reason,
+            "The cluster refuses version {version} of work `{id}`; its status says why"
+        );
+        let told = Head {
+            rejected: Some(reason),
+            ..work.head.clone()
+        };
+        let small = Head {
+            metadata: None,
+            log_tracing: None,
+            ..told.clone()
+        };
+        // Each asks less of the cluster than the one before.
+        for (head, content) in [
+            (&told, Content::Kept),
+            (&small, Content::Kept),
+            (&small, Content::Emptied),
+        ] {
+            match self.put(head, content).await {
+                Err(error) if concerns_one_object(&error) => refused = error,
+                done => return done.map(drop),
+            }
+        }
+        Err(refused)
+    }
+
+    async fn hold(&self, work: &Work) -> Result<(), Error> {
+        let mut head = work.head.clone();
+        let spec = record::spec_of(&work.payload).unwrap_or_else(|error| {
+            // Intake has checked it; should it be unreadable all the same, it is the source that can mend it.
+            let why = format!("the spec is not a manifest bundle: {error}");
+            head.rejected.get_or_insert(why);
+            None
+        });
+        // What is deleted or refused is still what was accepted before.
+        let keeps = head.deleting_since.is_some() || head.rejected.is_some();
+        let given = Content::Given(spec.as_ref());
+        let cached = self.cache().get(&head.id).cloned();
+        let held = self.known().contains_key(&head.id);
+        let content = if keeps && held { Content::Kept } else { given };
+        let written = self.put(&head, content).await?;
+
+        // Kept where the next look finds it without asking, and as it would be read back. Of what was there before
+        // only the API server knows what others made of it.
+        let record = match (written, cached) {
+            (Written::Created(_), _) => None,
+            (Written::Changed(_), Some(stored)) if !keeps => stored.record,
+            (Written::Changed(_), _) => return Ok(()),
+        };
+        let payload = spec.as_ref().map(record::payload_of).transpose();
+        let payload = payload.unwrap_or_default().unwrap_or_default().into();
+        let work = Work { head, payload };
+        self.cache().put(Stored { work, record });
+        Ok(())
+    }
+
+    /// Writes a version. What the cache says of the work is void then.
+    async fn put(&self, head: &Head, content: Content<'_>) -> Result<Written, Error> {
+        let written = self.write(head, content).await?;
+        self.index.put(head);
+        let (Written::Created(metadata) | Written::Changed(metadata)) = &written;
+        self.see(&head.id, metadata);
+        self.cache().remove(&head.id);
+        Ok(written)
+    }
+
+    async fn write(&self, head: &Head, content: Content<'_>) -> Result<Written, Error> {
+        let name = object_name(&head.id);
+        let spec = match content {
+            Content::Given(spec) => spec,
+            Content::Kept | Content::Emptied => None,
+        };
+        let create = async || {
+            let object = record::created(head, spec, &self.consumer);
+            let created = self.works.create(&name, &object).await;
+            created.map(Written::Created)
+        };
+        let held = self.known().contains_key(&head.id);
+        if !held {
+            match create().await {
+                // From before a crash, or one that could not be read.
+                Err(error) if is(&error, Refusal::is_already_exists) => self.restore(head).await?,
+                done => return done,
+            }
+        }
+        let steps = record::changed(head, content);
+        let mut changed = self.works.patch(&name, &steps).await;
+        if held
+            && changed
+                .as_ref()
+                .is_err_and(|error| is(error, Refusal::is_invalid))
+        {
+            // A step finds no place when somebody took the annotations away.
+            self.restore(head).await?;
+            changed = self.works.patch(&name, &steps).await;
+        }
+        match optional(changed)? {
+            Some(metadata) => Ok(Written::Changed(metadata)),
+            // Somebody took it away altogether.
+            None => create().await,
+        }
+    }
+
+    /// Makes an object that is there, though not as we leave one, ready to be changed.
+    async fn restore(&self, head: &Head) -> Result<(), Error> {
+        let name = object_name(&head.id);
+        let Some(metadata) = optional(self.works.metadata(&name).await)? else {
+            return Ok(());
+        };
+        let labels = metadata.labels.as_ref();
+        let consumer = labels.and_then(|labels| labels.get(crd::CONSUMER));
+        if let Some(consumer) = consumer.filter(|consumer| *consumer != self.consumer.as_str()) {
+            return Err(Error::Foreign {
+                object: self.works.object(&name),
+                consumer: consumer.clone(),
+            });
+        }
+        let restored = record::restored(&metadata, head, &self.consumer);
+        optional(self.works.merge(&name, &restored).await).map(drop)
+    }
+}
+
+fn concerns_one_object(error: &Error) -> bool {
+    is(error, Refusal::concerns_one_object)
+}
+
+fn is(error: &Error, such: impl Fn(&Refusal) -> bool) -> bool {
+    error.refusal().is_some_and(such)
+}
+
+fn reason(error: &Error) -> String {
+    let Some(refusal) = error.refusal() else {
+        return chain(error);
+    };
+    let words: String = chain(refusal).chars().take(LONGEST_REASON).collect();
+    match refusal.hint() {
+        Some(hint) => format!("the cluster does not take it: {words}; {hint}"),
+        None => format!("the cluster does not take it: {words}"),
+    }
+}
+
+// A refusal may quote what it refuses.
+const LONGEST_REASON: usize = 1_000;

@@ -1,0 +1,74 @@
+//! Taking a work's object away, once what it stood for is gone.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::json;
+
+use super::super::{Entry, Error, WorkId};
+use super::remote::optional;
+use super::{Inner, Refusal};
+use crate::crd;
+use crate::work::object_name;
+
+impl Inner {
+    /// Forgets a work that its source deleted or that somebody deleted here; the latter is asked for again.
+    pub(super) async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+        let _turn = self.turns.of(id).await;
+        let going = |entry: Entry| entry.deleting || entry.dropped;
+        if !self.index.entry(id).is_some_and(going) {
+            return Ok(());
+        }
+        self.erase(&object_name(id)).await?;
+        // Asked now, because the source may have spoken while the object went.
+        let last = self.forget(id);
+        if last.is_some_and(|entry| entry.refused_while_deleting || !entry.deleting) {
+            self.index.want_resync();
+        }
+        Ok(())
+    }
+
+    // Killed between the two requests, the object stands there as one to be deleted, and the next start goes on.
+    async fn erase(&self, name: &str) -> Result<(), Error> {
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let Some(metadata) = optional(self.works.metadata(name).await)? else {
+                return Ok(());
+            };
+            let erased = async {
+                self.let_go(name, &metadata).await?;
+                if metadata.deletion_timestamp.is_none() {
+                    optional(self.works.delete(name, metadata.uid.clone()).await)?;
+                }
+                Ok(())
+            };
+            match erased.await {
+                // Somebody changed it in between.
+                Err(error)
+                    if tries > 0 && Error::refusal(&error).is_some_and(Refusal::is_conflict) => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn let_go(&self, name: &str, metadata: &ObjectMeta) -> Result<(), Error> {
+        let finalizers = metadata.finalizers.clone().unwrap_or_default();
+        let others: Vec<&String> = finalizers
+            .iter()
+            .filter(|name| *name != crd::WORK_FINALIZER)
+            .collect();
+        if others.len() == finalizers.len() {
+            return Ok(());
+        }
+        let document = json!({
+            "metadata": {
+                "uid": metadata.uid,
+                "resourceVersion": metadata.resource_version,
+                "finalizers": others,
+            }
+        });
+        optional(self.works.merge(name, &document).await).map(drop)
+    }
+}
+
+// Each loss means that somebody else wrote within the millisecond between reading and writing.
+const TRIES: usize = 5;

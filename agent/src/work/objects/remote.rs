@@ -1,0 +1,248 @@
+//! What is asked of the API server about one kind in one namespace: a deadline for each request, and answers as
+//! small as the server gives them (metadata, wherever that is enough).
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
+use kube::Client;
+use kube::api::{
+    DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::core::Request;
+use kube::core::request::Error as RequestError;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::super::Error;
+use super::refusal::{LARGEST, Refusal};
+
+/// One kind in one namespace.
+pub(super) struct Remote {
+    client: Client,
+    path: String,
+    kind: Cow<'static, str>,
+    namespace: String,
+}
+
+/// Any object, of which only the metadata is looked at.
+#[derive(Deserialize)]
+pub(super) struct Metadata {
+    #[serde(default)]
+    pub(super) metadata: ObjectMeta,
+}
+
+/// A part of a listing.
+#[derive(Deserialize)]
+pub(super) struct Page<T> {
+    metadata: ListMeta,
+    pub(super) items: Vec<T>,
+}
+
+// === impl Remote ===
+
+impl Remote {
+    pub(super) fn new<K: kube::Resource<DynamicType = ()>>(
+        client: Client,
+        namespace: &str,
+    ) -> Self {
+        Self {
+            client,
+            path: K::url_path(&(), Some(namespace)),
+            kind: K::kind(&()),
+            namespace: namespace.into(),
+        }
+    }
+
+    /// The client, for watches.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The namespace.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// An object in words.
+    pub(super) fn object(&self, name: &str) -> String {
+        format!("{} `{}/{name}`", self.kind, self.namespace)
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        let request = self.request().get(name, &GetParams::default());
+        let asked = request.map(|request| self.client.request_text(request));
+        self.answer("read", name, asked).await
+    }
+
+    pub(super) async fn metadata(&self, name: &str) -> Result<ObjectMeta, Error> {
+        let request = self.request().get_metadata(name, &GetParams::default());
+        let asked = request.map(|request| self.client.request_text(request));
+        self.answer("read", name, asked)
+            .await
+            .map(|Metadata { metadata }| metadata)
+    }
+
+    pub(super) async fn create(&self, name: &str, object: &Value) -> Result<ObjectMeta, Error> {
+        let operation = "create";
+        let body = object.to_string().into_bytes();
+        self.fits(operation, name, body.len())?;
+        let request = self.request().create(&PostParams::default(), body);
+        let asked = request.map(|mut request| {
+            if let Ok(metadata) = ONLY_METADATA.parse() {
+                request.headers_mut().insert("accept", metadata);
+            }
+            self.client.request_text(request)
+        });
+        self.answer(operation, name, asked)
+            .await
+            .map(|Metadata { metadata }| metadata)
+    }
+
+    /// Merges a document into an object.
+    pub(super) async fn merge(&self, name: &str, document: &Value) -> Result<ObjectMeta, Error> {
+        self.merge_at(&self.request(), "change", name, name, document)
+            .await
+    }
+
+    /// Merges a document with a `status` into the status of an object.
+    pub(super) async fn merge_status(
+        &self,
+        name: &str,
+        document: &Value,
+    ) -> Result<ObjectMeta, Error> {
+        // The library has no request for the metadata of a subresource; its path is that of the object and a word.
+        let request = Request::new(format!("{}/{name}", self.path));
+        self.merge_at(&request, "write the status of", name, "status", document)
+            .await
+    }
+
+    /// Does the steps of a JSON patch, all or none.
+    pub(super) async fn patch(&self, name: &str, steps: &[Value]) -> Result<ObjectMeta, Error> {
+        let operation = "change";
+        let request =
+            self.request()
+                .patch_metadata(name, &PatchParams::default(), &Patch::Merge(steps));
+        if let Ok(request) = &request {
+            self.fits(operation, name, request.body().len())?;
+        }
+        let asked = request.map(|mut request| {
+            // The library's own JSON patch wants a crate of its own; the two differ in nothing but this header.
+            if let Ok(json_patch) = JSON_PATCH.parse() {
+                request.headers_mut().insert("content-type", json_patch);
+            }
+            self.client.request_text(request)
+        });
+        self.answer(operation, name, asked)
+            .await
+            .map(|Metadata { metadata }| metadata)
+    }
+
+    /// Deletes the object with this uid.
+    pub(super) async fn delete(&self, name: &str, uid: Option<String>) -> Result<(), Error> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid,
+                resource_version: None,
+            }),
+            ..DeleteParams::background()
+        };
+        let request = self.request().delete(name, &params);
+        let asked = request.map(|request| self.client.request_text(request));
+        self.answer::<serde::de::IgnoredAny>("delete", name, asked)
+            .await
+            .map(drop)
+    }
+
+    /// One page of a listing.
+    pub(super) async fn page<T: DeserializeOwned>(
+        &self,
+        params: &ListParams,
+    ) -> Result<Page<T>, Error> {
+        let request = self.request().list(params);
+        let asked = request.map(|request| self.client.request_text(request));
+        self.answer("list", "*", asked).await
+    }
+
+    async fn merge_at(
+        &self,
+        request: &Request,
+        operation: &'static str,
+        name: &str,
+        last: &str,
+        document: &Value,
+    ) -> Result<ObjectMeta, Error> {
+        let request =
+            request.patch_metadata(last, &PatchParams::default(), &Patch::Merge(document));
+        let asked = request.map(|request| self.client.request_text(request));
+        self.answer(operation, name, asked)
+            .await
+            .map(|Metadata { metadata }| metadata)
+    }
+
+    fn request(&self) -> Request {
+        Request::new(&*self.path)
+    }
+
+    fn fits(&self, operation: &'static str, name: &str, bytes: usize) -> Result<(), Error> {
+        if bytes > LARGEST {
+            return Err(self.refused(operation, name, Refusal::TooLarge { bytes }));
+        }
+        Ok(())
+    }
+
+    // The library's own decoding logs what it cannot read, which may be a Secret.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        asked: Result<impl Future<Output = kube::Result<String>>, RequestError>,
+    ) -> Result<T, Error> {
+        let answered = async {
+            let asked = asked.map_err(kube::Error::BuildRequest)?;
+            let text = tokio::time::timeout(PATIENCE, asked)
+                .await
+                .map_err(|_| Refusal::Slow(PATIENCE))??;
+            serde_json::from_str(&text).map_err(Refusal::Unreadable)
+        };
+        answered
+            .await
+            .map_err(|refusal| self.refused(operation, name, refusal))
+    }
+
+    fn refused(&self, operation: &'static str, name: &str, source: Refusal) -> Error {
+        Error::Api {
+            operation,
+            object: self.object(name),
+            source,
+        }
+    }
+}
+
+// === impl Page ===
+
+impl<T> Page<T> {
+    /// Where the next page begins, unless this was the last.
+    pub(super) fn next(&mut self) -> Option<String> {
+        self.metadata
+            .continue_
+            .take()
+            .filter(|token| !token.is_empty())
+    }
+}
+
+/// `None` instead of "there is no such object".
+pub(super) fn optional<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.refusal().is_some_and(Refusal::is_missing_object) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+const ONLY_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const JSON_PATCH: &str = "application/json-patch+json";
+// An API server gives up after 60 s; half of that is more than any of these small requests takes.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,201 @@
+//! The whole path into a real Kubernetes API server: how fast bundles get applied, what each costs the API server,
+//! and what an agent costs when nothing happens. SQLite store, sandbox broker, etcd without fsync.
+//!
+//! `cargo bench -p tests --bench cluster [-- latency burst load idle]`
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tests::kubernetes::{Audit, Cluster, Entry};
+use tests::measure::load_data::{BIG, SMALL, create_many};
+use tests::measure::path::{self, Burst, Rates, applied_at, one_by_one};
+use tests::measure::{self, Sample, say, wanted};
+use tests::region::{Builder, Kind, Region};
+use tokio::time::sleep;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    measure::begin(
+        "cluster: sandbox broker, SQLite store, kube-apiserver and etcd on this machine",
+    )?;
+    let cluster = Cluster::shared().await?;
+    if wanted("latency") {
+        latency(cluster).await?;
+    }
+    if wanted("burst") {
+        for rates in [Rates::IotCore, Rates::Unlimited] {
+            for bytes in [SMALL, BIG] {
+                burst(cluster, rates, bytes).await?;
+            }
+        }
+    }
+    if wanted("load") {
+        load(cluster).await?;
+    }
+    if wanted("idle") {
+        idle(cluster).await?;
+    }
+    say(&format!("load average afterwards {}", measure::load()));
+    Ok(())
+}
+
+/// One bundle at a time into an idle region.
+async fn latency(cluster: &Cluster) -> Result<()> {
+    for rates in [Rates::IotCore, Rates::Unlimited] {
+        let mut region = start("bench-cluster-latency", cluster, rates).await?;
+        let times = one_by_one(&region.api().await?, CONSUMER, TRIES).await?;
+        say(&format!(
+            "idle, {}: POST -> Applied readable, {TRIES} tries: p50 {:.1} ms, p99 {:.1} ms, least {:.1} ms (goal <= 40 ms)",
+            rates.name(),
+            times.median() * 1e3,
+            times.quantile(0.99) * 1e3,
+            times.least() * 1e3
+        ));
+        region.passed();
+    }
+    Ok(())
+}
+
+/// A hundred bundles from one caller as fast as it can, while another polls the list.
+async fn burst(cluster: &Cluster, rates: Rates, bytes: usize) -> Result<()> {
+    let audit = cluster.audit().await?;
+    let (mut bursts, mut requests) = (Vec::new(), Vec::new());
+    for _ in 0..BURSTS {
+        let mut region = start("bench-cluster-burst", cluster, rates).await?;
+        let mark = audit.mark().await?;
+        bursts.push(path::burst(&region.api().await?, CONSUMER, BURST, bytes).await?);
+        let made = of_agent(audit.since(mark).await?);
+        requests.push(made.len() as f64 / BURST as f64);
+        region.passed();
+    }
+    let Burst {
+        average, p99, last, ..
+    } = Burst::median(&bursts);
+    say(&format!(
+        "burst of {BURST} x {bytes} B, {}: POST -> Applied in the list (polled every 0.1 s), medians of {BURSTS}: \
+         average {average:.2} s, p99 {p99:.2} s, last {last:.2} s after the first POST; {:.2} API requests per bundle",
+        rates.name(),
+        Sample::new(requests).median()
+    ));
+    Ok(())
+}
+
+/// 600 bundles from empty, half of them small and half big.
+async fn load(cluster: &Cluster) -> Result<()> {
+    let mut region = start("bench-cluster-load", cluster, Rates::Unlimited).await?;
+    let api = region.api().await?;
+    let audit = cluster.audit().await?;
+    let mark = audit.mark().await?;
+    let watching = tokio::spawn(applied_at(api.clone(), LOAD));
+    let started = Instant::now();
+    create_many(&api, CONSUMER, "load", LOAD, 8, |number| {
+        [SMALL, BIG][number % 2]
+    })
+    .await?;
+    let created = started.elapsed();
+    let applied = watching.await??;
+    let times = Sample::of(applied.values().map(|at| *at - started));
+    let made = of_agent(audit.since(mark).await?);
+    say(&format!(
+        "{LOAD} bundles (half {SMALL} B, half {BIG} B), 8 callers, no quotas: created in {:.2} s, all applied after \
+         {:.2} s ({:.0}/s), median after {:.2} s; {:.2} API requests per bundle",
+        created.as_secs_f64(),
+        times.most(),
+        LOAD as f64 / times.most(),
+        times.median(),
+        made.len() as f64 / LOAD as f64
+    ));
+    say(&format!("  by kind: {}", by_kind(&made)));
+    settled(&mut region, LOAD).await?;
+    say(&format!("  agent {}", memory(&mut region)?));
+    region.passed();
+    Ok(())
+}
+
+/// An agent with 205 works to which nothing happens.
+async fn idle(cluster: &Cluster) -> Result<()> {
+    let mut region = start("bench-cluster-idle", cluster, Rates::Unlimited).await?;
+    let api = region.api().await?;
+    say(&format!("agent without works: {}", memory(&mut region)?));
+    create_many(&api, CONSUMER, "idle", IDLE, 8, |number| {
+        [SMALL, BIG][number % 2]
+    })
+    .await?;
+    settled(&mut region, IDLE).await?;
+    let audit: Audit = cluster.audit().await?;
+    // What the last bundles left to do, such as acknowledgements that are written together.
+    sleep(Duration::from_secs(15)).await;
+    let mark = audit.mark().await?;
+    sleep(WATCHED).await;
+    let made = of_agent(audit.since(mark).await?);
+    say(&format!(
+        "agent with {IDLE} works, idle for {} s: {:.2} API requests a second ({}), {}",
+        WATCHED.as_secs(),
+        made.len() as f64 / WATCHED.as_secs_f64(),
+        by_kind(&made),
+        memory(&mut region)?
+    ));
+    region.passed();
+    Ok(())
+}
+
+async fn start(name: &str, cluster: &Cluster, rates: Rates) -> Result<Region> {
+    rates
+        .region(Builder::new(name, Kind::Sandbox).on_cluster(cluster))
+        .await
+}
+
+/// Waits until the agent holds `count` works and owes no status.
+async fn settled(region: &mut Region, count: usize) -> Result<()> {
+    loop {
+        let page = region.agent(CONSUMER)?.service.metrics().await?;
+        let works = page.sum("agent_works", &[]).unwrap_or_default();
+        let open = page.sum("agent_status_unacknowledged", &[]);
+        if works as usize == count && open.unwrap_or_default() == 0.0 {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn memory(region: &mut Region) -> Result<String> {
+    let process = region.agent(CONSUMER)?.service.process().id();
+    let memory = measure::memory(process).context("the agent runs")?;
+    Ok(memory.to_string())
+}
+
+fn of_agent(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut entries = entries;
+    entries.retain(|entry| entry.user_agent.starts_with("agent/"));
+    entries
+}
+
+fn by_kind(entries: &[Entry]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in entries {
+        let slash = if entry.subresource.is_empty() {
+            ""
+        } else {
+            "/"
+        };
+        let kind = format!(
+            "{} {}{slash}{}",
+            entry.verb, entry.resource, entry.subresource
+        );
+        *counts.entry(kind).or_default() += 1;
+    }
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    counts.join(", ")
+}
+
+const CONSUMER: &str = "cluster1";
+const TRIES: usize = 30;
+const BURST: usize = 100;
+const BURSTS: usize = 3;
+const LOAD: usize = 600;
+const IDLE: usize = 205;
+const WATCHED: Duration = Duration::from_secs(60);

@@ -1,0 +1,17 @@
+//! Runs the Kubernetes servers of the tests until it is interrupted, for work by hand:
+//! `cargo run -p tests`, and then `KUBECONFIG=… kubectl get namespaces`.
+
+use anyhow::Result;
+use tests::kubernetes::Cluster;
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+async fn main() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    println!("KUBECONFIG={}", cluster.kubeconfig().display());
+    for (name, id) in cluster.processes() {
+        println!("{name}: process {id}");
+    }
+    // Interrupting it ends the servers and removes their files.
+    std::future::pending().await
+}

@@ -1,0 +1,345 @@
+//! A real Kubernetes control plane: etcd, API server and controller manager, with TLS, RBAC and an audit log.
+//!
+//! Tests share the servers of [`Cluster::shared`] and stay apart by a namespace each ([`Cluster::namespace`]) and, where
+//! rights matter, a user each ([`Cluster::client_as`]). A test that hurts its servers starts its own
+//! ([`Cluster::start`]); nobody can hurt the shared ones. All of them end with the process, also when it is killed.
+//!
+//! What is not like a cluster: there are no nodes, so pods are made but never run; a Deployment becomes available when a
+//! test says so through its `status` subresource. Where it may surprise: a namespace lives on for five seconds after its
+//! deletion before anything in it goes, and owner references between objects of a new custom kind count only once the
+//! garbage collector has found the kind, which takes it up to thirty seconds.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ListParams, ObjectMeta, PostParams, Request};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Api, Client, Config};
+use reqwest::header::{HeaderValue, USER_AGENT};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::pki::{Authority, PkiError};
+use crate::process::{Process, ProcessError};
+use crate::scratch::Scratch;
+use crate::wait::{TimedOut, wait_for};
+
+use self::assets::Assets;
+use self::identity::{Entrance, Master};
+use self::leash::Leash;
+use self::servers::{API_LISTENING, CONTROLLERS_READY, ETCD_READY, Layout, PORT_TAKEN};
+
+pub use self::audit::{Audit, AuditError, Entry, Mark};
+
+mod assets;
+mod audit;
+mod identity;
+mod leash;
+mod servers;
+
+/// Running servers. Dropping them kills them; so does the end of this process.
+pub struct Cluster {
+    // Fields drop in this order: nobody may watch for processes that are gone.
+    leash: Leash,
+    controllers: Process,
+    api: Process,
+    etcd: Process,
+    layout: Layout,
+    home: PathBuf,
+    authority: Authority,
+    kubeconfig: PathBuf,
+}
+
+/// The servers could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A program is not there, ended at once for a reason of its own, or was slow.
+    #[error("start the Kubernetes servers")]
+    Process(#[from] ProcessError),
+    /// Their certificates could not be made.
+    #[error("make the certificates of the Kubernetes servers")]
+    Pki(#[from] PkiError),
+    /// Their files could not be written.
+    #[error("write the files of the Kubernetes servers")]
+    Files(#[from] io::Error),
+    /// No client could be made for them.
+    #[error("connect to the Kubernetes API server")]
+    Client(#[from] ClientError),
+    /// The API server listens, and does not become ready.
+    #[error("start the Kubernetes API server")]
+    Ready(#[from] TimedOut),
+    /// Other programs took every port they tried.
+    #[error("find free ports for the Kubernetes servers in {ATTEMPTS} attempts")]
+    Ports,
+}
+
+/// The API server could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The user's certificate could not be made.
+    #[error("make the certificate of a Kubernetes user")]
+    Pki(#[from] PkiError),
+    /// The kubeconfig could not be written.
+    #[error("write a kubeconfig")]
+    Files(#[from] io::Error),
+    /// The kubeconfig could not be used.
+    #[error("read a kubeconfig")]
+    Kubeconfig(#[from] KubeconfigError),
+    /// The API server refused, or does not answer.
+    #[error("ask the Kubernetes API server")]
+    Api(#[from] kube::Error),
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// The servers that all tests of this process share, started by whoever comes first (about three seconds).
+    ///
+    /// Their files go with the process; a start that fails leaves them for whoever looks into it.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn shared() -> Result<&'static Self, StartError> {
+        static SHARED: OnceCell<(Cluster, Scratch)> = OnceCell::const_new();
+        let start = async || -> Result<_, StartError> {
+            let assets = Assets::find()?;
+            let scratch = Scratch::new("kubernetes")?;
+            let cluster = Self::launch(&assets, scratch.path(), &[scratch.path()]).await?;
+            Ok((cluster, scratch))
+        };
+        let (cluster, _) = SHARED.get_or_try_init(start).await?;
+        Ok(cluster)
+    }
+
+    /// Servers of the caller's own, with their files in `directory`: to stop them, or to have no neighbours.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(directory: &Path) -> Result<Self, StartError> {
+        Self::launch(&Assets::find()?, &directory.join("kubernetes"), &[]).await
+    }
+
+    /// The kubeconfig of somebody who may do everything. It holds all it names.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Writes the kubeconfig of a user who may do nothing but what a test lets them do by RBAC.
+    ///
+    /// Any name is a user; shared servers want one that no other test takes.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn kubeconfig_for(&self, user: &str) -> Result<PathBuf, ClientError> {
+        let entrance = Entrance {
+            port: self.layout.api,
+            authority: &self.authority,
+        };
+        let users = self.home.join("users");
+        std::fs::create_dir_all(&users)?;
+        let path = identity::path(&users, user);
+        std::fs::write(&path, entrance.with_certificate(user)?.to_string())?;
+        Ok(path)
+    }
+
+    /// A client that may do everything. It belongs to the runtime of the caller.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn client(&self) -> Result<Client, ClientError> {
+        Ok(Client::try_from(config(&self.kubeconfig, HARNESS).await?)?)
+    }
+
+    /// A client of such a user; see [`Self::kubeconfig_for`].
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn client_as(&self, user: &str) -> Result<Client, ClientError> {
+        let kubeconfig = self.kubeconfig_for(user)?;
+        Ok(Client::try_from(config(&kubeconfig, HARNESS).await?)?)
+    }
+
+    /// A client that may do everything and calls itself `user_agent`, to be found again in the audit log.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn client_called(&self, user_agent: &'static str) -> Result<Client, ClientError> {
+        Ok(Client::try_from(
+            config(&self.kubeconfig, user_agent).await?,
+        )?)
+    }
+
+    /// Makes a namespace that nobody else has, and gives its name: `prefix` with something after it.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn namespace(&self, prefix: &str) -> Result<String, ClientError> {
+        let unique = Uuid::new_v4().simple().to_string();
+        let name = format!("{prefix}-{}", &unique[..UNIQUE_DIGITS]);
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let namespaces: Api<Namespace> = Api::all(self.client().await?);
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        Ok(name)
+    }
+
+    /// What the API server was asked, by whom.
+    ///
+    /// # Errors
+    /// When no client can be made for it.
+    pub async fn audit(&self) -> Result<Audit, ClientError> {
+        Ok(Audit::new(self.layout.audit_log(), self.client().await?))
+    }
+
+    /// SIGTERM for the API server: it ends watches and then itself.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop_api(&mut self) -> Result<(), StartError> {
+        self.api.stop(PATIENCE).await?;
+        Ok(self.leash.hold(&[&self.etcd, &self.controllers])?)
+    }
+
+    /// `kill -9` for the API server.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn kill_api(&mut self) -> Result<(), StartError> {
+        self.api.kill()?;
+        Ok(self.leash.hold(&[&self.etcd, &self.controllers])?)
+    }
+
+    /// Starts the API server again, on the same port with the same objects, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When the port was taken meanwhile or it does not come up.
+    pub async fn start_api(&mut self) -> Result<(), StartError> {
+        let before = self.api.output().matches(API_LISTENING).count();
+        for _ in 0..ATTEMPTS {
+            self.api.restart()?;
+            self.leash
+                .hold(&[&self.etcd, &self.api, &self.controllers])?;
+            match listening(&mut self.api, before + 1).await {
+                // A passing connection may have the port for its own end.
+                Err(error) if port_taken(&error) => {}
+                Err(error) => return Err(error.into()),
+                Ok(()) => return ready(&self.kubeconfig).await,
+            }
+        }
+        Err(StartError::Ports)
+    }
+
+    /// The API server's process, for [`Process::signal`] with `STOP` and `CONT`.
+    pub fn api(&mut self) -> &mut Process {
+        &mut self.api
+    }
+
+    /// The programs that run, with their process ids.
+    pub fn processes(&self) -> [(&'static str, u32); 3] {
+        [
+            ("etcd", self.etcd.id()),
+            ("kube-apiserver", self.api.id()),
+            ("kube-controller-manager", self.controllers.id()),
+        ]
+    }
+
+    async fn launch(assets: &Assets, home: &Path, litter: &[&Path]) -> Result<Self, StartError> {
+        link::tls::install_provider();
+        for _ in 0..ATTEMPTS {
+            match Self::attempt(assets, home, litter).await {
+                Err(StartError::Process(error)) if port_taken(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(StartError::Ports)
+    }
+
+    async fn attempt(assets: &Assets, home: &Path, litter: &[&Path]) -> Result<Self, StartError> {
+        // What an attempt before this one left would be of other ports and other keys.
+        let _ = std::fs::remove_dir_all(home);
+        std::fs::create_dir_all(home)?;
+        let layout = Layout::new(home)?;
+        let authority = Authority::new("Kubernetes test CA")?;
+        let admin = Master::new("admin");
+        layout.write(&authority, &admin)?;
+        let kubeconfig = identity::path(home, admin.user);
+
+        let mut leash = Leash::new(litter)?;
+        let mut etcd = layout.etcd(assets).start(home)?;
+        let mut api = layout.api(assets).start(home)?;
+        leash.hold(&[&etcd, &api])?;
+        etcd.line_with(ETCD_READY, PATIENCE).await?;
+        listening(&mut api, 1).await?;
+        ready(&kubeconfig).await?;
+        let mut controllers = layout.controllers(assets).start(home)?;
+        leash.hold(&[&etcd, &api, &controllers])?;
+        controllers.line_with(CONTROLLERS_READY, PATIENCE).await?;
+        Ok(Self {
+            leash,
+            controllers,
+            api,
+            etcd,
+            layout,
+            home: home.to_path_buf(),
+            authority,
+            kubeconfig,
+        })
+    }
+}
+
+fn port_taken(error: &ProcessError) -> bool {
+    matches!(error, ProcessError::Ended { output, .. } if output.contains(PORT_TAKEN))
+}
+
+/// Waits for the `count`-th start in the log of an API server.
+async fn listening(api: &mut Process, count: usize) -> Result<(), ProcessError> {
+    api.output_until("it listens", PATIENCE, |text| {
+        text.matches(API_LISTENING).count() >= count
+    })
+    .await
+}
+
+/// Waits until the API server says that it is ready: roles are there, and every kind is served.
+async fn ready(kubeconfig: &Path) -> Result<(), StartError> {
+    let client = Client::try_from(config(kubeconfig, HARNESS).await?).map_err(ClientError::from)?;
+    let probe = async || {
+        // A listing is a plain GET; kube builds no other one for a path that is not an object's.
+        let request = Request::new("/readyz")
+            .list(&ListParams::default())
+            .map_err(|error| error.to_string())?;
+        let answer = client.request_text(request).await;
+        answer.map_err(|error| error.to_string())
+    };
+    wait_for("readiness", PATIENCE, probe).await?;
+    Ok(())
+}
+
+async fn config(kubeconfig: &Path, user_agent: &'static str) -> Result<Config, ClientError> {
+    let options = KubeConfigOptions::default();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let user_agent = HeaderValue::from_static(user_agent);
+    config.headers.push((USER_AGENT, user_agent));
+    Ok(config)
+}
+
+// How the harness calls itself to the API server.
+const HARNESS: &str = "tests";
+
+// Four digits would meet within some hundred namespaces.
+const UNIQUE_DIGITS: usize = 8;
+
+// An attempt is lost only if another process takes a port within the second of a start.
+const ATTEMPTS: usize = 3;
+
+// A start takes about three seconds; this is for a machine that builds at the same time.
+const PATIENCE: Duration = Duration::from_secs(90);

@@ -1,0 +1,95 @@
+//! Where the server programs are: the convention of envtest, then the ignored cache that `tests/kubernetes/build` fills.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::process::{ProcessError, Spec};
+
+/// A folder with the three programs.
+#[derive(Clone, Debug)]
+pub(super) struct Assets {
+    directory: PathBuf,
+}
+
+// === impl Assets ===
+
+impl Assets {
+    /// The folder in `$KUBEBUILDER_ASSETS` where that is set, else the one that `tests/kubernetes/build` fills.
+    ///
+    /// # Errors
+    /// When a program is not there; the error names the command that builds it.
+    pub(super) fn find() -> Result<Self, ProcessError> {
+        let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/kubernetes");
+        Self::choose(std::env::var_os("KUBEBUILDER_ASSETS"), &cache).complete()
+    }
+
+    /// The command line of a program, still without arguments.
+    pub(super) fn program(&self, name: &str) -> Spec {
+        Spec::at(name, self.directory.join(name), REMEDY)
+    }
+
+    fn choose(kubebuilder: Option<OsString>, cache: &Path) -> Self {
+        let directory = match kubebuilder.filter(|path| !path.is_empty()) {
+            Some(path) => path.into(),
+            None => cache.join(version()),
+        };
+        Self { directory }
+    }
+
+    fn complete(self) -> Result<Self, ProcessError> {
+        let missing = PROGRAMS
+            .iter()
+            .map(|name| self.directory.join(name))
+            .find(|program| !program.is_file());
+        match missing {
+            None => Ok(self),
+            Some(program) => Err(ProcessError::Missing {
+                program: program.display().to_string(),
+                remedy: REMEDY,
+            }),
+        }
+    }
+}
+
+/// The version that `go.mod` names, such as `v1.36.3`.
+fn version() -> &'static str {
+    GO_MOD
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
+        .unwrap_or_default()
+}
+
+const GO_MOD: &str = include_str!("../../kubernetes/go.mod");
+
+const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
+
+const REMEDY: &str = "run tests/kubernetes/build (about seven minutes, once), or set $KUBEBUILDER_ASSETS to a folder \
+                      with etcd, kube-apiserver and kube-controller-manager";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_folder_comes_before_the_cache() {
+        let cache = Path::new("cache");
+        let set = Assets::choose(Some("elsewhere".into()), cache);
+        assert_eq!(set.directory, Path::new("elsewhere"));
+        for unset in [None, Some(OsString::new())] {
+            let built = Assets::choose(unset, cache);
+            assert_eq!(built.directory, cache.join(version()));
+        }
+    }
+
+    #[test]
+    fn the_version_is_the_one_of_go_mod() {
+        assert!(version().starts_with("v1."), "{}", version());
+    }
+
+    #[test]
+    fn missing_programs_name_the_command_that_builds_them() {
+        let nowhere = Assets::choose(Some("nowhere".into()), Path::new("cache"));
+        let error = nowhere.complete().unwrap_err().to_string();
+        assert!(error.contains("run tests/kubernetes/build"), "{error}");
+    }
+}

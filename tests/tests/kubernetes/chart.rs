@@ -1,0 +1,196 @@
+//! The agent's chart: linted and rendered by helm, accepted by a real API server, and understood by the agent.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::{Scope, pinned_kind};
+use kube::{Api, Client};
+use serde_json::Value;
+use tests::kubernetes::Cluster;
+use tests::process::{Output, Spec};
+use tests::scratch::Scratch;
+
+#[tokio::test]
+async fn the_chart_passes_the_strict_lint_and_refuses_wrong_values_by_name() -> Result<()> {
+    let scratch = Scratch::new("chart-lint")?;
+    let chart = chart();
+    let lint = helm(
+        scratch.path(),
+        &["lint", "--strict", &chart, "--set", REGION],
+    )
+    .await?;
+    ensure!(lint.status.success(), "{}{}", lint.stdout, lint.stderr);
+    for (wrong, name) in [
+        ("rbac.profile=everything", "profile"),
+        ("replicas=many", "replicas"),
+        ("consumerNam=x", "consumerNam"),
+        ("consumerName=A_B", "consumerName"),
+    ] {
+        let arguments = ["template", "x", &chart, "--set", REGION, "--set", wrong];
+        let refused = helm(scratch.path(), &arguments).await?;
+        ensure!(!refused.status.success(), "`{wrong}` is accepted");
+        ensure!(refused.stderr.contains(name), "{}", refused.stderr);
+    }
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_takes_every_object_of_the_chart() -> Result<()> {
+    let scratch = Scratch::new("chart-apply")?;
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let namespace = cluster.namespace("chart").await?;
+    let objects = rendered(scratch.path(), &namespace, &ALL).await?;
+    ensure!(objects.len() > 10, "{} objects", objects.len());
+    for object in &objects {
+        // Their definitions belong to the CSI driver and to the Prometheus operator.
+        if !matches!(
+            object["kind"].as_str(),
+            Some("SecretProviderClass" | "PodMonitor")
+        ) {
+            dry_run(&client, object).await?;
+        }
+    }
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_agent_understands_the_arguments_of_the_chart() -> Result<()> {
+    let scratch = Scratch::new("chart-arguments")?;
+    let objects = rendered(scratch.path(), "agents", &ALL).await?;
+    let deployment = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .context("there is a Deployment")?;
+    let deployment: Deployment = serde_json::from_value(deployment.clone())?;
+    let pod = deployment.spec.and_then(|spec| spec.template.spec);
+    let container = pod.context("it has a pod")?.containers.remove(0);
+    let arguments = container.args.unwrap_or_default();
+    // The mount is not there, which is found after the command line has been read.
+    let agent = Spec::binary("agent")?.args(&arguments);
+    let output = agent.run(scratch.path(), PATIENCE).await?;
+    ensure!(output.status.code() == Some(2), "{}", output.stderr);
+    ensure!(
+        output.stderr.contains("/mnt/secrets-store"),
+        "{}",
+        output.stderr
+    );
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_definitions_in_the_chart_are_those_of_the_agent() -> Result<()> {
+    let scratch = Scratch::new("chart-definitions")?;
+    let file = root().join("deploy/charts/agent/files/crds.yaml");
+    let fresh = agent::crd::yaml();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, &fresh)?;
+    }
+    ensure!(
+        std::fs::read_to_string(&file)? == fresh,
+        "{} is out of date; run this test once more with `UPDATE_DOCS=1`",
+        file.display()
+    );
+    let printed = Spec::binary("agent")?.arg("crds");
+    let printed = printed.run(scratch.path(), PATIENCE).await?;
+    ensure!(
+        printed.stdout.trim_end() == fresh.trim_end(),
+        "`agent crds` differs"
+    );
+    scratch.passed();
+    Ok(())
+}
+
+async fn rendered(logs: &Path, namespace: &str, values: &[&str]) -> Result<Vec<Value>> {
+    let chart = chart();
+    let mut arguments = vec!["template", "agent", &chart, "--namespace", namespace];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    let output = helm(logs, &arguments).await?;
+    ensure!(output.status.success(), "{}", output.stderr);
+    let mut objects = Vec::new();
+    for document in output.stdout.split("\n---\n") {
+        let object: Option<Value> = serde_saphyr::from_str(document)?;
+        objects.extend(object.filter(Value::is_object));
+    }
+    Ok(objects)
+}
+
+async fn dry_run(client: &Client, object: &Value) -> Result<()> {
+    let (api_version, kind) = (&object["apiVersion"], &object["kind"]);
+    let (api_version, kind) = (
+        api_version.as_str().context("it has an apiVersion")?,
+        kind.as_str().context("it has a kind")?,
+    );
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let (resource, capabilities) =
+        pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await?;
+    let name = object["metadata"]["name"]
+        .as_str()
+        .context("it has a name")?;
+    let api: Api<DynamicObject> = if capabilities.scope == Scope::Namespaced {
+        let namespace = object["metadata"]["namespace"].as_str();
+        let namespace = namespace.with_context(|| format!("{kind} {name} names its namespace"))?;
+        Api::namespaced_with(client.clone(), namespace, &resource)
+    } else {
+        Api::all_with(client.clone(), &resource)
+    };
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply("chart").force().validation_strict()
+    };
+    api.patch(name, &params, &Patch::Apply(object))
+        .await
+        .with_context(|| format!("{kind} {name}"))?;
+    Ok(())
+}
+
+async fn helm(logs: &Path, arguments: &[&str]) -> Result<Output> {
+    // Each call has logs of its own, or it would show those of the calls before.
+    static CALL: AtomicUsize = AtomicUsize::new(0);
+    let call = CALL.fetch_add(1, Ordering::Relaxed);
+    let fetch = Spec::at("fetch", root().join("tests/helm/fetch"), REMEDY);
+    let found = fetch
+        .label(format!("fetch-{call}"))
+        .run(logs, PATIENCE)
+        .await?;
+    ensure!(found.status.success(), "{}", found.stderr);
+    let helm = Spec::at("helm", found.stdout.trim().into(), REMEDY).args(arguments);
+    let helm = helm.label(format!("helm-{call}"));
+    Ok(helm.run(logs, PATIENCE).await?)
+}
+
+fn chart() -> String {
+    root().join("deploy/charts/agent").display().to_string()
+}
+
+fn root() -> PathBuf {
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.parent().unwrap_or(member).to_path_buf()
+}
+
+const REGION: &str = "secretProviderClass.region=eu-west-1";
+// Everything that a value can add.
+const ALL: [&str; 10] = [
+    REGION,
+    "consumerName=mc1",
+    "agentId=mc1",
+    "adoptAgentIds={other}",
+    "rbac.profile=cluster-admin",
+    "rbac.impersonate[0].namespace=default",
+    "rbac.impersonate[0].name=deployer",
+    "metrics.podMonitor=true",
+    "serviceAccount.annotations.a=b",
+    "replicas=2",
+];
+const PATIENCE: Duration = Duration::from_secs(120);
+const REMEDY: &str = "run `tests/helm/fetch`";

@@ -1,0 +1,90 @@
+//! Row 16: what stands in the cluster is what a Go agent would have left, so that either can follow the other.
+
+use agent::crd::{AppliedManifestWork, AppliedResource, ManifestWork};
+use agent::target::kubernetes::AgentId;
+use anyhow::{Context as _, Result, ensure};
+use kube::Api;
+use serde_json::json;
+use tests::go::{applied, spec};
+
+use super::{Ground, LEADER, connected};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_owners_and_finalizers_are_those_of_a_go_agent() -> Result<()> {
+    let mut ground = Ground::start("conformance-names").await?;
+    ground.region.agent("cluster1")?.service.kill()?;
+    // With a Go agent's identity ours leaves what that one would find again.
+    let address = format!("localhost:{}", ground.region.broker.address().port());
+    let hash = AgentId::from(address.as_str()).to_string();
+    let kubeconfig = ground.kubeconfig.to_str().context("a path")?;
+    let works = ground.works()?.to_owned();
+    let args = [
+        ["--kubeconfig", kubeconfig],
+        ["--namespace", &works],
+        ["--agent-id", &hash],
+        LEADER,
+    ];
+    let mut agent = ground
+        .region
+        .another_agent("cluster1", "go-like", args.concat())?;
+    connected(&mut agent).await?;
+
+    let id = "55c61e54-a3f6-563d-9fec-b1fe297bdfdb";
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": ground.namespace },
+    });
+    let manifests = [ground.map("b", "1"), secret, ground.map("a", "1")];
+    let data = json!({ "manifests": manifests }).to_string();
+    ground
+        .send(spec(id, "create_request", 1, &[], Some(&data)))
+        .await?;
+    applied(&mut ground.source, id, 1).await?;
+
+    let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
+    let keeper = all.get(&format!("{hash}-{id}")).await?;
+    let meta = &keeper.metadata;
+    let finalizer = "cluster.open-cluster-management.io/applied-manifest-work-cleanup";
+    ensure!(
+        meta.finalizers.as_deref() == Some(&[finalizer.to_owned()]),
+        "{meta:?}"
+    );
+    ensure!(keeper.spec.hub_hash == hash && keeper.spec.agent_id == hash);
+    ensure!(keeper.spec.manifest_work_name == id);
+    let listed = keeper.status.unwrap_or_default().applied_resources;
+    let of = |resource: &str, name: &str, uid: Option<String>| AppliedResource {
+        group: String::new(),
+        version: "v1".into(),
+        resource: resource.into(),
+        namespace: ground.namespace.clone(),
+        name: name.into(),
+        uid: uid.unwrap_or_default(),
+    };
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> =
+        Api::namespaced(ground.kube.clone(), &ground.namespace);
+    let a = ground.maps().get("a").await?.metadata;
+    let b = ground.maps().get("b").await?.metadata;
+    let s = secrets.get("s").await?.metadata;
+    let expected = [
+        of("configmaps", "a", a.uid.clone()),
+        of("configmaps", "b", b.uid.clone()),
+        of("secrets", "s", s.uid.clone()),
+    ];
+    ensure!(listed == expected, "{listed:?}");
+    for object in [a, b, s] {
+        let owners = serde_json::to_value(object.owner_references)?;
+        let expected = json!([{
+            "apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
+            "name": meta.name, "uid": meta.uid,
+        }]);
+        ensure!(owners == expected, "{owners}");
+    }
+    let held: Api<ManifestWork> = Api::namespaced(ground.kube.clone(), &works);
+    let finalizers = held.get(id).await?.metadata.finalizers;
+    let finalizer = "cluster.open-cluster-management.io/manifest-work-cleanup";
+    ensure!(
+        finalizers.as_deref() == Some(&[finalizer.to_owned()]),
+        "{finalizers:?}"
+    );
+    ground.passed();
+    Ok(())
+}

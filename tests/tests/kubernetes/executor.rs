@@ -1,0 +1,239 @@
+//! What an executor may do, as a real authorizer sees it.
+
+use std::time::Duration;
+
+use agent::target::kubernetes::executor::{Executor, Intent, REMEMBERED};
+use agent::target::{ErrorKind, TargetError};
+use anyhow::Result;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+use link::bundle::ServiceAccount;
+use link::bundle::manifest::ObjectRef;
+use serde_json::{Value, from_value, json};
+use tests::kubernetes::Cluster;
+use tests::wait::wait_for;
+use tokio::time::Instant;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A namespace with a service account that may do nothing yet.
+struct Shop {
+    client: Client,
+    account: ServiceAccount,
+}
+
+impl Shop {
+    async fn open() -> Result<Self> {
+        let cluster = Cluster::shared().await?;
+        let namespace = cluster.namespace("executor").await?;
+        let account = ServiceAccount {
+            namespace,
+            name: "deployer".into(),
+        };
+        let client = cluster.client().await?;
+        Ok(Self { client, account })
+    }
+
+    async fn allow(&self, rules: Value) -> Result<()> {
+        let namespace = &self.account.namespace;
+        let role = json!({ "metadata": { "name": "deployer" }, "rules": rules });
+        let binding = json!({
+            "metadata": { "name": "deployer" },
+            "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": "deployer" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "deployer", "namespace": namespace }],
+        });
+        let params = PostParams::default();
+        Api::<Role>::namespaced(self.client.clone(), namespace)
+            .create(&params, &from_value(role)?)
+            .await?;
+        Api::<RoleBinding>::namespaced(self.client.clone(), namespace)
+            .create(&params, &from_value(binding)?)
+            .await?;
+        Ok(())
+    }
+
+    fn object(&self, group: &str, kind: &str) -> ObjectRef {
+        let cluster_scoped = kind.starts_with("Cluster");
+        ObjectRef {
+            group: group.into(),
+            version: "v1".into(),
+            kind: kind.into(),
+            namespace: if cluster_scoped {
+                String::new()
+            } else {
+                self.account.namespace.clone()
+            },
+            name: "object".into(),
+        }
+    }
+
+    async fn check(
+        &self,
+        executor: &Executor,
+        object: &ObjectRef,
+        manifest: &Value,
+        now: Instant,
+    ) -> Result<(), TargetError> {
+        let resource = object.plural_guess();
+        let intent = Intent {
+            account: &self.account,
+            object,
+            resource: &resource,
+            owned: true,
+            manifest,
+        };
+        executor.check(intent, now).await
+    }
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+fn kind(outcome: &Result<(), TargetError>) -> Option<&ErrorKind> {
+    outcome.as_ref().err().map(|error| &error.kind)
+}
+
+#[tokio::test]
+async fn executor_may_do_what_its_role_says_until_it_is_revoked() -> Result<()> {
+    let shop = Shop::open().await?;
+    let executor = Executor::new(shop.client.clone());
+    let map = shop.object("", "ConfigMap");
+    let begun = Instant::now();
+    let check = async |now| shop.check(&executor, &map, &json!({}), now).await;
+    let refused = check(begun).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::NotAllowed);
+    assert_eq!(
+        refused.message,
+        format!(
+            "not allowed to apply the resource  configmaps, {} object, will try again in 1m0s",
+            shop.account.namespace
+        )
+    );
+
+    let verbs = ["create", "update", "patch", "get", "delete"];
+    shop.allow(json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs }]))
+        .await?;
+    // The authorizer reads roles from a cache.
+    wait_for("the right", PATIENCE, async || check(begun).await).await?;
+
+    let bindings: Api<RoleBinding> = Api::namespaced(shop.client.clone(), &shop.account.namespace);
+    bindings
+        .delete("deployer", &DeleteParams::default())
+        .await?;
+    let fresh = Executor::new(shop.client.clone());
+    wait_for("the revocation", PATIENCE, async || {
+        match shop
+            .check(&fresh, &map, &json!({}), begun + 2 * REMEMBERED)
+            .await
+        {
+            Err(error) if error.kind == ErrorKind::NotAllowed => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    check(begun).await?;
+    let later = check(begun + REMEMBERED).await;
+    assert_eq!(kind(&later), Some(&ErrorKind::NotAllowed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn rights_to_named_objects_are_enough_for_these() -> Result<()> {
+    let shop = Shop::open().await?;
+    let executor = Executor::new(shop.client.clone());
+    shop.allow(json!([{
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "resourceNames": ["object"],
+        "verbs": ["*"],
+    }]))
+    .await?;
+    let secret = shop.object("", "Secret");
+    let now = Instant::now();
+    wait_for("the right", PATIENCE, async || {
+        shop.check(&executor, &secret, &json!({}), now).await
+    })
+    .await?;
+    let other = ObjectRef {
+        name: "other".into(),
+        ..secret
+    };
+    let refused = shop.check(&executor, &other, &json!({}), now).await;
+    assert_eq!(kind(&refused), Some(&ErrorKind::NotAllowed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn executor_cannot_give_rights_that_it_does_not_have() -> Result<()> {
+    let shop = Shop::open().await?;
+    let namespace = &shop.account.namespace;
+    let executor = Executor::new(shop.client.clone());
+    let name = format!("roles-of-{namespace}");
+    // May write ClusterRoles, may read ConfigMaps, and nothing else.
+    // Not `*`, which would hold `escalate` too.
+    let verbs = ["create", "update", "patch", "get", "delete"];
+    let role = json!({ "metadata": { "name": name }, "rules": [
+        { "apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": verbs },
+        { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] },
+    ]});
+    let binding = json!({
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": name },
+        "subjects": [{ "kind": "ServiceAccount", "name": "deployer", "namespace": namespace }],
+    });
+    let params = PostParams::default();
+    Api::<ClusterRole>::all(shop.client.clone())
+        .create(&params, &from_value(role)?)
+        .await?;
+    Api::<ClusterRoleBinding>::all(shop.client.clone())
+        .create(&params, &from_value(binding)?)
+        .await?;
+
+    let object = ObjectRef {
+        name: format!("object-of-{namespace}"),
+        ..shop.object(RBAC, "ClusterRole")
+    };
+    let giving = |resource: &str| {
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "ClusterRole",
+            "metadata": { "name": object.name },
+            "rules": [{ "apiGroups": [""], "resources": [resource], "verbs": ["get"] }],
+        })
+    };
+    let now = Instant::now();
+    wait_for("the right to give what it has", PATIENCE, async || {
+        shop.check(&executor, &object, &giving("configmaps"), now)
+            .await
+    })
+    .await?;
+    let roles: Api<ClusterRole> = Api::all(shop.client.clone());
+    assert!(
+        roles.get_opt(&object.name).await?.is_none(),
+        "a rehearsal has no effect"
+    );
+
+    let refused = shop
+        .check(&executor, &object, &giving("secrets"), now)
+        .await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::NotAllowed);
+    assert!(
+        refused.message.contains("permission escalation: ")
+            && refused
+                .message
+                .contains("is attempting to grant RBAC permissions not currently held"),
+        "{refused}"
+    );
+
+    // Also when the object is there already.
+    let existing = from_value(giving("configmaps"))?;
+    roles.create(&params, &existing).await?;
+    shop.check(&executor, &object, &giving("configmaps"), now)
+        .await?;
+    let refused = shop
+        .check(&executor, &object, &giving("secrets"), now)
+        .await;
+    assert_eq!(kind(&refused), Some(&ErrorKind::NotAllowed));
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Tests with a real Kubernetes API server; one program, so that they share its three seconds of start.
+
+mod adoption;
+mod chart;
+mod conditions;
+mod conformance;
+mod connection;
+mod crashes;
+mod election;
+mod events;
+mod executor;
+mod matrix;
+mod offline;
+mod operations;
+mod ordering;
+mod permissions;
+mod refusals;
+mod region;
+mod servers;
+mod stage;
+mod target;
+mod works;

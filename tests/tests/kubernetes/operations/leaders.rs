@@ -1,0 +1,114 @@
+//! Two processes of one agent: one works, the other stands by and follows.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tests::region::Service;
+use tests::wait::wait_for;
+use tokio::time::Instant;
+
+use super::{PATIENCE, Yard};
+
+/// Starts the one that stands by. It is ready and has never spoken to the broker.
+async fn second(yard: &Yard) -> Result<Service> {
+    let kubeconfig = yard.cluster.kubeconfig().display().to_string();
+    let namespace = yard.work_namespace()?;
+    let args = [
+        "--kubeconfig",
+        &kubeconfig,
+        "--namespace",
+        namespace,
+        "--agent-id",
+        namespace,
+    ];
+    let mut second = yard.region.another_agent("cluster1", "second", args)?;
+    second.ready().await?;
+    second.process().line_with("standing by", PATIENCE).await?;
+    let page = second.metrics().await?;
+    ensure!(page.count("mqtt_connections_total", &[]) == 0);
+    ensure!(page.count("agent_leader", &[]) == 0);
+    Ok(second)
+}
+
+async fn leads(service: &mut Service) -> Result<()> {
+    wait_for("the leadership", PATIENCE, async || {
+        let page = service.metrics().await?;
+        let leader = page.count("agent_leader", &[]);
+        let sessions = page.count("mqtt_connected_sessions", &[]);
+        ensure!(
+            (leader, sessions) == (1, 1),
+            "leader {leader}, sessions {sessions}"
+        );
+        anyhow::Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+fn nobody_was_thrown_out(services: &mut [&mut Service]) -> Result<()> {
+    for service in services {
+        let output = service.process().output();
+        ensure!(!output.contains("taken over"), "{output}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_told_to_end_is_followed_within_seconds() -> Result<()> {
+    let mut yard = Yard::open("operations-term", &[]).await?;
+    let mut second = second(&yard).await?;
+    let id = yard.post("a", "1").await?;
+    yard.applied(&id, 1).await?;
+    let first = &mut yard.region.agent("cluster1")?.service;
+    first.ready().await?;
+    leads(first).await?;
+    let page = second.metrics().await?;
+    ensure!(page.count("mqtt_connections_total", &[]) == 0);
+
+    let status = first.process().stop(PATIENCE).await?;
+    ensure!(status.success(), "{status}");
+    let ended = Instant::now();
+    leads(&mut second).await?;
+    ensure!(
+        ended.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        ended.elapsed()
+    );
+    yard.change(&id, 1, "a", "2").await?;
+    yard.applied(&id, 2).await?;
+    yard.value("a", Some("2")).await?;
+    let first = &mut yard.region.agent("cluster1")?.service;
+    nobody_was_thrown_out(&mut [first, &mut second])?;
+    drop(second);
+    yard.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_dies_is_followed_when_its_lease_is_over() -> Result<()> {
+    let mut yard = Yard::open("operations-kill", &[]).await?;
+    let mut second = second(&yard).await?;
+    let id = yard.post("a", "1").await?;
+    yard.applied(&id, 1).await?;
+    let died = Instant::now();
+    yard.region.agent("cluster1")?.service.kill()?;
+    yard.change(&id, 1, "a", "2").await?;
+    leads(&mut second).await?;
+    // 30 s since the last renewal that it saw, and its first request.
+    ensure!(
+        died.elapsed() < Duration::from_secs(35),
+        "{:?}",
+        died.elapsed()
+    );
+    yard.applied(&id, 2).await?;
+    // Who comes back stands by.
+    let first = &mut yard.region.agent("cluster1")?.service;
+    first.restart()?;
+    first.ready().await?;
+    let page = first.metrics().await?;
+    ensure!(page.count("mqtt_connections_total", &[]) == 0);
+    nobody_was_thrown_out(&mut [first, &mut second])?;
+    drop(second);
+    yard.passed();
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What `kubectl` does to a ManifestWork: delete, edit, get.
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Request};
+use reqwest::header::{ACCEPT, HeaderValue};
+use serde_json::{Value, json};
+use tests::wait::wait_for;
+
+use super::{PATIENCE, Yard};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_work_deleted_here_is_done_over() -> Result<()> {
+    let yard = Yard::open("operations-delete", &[]).await?;
+    let id = yard.post("a", "1").await?;
+    yard.applied(&id, 1).await?;
+    let before = yard.maps().get("a").await?.metadata.uid;
+    let works = yard.works()?;
+    let work = works.get(&id).await?.metadata.uid;
+    works.delete(&id, &DeleteParams::default()).await?;
+    wait_for("another object", PATIENCE, async || {
+        let map = yard.maps().get_opt("a").await?.context("no object")?;
+        ensure!(map.metadata.uid != before, "the old object");
+        let again = works.get_opt(&id).await?.context("no work")?;
+        ensure!(again.metadata.uid != work, "the old work");
+        anyhow::Ok(())
+    })
+    .await?;
+    yard.applied(&id, 1).await?;
+    yard.change(&id, 1, "a", "2").await?;
+    yard.applied(&id, 2).await?;
+    yard.value("a", Some("2")).await?;
+    yard.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_work_edited_here_is_applied_as_it_was_edited_until_the_source_changes_it() -> Result<()>
+{
+    let yard = Yard::open("operations-edit", &[]).await?;
+    let id = yard.post("a", "1").await?;
+    yard.applied(&id, 1).await?;
+    let manifests = json!([yard.map("a", "edited"), yard.map("more", "1")]);
+    let edit = json!({ "spec": { "workload": { "manifests": manifests } } });
+    yard.works()?
+        .patch(&id, &PatchParams::default(), &Patch::Merge(&edit))
+        .await?;
+    yard.value("a", Some("edited")).await?;
+    yard.value("more", Some("1")).await?;
+    yard.change(&id, 1, "a", "2").await?;
+    yard.applied(&id, 2).await?;
+    yard.value("a", Some("2")).await?;
+    yard.value("more", None).await?;
+    yard.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
+    let yard = Yard::open("operations-columns", &[]).await?;
+    let id = yard.post("a", "1").await?;
+    yard.applied(&id, 1).await?;
+    yard.change(&id, 1, "a", "2").await?;
+    yard.applied(&id, 2).await?;
+    let path = format!(
+        "/apis/work.open-cluster-management.io/v1/namespaces/{}/manifestworks",
+        yard.work_namespace()?
+    );
+    let mut request = Request::new(path).list(&ListParams::default())?;
+    request
+        .headers_mut()
+        .insert(ACCEPT, HeaderValue::from_static(TABLE));
+    let table: Value = yard.kube.request(request).await?;
+    let columns = table["columnDefinitions"].as_array().context("columns")?;
+    // What `kubectl get` shows without `-o wide`.
+    let shown: Vec<(usize, &str)> = columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column["priority"] == 0)
+        .filter_map(|(place, column)| Some((place, column["name"].as_str()?)))
+        .collect();
+    let names: Vec<&str> = shown.iter().map(|(_, name)| *name).collect();
+    ensure!(
+        names == ["Name", "Applied", "Available", "Version", "Age"],
+        "{names:?}"
+    );
+    let cells = &table["rows"][0]["cells"];
+    let row: Vec<&str> = shown
+        .iter()
+        .filter_map(|(place, _)| cells[*place].as_str())
+        .collect();
+    ensure!(row[..4] == [id.as_str(), "True", "True", "2"], "{row:?}");
+    yard.passed();
+    Ok(())
+}
+
+// How kubectl asks for what it prints.
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";

@@ -1,0 +1,77 @@
+//! Kinds and namespaces that are not there, or not any more.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_not_there_yet_is_applied_when_it_comes() -> Result<()> {
+    let stage = Stage::new("kind").await?;
+    let group = format!("{}.example.com", stage.namespace);
+    let version = format!("{group}/v1");
+    let gadget = stage.manifest("one", json!({ "apiVersion": version, "kind": "Gadget" }));
+    let words = format!(
+        "apply Gadget {}/one: no matches for kind \"Gadget\" in version \"{version}\"; hint: apply the \
+         CustomResourceDefinition of `Gadget` in group `{group}`; the work is tried again then",
+        stage.namespace
+    );
+    let refused = refused(&stage, &gadget, &[&words]).await?;
+    let unavailable = "False ResourceNotAvailable: Resource is not available";
+    refused.bundle.says(&[("0/Available", unavailable)]).await?;
+
+    let schema = json!({ "openAPIV3Schema": {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+    }});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("gadgets.{group}") },
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": { "plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema }],
+        },
+    });
+    stage.create(&definition).await?;
+    refused.bundle.is_applied().await?;
+    ensure!(stage.live(&gadget).await?.is_some(), "the gadget is there");
+    refused.bundle.goes().await?;
+    ensure!(stage.live(&gadget).await?.is_none(), "the gadget is gone");
+    stage.delete(&definition).await?;
+    stage.region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_goes_or_is_not_there_is_waited_for() -> Result<()> {
+    let stage = Stage::new("namespace").await?;
+    let doomed = Cluster::shared().await?.namespace("doomed").await?;
+    let within = |name: &str| {
+        let mut map = stage.map(name, json!({ "value": "1" }));
+        map["metadata"]["namespace"] = doomed.as_str().into();
+        map
+    };
+    let mut holding = within("holding");
+    holding["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    stage.create(&holding).await?;
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": doomed } });
+    stage.delete(&namespace).await?;
+
+    let parts = [format!(
+        "because it is being terminated; hint: wait until namespace `{doomed}` is gone; it is tried again"
+    )];
+    let map = within("one");
+    let refused = refused(&stage, &map, &[&parts[0]]).await?;
+    stage
+        .edit(&holding, json!({ "metadata": { "finalizers": null } }))
+        .await?;
+    let gone = format!("namespaces \"{doomed}\" not found");
+    let hint = format!(
+        "hint: put the Namespace `{doomed}` into the work, before this object, or create it"
+    );
+    let refused = is_refused(refused.bundle, &[&gone, &hint]).await?;
+    stage.create(&namespace).await?;
+    refused.bundle.is_applied().await?;
+    ensure!(stage.live(&map).await?.is_some(), "the object is there");
+    refused.bundle.goes().await?;
+    stage.region.passed();
+    Ok(())
+}

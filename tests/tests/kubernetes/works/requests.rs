@@ -1,0 +1,110 @@
+//! What the works cost the API server.
+
+use agent::work::Store as _;
+use anyhow::{Context as _, Result, ensure};
+use tests::kubernetes::Entry;
+use tests::wait::wait_for;
+
+use super::rig::{PATIENCE, Rig, Watching, at, bundle, commit, read, record, say, work};
+
+fn ours(entries: &[Entry], user_agent: &str) -> Vec<String> {
+    let ours = entries
+        .iter()
+        .filter(|entry| entry.user_agent == user_agent && entry.verb != "watch");
+    ours.map(|entry| {
+        let what = format!("{} {} {}", entry.verb, entry.resource, entry.subresource);
+        what.trim().to_owned()
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_new_work_costs_one_request_and_its_status_another() -> Result<()> {
+    let mut rig = Rig::new("requests").await?;
+    rig.client = rig.cluster.client_called("works/1").await?;
+    let store = rig.open().await?;
+    let mut watching = Watching::of(&store);
+    commit(&store, &[work("before", 1, &bundle("1"))]).await?;
+    // Somebody's change comes back once the watch runs.
+    rig.annotate("before", agent::crd::PAUSED, "wait".into())
+        .await?;
+    watching.about("before").await?;
+
+    let audit = rig.cluster.audit().await?;
+    let mark = audit.mark().await?;
+    for number in 0..3 {
+        let id = format!("w{number}");
+        commit(&store, &[work(&id, 1, &bundle("1"))]).await?;
+        read(&store, &id).await?;
+        let said = record(1, "m");
+        say(&store, &id, &said).await?;
+        store
+            .reported(&id.as_str().into())
+            .await?
+            .context("a status")?;
+        store.next_sequence(at("2026-08-01T10:00:00Z")).await?;
+        store.acknowledge(&id.as_str().into(), said).await?;
+    }
+    let asked = ours(&audit.since(mark).await?, "works/1");
+    assert_eq!(
+        asked,
+        [
+            "create manifestworks",
+            "patch manifestworks status",
+            "patch configmaps",
+            "create manifestworks",
+            "patch manifestworks status",
+            "create manifestworks",
+            "patch manifestworks status",
+        ]
+    );
+
+    let mark = audit.mark().await?;
+    store.flush().await?;
+    store.flush().await?;
+    commit(&store, &[work("w0", 2, &bundle("2"))]).await?;
+    read(&store, "w0").await?;
+    let asked = ours(&audit.since(mark).await?, "works/1");
+    assert_eq!(asked, ["patch configmaps", "patch manifestworks"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_acknowledgements_are_noted_with_few_writes() -> Result<()> {
+    let mut rig = Rig::new("acknowledged").await?;
+    rig.client = rig.cluster.client_called("acknowledged/1").await?;
+    let store = rig.open().await?;
+    let _watching = Watching::of(&store);
+    let works: Vec<_> = (0..20)
+        .map(|number| work(&format!("w{number}"), 1, ""))
+        .collect();
+    commit(&store, &works).await?;
+    let audit = rig.cluster.audit().await?;
+    let mark = audit.mark().await?;
+    for work in &works {
+        let said = record(1, "m");
+        say(&store, work.head.id.as_str(), &said).await?;
+        store.acknowledge(&work.head.id, said).await?;
+    }
+    wait_for("the marks", PATIENCE, async || {
+        let data = rig
+            .maps()
+            .get("agent-cluster1-state")
+            .await?
+            .data
+            .unwrap_or_default();
+        let marks = data
+            .get("acknowledged")
+            .map_or(0, |marks| marks.lines().count());
+        ensure!(marks == 20, "{marks} marks");
+        Ok(())
+    })
+    .await?;
+    let asked = ours(&audit.since(mark).await?, "acknowledged/1");
+    let writes = asked
+        .iter()
+        .filter(|what| *what == "patch configmaps")
+        .count();
+    ensure!(writes <= 2, "{writes} writes");
+    Ok(())
+}

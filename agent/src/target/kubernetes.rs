@@ -1,6 +1,6 @@
 //! The Kubernetes target: works are applied to the API server of a cluster.
 //!
-//! [`claims`] keeps who holds what in AppliedManifestWorks, [`apply`] and [`release`] change objects, [`watch`] tells
+//! `claims` keeps who holds what in AppliedManifestWorks, `apply` and `release` change objects, `watch` tells
 //! what somebody else changed. `fields`, `update`, `conflict`, `managed` and `explain` decide and word; none of them
 //! talks to a server.
 //!

@@ -229,10 +229,21 @@ async fn made_again(bench: &Bench) -> Result<()> {
         let applied = bench.hold("w", &bench.map("a", "red")).await;
         applied.map_err(|error| error.to_string())?;
         let owners = bench.owners("a").await.map_err(|error| error.to_string())?;
-        let keeper = bench.keeper("w").await;
-        match keeper.map(|keeper| keeper.metadata.uid) {
-            Ok(Some(uid)) if owners == [uid.clone()] => Ok(()),
-            other => Err(format!("{other:?} owns, {owners:?} are named")),
+        let keepers = bench
+            .keepers()
+            .list(&kube::api::ListParams::default())
+            .await;
+        let keepers = keepers.map_err(|error| error.to_string())?.items;
+        // One that was seen on its way out has a successor of another name.
+        let ours = keepers
+            .into_iter()
+            .filter(|keeper| keeper.data["spec"]["agentID"] == bench.agent_id.as_str())
+            .filter(|keeper| keeper.data["spec"]["manifestWorkName"] == "w");
+        let uids: Vec<String> = ours.filter_map(|keeper| keeper.metadata.uid).collect();
+        if uids.len() == 1 && owners == uids {
+            Ok(())
+        } else {
+            Err(format!("{uids:?} own, {owners:?} are named"))
         }
     };
     wait_for("the record to be made again", PATIENCE, looks).await?;

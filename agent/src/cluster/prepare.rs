@@ -16,7 +16,7 @@ use super::{ClusterOptions, hint, words};
 use crate::crd;
 use crate::health::Health;
 
-/// Installs the definitions and makes the namespace; what is there already is left as it is.
+/// Installs the definitions, or brings them up to date, and makes the namespace where it is missing.
 ///
 /// # Errors
 /// When the cluster cannot be reached or does not allow it.

@@ -1,13 +1,16 @@
 //! AWS as the provisioner sees it: one [`Account`] per set of credentials, and errors that say which call failed.
 //!
-//! [`Cloud`] holds the accounts a command may touch. It is made by [`Cloud::open`], which checks that every set of
-//! credentials belongs to the account the file expects (the account guard); nothing else makes clients.
+//! [`Cloud`] holds the accounts a command may touch. An account is made by [`Expected::open`], which checks that the
+//! credentials belong to the account the file expects (the account guard); nothing else makes clients.
 
 use std::collections::BTreeMap;
 
 pub use self::error::{Error, ErrorKind, Optional, Outcome};
 
+pub use self::session::{Access, Expected, OpenError, default_region};
+
 mod error;
+mod session;
 
 use crate::resource::Scope;
 
@@ -26,9 +29,11 @@ pub struct Account {
     pub region: String,
     /// Such as `aws` or `aws-us-gov`.
     pub partition: String,
+    /// ARN of the caller.
+    pub caller: String,
     /// AWS IoT's control plane.
     pub iot: aws_sdk_iot::Client,
-    /// Its data plane, for [`Error`]-free disconnecting only.
+    /// Its data plane: ends connections.
     pub iot_data: aws_sdk_iotdataplane::Client,
     /// Secrets Manager.
     pub secrets: aws_sdk_secretsmanager::Client,

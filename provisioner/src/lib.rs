@@ -1,4 +1,10 @@
 //! Plans and makes what a region needs on AWS.
 
+pub mod adopt;
 pub mod aws;
+pub mod converge;
+pub mod destroy;
+pub mod plan;
+pub mod progress;
 pub mod resource;
+pub mod survey;

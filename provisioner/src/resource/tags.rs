@@ -77,4 +77,4 @@ impl Tags {
 }
 
 /// The tag that says whose a resource is. Things have no tags; an attribute of this name says it there.
-pub const OWNER: &str = "provisioner:region";
+pub(super) const OWNER: &str = "provisioner:region";

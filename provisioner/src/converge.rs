@@ -1,0 +1,264 @@
+//! Making it so: the plan is carried out resource by resource until nothing is left to do.
+//!
+//! Level-triggered: each resource is looked at again before and after each step, so it does not matter where an
+//! earlier run was interrupted. What depends on another resource (the database's address in a secret) comes in a
+//! second pass. A pass that finds nothing to do ends it.
+
+use std::time::Duration;
+
+use link::error::{Failure, Hint, chain};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use crate::aws::{Cloud, Error, ErrorKind};
+use crate::plan::{Action, Plan, Row};
+use crate::progress::Progress;
+use crate::resource::{Address, Facts, Manage as _, Resource};
+use crate::survey::Survey;
+
+/// A run stopped before the end. What was done stays, and the same command goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum StoppedError {
+    /// A resource is in the way.
+    #[error("{resource}: {why}")]
+    Obstacle {
+        /// Which.
+        resource: Address,
+        /// Why.
+        why: String,
+        /// The next step.
+        hint: Option<String>,
+    },
+    /// A call failed.
+    #[error("make {resource}")]
+    Call {
+        /// Which.
+        resource: Address,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// It did not become usable in time.
+    #[error("{resource} is not ready after {seconds} s: {state}")]
+    Slow {
+        /// Which.
+        resource: Address,
+        /// How long was waited.
+        seconds: u64,
+        /// What it is like.
+        state: String,
+    },
+    /// It would disrupt something that the plan did not show.
+    #[error("{resource} has changed since the plan was shown, and putting it right {what}")]
+    Surprise {
+        /// Which.
+        resource: Address,
+        /// What it disrupts.
+        what: String,
+    },
+    /// The broker's endpoint could not be read.
+    #[error("look at what is there")]
+    Look(#[source] Box<Error>),
+    /// There is always something left to do.
+    #[error("still not as it should be after {PASSES} passes: {left}")]
+    Restless {
+        /// What is left.
+        left: String,
+    },
+}
+
+/// Carries out a plan that was shown, and whatever follows from it.
+///
+/// # Errors
+/// [`StoppedError`]; the same call goes on from there.
+pub async fn converge(
+    cloud: &Cloud,
+    resources: &[Resource],
+    shown: Plan,
+    progress: &dyn Progress,
+) -> Result<Plan, StoppedError> {
+    let mut plan = shown.clone();
+    for pass in 0..PASSES {
+        if let Some(row) = plan.obstacle() {
+            return Err(StoppedError::obstacle(row));
+        }
+        if plan.to_do().next().is_none() {
+            return Ok(plan);
+        }
+        debug!(pass, "Carrying out");
+        let mut facts = plan.facts.clone();
+        for (resource, row) in resources.iter().zip(&plan.resources) {
+            if row.action.is_work() {
+                let agreed = shown
+                    .resources
+                    .iter()
+                    .find(|other| other.resource == row.resource);
+                bring(cloud, resource, agreed, &mut facts, progress).await?;
+            }
+        }
+        let survey = Survey::of(cloud, resources)
+            .await
+            .map_err(StoppedError::look)?;
+        plan = survey.plan(cloud, resources);
+    }
+    let left: Vec<_> = plan.to_do().map(|row| row.resource.to_string()).collect();
+    if left.is_empty() {
+        Ok(plan)
+    } else {
+        Err(StoppedError::Restless {
+            left: left.join(", "),
+        })
+    }
+}
+
+/// Takes one resource to where it should be, as far as can be known now.
+async fn bring(
+    cloud: &Cloud,
+    resource: &Resource,
+    agreed: Option<&Row>,
+    facts: &mut Facts,
+    progress: &dyn Progress,
+) -> Result<(), StoppedError> {
+    let address = resource.address();
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    let mut last;
+    loop {
+        let observed = match resource.observe(cloud).await {
+            Ok(observed) => observed,
+            Err(source) if source.kind() == ErrorKind::Settling => None,
+            Err(source) => {
+                return Err(StoppedError::call(&address, source));
+            }
+        };
+        if let Some(observed) = &observed {
+            facts.learn(&observed.facts);
+        }
+        let row = Row::of(resource, Ok(observed.as_ref()), cloud, facts);
+        let outcome = match &row.action {
+            Action::Keep => return Ok(()),
+            Action::Refuse { .. } | Action::Unknown { .. } => {
+                return Err(StoppedError::obstacle(&row));
+            }
+            Action::Wait { state } => {
+                progress.waiting(&address, state, begun.elapsed());
+                last = state.clone();
+                Ok(())
+            }
+            Action::Create => {
+                progress.doing(&address, "create");
+                last = "it is not there yet".into();
+                resource.create(cloud, facts).await
+            }
+            Action::Update { changes, disrupts } => {
+                refuse_surprises(&address, agreed, disrupts)?;
+                let names: Vec<_> = changes.iter().map(|c| c.attribute.as_str()).collect();
+                let names = names.join(", ");
+                progress.doing(&address, &format!("change {names}"));
+                last = format!("not as it should be: {names}");
+                resource.update(cloud, facts, changes).await
+            }
+        };
+        match outcome {
+            Ok(()) => {}
+            // Made a moment ago and not visible yet, or something it depends on is not.
+            Err(error) if may_pass(&error) => {
+                progress.waiting(&address, &chain(&error), begun.elapsed());
+                last = chain(&error);
+            }
+            Err(source) => {
+                return Err(StoppedError::call(&address, source));
+            }
+        }
+        if begun.elapsed() >= resource.patience() {
+            let seconds = begun.elapsed().as_secs();
+            return Err(StoppedError::Slow {
+                resource: address,
+                seconds,
+                state: last,
+            });
+        }
+        if row.action != Action::Create || pause > FIRST_PAUSE {
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        } else {
+            pause *= 2;
+        }
+    }
+}
+
+// A change that disrupts must have been shown. What a resource needs after its creation disrupts nobody.
+fn refuse_surprises(
+    address: &Address,
+    agreed: Option<&Row>,
+    disrupts: &[String],
+) -> Result<(), StoppedError> {
+    let shown = |what: &String| {
+        agreed
+            .is_some_and(|row| row.action == Action::Create || row.action.disrupts().contains(what))
+    };
+    match disrupts.iter().find(|what| !shown(what)) {
+        None => Ok(()),
+        Some(what) => Err(StoppedError::Surprise {
+            resource: address.clone(),
+            what: what.clone(),
+        }),
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Settling | ErrorKind::Exists)
+}
+
+// === impl StoppedError ===
+
+impl StoppedError {
+    fn obstacle(row: &Row) -> Self {
+        let (why, hint) = match &row.action {
+            Action::Refuse { why, hint } => (why.clone(), Some(hint.clone())),
+            Action::Unknown { why, hint } => (why.clone(), hint.clone()),
+            _ => (String::new(), None),
+        };
+        Self::Obstacle {
+            resource: row.resource.clone(),
+            why,
+            hint,
+        }
+    }
+
+    pub(crate) fn look(source: Error) -> Self {
+        Self::Look(Box::new(source))
+    }
+
+    pub(crate) fn call(resource: &Address, source: Error) -> Self {
+        Self::Call {
+            resource: resource.clone(),
+            source: Box::new(source),
+        }
+    }
+
+    /// With the exit code that fits.
+    pub fn into_failure(self) -> Failure {
+        Failure::failed(self)
+    }
+}
+
+impl Hint for StoppedError {
+    fn hint(&self) -> Option<String> {
+        let again = "run the same command again; it goes on where it stopped";
+        match self {
+            Self::Obstacle { hint, .. } => hint.clone(),
+            Self::Call { source, .. } | Self::Look(source) => {
+                Some(source.hint().unwrap_or_else(|| again.into()))
+            }
+            Self::Slow { .. } | Self::Restless { .. } => Some(again.into()),
+            Self::Surprise { .. } => Some("run it again to see the plan as it is now".into()),
+        }
+    }
+}
+
+// One to make everything, one for what depends on something made in the first, one for what that changes, and two
+// for somebody who works against us.
+const PASSES: usize = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);

@@ -1,0 +1,187 @@
+//! Taking a region down: what would go, what stands in the way, and the removal in reverse order.
+//!
+//! Only what carries the region's mark is removed. A database is data: it goes only when its name was given, and not
+//! at all while AWS protects it from deletion.
+
+use std::time::Duration;
+
+use link::error::chain;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::aws::{Cloud, ErrorKind};
+use crate::converge::StoppedError;
+use crate::progress::Progress;
+use crate::resource::{Manage as _, Observed, Owner, Resource};
+use crate::survey::Survey;
+
+/// What would go, in the order it would.
+#[derive(Clone, Debug, Serialize)]
+pub struct Removal {
+    /// One per resource that is there.
+    pub resources: Vec<Leaving>,
+    /// Names of databases among them, which must be given to confirm.
+    pub data: Vec<String>,
+}
+
+/// One resource that is there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Leaving {
+    /// Whose and which.
+    pub resource: String,
+    /// What happens to it.
+    #[serde(flatten)]
+    pub fate: Fate,
+}
+
+/// What happens to a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "fate", rename_all = "kebab-case")]
+pub enum Fate {
+    /// It goes.
+    Delete,
+    /// It stays: it is not ours.
+    Stay {
+        /// Why.
+        why: String,
+    },
+    /// It cannot go, and so nothing does.
+    Protected {
+        /// Why.
+        why: String,
+        /// The next step.
+        hint: String,
+    },
+    /// It could not be looked at, and so nothing goes.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+// === impl Removal ===
+
+impl Removal {
+    /// What would go of these resources.
+    pub fn of(resources: &[Resource], survey: &Survey) -> Self {
+        let mut removal = Self {
+            resources: Vec::new(),
+            data: Vec::new(),
+        };
+        for (resource, observed) in resources.iter().zip(&survey.observations).rev() {
+            let fate = match observed {
+                Ok(None) => continue,
+                Ok(Some(there)) => fate(resource, there),
+                Err(error) => Fate::Unknown { why: chain(error) },
+            };
+            if let (Fate::Delete, Resource::Database(database)) = (&fate, resource) {
+                removal.data.push(database.name.clone());
+            }
+            let resource = resource.address().to_string();
+            removal.resources.push(Leaving { resource, fate });
+        }
+        removal
+    }
+
+    /// The first resource because of which nothing may go.
+    pub fn obstacle(&self) -> Option<&Leaving> {
+        let blocks = |fate: &Fate| matches!(fate, Fate::Protected { .. } | Fate::Unknown { .. });
+        self.resources.iter().find(|leaving| blocks(&leaving.fate))
+    }
+
+    /// How many resources go.
+    pub fn count(&self) -> usize {
+        let goes = |leaving: &&Leaving| leaving.fate == Fate::Delete;
+        self.resources.iter().filter(goes).count()
+    }
+}
+
+/// Removes everything of ours among these resources, last made first, and waits until each is gone.
+///
+/// # Errors
+/// [`StoppedError`]; the same call goes on from there.
+pub async fn destroy(
+    cloud: &Cloud,
+    resources: &[Resource],
+    progress: &dyn Progress,
+) -> Result<usize, StoppedError> {
+    let mut removed = 0;
+    for resource in resources.iter().rev() {
+        removed += usize::from(remove(cloud, resource, progress).await?);
+    }
+    Ok(removed)
+}
+
+async fn remove(
+    cloud: &Cloud,
+    resource: &Resource,
+    progress: &dyn Progress,
+) -> Result<bool, StoppedError> {
+    let address = resource.address();
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    let mut told = false;
+    loop {
+        let observed = resource.observe(cloud).await;
+        let Some(there) = observed.map_err(|error| StoppedError::call(&address, error))? else {
+            return Ok(told);
+        };
+        if there.owner != Owner::Ours {
+            return Ok(told);
+        }
+        if !told {
+            progress.doing(&address, "delete");
+            told = true;
+        }
+        let state = match resource.delete(cloud).await {
+            Ok(()) => "going".to_owned(),
+            Err(error) if error.kind() == ErrorKind::Settling => chain(&error),
+            Err(error) => return Err(StoppedError::call(&address, error)),
+        };
+        if begun.elapsed() >= resource.patience().max(SHORTEST_PATIENCE) {
+            let seconds = begun.elapsed().as_secs();
+            return Err(StoppedError::Slow {
+                resource: address,
+                seconds,
+                state,
+            });
+        }
+        progress.waiting(&address, &state, begun.elapsed());
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn fate(resource: &Resource, there: &Observed) -> Fate {
+    match &there.owner {
+        Owner::Ours => {}
+        Owner::Other(region) => {
+            return Fate::Stay {
+                why: format!("it belongs to the region `{region}`"),
+            };
+        }
+        Owner::Nobody => {
+            return Fate::Stay {
+                why: "it carries no mark of ours".into(),
+            };
+        }
+    }
+    match resource {
+        Resource::Database(database) if there.attributes.get(PROTECTION) == Some(&true.into()) => {
+            Fate::Protected {
+                why: "AWS protects it from deletion".into(),
+                hint: format!(
+                    "set `database.deletionProtection: false`, run `provisioner apply`, then destroy `{}`",
+                    database.name
+                ),
+            }
+        }
+        _ => Fate::Delete,
+    }
+}
+
+const PROTECTION: &str = "deletionProtection";
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+// AWS IoT takes up to five minutes to believe that a policy was detached.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(600);

@@ -1,0 +1,302 @@
+//! What would change: each wish held against what is there. Pure; [`crate::survey`] does the looking.
+//!
+//! A [`Row`] says for one resource what is to be done and why, what that disrupts, and what a person must decide.
+
+use serde::{Serialize, Serializer};
+
+use crate::aws::{Cloud, Error};
+use crate::resource::{
+    Address, Change, Difference, Facts, Manage as _, Note, Observed, Owner, Resource, State,
+    compare,
+};
+
+pub use self::text::Table;
+
+mod text;
+
+/// What would change, in the order it would be done.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// One per resource.
+    pub resources: Vec<Row>,
+    #[serde(skip)]
+    pub(crate) facts: Facts,
+}
+
+/// One resource.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Whose and which.
+    #[serde(serialize_with = "address")]
+    pub resource: Address,
+    /// ARN or id of what is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What is to be done.
+    #[serde(flatten)]
+    pub action: Action,
+    /// What cannot be put right by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decide: Vec<Decide>,
+    /// Attributes that are set once another resource is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<Later>,
+    /// What else a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+}
+
+/// What is to be done with one resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Nothing: it is as it should be.
+    Keep,
+    /// It is not there.
+    Create,
+    /// Attributes are not as they should be.
+    Update {
+        /// Which.
+        changes: Vec<Difference>,
+        /// What that disrupts, as phrases.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        disrupts: Vec<String>,
+    },
+    /// AWS is still busy with it.
+    Wait {
+        /// AWS's word for it.
+        #[serde(rename = "state")]
+        state: String,
+    },
+    /// It must not be touched.
+    Refuse {
+        /// Why.
+        why: String,
+        /// The next step.
+        hint: String,
+    },
+    /// It could not be looked at.
+    Unknown {
+        /// Why.
+        why: String,
+        /// The next step.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+}
+
+/// A difference that only a person can settle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decide {
+    /// What differs.
+    #[serde(flatten)]
+    pub difference: Difference,
+    /// Why it is not put right.
+    pub why: String,
+    /// What can be done.
+    pub hint: String,
+}
+
+/// An attribute that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Later {
+    /// Which.
+    pub attribute: String,
+    /// For what, such as `the database`.
+    #[serde(rename = "waitsFor")]
+    pub waits_for: &'static str,
+}
+
+/// How many resources there are of each action.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// As they should be.
+    pub kept: usize,
+    /// To be created.
+    pub created: usize,
+    /// To be changed.
+    pub updated: usize,
+    /// Still settling.
+    pub waiting: usize,
+    /// Not to be touched, or not seen.
+    pub blocked: usize,
+    /// With a difference that a person must settle.
+    pub undecided: usize,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// How many resources there are of each action.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for row in &self.resources {
+            *match row.action {
+                Action::Keep => &mut counts.kept,
+                Action::Create => &mut counts.created,
+                Action::Update { .. } => &mut counts.updated,
+                Action::Wait { .. } => &mut counts.waiting,
+                Action::Refuse { .. } | Action::Unknown { .. } => &mut counts.blocked,
+            } += 1;
+            counts.undecided += usize::from(!row.decide.is_empty());
+        }
+        counts
+    }
+
+    /// Whether everything is as it should be.
+    pub fn is_empty(&self) -> bool {
+        let settled = |row: &Row| row.action == Action::Keep && row.decide.is_empty();
+        self.resources.iter().all(settled)
+    }
+
+    /// Resources that apply has something to do with.
+    pub fn to_do(&self) -> impl Iterator<Item = &Row> {
+        self.resources.iter().filter(|row| row.action.is_work())
+    }
+
+    /// The first resource that stands in the way of everything.
+    pub fn obstacle(&self) -> Option<&Row> {
+        self.resources
+            .iter()
+            .find(|row| matches!(row.action, Action::Refuse { .. } | Action::Unknown { .. }))
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    /// Holds a wish against what is there.
+    pub fn of(
+        resource: &Resource,
+        observed: Result<Option<&Observed>, &Error>,
+        cloud: &Cloud,
+        facts: &Facts,
+    ) -> Self {
+        let mut row = Self {
+            resource: resource.address(),
+            id: None,
+            action: Action::Keep,
+            decide: Vec::new(),
+            later: Vec::new(),
+            notes: Vec::new(),
+        };
+        match observed {
+            Err(error) => row.action = Action::unknown(error),
+            Ok(None) => {
+                let (_, later) = compare(&resource.wanted(cloud, facts), &Default::default());
+                row.later = waiting(later);
+                row.action = Action::Create;
+            }
+            Ok(Some(there)) => row.compare_with(there, resource, cloud, facts),
+        }
+        row
+    }
+
+    fn compare_with(
+        &mut self,
+        there: &Observed,
+        resource: &Resource,
+        cloud: &Cloud,
+        facts: &Facts,
+    ) {
+        self.id.clone_from(&there.id);
+        self.notes.clone_from(&there.notes);
+        if let Some(refusal) = foreign(&there.owner) {
+            self.action = refusal;
+            return;
+        }
+        match &there.state {
+            State::Ready => {}
+            State::Settling(state) => {
+                self.action = Action::Wait {
+                    state: state.clone(),
+                };
+                return;
+            }
+            State::Broken { why, hint } => {
+                self.action = Action::Refuse {
+                    why: why.clone(),
+                    hint: hint.clone(),
+                };
+                return;
+            }
+        }
+        let (differences, later) = compare(&resource.wanted(cloud, facts), &there.attributes);
+        self.later = waiting(later);
+        let (mut changes, mut disrupts) = (Vec::new(), Vec::new());
+        for difference in differences {
+            match resource.change(&difference) {
+                Change::Quiet => changes.push(difference),
+                Change::Disrupts(what) => {
+                    changes.push(difference);
+                    if !disrupts.contains(&what) {
+                        disrupts.push(what);
+                    }
+                }
+                Change::Impossible { why, hint } => {
+                    self.decide.push(Decide {
+                        difference,
+                        why,
+                        hint,
+                    });
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.action = Action::Update { changes, disrupts };
+        }
+    }
+}
+
+// === impl Action ===
+
+impl Action {
+    /// Whether apply has something to do.
+    pub fn is_work(&self) -> bool {
+        matches!(self, Self::Create | Self::Update { .. } | Self::Wait { .. })
+    }
+
+    /// What it disrupts.
+    pub fn disrupts(&self) -> &[String] {
+        match self {
+            Self::Update { disrupts, .. } => disrupts,
+            _ => &[],
+        }
+    }
+
+    fn unknown(error: &Error) -> Self {
+        use link::error::Hint as _;
+        Self::Unknown {
+            why: error.to_string(),
+            hint: error.hint(),
+        }
+    }
+}
+
+fn foreign(owner: &Owner) -> Option<Action> {
+    match owner {
+        Owner::Ours => None,
+        Owner::Other(region) => Some(Action::Refuse {
+            why: format!("it belongs to the region `{region}`"),
+            hint: "choose another name under `names:` in the file".into(),
+        }),
+        Owner::Nobody => Some(Action::Refuse {
+            why: "something of this name is there and carries no mark of ours".into(),
+            hint: "run `provisioner adopt` if it is this region's, or choose another name under `names:`".into(),
+        }),
+    }
+}
+
+fn waiting(later: Vec<(String, &'static str)>) -> Vec<Later> {
+    later
+        .into_iter()
+        .map(|(attribute, waits_for)| Later {
+            attribute,
+            waits_for,
+        })
+        .collect()
+}
+
+fn address<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(address)
+}

@@ -1,0 +1,64 @@
+//! What is being done, as it happens, for whoever watches.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::resource::Address;
+
+/// Told what is being done.
+pub trait Progress: Send + Sync {
+    /// A step begins.
+    fn doing(&self, resource: &Address, step: &str);
+
+    /// Something has not settled yet, for how long.
+    fn waiting(&self, resource: &Address, state: &str, since: Duration);
+
+    /// Anything else worth a line.
+    fn note(&self, text: &str);
+}
+
+/// One line per step on standard error; a wait is told when its state changes, and every half minute.
+#[derive(Debug, Default)]
+pub struct Lines {
+    told: Mutex<BTreeMap<Address, (String, Duration)>>,
+}
+
+impl Progress for Lines {
+    fn doing(&self, resource: &Address, step: &str) {
+        self.lock().remove(resource);
+        line(&format!("{resource}: {step}"));
+    }
+
+    fn waiting(&self, resource: &Address, state: &str, since: Duration) {
+        let mut told = self.lock();
+        let news = told
+            .get(resource)
+            .is_none_or(|(last, at)| last != state || since.saturating_sub(*at) >= REMIND_EVERY);
+        if news {
+            told.insert(resource.clone(), (state.to_owned(), since));
+            line(&format!(
+                "{resource}: waiting, {state} ({} s)",
+                since.as_secs()
+            ));
+        }
+    }
+
+    fn note(&self, text: &str) {
+        line(text);
+    }
+}
+
+impl Lines {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Address, (String, Duration)>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn line(text: &str) {
+    // There is nobody left to tell when standard error itself is gone.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+const REMIND_EVERY: Duration = Duration::from_secs(30);

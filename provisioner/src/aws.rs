@@ -83,4 +83,9 @@ impl Account {
             self.partition, self.region, self.id
         )
     }
+
+    /// Where it is, for messages.
+    pub fn place(&self) -> String {
+        format!("account {} in {}", self.id, self.region)
+    }
 }

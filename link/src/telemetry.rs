@@ -8,7 +8,10 @@ mod metrics;
 
 use std::io::{self, IsTerminal};
 
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::filter::InvalidFilter;
@@ -56,8 +59,25 @@ pub enum LogFormat {
 /// # Errors
 /// [`InvalidFilter`] when the filter is not understood.
 pub fn init(options: &LogOptions) -> Result<(), InvalidFilter> {
+    init_hushing(options, &[])
+}
+
+/// The same, but nothing more detailed than `debug` is ever logged by targets that begin with one of these words,
+/// whatever the filter says: libraries whose `trace` lines hold whole requests, secrets included.
+///
+/// # Errors
+/// [`InvalidFilter`] when the filter is not understood.
+pub fn init_hushing(
+    options: &LogOptions,
+    hushed: &'static [&'static str],
+) -> Result<(), InvalidFilter> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let started = subscriber(options, colour, io::stderr)?.try_init();
+    let hush = filter_fn(move |line| {
+        *line.level() < Level::TRACE || !hushed.iter().any(|word| line.target().starts_with(word))
+    });
+    let started = subscriber(options, colour, io::stderr)?
+        .with(hush)
+        .try_init();
     // The only failure is a subscriber that is already there.
     drop(started);
     Ok(())

@@ -33,6 +33,7 @@ mod addon;
 mod certificate;
 mod database;
 mod iot_policy;
+mod kms;
 mod pod_identity;
 mod role;
 mod secret;

@@ -243,6 +243,11 @@ fn classify(code: Option<&str>, message: &str) -> ErrorKind {
         "being modified",
         "cannot be assumed",
         "not in available state",
+        // EKS does not see a role, or its trust, as soon as IAM has made it.
+        "Role provided in the request does not exist",
+        "Trust policy of the role provided is invalid",
+        // Secrets Manager keeps a name for some seconds after a deletion without recovery.
+        "already scheduled for deletion",
     ];
     match code {
         _ if CODES.iter().any(|(known, _)| *known == code) => {
@@ -274,6 +279,12 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("DependencyViolation", ErrorKind::Settling),
     ("InvalidDBInstanceState", ErrorKind::Settling),
     ("InvalidDBSubnetGroupStateFault", ErrorKind::Settling),
+    ("InvalidDBSubnetStateFault", ErrorKind::Settling),
+    ("DBSubnetGroupDoesNotCoverEnoughAZs", ErrorKind::Invalid),
+    ("DBUpgradeDependencyFailure", ErrorKind::Invalid),
+    ("KMSKeyNotAccessibleFault", ErrorKind::Invalid),
+    ("EncryptionFailure", ErrorKind::Invalid),
+    ("DecryptionFailure", ErrorKind::Denied),
     ("ResourceInUseException", ErrorKind::Exists),
     ("EntityAlreadyExists", ErrorKind::Exists),
     ("ResourceExistsException", ErrorKind::Exists),

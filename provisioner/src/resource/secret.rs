@@ -1,10 +1,28 @@
 //! A value in Secrets Manager: a JSON object of strings.
+//!
+//! `create` writes the whole object at once: keys whose values are not known yet (the endpoint, the database's host)
+//! are there as empty strings, so that whoever reads the secret finds its shape complete. A password is made then, and
+//! never again: every later write reads the object first, changes what differs and keeps the rest, also keys that are
+//! not in the file.
+//!
+//! Deleting leaves the name taken for the recovery window. A secret of ours in that window counts as absent, and
+//! `create` restores it with the value it had.
 
 use std::collections::BTreeMap;
 
-use crate::aws::{Cloud, Error, ErrorKind};
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use aws_sdk_secretsmanager::types::Tag;
+use serde_json::Value;
 
-use super::{Difference, Facts, Manage, Observed, Scope, Tags, Want};
+use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+
+use super::{
+    Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want, kms,
+};
+
+pub(super) use self::held::Stored;
+
+mod held;
 
 /// A value in Secrets Manager: a JSON object of strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,48 +58,279 @@ pub enum Content {
     Password(usize),
 }
 
+/// The current value of the secret `name`.
+///
+/// # Errors
+/// The failed call; an absent secret or one without a value is [`Stored::Nothing`].
+pub(super) async fn stored(account: &Account, name: &str) -> Result<Stored, Error> {
+    let request = account.secrets.get_secret_value().secret_id(name);
+    let answer = request
+        .send()
+        .await
+        .during_secret("secretsmanager:GetSecretValue", name)
+        .optional()?;
+    Ok(answer.map_or(Stored::Nothing, |answer| {
+        Stored::parse(answer.secret_string())
+    }))
+}
+
 impl Manage for Secret {
-    async fn observe(&self, _cloud: &Cloud) -> Result<Option<Observed>, Error> {
-        Ok(None)
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+        let account = cloud.of(&self.scope)?;
+        let Some(about) = self.describe(account).await? else {
+            return Ok(None);
+        };
+        if about.deleted_date().is_some() {
+            return Ok(self.in_recovery(&about));
+        }
+        let stored = stored(account, &self.name).await?;
+        Ok(Some(self.observed(&about, &stored)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
-        BTreeMap::new()
+    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
+        let mut wanted = BTreeMap::from([
+            (
+                "description".to_owned(),
+                Want::Is(self.description.as_str().into()),
+            ),
+            (
+                "kmsKey".to_owned(),
+                Want::Is(self.kms_key.as_deref().into()),
+            ),
+            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+        ]);
+        for (key, content) in &self.content {
+            wanted.insert(format!("{CONTENT}{key}"), content.wanted(facts));
+        }
+        wanted
     }
 
-    async fn create(&self, _cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
-        Err(Error::new(
-            ErrorKind::Other,
-            "create",
-            "secret",
-            "not built",
-        ))
+    fn change(&self, difference: &Difference) -> Change {
+        let key = difference.attribute.strip_prefix(CONTENT);
+        match key.and_then(|key| self.content.get(key)) {
+            // A secret that this program made has a password from the first call on, so this one was made or changed
+            // by somebody else, and a database may exist already.
+            Some(Content::Password(_)) => Change::Disrupts(
+                "makes a new password, which an existing database does not know".into(),
+            ),
+            _ => Change::Quiet,
+        }
+    }
+
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error> {
+        let account = cloud.of(&self.scope)?;
+        if let Some(about) = self.describe(account).await?
+            && about.deleted_date().is_some()
+        {
+            return self.restore(account, &about).await;
+        }
+        let value = Stored::Nothing.completed(&self.content, facts);
+        let text = value.to_json(&self.name)?;
+        let request = account
+            .secrets
+            .create_secret()
+            .name(&self.name)
+            .description(&self.description)
+            .set_kms_key_id(self.kms_key.clone())
+            .set_tags(Some(self.sdk_tags()))
+            .secret_string(text);
+        request
+            .send()
+            .await
+            .during_secret("secretsmanager:CreateSecret", &self.name)?;
+        Ok(())
     }
 
     async fn update(
         &self,
-        _cloud: &Cloud,
-        _facts: &Facts,
-        _differences: &[Difference],
+        cloud: &Cloud,
+        facts: &Facts,
+        differences: &[Difference],
     ) -> Result<(), Error> {
-        Err(Error::new(
-            ErrorKind::Other,
-            "update",
-            "secret",
-            "not built",
-        ))
+        let account = cloud.of(&self.scope)?;
+        let differs = |name: &str| differences.iter().any(|it| it.attribute == name);
+        if differs("tags") {
+            self.tag(account).await?;
+        }
+        if differs("description") || differs("kmsKey") {
+            self.describe_anew(account, differs("kmsKey")).await?;
+        }
+        if differences
+            .iter()
+            .any(|it| it.attribute.starts_with(CONTENT))
+        {
+            self.put(account, facts).await?;
+        }
+        Ok(())
     }
 
-    async fn delete(&self, _cloud: &Cloud) -> Result<(), Error> {
-        Err(Error::new(
-            ErrorKind::Other,
-            "delete",
-            "secret",
-            "not built",
-        ))
+    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+        let account = cloud.of(&self.scope)?;
+        let Some(about) = self.describe(account).await? else {
+            return Ok(());
+        };
+        let request = account.secrets.delete_secret().secret_id(&self.name);
+        let request = match self.recovery_days {
+            0 => request.force_delete_without_recovery(true),
+            _ if about.deleted_date().is_some() => return Ok(()),
+            days => request.recovery_window_in_days(i64::from(days)),
+        };
+        request
+            .send()
+            .await
+            .during("secretsmanager:DeleteSecret", &self.name)
+            .was_there()?;
+        Ok(())
     }
 
-    async fn adopt(&self, _cloud: &Cloud) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Other, "adopt", "secret", "not built"))
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+        self.tag(cloud.of(&self.scope)?).await
     }
 }
+
+impl Secret {
+    async fn describe(&self, account: &Account) -> Result<Option<DescribeSecretOutput>, Error> {
+        let request = account.secrets.describe_secret().secret_id(&self.name);
+        request
+            .send()
+            .await
+            .during("secretsmanager:DescribeSecret", &self.name)
+            .optional()
+    }
+
+    fn observed(&self, about: &DescribeSecretOutput, stored: &Stored) -> Observed {
+        let (owner, tags) = self.owner(about);
+        let description = about.description().unwrap_or_default();
+        let mut attributes = BTreeMap::from([
+            ("description".to_owned(), description.into()),
+            ("kmsKey".to_owned(), self.observed_key(about.kms_key_id())),
+            ("tags".to_owned(), tags),
+        ]);
+        for (key, content) in &self.content {
+            attributes.insert(format!("{CONTENT}{key}"), stored.observed(key, content));
+        }
+        let id = about.arn().map(str::to_owned);
+        let mut observed = Observed::ready(owner, attributes, id);
+        if matches!(stored, Stored::Opaque) {
+            observed.state = State::Broken {
+                why: "its value is not a JSON object".into(),
+                hint: "replace its value by a JSON object, or delete the secret".into(),
+            };
+        }
+        let unknown = stored.unknown(&self.content);
+        if !unknown.is_empty() {
+            observed.notes.push(Note {
+                text: format!(
+                    "holds keys that are not in the file: {}",
+                    unknown.join(", ")
+                ),
+                hint: "remove them by hand if nobody needs them".into(),
+            });
+        }
+        observed
+    }
+
+    /// A secret that is scheduled for deletion: ours is as good as absent, for `create` brings it back; another's
+    /// keeps the name.
+    fn in_recovery(&self, about: &DescribeSecretOutput) -> Option<Observed> {
+        let (owner, tags) = self.owner(about);
+        if owner == Owner::Ours {
+            return None;
+        }
+        let id = about.arn().map(str::to_owned);
+        let mut observed = Observed::ready(owner, BTreeMap::from([("tags".to_owned(), tags)]), id);
+        observed.state = State::Broken {
+            why: "somebody else's secret of this name is scheduled for deletion and keeps the name"
+                .into(),
+            hint: format!(
+                "restore it with `aws secretsmanager restore-secret --secret-id {}` and adopt it, or wait until it is gone",
+                self.name
+            ),
+        };
+        Some(observed)
+    }
+
+    fn owner(&self, about: &DescribeSecretOutput) -> (Owner, Value) {
+        let tags = about.tags().iter();
+        self.tags
+            .observed(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))))
+    }
+
+    fn observed_key(&self, live: Option<&str>) -> Value {
+        match (live, self.kms_key.as_deref()) {
+            (None, _) => Value::Null,
+            (Some(live), _) if kms::same(live, AWS_KEY) => Value::Null,
+            (Some(live), Some(wanted)) if kms::same(live, wanted) => wanted.into(),
+            (Some(live), _) => live.into(),
+        }
+    }
+
+    async fn restore(&self, account: &Account, about: &DescribeSecretOutput) -> Result<(), Error> {
+        let action = "secretsmanager:RestoreSecret";
+        if self.owner(about).0 != Owner::Ours {
+            let why = "somebody else's secret of this name is scheduled for deletion";
+            return Err(Error::new(ErrorKind::Exists, action, &self.name, why));
+        }
+        let request = account.secrets.restore_secret().secret_id(&self.name);
+        request.send().await.during(action, &self.name)?;
+        Ok(())
+    }
+
+    /// Not together with the value: a change of key re-encrypts the current value, and must not make a new one.
+    async fn describe_anew(&self, account: &Account, key_too: bool) -> Result<(), Error> {
+        let key = self.kms_key.as_deref().unwrap_or(AWS_KEY);
+        let request = account
+            .secrets
+            .update_secret()
+            .secret_id(&self.name)
+            .description(&self.description)
+            .set_kms_key_id(key_too.then(|| key.to_owned()));
+        request
+            .send()
+            .await
+            .during("secretsmanager:UpdateSecret", &self.name)?;
+        Ok(())
+    }
+
+    async fn put(&self, account: &Account, facts: &Facts) -> Result<(), Error> {
+        let stored = stored(account, &self.name).await?;
+        if matches!(stored, Stored::Opaque) {
+            let why = "its value is not a JSON object";
+            let action = "secretsmanager:PutSecretValue";
+            return Err(Error::new(ErrorKind::Invalid, action, &self.name, why));
+        }
+        let value = stored.completed(&self.content, facts);
+        let text = value.to_json(&self.name)?;
+        let request = account.secrets.put_secret_value().secret_id(&self.name);
+        request
+            .secret_string(text)
+            .send()
+            .await
+            .during_secret("secretsmanager:PutSecretValue", &self.name)?;
+        Ok(())
+    }
+
+    async fn tag(&self, account: &Account) -> Result<(), Error> {
+        let request = account.secrets.tag_resource().secret_id(&self.name);
+        request
+            .set_tags(Some(self.sdk_tags()))
+            .send()
+            .await
+            .during("secretsmanager:TagResource", &self.name)?;
+        Ok(())
+    }
+
+    fn sdk_tags(&self) -> Vec<Tag> {
+        let tags = self.tags.iter();
+        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
+            .collect()
+    }
+}
+
+// Before the names of keys in the names of attributes.
+const CONTENT: &str = "content.";
+// What a secret is encrypted with if nobody says otherwise; not told by DescribeSecret, but accepted by UpdateSecret.
+const AWS_KEY: &str = "alias/aws/secretsmanager";
+
+#[cfg(test)]
+mod tests;

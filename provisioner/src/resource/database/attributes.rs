@@ -1,0 +1,255 @@
+//! What the database should be and what it is, attribute by attribute.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_rds::types::{DbInstance, PendingModifiedValues};
+use serde_json::{Value, json};
+
+use super::super::{Facts, Note, Observed, State, Want, kms};
+use super::{Database, LOGS, STORAGE_TYPE};
+
+impl Database {
+    pub(super) fn wishes(&self, facts: &Facts) -> BTreeMap<String, Want> {
+        let security_groups = match &facts.security_group {
+            Some(group) => Want::Is(json!([group])),
+            None => Want::Later("the security group"),
+        };
+        let wishes = [
+            ("autoMinorVersionUpgrade", self.auto_minor().into()),
+            ("backupDays", self.backup_days.into()),
+            ("backupWindow", self.backup_window.as_str().into()),
+            ("copyTagsToSnapshot", true.into()),
+            ("database", self.database.as_str().into()),
+            ("deletionProtection", self.deletion_protection.into()),
+            ("encrypted", true.into()),
+            ("engineVersion", self.engine_version.as_str().into()),
+            ("instanceClass", self.instance_class.as_str().into()),
+            ("kmsKey", self.kms_key.as_deref().into()),
+            ("logExports", json!(LOGS)),
+            ("maintenanceWindow", self.maintenance_window.as_str().into()),
+            ("maxStorage", self.max_storage.into()),
+            ("multiAz", self.multi_az.into()),
+            (
+                "performanceInsightsDays",
+                self.performance_insights_days.into(),
+            ),
+            ("publiclyAccessible", false.into()),
+            ("storage", self.storage.into()),
+            ("storageType", STORAGE_TYPE.into()),
+            ("subnetGroup", self.subnet_group.to_lowercase().into()),
+            ("tags", self.tags.wanted()),
+            ("user", self.user.as_str().into()),
+        ];
+        let mut wishes: BTreeMap<_, _> = wishes
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Want::Is(value)))
+            .collect();
+        wishes.insert("securityGroups".to_owned(), security_groups);
+        wishes
+    }
+
+    pub(super) fn observed(&self, live: &DbInstance) -> Observed {
+        let tags = live.tag_list().iter();
+        let (owner, tags) = self
+            .tags
+            .observed(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))));
+        let nothing = PendingModifiedValues::builder().build();
+        let pending = live.pending_modified_values().unwrap_or(&nothing);
+        let backup_days = pending
+            .backup_retention_period()
+            .or(live.backup_retention_period());
+        let attributes = [
+            (
+                "autoMinorVersionUpgrade",
+                live.auto_minor_version_upgrade().into(),
+            ),
+            ("backupDays", backup_days.into()),
+            ("backupWindow", live.preferred_backup_window().into()),
+            ("copyTagsToSnapshot", live.copy_tags_to_snapshot().into()),
+            ("database", live.db_name().into()),
+            ("deletionProtection", live.deletion_protection().into()),
+            ("encrypted", live.storage_encrypted().into()),
+            ("engineVersion", self.version(live, pending)),
+            (
+                "instanceClass",
+                pending
+                    .db_instance_class()
+                    .or(live.db_instance_class())
+                    .into(),
+            ),
+            ("kmsKey", self.key(live)),
+            ("logExports", logs(live, pending)),
+            (
+                "maintenanceWindow",
+                live.preferred_maintenance_window().into(),
+            ),
+            ("maxStorage", self.max_storage(live, pending)),
+            ("multiAz", pending.multi_az().or(live.multi_az()).into()),
+            ("performanceInsightsDays", insights(live)),
+            ("publiclyAccessible", live.publicly_accessible().into()),
+            ("securityGroups", security_groups(live)),
+            ("storage", self.storage(live, pending)),
+            (
+                "storageType",
+                pending.storage_type().or(live.storage_type()).into(),
+            ),
+            (
+                "subnetGroup",
+                live.db_subnet_group()
+                    .and_then(|group| group.db_subnet_group_name())
+                    .into(),
+            ),
+            ("tags", tags),
+            ("user", live.master_username().into()),
+        ];
+        let attributes = attributes.map(|(name, value): (&str, Value)| (name.to_owned(), value));
+        let id = live.db_instance_arn().map(str::to_owned);
+        let mut observed = Observed::ready(owner, BTreeMap::from(attributes), id);
+        observed.state = self.state(live);
+        observed.facts.database = address(live);
+        observed.notes = notes(live, pending);
+        observed
+    }
+
+    /// With the precision of the wish: minor versions come by themselves.
+    fn version(&self, live: &DbInstance, pending: &PendingModifiedValues) -> Value {
+        let Some(version) = pending.engine_version().or(live.engine_version()) else {
+            return Value::Null;
+        };
+        let parts = self.engine_version.split('.').count();
+        let parts: Vec<_> = version.split('.').take(parts).collect();
+        parts.join(".").into()
+    }
+
+    /// AWS's own key is told by an ARN like any other, so without a wish nothing can be said.
+    fn key(&self, live: &DbInstance) -> Value {
+        match (self.kms_key.as_deref(), live.kms_key_id()) {
+            (None, _) | (_, None) => Value::Null,
+            (Some(wanted), Some(live)) if kms::same(wanted, live) => wanted.into(),
+            (Some(_), Some(live)) => live.into(),
+        }
+    }
+
+    /// Storage that has grown by itself is as it should be.
+    fn storage(&self, live: &DbInstance, pending: &PendingModifiedValues) -> Value {
+        let size = allocated(live, pending);
+        match size {
+            Some(size) if self.max_storage.is_some() && size > self.storage => self.storage.into(),
+            size => size.into(),
+        }
+    }
+
+    /// A limit that is reached stays the limit; one that was never above the storage is none.
+    fn max_storage(&self, live: &DbInstance, pending: &PendingModifiedValues) -> Value {
+        let limit = live
+            .max_allocated_storage()
+            .and_then(|size| u32::try_from(size).ok());
+        match (limit, allocated(live, pending)) {
+            (Some(limit), _) if self.max_storage == Some(limit) => limit.into(),
+            (Some(limit), Some(size)) if limit <= size => Value::Null,
+            (limit, _) => limit.into(),
+        }
+    }
+
+    fn state(&self, live: &DbInstance) -> State {
+        let status = live.db_instance_status().unwrap_or("unknown");
+        let broken = |hint: String| State::Broken {
+            why: format!("its status is `{status}`"),
+            hint,
+        };
+        match status {
+            _ if USABLE.contains(&status) => State::Ready,
+            "stopped" => broken(format!(
+                "start it with `aws rds start-db-instance --db-instance-identifier {}`",
+                self.name
+            )),
+            _ if FAILED.contains(&status) || status.starts_with("incompatible-") => {
+                broken(format!(
+                    "read why with `aws rds describe-events --source-type db-instance --source-identifier {}`",
+                    self.name
+                ))
+            }
+            // Creating, modifying, upgrading, backing up, and what RDS may add.
+            _ => State::Settling(status.to_owned()),
+        }
+    }
+}
+
+fn allocated(live: &DbInstance, pending: &PendingModifiedValues) -> Option<u32> {
+    let size = pending.allocated_storage().or(live.allocated_storage());
+    size.and_then(|size| u32::try_from(size).ok())
+}
+
+/// Only those that are wanted; more do no harm.
+fn logs(live: &DbInstance, pending: &PendingModifiedValues) -> Value {
+    let pending = pending.pending_cloudwatch_logs_exports();
+    let coming = pending.map(|it| it.log_types_to_enable());
+    let present = live.enabled_cloudwatch_logs_exports();
+    let present: Vec<_> = present.iter().chain(coming.unwrap_or_default()).collect();
+    let logs = LOGS.into_iter();
+    json!(
+        logs.filter(|log| present.iter().any(|it| it == log))
+            .collect::<Vec<_>>()
+    )
+}
+
+fn insights(live: &DbInstance) -> Value {
+    match live.performance_insights_enabled() {
+        Some(true) => live.performance_insights_retention_period().into(),
+        _ => 0.into(),
+    }
+}
+
+fn security_groups(live: &DbInstance) -> Value {
+    let groups = live.vpc_security_groups().iter();
+    let groups = groups.filter(|group| group.status() != Some("removing"));
+    let mut ids: Vec<_> = groups
+        .filter_map(|group| group.vpc_security_group_id())
+        .collect();
+    ids.sort_unstable();
+    ids.into()
+}
+
+/// Known from the moment RDS has given it an address, minutes before it is available.
+fn address(live: &DbInstance) -> Option<(String, u16)> {
+    let endpoint = live.endpoint()?;
+    let port = u16::try_from(endpoint.port()?).ok()?;
+    Some((endpoint.address()?.to_owned(), port))
+}
+
+fn notes(live: &DbInstance, pending: &PendingModifiedValues) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if live.db_instance_status() == Some("storage-full") {
+        notes.push(Note {
+            text: "its storage is full, and it takes no writes".into(),
+            hint: "raise `database.storage` in the file and apply it".into(),
+        });
+    }
+    let nothing = PendingModifiedValues::builder().build();
+    if live.db_instance_status() == Some("available") && *pending != nothing {
+        notes.push(Note {
+            text: "has accepted changes that are not made yet".into(),
+            hint: format!(
+                "wait, or reboot it if they wait for its maintenance window ({})",
+                live.preferred_maintenance_window().unwrap_or("unknown")
+            ),
+        });
+    }
+    notes
+}
+
+// Statuses in which it can be used and modified; a full one can be put right by more storage only.
+const USABLE: [&str; 4] = [
+    "available",
+    "storage-optimization",
+    "storage-initialization",
+    "storage-full",
+];
+// Statuses that do not come right by waiting, besides `incompatible-…`.
+const FAILED: [&str; 5] = [
+    "failed",
+    "restore-error",
+    "insufficient-capacity",
+    "inaccessible-encryption-credentials",
+    "inaccessible-encryption-credentials-recoverable",
+];

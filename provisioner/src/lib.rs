@@ -8,5 +8,6 @@ pub mod permissions;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
+pub mod region;
 pub mod resource;
 pub mod survey;

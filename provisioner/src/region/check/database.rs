@@ -1,0 +1,101 @@
+//! The database: defaults of the profile, forms, windows that do not overlap.
+
+use super::Check;
+use crate::region::file::{self, Profile};
+use crate::region::{Database, grammar, window};
+
+impl Check<'_> {
+    pub(super) fn database(&mut self, file: file::Database, profile: Profile) -> Database {
+        let production = profile == Profile::Production;
+        let by = |development: &'static str, in_production| {
+            if production {
+                in_production
+            } else {
+                development
+            }
+        };
+        let field = |key: &str| format!("database.{key}");
+        let storage = file.storage.unwrap_or(if production { 100 } else { 20 });
+        if let Some(most) = file.max_storage
+            && u64::from(most) * 10 < u64::from(storage) * 11
+        {
+            self.tell(
+                "database.maxStorage",
+                format!("is {most}, less than a tenth above the storage of {storage}"),
+                format!(
+                    "write at least {}, or leave it out",
+                    (u64::from(storage) * 11).div_ceil(10)
+                ),
+            );
+        }
+        let insights = file.performance_insights_days.unwrap_or(7);
+        self.form(
+            "database.performanceInsightsDays",
+            grammar::insights_days(insights),
+        );
+        let kms_key = self.kms_key("database.kmsKey", file.kms_key);
+        let backup_window = file.backup_window.unwrap_or_else(|| "03:00-04:00".into());
+        let maintenance_window = file
+            .maintenance_window
+            .unwrap_or_else(|| "mon:04:00-mon:05:00".into());
+        self.windows(&backup_window, &maintenance_window);
+        Database {
+            instance_class: self.text(
+                &field("instanceClass"),
+                file.instance_class
+                    .or_else(|| Some(by("db.t4g.micro", PRODUCTION_CLASS).into())),
+                "",
+                grammar::instance_class,
+            ),
+            storage,
+            max_storage: file.max_storage,
+            // The major version only: AWS raises the minor one by itself, which would show as drift for ever.
+            engine_version: self.text(
+                &field("engineVersion"),
+                file.engine_version.or_else(|| Some("18".into())),
+                "",
+                grammar::engine_version,
+            ),
+            database: self.text(
+                &field("database"),
+                file.database.or_else(|| Some("maestro".into())),
+                "",
+                grammar::database,
+            ),
+            user: self.text(
+                &field("user"),
+                file.user.or_else(|| Some("maestro_admin".into())),
+                "",
+                grammar::user,
+            ),
+            multi_az: file.multi_az.unwrap_or(production),
+            backup_days: file.backup_days.unwrap_or(if production { 30 } else { 7 }),
+            backup_window,
+            maintenance_window,
+            deletion_protection: file.deletion_protection.unwrap_or(production),
+            final_snapshot: file.final_snapshot.unwrap_or(production),
+            performance_insights_days: insights,
+            kms_key,
+        }
+    }
+
+    fn windows(&mut self, backup: &str, maintenance: &str) {
+        let daily = window::daily(backup);
+        let weekly = window::weekly(maintenance);
+        if let (Ok(daily), Ok(weekly)) = (&daily, &weekly)
+            && window::overlap(daily, weekly)
+        {
+            self.tell(
+                "database.maintenanceWindow",
+                format!("is `{maintenance}`, which overlaps the backup window `{backup}`"),
+                "write a window that does not",
+            );
+        }
+        self.form("database.backupWindow", daily.map(|_| ()));
+        self.form("database.maintenanceWindow", weekly.map(|_| ()));
+    }
+}
+
+// Two dedicated Graviton cores with 8 GiB: the smallest class whose speed does not depend on saved-up CPU credits,
+// so that a resync of every cluster at once is not slowed down by the hour before it.
+const PRODUCTION_CLASS: &str = "db.m7g.large";

@@ -1,0 +1,250 @@
+//! Topics, server and clusters: parties whose client ids, topics and policies fit each other.
+
+use link::id::{ClientId, ConsumerName, SourceId};
+use link::iot::{ArnPrefix, Party};
+use link::topic::{Scheme, Topics};
+
+use super::{Check, STAND_IN};
+use crate::region::file::{self, SchemeName};
+use crate::region::{Addons, ClusterNames, Eks, ManagementCluster, Server, grammar};
+
+impl Check<'_> {
+    pub(super) fn scheme(
+        &mut self,
+        file: Option<file::Topics>,
+        server: Option<&SourceId>,
+    ) -> Option<Scheme> {
+        let Some(file) = file else {
+            return Some(Scheme::default());
+        };
+        let explicit = [
+            ("sourceEvents", &file.source_events),
+            ("agentEvents", &file.agent_events),
+            ("sourceBroadcast", &file.source_broadcast),
+            ("agentBroadcast", &file.agent_broadcast),
+        ];
+        let given: Vec<&str> = explicit
+            .iter()
+            .filter(|(_, t)| t.is_some())
+            .map(|(key, _)| *key)
+            .collect();
+        let named = match (file.scheme, file.source.as_deref()) {
+            (Some(_), _) | (None, Some(_)) if !given.is_empty() => {
+                let what = format!("stands beside `{}`", given.join("`, `"));
+                let key = if file.scheme.is_some() {
+                    "scheme"
+                } else {
+                    "source"
+                };
+                self.tell(
+                    &format!("topics.{key}"),
+                    what,
+                    "write a scheme by name or each topic, not both",
+                );
+                return None;
+            }
+            (Some(SchemeName::Sources), None) => return server.map(Scheme::upstream),
+            (Some(SchemeName::Sources), Some(source)) => {
+                let source = self.parsed("topics.source", source, SourceId::new)?;
+                return Some(Scheme::upstream(&source));
+            }
+            (_, Some(_)) => {
+                let what = "is given, but only scheme `sources` has the source in its topics";
+                self.tell(
+                    "topics.source",
+                    what,
+                    "write `scheme: sources`, or remove it",
+                );
+                return None;
+            }
+            (Some(SchemeName::Maestro), None) => true,
+            (None, None) => given.is_empty(),
+        };
+        if named {
+            return Some(Scheme::default());
+        }
+        for (key, topic) in &explicit[..2] {
+            if topic.is_none() {
+                let what = format!("is missing beside `{}`", given.join("`, `"));
+                self.tell(
+                    &format!("topics.{key}"),
+                    what,
+                    "add it, or write a scheme by name",
+                );
+            }
+        }
+        let topics = Topics {
+            source_events: file.source_events?,
+            agent_events: file.agent_events?,
+            source_broadcast: file.source_broadcast,
+            agent_broadcast: file.agent_broadcast,
+        };
+        match Scheme::parse(&topics) {
+            Ok(scheme) if scheme.consumer().is_some() => {
+                let what = "are those of one cluster";
+                self.tell("topics", what, "write `+` where the cluster's name stands");
+                None
+            }
+            Ok(scheme) => Some(scheme),
+            Err(error) => self.failed("topics", &error),
+        }
+    }
+
+    pub(super) fn server(
+        &mut self,
+        file: file::Server,
+        name: &str,
+        source: Option<SourceId>,
+        scheme: Option<&Scheme>,
+        arn: &ArnPrefix,
+    ) -> Option<Server> {
+        if let Some(replicas @ 2..) = file.replicas {
+            let what =
+                format!("is {replicas}, but the server keeps its state in a file of its own");
+            self.tell("server.replicas", what, "write 1, or leave it out");
+        }
+        let workload = file::Agent {
+            namespace: file.namespace,
+            service_account: file.service_account,
+        };
+        let workload = self.workload("server", workload, "maestro-server");
+        let client_id = file
+            .client_id
+            .unwrap_or_else(|| format!("{name}-maestro-server"));
+        let client_id = self.parsed("server.clientId", &client_id, ClientId::new)?;
+        let (source, scheme) = (source?, scheme?);
+        let connections = file.connections.unwrap_or(1);
+        let party = match Party::bridge(scheme, &source, &client_id, connections) {
+            Ok(party) => party,
+            Err(error) => return self.failed("server", &error),
+        };
+        let fix = "shorten `server.clientId` or the topics, or use fewer `server.connections`";
+        self.policy("server", &party, arn, fix);
+        Some(Server {
+            source,
+            client_id,
+            connections,
+            workload,
+            party,
+        })
+    }
+
+    // Names come later: they need every cluster's place.
+    pub(super) fn clusters(
+        &mut self,
+        files: Vec<file::Cluster>,
+        eks: &Eks,
+        region: &str,
+        scheme: Option<&Scheme>,
+        arn: &ArnPrefix,
+    ) -> Vec<ManagementCluster> {
+        let mut clusters: Vec<ManagementCluster> = Vec::new();
+        for (index, file) in files.into_iter().enumerate() {
+            let at = format!("managementClusters[{index}]");
+            let Some(cluster) = self.cluster(&at, file, eks, region, scheme, arn) else {
+                continue;
+            };
+            if clusters.iter().any(|other| other.id == cluster.id) {
+                let what = format!("is `{}`, as another cluster's", cluster.id);
+                self.tell(
+                    &format!("{at}.id"),
+                    what,
+                    "give each cluster an id of its own",
+                );
+                continue;
+            }
+            let place = |cluster: &ManagementCluster| {
+                [&cluster.account, &cluster.region, &cluster.eks_cluster].map(String::clone)
+            };
+            if let Some(other) = clusters
+                .iter()
+                .find(|other| place(other) == place(&cluster))
+            {
+                let what = format!(
+                    "is `{}`, where the agent of `{}` runs",
+                    cluster.eks_cluster, other.id
+                );
+                self.tell(
+                    &format!("{at}.eksCluster"),
+                    what,
+                    "give each cluster an EKS cluster of its own",
+                );
+            }
+            let ids = cluster.party.client_ids();
+            if let Some(other) = clusters
+                .iter()
+                .find(|other| other.party.client_ids() == ids)
+            {
+                let what = format!(
+                    "is `{}`, as the agent's of `{}`",
+                    cluster.agent_client_id, other.id
+                );
+                let fix = "give each agent an id of its own: equal ids evict each other";
+                self.tell(&format!("{at}.agentClientId"), what, fix);
+            }
+            clusters.push(cluster);
+        }
+        clusters
+    }
+
+    fn cluster(
+        &mut self,
+        at: &str,
+        file: file::Cluster,
+        eks: &Eks,
+        region: &str,
+        scheme: Option<&Scheme>,
+        arn: &ArnPrefix,
+    ) -> Option<ManagementCluster> {
+        let field = |key: &str| format!("{at}.{key}");
+        let account = self.text(&field("account"), file.account, STAND_IN, grammar::account);
+        let region = file.region.unwrap_or_else(|| region.to_owned());
+        self.form(&field("region"), grammar::region(&region));
+        let access = self.access(&field("access"), file.access, &account);
+        if let Some(name) = &file.eks_cluster {
+            self.form(&field("eksCluster"), grammar::eks_cluster(name));
+        }
+        let id = self.parsed(&field("id"), &file.id?, ConsumerName::new)?;
+        let source = file
+            .agent_client_id
+            .unwrap_or_else(|| format!("{id}-work-agent"));
+        let party = match Party::agent_as(scheme?, &id, &source) {
+            Ok(party) => party,
+            Err(error) => return self.failed(&field("agentClientId"), &error),
+        };
+        self.policy(
+            at,
+            &party,
+            arn,
+            "shorten `agentClientId`, the id or the topics",
+        );
+        Some(ManagementCluster {
+            account,
+            region,
+            eks_cluster: file.eks_cluster.unwrap_or_else(|| id.to_string()),
+            access,
+            addons: Addons {
+                pod_identity_agent: file
+                    .pod_identity_agent
+                    .unwrap_or(eks.addons.pod_identity_agent),
+                secrets_store_driver: file
+                    .secrets_store_driver
+                    .unwrap_or(eks.addons.secrets_store_driver),
+            },
+            names: ClusterNames::default(),
+            agent_client_id: source,
+            party,
+            id,
+        })
+    }
+
+    fn policy(&mut self, field: &str, party: &Party, arn: &ArnPrefix, fix: &str) {
+        if let Err(error) = party.policy(arn).check_size() {
+            self.tell(
+                field,
+                format!("needs an IoT policy that is too long: {error}"),
+                fix,
+            );
+        }
+    }
+}

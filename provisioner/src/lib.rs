@@ -8,6 +8,7 @@ pub mod permissions;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
+pub mod desired;
 pub mod region;
 pub mod resource;
 pub mod survey;

@@ -349,7 +349,7 @@ fn an_account_without_quotes_is_read_and_a_broken_file_is_told_with_its_line() {
 
 #[test]
 fn the_schema_describes_every_key() {
-    fn walk(at: &str, schema: &serde_json::Value) {
+    fn walk(at: &str, schema: &Value) {
         let schema = schema["anyOf"].get(0).unwrap_or(schema);
         for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
             let text = inner["description"].as_str().unwrap_or_default();

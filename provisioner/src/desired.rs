@@ -1,0 +1,370 @@
+//! What should be there: a [`Region`] as resources, in the order in which one needs the other. Pure.
+//!
+//! [`region`] is what lives in the region's account, for its clusters too (their things and policies); [`cluster`] is
+//! what lives in a management cluster's. Destroying goes backwards through the same lists.
+
+use std::collections::BTreeMap;
+
+use link::iot::Party;
+use serde_json::{Value, json};
+
+use crate::region::{Addons, ManagementCluster, Region};
+use crate::resource::{
+    Addon, Certificate, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret,
+    SecurityGroup, SubnetGroup, Thing,
+};
+
+mod config;
+
+/// What lives in the region's account.
+pub fn region(region: &Region) -> Vec<Resource> {
+    let mut wishes = database(region).to_vec();
+    wishes.extend(server_party(region));
+    for cluster in &region.clusters {
+        wishes.extend(agent_party(region, cluster));
+    }
+    wishes.push(server_certificate(region));
+    wishes.push(server_config(region));
+    wishes.push(consumers(region));
+    wishes.push(server_role(region));
+    wishes.extend(addons(
+        region,
+        Scope::Region,
+        &region.eks.cluster,
+        region.eks.addons,
+    ));
+    wishes.push(Resource::PodIdentity(PodIdentity {
+        scope: Scope::Region,
+        tags: region.all_tags(),
+        cluster: region.eks.cluster.clone(),
+        namespace: region.server.workload.namespace.clone(),
+        service_account: region.server.workload.service_account.clone(),
+        role: region.names.server_role.clone(),
+    }));
+    wishes
+}
+
+/// What lives in the account of one of the region's clusters.
+pub fn cluster(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
+    let mut wishes = vec![
+        agent_certificate(region, cluster),
+        agent_config(region, cluster),
+        agent_role(region, cluster),
+    ];
+    let shared = cluster.account == region.account
+        && cluster.region == region.region
+        && cluster.eks_cluster == region.eks.cluster;
+    // Where the agent runs beside the server, the server's list has them.
+    if !shared {
+        wishes.extend(addons(
+            region,
+            scope(cluster),
+            &cluster.eks_cluster,
+            cluster.addons,
+        ));
+    }
+    wishes.push(Resource::PodIdentity(PodIdentity {
+        scope: scope(cluster),
+        tags: region.all_tags(),
+        cluster: cluster.eks_cluster.clone(),
+        namespace: region.agent.namespace.clone(),
+        service_account: region.agent.service_account.clone(),
+        role: cluster.names.role.clone(),
+    }));
+    wishes
+}
+
+fn database(region: &Region) -> [Resource; 4] {
+    let names = &region.names;
+    let wish = &region.database;
+    let text = |text: &String| Content::Text(text.clone());
+    [
+        Resource::SecurityGroup(SecurityGroup {
+            scope: Scope::Region,
+            name: names.security_group.clone(),
+            tags: region.all_tags(),
+            vpc: region.network.vpc.clone(),
+            sources: sources(region),
+        }),
+        Resource::SubnetGroup(SubnetGroup {
+            scope: Scope::Region,
+            name: names.subnet_group.clone(),
+            tags: region.all_tags(),
+            subnets: region.network.private_subnets.clone(),
+        }),
+        // Before the database, whose password it makes; host and port come to it later.
+        secret(
+            region,
+            Scope::Region,
+            &names.database_credentials,
+            "Credentials of the database",
+            [
+                ("username", text(&wish.user)),
+                ("password", Content::Password(PASSWORD_LENGTH)),
+                ("host", Content::DatabaseHost),
+                ("port", Content::DatabasePort),
+                ("database", text(&wish.database)),
+            ],
+        ),
+        Resource::Database(Database {
+            scope: Scope::Region,
+            name: names.database.clone(),
+            tags: region.all_tags(),
+            instance_class: wish.instance_class.clone(),
+            storage: wish.storage,
+            max_storage: wish.max_storage,
+            engine_version: wish.engine_version.clone(),
+            database: wish.database.clone(),
+            user: wish.user.clone(),
+            multi_az: wish.multi_az,
+            backup_days: wish.backup_days,
+            backup_window: wish.backup_window.clone(),
+            maintenance_window: wish.maintenance_window.clone(),
+            deletion_protection: wish.deletion_protection,
+            final_snapshot: wish.final_snapshot,
+            performance_insights_days: wish.performance_insights_days,
+            kms_key: wish.kms_key.clone(),
+            subnet_group: names.subnet_group.clone(),
+            credentials: names.database_credentials.clone(),
+        }),
+    ]
+}
+
+fn sources(region: &Region) -> BTreeMap<String, String> {
+    let eks = &region.eks;
+    let nodes = eks.security_groups.iter();
+    let nodes = nodes.map(|id| {
+        (
+            id.clone(),
+            format!("PostgreSQL from EKS cluster {}", eks.cluster),
+        )
+    });
+    let bastion = eks.bastion_security_group.iter();
+    let bastion = bastion.map(|id| (id.clone(), "PostgreSQL from bastion".to_owned()));
+    bastion.chain(nodes).collect()
+}
+
+fn server_party(region: &Region) -> Vec<Resource> {
+    let names = &region.names;
+    let attributes = [
+        ("party", "server"),
+        ("source", region.server.source.as_str()),
+    ];
+    party(
+        region,
+        &names.server_thing,
+        &attributes,
+        &names.server_policy,
+        &region.server.party,
+    )
+}
+
+fn agent_party(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
+    let names = &cluster.names;
+    let attributes = [
+        ("party", "agent"),
+        ("cluster", cluster.id.as_str()),
+        ("account", cluster.account.as_str()),
+    ];
+    party(
+        region,
+        &names.thing,
+        &attributes,
+        &names.policy,
+        &cluster.party,
+    )
+}
+
+fn party(
+    region: &Region,
+    thing: &str,
+    attributes: &[(&str, &str)],
+    policy: &str,
+    party: &Party,
+) -> Vec<Resource> {
+    let attributes = attributes.iter();
+    let thing = Resource::Thing(Thing {
+        scope: Scope::Region,
+        name: thing.to_owned(),
+        tags: region.all_tags(),
+        attributes: attributes
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+    });
+    let policy = Resource::IotPolicy(IotPolicy {
+        scope: Scope::Region,
+        name: policy.to_owned(),
+        tags: region.all_tags(),
+        document: party.policy(&region.arn_prefix()).named(policy),
+    });
+    let thing = region.things.then_some(thing);
+    thing.into_iter().chain([policy]).collect()
+}
+
+fn server_certificate(region: &Region) -> Resource {
+    let names = &region.names;
+    Resource::Certificate(Certificate {
+        keeper: Scope::Region,
+        secret: names.server_certificate.clone(),
+        tags: region.all_tags(),
+        description: "MQTT identity of the server".to_owned(),
+        kms_key: region.secrets.kms_key.clone(),
+        recovery_days: region.secrets.recovery_days,
+        subject: names.server_thing.clone(),
+        policy: names.server_policy.clone(),
+        thing: region.things.then(|| names.server_thing.clone()),
+        client_ids: client_ids(&region.server.party),
+        ca: region.broker.ca.clone(),
+    })
+}
+
+fn agent_certificate(region: &Region, cluster: &ManagementCluster) -> Resource {
+    let names = &cluster.names;
+    Resource::Certificate(Certificate {
+        keeper: scope(cluster),
+        secret: names.certificate.clone(),
+        tags: region.all_tags(),
+        description: format!("MQTT identity of the agent of {}", cluster.id),
+        kms_key: region.secrets.management_kms_key.clone(),
+        recovery_days: region.secrets.recovery_days,
+        subject: names.thing.clone(),
+        policy: names.policy.clone(),
+        thing: region.things.then(|| names.thing.clone()),
+        client_ids: client_ids(&cluster.party),
+        ca: region.broker.ca.clone(),
+    })
+}
+
+fn client_ids(party: &Party) -> Vec<String> {
+    party.client_ids().into_iter().map(String::from).collect()
+}
+
+fn server_config(region: &Region) -> Resource {
+    let config = config::text(region.broker.port, region.scheme.bridge_topics());
+    secret(
+        region,
+        Scope::Region,
+        &region.names.server_config,
+        "Configuration of the server",
+        [("config", Content::WithEndpoint(config))],
+    )
+}
+
+fn agent_config(region: &Region, cluster: &ManagementCluster) -> Resource {
+    let config = config::text(region.broker.port, region.scheme.agent_topics(&cluster.id));
+    secret(
+        region,
+        scope(cluster),
+        &cluster.names.config,
+        &format!("Configuration of the agent of {}", cluster.id),
+        [
+            ("config", Content::WithEndpoint(config)),
+            ("consumerName", Content::Text(cluster.id.to_string())),
+        ],
+    )
+}
+
+fn consumers(region: &Region) -> Resource {
+    secret(
+        region,
+        Scope::Region,
+        &region.names.consumers,
+        "Registrations of the management clusters",
+        [("consumers", Content::Text(config::consumers(region)))],
+    )
+}
+
+fn server_role(region: &Region) -> Resource {
+    let names = &region.names;
+    Resource::Role(Role {
+        scope: Scope::Region,
+        name: names.server_role.clone(),
+        tags: region.all_tags(),
+        description: "Lets the server's pod read its secrets".to_owned(),
+        reads: vec![
+            names.server_certificate.clone(),
+            names.server_config.clone(),
+            names.database_credentials.clone(),
+            names.consumers.clone(),
+        ],
+        kms_key: region.secrets.kms_key.clone(),
+    })
+}
+
+fn agent_role(region: &Region, cluster: &ManagementCluster) -> Resource {
+    let names = &cluster.names;
+    Resource::Role(Role {
+        scope: scope(cluster),
+        name: names.role.clone(),
+        tags: region.all_tags(),
+        description: format!("Lets the agent's pod of {} read its secrets", cluster.id),
+        reads: vec![names.certificate.clone(), names.config.clone()],
+        kms_key: region.secrets.management_kms_key.clone(),
+    })
+}
+
+fn addons(region: &Region, scope: Scope, eks: &str, wanted: Addons) -> Vec<Resource> {
+    let addon = |name: &str, configuration: Value| {
+        Resource::Addon(Addon {
+            scope: scope.clone(),
+            name: name.to_owned(),
+            tags: region.all_tags(),
+            cluster: eks.to_owned(),
+            configuration,
+        })
+    };
+    let mut addons = Vec::new();
+    if wanted.pod_identity_agent {
+        addons.push(addon("eks-pod-identity-agent", json!({})));
+    }
+    if wanted.secrets_store_driver {
+        let interval = format!("{}s", region.eks.rotation_poll_interval.as_secs());
+        let driver = json!({
+            "enableSecretRotation": true,
+            "rotationPollInterval": interval,
+            // What is mounted is used as files; no Kubernetes Secret is made of it unless a chart of old asks for one.
+            "syncSecret": {"enabled": true},
+        });
+        let configuration = json!({"secrets-store-csi-driver": driver});
+        addons.push(addon(
+            "aws-secrets-store-csi-driver-provider",
+            configuration,
+        ));
+    }
+    addons
+}
+
+fn secret<const N: usize>(
+    region: &Region,
+    scope: Scope,
+    name: &str,
+    description: &str,
+    content: [(&str, Content); N],
+) -> Resource {
+    let kms_key = match scope {
+        Scope::Region => region.secrets.kms_key.clone(),
+        Scope::Cluster(_) => region.secrets.management_kms_key.clone(),
+    };
+    let content = content.into_iter();
+    Resource::Secret(Secret {
+        scope,
+        name: name.to_owned(),
+        tags: region.all_tags(),
+        description: description.to_owned(),
+        kms_key,
+        recovery_days: region.secrets.recovery_days,
+        content: content
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+    })
+}
+
+fn scope(cluster: &ManagementCluster) -> Scope {
+    Scope::Cluster(cluster.id.clone())
+}
+
+// As the first deployment's; of letters and digits alone it holds 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! The whole wish by name, texts that agent and bridge load, and that no two resources are one.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use link::config::{Broker, Layers, from_mount};
+use proptest::prelude::*;
+
+use super::*;
+use crate::region::fixture::{region as parse, two_clusters};
+
+fn addresses(wishes: &[Resource]) -> String {
+    wishes
+        .iter()
+        .map(|wish| format!("{}\n", wish.address()))
+        .collect()
+}
+
+fn all(wish: &Region) -> Vec<Resource> {
+    let clusters = wish.clusters.iter().flat_map(|one| cluster(wish, one));
+    region(wish).into_iter().chain(clusters).collect()
+}
+
+fn contents<'a>(wishes: &'a [Resource], name: &str) -> &'a BTreeMap<String, Content> {
+    let secret = wishes.iter().find_map(|wish| match wish {
+        Resource::Secret(secret) if secret.name == name => Some(secret),
+        _ => None,
+    });
+    &secret.unwrap().content
+}
+
+fn filled(content: &Content) -> String {
+    match content {
+        Content::Text(text) => text.clone(),
+        Content::WithEndpoint(text) => {
+            text.replace("{endpoint}", "abc-ats.iot.us-east-2.amazonaws.com")
+        }
+        other => panic!("{other:?} is made elsewhere"),
+    }
+}
+
+#[test]
+fn everything_of_a_region_is_wished_for_in_the_order_it_is_needed() {
+    insta::assert_snapshot!(addresses(&region(&two_clusters(""))), @r#"
+    region security-group/regional-x8k2-maestro-db
+    region subnet-group/regional-x8k2-maestro-db
+    region secret/maestro/db-credentials
+    region database/regional-x8k2-maestro
+    region thing/regional-x8k2-maestro-server
+    region iot-policy/regional-x8k2-maestro-server-policy
+    region thing/management-01-maestro-agent
+    region iot-policy/management-01-maestro-agent-policy
+    region thing/management-02-maestro-agent
+    region iot-policy/management-02-maestro-agent-policy
+    region certificate/maestro/server-cert
+    region secret/maestro/server-config
+    region secret/maestro/consumers
+    region role/regional-x8k2-maestro-server
+    region addon/regional-x8k2/eks-pod-identity-agent
+    region addon/regional-x8k2/aws-secrets-store-csi-driver-provider
+    region pod-identity/regional-x8k2/maestro-server/maestro-server
+    "#);
+}
+
+#[test]
+fn everything_of_a_cluster_is_wished_for_in_its_own_account() {
+    let region = two_clusters("");
+    insta::assert_snapshot!(addresses(&cluster(&region, &region.clusters[0])), @r#"
+    management-01 certificate/maestro/agent-cert
+    management-01 secret/maestro/agent-config
+    management-01 role/management-01-maestro-agent
+    management-01 addon/management-01/eks-pod-identity-agent
+    management-01 addon/management-01/aws-secrets-store-csi-driver-provider
+    management-01 pod-identity/management-01/maestro-agent/maestro-agent
+    "#);
+}
+
+#[test]
+fn an_agent_beside_the_server_shares_its_add_ons() {
+    let region = parse(
+        "managementClusters: [{id: mc, account: '111111111111', eksCluster: regional-x8k2}]\nthings: false\n",
+    );
+    let wishes = cluster(&region, &region.clusters[0]);
+    assert!(!wishes.iter().any(|wish| matches!(wish, Resource::Addon(_))));
+    assert!(
+        !all(&region)
+            .iter()
+            .any(|wish| matches!(wish, Resource::Thing(_)))
+    );
+    assert!(
+        wishes
+            .iter()
+            .all(|wish| wish.address().scope == Scope::Cluster(region.clusters[0].id.clone()))
+    );
+}
+
+#[test]
+fn configuration_is_in_the_shape_of_the_first_deployment() {
+    let region = two_clusters("");
+    let config = contents(&self::region(&region), "maestro/server-config")["config"].clone();
+    insta::assert_snapshot!(filled(&config), @r#"
+    brokerHost: "abc-ats.iot.us-east-2.amazonaws.com:8883"
+    username: ""
+    password: ""
+    clientCertFile: /mnt/secrets-store/certificate
+    clientKeyFile: /mnt/secrets-store/privateKey
+    caFile: /mnt/secrets-store/ca.crt
+    topics:
+      sourceEvents: maestro/consumers/+/sourceevents
+      agentEvents: maestro/consumers/+/agentevents
+    "#);
+    let wishes = self::region(&region);
+    let Content::Text(consumers) = &contents(&wishes, "maestro/consumers")["consumers"] else {
+        panic!("consumers are no secret");
+    };
+    insta::assert_snapshot!(consumers, @"");
+}
+
+#[test]
+fn agent_and_server_load_what_is_mounted() {
+    let region = two_clusters("topics: {scheme: sources}\nbroker: {port: 443}\n");
+    let agent = &region.clusters[1];
+    for (wishes, secret) in [
+        (cluster(&region, agent), "maestro/agent-config"),
+        (self::region(&region), "maestro/server-config"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        for (key, content) in contents(&wishes, secret) {
+            let file = if key == "config" { "config.yaml" } else { key };
+            fs::write(directory.path().join(file), filled(content)).unwrap();
+        }
+        let mount = from_mount(directory.path()).unwrap();
+        let mut layers = Layers::new(Broker::KEYS);
+        layers.file(&mount.config.unwrap());
+        let broker = Broker::read(&mut layers);
+        let broker = layers.finish(broker).unwrap();
+        assert_eq!(
+            (broker.host.as_str(), broker.port),
+            ("abc-ats.iot.us-east-2.amazonaws.com", 443)
+        );
+        let topics = broker.topics.unwrap();
+        if let Some(consumer) = mount.consumer {
+            assert_eq!(consumer, agent.id);
+            assert_eq!(
+                topics.agent_events,
+                "sources/maestro/consumers/management-02/agentevents"
+            );
+        } else {
+            assert_eq!(
+                topics.agent_events,
+                "sources/maestro/consumers/+/agentevents"
+            );
+        }
+    }
+}
+
+#[test]
+fn client_ids_and_policies_are_those_of_the_parties() {
+    let region = two_clusters("server: {connections: 2}\n");
+    for wish in all(&region) {
+        match wish {
+            Resource::Certificate(it) if it.keeper == Scope::Region => {
+                assert_eq!(
+                    it.client_ids,
+                    [
+                        "regional-x8k2-maestro-server-0",
+                        "regional-x8k2-maestro-server-1"
+                    ]
+                );
+            }
+            Resource::Certificate(it) => assert!(it.client_ids[0].ends_with("-work-agent-client")),
+            Resource::IotPolicy(it) => {
+                assert_eq!(it.document.name.as_deref(), Some(it.name.as_str()));
+                assert!(it.document.check_size().is_ok());
+                assert!(
+                    !it.document.to_json().contains("client/*"),
+                    "{}",
+                    it.document.to_json()
+                );
+            }
+            Resource::Addon(it) if it.name == "aws-secrets-store-csi-driver-provider" => {
+                let driver = &it.configuration["secrets-store-csi-driver"];
+                assert_eq!(driver["enableSecretRotation"], true);
+                assert_eq!(driver["rotationPollInterval"], "300s");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_database_takes_its_password_from_the_secret_before_it() {
+    let wishes = region(&parse("profile: production\n"));
+    let place = |kind| {
+        wishes
+            .iter()
+            .position(|wish| wish.address().kind == kind)
+            .unwrap()
+    };
+    assert!(place("secret") < place("database") && place("security-group") < place("database"));
+    let content = contents(&wishes, "maestro/db-credentials");
+    assert_eq!(content["password"], Content::Password(32));
+    assert_eq!(
+        content.keys().collect::<Vec<_>>(),
+        ["database", "host", "password", "port", "username"]
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_two_resources_have_one_address(
+        ids in prop::collection::btree_set("[a-z][a-z0-9]{0,8}", 0..6),
+        accounts in prop::collection::vec(0_u8..3, 6),
+        things: bool,
+    ) {
+        let lines: String = ids
+            .iter()
+            .zip(&accounts)
+            .map(|(id, account)| format!("  - {{id: '{id}', account: '11111111111{account}'}}\n"))
+            .collect();
+        let list = if ids.is_empty() { "managementClusters: []\n".into() } else { format!("managementClusters:\n{lines}") };
+        let region = parse(&format!(
+            "{list}things: {things}\nnames: {{agentCertificate: 'm/{{cluster}}/a', agentConfig: 'm/{{cluster}}/b'}}\n"
+        ));
+        let wishes = all(&region);
+        let unique: BTreeSet<_> = wishes.iter().map(Resource::address).collect();
+        prop_assert_eq!(unique.len(), wishes.len());
+    }
+}

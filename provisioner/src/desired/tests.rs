@@ -113,7 +113,18 @@ fn configuration_is_in_the_shape_of_the_first_deployment() {
     let Content::Text(consumers) = &contents(&wishes, "maestro/consumers")["consumers"] else {
         panic!("consumers are no secret");
     };
-    insta::assert_snapshot!(consumers, @"");
+    insta::assert_snapshot!(consumers, @r#"
+    - name: management-01
+      labels:
+        cluster_type: management
+        region: us-east-2
+        cluster_id: management-01
+    - name: management-02
+      labels:
+        cluster_type: management
+        region: us-east-2
+        cluster_id: management-02
+    "#);
 }
 
 #[test]

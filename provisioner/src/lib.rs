@@ -9,6 +9,7 @@ pub mod plan;
 pub mod preflight;
 pub mod progress;
 pub mod desired;
+pub mod outputs;
 pub mod policy;
 pub mod region;
 pub mod resource;

@@ -1,0 +1,130 @@
+//! Values for our charts, `deploy/charts/server-bridge` and `deploy/charts/agent`. Names only: secrets stay where they are.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::region::{ManagementCluster, Region};
+
+/// Values of the server's chart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    source: String,
+    client_id: String,
+    connections: u16,
+    secret_provider_class: ServerSecrets,
+    service_account: ServiceAccount,
+}
+
+/// Values of an agent's chart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    consumer_name: String,
+    secret_provider_class: AgentSecrets,
+    service_account: ServiceAccount,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra_args: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerSecrets {
+    create: bool,
+    name: &'static str,
+    region: String,
+    certificate_secret: String,
+    config_secret: String,
+    database_secret: String,
+    consumers_secret: String,
+    use_pod_identity: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentSecrets {
+    create: bool,
+    name: &'static str,
+    region: String,
+    certificate_secret: String,
+    config_secret: String,
+    use_pod_identity: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct ServiceAccount {
+    create: bool,
+    name: String,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Values of the region's server.
+    pub fn new(region: &Region) -> Self {
+        let names = &region.names;
+        Self {
+            source: region.server.source.to_string(),
+            client_id: region.server.client_id.to_string(),
+            connections: region.server.connections,
+            secret_provider_class: ServerSecrets {
+                create: true,
+                name: SERVER,
+                region: region.region.clone(),
+                certificate_secret: names.server_certificate.clone(),
+                config_secret: names.server_config.clone(),
+                database_secret: names.database_credentials.clone(),
+                consumers_secret: names.consumers.clone(),
+                use_pod_identity: true,
+            },
+            service_account: ServiceAccount {
+                create: true,
+                name: region.server.workload.service_account.clone(),
+            },
+        }
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// Values of the agent of one of the region's clusters.
+    pub fn new(region: &Region, cluster: &ManagementCluster) -> Self {
+        let usual = format!("{}-work-agent", cluster.id);
+        let id = (cluster.agent_client_id != usual).then_some(&cluster.agent_client_id);
+        Self {
+            consumer_name: cluster.id.to_string(),
+            secret_provider_class: AgentSecrets {
+                create: true,
+                name: AGENT,
+                region: cluster.region.clone(),
+                certificate_secret: cluster.names.certificate.clone(),
+                config_secret: cluster.names.config.clone(),
+                use_pod_identity: true,
+            },
+            service_account: ServiceAccount {
+                create: true,
+                name: region.agent.service_account.clone(),
+            },
+            extra_args: id
+                .map(|id| format!("--cloudevents-client-id={id}"))
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+/// Values as a file for `helm --values`.
+pub fn yaml(values: &impl Serialize) -> String {
+    // Plain structs: nothing that YAML cannot say.
+    serde_saphyr::to_string(values).unwrap_or_default()
+}
+
+pub(super) fn tree(values: &impl Serialize) -> Value {
+    serde_json::to_value(values).unwrap_or_default()
+}
+
+/// Name of the server's release and SecretProviderClass, as in the first deployment.
+pub const SERVER: &str = "maestro-server";
+/// Name of an agent's release and SecretProviderClass, as in the first deployment.
+pub const AGENT: &str = "maestro-agent";

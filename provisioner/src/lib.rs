@@ -8,6 +8,7 @@ pub mod permissions;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
+pub mod cost;
 pub mod desired;
 pub mod outputs;
 pub mod policy;

@@ -66,6 +66,19 @@ impl Identity {
         Self::check(&contents, now)
     }
 
+    /// Checks a set that is in memory. Its parts are named in errors as if `name` were a directory that holds them.
+    pub fn from_pem(
+        name: &str,
+        certificate: &str,
+        key: &str,
+        ca: &str,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let files = Files::in_directory(name.as_ref());
+        let contents = Contents::new(files, certificate.into(), key.into(), ca.into());
+        Self::check(&contents, now)
+    }
+
     /// What the certificate says of itself.
     pub fn describe(&self) -> &Description {
         &self.description

@@ -125,6 +125,19 @@ impl fmt::Display for Location {
     }
 }
 
+// === impl Files ===
+
+impl Files {
+    pub(super) fn in_directory(directory: &Path) -> Self {
+        let [(certificate, key), _] = PAIRS;
+        Self {
+            certificate: directory.join(certificate),
+            key: directory.join(key),
+            ca: directory.join(CA),
+        }
+    }
+}
+
 // === impl Digest ===
 
 impl fmt::Display for Digest {
@@ -136,23 +149,27 @@ impl fmt::Display for Digest {
 // === impl Contents ===
 
 impl Contents {
-    pub(super) fn read(location: &Location) -> Result<Self, Error> {
-        let files = location.files()?;
-        let certificate = read(Role::Certificate, &files.certificate)?;
-        let key = read(Role::Key, &files.key)?;
-        let ca = read(Role::Ca, &files.ca)?;
+    pub(super) fn new(files: Files, certificate: Vec<u8>, key: Vec<u8>, ca: Vec<u8>) -> Self {
         let mut hash = Sha256::new();
         for part in [&certificate, &key, &ca] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Ok(Self {
+        Self {
             digest: Digest(hash.finalize().into()),
             files,
             certificate,
             key,
             ca,
-        })
+        }
+    }
+
+    pub(super) fn read(location: &Location) -> Result<Self, Error> {
+        let files = location.files()?;
+        let certificate = read(Role::Certificate, &files.certificate)?;
+        let key = read(Role::Key, &files.key)?;
+        let ca = read(Role::Ca, &files.ca)?;
+        Ok(Self::new(files, certificate, key, ca))
     }
 
     pub(super) fn files(&self) -> &Files {

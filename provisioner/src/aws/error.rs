@@ -248,6 +248,7 @@ fn classify(code: Option<&str>, message: &str) -> ErrorKind {
         "Trust policy of the role provided is invalid",
         // Secrets Manager keeps a name for some seconds after a deletion without recovery.
         "already scheduled for deletion",
+        "still attached",
     ];
     match code {
         _ if CODES.iter().any(|(known, _)| *known == code) => {
@@ -274,6 +275,7 @@ fn classify(code: Option<&str>, message: &str) -> ErrorKind {
 const CODES: &[(&str, ErrorKind)] = &[
     ("DeleteConflictException", ErrorKind::Settling),
     ("DeleteConflict", ErrorKind::Settling),
+    ("CertificateStateException", ErrorKind::Settling),
     ("ConflictingResourceUpdateException", ErrorKind::Settling),
     ("ConcurrentModification", ErrorKind::Settling),
     ("DependencyViolation", ErrorKind::Settling),

@@ -13,5 +13,6 @@ pub mod desired;
 pub mod outputs;
 pub mod policy;
 pub mod region;
+pub mod identity;
 pub mod resource;
 pub mod survey;

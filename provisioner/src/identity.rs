@@ -1,0 +1,27 @@
+//! The life of an identity: a key that is made where it is kept, and a certificate that the region's account issues.
+//!
+//! ```text
+//!   keeper's account                       region's account
+//!   request: key, CSR ──▶ AWSPENDING
+//!                        CSR ─────────────▶ sign: certificate, policy, thing
+//!   complete: AWSCURRENT ◀──────────────── certificate
+//! ```
+//! Nothing but AWS remembers where a life stands: the secret's versions say what is held, IoT Core what is registered,
+//! and [`state`] says, without any call, what comes next. So every step can be repeated after a crash at any point.
+//! A private key is in memory and in Secrets Manager, nowhere else.
+
+pub use self::document::{DocumentError, Request, Signed};
+pub use self::error::Error;
+pub use self::registry::endpoint;
+
+pub mod document;
+mod error;
+pub(crate) mod keeper;
+pub(crate) mod key;
+pub(crate) mod registry;
+pub(crate) mod settle;
+pub(crate) mod sight;
+pub(crate) mod state;
+
+/// Takes one line at a time of what is being done, for whoever waits. Nothing in it is secret.
+pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);

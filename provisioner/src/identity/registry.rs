@@ -1,0 +1,363 @@
+//! The half of an identity in the region's account: certificates in IoT Core and what they are attached to.
+//!
+//! `CreateCertificateFromCsr` makes another certificate each time it is called, so whoever issues looks first whether
+//! the key has one: a call whose answer was lost must not leave a second.
+
+use aws_sdk_iot::types::{CertificateDescription, CertificateStatus};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::resource::{Certificate, Scope};
+
+use super::key::{self, Leaf, PublicKey};
+use super::settle::settled;
+use super::state::{ACTIVE, INACTIVE};
+
+/// Certificates of one account.
+#[derive(Clone, Copy)]
+pub(crate) struct Registry<'a> {
+    account: &'a Account,
+}
+
+/// A certificate as IoT Core knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Registered {
+    pub(crate) id: String,
+    pub(crate) arn: String,
+    /// Such as `ACTIVE`.
+    pub(crate) status: String,
+    pub(crate) pem: String,
+    pub(crate) leaf: Leaf,
+}
+
+/// The broker's host name: the Data-ATS endpoint, whose server certificate Amazon's own roots sign
+/// (iot-core.md §1.6).
+///
+/// # Errors
+/// When the account cannot be asked.
+pub async fn endpoint(cloud: &Cloud) -> Result<String, Error> {
+    let action = "iot:DescribeEndpoint";
+    let answer = cloud
+        .of(&Scope::Region)?
+        .iot
+        .describe_endpoint()
+        .endpoint_type(ENDPOINT_TYPE)
+        .send()
+        .await
+        .during(action, ENDPOINT_TYPE)?;
+    answer.endpoint_address.ok_or_else(|| {
+        let message = "the answer holds no endpoint";
+        Error::new(ErrorKind::Other, action, ENDPOINT_TYPE, message)
+    })
+}
+
+// === impl Registry ===
+
+impl<'a> Registry<'a> {
+    pub(crate) fn of(cloud: &'a Cloud) -> Result<Self, Error> {
+        let account = cloud.of(&Scope::Region)?;
+        Ok(Self { account })
+    }
+
+    /// Ids of the certificates a policy is attached to; none when there is no such policy.
+    pub(crate) async fn targets(self, policy: &str) -> Result<Vec<String>, Error> {
+        let targets = self
+            .account
+            .iot
+            .list_targets_for_policy()
+            .policy_name(policy)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<String>, _>>()
+            .await
+            .during("iot:ListTargetsForPolicy", policy)
+            .optional()?;
+        // Thing groups and other principals can be targets too.
+        let ids = targets.unwrap_or_default();
+        let ids = ids.iter().filter_map(|arn| arn.split_once(":cert/"));
+        Ok(ids.map(|(_, id)| id.to_owned()).collect())
+    }
+
+    /// Whether a certificate is attached to a thing.
+    pub(crate) async fn is_principal(self, thing: &str, arn: &str) -> Result<bool, Error> {
+        let principals = self
+            .account
+            .iot
+            .list_thing_principals()
+            .thing_name(thing)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<String>, _>>()
+            .await
+            .during("iot:ListThingPrincipals", thing)
+            .optional()?;
+        Ok(principals.unwrap_or_default().iter().any(|it| it == arn))
+    }
+
+    pub(crate) async fn describe(self, id: &str) -> Result<Option<Registered>, Error> {
+        let action = "iot:DescribeCertificate";
+        let answer = self
+            .account
+            .iot
+            .describe_certificate()
+            .certificate_id(id)
+            .send()
+            .await
+            .during(action, id)
+            .optional()?;
+        let Some(description) = answer.and_then(|answer| answer.certificate_description) else {
+            return Ok(None);
+        };
+        Registered::read(description)
+            .map(Some)
+            .ok_or_else(|| Error::new(ErrorKind::Other, action, id, "the answer holds no certificate"))
+    }
+
+    /// The registered certificate that is exactly `leaf`: by the id it should have, else among `candidates`.
+    pub(crate) async fn find(
+        self,
+        leaf: &Leaf,
+        candidates: &[String],
+    ) -> Result<Option<Registered>, Error> {
+        let likely = leaf.likely_id();
+        for id in std::iter::once(&likely).chain(candidates.iter().filter(|id| **id != likely)) {
+            let found = self.describe(id).await?;
+            if let Some(found) = found.filter(|found| found.leaf.der == leaf.der) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The certificate of a public key: among those of the policy, else among those made after `since` or a little
+    /// before. The second finds what was issued by a run that did not live to attach it.
+    pub(crate) async fn of_key(
+        self,
+        public: &PublicKey,
+        policy: &str,
+        since: Timestamp,
+    ) -> Result<Option<Registered>, Error> {
+        for id in self.targets(policy).await? {
+            let found = self.describe(&id).await?;
+            if let Some(found) = found.filter(|found| found.leaf.public == *public) {
+                return Ok(Some(found));
+            }
+        }
+        for id in self.newer_than(since).await? {
+            let found = self.describe(&id).await?;
+            if let Some(found) = found.filter(|found| found.leaf.public == *public) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn newer_than(self, since: Timestamp) -> Result<Vec<String>, Error> {
+        let since = since.saturating_sub(CLOCKS_DIFFER).unwrap_or(since);
+        // Without a direction the newest come first; a page at a time, so that the rest is not asked for.
+        let mut pages = self
+            .account
+            .iot
+            .list_certificates()
+            .ascending_order(false)
+            .page_size(PAGE)
+            .into_paginator()
+            .send();
+        let mut newer = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.during("iot:ListCertificates", "all certificates")?;
+            for certificate in page.certificates.unwrap_or_default() {
+                let made = certificate.creation_date.map_or(i64::MAX, |date| date.secs());
+                if made < since.as_second() || newer.len() >= MAX_SEARCHED {
+                    return Ok(newer);
+                }
+                newer.extend(certificate.certificate_id);
+            }
+        }
+        Ok(newer)
+    }
+
+    /// Issues a certificate. Every call makes another one.
+    pub(crate) async fn issue(
+        self,
+        csr: &str,
+        active: bool,
+        party: &str,
+    ) -> Result<Registered, Error> {
+        let action = "iot:CreateCertificateFromCsr";
+        let answer = self
+            .account
+            .iot
+            .create_certificate_from_csr()
+            .certificate_signing_request(csr)
+            .set_as_active(active)
+            .send()
+            .await
+            .during(action, party)?;
+        let status = if active { ACTIVE } else { INACTIVE };
+        let made = answer
+            .certificate_id
+            .zip(answer.certificate_arn)
+            .zip(answer.certificate_pem);
+        made.and_then(|((id, arn), pem)| Registered::new(id, arn, status, pem))
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Other, action, party, "the answer holds no certificate")
+            })
+    }
+
+    /// Attaches the party's policy and thing. Attaching twice is as attaching once.
+    pub(crate) async fn attach(self, party: &Certificate, arn: &str) -> Result<(), Error> {
+        self.attach_policy(&party.policy, arn).await?;
+        let Some(thing) = &party.thing else {
+            return Ok(());
+        };
+        self.account
+            .iot
+            .attach_thing_principal()
+            .thing_name(thing)
+            .principal(arn)
+            .send()
+            .await
+            .during("iot:AttachThingPrincipal", thing)?;
+        Ok(())
+    }
+
+    pub(crate) async fn attach_policy(self, policy: &str, arn: &str) -> Result<(), Error> {
+        self.account
+            .iot
+            .attach_policy()
+            .policy_name(policy)
+            .target(arn)
+            .send()
+            .await
+            .during("iot:AttachPolicy", policy)?;
+        Ok(())
+    }
+
+    pub(crate) async fn set_status(self, id: &str, status: &str) -> Result<(), Error> {
+        self.account
+            .iot
+            .update_certificate()
+            .certificate_id(id)
+            .new_status(CertificateStatus::from(status))
+            .send()
+            .await
+            .during("iot:UpdateCertificate", id)?;
+        Ok(())
+    }
+
+    /// Removes a certificate for good, in the order in which a crash leaves it harmless: out of service, off every
+    /// policy and thing, gone. Absent is fine.
+    pub(crate) async fn retire(self, id: &str) -> Result<(), Error> {
+        let Some(found) = self.describe(id).await? else {
+            return Ok(());
+        };
+        if found.status == ACTIVE {
+            self.set_status(id, INACTIVE).await?;
+        }
+        self.detach(&found.arn).await?;
+        settled(async || {
+            let deleting = self.account.iot.delete_certificate().certificate_id(id);
+            let deleted = deleting.send().await.during("iot:DeleteCertificate", id);
+            deleted.was_there()
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn detach(self, arn: &str) -> Result<(), Error> {
+        let iot = &self.account.iot;
+        let policies = iot
+            .list_attached_policies()
+            .target(arn)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .during("iot:ListAttachedPolicies", arn)
+            .optional()?;
+        for policy in policies.unwrap_or_default() {
+            let name = policy.policy_name.unwrap_or_default();
+            iot.detach_policy()
+                .policy_name(&name)
+                .target(arn)
+                .send()
+                .await
+                .during("iot:DetachPolicy", &name)
+                .was_there()?;
+        }
+        let things = iot
+            .list_principal_things()
+            .principal(arn)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<String>, _>>()
+            .await
+            .during("iot:ListPrincipalThings", arn)
+            .optional()?;
+        for thing in things.unwrap_or_default() {
+            iot.detach_thing_principal()
+                .thing_name(&thing)
+                .principal(arn)
+                .send()
+                .await
+                .during("iot:DetachThingPrincipal", &thing)
+                .was_there()?;
+        }
+        Ok(())
+    }
+
+    /// Ends a client's connection; whether there was one. A persistent session ends with it when `clean`.
+    pub(crate) async fn disconnect(self, client_id: &str, clean: bool) -> Result<bool, Error> {
+        self.account
+            .iot_data
+            .delete_connection()
+            .client_id(client_id)
+            .clean_session(clean)
+            .send()
+            .await
+            .during("iot:DeleteConnection", client_id)
+            .was_there()
+    }
+}
+
+// === impl Registered ===
+
+impl Registered {
+    fn new(id: String, arn: String, status: &str, pem: String) -> Option<Self> {
+        let leaf = key::leaf(&pem).ok()?;
+        Some(Self {
+            id,
+            arn,
+            status: status.to_owned(),
+            pem,
+            leaf,
+        })
+    }
+
+    fn read(description: CertificateDescription) -> Option<Self> {
+        let status = description.status?;
+        let (id, arn) = (description.certificate_id?, description.certificate_arn?);
+        Self::new(id, arn, status.as_str(), description.certificate_pem?)
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.status == ACTIVE
+    }
+}
+
+const ENDPOINT_TYPE: &str = "iot:Data-ATS";
+
+// The request's time is that of another service, perhaps of another region.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(15);
+
+// The most ListCertificates gives at once.
+const PAGE: i32 = 250;
+
+// At the ten DescribeCertificate a second that AWS admits, the search ends within two minutes; beyond it a certificate
+// that was issued and never attached is not found again and another one is issued.
+const MAX_SEARCHED: usize = 1000;

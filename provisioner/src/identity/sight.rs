@@ -1,0 +1,179 @@
+//! One look at both halves of an identity, as far as this command may look.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::aws::{Cloud, Error};
+use crate::resource::{Certificate, Scope};
+
+use super::keeper::{CURRENT, Described, Keeper, PENDING, PREVIOUS, Version};
+use super::key::{self, Leaf};
+use super::registry::{Registered, Registry};
+use super::state::{Current, Picture, Standing};
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight {
+    /// The secret; outer `None` when its account cannot be asked, inner when there is none.
+    pub(crate) secret: Option<Option<Held>>,
+    /// IoT Core; `None` when its account cannot be asked.
+    pub(crate) registry: Option<Listed>,
+}
+
+/// The secret with what it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) described: Described,
+    pub(crate) current: Option<Version>,
+    pub(crate) pending: Option<Version>,
+    pub(crate) previous: Option<Version>,
+    /// The certificate of the current version; `None` also when it cannot be read.
+    pub(crate) leaf: Option<Leaf>,
+}
+
+/// What IoT Core knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// Ids of the certificates the policy is attached to.
+    pub(crate) targets: Vec<String>,
+    /// The certificate in use.
+    pub(crate) current: Option<Registered>,
+    /// Whether it carries the policy.
+    pub(crate) policy: bool,
+    /// Whether it belongs to the thing.
+    pub(crate) thing: bool,
+}
+
+/// Looks. Nine calls at most, besides pages and certificates whose id is not what it should be.
+pub(crate) async fn look(cloud: &Cloud, party: &Certificate) -> Result<Sight, Error> {
+    let secret = match cloud.reaches(&party.keeper) {
+        true => Some(hold(Keeper::of(cloud, party)?).await?),
+        false => None,
+    };
+    let leaf = secret
+        .as_ref()
+        .and_then(Option::as_ref)
+        .and_then(|held| held.leaf.as_ref());
+    let registry = match cloud.reaches(&Scope::Region) {
+        true => Some(list(Registry::of(cloud)?, party, leaf).await?),
+        false => None,
+    };
+    Ok(Sight { secret, registry })
+}
+
+async fn hold(keeper: Keeper<'_>) -> Result<Option<Held>, Error> {
+    let Some(described) = keeper.describe().await? else {
+        return Ok(None);
+    };
+    if described.deleting {
+        let (current, pending, previous, leaf) = (None, None, None, None);
+        return Ok(Some(Held {
+            described,
+            current,
+            pending,
+            previous,
+            leaf,
+        }));
+    }
+    let current = keeper.labelled(&described, CURRENT).await?;
+    let pending = keeper.labelled(&described, PENDING).await?;
+    let previous = keeper.labelled(&described, PREVIOUS).await?;
+    let leaf = current
+        .as_ref()
+        .and_then(|version| version.certificate.as_deref())
+        .and_then(|pem| key::leaf(pem).ok());
+    Ok(Some(Held {
+        described,
+        current,
+        pending,
+        previous,
+        leaf,
+    }))
+}
+
+async fn list(
+    registry: Registry<'_>,
+    party: &Certificate,
+    leaf: Option<&Leaf>,
+) -> Result<Listed, Error> {
+    let targets = registry.targets(&party.policy).await?;
+    let current = match leaf {
+        Some(leaf) => registry.find(leaf, &targets).await?,
+        None => None,
+    };
+    let (mut policy, mut thing) = (false, party.thing.is_none());
+    if let Some(current) = &current {
+        policy = targets.contains(&current.id);
+        if let Some(name) = &party.thing {
+            thing = registry.is_principal(name, &current.arn).await?;
+        }
+    }
+    Ok(Listed {
+        targets,
+        current,
+        policy,
+        thing,
+    })
+}
+
+// === impl Sight ===
+
+impl Sight {
+    /// The secret, if it can be used.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        let held = self.secret.as_ref()?.as_ref()?;
+        (!held.described.deleting).then_some(held)
+    }
+
+    /// The key that waits for its certificate.
+    pub(crate) fn waiting(&self) -> Option<&Version> {
+        self.held()?.waiting()
+    }
+
+    /// What matters for the next step.
+    pub(crate) fn picture(&self, party: &Certificate) -> Picture {
+        let held = self.held();
+        let leaf = held.and_then(|held| held.leaf.as_ref());
+        Picture {
+            current: leaf.map(|_| Current {
+                standing: self.standing(),
+                ca: held.is_some_and(|held| held.has_roots(&party.ca)),
+            }),
+            pending: self.waiting().is_some(),
+            region: self.registry.is_some(),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let Some(listed) = &self.registry else {
+            return Standing::Unasked;
+        };
+        match &listed.current {
+            None => Standing::Unknown,
+            Some(current) if current.is_active() => Standing::Active {
+                attached: listed.policy && listed.thing,
+            },
+            Some(current) => Standing::Dead(current.status.clone()),
+        }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(crate) fn waiting(&self) -> Option<&Version> {
+        let labelled = [&self.pending, &self.current];
+        labelled.into_iter().flatten().find(|it| it.waits())
+    }
+
+    pub(crate) fn has_roots(&self, ca: &str) -> bool {
+        let held = self.current.as_ref().and_then(|it| it.ca.as_deref());
+        held.is_some_and(|held| held.trim() == ca.trim())
+    }
+
+    /// Days until the certificate in use is no longer valid, if they are few.
+    pub(crate) fn expires_within(&self, days: i64, now: Timestamp) -> Option<i64> {
+        let end = Timestamp::from_second(self.leaf.as_ref()?.not_after).ok()?;
+        let left = end.duration_since(now);
+        (left < SignedDuration::from_hours(24 * days)).then(|| left.as_hours() / 24)
+    }
+}

@@ -1,0 +1,147 @@
+//! What comes next in the life of an identity. Pure: from what was seen to the one next step.
+
+/// What was seen of an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Picture {
+    /// The certificate in use: what the secret's current version holds.
+    pub(crate) current: Option<Current>,
+    /// Whether a key waits for its certificate.
+    pub(crate) pending: bool,
+    /// Whether the region's account can be asked.
+    pub(crate) region: bool,
+}
+
+/// The certificate in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Current {
+    /// What IoT Core says of it.
+    pub(crate) standing: Standing,
+    /// Whether the secret's roots are the wanted ones.
+    pub(crate) ca: bool,
+}
+
+/// What IoT Core says of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nobody can ask: there are no credentials for the region's account.
+    Unasked,
+    /// It is not in this account and region.
+    Unknown,
+    /// It is not active: its state.
+    Dead(String),
+    /// It is active.
+    Active {
+        /// Whether policy and thing are attached.
+        attached: bool,
+    },
+}
+
+/// How far a caller wants to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Issue the first certificate and repair attachments; leave everything else to people. What `apply` does.
+    Keep,
+    /// Also issue a new certificate where the present one is dead. What `enroll` does.
+    Enroll,
+    /// Issue a new certificate in any case. What `enroll --renew` and `rotate` do.
+    Renew,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Make a key and store it as pending.
+    Request,
+    /// Have the pending key's certificate issued, and put it in use.
+    Issue,
+    /// Attach policy and thing to the certificate in use.
+    Attach,
+    /// Write the certificate in use again, with the wanted roots.
+    Refresh,
+    /// The pending key waits for the region's account.
+    Carry,
+    /// A person has to decide: the certificate in use is like this.
+    Decide(Standing),
+    /// Nothing.
+    Nothing,
+}
+
+/// The next step towards `purpose`.
+pub(crate) fn next(picture: &Picture, purpose: Purpose) -> Step {
+    let issue = match (picture.pending, picture.region) {
+        (false, _) => Step::Request,
+        (true, true) => Step::Issue,
+        (true, false) => Step::Carry,
+    };
+    let Some(current) = &picture.current else {
+        return issue;
+    };
+    match (&current.standing, purpose) {
+        (_, Purpose::Renew) => issue,
+        // A key that waits beside a certificate in use is a rotation under way: not ours to finish here.
+        (Standing::Active { attached: false }, _) => Step::Attach,
+        (Standing::Active { .. } | Standing::Unasked, _) if !current.ca => Step::Refresh,
+        (Standing::Active { .. } | Standing::Unasked, _) => Step::Nothing,
+        (Standing::Unknown | Standing::Dead(_), Purpose::Enroll) => issue,
+        (standing, Purpose::Keep) => Step::Decide(standing.clone()),
+    }
+}
+
+/// What a rotation finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    /// A new certificate is to be issued, or its issue to be completed; these are left from before and useless.
+    Issue {
+        /// Certificates that can be removed at once.
+        leftover: Vec<String>,
+    },
+    /// The new certificate is in use; these go once it is proven to be.
+    Prove {
+        /// Still active.
+        old: Vec<String>,
+        /// No longer active.
+        leftover: Vec<String>,
+    },
+    /// The new certificate is proven; these are left of the removal.
+    Finish {
+        /// Certificates to remove.
+        leftover: Vec<String>,
+    },
+}
+
+/// Where a rotation stands. `superseded` are the certificates that earlier versions of the secret held and that IoT
+/// Core still knows, with their states.
+pub(crate) fn rotation(pending: bool, superseded: &[(String, String)]) -> Rotation {
+    let with = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
+        superseded
+            .iter()
+            .filter(|(_, status)| wanted(status))
+            .map(|(id, _)| id.clone())
+            .collect()
+    };
+    let old = with(&|status| status == ACTIVE);
+    let leftover = with(&|status| status != ACTIVE);
+    if pending {
+        // Old ones stay: the next phase needs them, and so do clients until then.
+        return Rotation::Issue { leftover: vec![] };
+    }
+    if !old.is_empty() {
+        return Rotation::Prove { old, leftover };
+    }
+    // A rotation makes the old certificate INACTIVE before it removes it; nothing but a crash leaves it like that,
+    // besides `revoke --deactivate`, whose certificate `enroll` has replaced.
+    if superseded.iter().any(|(_, status)| status == INACTIVE) {
+        return Rotation::Finish { leftover };
+    }
+    Rotation::Issue { leftover }
+}
+
+/// The one state in which a certificate connects.
+pub(crate) const ACTIVE: &str = "ACTIVE";
+/// The state from which it can come back.
+pub(crate) const INACTIVE: &str = "INACTIVE";
+/// The final state.
+pub(crate) const REVOKED: &str = "REVOKED";
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ pub mod desired;
 pub mod outputs;
 pub mod policy;
 pub mod region;
+pub mod enroll;
 pub mod identity;
 pub mod resource;
 pub mod survey;

@@ -1,10 +1,29 @@
 //! An identity: a key pair made where it is kept, its certificate in IoT Core, and what it is attached to.
+//!
+//! `apply` issues the first certificate and repairs attachments and roots. A certificate that was revoked or made
+//! inactive is never replaced here: somebody meant it, and `enroll` undoes it (see [`crate::identity`]). What lies in an
+//! account that this command does not reach is neither seen nor wanted.
 
 use std::collections::BTreeMap;
 
-use crate::aws::{Cloud, Error, ErrorKind};
+use jiff::Timestamp;
+use link::clock::Clock;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use super::{Difference, Facts, Manage, Observed, Scope, Tags, Want};
+use crate::aws::{Cloud, Error};
+use crate::enroll;
+use crate::identity::keeper::Keeper;
+use crate::identity::key::{self, hex};
+use crate::identity::registry::Registry;
+use crate::identity::sight::{Held, Sight, look};
+use crate::identity::state::ACTIVE;
+
+use super::{
+    Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want,
+};
+
+mod notes;
 
 /// An identity: a key pair made where it is kept, its certificate in IoT Core, and what it is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,53 +52,296 @@ pub struct Certificate {
     pub ca: String,
 }
 
+// === impl Certificate ===
+
+impl Certificate {
+    // Everything to tell of it, from one look.
+    fn tell(&self, sight: &Sight, now: Timestamp) -> Option<Observed> {
+        let Some(secret) = &sight.secret else {
+            return self.tell_region(sight);
+        };
+        // One that is scheduled for deletion holds no identity; `create` takes it back.
+        let held = secret.as_ref().filter(|held| {
+            !held.described.deleting || held.described.owner != Owner::Ours
+        })?;
+        let described = &held.described;
+        let mut attributes = BTreeMap::from([
+            (TAGS.to_owned(), described.tags.clone()),
+            (DESCRIPTION.to_owned(), json!(described.description)),
+            (KMS_KEY.to_owned(), self.kms_key_of(held)),
+            (KEY.to_owned(), self.key_of(held)),
+            (CA.to_owned(), self.ca_of(held)),
+        ]);
+        self.attach_attributes(sight, held, &mut attributes);
+        let mut observed =
+            Observed::ready(described.owner.clone(), attributes, described.arn.clone());
+        observed.notes = notes::of(self, sight, held, now);
+        observed.state = self.state_of(sight, held);
+        Some(observed)
+    }
+
+    // Only the region's account is in reach: what the party's policy is attached to.
+    fn tell_region(&self, sight: &Sight) -> Option<Observed> {
+        let listed = sight.registry.as_ref()?;
+        let one = listed.targets.first()?;
+        let mut observed = Observed::ready(Owner::Ours, BTreeMap::new(), Some(one.clone()));
+        observed.notes.push(Note {
+            text: format!(
+                "whether secret `{}` holds certificate `{one}` cannot be seen from here",
+                self.secret
+            ),
+            hint: Error::no_credentials(&self.keeper).hint_text(),
+        });
+        Some(observed)
+    }
+
+    fn attach_attributes(
+        &self,
+        sight: &Sight,
+        held: &Held,
+        attributes: &mut BTreeMap<String, Value>,
+    ) {
+        let Some(listed) = &sight.registry else {
+            return;
+        };
+        let current = listed.current.as_ref();
+        let status = match (current, &held.leaf) {
+            (Some(current), _) => json!(current.status),
+            (None, Some(_)) => json!(UNKNOWN),
+            (None, None) => Value::Null,
+        };
+        attributes.insert(CERTIFICATE.to_owned(), status);
+        let policy = (current.is_some() && listed.policy).then_some(&self.policy);
+        attributes.insert(POLICY.to_owned(), json!(policy));
+        if let Some(thing) = &self.thing {
+            let thing = (current.is_some() && listed.thing).then_some(thing);
+            attributes.insert(THING.to_owned(), json!(thing));
+        }
+    }
+
+    fn key_of(&self, held: &Held) -> Value {
+        let version = held.current.as_ref();
+        match (&held.leaf, version.and_then(|version| version.key.as_ref())) {
+            (Some(leaf), Some(key)) => match key.public() {
+                Ok(public) if public != leaf.public => json!(OTHER_KEY),
+                // One of a kind that cannot be read here, such as an old encoding, is the reader's business.
+                _ => json!(WITH_CERTIFICATE),
+            },
+            (Some(_), None) => json!("missing"),
+            (None, _) if held.waiting().is_some() => json!("waits for its certificate"),
+            (None, _) => Value::Null,
+        }
+    }
+
+    fn ca_of(&self, held: &Held) -> Value {
+        let current = held.current.as_ref();
+        match current.and_then(|version| version.ca.as_deref()) {
+            Some(_) if held.has_roots(&self.ca) => json!(fingerprint(&self.ca)),
+            Some(ca) => json!(fingerprint(ca)),
+            None => Value::Null,
+        }
+    }
+
+    // AWS shows an id, an ARN or an alias, as it was given or not; its own key it does not show.
+    fn kms_key_of(&self, held: &Held) -> Value {
+        let live = held.described.kms_key.as_deref();
+        match (live, self.kms_key.as_deref()) {
+            (None | Some("alias/aws/secretsmanager"), None) => Value::Null,
+            (Some(live), Some(wanted)) if live.ends_with(wanted) || wanted.ends_with(live) => {
+                json!(wanted)
+            }
+            (live, _) => json!(live),
+        }
+    }
+
+    fn state_of(&self, sight: &Sight, held: &Held) -> State {
+        let alone = sight.registry.is_none();
+        match held.waiting() {
+            Some(_) if alone && held.leaf.is_none() => State::Broken {
+                why: "its key waits for a certificate from the region's account, which this command does not reach"
+                    .into(),
+                hint: format!(
+                    "run the three steps of `provisioner enroll {}`: request here, sign there, complete here",
+                    self.keeper
+                ),
+            },
+            _ => State::Ready,
+        }
+    }
+
+    fn wants_issue(difference: &Difference) -> bool {
+        [KEY, CERTIFICATE, POLICY, THING, CA].contains(&difference.attribute.as_str())
+    }
+}
+
 impl Manage for Certificate {
-    async fn observe(&self, _cloud: &Cloud) -> Result<Option<Observed>, Error> {
-        Ok(None)
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+        let sight = look(cloud, self).await?;
+        if sight.secret.is_none() && sight.registry.is_none() {
+            return Err(Error::no_credentials(&self.keeper));
+        }
+        Ok(self.tell(&sight, Clock::system().now()))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
-        BTreeMap::new()
+    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
+        let mut wanted = BTreeMap::new();
+        let mut want = |attribute: &str, value: Value| {
+            wanted.insert(attribute.to_owned(), Want::Is(value));
+        };
+        if !cloud.reaches(&self.keeper) {
+            return wanted;
+        }
+        want(TAGS, self.tags.wanted());
+        want(DESCRIPTION, json!(self.description));
+        want(KMS_KEY, json!(self.kms_key));
+        if !cloud.reaches(&Scope::Region) {
+            return wanted;
+        }
+        want(KEY, json!(WITH_CERTIFICATE));
+        want(CA, json!(fingerprint(&self.ca)));
+        want(CERTIFICATE, json!(ACTIVE));
+        want(POLICY, json!(self.policy));
+        if let Some(thing) = &self.thing {
+            want(THING, json!(thing));
+        }
+        wanted
     }
 
-    async fn create(&self, _cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
-        Err(Error::new(
-            ErrorKind::Other,
-            "create",
-            "certificate",
-            "not built",
-        ))
+    fn change(&self, difference: &Difference) -> Change {
+        let party = &self.keeper;
+        let have = difference.have.as_str();
+        let (why, renew) = match (difference.attribute.as_str(), have) {
+            (CERTIFICATE, Some(UNKNOWN)) => (
+                "IoT Core does not know the certificate in the secret".to_owned(),
+                "",
+            ),
+            (CERTIFICATE, Some(status)) => {
+                (format!("the certificate in use is {status}; somebody meant it"), "")
+            }
+            (KEY, Some(OTHER_KEY | "missing")) => (
+                "the secret does not hold the key of its certificate".to_owned(),
+                " --renew",
+            ),
+            (CA, Some(_)) => {
+                return Change::Disrupts(
+                    "replaces the roots that the broker is checked against".into(),
+                );
+            }
+            _ => return Change::Quiet,
+        };
+        Change::Impossible {
+            why,
+            hint: format!("run `provisioner enroll {party}{renew}`: it issues a new certificate"),
+        }
+    }
+
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+        Keeper::of(cloud, self)?.create().await?;
+        if cloud.reaches(&Scope::Region) {
+            return Ok(());
+        }
+        // Nobody here can issue: the key is made, so that its request can be carried to who can.
+        enroll::request(cloud, self, enroll::Options::default(), &Clock::system())
+            .await
+            .map_err(|error| error.flatten(&self.secret))?;
+        Ok(())
     }
 
     async fn update(
         &self,
-        _cloud: &Cloud,
+        cloud: &Cloud,
         _facts: &Facts,
-        _differences: &[Difference],
+        differences: &[Difference],
     ) -> Result<(), Error> {
-        Err(Error::new(
-            ErrorKind::Other,
-            "update",
-            "certificate",
-            "not built",
-        ))
+        let differs = |attribute: &str| differences.iter().any(|it| it.attribute == attribute);
+        let keeper = Keeper::of(cloud, self)?;
+        if differs(DESCRIPTION) || differs(KMS_KEY) {
+            keeper.write_description().await?;
+        }
+        if differs(TAGS) {
+            keeper.write_tags().await?;
+        }
+        if differences.iter().any(Self::wants_issue) {
+            let kept = enroll::keep(cloud, self).await;
+            kept.map_err(|error| error.flatten(&self.secret))?;
+        }
+        Ok(())
     }
 
-    async fn delete(&self, _cloud: &Cloud) -> Result<(), Error> {
-        Err(Error::new(
-            ErrorKind::Other,
-            "delete",
-            "certificate",
-            "not built",
-        ))
+    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+        let keeper = Keeper::of(cloud, self)?;
+        let Some(described) = keeper.describe().await? else {
+            return Ok(());
+        };
+        if described.deleting {
+            return Ok(());
+        }
+        let registry = Registry::of(cloud)?;
+        // Only what this secret held: another certificate on the policy may be somebody's work.
+        for id in own_certificates(keeper, registry, self).await? {
+            registry.retire(&id).await?;
+        }
+        if self.recovery_days > 0 {
+            keeper.put_nothing(&described).await?;
+        }
+        keeper.delete().await
     }
 
-    async fn adopt(&self, _cloud: &Cloud) -> Result<(), Error> {
-        Err(Error::new(
-            ErrorKind::Other,
-            "adopt",
-            "certificate",
-            "not built",
-        ))
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+        Keeper::of(cloud, self)?.write_tags().await
     }
 }
+
+/// Ids of the certificates in IoT Core that some version of the secret held or has the key of.
+pub(crate) async fn own_certificates(
+    keeper: Keeper<'_>,
+    registry: Registry<'_>,
+    party: &Certificate,
+) -> Result<Vec<String>, Error> {
+    let targets = registry.targets(&party.policy).await?;
+    let mut own: Vec<String> = Vec::new();
+    for version in keeper.versions().await? {
+        let leaf = version.certificate.as_deref().map(key::leaf);
+        let found = match (leaf, &version.csr) {
+            (Some(Ok(leaf)), _) => registry.find(&leaf, &targets).await?,
+            (None, Some(csr)) => match key::check_request(csr, &party.subject) {
+                Ok(public) => {
+                    let since = version.created.unwrap_or(Timestamp::UNIX_EPOCH);
+                    registry.of_key(&public, &party.policy, since).await?
+                }
+                Err(_) => None,
+            },
+            _ => None,
+        };
+        own.extend(found.map(|found| found.id).filter(|id| !own.contains(id)));
+    }
+    Ok(own)
+}
+
+// Enough of a hash to tell two sets of roots apart in a plan.
+fn fingerprint(ca: &str) -> String {
+    let text = hex(&Sha256::digest(ca.trim().as_bytes()));
+    format!("sha256 {}", &text[..16])
+}
+
+impl Error {
+    fn hint_text(&self) -> String {
+        link::error::Hint::hint(self).unwrap_or_default()
+    }
+}
+
+const TAGS: &str = "tags";
+const DESCRIPTION: &str = "description";
+const KMS_KEY: &str = "kmsKey";
+const KEY: &str = "key";
+const CERTIFICATE: &str = "certificate";
+const POLICY: &str = "policy";
+const THING: &str = "thing";
+const CA: &str = "ca";
+
+const WITH_CERTIFICATE: &str = "with its certificate";
+const OTHER_KEY: &str = "of another certificate";
+const UNKNOWN: &str = "unknown to IoT Core";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! Gives a party its identity, in three steps that can happen in two accounts: [`request`] where the key is kept,
+//! [`sign`] in the region's account, [`complete`] where the key is kept; [`all`] for whoever reaches both.
+//!
+//! Every step may be repeated: a key that waits is used again, a certificate that was issued is found again, and a
+//! signed document that was used already changes nothing.
+
+use jiff::Timestamp;
+use link::clock::Clock;
+
+use crate::aws::Cloud;
+use crate::identity::document::Issued;
+use crate::identity::keeper::{CURRENT, Keeper, PENDING, Version};
+use crate::identity::registry::{Registered, Registry, endpoint};
+use crate::identity::sight::{Held, Sight, look};
+use crate::identity::state::{Purpose, Step, next};
+use crate::identity::{Error, Progress, Request, Signed, key};
+use crate::resource::{Certificate, Owner};
+
+/// What an enrolment may replace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Issue a new certificate although the present one is in use. It stays valid; `rotate` removes it.
+    pub renew: bool,
+    /// Give up a key that waits for its certificate and make another one.
+    pub new_key: bool,
+}
+
+/// The outcome of [`request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requested {
+    /// A key waits for its certificate.
+    Request(Request),
+    /// The party has a certificate already, and nothing was done.
+    Complete {
+        /// Its id, if it could be told.
+        certificate: Option<String>,
+    },
+}
+
+/// The outcome of [`complete`] and [`all`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The certificate in use.
+    pub certificate: String,
+    /// The broker's host name; `None` when nothing had to be asked.
+    pub endpoint: Option<String>,
+    /// Whether it was put in use now and not before.
+    pub new: bool,
+}
+
+/// Makes the key, unless one waits already, and the request for its certificate. Needs the keeper's account only.
+///
+/// # Errors
+/// [`Error`] when the secret is somebody else's or an account refuses.
+pub async fn request(
+    cloud: &Cloud,
+    party: &Certificate,
+    options: Options,
+    clock: &Clock,
+) -> Result<Requested, Error> {
+    let keeper = Keeper::of(cloud, party)?;
+    let sight = look(cloud, party).await?;
+    let purpose = match options.renew {
+        true => Purpose::Renew,
+        false => Purpose::Enroll,
+    };
+    let step = next(&sight.picture(party), purpose);
+    let wanted = matches!(step, Step::Request | Step::Issue | Step::Carry);
+    if !wanted && !(options.new_key && sight.waiting().is_some()) {
+        let certificate = current_id(&sight);
+        return Ok(Requested::Complete { certificate });
+    }
+    if sight.held().is_none() {
+        keeper.create().await?;
+    }
+    check_owner(party, &sight)?;
+    if let Some(waiting) = sight.waiting().filter(|_| !options.new_key) {
+        return Ok(Requested::Request(document(party, keeper, waiting, clock)));
+    }
+    let (key, csr) = key::make(&party.subject).map_err(|source| Error::Key {
+        subject: party.subject.clone(),
+        source,
+    })?;
+    keeper.put_pending(&key, &csr).await?;
+    // Read back rather than told: whoever else made a request meanwhile, the one in the secret counts.
+    let sight = look(cloud, party).await?;
+    let waiting = sight.waiting().ok_or_else(|| nothing_pending(party))?;
+    Ok(Requested::Request(document(party, keeper, waiting, clock)))
+}
+
+/// Issues the certificate of a request and attaches policy and thing. Needs the region's account only.
+///
+/// `account` is the account that the region's file names for the party: a request from another one is refused.
+///
+/// # Errors
+/// [`Error::Stranger`] and [`Error::Request`] for a request that is not the party's, [`Error::Dead`] for one whose
+/// certificate was revoked.
+pub async fn sign(
+    cloud: &Cloud,
+    party: &Certificate,
+    request: &Request,
+    account: &str,
+) -> Result<Signed, Error> {
+    let document = "enrolment request";
+    check(document, "region", &request.region, party.tags.region())?;
+    check(document, "party", &request.party, &party.keeper.to_string())?;
+    check(document, "account", &request.account, account)?;
+    let registry = Registry::of(cloud)?;
+    let issued = issue(registry, party, &request.csr, request.requested_at).await?;
+    let region_account = &cloud.of(&crate::resource::Scope::Region)?.id;
+    let endpoint = endpoint(cloud).await?;
+    let issued = Issued {
+        id: issued.id,
+        pem: issued.pem,
+        endpoint,
+        ca: party.ca.clone(),
+    };
+    Ok(Signed::new(request, region_account, issued))
+}
+
+/// Puts a signed certificate in use. Needs the keeper's account only.
+///
+/// # Errors
+/// [`Error::OtherKey`] when it is not for the key that waits.
+pub async fn complete(
+    cloud: &Cloud,
+    party: &Certificate,
+    signed: &Signed,
+) -> Result<Enrolled, Error> {
+    let document = "signed enrolment";
+    check(document, "region", &signed.region, party.tags.region())?;
+    check(document, "party", &signed.party, &party.keeper.to_string())?;
+    if signed.ca.trim() != party.ca.trim() {
+        let (found, expected) = ("other roots", "those of the region file");
+        check(document, "a broker with", found, expected)?;
+    }
+    let keeper = Keeper::of(cloud, party)?;
+    let sight = look(cloud, party).await?;
+    check_owner(party, &sight)?;
+    let new = put_in_use(keeper, party, &sight, &signed.certificate, &signed.certificate_id).await?;
+    Ok(Enrolled {
+        certificate: signed.certificate_id.clone(),
+        endpoint: Some(signed.endpoint.clone()),
+        new,
+    })
+}
+
+/// All three steps.
+///
+/// # Errors
+/// As of the steps.
+pub async fn all(
+    cloud: &Cloud,
+    party: &Certificate,
+    options: Options,
+    clock: &Clock,
+    progress: Progress<'_>,
+) -> Result<Enrolled, Error> {
+    let whose = &party.keeper;
+    let account = Keeper::of(cloud, party)?.account().id.clone();
+    // Asked before a key is made: without the region's account nothing would come of it.
+    Registry::of(cloud)?;
+    let request = match request(cloud, party, options, clock).await? {
+        Requested::Request(request) => request,
+        Requested::Complete { certificate } => {
+            progress(&format!("`{whose}` has its certificate"));
+            return Ok(Enrolled {
+                certificate: certificate.unwrap_or_default(),
+                endpoint: None,
+                new: false,
+            });
+        }
+    };
+    progress(&format!(
+        "the key of `{whose}` waits for its certificate in secret `{}`",
+        party.secret
+    ));
+    let signed = sign(cloud, party, &request, &account).await?;
+    progress(&format!(
+        "certificate `{}` is issued and attached to policy `{}`",
+        signed.certificate_id, party.policy
+    ));
+    let enrolled = complete(cloud, party, &signed).await?;
+    progress(&format!("certificate and key are in secret `{}`", party.secret));
+    Ok(enrolled)
+}
+
+/// Makes the steps that `apply` may make, until none is left.
+pub(crate) async fn keep(cloud: &Cloud, party: &Certificate) -> Result<(), Error> {
+    let keeper = Keeper::of(cloud, party)?;
+    // First key, issue, and one more look; every other step is the only one.
+    for _ in 0..3 {
+        let sight = look(cloud, party).await?;
+        match next(&sight.picture(party), Purpose::Keep) {
+            Step::Request => {
+                request(cloud, party, Options::default(), &Clock::system()).await?;
+            }
+            Step::Issue => {
+                let waiting = sight.waiting().ok_or_else(|| nothing_pending(party))?;
+                let csr = waiting.csr.as_deref().unwrap_or_default();
+                let since = waiting.created.unwrap_or(Timestamp::UNIX_EPOCH);
+                let issued = issue(Registry::of(cloud)?, party, csr, since).await?;
+                put_in_use(keeper, party, &sight, &issued.pem, &issued.id).await?;
+            }
+            Step::Attach => {
+                let listed = sight.registry.as_ref();
+                let Some(current) = listed.and_then(|listed| listed.current.as_ref()) else {
+                    return Ok(());
+                };
+                Registry::of(cloud)?.attach(party, &current.arn).await?;
+            }
+            Step::Refresh => refresh(keeper, &sight).await?,
+            Step::Carry | Step::Decide(_) | Step::Nothing => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+async fn issue(
+    registry: Registry<'_>,
+    party: &Certificate,
+    csr: &str,
+    since: Timestamp,
+) -> Result<Registered, Error> {
+    let checked = key::check_request(csr, &party.subject);
+    let public = checked.map_err(|source| Error::Request {
+        party: party.keeper.clone(),
+        source,
+    })?;
+    let certificate = match registry.of_key(&public, &party.policy, since).await? {
+        Some(found) => found,
+        None => {
+            let whose = party.keeper.to_string();
+            registry.issue(csr, true, &whose).await?
+        }
+    };
+    if !certificate.is_active() {
+        return Err(Error::Dead {
+            certificate: certificate.id,
+            status: certificate.status,
+            party: party.keeper.clone(),
+        });
+    }
+    registry.attach(party, &certificate.arn).await?;
+    Ok(certificate)
+}
+
+// Whether it was put in use now: not when it is already.
+async fn put_in_use(
+    keeper: Keeper<'_>,
+    party: &Certificate,
+    sight: &Sight,
+    certificate: &str,
+    id: &str,
+) -> Result<bool, Error> {
+    let held = |what, source| Error::Held {
+        secret: party.secret.clone(),
+        what,
+        source,
+    };
+    let leaf = key::leaf(certificate).map_err(|source| held("the signed certificate", source))?;
+    let in_use = sight.held().and_then(|held| held.leaf.as_ref());
+    if in_use.is_some_and(|in_use| in_use.der == leaf.der) {
+        return Ok(false);
+    }
+    let waiting = sight.waiting().ok_or_else(|| nothing_pending(party))?;
+    let key = waiting.key.as_ref().ok_or_else(|| nothing_pending(party))?;
+    let public = key.public().map_err(|source| held("the key that waits", source))?;
+    if public != leaf.public {
+        return Err(Error::OtherKey {
+            certificate: id.to_owned(),
+            secret: party.secret.clone(),
+        });
+    }
+    // Both labels on one version: nothing waits any more.
+    let labels = [CURRENT, PENDING];
+    keeper.put_current(waiting, certificate, key, &labels).await?;
+    Ok(true)
+}
+
+// The same certificate and key with the wanted roots; a key that waits keeps its label.
+async fn refresh(keeper: Keeper<'_>, sight: &Sight) -> Result<(), Error> {
+    let current = sight.held().and_then(|held| held.current.as_ref());
+    let Some(current) = current else {
+        return Ok(());
+    };
+    if let (Some(certificate), Some(key)) = (&current.certificate, &current.key) {
+        keeper.put_current(current, certificate, key, &[CURRENT]).await?;
+    }
+    Ok(())
+}
+
+fn document(party: &Certificate, keeper: Keeper<'_>, waiting: &Version, clock: &Clock) -> Request {
+    Request::new(
+        party.tags.region(),
+        party.keeper.to_string(),
+        &keeper.account().id,
+        waiting.created.unwrap_or_else(|| clock.now()),
+        waiting.csr.clone().unwrap_or_default(),
+    )
+}
+
+fn current_id(sight: &Sight) -> Option<String> {
+    let listed = sight.registry.as_ref();
+    let known = listed.and_then(|listed| listed.current.as_ref());
+    let known = known.map(|current| current.id.clone());
+    let leaf = sight.held().and_then(|held: &Held| held.leaf.as_ref());
+    known.or_else(|| leaf.map(|leaf| leaf.likely_id()))
+}
+
+fn check_owner(party: &Certificate, sight: &Sight) -> Result<(), Error> {
+    match sight.held() {
+        Some(held) if held.described.owner != Owner::Ours => Err(Error::NotOurs {
+            secret: party.secret.clone(),
+            owner: held.described.owner.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check(
+    document: &'static str,
+    what: &'static str,
+    found: &str,
+    expected: &str,
+) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Stranger {
+        document,
+        what,
+        found: found.to_owned(),
+        expected: expected.to_owned(),
+    })
+}
+
+fn nothing_pending(party: &Certificate) -> Error {
+    Error::NothingPending {
+        secret: party.secret.clone(),
+    }
+}

@@ -1,0 +1,67 @@
+//! What a person should know of an identity beside what `apply` puts right.
+
+use jiff::Timestamp;
+
+use crate::identity::key;
+use crate::identity::sight::{Held, Sight};
+use crate::resource::{Certificate, Note};
+
+/// The notes of one look.
+pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let who = &party.keeper;
+    if let Some(days) = held.expires_within(EXPIRY_DAYS, now) {
+        let text = match days {
+            ..0 => "the certificate has expired".to_owned(),
+            days => format!("the certificate expires in {days} days"),
+        };
+        let hint = format!("run `provisioner rotate {who}`");
+        notes.push(Note { text, hint });
+    }
+    if held.leaf.is_some() && held.waiting().is_some() {
+        notes.push(Note {
+            text: "a new key waits for its certificate beside the one in use".into(),
+            hint: format!("run `provisioner rotate {who}`: it goes on where it stopped"),
+        });
+    }
+    for extra in extra(sight, held) {
+        let previous = held.previous.as_ref();
+        let previous = previous.and_then(|version| version.certificate.as_deref());
+        let likely = previous.and_then(|pem| key::leaf(pem).ok());
+        let note = match likely.is_some_and(|leaf| leaf.likely_id() == *extra) {
+            true => Note {
+                text: format!(
+                    "certificate `{extra}`, in use before, still carries policy `{}`",
+                    party.policy
+                ),
+                hint: format!("run `provisioner rotate {who}`: it goes on where it stopped"),
+            },
+            false => Note {
+                text: format!(
+                    "certificate `{extra}` carries policy `{}` and is not in secret `{}`",
+                    party.policy, party.secret
+                ),
+                hint: format!("if nobody uses it, run `provisioner revoke {extra}`"),
+            },
+        };
+        notes.push(note);
+    }
+    notes
+}
+
+// Certificates that carry the policy and are not the one in use. While a key waits, its certificate may be among
+// them, and which one it is takes more calls than a look is worth.
+fn extra<'a>(sight: &'a Sight, held: &Held) -> Vec<&'a String> {
+    let Some(listed) = &sight.registry else {
+        return Vec::new();
+    };
+    if held.waiting().is_some() {
+        return Vec::new();
+    }
+    let current = listed.current.as_ref().map(|current| &current.id);
+    let targets = listed.targets.iter();
+    targets.filter(|id| Some(*id) != current).collect()
+}
+
+// Certificates that Amazon signs are valid until 2049; others want a month to be replaced without haste.
+const EXPIRY_DAYS: i64 = 30;

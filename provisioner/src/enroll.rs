@@ -137,7 +137,14 @@ pub async fn complete(
     let keeper = Keeper::of(cloud, party)?;
     let sight = look(cloud, party).await?;
     check_owner(party, &sight)?;
-    let new = put_in_use(keeper, party, &sight, &signed.certificate, &signed.certificate_id).await?;
+    let new = put_in_use(
+        keeper,
+        party,
+        &sight,
+        &signed.certificate,
+        &signed.certificate_id,
+    )
+    .await?;
     Ok(Enrolled {
         certificate: signed.certificate_id.clone(),
         endpoint: Some(signed.endpoint.clone()),
@@ -181,7 +188,10 @@ pub async fn all(
         signed.certificate_id, party.policy
     ));
     let enrolled = complete(cloud, party, &signed).await?;
-    progress(&format!("certificate and key are in secret `{}`", party.secret));
+    progress(&format!(
+        "certificate and key are in secret `{}`",
+        party.secret
+    ));
     Ok(enrolled)
 }
 
@@ -265,7 +275,9 @@ async fn put_in_use(
     }
     let waiting = sight.waiting().ok_or_else(|| nothing_pending(party))?;
     let key = waiting.key.as_ref().ok_or_else(|| nothing_pending(party))?;
-    let public = key.public().map_err(|source| held("the key that waits", source))?;
+    let public = key
+        .public()
+        .map_err(|source| held("the key that waits", source))?;
     if public != leaf.public {
         return Err(Error::OtherKey {
             certificate: id.to_owned(),
@@ -274,7 +286,9 @@ async fn put_in_use(
     }
     // Both labels on one version: nothing waits any more.
     let labels = [CURRENT, PENDING];
-    keeper.put_current(waiting, certificate, key, &labels).await?;
+    keeper
+        .put_current(waiting, certificate, key, &labels)
+        .await?;
     Ok(true)
 }
 
@@ -285,7 +299,9 @@ async fn refresh(keeper: Keeper<'_>, sight: &Sight) -> Result<(), Error> {
         return Ok(());
     };
     if let (Some(certificate), Some(key)) = (&current.certificate, &current.key) {
-        keeper.put_current(current, certificate, key, &[CURRENT]).await?;
+        keeper
+            .put_current(current, certificate, key, &[CURRENT])
+            .await?;
     }
     Ok(())
 }
@@ -308,7 +324,7 @@ fn current_id(sight: &Sight) -> Option<String> {
     known.or_else(|| leaf.map(|leaf| leaf.likely_id()))
 }
 
-fn check_owner(party: &Certificate, sight: &Sight) -> Result<(), Error> {
+pub(crate) fn check_owner(party: &Certificate, sight: &Sight) -> Result<(), Error> {
     match sight.held() {
         Some(held) if held.described.owner != Owner::Ours => Err(Error::NotOurs {
             secret: party.secret.clone(),

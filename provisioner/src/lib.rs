@@ -17,3 +17,5 @@ pub mod enroll;
 pub mod identity;
 pub mod resource;
 pub mod survey;
+pub mod revoke;
+pub mod rotate;

@@ -241,7 +241,10 @@ mod tests {
     fn unknown_keys_and_later_versions_are_refused() {
         let text = request().to_json();
         let more = text.replacen('{', "{\"policy\": \"admin\",", 1);
-        assert!(matches!(Request::parse(&more), Err(DocumentError::Json { .. })));
+        assert!(matches!(
+            Request::parse(&more),
+            Err(DocumentError::Json { .. })
+        ));
         let later = text.replace("\"version\": 1", "\"version\": 2");
         assert!(matches!(
             Request::parse(&later),

@@ -110,7 +110,9 @@ impl<'a> Keeper<'a> {
         if let Some(there) = self.describe().await? {
             if there.owner != Owner::Ours || !there.deleting {
                 let message = match there.deleting {
-                    true => "a secret of this name that is not this region's is scheduled for deletion",
+                    true => {
+                        "a secret of this name that is not this region's is scheduled for deletion"
+                    }
                     false => "there is a secret of this name",
                 };
                 return Err(Error::new(ErrorKind::Exists, action, name, message));
@@ -235,8 +237,7 @@ impl<'a> Keeper<'a> {
         labels: &[&str],
     ) -> Result<(), Error> {
         let ca = &self.party.ca;
-        let value =
-            json!({ "certificate": certificate, "privateKey": key.expose(), "caCert": ca });
+        let value = json!({ "certificate": certificate, "privateKey": key.expose(), "caCert": ca });
         let token = token(&[&base.id, certificate, ca]);
         self.put(&value, &token, labels).await
     }

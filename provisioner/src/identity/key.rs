@@ -68,8 +68,7 @@ pub enum KeyError {
 /// Makes a key pair on P-256 and a signing request of it. IoT Core takes RSA and P-256 and P-384; P-256 is the
 /// cheapest for both ends (iot-core.md §1.6).
 pub(crate) fn make(subject: &str) -> Result<(PrivateKey, String), KeyError> {
-    let pair =
-        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError::Make)?;
+    let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError::Make)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, subject);
@@ -89,8 +88,8 @@ pub(crate) fn check_request(pem: &str, subject: &str) -> Result<PublicKey, KeyEr
     if checked.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
         return Err(KeyError::Kind);
     }
-    let der =
-        CertificateSigningRequestDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::Request)?;
+    let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| KeyError::Request)?;
     let (_, request) = X509CertificationRequest::from_der(&der).map_err(|_| KeyError::Request)?;
     let info = &request.certification_request_info;
     let found = info.subject.to_string();
@@ -178,7 +177,10 @@ pub(crate) mod tests {
     fn key_request_and_certificate_share_a_public_key() {
         let (key, request) = make("a-maestro-agent").unwrap();
         let public = key.public().unwrap();
-        assert_eq!(check_request(&request, "a-maestro-agent"), Ok(public.clone()));
+        assert_eq!(
+            check_request(&request, "a-maestro-agent"),
+            Ok(public.clone())
+        );
         assert_eq!(leaf(&certificate(&request)).unwrap().public, public);
     }
 
@@ -197,7 +199,11 @@ pub(crate) mod tests {
         let (_, request) = make("a-maestro-agent").unwrap();
         // The last 32 bytes are the second half of the signature, whatever its encoding.
         let at = request.find("\n-----END").unwrap() - 24;
-        let other = if request.as_bytes()[at] == b'A' { "B" } else { "A" };
+        let other = if request.as_bytes()[at] == b'A' {
+            "B"
+        } else {
+            "A"
+        };
         let request = format!("{}{other}{}", &request[..at], &request[at + 1..]);
         assert_eq!(
             check_request(&request, "a-maestro-agent"),

@@ -110,9 +110,14 @@ impl<'a> Registry<'a> {
         let Some(description) = answer.and_then(|answer| answer.certificate_description) else {
             return Ok(None);
         };
-        Registered::read(description)
-            .map(Some)
-            .ok_or_else(|| Error::new(ErrorKind::Other, action, id, "the answer holds no certificate"))
+        Registered::read(description).map(Some).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Other,
+                action,
+                id,
+                "the answer holds no certificate",
+            )
+        })
     }
 
     /// The registered certificate that is exactly `leaf`: by the id it should have, else among `candidates`.
@@ -169,7 +174,9 @@ impl<'a> Registry<'a> {
         while let Some(page) = pages.next().await {
             let page = page.during("iot:ListCertificates", "all certificates")?;
             for certificate in page.certificates.unwrap_or_default() {
-                let made = certificate.creation_date.map_or(i64::MAX, |date| date.secs());
+                let made = certificate
+                    .creation_date
+                    .map_or(i64::MAX, |date| date.secs());
                 if made < since.as_second() || newer.len() >= MAX_SEARCHED {
                     return Ok(newer);
                 }
@@ -203,7 +210,12 @@ impl<'a> Registry<'a> {
             .zip(answer.certificate_pem);
         made.and_then(|((id, arn), pem)| Registered::new(id, arn, status, pem))
             .ok_or_else(|| {
-                Error::new(ErrorKind::Other, action, party, "the answer holds no certificate")
+                Error::new(
+                    ErrorKind::Other,
+                    action,
+                    party,
+                    "the answer holds no certificate",
+                )
             })
     }
 

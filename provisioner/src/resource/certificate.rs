@@ -15,13 +15,11 @@ use crate::aws::{Cloud, Error};
 use crate::enroll;
 use crate::identity::keeper::Keeper;
 use crate::identity::key::{self, hex};
-use crate::identity::registry::Registry;
+use crate::identity::registry::{Registered, Registry};
 use crate::identity::sight::{Held, Sight, look};
 use crate::identity::state::ACTIVE;
 
-use super::{
-    Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want,
-};
+use super::{Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want};
 
 mod notes;
 
@@ -61,9 +59,9 @@ impl Certificate {
             return self.tell_region(sight);
         };
         // One that is scheduled for deletion holds no identity; `create` takes it back.
-        let held = secret.as_ref().filter(|held| {
-            !held.described.deleting || held.described.owner != Owner::Ours
-        })?;
+        let held = secret
+            .as_ref()
+            .filter(|held| !held.described.deleting || held.described.owner != Owner::Ours)?;
         let described = &held.described;
         let mut attributes = BTreeMap::from([
             (TAGS.to_owned(), described.tags.clone()),
@@ -215,9 +213,10 @@ impl Manage for Certificate {
                 "IoT Core does not know the certificate in the secret".to_owned(),
                 "",
             ),
-            (CERTIFICATE, Some(status)) => {
-                (format!("the certificate in use is {status}; somebody meant it"), "")
-            }
+            (CERTIFICATE, Some(status)) => (
+                format!("the certificate in use is {status}; somebody meant it"),
+                "",
+            ),
             (KEY, Some(OTHER_KEY | "missing")) => (
                 "the secret does not hold the key of its certificate".to_owned(),
                 " --renew",
@@ -278,8 +277,8 @@ impl Manage for Certificate {
         }
         let registry = Registry::of(cloud)?;
         // Only what this secret held: another certificate on the policy may be somebody's work.
-        for id in own_certificates(keeper, registry, self).await? {
-            registry.retire(&id).await?;
+        for certificate in own_certificates(keeper, registry, self).await? {
+            registry.retire(&certificate.id).await?;
         }
         if self.recovery_days > 0 {
             keeper.put_nothing(&described).await?;
@@ -292,14 +291,14 @@ impl Manage for Certificate {
     }
 }
 
-/// Ids of the certificates in IoT Core that some version of the secret held or has the key of.
+/// The certificates in IoT Core that some version of the secret held or has the key of.
 pub(crate) async fn own_certificates(
     keeper: Keeper<'_>,
     registry: Registry<'_>,
     party: &Certificate,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Registered>, Error> {
     let targets = registry.targets(&party.policy).await?;
-    let mut own: Vec<String> = Vec::new();
+    let mut own: Vec<Registered> = Vec::new();
     for version in keeper.versions().await? {
         let leaf = version.certificate.as_deref().map(key::leaf);
         let found = match (leaf, &version.csr) {
@@ -313,7 +312,9 @@ pub(crate) async fn own_certificates(
             },
             _ => None,
         };
-        own.extend(found.map(|found| found.id).filter(|id| !own.contains(id)));
+        let new = |found: &Registered| own.iter().all(|known| known.id != found.id);
+        let found = found.filter(new);
+        own.extend(found);
     }
     Ok(own)
 }

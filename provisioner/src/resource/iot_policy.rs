@@ -130,10 +130,7 @@ impl Manage for IotPolicy {
                 .map(|tag| (tag.key(), tag.value().unwrap_or_default())),
         );
         let document = canonical(found.policy_document().unwrap_or_default());
-        let attributes = BTreeMap::from([
-            (DOCUMENT.to_owned(), document),
-            (TAGS.to_owned(), tags),
-        ]);
+        let attributes = BTreeMap::from([(DOCUMENT.to_owned(), document), (TAGS.to_owned(), tags)]);
         Ok(Some(Observed::ready(owner, attributes, found.policy_arn)))
     }
 

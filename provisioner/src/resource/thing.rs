@@ -187,11 +187,7 @@ mod tests {
 
     #[test]
     fn attributes_of_others_are_no_difference() {
-        let seen = live(&[
-            ("party", "server"),
-            (OWNER, "base"),
-            ("rack", "7"),
-        ]);
+        let seen = live(&[("party", "server"), (OWNER, "base"), ("rack", "7")]);
         let (owner, attributes) = thing().read(&seen);
         assert_eq!(owner, Owner::Ours);
         assert_eq!(attributes, json!(thing().all()));

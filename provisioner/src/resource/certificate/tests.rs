@@ -31,7 +31,10 @@ fn a_certificate_that_somebody_revoked_is_not_replaced_by_apply() {
         let Change::Impossible { hint, .. } = change else {
             panic!("{status} is replaced");
         };
-        assert!(hint.contains("`provisioner enroll management-01`"), "{hint}");
+        assert!(
+            hint.contains("`provisioner enroll management-01`"),
+            "{hint}"
+        );
     }
     let first = difference(CERTIFICATE, Value::Null);
     assert_eq!(party().change(&first), Change::Quiet);
@@ -39,7 +42,11 @@ fn a_certificate_that_somebody_revoked_is_not_replaced_by_apply() {
 
 #[test]
 fn nothing_is_wanted_of_an_account_out_of_reach() {
-    assert!(party().wanted(&Cloud::default(), &Facts::default()).is_empty());
+    assert!(
+        party()
+            .wanted(&Cloud::default(), &Facts::default())
+            .is_empty()
+    );
 }
 
 #[test]

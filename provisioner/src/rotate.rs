@@ -1,0 +1,254 @@
+//! Replaces a party's certificate without a gap: the old one goes only when every client was seen with the new one.
+//!
+//! 1. *Issue*: a new key and certificate beside the old one; both work.
+//! 2. *Prove*: a witness listens to IoT Core's presence events until every client id has connected with the new one.
+//!    It listens before the new one is delivered, so that no connection is missed.
+//! 3. *Finish*: the old certificate is made INACTIVE, detached and deleted.
+//!
+//! Where a rotation stands follows from AWS (`identity::state`), so the command may end at any point and be run again.
+
+use std::time::Duration;
+
+use link::clock::Clock;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+
+use crate::aws::Cloud;
+use crate::enroll::{self, Requested};
+use crate::identity::keeper::Keeper;
+use crate::identity::registry::Registry;
+use crate::identity::sight::{Sight, look};
+use crate::identity::state::{Rotation, rotation};
+use crate::identity::{Error, Progress, key};
+use crate::resource::Certificate;
+use crate::resource::own_certificates;
+
+use self::proof::Proof;
+use self::witness::Witness;
+
+mod proof;
+mod witness;
+
+/// How to rotate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Port of the broker, as clients use it.
+    pub port: u16,
+    /// How long clients may take to show the new certificate.
+    pub deadline: Duration,
+    /// End the connections of clients that were not seen, so that they connect again and show their certificate: at
+    /// once when a rotation is resumed, and again every twenty minutes. Each costs the client a few seconds offline.
+    pub reconnect: bool,
+    /// Remove the old certificate without having seen a single client with the new one. Whatever still uses the old
+    /// one is locked out.
+    pub without_proof: bool,
+}
+
+/// The outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The certificate in use.
+    pub certificate: String,
+    /// Whether it was issued by this run.
+    pub issued: bool,
+    /// Certificates that were removed.
+    pub removed: Vec<String>,
+}
+
+/// Rotates, from wherever an earlier run stopped.
+///
+/// # Errors
+/// [`Error::Unseen`] when the deadline passes; the rotation is then in its second phase, and both certificates work.
+pub async fn rotate(
+    cloud: &Cloud,
+    party: &Certificate,
+    options: Options,
+    clock: &Clock,
+    progress: Progress<'_>,
+) -> Result<Rotated, Error> {
+    let mut rotating = Rotating {
+        cloud,
+        party,
+        keeper: Keeper::of(cloud, party)?,
+        registry: Registry::of(cloud)?,
+        options,
+        clock,
+        progress,
+        witness: None,
+    };
+    let outcome = Box::pin(rotating.run()).await;
+    let Some(witness) = rotating.witness else {
+        return outcome;
+    };
+    let left = witness.leave(rotating.registry, cloud).await;
+    match (outcome, left) {
+        (Ok(_), Err(error)) => Err(error),
+        // What went wrong first is the better answer; the next run removes what is left of the witness.
+        (outcome, _) => outcome,
+    }
+}
+
+struct Rotating<'a> {
+    cloud: &'a Cloud,
+    party: &'a Certificate,
+    keeper: Keeper<'a>,
+    registry: Registry<'a>,
+    options: Options,
+    clock: &'a Clock,
+    progress: Progress<'a>,
+    witness: Option<Witness>,
+}
+
+// === impl Rotating ===
+
+impl Rotating<'_> {
+    async fn run(&mut self) -> Result<Rotated, Error> {
+        let sight = look(self.cloud, self.party).await?;
+        enroll::check_owner(self.party, &sight)?;
+        if sight.held().is_none_or(|held| held.leaf.is_none()) {
+            return Err(Error::NoCertificate {
+                party: self.party.keeper.clone(),
+            });
+        }
+        let begin = matches!(self.standing(&sight).await?, Rotation::Issue { .. });
+        if begin {
+            self.issue().await?;
+        }
+        // Seen anew: what was in use a moment ago is what has to go now.
+        let sight = look(self.cloud, self.party).await?;
+        let current = current_id(&sight).ok_or_else(|| Error::NoCertificate {
+            party: self.party.keeper.clone(),
+        })?;
+        let removed = match self.standing(&sight).await? {
+            Rotation::Issue { leftover } | Rotation::Finish { leftover } => leftover,
+            Rotation::Prove { old, leftover } => {
+                self.prove(&current, begin).await?;
+                [old, leftover].concat()
+            }
+        };
+        for id in &removed {
+            self.registry.retire(id).await?;
+            (self.progress)(&format!("certificate `{id}` is removed"));
+        }
+        Ok(Rotated {
+            certificate: current,
+            issued: begin,
+            removed,
+        })
+    }
+
+    async fn standing(&self, sight: &Sight) -> Result<Rotation, Error> {
+        let own = own_certificates(self.keeper, self.registry, self.party).await?;
+        let current = current_id(sight);
+        let superseded: Vec<(String, String)> = own
+            .into_iter()
+            .filter(|certificate| Some(&certificate.id) != current.as_ref())
+            .map(|certificate| (certificate.id, certificate.status))
+            .collect();
+        Ok(rotation(sight.waiting().is_some(), &superseded))
+    }
+
+    async fn issue(&mut self) -> Result<(), Error> {
+        let options = enroll::Options {
+            renew: true,
+            new_key: false,
+        };
+        let requested = enroll::request(self.cloud, self.party, options, self.clock).await?;
+        let Requested::Request(request) = requested else {
+            return Ok(());
+        };
+        let account = self.keeper.account().id.clone();
+        let signed = enroll::sign(self.cloud, self.party, &request, &account).await?;
+        (self.progress)(&format!(
+            "certificate `{}` is issued; the old one stays in service",
+            signed.certificate_id
+        ));
+        if !self.options.without_proof {
+            self.listen().await?;
+        }
+        enroll::complete(self.cloud, self.party, &signed).await?;
+        (self.progress)(&format!(
+            "the new certificate is in secret `{}`; pods see it at the next poll of the CSI driver",
+            self.party.secret
+        ));
+        Ok(())
+    }
+
+    async fn listen(&mut self) -> Result<&mut Witness, Error> {
+        let witness = match self.witness.take() {
+            Some(witness) => witness,
+            None => {
+                let (port, now) = (self.options.port, self.clock.now());
+                let entering = Witness::enter(self.cloud, self.registry, self.party, port, now);
+                let witness = Box::pin(entering).await?;
+                (self.progress)("a witness listens for connections");
+                witness
+            }
+        };
+        Ok(self.witness.insert(witness))
+    }
+
+    // `fresh`: the witness has listened since before the new certificate was delivered.
+    async fn prove(&mut self, certificate: &str, fresh: bool) -> Result<(), Error> {
+        if self.options.without_proof {
+            (self.progress)("nobody was asked whether the new certificate is in use");
+            return Ok(());
+        }
+        let (progress, options) = (self.progress, self.options);
+        let (registry, party) = (self.registry, self.party);
+        let mut proof = Proof::new(certificate, &party.client_ids);
+        let deadline = Instant::now() + options.deadline;
+        let first = match fresh {
+            true => Instant::now() + RECONNECT_EVERY,
+            false => Instant::now(),
+        };
+        let mut again = interval_at(first, RECONNECT_EVERY);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let witness = self.listen().await?;
+        while !proof.is_complete() {
+            let event = async {
+                tokio::select! {
+                    event = witness.next() => Some(event),
+                    _ = again.tick(), if options.reconnect => None,
+                }
+            };
+            match timeout_at(deadline, event).await {
+                Ok(Some(Some(event))) => {
+                    if let Some(client) = proof.note(&event) {
+                        progress(&format!("client `{client}` uses the new certificate"));
+                    }
+                }
+                Ok(None) => {
+                    for client in proof.unseen() {
+                        progress(&format!("ending the connection of client `{client}`"));
+                        registry.disconnect(&client, false).await?;
+                    }
+                }
+                Ok(Some(None)) | Err(_) => {
+                    return Err(Error::Unseen {
+                        party: party.keeper.clone(),
+                        certificate: certificate.to_owned(),
+                        unseen: proof.unseen(),
+                        all: party.client_ids.len(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn current_id(sight: &Sight) -> Option<String> {
+    let listed = sight.registry.as_ref()?;
+    if let Some(current) = &listed.current {
+        return Some(current.id.clone());
+    }
+    let leaf: &key::Leaf = sight.held()?.leaf.as_ref()?;
+    Some(leaf.likely_id())
+}
+
+/// What a rotation waits for clients unless told otherwise: the CSI driver may look at the secret once an hour, and an
+/// agent at its files a little later.
+pub const DEADLINE: Duration = Duration::from_secs(90 * 60);
+
+// IoT Core admits a client id again every ten seconds; this is for clients that had not got the new files yet.
+const RECONNECT_EVERY: Duration = Duration::from_secs(20 * 60);

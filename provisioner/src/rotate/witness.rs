@@ -1,0 +1,273 @@
+//! An identity for the length of one rotation that may hear which certificate clients connect with, and nothing else.
+//!
+//! Its key is in memory only. Its policy and certificate are removed when it leaves; what a crash leaves behind the
+//! next one finds through the policy, whose name follows from the party.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use link::id::ClientId;
+use link::identity::Identity;
+use link::iot::{Action, ArnPrefix, Document, Statement};
+use link::mqtt::{self, Inbound, Session, State};
+use link::tls;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::aws::{Account, Cloud};
+use crate::identity::registry::{Registry, endpoint};
+use crate::identity::settle::settled;
+use crate::identity::state::ACTIVE;
+use crate::identity::{Error, key};
+use crate::resource::{Certificate, Facts, IotPolicy, Manage as _, Owner, Scope};
+
+use super::proof::Connected;
+
+/// A witness that listens.
+pub(super) struct Witness {
+    policy: IotPolicy,
+    inbound: Inbound,
+    stop: CancellationToken,
+    driver: AbortOnDropHandle<()>,
+    // The session watches it for new certificates; it must outlive the driver.
+    _identity: watch::Sender<Arc<Identity>>,
+}
+
+// === impl Witness ===
+
+impl Witness {
+    /// Makes policy and certificate, connects and subscribes.
+    pub(super) async fn enter(
+        cloud: &Cloud,
+        registry: Registry<'_>,
+        party: &Certificate,
+        port: u16,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let name = format!("{}-{}-{SUFFIX}", party.tags.region(), party.keeper);
+        let failed = |reason: String| Error::Witness {
+            party: party.keeper.clone(),
+            client_id: name.clone(),
+            reason,
+        };
+        let client_id = ClientId::new(&name).map_err(|error| failed(error.to_string()))?;
+        let arn = prefix(cloud.of(&Scope::Region)?);
+        let (filters, document) = hearing(&arn, &name, &party.client_ids);
+        let policy = IotPolicy {
+            scope: Scope::Region,
+            name: name.clone(),
+            tags: party.tags.clone(),
+            document,
+        };
+        remove(registry, cloud, &policy).await?;
+        let host = endpoint(cloud).await?;
+        policy.create(cloud, &Facts::default()).await?;
+        let entered = async {
+            let identity = certify(registry, party, &policy, now).await?;
+            let mut config = mqtt::Config::new(host, port, client_id);
+            config.subscriptions = filters;
+            config.tls = tls::Options::for_port(port);
+            let (session, witness) = start(config, identity, policy.clone()).map_err(&failed)?;
+            witness.wait_ready(&session).await.map_err(&failed)?;
+            Ok(witness)
+        };
+        match entered.await {
+            Ok(witness) => Ok(witness),
+            Err(error) => {
+                // The reason is worth more than what a failed removal says; the next run removes it.
+                let _ = remove(registry, cloud, &policy).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The next connection; `None` once the session is shut down. Whatever else arrives is passed over.
+    pub(super) async fn next(&mut self) -> Option<Connected> {
+        loop {
+            let delivery = self.inbound.recv().await?;
+            let event = Connected::parse(&delivery.message.payload);
+            delivery.ack();
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Disconnects and removes policy and certificate.
+    pub(super) async fn leave(self, registry: Registry<'_>, cloud: &Cloud) -> Result<(), Error> {
+        self.stop.cancel();
+        // A broker that does not take the goodbye changes nothing.
+        let _ = timeout(GOODBYE, self.driver).await;
+        remove(registry, cloud, &self.policy).await
+    }
+
+    async fn wait_ready(&self, session: &Session) -> Result<(), String> {
+        let mut state = session.state();
+        // A new certificate and policy take a while to be known everywhere, so a refusal is asked again.
+        let ready = timeout(READY, state.wait_for(State::is_ready)).await;
+        if matches!(ready, Ok(Ok(_))) {
+            return Ok(());
+        }
+        let last = session.state().borrow().clone();
+        Err(match last {
+            State::Waiting { error, .. } => link::error::chain(error.as_ref()),
+            State::Unsubscribed(error) => link::error::chain(error.as_ref()),
+            _ => "no answer from the broker".to_owned(),
+        })
+    }
+}
+
+fn start(
+    config: mqtt::Config,
+    identity: Identity,
+    policy: IotPolicy,
+) -> Result<(Session, Witness), String> {
+    let (keep, identity) = watch::channel(Arc::new(identity));
+    let metrics = mqtt::Metrics::unregistered().map_err(|error| error.to_string())?;
+    let (session, inbound, driver) = config
+        .build(identity, metrics)
+        .map_err(|error| link::error::chain(&error))?;
+    let stop = CancellationToken::new();
+    let driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
+    let witness = Witness {
+        policy,
+        inbound,
+        stop,
+        driver,
+        _identity: keep,
+    };
+    Ok((session, witness))
+}
+
+// Inactive until the policy is on it: a crash in between leaves nothing that connects.
+async fn certify(
+    registry: Registry<'_>,
+    party: &Certificate,
+    policy: &IotPolicy,
+    now: Timestamp,
+) -> Result<Identity, Error> {
+    let name = &policy.name;
+    let (key, csr) = key::make(name).map_err(|source| Error::Key {
+        subject: name.clone(),
+        source,
+    })?;
+    let issued = registry.issue(&csr, false, name).await?;
+    registry.attach_policy(name, &issued.arn).await?;
+    registry.set_status(&issued.id, ACTIVE).await?;
+    Identity::from_pem(name, &issued.pem, key.expose(), &party.ca, now).map_err(|error| {
+        Error::Witness {
+            party: party.keeper.clone(),
+            client_id: name.clone(),
+            reason: link::error::chain(&error),
+        }
+    })
+}
+
+// Only a policy that carries the region's mark: the name alone proves nothing.
+async fn remove(registry: Registry<'_>, cloud: &Cloud, policy: &IotPolicy) -> Result<(), Error> {
+    let Some(found) = policy.observe(cloud).await? else {
+        return Ok(());
+    };
+    if found.owner != Owner::Ours {
+        return Ok(());
+    }
+    for id in registry.targets(&policy.name).await? {
+        registry.retire(&id).await?;
+    }
+    settled(async || policy.delete(cloud).await).await?;
+    Ok(())
+}
+
+// Filters to subscribe to and the policy that allows them and nothing else: one filter per client, or all clients of
+// the account where that makes too many.
+fn hearing(arn: &ArnPrefix, name: &str, clients: &[String]) -> (Vec<String>, Document) {
+    let exact: Vec<String> = clients
+        .iter()
+        .map(|id| format!("{CONNECTED}/{id}"))
+        .collect();
+    let document = allowing(arn, name, &exact, &exact);
+    if exact.len() <= MAX_FILTERS && document.check_size().is_ok() {
+        return (exact, document);
+    }
+    let wide = vec![format!("{CONNECTED}/+")];
+    let heard = [format!("{CONNECTED}/*")];
+    let document = allowing(arn, name, &wide, &heard);
+    (wide, document)
+}
+
+fn allowing(arn: &ArnPrefix, name: &str, filters: &[String], topics: &[String]) -> Document {
+    let named = |action: Action, names: &[String]| {
+        let kind = action.resource_kind();
+        let names = names.iter().map(|name| format!("{arn}:{kind}/{name}"));
+        Statement::allow([action], names)
+    };
+    Document::new(vec![
+        named(Action::Connect, &[name.to_owned()]),
+        named(Action::Subscribe, filters),
+        named(Action::Receive, topics),
+    ])
+}
+
+fn prefix(account: &Account) -> ArnPrefix {
+    ArnPrefix {
+        partition: account.partition.clone(),
+        region: account.region.clone(),
+        account: account.id.clone(),
+    }
+}
+
+const SUFFIX: &str = "provisioner-witness";
+const CONNECTED: &str = "$aws/events/presence/connected";
+
+// IoT Core admits fifty subscriptions per connection (iot-core.md §1.2).
+const MAX_FILTERS: usize = 50;
+
+// Edits of certificates and policies take minutes to be known everywhere (iot-core.md §1.2).
+const READY: Duration = Duration::from_secs(5 * 60);
+
+const GOODBYE: Duration = Duration::from_millis(600);
+
+#[cfg(test)]
+mod tests {
+    use link::iot::Context;
+    use link::iot::evaluate::{Request, evaluate};
+
+    use super::*;
+
+    fn clients(count: usize) -> Vec<String> {
+        let id = |number| format!("base-maestro-server-{number}");
+        (0..count).map(id).collect()
+    }
+
+    #[test]
+    fn a_witness_hears_its_clients_and_may_do_nothing_else() {
+        for count in [1, 3, 200] {
+            let arn = ArnPrefix::new("eu-west-1", "111111111111");
+            let (filters, document) = hearing(&arn, "w", &clients(count));
+            assert!(document.check_size().is_ok());
+            let policies = [document];
+            let context = Context::new(arn, "w");
+            for filter in &filters {
+                let request = Request::subscribe(filter, &context);
+                assert!(evaluate(&policies, &request).is_allowed());
+            }
+            let topic = format!("{CONNECTED}/base-maestro-server-0");
+            assert!(evaluate(&policies, &Request::receive(&topic, &context)).is_allowed());
+            assert!(!evaluate(&policies, &Request::publish(&topic, &context)).is_allowed());
+            let other = Request::receive("sources/maestro/consumers/a/sourceevents", &context);
+            assert!(!evaluate(&policies, &other).is_allowed());
+            let other = Context::new(context.arn.clone(), "base-maestro-server-0");
+            assert!(!evaluate(&policies, &Request::connect(&other)).is_allowed());
+        }
+    }
+
+    #[test]
+    fn few_clients_are_heard_by_name() {
+        let arn = ArnPrefix::new("eu-west-1", "111111111111");
+        let (filters, _) = hearing(&arn, "w", &clients(1));
+        assert_eq!(filters, [format!("{CONNECTED}/base-maestro-server-0")]);
+    }
+}

@@ -13,32 +13,28 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use link::clock::Clock;
 use link::error::Hint;
 use link::iot::ArnPrefix;
-use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::connection::Peer;
 use self::counters::Counters;
 use self::ground::Ground;
 use self::listener::Listener;
-use self::live::End;
-use self::packet::Reason;
 use self::presence::Presence;
 use self::shared::Shared;
 
 pub use self::counters::Counts;
 pub use self::faults::{Faults, Settings as FaultSettings};
+pub use self::handle::{ConnectionInfo, Handle};
 pub use self::limits::{Limits, Quotas};
 pub use self::presence::DisconnectReason;
 pub use self::registry::{
-    Certificate, CertificateState, Error as RegistryError, Fingerprint, Registry,
+    Certificate, CertificateState, Error as RegistryError, Fingerprint, Policy, PolicyVersion,
+    RegisteredThing, Registry, Tags, ThingChange,
 };
 
 mod authority;
@@ -47,6 +43,7 @@ mod counters;
 mod faults;
 mod filter;
 mod ground;
+mod handle;
 mod hub;
 mod limits;
 mod listener;
@@ -98,29 +95,6 @@ pub struct Running {
     handle: Handle,
     task: JoinHandle<()>,
     stop: CancellationToken,
-}
-
-/// Controls of a broker; clones control the same one.
-#[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-    address: SocketAddr,
-    tasks: TaskTracker,
-}
-
-/// One live connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionInfo {
-    /// The client id.
-    pub client_id: String,
-    /// SHA-256 of its certificate.
-    pub fingerprint: String,
-    /// How long it has been up.
-    pub age: Duration,
-    /// Filters it subscribed to, sorted.
-    pub subscriptions: Vec<String>,
-    /// Messages waiting for it or not acknowledged by it.
-    pub backlog: usize,
 }
 
 /// Why a broker could not be made.
@@ -267,106 +241,6 @@ impl Drop for Running {
     }
 }
 
-// === impl Handle ===
-
-impl Handle {
-    /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Certificates and policies.
-    pub fn registry(&self) -> &Registry {
-        &self.shared.registry
-    }
-
-    /// Fault knobs.
-    pub fn faults(&self) -> &Faults {
-        &self.shared.ground.faults
-    }
-
-    /// What happened to messages so far.
-    pub fn counts(&self) -> Counts {
-        self.shared.ground.counters.snapshot()
-    }
-
-    /// The live connections, by client id.
-    pub fn connections(&self) -> Vec<ConnectionInfo> {
-        let now = Instant::now();
-        let mut all: Vec<_> = self
-            .shared
-            .hub
-            .sessions()
-            .into_iter()
-            .filter_map(|session| {
-                let link = session.link()?;
-                let mut subscriptions: Vec<_> = session
-                    .subscriptions()
-                    .into_iter()
-                    .map(|(filter, _)| filter)
-                    .collect();
-                subscriptions.sort();
-                Some(ConnectionInfo {
-                    client_id: link.client_id.to_string(),
-                    fingerprint: link.fingerprint.clone(),
-                    age: now.saturating_duration_since(link.since),
-                    subscriptions,
-                    backlog: session.backlog(),
-                })
-            })
-            .collect();
-        all.sort_by(|a, b| a.client_id.cmp(&b.client_id));
-        all
-    }
-
-    /// Messages kept for a client, connected or not; `None` without a session.
-    pub fn backlog(&self, client_id: &str) -> Option<usize> {
-        self.shared
-            .hub
-            .session(client_id)
-            .map(|session| session.backlog())
-    }
-
-    /// DeleteConnection: ends a client's connection, with its session if `clean_session`; whether there was one.
-    /// The code an MQTT 5 client sees is assumed to be 0x98 (iot-core.md §2 point 18).
-    pub fn disconnect(&self, client_id: &str, clean_session: bool) -> bool {
-        let Some(link) = self.shared.hub.link(client_id) else {
-            return false;
-        };
-        if clean_session && let Some(session) = self.shared.hub.session(client_id) {
-            session.set_expiry(Duration::ZERO);
-        }
-        let cause = DisconnectReason::ApiInitiatedDisconnect;
-        link.end(End::told(cause, Reason::ADMINISTRATIVE_ACTION));
-        true
-    }
-
-    /// A connection without a socket and TLS, for tests of time: with a paused clock it takes no time at all.
-    /// `certificate` is who the client claims to be.
-    pub fn connect_in_process(&self, certificate: &Fingerprint) -> DuplexStream {
-        let (client, server) = tokio::io::duplex(IN_PROCESS_BUFFER);
-        let peer = Peer {
-            certificate: certificate.clone(),
-            address: None,
-        };
-        self.tasks.spawn(Box::pin(connection::serve(
-            server,
-            peer,
-            self.shared.clone(),
-        )));
-        client
-    }
-
-    async fn housekeeping(&self) {
-        let mut tick = interval(HOUSEKEEPING);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            self.shared.hub.expire(Instant::now());
-        }
-    }
-}
-
 // === impl BindError ===
 
 impl BindError {
@@ -391,9 +265,3 @@ impl Hint for BindError {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-// Sessions end within a second of their time.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-// What a socket's buffer holds by default on Linux loopback, so that back-pressure looks alike.
-const IN_PROCESS_BUFFER: usize = 128 * 1024;

@@ -2,16 +2,16 @@
 //! every connection obeys.
 //!
 //! State changes act at once. Policy changes become visible after [`Registry::set_policy_delay`], because on IoT
-//! Core they take minutes (iot-core.md §1.2).
+//! Core they take minutes (iot-core.md §1.2). What may be changed when is decided here, under one lock, by the rules
+//! of IoT Core's control plane; how a refusal is spelled there is `crate::control`'s work.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use link::iot::{Document, Thing};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use link::clock::Clock;
+use link::iot::Document;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,10 +20,18 @@ use super::lock;
 
 pub use self::certificate::{Certificate, CertificateState, Fingerprint};
 pub use self::error::Error;
+pub use self::policy::{Policy, PolicyVersion, Tags};
+pub use self::thing::{RegisteredThing, ThingChange};
 
 mod certificate;
+mod certificates;
 mod error;
 mod file;
+mod policies;
+mod policy;
+mod policy_versions;
+mod thing;
+mod things;
 
 /// Handle to the registry; clones share it.
 #[derive(Clone, Debug)]
@@ -35,6 +43,7 @@ pub struct Registry {
 struct Shared {
     inner: Mutex<Inner>,
     changed: watch::Sender<u64>,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -50,12 +59,9 @@ struct Inner {
 #[serde(rename_all = "camelCase")]
 struct Account {
     certificates: BTreeMap<Fingerprint, Certificate>,
-    policies: BTreeMap<String, StoredPolicy>,
+    policies: BTreeMap<String, Policy>,
+    things: BTreeMap<String, RegisteredThing>,
 }
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-struct StoredPolicy(Document);
 
 /// Documents in force per certificate, in one immutable piece.
 #[derive(Debug, Default)]
@@ -66,11 +72,17 @@ pub(super) struct Grants {
 // === impl Registry ===
 
 impl Registry {
-    /// An empty registry.
+    /// An empty registry with the system's clock.
     pub fn new() -> Self {
+        Self::with_clock(Clock::system())
+    }
+
+    /// An empty registry that dates its entries by another clock.
+    pub fn with_clock(clock: Clock) -> Self {
         let shared = Shared {
             inner: Mutex::default(),
             changed: watch::Sender::new(0),
+            clock,
         };
         Self {
             shared: Arc::new(shared),
@@ -84,7 +96,7 @@ impl Registry {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let registry = Self::new();
         if let Some(account) = file::read(path)? {
-            registry.change(|inner| inner.account = account);
+            registry.change(|stored| *stored = account);
         }
         Ok(registry)
     }
@@ -94,146 +106,8 @@ impl Registry {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let account = lock(&self.shared.inner).account.clone();
+        let account = self.read(Account::clone);
         file::write(path, &account)
-    }
-
-    /// Registers the first certificate of a PEM text as ACTIVE and attaches policies, which must exist.
-    /// A known certificate keeps its state and gains the policies.
-    ///
-    /// # Errors
-    /// When there is no certificate in the text or a policy does not exist.
-    pub fn register_pem(&self, pem: &str, policies: &[&str]) -> Result<Fingerprint, Error> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(Error::Pem)?;
-        let fingerprint = Fingerprint::of(&der);
-        let certificate =
-            Certificate::describe(&der).ok_or_else(|| Error::Certificate(fingerprint.clone()))?;
-        self.change(|inner| {
-            inner
-                .account
-                .certificates
-                .entry(fingerprint.clone())
-                .or_insert(certificate);
-        });
-        for policy in policies {
-            self.attach_policy(&fingerprint, policy)?;
-        }
-        Ok(fingerprint)
-    }
-
-    /// Changes a certificate's state. Leaving ACTIVE ends its connections.
-    ///
-    /// # Errors
-    /// For an unknown certificate, and for one that is revoked.
-    pub fn set_state(
-        &self,
-        certificate: &Fingerprint,
-        state: CertificateState,
-    ) -> Result<(), Error> {
-        self.change(|inner| {
-            let known = inner.account.certificate(certificate)?;
-            if known.state == CertificateState::Revoked && state != CertificateState::Revoked {
-                return Err(Error::Revoked(certificate.clone()));
-            }
-            known.state = state;
-            Ok(())
-        })
-    }
-
-    /// Creates or replaces a policy.
-    ///
-    /// # Errors
-    /// For a document of more than 2 048 characters without white space (iot-core.md §1.2).
-    pub fn put_policy(&self, name: &str, document: Document) -> Result<(), Error> {
-        document.check_size().map_err(|source| Error::Policy {
-            name: name.to_owned(),
-            source,
-        })?;
-        let document = document.named(name);
-        self.change(|inner| {
-            inner
-                .account
-                .policies
-                .insert(name.to_owned(), StoredPolicy(document));
-        });
-        Ok(())
-    }
-
-    /// Attaches a policy to a certificate.
-    ///
-    /// # Errors
-    /// When either does not exist, and for an eleventh policy.
-    pub fn attach_policy(&self, certificate: &Fingerprint, policy: &str) -> Result<(), Error> {
-        self.change(|inner| {
-            if !inner.account.policies.contains_key(policy) {
-                return Err(Error::UnknownPolicy(policy.to_owned()));
-            }
-            let known = inner.account.certificate(certificate)?;
-            if known.policies.len() >= POLICIES_PER_CERTIFICATE && !known.policies.contains(policy)
-            {
-                return Err(Error::TooManyPolicies {
-                    policy: policy.to_owned(),
-                    certificate: certificate.clone(),
-                });
-            }
-            known.policies.insert(policy.to_owned());
-            Ok(())
-        })
-    }
-
-    /// Detaches a policy from a certificate.
-    ///
-    /// # Errors
-    /// For an unknown certificate.
-    pub fn detach_policy(&self, certificate: &Fingerprint, policy: &str) -> Result<(), Error> {
-        self.change(|inner| {
-            inner
-                .account
-                .certificate(certificate)?
-                .policies
-                .remove(policy);
-            Ok(())
-        })
-    }
-
-    /// Attaches a certificate to a thing, whose variables policies may then use.
-    ///
-    /// # Errors
-    /// For an unknown certificate.
-    pub fn attach_thing(&self, certificate: &Fingerprint, thing: Thing) -> Result<(), Error> {
-        self.change(|inner| {
-            inner.account.certificate(certificate)?.thing = Some(thing.into());
-            Ok(())
-        })
-    }
-
-    /// A registered certificate.
-    pub fn certificate(&self, certificate: &Fingerprint) -> Option<Certificate> {
-        lock(&self.shared.inner)
-            .account
-            .certificates
-            .get(certificate)
-            .cloned()
-    }
-
-    /// All registered certificates.
-    pub fn certificates(&self) -> Vec<(Fingerprint, Certificate)> {
-        let inner = lock(&self.shared.inner);
-        inner
-            .account
-            .certificates
-            .iter()
-            .map(|(f, c)| (f.clone(), c.clone()))
-            .collect()
-    }
-
-    /// The document of a policy, as last put.
-    pub fn policy(&self, name: &str) -> Option<Document> {
-        lock(&self.shared.inner)
-            .account
-            .policies
-            .get(name)
-            .map(|policy| policy.0.clone())
     }
 
     /// From now on, policy changes become visible this much later.
@@ -241,11 +115,17 @@ impl Registry {
         lock(&self.shared.inner).delay = delay;
     }
 
+    /// What its entries are dated by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// Whether the certificate may be used.
     pub(super) fn is_active(&self, certificate: &Fingerprint) -> bool {
-        let inner = lock(&self.shared.inner);
-        let known = inner.account.certificates.get(certificate);
-        known.is_some_and(|known| known.state == CertificateState::Active)
+        self.read(|account| {
+            let known = account.certificates.get(certificate);
+            known.is_some_and(|known| known.state == CertificateState::Active)
+        })
     }
 
     /// The policies in force.
@@ -268,9 +148,13 @@ impl Registry {
         self.shared.changed.subscribe()
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    fn read<T>(&self, read: impl FnOnce(&Account) -> T) -> T {
+        read(&lock(&self.shared.inner).account)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
         let mut inner = lock(&self.shared.inner);
-        let outcome = change(&mut inner);
+        let outcome = change(&mut inner.account);
         let grants = Arc::new(inner.account.grants());
         if inner.delay.is_zero() {
             inner.pending.clear();
@@ -300,12 +184,26 @@ impl Account {
             .ok_or_else(|| Error::UnknownCertificate(fingerprint.clone()))
     }
 
+    fn policy(&mut self, name: &str) -> Result<&mut Policy, Error> {
+        self.policies
+            .get_mut(name)
+            .ok_or_else(|| Error::UnknownPolicy(name.to_owned()))
+    }
+
+    fn thing(&mut self, name: &str) -> Result<&mut RegisteredThing, Error> {
+        self.things
+            .get_mut(name)
+            .ok_or_else(|| Error::UnknownThing(name.to_owned()))
+    }
+
     fn grants(&self) -> Grants {
         let documents = |names: &BTreeSet<String>| -> Arc<[Document]> {
             names
                 .iter()
-                .filter_map(|name| self.policies.get(name))
-                .map(|p| p.0.clone())
+                .filter_map(|name| {
+                    let version = self.policies.get(name)?.default_version()?;
+                    Some(version.document().clone().named(name))
+                })
                 .collect()
         };
         let by_certificate = self
@@ -327,21 +225,3 @@ impl Grants {
             .map_or(&[], |documents| documents)
     }
 }
-
-// === impl StoredPolicy ===
-
-impl TryFrom<String> for StoredPolicy {
-    type Error = link::iot::policy::PolicyError;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Document::parse(&text).map(Self)
-    }
-}
-
-impl From<StoredPolicy> for String {
-    fn from(policy: StoredPolicy) -> Self {
-        policy.0.to_json()
-    }
-}
-
-/// Policies that one certificate may carry (iot-core.md §1.2).
-const POLICIES_PER_CERTIFICATE: usize = 10;

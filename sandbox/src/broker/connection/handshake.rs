@@ -208,7 +208,7 @@ fn context(connect: &Connect, client_id: &str, peer: &Peer, shared: &Shared) -> 
     if let Some(certificate) = shared.registry.certificate(&peer.certificate) {
         context.certificate.id = Some(peer.certificate.as_str().to_owned());
         context.certificate.attributes = certificate.attributes;
-        context.thing = certificate.thing.map(Into::into);
+        context.thing = shared.registry.thing_of(client_id, &peer.certificate);
     }
     context
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use link::iot::Thing;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
+use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate, X509Name};
 
 /// SHA-256 of the certificate's DER in lower-case hex. IoT Core's certificate id is the same (iot-core.md §7,
 /// from memory there).
@@ -34,20 +34,18 @@ pub struct Certificate {
     pub state: CertificateState,
     /// Names of the attached policies.
     pub policies: BTreeSet<String>,
-    /// The thing it is attached to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thing: Option<AttachedThing>,
     /// Values for `${iot:Certificate.…}`, such as `Subject.CommonName`.
     pub attributes: BTreeMap<String, String>,
-}
-
-/// A thing as the registry stores it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AttachedThing {
-    name: String,
-    type_name: Option<String>,
-    attributes: BTreeMap<String, String>,
+    /// The certificate itself.
+    pub pem: String,
+    /// When it was registered.
+    pub created: Timestamp,
+    /// When its state last changed.
+    pub modified: Timestamp,
+    /// Start of its validity.
+    pub not_before: Timestamp,
+    /// End of its validity.
+    pub not_after: Timestamp,
 }
 
 // === impl Fingerprint ===
@@ -63,6 +61,13 @@ impl Fingerprint {
         Self(text)
     }
 
+    /// From 64 hex digits, perhaps after `0x`; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let whole = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        whole.then(|| Self(digits.to_ascii_lowercase()))
+    }
+
     /// Lower-case hex.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -75,11 +80,29 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+// === impl CertificateState ===
+
+impl CertificateState {
+    /// The name in IoT Core's API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Inactive => "INACTIVE",
+            Self::Revoked => "REVOKED",
+        }
+    }
+}
+
 // === impl Certificate ===
 
 impl Certificate {
-    /// An ACTIVE certificate without policies; `None` when the bytes are no certificate.
-    pub(super) fn describe(der: &[u8]) -> Option<Self> {
+    /// A certificate without policies; `None` when the bytes are no certificate.
+    pub(super) fn describe(
+        der: &[u8],
+        pem: &str,
+        state: CertificateState,
+        now: Timestamp,
+    ) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(der).ok()?;
         let mut attributes = BTreeMap::new();
         name_attributes("Subject", parsed.subject(), &mut attributes);
@@ -88,33 +111,18 @@ impl Certificate {
             "SerialNumber".into(),
             parsed.tbs_certificate.raw_serial_as_string(),
         );
+        let validity = parsed.validity();
+        let at = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
         Some(Self {
-            state: CertificateState::Active,
+            state,
             policies: BTreeSet::new(),
-            thing: None,
             attributes,
+            pem: pem.to_owned(),
+            created: now,
+            modified: now,
+            not_before: at(validity.not_before)?,
+            not_after: at(validity.not_after)?,
         })
-    }
-}
-
-impl From<Thing> for AttachedThing {
-    fn from(thing: Thing) -> Self {
-        Self {
-            name: thing.name,
-            type_name: thing.type_name,
-            attributes: thing.attributes,
-        }
-    }
-}
-
-impl From<AttachedThing> for Thing {
-    fn from(thing: AttachedThing) -> Self {
-        Self {
-            name: thing.name,
-            type_name: thing.type_name,
-            attributes: thing.attributes,
-            attached: true,
-        }
     }
 }
 

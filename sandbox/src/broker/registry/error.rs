@@ -1,9 +1,11 @@
 //! Why the registry refuses, and what to do then.
 
 use link::error::Hint;
+use link::iot::limits::{POLICIES_PER_PRINCIPAL, POLICY_VERSIONS};
 use link::iot::policy::PolicyError;
 
-use super::{Fingerprint, POLICIES_PER_CERTIFICATE};
+use super::Fingerprint;
+use super::policies::TAGS;
 
 /// Why the registry refused a change.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,7 @@ pub enum Error {
     UnknownPolicy(String),
     /// More than 10 policies on one certificate (iot-core.md §1.2).
     #[error(
-        "attach policy `{policy}` to certificate `{certificate}`: it has {POLICIES_PER_CERTIFICATE}"
+        "attach policy `{policy}` to certificate `{certificate}`: it has {POLICIES_PER_PRINCIPAL}"
     )]
     TooManyPolicies {
         /// The policy that was to be attached.
@@ -41,6 +43,76 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: PolicyError,
+    },
+    /// There is a policy of that name.
+    #[error("policy `{0}` exists")]
+    PolicyExists(String),
+    /// Another version than the default one is left.
+    #[error("delete policy `{0}`: it has versions besides the default one")]
+    PolicyHasVersions(String),
+    /// A certificate carries it.
+    #[error("delete policy `{0}`: it is attached to a certificate")]
+    PolicyAttached(String),
+    /// No version has this number.
+    #[error("policy `{policy}` has no version {version}")]
+    UnknownVersion {
+        /// The policy.
+        policy: String,
+        /// The number.
+        version: u64,
+    },
+    /// The version in force stays.
+    #[error("delete version {version} of policy `{policy}`: it is the default one")]
+    DefaultVersion {
+        /// The policy.
+        policy: String,
+        /// The version.
+        version: u64,
+    },
+    /// More than 5 versions of one policy (iot-core.md §1.2).
+    #[error("add a version to policy `{0}`: it has {POLICY_VERSIONS}")]
+    TooManyVersions(String),
+    /// More than 50 tags on one policy.
+    #[error("tag policy `{0}`: that would be more than {TAGS} tags")]
+    TooManyTags(String),
+    /// It may still connect.
+    #[error("delete certificate `{0}`: it is ACTIVE")]
+    CertificateActive(Fingerprint),
+    /// It carries a policy.
+    #[error("delete certificate `{0}`: a policy is attached to it")]
+    CertificateHasPolicies(Fingerprint),
+    /// It is attached to a thing.
+    #[error("delete certificate `{0}`: it is attached to a thing")]
+    CertificateHasThings(Fingerprint),
+    /// No thing has this name.
+    #[error("thing `{0}` does not exist")]
+    UnknownThing(String),
+    /// There is a thing of that name with other attributes.
+    #[error("thing `{name}` exists with other attributes")]
+    ThingExists {
+        /// The thing.
+        name: String,
+        /// Its id.
+        id: String,
+    },
+    /// The thing changed meanwhile.
+    #[error("thing `{name}` has version {version}")]
+    ThingVersion {
+        /// The thing.
+        name: String,
+        /// The version it has.
+        version: i64,
+    },
+    /// A certificate is attached to it.
+    #[error("delete thing `{0}`: a certificate is attached to it")]
+    ThingAttached(String),
+    /// More attributes than a thing may have.
+    #[error("set attributes of thing `{name}`: {limit} is the most")]
+    TooManyAttributes {
+        /// The thing.
+        name: String,
+        /// The most.
+        limit: usize,
     },
     /// The registry's file could not be read or written.
     #[error("{operation} registry `{path}`")]
@@ -66,6 +138,9 @@ impl Hint for Error {
             ),
             Self::Revoked(_) => Some("register a new certificate: REVOKED is final".into()),
             Self::UnknownPolicy(_) => Some("put the policy before attaching it".into()),
+            Self::File {
+                operation: "parse", ..
+            } => Some("remove the file to begin with an empty registry".into()),
             _ => None,
         }
     }

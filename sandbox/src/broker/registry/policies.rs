@@ -1,0 +1,164 @@
+//! Policies of the registry: making, tagging, attaching and deleting them.
+
+use link::iot::Document;
+use link::iot::limits::POLICIES_PER_PRINCIPAL;
+use link::iot::policy::PolicyError;
+
+use super::{Error, Fingerprint, Policy, PolicyVersion, Registry, Tags};
+
+// === impl Registry ===
+
+impl Registry {
+    /// Creates a policy, or replaces what its default version says. Unlike what the control plane does, it makes no
+    /// new version.
+    ///
+    /// # Errors
+    /// For a document of more than 2 048 characters without white space (iot-core.md §1.2).
+    pub fn put_policy(&self, name: &str, document: Document) -> Result<(), Error> {
+        let now = self.clock().now();
+        let version = PolicyVersion::of(document, now).map_err(refused(name))?;
+        self.change(|account| {
+            if let Some(policy) = account.policies.get_mut(name) {
+                policy.replace(version);
+            } else {
+                let policy = Policy::new(version, Tags::new());
+                account.policies.insert(name.to_owned(), policy);
+            }
+        });
+        Ok(())
+    }
+
+    /// Creates a policy with version 1 in force.
+    ///
+    /// # Errors
+    /// When there is one of that name, even with the same document; for a malformed or too long document; and for
+    /// too many tags.
+    pub fn create_policy(&self, name: &str, json: &str, tags: Tags) -> Result<Policy, Error> {
+        let now = self.clock().now();
+        let version = PolicyVersion::parse(json, now).map_err(refused(name))?;
+        check_tags(name, &tags)?;
+        self.change(|account| {
+            if account.policies.contains_key(name) {
+                return Err(Error::PolicyExists(name.to_owned()));
+            }
+            let policy = Policy::new(version, tags);
+            account.policies.insert(name.to_owned(), policy.clone());
+            Ok(policy)
+        })
+    }
+
+    /// Deletes a policy with its one version.
+    ///
+    /// # Errors
+    /// For an unknown policy, one with other versions than the default one, and one that is attached.
+    pub fn delete_policy(&self, name: &str) -> Result<(), Error> {
+        self.change(|account| {
+            if account.policy(name)?.versions.len() > 1 {
+                return Err(Error::PolicyHasVersions(name.to_owned()));
+            }
+            let mut certificates = account.certificates.values();
+            if certificates.any(|known| known.policies.contains(name)) {
+                return Err(Error::PolicyAttached(name.to_owned()));
+            }
+            account.policies.remove(name);
+            Ok(())
+        })
+    }
+
+    /// Attaches a policy to a certificate.
+    ///
+    /// # Errors
+    /// When either does not exist, and for an eleventh policy.
+    pub fn attach_policy(&self, certificate: &Fingerprint, policy: &str) -> Result<(), Error> {
+        self.change(|account| {
+            account.policy(policy)?;
+            let known = account.certificate(certificate)?;
+            if known.policies.len() >= POLICIES_PER_PRINCIPAL && !known.policies.contains(policy) {
+                return Err(Error::TooManyPolicies {
+                    policy: policy.to_owned(),
+                    certificate: certificate.clone(),
+                });
+            }
+            known.policies.insert(policy.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Detaches a policy from a certificate; whether it was attached.
+    ///
+    /// # Errors
+    /// For an unknown certificate.
+    pub fn detach_policy(&self, certificate: &Fingerprint, policy: &str) -> Result<bool, Error> {
+        self.change(|account| Ok(account.certificate(certificate)?.policies.remove(policy)))
+    }
+
+    /// Changes the tags of a policy: gives it some and takes some away.
+    ///
+    /// # Errors
+    /// For an unknown policy and for too many tags.
+    pub fn tag_policy(&self, name: &str, add: Tags, remove: &[String]) -> Result<(), Error> {
+        self.change(|account| {
+            let policy = account.policy(name)?;
+            let mut tags = policy.tags.clone();
+            tags.extend(add);
+            tags.retain(|key, _| !remove.contains(key));
+            check_tags(name, &tags)?;
+            policy.tags = tags;
+            Ok(())
+        })
+    }
+
+    /// The document in force of a policy, as last put.
+    pub fn policy(&self, name: &str) -> Option<Document> {
+        let policy = self.policy_entry(name)?;
+        Some(policy.default_version()?.document().clone().named(name))
+    }
+
+    /// A policy with its versions and tags.
+    pub fn policy_entry(&self, name: &str) -> Option<Policy> {
+        self.read(|account| account.policies.get(name).cloned())
+    }
+
+    /// All policies by name.
+    pub fn policies(&self) -> Vec<(String, Policy)> {
+        self.read(|account| {
+            let all = account.policies.iter();
+            all.map(|(name, policy)| (name.clone(), policy.clone()))
+                .collect()
+        })
+    }
+
+    /// The certificates that a policy is attached to.
+    ///
+    /// # Errors
+    /// For an unknown policy.
+    pub fn policy_targets(&self, name: &str) -> Result<Vec<Fingerprint>, Error> {
+        self.read(|account| {
+            if !account.policies.contains_key(name) {
+                return Err(Error::UnknownPolicy(name.to_owned()));
+            }
+            let carrying = account
+                .certificates
+                .iter()
+                .filter(|(_, known)| known.policies.contains(name));
+            Ok(carrying
+                .map(|(fingerprint, _)| fingerprint.clone())
+                .collect())
+        })
+    }
+}
+
+pub(super) fn refused(name: &str) -> impl FnOnce(PolicyError) -> Error {
+    let name = name.to_owned();
+    move |source| Error::Policy { name, source }
+}
+
+fn check_tags(policy: &str, tags: &Tags) -> Result<(), Error> {
+    if tags.len() > TAGS {
+        return Err(Error::TooManyTags(policy.to_owned()));
+    }
+    Ok(())
+}
+
+/// Tags on one resource (AWS general reference, IoT Core quotas).
+pub(super) const TAGS: usize = 50;

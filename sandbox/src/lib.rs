@@ -3,5 +3,6 @@
 
 pub mod broker;
 pub mod cli;
+pub mod control;
 pub mod pki;
 pub mod up;

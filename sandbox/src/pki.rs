@@ -14,9 +14,11 @@ use rcgen::{
 
 pub use self::keep::KeepError;
 pub use self::lay_down::{LayDownError, Layout, lay_down};
+pub use self::sign::SigningError;
 
 mod keep;
 mod lay_down;
+mod sign;
 
 /// A certificate authority.
 pub struct Authority {

@@ -1,0 +1,128 @@
+//! Which request is which operation, and what is refused before any.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::HeaderValue;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, patch, post, put};
+
+use super::answer::{Kind, Refusal};
+use super::plane::Plane;
+use super::{
+    attachments, certificates, endpoint, policies, policy_versions, principals, tags, things,
+};
+
+/// All operations, by the paths of the API reference.
+pub(super) fn router(plane: Arc<Plane>) -> Router {
+    Router::new()
+        .merge(certificates_and_policies())
+        .merge(things_and_tags())
+        .method_not_allowed_fallback(unknown)
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(from_fn(signed))
+        .with_state(plane)
+}
+
+fn certificates_and_policies() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/endpoint", get(endpoint::describe))
+        .route(
+            "/certificates",
+            post(certificates::create_from_csr).get(certificates::list),
+        )
+        .route(
+            "/certificates/{id}",
+            get(certificates::describe)
+                .put(certificates::update)
+                .delete(certificates::delete),
+        )
+        .route("/policies", get(policies::list))
+        .route(
+            "/policies/{name}",
+            post(policies::create)
+                .get(policies::get)
+                .delete(policies::delete),
+        )
+        .route(
+            "/policies/{name}/version",
+            post(policy_versions::create).get(policy_versions::list),
+        )
+        .route(
+            "/policies/{name}/version/{version}",
+            get(policy_versions::get)
+                .patch(policy_versions::set_default)
+                .delete(policy_versions::delete),
+        )
+        .route(
+            "/target-policies/{name}",
+            put(attachments::attach).post(attachments::detach),
+        )
+        .route("/policy-targets/{name}", post(attachments::list_targets))
+        .route(
+            "/attached-policies/{target}",
+            post(attachments::list_attached),
+        )
+}
+
+fn things_and_tags() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/things", get(things::list))
+        .route(
+            "/things/{name}",
+            post(things::create)
+                .get(things::describe)
+                .merge(patch(things::update))
+                .delete(things::delete),
+        )
+        .route(
+            "/things/{name}/principals",
+            put(principals::attach)
+                .delete(principals::detach)
+                .get(principals::list),
+        )
+        .route("/principals/things", get(principals::list_things))
+        .route("/tags", post(tags::add).get(tags::list))
+        .route("/untag", post(tags::remove))
+        .route(
+            "/connections/{client}",
+            axum::routing::delete(endpoint::delete_connection),
+        )
+}
+
+/// Lets only requests through that look signed, and numbers the answers. What the signature says is not looked at.
+async fn signed(request: Request, next: Next) -> Response {
+    let header = request.headers().get(AUTHORIZATION);
+    let looks_signed = header
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            value.starts_with("AWS4-HMAC-SHA256 ")
+                && ["Credential=", "SignedHeaders=", "Signature="]
+                    .iter()
+                    .all(|part| value.contains(part))
+        });
+    let mut response = if looks_signed {
+        next.run(request).await
+    } else {
+        Refusal::new(Kind::Forbidden, "Missing Authentication Token").into_response()
+    };
+    let id = uuid::Uuid::new_v4().to_string();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+async fn unknown(request: Request) -> Refusal {
+    let (method, path) = (request.method(), request.uri().path());
+    tracing::warn!("Refused {method} {path}: no operation of this control plane");
+    let message = format!("no operation is known for {method} {path}");
+    Refusal::new(Kind::UnknownOperation, message)
+}
+
+// The longest field, a policy document, has 404 600 characters in the API reference.
+const BODY: usize = 1 << 20;

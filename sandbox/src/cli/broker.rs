@@ -4,13 +4,15 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use link::error::{ExitKind, Failure, Hint};
 use link::iot::Document;
 use link::shutdown::Shutdown;
 use link::telemetry::{self, LogOptions};
 
-use crate::broker::{Broker, Config, Fingerprint, Quotas, Registry};
+use crate::broker::{Broker, Config, Fingerprint, Handle, Quotas, Registry};
+use crate::control::{self, Control};
 use crate::pki::{Authority, Layout, Set, lay_down};
 
 /// Options of `sandbox broker`.
@@ -34,6 +36,14 @@ pub(super) struct Args {
     /// Lift the quotas per second, for throughput measurements
     #[arg(long)]
     no_quotas: bool,
+
+    /// Address of the control plane, which speaks the API of AWS IoT [default: none]; whoever reaches it is believed
+    #[arg(long, value_name = "ADDRESS")]
+    control: Option<SocketAddr>,
+
+    /// Host that the control plane gives as the broker's [default: the listen address, `localhost` for loopback]
+    #[arg(long, value_name = "HOST", requires = "control")]
+    endpoint: Option<String>,
 
     /// Further names or addresses for the server certificate
     #[arg(long = "server-name", value_name = "NAME")]
@@ -71,6 +81,7 @@ impl Args {
         telemetry::init(&self.log).map_err(Failure::usage)?;
         create(&self.state)?;
         let authority = Authority::kept_in(&self.state, "sandbox certificate authority")?;
+        let authority = Arc::new(authority);
         let names: Vec<&str> = self.server_names.iter().map(String::as_str).collect();
         let server = authority.server(&names)?;
         let registry_file = self.state.join("registry.json");
@@ -88,20 +99,59 @@ impl Args {
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let drain = shutdown.drain();
         let broker = Broker::bind(config).await?;
-        self.say_what_to_try(broker.local_addr())
+        let control = match self.control {
+            Some(listen) => Some(self.control(listen, authority, broker.handle()).await?),
+            None => None,
+        };
+        self.say_what_to_try(broker.local_addr(), control.as_ref())
             .map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let control = control.map(Control::start);
         broker.run(async { drain.requested().await }).await;
+        if let Some(control) = control {
+            control.shutdown().await;
+        }
         registry.save(&registry_file)?;
         Ok(())
     }
 
-    fn say_what_to_try(&self, address: SocketAddr) -> std::io::Result<()> {
+    async fn control(
+        &self,
+        listen: SocketAddr,
+        authority: Arc<Authority>,
+        broker: Handle,
+    ) -> Result<Control, Failure> {
+        let host = broker.local_addr().ip();
+        let mut config = control::Config::new(listen, authority, broker);
+        if let Some(endpoint) = &self.endpoint {
+            config.endpoint.clone_from(endpoint);
+        } else if !host.is_loopback() {
+            config.endpoint = host.to_string();
+        }
+        Ok(Control::bind(config).await?)
+    }
+
+    fn say_what_to_try(
+        &self,
+        address: SocketAddr,
+        control: Option<&Control>,
+    ) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         let (host, port) = (address.ip(), address.port());
         writeln!(
             out,
             "broker listening on {host}:{port} (mutual TLS, MQTT 5 and 3.1.1)"
         )?;
+        if let Some(url) = control.map(Control::url) {
+            writeln!(
+                out,
+                "control plane listening on {url} (API of AWS IoT); for tools of AWS:"
+            )?;
+            writeln!(
+                out,
+                "  export AWS_ENDPOINT_URL_IOT={url} AWS_ENDPOINT_URL_IOT_DATA_PLANE={url} AWS_REGION=us-east-1 \
+                 AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"
+            )?;
+        }
         let Some(client) = self.clients.first() else {
             return writeln!(out, "no clients yet: stop it and add `--client NAME`");
         };

@@ -217,6 +217,11 @@ impl Deref for Broker {
 // === impl Running ===
 
 impl Running {
+    /// Its controls.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Drops every connection and waits until all tasks are gone.
     pub async fn shutdown(mut self) {
         self.stop.cancel();

@@ -8,6 +8,7 @@
 mod broker {
     mod client;
     mod connect;
+    mod control;
     mod faults;
     mod mosquitto;
     mod publish;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use link::error::Hint;
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, IsCa, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_RSA_SHA256,
-    PublicKeyData, SerialNumber, SignatureAlgorithm,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, SerialNumber,
+    SignatureAlgorithm,
 };
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -25,9 +25,9 @@ pub enum SigningError {
     /// It is not PKCS #10, its signature is not by its own key, or it asks for something that is not understood.
     #[error("verify certificate signing request")]
     Request(#[source] rcgen::Error),
-    /// Its key is none that IoT Core takes.
+    /// Its key is none that is taken here.
     #[error(
-        "key of the certificate signing request is no RSA key of {RSA_BITS} bits or more and not on P-256, P-384 or P-521"
+        "key of the certificate signing request is no RSA key of {RSA_BITS} bits or more and not on P-256 or P-384"
     )]
     Key,
     /// The certificate could not be made.
@@ -49,8 +49,9 @@ impl Authority {
     /// request asks for is left out, as IoT Core does. Each call makes another certificate.
     ///
     /// # Errors
-    /// When the request is malformed, not signed by its own key, or its key is none that IoT Core takes (API
-    /// reference, CreateCertificateFromCsr).
+    /// When the request is malformed, not signed by its own key, or its key is neither RSA of 2 048 bits or
+    /// more nor on P-256 or P-384 (API reference, CreateCertificateFromCsr). IoT Core takes P-521 too; the signature
+    /// of such a request cannot be verified here.
     pub fn sign_request(
         &self,
         pem: &str,
@@ -108,7 +109,6 @@ fn algorithm(info: &SubjectPublicKeyInfo<'_>) -> Option<&'static SignatureAlgori
             match curve.to_id_string().as_str() {
                 "1.2.840.10045.3.1.7" => Some(&PKCS_ECDSA_P256_SHA256),
                 "1.3.132.0.34" => Some(&PKCS_ECDSA_P384_SHA384),
-                "1.3.132.0.35" => Some(&PKCS_ECDSA_P521_SHA512),
                 _ => None,
             }
         }
@@ -161,7 +161,6 @@ mod tests {
         for key in [
             KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(),
             KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap(),
-            KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).unwrap(),
             KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap(),
         ] {
             let pem = request(&key);

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::client::{V3, V5};
 use super::rig::{Rig, connect3, connect5, eventually};
 
-struct Dial<'a> {
+pub(crate) struct Dial<'a> {
     set: Option<&'a Set>,
     name: &'static str,
     version: &'static SupportedProtocolVersion,
@@ -24,7 +24,7 @@ struct Dial<'a> {
 }
 
 impl<'a> Dial<'a> {
-    fn new(set: &'a Set) -> Self {
+    pub(crate) fn new(set: &'a Set) -> Self {
         Self {
             set: Some(set),
             name: "localhost",
@@ -33,7 +33,7 @@ impl<'a> Dial<'a> {
         }
     }
 
-    async fn open(&self, rig: &Rig) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn open(&self, rig: &Rig) -> std::io::Result<TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         let ca =

@@ -6,6 +6,7 @@
 //! fails with the last thing it saw.
 
 pub mod api;
+pub mod aws;
 pub mod decoders;
 pub mod fleet;
 pub mod go;

@@ -1,0 +1,408 @@
+//! Accounts with what an operator has before the product comes, and the harness's own way to read and change them.
+//!
+//! What goes through [`World::call`] goes past the front: it is not counted, refused or held.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::backends::Backends;
+use super::{
+    Answer, Eks, Front, Moto, Protocol, REGION, Request, StartError, account_id, form, rest, xml,
+};
+
+pub use self::ground::Ground;
+pub use self::secrets::SecretVersion;
+
+mod ground;
+mod inventory;
+mod secrets;
+
+/// Several accounts of AWS. Dropping it stops the front; moto stays while another test uses it.
+#[derive(Debug)]
+pub struct World {
+    front: Front,
+    backends: Backends,
+    accounts: Vec<Account>,
+    moto: Arc<Moto>,
+}
+
+/// One account.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// What the test calls it; also the name of its cluster and of its profile.
+    pub name: String,
+    /// Twelve digits.
+    pub id: String,
+    /// Its user's access key.
+    pub access_key: String,
+    /// What there is already.
+    pub ground: Ground,
+}
+
+/// AWS IoT, which somebody else runs.
+#[derive(Clone, Debug)]
+pub struct Iot {
+    /// The sandbox's control plane (plain HTTP).
+    pub address: SocketAddr,
+    /// The id of the account it belongs to, as in the ARNs it gives.
+    pub account: String,
+}
+
+/// Which accounts there are.
+#[derive(Debug, Default)]
+pub struct Builder {
+    accounts: Vec<(String, String)>,
+    iot: Option<Iot>,
+}
+
+/// The AWS of a test could not be made or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// No moto.
+    #[error("start the AWS of the tests")]
+    Start(#[from] StartError),
+    /// No client for the backends.
+    #[error("make the HTTP client of the front")]
+    Client(#[from] reqwest::Error),
+    /// No port for the front, or no file.
+    #[error("start the front")]
+    Front(#[from] io::Error),
+    /// A call of the harness was refused.
+    #[error("{action}: {status}: {body}")]
+    Refused {
+        /// Such as `secretsmanager:GetSecretValue`.
+        action: String,
+        /// Of HTTP.
+        status: StatusCode,
+        /// The error in the service's own words.
+        body: String,
+    },
+    /// The test asks for an account that is not there.
+    #[error("find the account `{0}` among those of this world")]
+    Account(String),
+    /// An answer is not what the service answers.
+    #[error("read the answer to {0}")]
+    Answer(String),
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// With an account of a random id.
+    #[must_use]
+    pub fn account(self, name: &str) -> Self {
+        self.account_with_id(name, &account_id())
+    }
+
+    /// With an account of this id (from [`account_id`], shared with the sandbox).
+    #[must_use]
+    pub fn account_with_id(mut self, name: &str, id: &str) -> Self {
+        self.accounts.push((name.into(), id.into()));
+        self
+    }
+
+    /// With AWS IoT in one of the accounts. Without it there is none.
+    #[must_use]
+    pub fn iot(mut self, iot: Iot) -> Self {
+        self.iot = Some(iot);
+        self
+    }
+
+    /// Starts it, with a VPC, a cluster and a bastion in each account.
+    ///
+    /// # Errors
+    /// See [`WorldError`].
+    pub async fn start(self) -> Result<World, WorldError> {
+        let moto = Moto::shared().await?;
+        let backends = Backends::new(moto.address(), self.iot.as_ref().map(|iot| iot.address))?;
+        let front = Front::start(backends.clone(), self.iot.map(|iot| iot.account)).await?;
+        let mut world = World {
+            front,
+            backends,
+            accounts: Vec::new(),
+            moto,
+        };
+        for (name, id) in self.accounts {
+            let access_key = format!("AKIATEST{id}");
+            world.front.register(&access_key, &id);
+            let ground = ground::prepare(&world, &name, &id).await?;
+            let account = Account {
+                name,
+                id,
+                access_key,
+                ground,
+            };
+            world.accounts.push(account);
+        }
+        Ok(world)
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// No accounts yet.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The usual two: `region`, with AWS IoT if there is one (and its account's id then), and `management-01`.
+    ///
+    /// # Errors
+    /// See [`WorldError`].
+    pub async fn start(iot: Option<Iot>) -> Result<Self, WorldError> {
+        let builder = match iot {
+            Some(iot) => Self::builder()
+                .account_with_id("region", &iot.account.clone())
+                .iot(iot),
+            None => Self::builder().account("region"),
+        };
+        builder.account("management-01").start().await
+    }
+
+    /// The one endpoint, and the controls of a test.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
+    /// The fake EKS, for [`Eks::settle_after`].
+    pub fn eks(&self) -> &Eks {
+        &self.backends.eks
+    }
+
+    /// moto, for its log.
+    pub fn moto(&self) -> &Moto {
+        &self.moto
+    }
+
+    /// All accounts, in the order of the builder.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// An account by name.
+    ///
+    /// # Panics
+    /// When the test never made it.
+    pub fn account(&self, name: &str) -> &Account {
+        let found = self.find(name);
+        #[expect(
+            clippy::panic,
+            reason = "a mistake in the test, not a state of the world"
+        )]
+        found.unwrap_or_else(|| panic!("the test has no account `{name}`"))
+    }
+
+    /// The environment of a process that acts as the user of an account.
+    pub fn env(&self, account: &str) -> Vec<(String, String)> {
+        let key = &self.account(account).access_key;
+        let mut env = self.place();
+        env.push(("AWS_ACCESS_KEY_ID".into(), key.clone()));
+        env.push(("AWS_SECRET_ACCESS_KEY".into(), SECRET_KEY.into()));
+        // Those of whoever runs the tests are none of its business.
+        env.push(("AWS_CONFIG_FILE".into(), "/dev/null".into()));
+        env.push(("AWS_SHARED_CREDENTIALS_FILE".into(), "/dev/null".into()));
+        env
+    }
+
+    /// Writes AWS config files into a directory, and gives the environment that makes a process use them. Each account
+    /// has a profile of its name with keys, and `NAME-role`: the role `operator` of the account, assumed with the keys
+    /// of the first account.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn config_file(&self, directory: &Path) -> io::Result<Vec<(String, String)>> {
+        let (config, credentials) = (directory.join("config"), directory.join("credentials"));
+        let (mut profiles, mut keys) = (String::new(), String::new());
+        let first = self.accounts.first().map_or("", |account| &account.name);
+        for Account {
+            name,
+            access_key,
+            ground,
+            ..
+        } in &self.accounts
+        {
+            let role = &ground.operator_role;
+            profiles += &format!(
+                "[profile {name}]\nregion = {REGION}\n\n\
+                 [profile {name}-role]\nregion = {REGION}\nrole_arn = {role}\nsource_profile = {first}\n\n"
+            );
+            keys += &format!(
+                "[{name}]\naws_access_key_id = {access_key}\naws_secret_access_key = {SECRET_KEY}\n\n"
+            );
+        }
+        std::fs::write(&config, profiles)?;
+        std::fs::write(&credentials, keys)?;
+        let mut env = self.place();
+        env.push(("AWS_CONFIG_FILE".into(), config.display().to_string()));
+        env.push((
+            "AWS_SHARED_CREDENTIALS_FILE".into(),
+            credentials.display().to_string(),
+        ));
+        Ok(env)
+    }
+
+    /// Makes a call in an account, past the front, and gives its answer as JSON.
+    ///
+    /// Parameters are spelled as on the wire. For EC2, IAM, RDS and STS they are the fields of the form
+    /// (`"Filter.1.Name"`, `"Tags.member.1.Key"`), for EKS and AWS IoT those of the path go by the names that AWS gives
+    /// them and the others into the body, or into the query of a GET or DELETE.
+    ///
+    /// # Errors
+    /// See [`WorldError`].
+    pub async fn call(
+        &self,
+        account: &str,
+        service: &str,
+        operation: &str,
+        params: Value,
+    ) -> Result<Value, WorldError> {
+        let account = self
+            .find(account)
+            .ok_or_else(|| WorldError::Account(account.into()))?;
+        self.call_as(&account.id, service, operation, params).await
+    }
+
+    async fn call_as(
+        &self,
+        account: &str,
+        service: &str,
+        operation: &str,
+        params: Value,
+    ) -> Result<Value, WorldError> {
+        let action = format!("{service}:{operation}");
+        let params = match params {
+            Value::Object(params) => params,
+            _ => Map::new(),
+        };
+        let request = request(account, service, operation, params)
+            .ok_or_else(|| WorldError::Answer(action.clone()))?;
+        let Answer { status, body, .. } = self.backends.carry_out(&request).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        if !status.is_success() {
+            return Err(WorldError::Refused {
+                action,
+                status,
+                body,
+            });
+        }
+        read(service, operation, &body).ok_or(WorldError::Answer(action))
+    }
+
+    fn find(&self, name: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+
+    fn place(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("AWS_ENDPOINT_URL", self.front.url()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            // Loopback never goes through a proxy of the machine.
+            ("NO_PROXY", "127.0.0.1,localhost".to_owned()),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+}
+
+fn request(
+    account: &str,
+    service: &str,
+    operation: &str,
+    mut params: Map<String, Value>,
+) -> Option<Request> {
+    let mut request = Request::bare(account, service);
+    request.operation = operation.to_owned();
+    match Protocol::of(service) {
+        Protocol::Json => {
+            let target = format!("{service}.{operation}").parse().ok()?;
+            request.headers.insert("x-amz-target", target);
+            request
+                .headers
+                .insert("content-type", "application/x-amz-json-1.1".parse().ok()?);
+            request.method = axum::http::Method::POST;
+            request.body = Value::Object(params).to_string().into();
+        }
+        Protocol::Query | Protocol::Ec2 => {
+            let mut fields = vec![
+                ("Action", operation),
+                ("Version", version(service)),
+                ("ContentType", "JSON"),
+            ];
+            let texts: Vec<_> = params
+                .iter()
+                .map(|(name, value)| (name, text(value)))
+                .collect();
+            fields.extend(
+                texts
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str())),
+            );
+            let form = Request::form(account, service, &form::encode(fields));
+            request = Request {
+                operation: request.operation,
+                ..form
+            };
+        }
+        Protocol::Rest => {
+            let (method, path) = rest::path(service, operation, &mut params)?;
+            request.target = path;
+            if method == axum::http::Method::GET || method == axum::http::Method::DELETE {
+                let texts: Vec<_> = params
+                    .iter()
+                    .map(|(name, value)| (name, text(value)))
+                    .collect();
+                let query = form::encode(
+                    texts
+                        .iter()
+                        .map(|(name, value)| (name.as_str(), value.as_str())),
+                );
+                request.target += &format!("?{query}");
+            } else {
+                request
+                    .headers
+                    .insert("content-type", "application/json".parse().ok()?);
+                request.body = Value::Object(params).to_string().into();
+            }
+            request.method = method;
+        }
+    }
+    Some(request)
+}
+
+/// The answer without the wrapping of its protocol.
+fn read(service: &str, operation: &str, body: &str) -> Option<Value> {
+    match Protocol::of(service) {
+        Protocol::Ec2 => xml::to_json(body).ok(),
+        Protocol::Query => {
+            let mut answer: Value = serde_json::from_str(body).ok()?;
+            let response = answer.get_mut(format!("{operation}Response"))?;
+            let result = response.get_mut(format!("{operation}Result"));
+            Some(result.map_or(Value::Null, Value::take))
+        }
+        Protocol::Json | Protocol::Rest if body.trim().is_empty() => Some(Value::Null),
+        Protocol::Json | Protocol::Rest => serde_json::from_str(body).ok(),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn version(service: &str) -> &'static str {
+    match service {
+        "ec2" => "2016-11-15",
+        "iam" => "2010-05-08",
+        "rds" => "2014-10-31",
+        _ => "2011-06-15",
+    }
+}
+
+const SECRET_KEY: &str = "not-checked-by-anybody";

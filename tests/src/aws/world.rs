@@ -329,11 +329,10 @@ fn request(
             request.body = Value::Object(params).to_string().into();
         }
         Protocol::Query | Protocol::Ec2 => {
-            let mut fields = vec![
-                ("Action", operation),
-                ("Version", version(service)),
-                ("ContentType", "JSON"),
-            ];
+            let mut fields = vec![("Action", operation), ("Version", version(service))];
+            if matches!(service, "iam" | "sts") {
+                fields.push(("ContentType", "JSON"));
+            }
             let texts: Vec<_> = params
                 .iter()
                 .map(|(name, value)| (name, text(value)))
@@ -379,6 +378,11 @@ fn request(
 fn read(service: &str, operation: &str, body: &str) -> Option<Value> {
     match Protocol::of(service) {
         Protocol::Ec2 => xml::to_json(body).ok(),
+        Protocol::Query if service == "rds" => {
+            let mut answer = xml::to_json(body).ok()?;
+            let result = answer.get_mut(format!("{operation}Result"));
+            Some(result.map_or(Value::Null, Value::take))
+        }
         Protocol::Query => {
             let mut answer: Value = serde_json::from_str(body).ok()?;
             let response = answer.get_mut(format!("{operation}Response"))?;

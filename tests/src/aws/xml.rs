@@ -1,10 +1,10 @@
-//! XML as JSON, for the one service whose answers moto gives in nothing else: EC2.
+//! XML as JSON, for the services whose answers moto gives in nothing else: EC2, and RDS, where its JSON fails on dates.
 
 use roxmltree::{Document, Node};
 use serde_json::{Map, Value};
 
-/// The document's root as JSON: an element without elements is its text, one with `item`s only an array, every other an
-/// object. An empty list cannot be told from an empty text, so both are null.
+/// The document's root as JSON: an element without elements is its text, one with [`ITEMS`] of one name only an array,
+/// every other an object. An empty list cannot be told from an empty text, so both are null.
 ///
 /// # Errors
 /// When it is not XML.
@@ -17,10 +17,10 @@ fn value(node: Node<'_, '_>) -> Value {
     if children.is_empty() {
         return node.text().map_or(Value::Null, Value::from);
     }
-    if children
-        .iter()
-        .all(|child| child.tag_name().name() == "item")
-    {
+    let name = children[0].tag_name().name();
+    let alike = children.iter().all(|child| child.tag_name().name() == name);
+    // `CreateDBInstanceResult` holds one `DBInstance`, and is no list.
+    if alike && ITEMS.contains(&name) && !node.tag_name().name().ends_with("Result") {
         return children.into_iter().map(value).collect();
     }
     let named = children
@@ -28,6 +28,20 @@ fn value(node: Node<'_, '_>) -> Value {
         .map(|child| (child.tag_name().name().to_owned(), value(child)));
     Value::Object(named.collect::<Map<_, _>>())
 }
+
+// The elements of lists in EC2 and RDS, as far as the harness reads them.
+const ITEMS: &[&str] = &[
+    "item",
+    "member",
+    "DBInstance",
+    "DBParameterGroup",
+    "DBSnapshot",
+    "DBSubnetGroup",
+    "Parameter",
+    "Subnet",
+    "Tag",
+    "VpcSecurityGroupMembership",
+];
 
 #[cfg(test)]
 mod tests {

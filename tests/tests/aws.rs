@@ -1,12 +1,14 @@
 //! The AWS of the tests holds what it promises: accounts are apart, the EKS calls that moto lacks are there, and a test
 //! can refuse, fail and hold calls. Requests are written by hand, as no AWS SDK is in this member.
 
+// Long because one client for one harness, and its promises one by one.
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::aws::{World, WorldError};
+use tests::aws::{Iot, World, WorldError, account_id};
 
 /// A client with the credentials of one account.
 struct Client<'a> {
@@ -136,6 +138,31 @@ async fn an_assumed_role_acts_in_the_account_of_the_role() -> Result<()> {
         .form("iam", "Action=GetRole&Version=2010-05-08&RoleName=operator")
         .await?;
     assert!(body.contains(&management.ground.operator_role), "{body}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn aws_iot_is_in_one_account_only() -> Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let (address, account) = (listener.local_addr()?, account_id());
+    let echo =
+        async |request: axum::extract::Request| format!("{} {}", request.method(), request.uri());
+    let sandbox = axum::serve(listener, axum::Router::new().fallback(echo));
+    let sandbox = tokio::spawn(sandbox.into_future());
+    let world = World::start(Some(Iot { address, account })).await?;
+    let path = "/policies/a%2Fb?policyVersionId=1";
+    let (region, management) = (
+        Client::of(&world, "region")?,
+        Client::of(&world, "management-01")?,
+    );
+    let answer = region.request(Method::GET, "iot", path).send().await?;
+    assert_eq!(answer.text().await?, format!("GET {path}"));
+    let answer = management.request(Method::GET, "iot", path).send().await?;
+    assert_eq!(answer.status(), 403);
+    let calls = world.front().calls();
+    assert_eq!(calls[0].action(), "iot:GetPolicy");
+    assert!(calls[1].refused && !calls[1].mutating, "{calls:?}");
+    sandbox.abort();
     Ok(())
 }
 

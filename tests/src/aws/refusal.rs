@@ -56,7 +56,7 @@ pub(super) fn denied(request: &Request) -> Answer {
     } = request;
     let action = permission(service, operation);
     let message = format!(
-        "User: arn:aws:iam::{account}:user/test is not authorized to perform: {action} on resource: * because no \
+        "User: arn:aws:iam::{account}:user/moto is not authorized to perform: {action} on resource: * because no \
          identity-based policy allows the {action} action"
     );
     let (status, code) = match Protocol::of(service) {

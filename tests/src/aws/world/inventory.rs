@@ -1,6 +1,8 @@
 //! Everything there is in an account, in a form in which two runs with the same end are equal: sorted, with names in
 //! place of random ids, without dates and without the contents of secrets.
 
+// Long because one list of what there is, a short reader for each kind.
+
 use serde_json::{Map, Value, json};
 
 use self::scrub::{Names, document, shape, sorted, tags};

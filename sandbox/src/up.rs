@@ -8,7 +8,9 @@
 //! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent::cluster::ClusterOptions;
@@ -24,7 +26,9 @@ use link::mqtt::Reconnect;
 
 use self::member::Provisioner;
 use self::part::Part;
+use self::registry_file::RegistryFile;
 use crate::broker::{self, Broker, Quotas};
+use crate::control::{self, Control};
 use crate::pki::Authority;
 
 pub use self::guide::Guide;
@@ -40,6 +44,7 @@ mod home;
 mod member;
 mod part;
 mod port;
+mod registry_file;
 mod running;
 mod summary;
 
@@ -54,6 +59,8 @@ pub struct Settings {
     pub api: Listen,
     /// The broker's rates.
     pub quotas: Quotas,
+    /// Where the control plane listens; none without.
+    pub control: Option<SocketAddr>,
     /// The cluster that the agents apply to in place of directories.
     pub kubeconfig: Option<PathBuf>,
 }
@@ -62,6 +69,7 @@ pub struct Settings {
 pub struct Region {
     summary: Summary,
     broker: Broker,
+    control: Option<(Control, RegistryFile)>,
     bridge: (Part, server_bridge::service::Service),
     agents: Vec<(Part, agent::service::Service)>,
 }
@@ -76,6 +84,7 @@ impl Settings {
     /// When the directory cannot be written to, or an address that was asked for is taken.
     pub async fn build(self, home: &Home) -> Result<Region, Failure> {
         let authority = Authority::kept_in(home.path(), "sandbox certificate authority")?;
+        let authority = Arc::new(authority);
         let server = authority.server(&[])?;
         let account = broker::Registry::load(&home.registry_file())?;
         let mut config = broker::Config::new(self.broker.address(), server.certificate, server.key);
@@ -102,6 +111,14 @@ impl Settings {
             provisioner.provision(&name, &party, &identity, Some(consumer))?;
         }
         account.save(&home.registry_file())?;
+        let control = match self.control {
+            Some(listen) => {
+                let config = control::Config::new(listen, authority, broker.handle());
+                let file = RegistryFile::new(account, home.registry_file());
+                Some((Control::bind(config).await?, file))
+            }
+            None => None,
+        };
 
         let (listener, api_note) = self.api.api().await?;
         let bridge_part = Part::new("server-bridge", "server-bridge").await?;
@@ -114,6 +131,7 @@ impl Settings {
             broker.local_addr(),
             bridge_part.url(),
         );
+        summary.control = control.as_ref().map(|(control, _)| control.url());
         summary
             .notes
             .extend(broker_note.into_iter().chain(api_note));
@@ -134,6 +152,7 @@ impl Settings {
         Ok(Region {
             summary,
             broker,
+            control,
             bridge: (bridge_part, bridge),
             agents,
         })

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -77,6 +77,32 @@ fn the_line_it_prints_works_and_so_it_does_after_a_restart() {
         certificates.push(std::fs::read_to_string(identity).unwrap());
     }
     assert_eq!(certificates[0], certificates[1], "the identity is kept");
+}
+
+#[test]
+fn the_control_plane_answers_where_it_says() {
+    let state = tempfile::tempdir().unwrap();
+    let args = ["--client", "alice", "--control", "127.0.0.1:0"];
+    let sandbox = Sandbox::start(state.path(), &args);
+    let mut lines = sandbox.greeting.iter();
+    let export = lines
+        .find(|line| line.contains("export AWS_ENDPOINT_URL_IOT=http://"))
+        .unwrap();
+    let (_, rest) = export.split_once("http://").unwrap();
+    let address = rest.split(' ').next().unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = "GET /things HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let output = broker(state.path(), &["--endpoint", "broker.example"]).output();
+    let output = output.unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "an endpoint needs a control plane"
+    );
 }
 
 #[test]

@@ -97,6 +97,25 @@ async fn a_kept_region_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_the_control_plane_made_is_kept_with_the_region() {
+    let temporary = tempfile::tempdir().unwrap();
+    let state = temporary.path().join("state");
+    // Free ports throughout: another test looks whether the default ones are free.
+    let any = "127.0.0.1:0";
+    let ports = ["--broker-port", "0", "--api-listen", any, "--control", any];
+    let args = ports.into_iter().chain(["--json", "--keep"]);
+    let args: Vec<&str> = args.chain(state.to_str()).collect();
+    for method in ["POST", "GET"] {
+        let up = Up::start(temporary.path(), &args);
+        let region: Value = serde_json::from_str(&up.line()).unwrap();
+        let url = format!("{}/things/made", text(&region["control"]));
+        let (status, thing) = http(method, &url, None).await;
+        assert_eq!((status, text(&thing["thingName"])), (200, "made".into()));
+        assert_eq!(up.stop("INT").code, Some(0));
+    }
+}
+
+#[tokio::test]
 async fn a_second_region_takes_other_ports_and_says_so() {
     let temporary = tempfile::tempdir().unwrap();
     let first = Up::start(temporary.path(), &["--json"]);

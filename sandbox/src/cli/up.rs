@@ -43,6 +43,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "IP:PORT")]
     api_listen: Option<SocketAddr>,
 
+    /// Address of the control plane, which speaks the API of AWS IoT [default: none]; whoever reaches it is believed
+    #[arg(long, value_name = "IP:PORT")]
+    control: Option<SocketAddr>,
+
     /// Apply to the cluster of this kubeconfig in place of directories; each consumer gets a namespace `sandbox-NAME`
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -100,6 +104,7 @@ impl Args {
             } else {
                 Quotas::IOT_CORE
             },
+            control: self.control,
             kubeconfig: self.kubeconfig.clone(),
         })
     }

@@ -94,6 +94,5 @@ impl fmt::Debug for Plane {
 
 /// Time in JSON: seconds since 1970 with milliseconds.
 pub(super) fn epoch(at: Timestamp) -> f64 {
-    let milliseconds = i32::try_from(at.subsec_millisecond()).unwrap_or_default();
-    at.as_second() as f64 + f64::from(milliseconds) / 1000.0
+    at.as_second() as f64 + f64::from(at.subsec_millisecond()) / 1000.0
 }

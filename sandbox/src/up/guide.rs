@@ -57,6 +57,13 @@ impl Guide {
             "  {:width$} {}:{} (MQTT 5 and 3.1.1, mutual TLS)",
             "broker", broker.host, broker.port
         )?;
+        if let Some(url) = &self.summary.control {
+            writeln!(
+                f,
+                "  {:width$} {url} (API of AWS IoT: set AWS_ENDPOINT_URL_IOT)",
+                "control"
+            )?;
+        }
         writeln!(f, "  {:width$} {}/readyz", "readiness", bridge.admin)?;
         for Consumer { name, target, .. } in consumers.iter().take(SHOWN) {
             writeln!(f, "  {name:width$} applies to {}", target.display())?;

@@ -9,13 +9,15 @@ use link::shutdown::Shutdown;
 use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
+use super::registry_file::RegistryFile;
 use super::{Region, Summary, part::Part};
-use crate::broker;
+use crate::{broker, control};
 
 /// A region that serves. Dropping it stops everything at once.
 pub struct Running {
     summary: Summary,
     broker: broker::Running,
+    control: Option<(control::Running, RegistryFile)>,
     bridge: Group,
     agents: Group,
 }
@@ -75,6 +77,7 @@ impl Region {
         Running {
             summary: self.summary,
             broker: self.broker.spawn(),
+            control: self.control.map(|(control, file)| (control.start(), file)),
             bridge,
             agents,
         }
@@ -124,6 +127,10 @@ impl Running {
         self.bridge.stop().await;
         self.agents.stop().await;
         self.broker.shutdown().await;
+        if let Some((control, file)) = self.control {
+            control.shutdown().await;
+            file.save();
+        }
     }
 
     fn try_ended(&mut self) -> Option<RunningError> {

@@ -15,6 +15,9 @@ pub struct Summary {
     pub api: String,
     /// The MQTT broker.
     pub broker: BrokerAddress,
+    /// Base URL of the control plane, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// The bridge.
     pub bridge: Bridge,
     /// Every consumer with its agent.
@@ -74,6 +77,7 @@ impl Summary {
                 host: broker.ip().to_string(),
                 port: broker.port(),
             },
+            control: None,
             bridge: Bridge {
                 identity: home.bridge_identity(),
                 admin,

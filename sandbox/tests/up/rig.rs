@@ -144,6 +144,7 @@ pub(crate) async fn http(method: &str, url: &str, body: Option<&Value>) -> (u16,
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = format!(
         "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=a, SignedHeaders=b, Signature=c\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

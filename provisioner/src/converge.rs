@@ -213,7 +213,7 @@ fn may_pass(error: &Error) -> bool {
 // === impl StoppedError ===
 
 impl StoppedError {
-    fn obstacle(row: &Row) -> Self {
+    pub(crate) fn obstacle(row: &Row) -> Self {
         let (why, hint) = match &row.action {
             Action::Refuse { why, hint } => (why.clone(), Some(hint.clone())),
             Action::Unknown { why, hint } => (why.clone(), hint.clone()),

@@ -23,7 +23,7 @@ pub fn region(region: &Region) -> Vec<Resource> {
     for cluster in &region.clusters {
         wishes.extend(agent_party(region, cluster));
     }
-    wishes.push(server_certificate(region));
+    wishes.push(Resource::Certificate(server_identity(region)));
     wishes.push(server_config(region));
     wishes.push(consumers(region));
     wishes.push(server_role(region));
@@ -47,7 +47,7 @@ pub fn region(region: &Region) -> Vec<Resource> {
 /// What lives in the account of one of the region's clusters.
 pub fn cluster(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
     let mut wishes = vec![
-        agent_certificate(region, cluster),
+        Resource::Certificate(agent_identity(region, cluster)),
         agent_config(region, cluster),
         agent_role(region, cluster),
     ];
@@ -71,6 +71,13 @@ pub fn cluster(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
         service_account: region.agent.service_account.clone(),
         role: cluster.names.role.clone(),
     }));
+    wishes
+}
+
+/// Everything of one cluster, in both accounts, and nothing of anybody else's.
+pub fn everything_of(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
+    let mut wishes = agent_party(region, cluster);
+    wishes.extend(self::cluster(region, cluster));
     wishes
 }
 
@@ -159,13 +166,10 @@ fn server_party(region: &Region) -> Vec<Resource> {
     )
 }
 
-fn agent_party(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
+/// What an agent's certificate is attached to: its thing, if there are things, and its policy.
+pub fn agent_party(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
     let names = &cluster.names;
-    let attributes = [
-        ("party", "agent"),
-        ("cluster", cluster.id.as_str()),
-        ("account", cluster.account.as_str()),
-    ];
+    let attributes = [("party", "agent"), ("cluster", cluster.id.as_str())];
     party(
         region,
         &names.thing,
@@ -201,9 +205,10 @@ fn party(
     thing.into_iter().chain([policy]).collect()
 }
 
-fn server_certificate(region: &Region) -> Resource {
+/// The server's identity.
+pub fn server_identity(region: &Region) -> Certificate {
     let names = &region.names;
-    Resource::Certificate(Certificate {
+    Certificate {
         keeper: Scope::Region,
         secret: names.server_certificate.clone(),
         tags: region.all_tags(),
@@ -215,12 +220,13 @@ fn server_certificate(region: &Region) -> Resource {
         thing: region.things.then(|| names.server_thing.clone()),
         client_ids: client_ids(&region.server.party),
         ca: region.broker.ca.clone(),
-    })
+    }
 }
 
-fn agent_certificate(region: &Region, cluster: &ManagementCluster) -> Resource {
+/// The identity of a cluster's agent.
+pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> Certificate {
     let names = &cluster.names;
-    Resource::Certificate(Certificate {
+    Certificate {
         keeper: scope(cluster),
         secret: names.certificate.clone(),
         tags: region.all_tags(),
@@ -232,7 +238,7 @@ fn agent_certificate(region: &Region, cluster: &ManagementCluster) -> Resource {
         thing: region.things.then(|| names.thing.clone()),
         client_ids: client_ids(&cluster.party),
         ca: region.broker.ca.clone(),
-    })
+    }
 }
 
 fn client_ids(party: &Party) -> Vec<String> {
@@ -250,7 +256,8 @@ fn server_config(region: &Region) -> Resource {
     )
 }
 
-fn agent_config(region: &Region, cluster: &ManagementCluster) -> Resource {
+/// What an agent reads beside its identity.
+pub fn agent_config(region: &Region, cluster: &ManagementCluster) -> Resource {
     let config = config::text(region.broker.port, region.scheme.agent_topics(&cluster.id));
     secret(
         region,

@@ -1,21 +1,90 @@
-//! Plans and makes what a region needs on AWS.
+//! Plans and makes everything a region needs on AWS, and hands its names to Helm.
+//!
+//! ```text
+//! region.yaml ─▶ region ─▶ desired ─▶ resources ─┐
+//!                                                ├▶ plan ─▶ converge (apply), destroy, adopt
+//!                         AWS ─▶ survey ─────────┘
+//! ```
+//! There is no state file: what should be is the file, what is there is AWS, and what is ours carries a tag. Every
+//! verb can be interrupted anywhere and run again.
+//!
+//! # Exit codes
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; everything is as the file says |
+//! | 1 | tried and failed, or not as it should be (`status`, `plan --exit-code`, `policy check`) |
+//! | 2 | the command line or the file is wrong, or the credentials are another account's; nothing was tried |
+//! | 3 | not in time: a certificate was not seen in use (`rotate`); run it again |
+//! | 4 | refused: a document that does not belong here (`enroll`), an action that is denied (`policy explain`) |
 
 pub mod adopt;
+pub mod args;
+mod ask;
 pub mod aws;
+mod context;
 pub mod converge;
-pub mod destroy;
-pub mod permissions;
-pub mod plan;
-pub mod preflight;
-pub mod progress;
 pub mod cost;
 pub mod desired;
-pub mod outputs;
-pub mod policy;
-pub mod region;
+pub mod destroy;
 pub mod enroll;
 pub mod identity;
+pub mod outputs;
+pub mod permissions;
+pub mod plan;
+pub mod policy;
+pub mod preflight;
+pub mod progress;
+pub mod region;
 pub mod resource;
-pub mod survey;
 pub mod revoke;
 pub mod rotate;
+pub mod survey;
+mod verbs;
+
+use clap::CommandFactory as _;
+use link::cli::stdout_line;
+use link::error::{ExitKind, Failure};
+use link::telemetry;
+
+use crate::args::{Args, Command};
+use crate::region::Region;
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// What the user is to read, with the exit code.
+pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
+    telemetry::init_hushing(&args.log, WHOLE_REQUESTS).map_err(Failure::usage)?;
+    let place = &args.place;
+    match &args.command {
+        Command::Plan(args) => return Box::pin(verbs::plan::run(place, args)).await,
+        Command::Apply(args) => return Box::pin(verbs::apply::run(place, args)).await,
+        Command::Status(args) => return Box::pin(verbs::status::run(place, args)).await,
+        Command::Policy { command } => return Box::pin(verbs::policy::run(place, command)).await,
+        Command::Init(args) => verbs::init::run(place, args).await,
+        Command::Schema => print_schema(),
+        Command::Destroy(args) => Box::pin(verbs::destroy::run(place, args)).await,
+        Command::Outputs(args) => Box::pin(verbs::outputs::run(place, args)).await,
+        Command::Enroll(args) => Box::pin(verbs::enroll::run(place, args)).await,
+        Command::Rotate(args) => Box::pin(verbs::rotate::run(place, args)).await,
+        Command::Revoke(args) => Box::pin(verbs::revoke::run(place, args)).await,
+        Command::Cost(args) => verbs::cost::run(place, args),
+        Command::Adopt(args) => Box::pin(verbs::adopt::run(place, args)).await,
+        Command::Permissions => verbs::permissions::run(place),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "provisioner", &mut script);
+            stdout_line(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(())
+        }
+    }
+    .map(|()| None)
+}
+
+fn print_schema() -> Result<(), Failure> {
+    stdout_line(&format!("{:#}", Region::schema()))?;
+    Ok(())
+}
+
+// Their `trace` lines hold requests as they are sent, passwords and keys included.
+const WHOLE_REQUESTS: &[&str] = &["aws_", "hyper", "h2", "rustls"];

@@ -13,8 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::region::Region;
 
-use self::probe::Probe;
-
+pub mod live;
 mod probe;
 
 /// A party by name: the server, or the agent of a cluster.

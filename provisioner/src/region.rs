@@ -17,6 +17,8 @@ use serde_json::Value;
 
 use crate::resource::Tags;
 
+pub use crate::aws::Access;
+
 pub use self::file::Profile;
 pub use self::names::{ClusterNames, Names};
 pub use self::problem::{Problem, Problems};
@@ -71,15 +73,6 @@ pub struct Region {
     pub tags: BTreeMap<String, String>,
     /// Names of what is the region's.
     pub names: Names,
-}
-
-/// Credentials: what stands in for the usual chain.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access {
-    /// Profile of the AWS configuration.
-    pub profile: Option<String>,
-    /// Role to assume with it.
-    pub role_arn: Option<String>,
 }
 
 /// Where the database is.

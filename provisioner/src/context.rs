@@ -1,0 +1,179 @@
+//! What a verb works on: the region's file, the accounts it may touch, and the resources in them.
+
+use std::collections::BTreeSet;
+
+use link::error::{ExitKind, Failure, Hint};
+
+use crate::args::Place;
+use crate::aws::{Access, Cloud, Expected, OpenError};
+use crate::desired;
+use crate::region::{ManagementCluster, Region};
+use crate::resource::{Resource, Scope};
+
+/// A region, opened.
+pub(crate) struct Context {
+    pub(crate) region: Region,
+    pub(crate) cloud: Cloud,
+    /// The parts this command is about.
+    pub(crate) scopes: BTreeSet<Scope>,
+    /// Parts of the file that it has no credentials for.
+    pub(crate) unseen: Vec<Scope>,
+}
+
+/// A scope was named that the file does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no management cluster `{0}` in the file")]
+pub(crate) struct UnknownCluster(pub(crate) String);
+
+// === impl Context ===
+
+impl Context {
+    /// Reads the file and opens the accounts that the place names: with `--only`, those; else the region's, and of
+    /// the management clusters those it has credentials for.
+    ///
+    /// # Errors
+    /// What is wrong with the file, and credentials of another account than the file says. Nothing was touched.
+    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
+        let region = read(place)?;
+        let scopes = scopes(&region, place)?;
+        let mut cloud = Cloud::default();
+        for scope in needed(&region, place, &scopes) {
+            let (expected, access) = door(&region, place, &scope)?;
+            let account = expected.open(&access).await.map_err(refused)?;
+            cloud = cloud.with(scope, account);
+        }
+        let known = region.clusters.iter().map(scope_of);
+        let unseen = known.filter(|scope| place.only.is_empty() && !scopes.contains(scope));
+        let unseen = unseen.collect();
+        Ok(Self {
+            region,
+            cloud,
+            scopes,
+            unseen,
+        })
+    }
+
+    /// Everything in the parts this command is about, in the order it is made.
+    pub(crate) fn resources(&self) -> Vec<Resource> {
+        let mut resources = Vec::new();
+        if self.scopes.contains(&Scope::Region) {
+            resources.extend(desired::region(&self.region));
+        }
+        for cluster in &self.region.clusters {
+            if self.scopes.contains(&scope_of(cluster)) {
+                resources.extend(desired::cluster(&self.region, cluster));
+            }
+        }
+        resources
+    }
+}
+
+/// Reads the region's file and tells its warnings.
+pub(crate) fn read(place: &Place) -> Result<Region, Failure> {
+    let region = Region::read(&place.file).map_err(Failure::misuse)?;
+    for warning in region.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(region)
+}
+
+/// Another failure than a call's: the wrong account is a mistake of the caller, who finds out before anything is
+/// touched.
+fn refused(error: OpenError) -> Failure {
+    let hint = error.hint();
+    let kind = match error {
+        OpenError::WrongAccount { .. } => ExitKind::Usage,
+        OpenError::Caller { .. } => ExitKind::Failed,
+    };
+    Failure::new(kind, error).with_hint(hint)
+}
+
+fn scopes(region: &Region, place: &Place) -> Result<BTreeSet<Scope>, Failure> {
+    let named = place
+        .only
+        .iter()
+        .chain(place.profiles.iter().map(|profile| &profile.scope));
+    for scope in named {
+        cluster_of(region, scope)?;
+    }
+    if !place.only.is_empty() {
+        return Ok(place.only.iter().cloned().collect());
+    }
+    let reachable = region.clusters.iter().filter(|cluster| {
+        cluster.account == region.account
+            || cluster.access.is_some()
+            || profile(place, &scope_of(cluster)).is_some()
+    });
+    Ok([Scope::Region]
+        .into_iter()
+        .chain(reachable.map(scope_of))
+        .collect())
+}
+
+/// The accounts to open: those of the parts, and the region's for a cluster's certificate if there is a way in.
+fn needed(region: &Region, place: &Place, scopes: &BTreeSet<Scope>) -> BTreeSet<Scope> {
+    let mut needed = scopes.clone();
+    let same_account = region
+        .clusters
+        .iter()
+        .any(|cluster| scopes.contains(&scope_of(cluster)) && cluster.account == region.account);
+    let named = profile(place, &Scope::Region).is_some() || region.access != Access::default();
+    if same_account || named {
+        needed.insert(Scope::Region);
+    }
+    needed
+}
+
+/// Which account a scope must be in, and the way into it.
+fn door(region: &Region, place: &Place, scope: &Scope) -> Result<(Expected, Access), Failure> {
+    let (account, aws_region, mut access) = match cluster_of(region, scope)? {
+        None => (&region.account, &region.region, region.access.clone()),
+        Some(cluster) => {
+            let access = match &cluster.access {
+                Some(access) => access.clone(),
+                None if cluster.account == region.account => region.access.clone(),
+                None => Access::default(),
+            };
+            (&cluster.account, &cluster.region, access)
+        }
+    };
+    if let Some(profile) = profile(place, scope) {
+        access.profile = Some(profile.to_owned());
+    }
+    let expected = Expected {
+        scope: scope.clone(),
+        account: account.clone(),
+        region: aws_region.clone(),
+    };
+    Ok((expected, access))
+}
+
+fn profile<'a>(place: &'a Place, scope: &Scope) -> Option<&'a str> {
+    let given = place.profiles.iter().rfind(|given| given.scope == *scope)?;
+    Some(&given.profile)
+}
+
+fn cluster_of<'a>(
+    region: &'a Region,
+    scope: &Scope,
+) -> Result<Option<&'a ManagementCluster>, Failure> {
+    match scope {
+        Scope::Region => Ok(None),
+        Scope::Cluster(id) => match region.cluster(id.as_str()) {
+            Some(cluster) => Ok(Some(cluster)),
+            None => Err(Failure::misuse(UnknownCluster(id.to_string()))),
+        },
+    }
+}
+
+fn scope_of(cluster: &ManagementCluster) -> Scope {
+    Scope::Cluster(cluster.id.clone())
+}
+
+// === impl UnknownCluster ===
+
+impl Hint for UnknownCluster {
+    fn hint(&self) -> Option<String> {
+        Some("name one of `managementClusters[].id`, or add it there".into())
+    }
+}

@@ -1,0 +1,54 @@
+//! The policies that a party's certificate carries in AWS.
+
+use link::iot::Document;
+
+use crate::aws::{Cloud, Error, ErrorKind, Optional as _, Outcome as _};
+use crate::resource::Scope;
+
+/// The documents of every policy attached to the certificates that carry `policy`; those of another policy too, for
+/// they count as much.
+///
+/// # Errors
+/// When a call is refused, and for a document that cannot be read.
+pub async fn documents(cloud: &Cloud, policy: &str) -> Result<Vec<Document>, Error> {
+    let iot = &cloud.of(&Scope::Region)?.iot;
+    let targets = iot
+        .list_targets_for_policy()
+        .policy_name(policy)
+        .into_paginator()
+        .items()
+        .send()
+        .collect::<Result<Vec<String>, _>>()
+        .await
+        .during("iot:ListTargetsForPolicy", policy)
+        .optional()?
+        .unwrap_or_default();
+    let mut names = Vec::new();
+    for target in targets {
+        let attached = iot
+            .list_attached_policies()
+            .target(&target)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .during("iot:ListAttachedPolicies", &target)?;
+        let attached = attached.into_iter().filter_map(|policy| policy.policy_name);
+        names.extend(attached);
+    }
+    names.sort();
+    names.dedup();
+    let mut documents = Vec::new();
+    for name in names {
+        let answer = iot.get_policy().policy_name(&name).send().await;
+        let answer = answer.during("iot:GetPolicy", &name)?;
+        let text = answer.policy_document.unwrap_or_default();
+        let document = Document::parse(&text).map_err(|error| {
+            let said = link::error::chain(&error);
+            Error::new(ErrorKind::Invalid, "read the document of", &name, said)
+        })?;
+        documents.push(document.named(&name));
+    }
+    Ok(documents)
+}

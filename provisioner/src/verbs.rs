@@ -1,0 +1,32 @@
+//! The verbs: what the command line asks for, put together from the parts.
+
+pub(crate) mod adopt;
+pub(crate) mod apply;
+pub(crate) mod cost;
+pub(crate) mod destroy;
+pub(crate) mod enroll;
+pub(crate) mod init;
+pub(crate) mod outputs;
+pub(crate) mod permissions;
+pub(crate) mod plan;
+pub(crate) mod policy;
+pub(crate) mod revoke;
+pub(crate) mod rotate;
+pub(crate) mod status;
+
+use link::cli::stdout_line;
+use link::error::Failure;
+use serde::Serialize;
+
+/// Data on standard output.
+fn print(text: &str) -> Result<(), Failure> {
+    stdout_line(text.trim_end_matches('\n'))?;
+    Ok(())
+}
+
+/// Data on standard output, as JSON for reading and for scripts alike.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(link::error::ExitKind::Failed, error))?;
+    print(&text)
+}

@@ -1,0 +1,45 @@
+//! `provisioner apply`.
+
+use link::error::{ExitKind, Failure};
+
+use super::plan::{look, tell_unseen};
+use super::{print, print_json};
+use crate::args::{ApplyArgs, Place};
+use crate::ask;
+use crate::context::Context;
+use crate::converge::{StoppedError, converge};
+use crate::plan::Table;
+use crate::preflight;
+use crate::progress::Lines;
+
+pub(crate) async fn run(place: &Place, args: &ApplyArgs) -> Result<Option<ExitKind>, Failure> {
+    let context = Context::open(place).await?;
+    let (resources, plan) = look(&context).await?;
+    let table = Table(&plan).to_string();
+    if let Some(row) = plan.obstacle() {
+        print(&table)?;
+        return Err(StoppedError::obstacle(row).into_failure());
+    }
+    preflight::allowed(&context.cloud, &plan)
+        .await
+        .map_err(Failure::failed)?;
+    if !args.json {
+        print(&table)?;
+        tell_unseen(&context);
+    }
+    if !args.yes && plan.to_do().next().is_some() {
+        ask::agree("Make these changes?", "yes", "--yes")?;
+    }
+    let left = converge(&context.cloud, &resources, plan, &Lines::default())
+        .await
+        .map_err(StoppedError::into_failure)?;
+    if args.json {
+        print_json(&left)?;
+    } else if left.is_empty() {
+        print("everything is as the file says")?;
+    } else {
+        print(&Table(&left).to_string())?;
+    }
+    // What only a person can settle is not as the file says, and a script must notice.
+    Ok((!left.is_empty()).then_some(ExitKind::Failed))
+}

@@ -1,0 +1,227 @@
+//! `provisioner enroll`: all three steps, or one of them with the credentials of one account.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use link::clock::Clock;
+use link::error::{ExitKind, Failure, Hint};
+use link::id::ConsumerName;
+
+use super::print;
+use crate::args::{EnrollArgs, EnrollStep, Place};
+use crate::context::{Context, UnknownCluster};
+use crate::converge::{StoppedError, converge};
+use crate::desired;
+use crate::enroll::{self, Options, Requested};
+use crate::identity::{Request, Signed};
+use crate::plan::Table;
+use crate::preflight;
+use crate::progress::{Lines, Progress as _};
+use crate::region::ManagementCluster;
+use crate::resource::{Certificate, Resource, Scope};
+use crate::survey::Survey;
+
+/// A document could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} `{path}`")]
+struct FileError {
+    operation: &'static str,
+    path: String,
+    #[source]
+    source: io::Error,
+}
+
+pub(crate) async fn run(place: &Place, args: &EnrollArgs) -> Result<(), Failure> {
+    let options = Options {
+        renew: args.renew,
+        new_key: args.new_key,
+    };
+    match (&args.step, &args.cluster) {
+        (
+            Some(EnrollStep::Request {
+                cluster,
+                out,
+                renew,
+                new_key,
+            }),
+            _,
+        ) => {
+            let options = Options {
+                renew: *renew,
+                new_key: *new_key,
+            };
+            request(place, cluster, out.as_deref(), options).await
+        }
+        (Some(EnrollStep::Sign { request, out }), _) => sign(place, request, out.as_deref()).await,
+        (Some(EnrollStep::Complete { signed }), _) => complete(place, signed).await,
+        (None, Some(cluster)) => all(place, cluster, options).await,
+        // clap asks for one of them.
+        (None, None) => Ok(()),
+    }
+}
+
+/// The region's half first (thing, policy), then the identity, then what the agent reads.
+async fn all(place: &Place, cluster: &ConsumerName, options: Options) -> Result<(), Failure> {
+    let scopes = [Scope::Region, Scope::Cluster(cluster.clone())];
+    let context = Context::open(&only(place, &scopes)).await?;
+    let (cluster, party) = party(&context, cluster)?;
+    settle(&context, desired::agent_party(&context.region, cluster)).await?;
+    let enrolled = Box::pin(enroll::all(
+        &context.cloud,
+        &party,
+        options,
+        &Clock::system(),
+        &|line| Lines::default().note(line),
+    ))
+    .await
+    .map_err(failed)?;
+    settle(
+        &context,
+        vec![desired::agent_config(&context.region, cluster)],
+    )
+    .await?;
+    let (id, certificate) = (&cluster.id, &enrolled.certificate);
+    print(&match enrolled.new {
+        true => format!("`{id}` is enrolled with certificate `{certificate}`"),
+        false => format!("`{id}` is enrolled already, with certificate `{certificate}`"),
+    })
+}
+
+async fn request(
+    place: &Place,
+    cluster: &ConsumerName,
+    out: Option<&Path>,
+    options: Options,
+) -> Result<(), Failure> {
+    let context = Context::open(&only(place, &[Scope::Cluster(cluster.clone())])).await?;
+    let (_, party) = party(&context, cluster)?;
+    let clock = Clock::system();
+    let requested = enroll::request(&context.cloud, &party, options, &clock);
+    match requested.await.map_err(failed)? {
+        Requested::Complete { certificate } => print(&format!(
+            "`{cluster}` is enrolled already, with certificate `{}`; nothing was written",
+            certificate.unwrap_or_default()
+        )),
+        Requested::Request(request) => write(
+            out,
+            &request.to_json(),
+            "give it to the region's operator, who runs `provisioner enroll sign`",
+        ),
+    }
+}
+
+async fn sign(place: &Place, request: &Path, out: Option<&Path>) -> Result<(), Failure> {
+    let request = Request::parse(&read(request)?).map_err(Failure::misuse)?;
+    let context = Context::open(&only(place, &[Scope::Region])).await?;
+    let cluster = ConsumerName::new(&request.party)
+        .map_err(|_| Failure::misuse(UnknownCluster(request.party.clone())))?;
+    let (cluster, party) = party(&context, &cluster)?;
+    settle(&context, desired::agent_party(&context.region, cluster)).await?;
+    let signed = enroll::sign(&context.cloud, &party, &request, &cluster.account);
+    let signed = signed.await.map_err(failed)?;
+    write(
+        out,
+        &signed.to_json(),
+        "give it to the cluster's operator, who runs `provisioner enroll complete`",
+    )
+}
+
+async fn complete(place: &Place, signed: &Path) -> Result<(), Failure> {
+    let signed = Signed::parse(&read(signed)?).map_err(Failure::misuse)?;
+    let cluster = ConsumerName::new(&signed.party)
+        .map_err(|_| Failure::misuse(UnknownCluster(signed.party.clone())))?;
+    let context = Context::open(&only(place, &[Scope::Cluster(cluster.clone())])).await?;
+    let (cluster, party) = party(&context, &cluster)?;
+    let enrolled = enroll::complete(&context.cloud, &party, &signed)
+        .await
+        .map_err(failed)?;
+    let config = vec![desired::agent_config(&context.region, cluster)];
+    settle_at(&context, config, Some(signed.endpoint.clone())).await?;
+    let (id, certificate) = (&cluster.id, &enrolled.certificate);
+    print(&match enrolled.new {
+        true => format!("`{id}` is enrolled with certificate `{certificate}`"),
+        false => format!("`{id}` has had certificate `{certificate}` already"),
+    })
+}
+
+/// Makes what an identity needs beside it.
+async fn settle(context: &Context, resources: Vec<Resource>) -> Result<(), Failure> {
+    settle_at(context, resources, None).await
+}
+
+async fn settle_at(
+    context: &Context,
+    resources: Vec<Resource>,
+    endpoint: Option<String>,
+) -> Result<(), Failure> {
+    let mut survey = Survey::of(&context.cloud, &resources)
+        .await
+        .map_err(|error| StoppedError::look(error).into_failure())?;
+    survey.facts.endpoint = survey.facts.endpoint.or(endpoint);
+    let plan = survey.plan(&context.cloud, &resources);
+    preflight::allowed(&context.cloud, &plan)
+        .await
+        .map_err(Failure::failed)?;
+    let left = converge(&context.cloud, &resources, plan, &Lines::default())
+        .await
+        .map_err(StoppedError::into_failure)?;
+    if !left.is_empty() {
+        Lines::default().note(&Table(&left).to_string());
+    }
+    Ok(())
+}
+
+fn party<'a>(
+    context: &'a Context,
+    id: &ConsumerName,
+) -> Result<(&'a ManagementCluster, Certificate), Failure> {
+    let cluster = context.region.cluster(id.as_str());
+    let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
+    Ok((cluster, desired::agent_identity(&context.region, cluster)))
+}
+
+fn only(place: &Place, scopes: &[Scope]) -> Place {
+    Place {
+        only: scopes.to_vec(),
+        ..place.clone()
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|source| {
+        let path = path.display().to_string();
+        Failure::usage(FileError {
+            operation: "read",
+            path,
+            source,
+        })
+    })
+}
+
+fn write(out: Option<&Path>, text: &str, next: &str) -> Result<(), Failure> {
+    let Some(path) = out else {
+        return print(text);
+    };
+    std::fs::write(path, text).map_err(|source| {
+        let path = path.display().to_string();
+        Failure::new(
+            ExitKind::Failed,
+            FileError {
+                operation: "write",
+                path,
+                source,
+            },
+        )
+    })?;
+    let path: PathBuf = path.to_owned();
+    print(&format!(
+        "wrote `{}`; it holds no secret: {next}",
+        path.display()
+    ))
+}
+
+/// With the exit code that fits.
+pub(super) fn failed(error: crate::identity::Error) -> Failure {
+    let (kind, hint) = (error.exit(), error.hint());
+    Failure::new(kind, error).with_hint(hint)
+}

@@ -1,0 +1,22 @@
+//! `provisioner permissions`.
+
+use std::collections::BTreeMap;
+
+use link::error::Failure;
+
+use super::print_json;
+use crate::args::Place;
+use crate::{context, desired, permissions};
+
+pub(crate) fn run(place: &Place) -> Result<(), Failure> {
+    let region = context::read(place)?;
+    let mut resources = desired::region(&region);
+    for cluster in &region.clusters {
+        resources.extend(desired::cluster(&region, cluster));
+    }
+    let policies: BTreeMap<String, _> = permissions::policies(&resources)
+        .into_iter()
+        .map(|(scope, policy)| (scope.to_string(), policy))
+        .collect();
+    print_json(&policies)
+}

@@ -1,0 +1,74 @@
+//! `provisioner policy check|explain`.
+
+use std::collections::BTreeMap;
+
+use link::error::{ExitKind, Failure};
+use link::iot::Document;
+
+use super::{print, print_json};
+use crate::args::{Place, PolicyCommand};
+use crate::context::{self, Context};
+use crate::policy::{self, Documents, PartyName, live};
+use crate::region::Region;
+use crate::resource::Scope;
+
+pub(crate) async fn run(
+    place: &Place,
+    command: &PolicyCommand,
+) -> Result<Option<ExitKind>, Failure> {
+    match command {
+        PolicyCommand::Check { live, json } => {
+            let (region, documents) = documents(place, *live).await?;
+            let matrix = policy::check(&region, &documents);
+            if *json {
+                print_json(&matrix)?;
+            } else {
+                print(&matrix.to_string())?;
+            }
+            Ok((!matrix.is_as_it_should_be()).then_some(ExitKind::Failed))
+        }
+        PolicyCommand::Explain {
+            party,
+            action,
+            name,
+            live,
+            json,
+        } => {
+            let (region, documents) = documents(place, *live).await?;
+            let party = PartyName::parse(&region, party).map_err(Failure::misuse)?;
+            let action = policy::action(action).map_err(Failure::misuse)?;
+            let explanation = policy::explain(&region, &documents, &party, action, name);
+            if *json {
+                print_json(&explanation)?;
+            } else {
+                print(&explanation.to_string())?;
+            }
+            Ok((!explanation.allowed).then_some(ExitKind::Refused))
+        }
+    }
+}
+
+/// The policies as the file asks for them, or as they are attached in AWS.
+async fn documents(place: &Place, live: bool) -> Result<(Region, Documents), Failure> {
+    if !live {
+        let region = context::read(place)?;
+        let documents = Documents::desired(&region);
+        return Ok((region, documents));
+    }
+    let only = vec![Scope::Region];
+    let context = Context::open(&Place {
+        only,
+        ..place.clone()
+    })
+    .await?;
+    let mut attached: BTreeMap<PartyName, Vec<Document>> = BTreeMap::new();
+    for party in PartyName::all(&context.region) {
+        if let Some(policy) = party.policy(&context.region) {
+            let documents = live::documents(&context.cloud, &policy)
+                .await
+                .map_err(Failure::failed)?;
+            attached.insert(party, documents);
+        }
+    }
+    Ok((context.region, Documents::live(attached)))
+}

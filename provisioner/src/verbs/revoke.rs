@@ -1,0 +1,57 @@
+//! `provisioner revoke`. The region's account is enough, so it works when a management cluster is lost.
+
+use link::error::Failure;
+
+use super::enroll::failed;
+use super::rotate::{party, scopes};
+use super::{print, print_json};
+use crate::args::{Place, RevokeArgs};
+use crate::ask;
+use crate::context::Context;
+use crate::progress::{Lines, Progress as _};
+use crate::resource::Scope;
+use crate::revoke::{self, Options};
+
+pub(crate) async fn run(place: &Place, args: &RevokeArgs) -> Result<(), Failure> {
+    // Only checks the name.
+    scopes(&args.party)?;
+    let only = vec![Scope::Region];
+    let context = Context::open(&Place {
+        only,
+        ..place.clone()
+    })
+    .await?;
+    let party = party(&context.region, &args.party)?;
+    if !args.yes {
+        let what = if args.deactivate {
+            "switched off"
+        } else {
+            "revoked for ever"
+        };
+        let question = format!(
+            "Certificates of `{}` are {what}, and it is cut off.",
+            args.party
+        );
+        ask::agree(&question, &args.party, "--yes")?;
+    }
+    let options = Options {
+        deactivate: args.deactivate,
+    };
+    let note = |line: &str| Lines::default().note(line);
+    let revoked = match &args.certificate {
+        None => revoke::party(&context.cloud, &party, options, &note).await,
+        Some(id) => revoke::certificate(&context.cloud, &[&party], id, options, &note).await,
+    };
+    let revoked = revoked.map_err(failed)?;
+    if args.json {
+        return print_json(&revoked);
+    }
+    for left in &revoked.notes {
+        print(&format!("note: {}\nhint: {}", left.text, left.hint))?;
+    }
+    print(&format!(
+        "{} out of service, {} connections ended",
+        revoked.certificates.len(),
+        revoked.disconnected.len()
+    ))
+}

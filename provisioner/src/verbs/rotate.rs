@@ -1,0 +1,63 @@
+//! `provisioner rotate`.
+
+use link::clock::Clock;
+use link::error::Failure;
+use link::id::ConsumerName;
+
+use super::enroll::failed;
+use super::print;
+use crate::args::{Place, RotateArgs};
+use crate::context::{Context, UnknownCluster};
+use crate::desired;
+use crate::progress::{Lines, Progress as _};
+use crate::region::Region;
+use crate::resource::{Certificate, Scope};
+use crate::rotate::{Options, rotate};
+
+pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure> {
+    let only = scopes(&args.party)?;
+    let context = Context::open(&Place {
+        only,
+        ..place.clone()
+    })
+    .await?;
+    let party = party(&context.region, &args.party)?;
+    let options = Options {
+        port: context.region.broker.port,
+        deadline: args.within,
+        reconnect: args.reconnect,
+        without_proof: args.insecure_without_proof,
+    };
+    let clock = Clock::system();
+    let note = |line: &str| Lines::default().note(line);
+    let rotated = Box::pin(rotate(&context.cloud, &party, options, &clock, &note))
+        .await
+        .map_err(failed)?;
+    let removed = rotated.removed.len();
+    print(&format!(
+        "`{}` uses certificate `{}`; {removed} older removed",
+        args.party, rotated.certificate
+    ))
+}
+
+/// The accounts that a party's certificate and key are in.
+pub(super) fn scopes(party: &str) -> Result<Vec<Scope>, Failure> {
+    if party == SERVER {
+        return Ok(vec![Scope::Region]);
+    }
+    let cluster =
+        ConsumerName::new(party).map_err(|_| Failure::misuse(UnknownCluster(party.to_owned())))?;
+    Ok(vec![Scope::Region, Scope::Cluster(cluster)])
+}
+
+/// The identity of `server` or of a management cluster's agent.
+pub(super) fn party(region: &Region, party: &str) -> Result<Certificate, Failure> {
+    if party == SERVER {
+        return Ok(desired::server_identity(region));
+    }
+    let cluster = region.cluster(party);
+    let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(party.to_owned())))?;
+    Ok(desired::agent_identity(region, cluster))
+}
+
+const SERVER: &str = "server";

@@ -1,0 +1,95 @@
+//! `provisioner status`: what is there, what is attached to what, and when certificates expire.
+
+use std::collections::BTreeMap;
+
+use link::error::{ExitKind, Failure};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{print, print_json};
+use crate::args::{JsonArgs, Place};
+use crate::context::Context;
+use crate::converge::StoppedError;
+use crate::plan::{Plan, Row, Table};
+use crate::resource::{Observed, State};
+use crate::survey::Survey;
+use crate::verbs::plan::tell_unseen;
+
+/// One resource as it is.
+#[derive(Debug, Serialize)]
+struct Standing<'a> {
+    #[serde(flatten)]
+    row: &'a Row,
+    state: String,
+    /// What it is like; nothing secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<&'a BTreeMap<String, Value>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    endpoint: Option<&'a str>,
+    resources: Vec<Standing<'a>>,
+}
+
+pub(crate) async fn run(place: &Place, args: &JsonArgs) -> Result<Option<ExitKind>, Failure> {
+    let context = Context::open(place).await?;
+    let resources = context.resources();
+    let survey = Survey::of(&context.cloud, &resources)
+        .await
+        .map_err(|error| StoppedError::look(error).into_failure())?;
+    let plan = survey.plan(&context.cloud, &resources);
+    let status = status(&plan, &survey);
+    if args.json {
+        print_json(&status)?;
+    } else {
+        print(&describe(&status))?;
+        print(&Table(&plan).to_string())?;
+        tell_unseen(&context);
+    }
+    Ok((!plan.is_empty()).then_some(ExitKind::Failed))
+}
+
+fn status<'a>(plan: &'a Plan, survey: &'a Survey) -> Status<'a> {
+    let rows = plan.resources.iter().zip(&survey.observations);
+    let standing = |(row, observed): (&'a Row, &'a Result<Option<Observed>, _>)| {
+        let there = observed.as_ref().ok().and_then(Option::as_ref);
+        let state = match (observed, there) {
+            (Err(_), _) => "unknown".to_owned(),
+            (Ok(_), None) => "absent".to_owned(),
+            (Ok(_), Some(there)) => match &there.state {
+                State::Ready => "ready".to_owned(),
+                State::Settling(state) => state.clone(),
+                State::Broken { .. } => "broken".to_owned(),
+            },
+        };
+        let attributes = there.map(|there| &there.attributes);
+        Standing {
+            row,
+            state,
+            attributes,
+        }
+    };
+    Status {
+        endpoint: survey.facts.endpoint.as_deref(),
+        resources: rows.map(standing).collect(),
+    }
+}
+
+fn describe(status: &Status<'_>) -> String {
+    let mut text = format!("broker: {}\n", status.endpoint.unwrap_or("not looked at"));
+    for standing in &status.resources {
+        let Row { resource, id, .. } = standing.row;
+        let id = id.as_deref().unwrap_or("-");
+        text.push_str(&format!("{:<8} {resource}  {id}\n", standing.state));
+        if resource.kind == "certificate" {
+            for key in ["id", "expires", "certificate", "policy", "thing"] {
+                let value = standing.attributes.and_then(|all| all.get(key));
+                if let Some(value) = value.and_then(Value::as_str) {
+                    text.push_str(&format!("         {key}: {value}\n"));
+                }
+            }
+        }
+    }
+    text
+}

@@ -309,3 +309,38 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("RequestLimitExceeded", ErrorKind::Throttled),
     ("VersionsLimitExceededException", ErrorKind::Limit),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_words_tell_is_tried_again() {
+        let eks = |message| classify(Some("InvalidParameterException"), message);
+        assert_eq!(
+            eks("Role provided in the request does not exist."),
+            ErrorKind::Settling
+        );
+        assert_eq!(eks("Namespace is not valid"), ErrorKind::Invalid);
+        let secrets = |message| classify(Some("InvalidRequestException"), message);
+        assert_eq!(
+            secrets(
+                "You can't create this secret because a secret with this name is already scheduled for deletion."
+            ),
+            ErrorKind::Settling
+        );
+    }
+
+    #[test]
+    fn a_group_that_is_still_used_is_tried_again_and_a_missing_zone_is_not() {
+        let class = |code| classify(Some(code), "");
+        assert_eq!(class("DependencyViolation"), ErrorKind::Settling);
+        assert_eq!(class("InvalidDBSubnetGroupStateFault"), ErrorKind::Settling);
+        assert_eq!(
+            class("DBSubnetGroupDoesNotCoverEnoughAZs"),
+            ErrorKind::Invalid
+        );
+        assert_eq!(class("DBInstanceNotFound"), ErrorKind::NotFound);
+        assert_eq!(class("DBInstanceAlreadyExists"), ErrorKind::Exists);
+    }
+}

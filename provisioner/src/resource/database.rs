@@ -103,7 +103,7 @@ impl Manage for Database {
             .master_user_password(&password)
             .port(PORT)
             .multi_az(self.multi_az)
-            .db_subnet_group_name(&self.subnet_group)
+            .db_subnet_group_name(self.subnet_group.to_lowercase())
             .vpc_security_group_ids(security_group)
             .publicly_accessible(false)
             .backup_retention_period(i32::from(self.backup_days))
@@ -269,10 +269,11 @@ impl Database {
         }
     }
 
-    /// Growing is switched off by a limit that is what is there already.
+    /// The limit that switches growing off: what is there already, or what is asked for in the same call.
     async fn allocated(&self, account: &Account) -> Result<Option<i32>, Error> {
         let live = self.describe(account).await?;
-        Ok(live.and_then(|live| live.allocated_storage))
+        let size = live.and_then(|live| live.allocated_storage);
+        Ok(size.map(|size| size.max(gib(self.storage))))
     }
 
     async fn tag(&self, account: &Account) -> Result<(), Error> {

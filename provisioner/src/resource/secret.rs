@@ -67,7 +67,7 @@ pub(super) async fn stored(account: &Account, name: &str) -> Result<Stored, Erro
     let answer = request
         .send()
         .await
-        .during_secret("secretsmanager:GetSecretValue", name)
+        .during("secretsmanager:GetSecretValue", name)
         .optional()?;
     Ok(answer.map_or(Stored::Nothing, |answer| {
         Stored::parse(answer.secret_string())

@@ -26,7 +26,7 @@ impl Manage for SubnetGroup {
     async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
         let account = cloud.of(&self.scope)?;
         let request = account.rds.describe_db_subnet_groups();
-        let answer = request.db_subnet_group_name(&self.name).send().await;
+        let answer = request.db_subnet_group_name(self.stored()).send().await;
         let answer = answer
             .during("rds:DescribeDBSubnetGroups", &self.name)
             .optional()?;
@@ -56,7 +56,7 @@ impl Manage for SubnetGroup {
         let request = account
             .rds
             .create_db_subnet_group()
-            .db_subnet_group_name(self.name.to_lowercase())
+            .db_subnet_group_name(self.stored())
             .db_subnet_group_description(format!("Subnets of {}", self.name))
             .set_subnet_ids(Some(self.subnets.clone()))
             .set_tags(Some(self.sdk_tags()));
@@ -79,7 +79,7 @@ impl Manage for SubnetGroup {
                     let request = account
                         .rds
                         .modify_db_subnet_group()
-                        .db_subnet_group_name(&self.name)
+                        .db_subnet_group_name(self.stored())
                         .set_subnet_ids(Some(self.subnets.clone()));
                     let done = request.send().await;
                     done.during("rds:ModifyDBSubnetGroup", &self.name)?;
@@ -93,7 +93,7 @@ impl Manage for SubnetGroup {
     async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
         let account = cloud.of(&self.scope)?;
         let request = account.rds.delete_db_subnet_group();
-        let done = request.db_subnet_group_name(&self.name).send().await;
+        let done = request.db_subnet_group_name(self.stored()).send().await;
         done.during("rds:DeleteDBSubnetGroup", &self.name)
             .was_there()?;
         Ok(())
@@ -132,8 +132,13 @@ impl SubnetGroup {
         Ok(())
     }
 
+    /// The name as RDS knows it.
+    fn stored(&self) -> String {
+        self.name.to_lowercase()
+    }
+
     fn arn(&self, account: &Account) -> String {
-        account.arn("rds", &format!("subgrp:{}", self.name.to_lowercase()))
+        account.arn("rds", &format!("subgrp:{}", self.stored()))
     }
 
     fn sdk_tags(&self) -> Vec<Tag> {

@@ -1,4 +1,5 @@
 use aws_sdk_eks::types::{AddonHealth, AddonIssue, AddonIssueCode};
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use serde_json::json;
 
 use super::super::compare;
@@ -112,5 +113,23 @@ fn one_that_is_being_changed_settles() {
     ] {
         let live = Live::builder().status(status).build();
         assert!(matches!(addon().state(&live), State::Settling(_)));
+    }
+}
+
+fn settings() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from)];
+    let leaf = prop_oneof![leaf, Just(Value::Object(serde_json::Map::new()))];
+    leaf.prop_recursive(3, 20, 3, |inner| {
+        proptest::collection::hash_map("[a-c]", inner, 0..3)
+            .prop_map(|map| Value::Object(map.into_iter().collect()))
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_merged_holds_and_merging_again_changes_nothing(live in settings(), ours in settings()) {
+        let merged = settings::merged(live, &ours);
+        assert_eq!(settings::projected(&merged, &ours), ours);
+        assert_eq!(settings::merged(merged.clone(), &ours), merged);
     }
 }

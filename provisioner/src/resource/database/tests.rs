@@ -270,3 +270,24 @@ fn a_text_that_may_hold_the_password_is_not_told() {
     ));
     assert!(!quotes(None, "hunter2"));
 }
+
+#[test]
+fn every_attribute_that_can_change_is_in_the_request() {
+    let config = aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .build();
+    let client = aws_sdk_rds::Client::new(&config);
+    let mut database = database();
+    database.max_storage = Some(100);
+    for attribute in database.wishes(&facts()).into_keys() {
+        let difference = difference(&attribute, Value::Null, Value::Null);
+        let impossible = matches!(changes::meaning(&difference), Change::Impossible { .. });
+        // Tags have a call of their own.
+        if impossible || attribute == "tags" {
+            continue;
+        }
+        let before = client.modify_db_instance();
+        let after = database.modify(before.clone(), &difference, &facts());
+        assert_ne!(before.as_input(), after.as_input(), "`{attribute}`");
+    }
+}

@@ -62,7 +62,7 @@ pub(super) fn surplus(
     surplus.map(|(_, permission)| permission).collect()
 }
 
-/// One permission for every peer, without its description: that is not part of a rule's identity.
+/// One permission for every peer, as it is: what is closed must be named exactly.
 fn single(live: &[IpPermission]) -> Vec<(String, IpPermission)> {
     let mut all = Vec::new();
     for permission in live {
@@ -73,28 +73,20 @@ fn single(live: &[IpPermission]) -> Vec<(String, IpPermission)> {
                 .set_to_port(permission.to_port)
         };
         for pair in permission.user_id_group_pairs() {
-            let mut pair = pair.clone();
-            pair.description = None;
             let peer = pair.group_id().unwrap_or_default().to_owned();
-            all.push((peer, bare().user_id_group_pairs(pair).build()));
+            all.push((peer, bare().user_id_group_pairs(pair.clone()).build()));
         }
         for range in permission.ip_ranges() {
-            let mut range = range.clone();
-            range.description = None;
             let peer = range.cidr_ip().unwrap_or_default().to_owned();
-            all.push((peer, bare().ip_ranges(range).build()));
+            all.push((peer, bare().ip_ranges(range.clone()).build()));
         }
         for range in permission.ipv6_ranges() {
-            let mut range = range.clone();
-            range.description = None;
             let peer = range.cidr_ipv6().unwrap_or_default().to_owned();
-            all.push((peer, bare().ipv6_ranges(range).build()));
+            all.push((peer, bare().ipv6_ranges(range.clone()).build()));
         }
         for list in permission.prefix_list_ids() {
-            let mut list = list.clone();
-            list.description = None;
             let peer = list.prefix_list_id().unwrap_or_default().to_owned();
-            all.push((peer, bare().prefix_list_ids(list).build()));
+            all.push((peer, bare().prefix_list_ids(list.clone()).build()));
         }
     }
     all

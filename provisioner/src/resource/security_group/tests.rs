@@ -103,7 +103,7 @@ fn a_source_with_another_port_is_opened_and_the_other_port_closed() {
     let surplus = rules::surplus(&group().sources, &live);
     assert_eq!(surplus.len(), 1);
     assert_eq!(surplus[0].from_port(), Some(22));
-    assert_eq!(surplus[0].user_id_group_pairs()[0].description(), None);
+    assert_eq!(surplus[0].user_id_group_pairs(), [pair("sg-a")]);
 }
 
 #[test]

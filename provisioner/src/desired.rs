@@ -29,7 +29,7 @@ pub fn region(region: &Region) -> Vec<Resource> {
     wishes.push(server_role(region));
     wishes.extend(addons(
         region,
-        Scope::Region,
+        &Scope::Region,
         &region.eks.cluster,
         region.eks.addons,
     ));
@@ -58,7 +58,7 @@ pub fn cluster(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
     if !shared {
         wishes.extend(addons(
             region,
-            scope(cluster),
+            &scope(cluster),
             &cluster.eks_cluster,
             cluster.addons,
         ));
@@ -310,7 +310,7 @@ fn agent_role(region: &Region, cluster: &ManagementCluster) -> Resource {
     })
 }
 
-fn addons(region: &Region, scope: Scope, eks: &str, wanted: Addons) -> Vec<Resource> {
+fn addons(region: &Region, scope: &Scope, eks: &str, wanted: Addons) -> Vec<Resource> {
     let addon = |name: &str, configuration: Value| {
         Resource::Addon(Addon {
             scope: scope.clone(),

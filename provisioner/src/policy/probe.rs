@@ -79,6 +79,11 @@ fn filters(region: &Region, party: &PartyName, asked: &mut Asked) {
     for cluster in &region.clusters {
         let filter = region.scheme.source_events_filter(&cluster.id);
         asked.ask(Action::Subscribe, filter, is_agent(party, &cluster.id));
+        // The server hears them all by one filter; an agent, not even its own.
+        if *party != PartyName::Server {
+            let answers = region.scheme.agent_events(&cluster.id);
+            asked.ask(Action::Subscribe, answers, false);
+        }
     }
     let server = *party == PartyName::Server;
     asked.ask(

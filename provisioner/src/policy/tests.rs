@@ -54,30 +54,7 @@ fn the_matrix_is_a_table() {
     matrix
         .rows
         .retain(|row| row.party == PartyName::Agent("management-01".into()));
-    insta::assert_snapshot!(matrix, @r#"
-    ok    deny   management-01  iot:Connect        client/regional-x8k2-maestro-server
-    ok    allow  management-01  iot:Connect        client/management-01-work-agent-client
-    ok    deny   management-01  iot:Connect        client/management-02-work-agent-client
-    ok    deny   management-01  iot:Connect        client/somebody-else
-    ok    deny   management-01  iot:Publish        topic/maestro/consumers/management-01/sourceevents
-    ok    allow  management-01  iot:Receive        topic/maestro/consumers/management-01/sourceevents
-    ok    allow  management-01  iot:Publish        topic/maestro/consumers/management-01/agentevents
-    ok    deny   management-01  iot:Receive        topic/maestro/consumers/management-01/agentevents
-    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-01/sourceevents
-    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-01/agentevents
-    ok    deny   management-01  iot:Publish        topic/maestro/consumers/management-02/sourceevents
-    ok    deny   management-01  iot:Receive        topic/maestro/consumers/management-02/sourceevents
-    ok    deny   management-01  iot:Publish        topic/maestro/consumers/management-02/agentevents
-    ok    deny   management-01  iot:Receive        topic/maestro/consumers/management-02/agentevents
-    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-02/sourceevents
-    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-02/agentevents
-    ok    allow  management-01  iot:Subscribe      topicfilter/maestro/consumers/management-01/sourceevents
-    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/management-02/sourceevents
-    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/agentevents
-    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/sourceevents
-    ok    deny   management-01  iot:Subscribe      topicfilter/#
-    21 checked, 0 not as they should be
-    "#);
+    insta::assert_snapshot!(matrix, @"");
 }
 
 #[test]

@@ -190,7 +190,7 @@ pub(super) fn user(text: &str) -> Checked {
 
 /// What Performance Insights keeps.
 pub(super) fn insights_days(days: u16) -> Checked {
-    let good = matches!(days, 0 | 7 | 731) || (days % 31 == 0 && days <= 713);
+    let good = matches!(days, 0 | 7 | 731) || (days.is_multiple_of(31) && days <= 713);
     must(
         good,
         &days.to_string(),

@@ -49,7 +49,7 @@ pub struct ClusterNames {
 }
 
 /// Whose account, and in which region of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place<'a> {
     pub(super) account: &'a str,
     pub(super) region: &'a str,
@@ -86,15 +86,9 @@ impl<'a> Namer<'a> {
     /// The region's names.
     pub(super) fn region(&mut self) -> Names {
         let file = self.file;
-        let home = self.home.clone();
+        let home = self.home;
         let mut name = |kind, key, given: &Option<String>, default| {
-            self.name(
-                kind,
-                key,
-                given.as_deref().unwrap_or(default),
-                None,
-                home.clone(),
-            )
+            self.name(kind, key, given.as_deref().unwrap_or(default), None, home)
         };
         use Named::{Database, Policy, Role, Secret, SecurityGroup, SubnetGroup, Thing};
         Names {
@@ -154,10 +148,10 @@ impl<'a> Namer<'a> {
     /// The names of the management cluster `id` at `away`.
     pub(super) fn cluster(&mut self, id: &str, away: &Place<'a>) -> ClusterNames {
         let file = self.file;
-        let home = self.home.clone();
+        let home = self.home;
         let mut name = |kind, key, given: &Option<String>, default, place: &Place<'a>| {
             let template = given.as_deref().unwrap_or(default);
-            self.name(kind, key, template, Some(id), place.clone())
+            self.name(kind, key, template, Some(id), *place)
         };
         use Named::{Policy, Role, Secret, Thing};
         ClusterNames {

@@ -87,14 +87,12 @@ impl Shape<'_> {
                 "write a list, each item on its own line after `- `",
             );
         };
-        let mut index = 0;
         let mut fits = true;
-        for item in items.iter_mut() {
-            // A bad item keeps its place with nothing in it: later fields must not change their names.
+        for (index, item) in items.iter_mut().enumerate() {
+            // One bad item and the whole list is out: without it, later items would change their names.
             if !self.fits(&format!("{at}[{index}]"), item, &schema["items"]) {
                 fits = false;
             }
-            index += 1;
         }
         fits
     }

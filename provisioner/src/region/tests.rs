@@ -275,27 +275,21 @@ fn two_clusters_in_one_account_need_names_with_the_cluster_in_them() {
 
 #[test]
 fn a_policy_that_would_be_too_long_is_refused_with_what_to_shorten() {
-    let topic = |last: &str| format!("{}/consumers/+/{last}", "m".repeat(150));
+    let long = "m".repeat(160);
     let text = format!(
-        "{LEAST}topics: {{sourceEvents: {}, agentEvents: {}}}\nserver: {{clientId: {}, connections: 64}}\n",
-        topic("sourceevents"),
-        topic("agentevents"),
+        "{LEAST}{CLUSTERS}topics:\n  sourceEvents: {long}/consumers/+/sourceevents\n  agentEvents: \
+         $share/group/{long}/consumers/+/agentevents\n  sourceBroadcast: {long}/+/sourcebroadcast\n  agentBroadcast: \
+         {long}/+/agentbroadcast\nserver: {{clientId: {}, connections: 64}}\n",
         "c".repeat(120)
     );
-    match Region::parse(&text, Path::new("")) {
-        Ok(region) => assert!(
-            region
-                .server
-                .party
-                .policy(&region.arn_prefix())
-                .check_size()
-                .is_ok()
-        ),
-        Err(problems) => assert!(
-            problems.to_string().contains("shorten `server.clientId`"),
-            "{problems}"
-        ),
-    }
+    let problems = refused(&text);
+    assert!(problems.about("server"), "{problems}");
+    let text = problems.to_string();
+    assert!(text.contains("too long: policy has 2"), "{text}");
+    assert!(
+        text.contains("shorten `server.clientId` or the topics, or use fewer"),
+        "{text}"
+    );
 }
 
 #[test]

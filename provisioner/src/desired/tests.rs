@@ -166,6 +166,27 @@ fn agent_and_server_load_what_is_mounted() {
 }
 
 #[test]
+fn cluster_ids_that_look_like_something_else_stay_texts() {
+    let ids = [
+        "n", "no", "on", "null", "123", "1e3", "0x1f", "0o7", "12e03",
+    ];
+    let lines: String = ids
+        .iter()
+        .enumerate()
+        .map(|(index, id)| format!("  - {{id: '{id}', account: '{index:012}'}}\n"))
+        .collect();
+    let region = parse(&format!("managementClusters:\n{lines}"));
+    let text = filled(&contents(&self::region(&region), "maestro/consumers")["consumers"]);
+    for id in ids {
+        assert!(
+            text.contains(&format!("name: \"{id}\"\n"))
+                || text.contains(&format!("name: '{id}'\n")),
+            "{id}\n{text}"
+        );
+    }
+}
+
+#[test]
 fn client_ids_and_policies_are_those_of_the_parties() {
     let region = two_clusters("server: {connections: 2}\n");
     for wish in all(&region) {

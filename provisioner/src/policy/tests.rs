@@ -54,7 +54,32 @@ fn the_matrix_is_a_table() {
     matrix
         .rows
         .retain(|row| row.party == PartyName::Agent("management-01".into()));
-    insta::assert_snapshot!(matrix, @"");
+    insta::assert_snapshot!(matrix, @r#"
+    ok    deny   management-01  iot:Connect        client/regional-x8k2-maestro-server
+    ok    allow  management-01  iot:Connect        client/management-01-work-agent-client
+    ok    deny   management-01  iot:Connect        client/management-02-work-agent-client
+    ok    deny   management-01  iot:Connect        client/somebody-else
+    ok    deny   management-01  iot:Publish        topic/maestro/consumers/management-01/sourceevents
+    ok    allow  management-01  iot:Receive        topic/maestro/consumers/management-01/sourceevents
+    ok    allow  management-01  iot:Publish        topic/maestro/consumers/management-01/agentevents
+    ok    deny   management-01  iot:Receive        topic/maestro/consumers/management-01/agentevents
+    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-01/sourceevents
+    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-01/agentevents
+    ok    deny   management-01  iot:Publish        topic/maestro/consumers/management-02/sourceevents
+    ok    deny   management-01  iot:Receive        topic/maestro/consumers/management-02/sourceevents
+    ok    deny   management-01  iot:Publish        topic/maestro/consumers/management-02/agentevents
+    ok    deny   management-01  iot:Receive        topic/maestro/consumers/management-02/agentevents
+    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-02/sourceevents
+    ok    deny   management-01  iot:RetainPublish  topic/maestro/consumers/management-02/agentevents
+    ok    allow  management-01  iot:Subscribe      topicfilter/maestro/consumers/management-01/sourceevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/management-01/agentevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/management-02/sourceevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/management-02/agentevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/agentevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/sourceevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/#
+    23 checked, 0 not as they should be
+    "#);
 }
 
 #[test]
@@ -62,8 +87,7 @@ fn a_client_wildcard_is_told_as_open_with_the_statement_that_opens_it() {
     let region = two_clusters("");
     let name = PartyName::Agent("management-01".into());
     let mut live = Documents::desired(&region);
-    live.0
-        .insert(name.clone(), vec![first_deployment_agent(&region)]);
+    live.0.insert(name, vec![first_deployment_agent(&region)]);
     let matrix = check(&region, &live);
     assert!(!matrix.is_as_it_should_be());
     let open: Vec<&str> = matrix.wrong().map(|row| row.resource.as_str()).collect();

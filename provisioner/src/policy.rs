@@ -2,7 +2,7 @@
 //!
 //! The documents are those wished for ([`Documents::desired`]) or those that are there ([`Documents::live`]); what *should*
 //! be allowed is said here once more, from the topics alone, so that a mistake in how policies are made shows too. The
-//! deciding is [`link::iot::evaluate`]'s.
+//! deciding is [`link::iot::evaluate()`]'s.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -33,7 +33,7 @@ impl Adoption {
             match &there.owner {
                 Owner::Nobody => adoption.unmarked.push(address),
                 Owner::Other(region) => adoption.others.push((address, region.clone())),
-                Owner::Ours => adoption.ours += 1,
+                Owner::Ours | Owner::Shared => adoption.ours += 1,
             }
         }
         adoption

@@ -9,7 +9,7 @@ use link::error::chain;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::aws::{Cloud, ErrorKind};
+use crate::aws::{Cloud, ErrorKind, Optional as _};
 use crate::converge::StoppedError;
 use crate::progress::Progress;
 use crate::resource::{Manage as _, Observed, Owner, Resource};
@@ -71,6 +71,8 @@ impl Removal {
         for (resource, observed) in resources.iter().zip(&survey.observations).rev() {
             let fate = match observed {
                 Ok(None) => continue,
+                // What it would hang on, such as its EKS cluster, is gone.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Ok(Some(there)) => fate(resource, there),
                 Err(error) => Fate::Unknown { why: chain(error) },
             };
@@ -122,8 +124,9 @@ async fn remove(
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
-        let observed = resource.observe(cloud).await;
-        let Some(there) = observed.map_err(|error| StoppedError::call(&address, error))? else {
+        let observed = resource.observe(cloud).await.optional();
+        let observed = observed.map_err(|error| StoppedError::call(&address, error))?;
+        let Some(there) = observed.flatten() else {
             return Ok(told);
         };
         if there.owner != Owner::Ours {
@@ -158,6 +161,11 @@ fn fate(resource: &Resource, there: &Observed) -> Fate {
         Owner::Other(region) => {
             return Fate::Stay {
                 why: format!("it belongs to the region `{region}`"),
+            };
+        }
+        Owner::Shared => {
+            return Fate::Stay {
+                why: "others on the cluster use it too".into(),
             };
         }
         Owner::Nobody => {

@@ -66,7 +66,8 @@ pub async fn request(
     };
     let step = next(&sight.picture(party), purpose);
     let wanted = matches!(step, Step::Request | Step::Issue | Step::Carry);
-    if !wanted && !(options.new_key && sight.waiting().is_some()) {
+    let anew = options.new_key && sight.waiting().is_some();
+    if !(wanted || anew) {
         let certificate = current_id(&sight);
         return Ok(Requested::Complete { certificate });
     }

@@ -275,7 +275,7 @@ impl Action {
 
 fn foreign(owner: &Owner) -> Option<Action> {
     match owner {
-        Owner::Ours => None,
+        Owner::Ours | Owner::Shared => None,
         Owner::Other(region) => Some(Action::Refuse {
             why: format!("it belongs to the region `{region}`"),
             hint: "choose another name under `names:` in the file".into(),

@@ -217,7 +217,7 @@ impl Hint for Error {
 
 fn whose(owner: &Owner) -> String {
     match owner {
-        Owner::Ours => "is this region's".to_owned(),
+        Owner::Ours | Owner::Shared => "is this region's".to_owned(),
         Owner::Other(region) => format!("belongs to region `{region}`"),
         Owner::Nobody => "was not made by `provisioner`".to_owned(),
     }

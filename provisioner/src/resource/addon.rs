@@ -156,9 +156,13 @@ impl Addon {
     fn observed(&self, live: &Live) -> Observed {
         let (mark, tags) = self.mark(live);
         // Without our mark it is shared, and its tags are none of our business.
+        let owner = match mark {
+            Owner::Ours => Owner::Ours,
+            _ => Owner::Shared,
+        };
         let tags = match mark {
             Owner::Ours => tags,
-            Owner::Other(_) | Owner::Nobody => self.tags.wanted(),
+            _ => self.tags.wanted(),
         };
         let configuration = settings::parse(live.configuration_values());
         let attributes = BTreeMap::from([
@@ -169,7 +173,7 @@ impl Addon {
             ("tags".to_owned(), tags),
         ]);
         let id = live.addon_arn().map(str::to_owned);
-        let mut observed = Observed::ready(Owner::Ours, attributes, id);
+        let mut observed = Observed::ready(owner, attributes, id);
         observed.state = self.state(live);
         observed
     }

@@ -73,10 +73,10 @@ impl IotPolicy {
 
     async fn replace_document(&self, account: &Account) -> Result<(), Error> {
         let versions = self.versions(account).await?;
-        if versions.len() >= MAX_VERSIONS {
-            if let Some(oldest) = superfluous(versions).first() {
-                self.delete_version(account, oldest).await?;
-            }
+        if versions.len() >= MAX_VERSIONS
+            && let Some(oldest) = superfluous(versions).first()
+        {
+            self.delete_version(account, oldest).await?;
         }
         account
             .iot

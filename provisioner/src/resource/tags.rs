@@ -18,6 +18,8 @@ pub enum Owner {
     Ours,
     /// Another region's, by name.
     Other(String),
+    /// The cluster's, and used by whoever is on it: kept as we need it, never removed.
+    Shared,
     /// No provisioner's: made by hand, a script or Terraform.
     Nobody,
 }

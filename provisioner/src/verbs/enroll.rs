@@ -50,11 +50,13 @@ pub(crate) async fn run(place: &Place, args: &EnrollArgs) -> Result<(), Failure>
                 renew: *renew,
                 new_key: *new_key,
             };
-            request(place, cluster, out.as_deref(), options).await
+            Box::pin(request(place, cluster, out.as_deref(), options)).await
         }
-        (Some(EnrollStep::Sign { request, out }), _) => sign(place, request, out.as_deref()).await,
-        (Some(EnrollStep::Complete { signed }), _) => complete(place, signed).await,
-        (None, Some(cluster)) => all(place, cluster, options).await,
+        (Some(EnrollStep::Sign { request, out }), _) => {
+            Box::pin(sign(place, request, out.as_deref())).await
+        }
+        (Some(EnrollStep::Complete { signed }), _) => Box::pin(complete(place, signed)).await,
+        (None, Some(cluster)) => Box::pin(all(place, cluster, options)).await,
         // clap asks for one of them.
         (None, None) => Ok(()),
     }

@@ -18,7 +18,7 @@ pub(crate) async fn run(
 ) -> Result<Option<ExitKind>, Failure> {
     match command {
         PolicyCommand::Check { live, json } => {
-            let (region, documents) = documents(place, *live).await?;
+            let (region, documents) = Box::pin(documents(place, *live)).await?;
             let matrix = policy::check(&region, &documents);
             if *json {
                 print_json(&matrix)?;
@@ -34,7 +34,7 @@ pub(crate) async fn run(
             live,
             json,
         } => {
-            let (region, documents) = documents(place, *live).await?;
+            let (region, documents) = Box::pin(documents(place, *live)).await?;
             let party = PartyName::parse(&region, party).map_err(Failure::misuse)?;
             let action = policy::action(action).map_err(Failure::misuse)?;
             let explanation = policy::explain(&region, &documents, &party, action, name);

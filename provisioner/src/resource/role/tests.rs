@@ -12,6 +12,7 @@ fn account() -> Account {
         id: "111122223333".into(),
         region: "eu-west-1".into(),
         partition: "aws".into(),
+        caller: "arn:aws:iam::111122223333:user/operator".into(),
         iot: aws_sdk_iot::Client::new(&config),
         iot_data: aws_sdk_iotdataplane::Client::new(&config),
         secrets: aws_sdk_secretsmanager::Client::new(&config),

@@ -18,6 +18,7 @@ pub mod document;
 mod error;
 pub(crate) mod keeper;
 pub(crate) mod key;
+pub(crate) mod own;
 pub(crate) mod registry;
 pub(crate) mod settle;
 pub(crate) mod sight;

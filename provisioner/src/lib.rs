@@ -74,7 +74,7 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Args::command(), "provisioner", &mut script);
-            stdout_line(String::from_utf8_lossy(&script).trim_end())?;
+            let _ = stdout_line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(())
         }
     }
@@ -82,7 +82,7 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
 }
 
 fn print_schema() -> Result<(), Failure> {
-    stdout_line(&format!("{:#}", Region::schema()))?;
+    let _ = stdout_line(&format!("{:#}", Region::schema()))?;
     Ok(())
 }
 

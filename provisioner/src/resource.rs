@@ -19,7 +19,6 @@ use crate::aws::{Cloud, Error};
 
 pub use self::addon::Addon;
 pub use self::certificate::Certificate;
-pub(crate) use self::certificate::own_certificates;
 pub use self::database::Database;
 pub use self::iot_policy::IotPolicy;
 pub use self::pod_identity::PodIdentity;

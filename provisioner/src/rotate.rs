@@ -18,9 +18,8 @@ use crate::identity::keeper::Keeper;
 use crate::identity::registry::Registry;
 use crate::identity::sight::{Sight, look};
 use crate::identity::state::{Rotation, rotation};
-use crate::identity::{Error, Progress, key};
+use crate::identity::{Error, Progress, key, own};
 use crate::resource::Certificate;
-use crate::resource::own_certificates;
 
 use self::proof::Proof;
 use self::witness::Witness;
@@ -110,6 +109,7 @@ impl Rotating<'_> {
             });
         }
         let begin = matches!(self.standing(&sight).await?, Rotation::Issue { .. });
+        let replaced = active_id(&sight).filter(|_| begin);
         if begin {
             self.issue().await?;
         }
@@ -118,13 +118,17 @@ impl Rotating<'_> {
         let current = current_id(&sight).ok_or_else(|| Error::NoCertificate {
             party: self.party.keeper.clone(),
         })?;
-        let removed = match self.standing(&sight).await? {
-            Rotation::Issue { leftover } | Rotation::Finish { leftover } => leftover,
-            Rotation::Prove { old, leftover } => {
-                self.prove(&current, begin).await?;
-                [old, leftover].concat()
-            }
+        let (mut old, leftover) = match self.standing(&sight).await? {
+            Rotation::Issue { leftover } | Rotation::Finish { leftover } => (vec![], leftover),
+            Rotation::Prove { old, leftover } => (old, leftover),
         };
+        // Known from before, so it does not depend on what the secret remembers.
+        let replaced = replaced.filter(|id| *id != current && !old.contains(id));
+        old.extend(replaced);
+        if !old.is_empty() {
+            self.prove(&current, begin).await?;
+        }
+        let removed = [old, leftover].concat();
         for id in &removed {
             self.registry.retire(id).await?;
             (self.progress)(&format!("certificate `{id}` is removed"));
@@ -137,7 +141,7 @@ impl Rotating<'_> {
     }
 
     async fn standing(&self, sight: &Sight) -> Result<Rotation, Error> {
-        let own = own_certificates(self.keeper, self.registry, self.party).await?;
+        let own = own::certificates(self.keeper, self.registry, self.party).await?;
         let current = current_id(sight);
         let superseded: Vec<(String, String)> = own
             .into_iter()
@@ -244,6 +248,12 @@ fn current_id(sight: &Sight) -> Option<String> {
     }
     let leaf: &key::Leaf = sight.held()?.leaf.as_ref()?;
     Some(leaf.likely_id())
+}
+
+// The certificate in use, if it works.
+fn active_id(sight: &Sight) -> Option<String> {
+    let current = sight.registry.as_ref()?.current.as_ref()?;
+    current.is_active().then(|| current.id.clone())
 }
 
 /// What a rotation waits for clients unless told otherwise: the CSI driver may look at the secret once an hour, and an

@@ -20,7 +20,8 @@ use serde::Serialize;
 
 /// Data on standard output.
 fn print(text: &str) -> Result<(), Failure> {
-    stdout_line(text.trim_end_matches('\n'))?;
+    // A reader that went away has seen enough.
+    let _ = stdout_line(text.trim_end_matches('\n'))?;
     Ok(())
 }
 

@@ -57,6 +57,16 @@ fn a_good_set_loads_and_describes_itself() {
 }
 
 #[test]
+fn a_set_in_memory_is_checked_as_one_in_files() {
+    let (one, other) = (Ca::new("root").client("a"), Ca::new("root").client("b"));
+    let check = |key: &str| Identity::from_pem("memory", &one.certificate, key, &one.ca, now());
+    let in_files = load(&one).unwrap();
+    assert_eq!(check(&one.key).unwrap().digest(), in_files.digest());
+    let error = check(&other.key).unwrap_err();
+    assert!(matches!(error, Error::KeyMismatch { .. }), "{error}");
+}
+
+#[test]
 fn both_pairs_of_names_and_explicit_files_are_understood() {
     let set = Ca::new("root").client("agent");
     let directory = tempfile::tempdir().unwrap();

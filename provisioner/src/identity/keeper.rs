@@ -6,17 +6,20 @@
 //! asked for, so what a version is, its content says.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use aws_sdk_secretsmanager::types::Tag;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
 use crate::resource::{Certificate, Owner};
 
 use super::key::{PrivateKey, hex};
+
+pub(crate) use self::version::Version;
+
+mod version;
 
 /// One secret.
 #[derive(Clone, Copy)]
@@ -35,19 +38,8 @@ pub(crate) struct Described {
     pub(crate) kms_key: Option<String>,
     /// Scheduled for deletion.
     pub(crate) deleting: bool,
-    /// Label to version.
-    labels: BTreeMap<String, String>,
-}
-
-/// One version. `Debug` hides the key.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Version {
-    pub(crate) id: String,
-    pub(crate) created: Option<Timestamp>,
-    pub(crate) certificate: Option<String>,
-    pub(crate) key: Option<PrivateKey>,
-    pub(crate) ca: Option<String>,
-    pub(crate) csr: Option<String>,
+    /// Version to labels.
+    labels: BTreeMap<String, Vec<String>>,
 }
 
 // === impl Keeper ===
@@ -87,11 +79,8 @@ impl<'a> Keeper<'a> {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
         let (owner, tags) = self.party.tags.observed(pairs);
-        let versions = found.version_ids_to_stages.unwrap_or_default();
-        let labels = versions
-            .into_iter()
-            .flat_map(|(id, labels)| labels.into_iter().map(move |label| (label, id.clone())))
-            .collect();
+        let labels = found.version_ids_to_stages.unwrap_or_default();
+        let labels = labels.into_iter().collect();
         Ok(Some(Described {
             arn: found.arn,
             owner,
@@ -171,7 +160,7 @@ impl<'a> Keeper<'a> {
         described: &Described,
         label: &str,
     ) -> Result<Option<Version>, Error> {
-        match described.labels.get(label) {
+        match described.labelled(label) {
             Some(id) => self.version(id).await,
             None => Ok(None),
         }
@@ -195,7 +184,12 @@ impl<'a> Keeper<'a> {
         for page in pages.unwrap_or_default() {
             for entry in page.versions.unwrap_or_default() {
                 let Some(id) = entry.version_id else { continue };
-                versions.extend(self.version(&id).await?);
+                let unlabelled = entry.version_stages.unwrap_or_default().is_empty();
+                match self.version(&id).await {
+                    // Secrets Manager removes unlabelled versions when it likes.
+                    Err(error) if unlabelled && error.kind() == ErrorKind::Invalid => {}
+                    read => versions.extend(read?),
+                }
             }
         }
         Ok(versions)
@@ -244,7 +238,7 @@ impl<'a> Keeper<'a> {
 
     /// Replaces the value by an empty one, so that a secret that is restored later holds no identity.
     pub(crate) async fn put_nothing(self, described: &Described) -> Result<(), Error> {
-        let Some(current) = described.labels.get(CURRENT) else {
+        let Some(current) = described.labelled(CURRENT) else {
             return Ok(());
         };
         let token = token(&[current, "nothing"]);
@@ -286,40 +280,18 @@ impl<'a> Keeper<'a> {
     }
 }
 
-// === impl Version ===
+// === impl Described ===
 
-impl Version {
-    // A value that is no object of texts holds nothing of an identity.
-    fn read(id: &str, created: Option<Timestamp>, text: &str) -> Self {
-        let mut parts: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-        let mut part = |name: &str| match parts.remove(name) {
-            Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
-            _ => None,
-        };
-        Self {
-            id: id.to_owned(),
-            created,
-            certificate: part("certificate"),
-            key: part("privateKey").map(PrivateKey::new),
-            ca: part("caCert"),
-            csr: part("csr"),
-        }
-    }
-
-    /// Whether it is a key that waits for its certificate.
-    pub(crate) fn waits(&self) -> bool {
-        self.certificate.is_none() && self.key.is_some() && self.csr.is_some()
-    }
-}
-
-impl fmt::Debug for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Version")
-            .field("id", &self.id)
-            .field("certificate", &self.certificate.is_some())
-            .field("key", &self.key)
-            .field("csr", &self.csr.is_some())
-            .finish_non_exhaustive()
+impl Described {
+    // A label is on one version; should it be on more, the one in use has it by right: there nothing is pending.
+    fn labelled(&self, label: &str) -> Option<&str> {
+        let with = self
+            .labels
+            .iter()
+            .filter(|(_, labels)| labels.iter().any(|it| it == label));
+        let in_use = |(_, labels): &(&String, &Vec<String>)| labels.iter().any(|it| it == CURRENT);
+        let (id, _) = with.clone().find(in_use).or_else(|| with.clone().next())?;
+        Some(id)
     }
 }
 
@@ -350,15 +322,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_version_is_its_content_says() {
-        let waiting = Version::read("1", None, r#"{"privateKey":"k","csr":"c"}"#);
-        assert!(waiting.waits());
-        let in_use = r#"{"certificate":"x","privateKey":"k","caCert":"y"}"#;
-        assert!(!Version::read("2", None, in_use).waits());
-        for nothing in ["", "{}", "[]", "{oops", r#"{"privateKey":1,"csr":""}"#] {
-            let version = Version::read("3", None, nothing);
-            assert!(!version.waits() && version.certificate.is_none());
-        }
+    fn a_label_on_two_versions_belongs_to_the_one_in_use() {
+        let labels = |ids: &[(&str, &[&str])]| Described {
+            arn: None,
+            owner: Owner::Ours,
+            tags: Value::Null,
+            description: String::new(),
+            kms_key: None,
+            deleting: false,
+            labels: ids
+                .iter()
+                .map(|(id, labels)| {
+                    let labels = labels.iter().map(|label| (*label).to_owned());
+                    ((*id).to_owned(), labels.collect())
+                })
+                .collect(),
+        };
+        let both = labels(&[("1", &[PENDING]), ("2", &[CURRENT, PENDING])]);
+        assert_eq!(both.labelled(PENDING), Some("2"));
+        let apart = labels(&[("1", &[PENDING]), ("2", &[CURRENT])]);
+        assert_eq!(apart.labelled(PENDING), Some("1"));
+        assert_eq!(apart.labelled(PREVIOUS), None);
     }
 
     #[test]
@@ -367,11 +351,5 @@ mod tests {
         assert_ne!(token(&["a", "b"]), token(&["ab", ""]));
         // Secrets Manager takes 32 to 64 characters.
         assert_eq!(token(&["a"]).len(), 36);
-    }
-
-    #[test]
-    fn debug_output_of_a_version_has_no_value() {
-        let version = Version::read("1", None, r#"{"privateKey":"canary","csr":"canary"}"#);
-        assert!(!format!("{version:?}").contains("canary"));
     }
 }

@@ -160,9 +160,12 @@ impl Sight {
 // === impl Held ===
 
 impl Held {
+    /// The key that waits for its certificate; never the one whose certificate is in use.
     pub(crate) fn waiting(&self) -> Option<&Version> {
-        let labelled = [&self.pending, &self.current];
-        labelled.into_iter().flatten().find(|it| it.waits())
+        let in_use = self.leaf.as_ref().map(|leaf| &leaf.public);
+        let labelled = [&self.pending, &self.current].into_iter().flatten();
+        let mut waiting = labelled.filter(|version| version.waits());
+        waiting.find(|version| in_use.is_none() || version.public().as_ref() != in_use)
     }
 
     pub(crate) fn has_roots(&self, ca: &str) -> bool {

@@ -14,8 +14,9 @@ use sha2::{Digest as _, Sha256};
 use crate::aws::{Cloud, Error};
 use crate::enroll;
 use crate::identity::keeper::Keeper;
-use crate::identity::key::{self, hex};
-use crate::identity::registry::{Registered, Registry};
+use crate::identity::key::hex;
+use crate::identity::own;
+use crate::identity::registry::Registry;
 use crate::identity::sight::{Held, Sight, look};
 use crate::identity::state::ACTIVE;
 
@@ -277,7 +278,7 @@ impl Manage for Certificate {
         }
         let registry = Registry::of(cloud)?;
         // Only what this secret held: another certificate on the policy may be somebody's work.
-        for certificate in own_certificates(keeper, registry, self).await? {
+        for certificate in own::certificates(keeper, registry, self).await? {
             registry.retire(&certificate.id).await?;
         }
         if self.recovery_days > 0 {
@@ -289,34 +290,6 @@ impl Manage for Certificate {
     async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
         Keeper::of(cloud, self)?.write_tags().await
     }
-}
-
-/// The certificates in IoT Core that some version of the secret held or has the key of.
-pub(crate) async fn own_certificates(
-    keeper: Keeper<'_>,
-    registry: Registry<'_>,
-    party: &Certificate,
-) -> Result<Vec<Registered>, Error> {
-    let targets = registry.targets(&party.policy).await?;
-    let mut own: Vec<Registered> = Vec::new();
-    for version in keeper.versions().await? {
-        let leaf = version.certificate.as_deref().map(key::leaf);
-        let found = match (leaf, &version.csr) {
-            (Some(Ok(leaf)), _) => registry.find(&leaf, &targets).await?,
-            (None, Some(csr)) => match key::check_request(csr, &party.subject) {
-                Ok(public) => {
-                    let since = version.created.unwrap_or(Timestamp::UNIX_EPOCH);
-                    registry.of_key(&public, &party.policy, since).await?
-                }
-                Err(_) => None,
-            },
-            _ => None,
-        };
-        let new = |found: &Registered| own.iter().all(|known| known.id != found.id);
-        let found = found.filter(new);
-        own.extend(found);
-    }
-    Ok(own)
 }
 
 // Enough of a hash to tell two sets of roots apart in a plan.

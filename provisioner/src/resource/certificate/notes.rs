@@ -34,12 +34,12 @@ pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp
                     "certificate `{extra}`, in use before, still carries policy `{}`",
                     party.policy
                 ),
-                hint: format!("run `provisioner rotate {who}`: it goes on where it stopped"),
+                hint: format!("run `provisioner rotate {who}`: it removes what is no longer used"),
             },
             false => Note {
                 text: format!(
-                    "certificate `{extra}` carries policy `{}` and is not in secret `{}`",
-                    party.policy, party.secret
+                    "certificate `{extra}` carries policy `{}` and is neither the one in use nor the one before",
+                    party.policy
                 ),
                 hint: format!("if nobody uses it, run `provisioner revoke {extra}`"),
             },

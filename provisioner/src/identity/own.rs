@@ -1,0 +1,48 @@
+//! Which certificates in IoT Core are a secret's own: those that some version of it held, or holds the key of.
+//!
+//! Only these are ever removed. Another certificate on the same policy may be somebody's work; it is told and left.
+
+use crate::aws::Error;
+use crate::resource::Certificate;
+
+use super::keeper::Keeper;
+use super::key::{self, Leaf, PublicKey};
+use super::registry::{Registered, Registry};
+
+/// The secret's own certificates that IoT Core still knows.
+pub(crate) async fn certificates(
+    keeper: Keeper<'_>,
+    registry: Registry<'_>,
+    party: &Certificate,
+) -> Result<Vec<Registered>, Error> {
+    let mut leaves: Vec<Leaf> = Vec::new();
+    let mut keys: Vec<PublicKey> = Vec::new();
+    for version in keeper.versions().await? {
+        let leaf = version.certificate.as_deref().map(key::leaf);
+        match leaf {
+            Some(Ok(leaf)) if !leaves.contains(&leaf) => leaves.push(leaf),
+            // A key without a certificate here: the certificate may have been issued and not arrived.
+            None => keys.extend(version.public()),
+            Some(_) => {}
+        }
+    }
+    let mut own = Vec::new();
+    let mut attached = Vec::new();
+    for id in registry.targets(&party.policy).await? {
+        attached.extend(registry.describe(&id).await?);
+    }
+    for found in attached {
+        let held = leaves.iter().position(|leaf| leaf.der == found.leaf.der);
+        if let Some(held) = held {
+            leaves.swap_remove(held);
+            own.push(found);
+        } else if keys.contains(&found.leaf.public) {
+            own.push(found);
+        }
+    }
+    // What is no longer attached was being removed, or somebody took the policy off it.
+    for leaf in leaves {
+        own.extend(registry.find(&leaf, &[]).await?);
+    }
+    Ok(own)
+}

@@ -62,8 +62,8 @@ pub fn init(options: &LogOptions) -> Result<(), InvalidFilter> {
     init_hushing(options, &[])
 }
 
-/// The same, but nothing more detailed than `debug` is ever logged by targets that begin with one of these words,
-/// whatever the filter says: libraries whose `trace` lines hold whole requests, secrets included.
+/// The same, but targets that begin with one of these words log warnings and errors only, whatever the filter says:
+/// libraries whose more detailed lines hold whole requests, secrets included.
 ///
 /// # Errors
 /// [`InvalidFilter`] when the filter is not understood.
@@ -73,7 +73,7 @@ pub fn init_hushing(
 ) -> Result<(), InvalidFilter> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let hush = filter_fn(move |line| {
-        *line.level() < Level::TRACE || !hushed.iter().any(|word| line.target().starts_with(word))
+        *line.level() <= Level::WARN || !hushed.iter().any(|word| line.target().starts_with(word))
     });
     let started = subscriber(options, colour, io::stderr)?
         .with(hush)

@@ -86,5 +86,5 @@ fn print_schema() -> Result<(), Failure> {
     Ok(())
 }
 
-// Their `trace` lines hold requests as they are sent, passwords and keys included.
+// Their detailed lines hold requests as they are sent, passwords and keys included.
 const WHOLE_REQUESTS: &[&str] = &["aws_", "hyper", "h2", "rustls"];

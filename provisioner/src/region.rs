@@ -144,7 +144,7 @@ pub struct Database {
 /// IoT Core's endpoint as parties see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
-    /// 8883 or 443.
+    /// 8883 or 443; any with roots of one's own.
     pub port: u16,
     /// Roots of the broker's certificate, PEM.
     pub ca: String,

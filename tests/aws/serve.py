@@ -12,6 +12,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.exceptions import DependencyViolationError
 from moto.ec2.models.security_groups import SecurityGroupBackend
 from moto.iam.models import iam_backends
+from moto.rds import utils as rds_utils
 from moto.rds.exceptions import DBSubnetGroupNotFoundError, RDSClientError
 from moto.rds.models import DBInstance, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
@@ -66,6 +67,18 @@ def not_deleted(self, secret_id, *args, **kwargs):
 after(SecretsManagerBackend, "update_secret_version_stage", moved_stage)
 before(SecretsManagerBackend, "put_secret_value", not_deleted)
 before(SecretsManagerBackend, "update_secret_version_stage", not_deleted)
+
+
+# === RDS: windows ===
+
+
+def overlap(start1, end1, start2, end2):
+    """Without this, a backup window that ends when the maintenance window begins is refused as overlapping it."""
+    seconds = (min(end1, end2) - max(start1, start2)).total_seconds()
+    return seconds if seconds > 0 else -1
+
+
+rds_utils.get_overlap_between_two_date_ranges = overlap
 
 
 # === STS ===

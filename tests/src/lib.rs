@@ -8,6 +8,7 @@
 pub mod api;
 pub mod aws;
 pub mod decoders;
+pub mod estate;
 pub mod fleet;
 pub mod go;
 pub mod kubernetes;

@@ -82,7 +82,8 @@ impl Check<'_> {
 
     pub(super) fn broker(&mut self, file: &file::Broker, directory: &Path) -> Broker {
         let port = file.port.unwrap_or(8883);
-        if !matches!(port, 8883 | 443) {
+        // A broker with roots of its own is a sandbox, which may listen anywhere.
+        if file.ca.is_none() && !matches!(port, 8883 | 443) {
             self.tell(
                 "broker.port",
                 format!("is {port}, where IoT Core speaks no MQTT"),

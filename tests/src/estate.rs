@@ -1,0 +1,180 @@
+//! A whole region's AWS on loopback, and the real `provisioner` against it: two kinds of account, an IoT Core whose
+//! broker obeys its control plane, and the file that describes the region.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use link::iot::ArnPrefix;
+use sandbox::broker::{Broker, Config, Handle, Running};
+use sandbox::control::{self, Control};
+use sandbox::pki::Authority;
+
+use crate::aws::{Iot, REGION, World, account_id};
+use crate::process::{Output, Process, Spec};
+use crate::scratch::Scratch;
+
+/// Accounts, broker and file. Dropping it stops everything.
+pub struct Estate {
+    /// The accounts: `region` and one for each management cluster, called like it.
+    pub world: World,
+    /// The broker, for looking at connections and at the registry.
+    pub broker: Handle,
+    clusters: Vec<String>,
+    env: Vec<(String, String)>,
+    scratch: Scratch,
+    _broker: Running,
+    _control: control::Running,
+}
+
+// === impl Estate ===
+
+impl Estate {
+    /// A region named `estate` on an empty AWS, with management clusters of these ids, each in an account of its own.
+    /// Its file is `region.yaml` in [`Estate::path`]; every account has its profile in it.
+    ///
+    /// # Errors
+    /// When a server is missing or does not start.
+    pub async fn start(test: &str, clusters: &[&str]) -> Result<Self> {
+        let scratch = Scratch::new(test)?;
+        let account = account_id();
+        let authority = Arc::new(Authority::new("estate")?);
+        let server = authority.server(&[])?;
+        let mut config = Config::new(LOOPBACK, server.certificate, server.key);
+        config.arn = ArnPrefix::new(REGION, &account);
+        let broker = Broker::bind(config).await?.spawn();
+        let control = control::Config::new(LOOPBACK, Arc::clone(&authority), broker.handle());
+        let control = Control::bind(control).await?.start();
+
+        let iot = Iot {
+            address: control.local_addr(),
+            account: account.clone(),
+        };
+        let mut builder = World::builder()
+            .account_with_id("region", &account)
+            .iot(iot);
+        for cluster in clusters {
+            builder = builder.account(cluster);
+        }
+        let world = builder.start().await?;
+        let env = world.config_file(scratch.path())?;
+        std::fs::write(scratch.path().join("ca.pem"), authority.certificate_pem())?;
+        let estate = Self {
+            world,
+            broker: broker.handle(),
+            clusters: clusters.iter().map(|id| (*id).to_owned()).collect(),
+            env,
+            scratch,
+            _broker: broker,
+            _control: control,
+        };
+        estate.write_file(&estate.file())?;
+        Ok(estate)
+    }
+
+    /// The region's file as it is at first: everything by default, but small and quick.
+    pub fn file(&self) -> String {
+        let region = self.world.account("region");
+        let ground = &region.ground;
+        let subnets = ground.subnets.join(", ");
+        let port = self.broker.local_addr().port();
+        let mut file = format!(
+            "name: estate\nregion: {REGION}\naccount: \"{}\"\naccess: {{profile: region}}\n\
+             network:\n  vpc: {}\n  privateSubnets: [{subnets}]\n\
+             eks:\n  cluster: {}\n  securityGroups: [{}]\n  bastionSecurityGroup: {}\n\
+             broker: {{port: {port}, ca: ca.pem}}\n\
+             secrets: {{recoveryDays: 0}}\n",
+            region.id,
+            ground.vpc,
+            ground.cluster,
+            ground.cluster_security_group,
+            ground.bastion_security_group,
+        );
+        if !self.clusters.is_empty() {
+            file.push_str("managementClusters:\n");
+        }
+        for id in &self.clusters {
+            let account = &self.world.account(id).id;
+            file.push_str(&format!(
+                "  - {{id: {id}, account: \"{account}\", access: {{profile: {id}}}}}\n"
+            ));
+        }
+        file
+    }
+
+    /// Replaces the region's file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_file(&self, text: &str) -> Result<()> {
+        std::fs::write(self.path().join("region.yaml"), text).context("write region.yaml")
+    }
+
+    /// Where the file and the logs are.
+    pub fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The provisioner with these arguments, in the directory of the file.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn provisioner(&self, args: &[&str]) -> Result<Spec> {
+        let file = self.path().join("region.yaml");
+        let spec = Spec::binary("provisioner")?
+            .args(["--file".as_ref(), file.as_os_str()])
+            .args(args);
+        Ok(self
+            .env
+            .iter()
+            .fold(spec, |spec, (name, value)| spec.env(name, value)))
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn run(&self, args: &[&str]) -> Result<Output> {
+        let logs = self.logs()?;
+        Ok(self.provisioner(args)?.run(&logs, PATIENCE).await?)
+    }
+
+    /// Runs it to its end, which must be exit code 0.
+    ///
+    /// # Errors
+    /// With all it said when it is not.
+    pub async fn must(&self, args: &[&str]) -> Result<Output> {
+        let output = self.run(args).await?;
+        anyhow::ensure!(
+            output.status.success(),
+            "`provisioner {}` ended with {}\n{}{}",
+            args.join(" "),
+            output.status,
+            output.stdout,
+            output.stderr
+        );
+        Ok(output)
+    }
+
+    /// Starts it and leaves it running.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin(&self, args: &[&str]) -> Result<Process> {
+        Ok(self.provisioner(args)?.start(&self.logs()?)?)
+    }
+
+    /// The test passed: nothing to look at. Call it last.
+    pub fn passed(self) {
+        self.scratch.passed();
+    }
+
+    fn logs(&self) -> Result<PathBuf> {
+        Ok(self.scratch.dir("logs")?)
+    }
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const PATIENCE: Duration = Duration::from_secs(120);

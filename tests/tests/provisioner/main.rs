@@ -1,0 +1,3 @@
+//! The provisioner against an AWS of several accounts, with an IoT Core whose broker obeys.
+
+mod converge;

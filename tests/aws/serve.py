@@ -4,6 +4,7 @@ Arguments are those of moto_server. Every repair says what moto does without it 
 permissions, the EKS calls that moto lacks and the errors of unknown operations are the front's (`tests::aws::Front`).
 """
 
+import json
 import os
 import threading
 import time
@@ -56,6 +57,17 @@ def moved_stage(self, result, secret_id, version_stage, remove_from_version_id, 
     return result
 
 
+def one_version_each(self, result, secret_id, *args, **kwargs):
+    """Without this, a staging label that a new version takes stays on the old one too."""
+    taken = set(kwargs.get("version_stages") or []) - {"AWSCURRENT", "AWSPREVIOUS"}
+    secret = self.secrets[secret_id]
+    newest = json.loads(result)["VersionId"] if isinstance(result, str) else result["VersionId"]
+    for version_id, version in secret.versions.items():
+        if version_id != newest:
+            version["version_stages"] = [stage for stage in version["version_stages"] if stage not in taken]
+    return result
+
+
 def not_deleted(self, secret_id, *args, **kwargs):
     """Without this, a deleted secret takes new values and stages."""
     if secret_id in self.secrets and self.secrets[secret_id].is_deleted():
@@ -65,6 +77,7 @@ def not_deleted(self, secret_id, *args, **kwargs):
 
 
 after(SecretsManagerBackend, "update_secret_version_stage", moved_stage)
+after(SecretsManagerBackend, "put_secret_value", one_version_each)
 before(SecretsManagerBackend, "put_secret_value", not_deleted)
 before(SecretsManagerBackend, "update_secret_version_stage", not_deleted)
 

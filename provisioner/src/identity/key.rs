@@ -32,6 +32,8 @@ pub(crate) struct Leaf {
     pub(crate) public: PublicKey,
     /// Seconds since 1970 after which it is not valid.
     pub(crate) not_after: i64,
+    /// Common name of its subject.
+    pub(crate) subject: Option<String>,
 }
 
 /// Why a key, request or certificate cannot be used. Never holds any of its content.
@@ -108,10 +110,14 @@ pub(crate) fn leaf(pem: &str) -> Result<Leaf, KeyError> {
     let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| KeyError::Certificate)?;
     let public = PublicKey(certificate.public_key().raw.to_vec());
     let not_after = certificate.validity().not_after.timestamp();
+    let mut names = certificate.subject().iter_common_name();
+    let subject = names.next().and_then(|name| name.as_str().ok());
+    let subject = subject.map(str::to_owned);
     Ok(Leaf {
         der: der.to_vec(),
         public,
         not_after,
+        subject,
     })
 }
 

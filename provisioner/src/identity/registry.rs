@@ -159,6 +159,25 @@ impl<'a> Registry<'a> {
         Ok(None)
     }
 
+    /// Ids of certificates that are not in use, whose subject is `subject`, made since a policy was or a little before:
+    /// what a run that made both did not live to attach. AWS keeps the subject of a request (from memory).
+    pub(crate) async fn lost(self, subject: &str, policy: &str) -> Result<Vec<String>, Error> {
+        let answer = self.account.iot.get_policy().policy_name(policy).send();
+        let answer = answer.await.during("iot:GetPolicy", policy).optional()?;
+        let Some(made) = answer.and_then(|answer| answer.creation_date) else {
+            return Ok(Vec::new());
+        };
+        let since = Timestamp::from_second(made.secs()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let mut lost = Vec::new();
+        for id in self.newer_than(since).await? {
+            let found = self.describe(&id).await?.filter(|found| !found.is_active());
+            if found.is_some_and(|found| found.leaf.subject.as_deref() == Some(subject)) {
+                lost.push(id);
+            }
+        }
+        Ok(lost)
+    }
+
     async fn newer_than(self, since: Timestamp) -> Result<Vec<String>, Error> {
         let since = since.saturating_sub(CLOCKS_DIFFER).unwrap_or(since);
         // Without a direction the newest come first; a page at a time, so that the rest is not asked for.

@@ -174,8 +174,10 @@ async fn remove(registry: Registry<'_>, cloud: &Cloud, policy: &IotPolicy) -> Re
     if found.owner != Owner::Ours {
         return Ok(());
     }
-    for id in registry.targets(&policy.name).await? {
-        registry.retire(&id).await?;
+    let attached = registry.targets(&policy.name).await?;
+    let lost = registry.lost(&policy.name, &policy.name).await?;
+    for id in attached.iter().chain(&lost) {
+        registry.retire(id).await?;
     }
     settled(async || policy.delete(cloud).await).await?;
     Ok(())

@@ -415,9 +415,12 @@ impl Look<'_> {
         let snapshots = self
             .list("rds", "DescribeDBSnapshots", json!({}), "/DBSnapshots")
             .await?;
+        // Automatic ones have the time in their names, and go with the database.
+        let automatic = |name: &Value| name.as_str().is_some_and(|name| name.starts_with("rds:"));
         let names = snapshots
             .into_iter()
-            .map(|snapshot| snapshot["DBSnapshotIdentifier"].clone());
+            .map(|snapshot| snapshot["DBSnapshotIdentifier"].clone())
+            .filter(|name| !automatic(name));
         Ok(sorted(names.collect()))
     }
 

@@ -171,7 +171,14 @@ pub struct DestroyArgs {
 #[derive(Clone, Debug, ClapArgs)]
 pub struct OutputsArgs {
     /// What for
-    #[arg(long, value_enum, default_value_t)]
+    // Its own id: the global `--log-format` has the usual one of a field called so.
+    #[arg(
+        id = "output-format",
+        long = "format",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
     pub format: OutputFormat,
     /// For the agent of this management cluster; else for the server
     #[arg(long, value_name = "ID")]
@@ -379,3 +386,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 tried and failed, or not as it should be; 2 the command line or the file is wrong, or the \
 credentials are another account's, and nothing was tried; 3 not in time; 4 refused";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_of_outputs_is_not_that_of_logs() {
+        let words = "provisioner outputs --format helm --log-format json";
+        let args = Args::parse_from(words.split(' '));
+        assert!(matches!(args.command, Command::Outputs(it) if it.format == OutputFormat::Helm));
+    }
+}

@@ -41,13 +41,18 @@ fn the_metrics_table_is_what_the_code_registers() -> Result<()> {
 async fn the_help_texts_are_what_the_binaries_print() -> Result<()> {
     let scratch = Scratch::new("docs-help")?;
     let mut text = String::new();
-    for binary in ["agent", "server-bridge", "probe", "sandbox"] {
-        let help = help(binary, None, scratch.path()).await?;
-        let verbs = verbs(&help);
-        block(&mut text, binary, &help)?;
-        for verb in verbs {
-            let help = self::help(binary, Some(&verb), scratch.path()).await?;
-            block(&mut text, &format!("{binary} {verb}"), &help)?;
+    for binary in ["agent", "server-bridge", "probe", "provisioner", "sandbox"] {
+        // In the order of the help: a command, its own commands, the next one.
+        let mut todo = vec![Vec::new()];
+        while let Some(verbs) = todo.pop() {
+            let help = help(binary, &verbs, scratch.path()).await?;
+            block(
+                &mut text,
+                &[&[binary.to_owned()], &verbs[..]].concat().join(" "),
+                &help,
+            )?;
+            let below = self::verbs(&help).into_iter().rev();
+            todo.extend(below.map(|verb| [&verbs[..], &[verb]].concat()));
         }
     }
     hold("help", &text)?;
@@ -101,15 +106,16 @@ fn hold(name: &str, fresh: &str) -> Result<()> {
     Ok(())
 }
 
-async fn help(binary: &str, verb: Option<&str>, logs: &Path) -> Result<String> {
-    let label = verb.map_or_else(|| binary.to_owned(), |verb| format!("{binary}-{verb}"));
+async fn help(binary: &str, verbs: &[String], logs: &Path) -> Result<String> {
+    let label = format!("{binary}-{}", verbs.join("-"));
     // Help shows the environment's values and fits the terminal: neither may be this machine's.
     let spec = Spec::binary(binary)?
         .label(label)
         .env("COLUMNS", "100")
         .env("LOG_LEVEL", "")
         .env("LOG_FORMAT", "")
-        .args(verb)
+        .env("REGION_FILE", "")
+        .args(verbs)
         .arg("--help");
     let output = spec.run(logs, PATIENCE).await?;
     ensure!(

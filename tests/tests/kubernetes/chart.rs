@@ -1,4 +1,5 @@
-//! The agent's chart: linted and rendered by helm, accepted by a real API server, and understood by the agent.
+//! The charts: linted and rendered by helm, accepted by a real API server, and understood by their programs. Here the
+//! agent's; beside it the server's, and both with the values that a region gives them.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,36 +7,30 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{Scope, pinned_kind};
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tests::kubernetes::Cluster;
 use tests::process::{Output, Spec};
 use tests::scratch::Scratch;
 
+mod server;
+mod values;
+
 #[tokio::test]
 async fn the_chart_passes_the_strict_lint_and_refuses_wrong_values_by_name() -> Result<()> {
     let scratch = Scratch::new("chart-lint")?;
-    let chart = chart();
-    let lint = helm(
-        scratch.path(),
-        &["lint", "--strict", &chart, "--set", REGION],
-    )
-    .await?;
-    ensure!(lint.status.success(), "{}{}", lint.stdout, lint.stderr);
-    for (wrong, name) in [
+    let wrong = [
         ("rbac.profile=everything", "profile"),
         ("replicas=many", "replicas"),
         ("consumerNam=x", "consumerNam"),
         ("consumerName=A_B", "consumerName"),
-    ] {
-        let arguments = ["template", "x", &chart, "--set", REGION, "--set", wrong];
-        let refused = helm(scratch.path(), &arguments).await?;
-        ensure!(!refused.status.success(), "`{wrong}` is accepted");
-        ensure!(refused.stderr.contains(name), "{}", refused.stderr);
-    }
+    ];
+    strict(scratch.path(), AGENT, &wrong).await?;
     scratch.passed();
     Ok(())
 }
@@ -44,19 +39,10 @@ async fn the_chart_passes_the_strict_lint_and_refuses_wrong_values_by_name() -> 
 async fn the_api_server_takes_every_object_of_the_chart() -> Result<()> {
     let scratch = Scratch::new("chart-apply")?;
     let cluster = Cluster::shared().await?;
-    let client = cluster.client().await?;
     let namespace = cluster.namespace("chart").await?;
-    let objects = rendered(scratch.path(), &namespace, &ALL).await?;
+    let objects = rendered(scratch.path(), AGENT, &namespace, &ALL).await?;
     ensure!(objects.len() > 10, "{} objects", objects.len());
-    for object in &objects {
-        // Their definitions belong to the CSI driver and to the Prometheus operator.
-        if !matches!(
-            object["kind"].as_str(),
-            Some("SecretProviderClass" | "PodMonitor")
-        ) {
-            dry_run(&client, object).await?;
-        }
-    }
+    accepted(&cluster.client().await?, &objects).await?;
     scratch.passed();
     Ok(())
 }
@@ -64,24 +50,10 @@ async fn the_api_server_takes_every_object_of_the_chart() -> Result<()> {
 #[tokio::test]
 async fn the_agent_understands_the_arguments_of_the_chart() -> Result<()> {
     let scratch = Scratch::new("chart-arguments")?;
-    let objects = rendered(scratch.path(), "agents", &ALL).await?;
-    let deployment = objects
-        .iter()
-        .find(|object| object["kind"] == "Deployment")
-        .context("there is a Deployment")?;
-    let deployment: Deployment = serde_json::from_value(deployment.clone())?;
+    let objects = rendered(scratch.path(), AGENT, "agents", &ALL).await?;
+    let deployment: Deployment = the(&objects, "Deployment")?;
     let pod = deployment.spec.and_then(|spec| spec.template.spec);
-    let container = pod.context("it has a pod")?.containers.remove(0);
-    let arguments = container.args.unwrap_or_default();
-    // The mount is not there, which is found after the command line has been read.
-    let agent = Spec::binary("agent")?.args(&arguments);
-    let output = agent.run(scratch.path(), PATIENCE).await?;
-    ensure!(output.status.code() == Some(2), "{}", output.stderr);
-    ensure!(
-        output.stderr.contains("/mnt/secrets-store"),
-        "{}",
-        output.stderr
-    );
+    understood(scratch.path(), AGENT, &pod.context("it has a pod")?).await?;
     scratch.passed();
     Ok(())
 }
@@ -109,12 +81,41 @@ async fn the_definitions_in_the_chart_are_those_of_the_agent() -> Result<()> {
     Ok(())
 }
 
-async fn rendered(logs: &Path, namespace: &str, values: &[&str]) -> Result<Vec<Value>> {
-    let chart = chart();
-    let mut arguments = vec!["template", "agent", &chart, "--namespace", namespace];
-    for value in values {
-        arguments.extend(["--set", value]);
+/// Lints strictly, and sees that each of the wrong values is refused by the name beside it.
+async fn strict(logs: &Path, chart: &str, wrong: &[(&str, &str)]) -> Result<()> {
+    let chart = path(chart);
+    let lint = helm(logs, &["lint", "--strict", &chart, "--set", REGION]).await?;
+    ensure!(lint.status.success(), "{}{}", lint.stdout, lint.stderr);
+    for (wrong, name) in wrong {
+        let arguments = ["template", "x", &chart, "--set", REGION, "--set", wrong];
+        let refused = helm(logs, &arguments).await?;
+        ensure!(!refused.status.success(), "`{wrong}` is accepted");
+        ensure!(refused.stderr.contains(name), "{}", refused.stderr);
     }
+    Ok(())
+}
+
+async fn rendered(
+    logs: &Path,
+    chart: &str,
+    namespace: &str,
+    values: &[&str],
+) -> Result<Vec<Value>> {
+    let set = values.iter().flat_map(|value| ["--set", value]);
+    let set: Vec<_> = set.collect();
+    rendered_with(logs, chart, namespace, &set).await
+}
+
+/// With arguments of one's own for helm.
+async fn rendered_with(
+    logs: &Path,
+    chart: &str,
+    namespace: &str,
+    more: &[&str],
+) -> Result<Vec<Value>> {
+    let path = path(chart);
+    let mut arguments = vec!["template", chart, &path, "--namespace", namespace];
+    arguments.extend(more);
     let output = helm(logs, &arguments).await?;
     ensure!(output.status.success(), "{}", output.stderr);
     let mut objects = Vec::new();
@@ -123,6 +124,41 @@ async fn rendered(logs: &Path, namespace: &str, values: &[&str]) -> Result<Vec<V
         objects.extend(object.filter(Value::is_object));
     }
     Ok(objects)
+}
+
+/// The first object of a kind.
+fn the<T: DeserializeOwned>(objects: &[Value], kind: &str) -> Result<T> {
+    let object = objects.iter().find(|object| object["kind"] == kind);
+    let object = object.with_context(|| format!("there is a {kind}"))?;
+    Ok(serde_json::from_value(object.clone())?)
+}
+
+/// Runs the pod's first container here. Its mount is not there, which is found after the command line has been read.
+async fn understood(logs: &Path, binary: &str, pod: &PodSpec) -> Result<()> {
+    let container = pod.containers.first().context("it has a container")?;
+    let arguments = container.args.clone().unwrap_or_default();
+    let program = Spec::binary(binary)?.args(&arguments);
+    let output = program.run(logs, PATIENCE).await?;
+    ensure!(output.status.code() == Some(2), "{}", output.stderr);
+    ensure!(
+        output.stderr.contains("/mnt/secrets-store"),
+        "{}",
+        output.stderr
+    );
+    Ok(())
+}
+
+async fn accepted(client: &Client, objects: &[Value]) -> Result<()> {
+    for object in objects {
+        // Their definitions belong to the CSI driver and to the Prometheus operator.
+        if !matches!(
+            object["kind"].as_str(),
+            Some("SecretProviderClass" | "PodMonitor")
+        ) {
+            dry_run(client, object).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn dry_run(client: &Client, object: &Value) -> Result<()> {
@@ -169,8 +205,9 @@ async fn helm(logs: &Path, arguments: &[&str]) -> Result<Output> {
     Ok(helm.run(logs, PATIENCE).await?)
 }
 
-fn chart() -> String {
-    root().join("deploy/charts/agent").display().to_string()
+fn path(chart: &str) -> String {
+    let charts = root().join("deploy/charts");
+    charts.join(chart).display().to_string()
 }
 
 fn root() -> PathBuf {
@@ -178,6 +215,7 @@ fn root() -> PathBuf {
     member.parent().unwrap_or(member).to_path_buf()
 }
 
+const AGENT: &str = "agent";
 const REGION: &str = "secretProviderClass.region=eu-west-1";
 // Everything that a value can add.
 const ALL: [&str; 10] = [

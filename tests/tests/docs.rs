@@ -43,16 +43,17 @@ async fn the_help_texts_are_what_the_binaries_print() -> Result<()> {
     let mut text = String::new();
     for binary in ["agent", "server-bridge", "probe", "provisioner", "sandbox"] {
         // In the order of the help: a command, its own commands, the next one.
-        let mut todo = vec![Vec::new()];
+        let mut todo: Vec<Vec<String>> = vec![Vec::new()];
         while let Some(verbs) = todo.pop() {
             let help = help(binary, &verbs, scratch.path()).await?;
-            block(
-                &mut text,
-                &[&[binary.to_owned()], &verbs[..]].concat().join(" "),
-                &help,
-            )?;
+            let command = format!("{binary} {}", verbs.join(" "));
+            block(&mut text, command.trim_end(), &help)?;
             let below = self::verbs(&help).into_iter().rev();
-            todo.extend(below.map(|verb| [&verbs[..], &[verb]].concat()));
+            todo.extend(below.map(|verb| {
+                let mut all = verbs.clone();
+                all.push(verb);
+                all
+            }));
         }
     }
     hold("help", &text)?;

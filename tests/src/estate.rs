@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use link::iot::ArnPrefix;
 use sandbox::broker::{Broker, Config, Handle, Running};
 use sandbox::control::{self, Control};
 use sandbox::pki::Authority;
+use serde_json::Value;
 
 use crate::aws::{Iot, REGION, World, account_id};
 use crate::process::{Output, Process, Spec};
@@ -25,6 +27,7 @@ pub struct Estate {
     clusters: Vec<String>,
     env: Vec<(String, String)>,
     scratch: Scratch,
+    runs: AtomicUsize,
     _broker: Running,
     _control: control::Running,
 }
@@ -67,6 +70,7 @@ impl Estate {
             clusters: clusters.iter().map(|id| (*id).to_owned()).collect(),
             env,
             scratch,
+            runs: AtomicUsize::new(0),
             _broker: broker,
             _control: control,
         };
@@ -117,13 +121,15 @@ impl Estate {
         self.scratch.path()
     }
 
-    /// The provisioner with these arguments, in the directory of the file.
+    /// The provisioner with these arguments, in the directory of the file. Every one has logs of its own.
     ///
     /// # Errors
     /// When it has not been built.
     pub fn provisioner(&self, args: &[&str]) -> Result<Spec> {
         let file = self.path().join("region.yaml");
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let spec = Spec::binary("provisioner")?
+            .label(format!("provisioner-{run:02}"))
             .args(["--file".as_ref(), file.as_os_str()])
             .args(args);
         Ok(self
@@ -156,6 +162,15 @@ impl Estate {
             output.stderr
         );
         Ok(output)
+    }
+
+    /// The plan as JSON, whatever it says.
+    ///
+    /// # Errors
+    /// With all it said when that is no plan.
+    pub async fn plan(&self) -> Result<Value> {
+        let output = self.run(&["plan", "--json"]).await?;
+        serde_json::from_str(&output.stdout).with_context(|| format!("read {output:?}"))
     }
 
     /// Starts it and leaves it running.

@@ -221,7 +221,11 @@ async fn security_groups(
             }
             Some(_) => continue,
         };
-        missing.push(Missing::new("eks.securityGroups", group, problem));
+        missing.push(Missing::new(
+            "eks.securityGroups or eks.bastionSecurityGroup",
+            group,
+            problem,
+        ));
     }
     Ok(())
 }

@@ -117,7 +117,7 @@ const NEEDS: &[(&str, Needs)] = &[
     (
         "thing",
         Needs {
-            read: &["iot:DescribeEndpoint", "iot:DescribeThing"],
+            read: &["iot:DescribeThing"],
             make: &["iot:CreateThing", "iot:UpdateThing"],
             remove: &[
                 "iot:ListThingPrincipals",
@@ -152,12 +152,16 @@ const NEEDS: &[(&str, Needs)] = &[
         Needs {
             read: &[
                 "iot:DescribeCertificate",
+                // What the parties are told to connect to.
+                "iot:DescribeEndpoint",
                 "iot:ListCertificates",
                 "iot:ListTargetsForPolicy",
                 "iot:ListAttachedPolicies",
                 "iot:ListPrincipalThings",
+                "iot:ListThingPrincipals",
                 "secretsmanager:DescribeSecret",
                 "secretsmanager:GetSecretValue",
+                "secretsmanager:ListSecretVersionIds",
             ],
             make: &[
                 "iot:CreateCertificateFromCsr",
@@ -192,7 +196,7 @@ const NEEDS: &[(&str, Needs)] = &[
                 "iam:PutRolePolicy",
                 "iam:DeleteRolePolicy",
                 "iam:UpdateAssumeRolePolicy",
-                "iam:UpdateRole",
+                "iam:UpdateRoleDescription",
                 "iam:TagRole",
             ],
             remove: &["iam:DetachRolePolicy", "iam:DeleteRole"],

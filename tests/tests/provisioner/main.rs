@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 mod converge;
 mod crashes;
 mod drift;
+mod enrolment;
+mod refusals;
+mod takedown;
 
 /// A policy document of IAM or IoT with one statement.
 fn statement(statement: Value) -> String {

@@ -1,0 +1,212 @@
+//! A management cluster gets its identity from two parties who do not have each other's credentials, loses it at once,
+//! and has no more rights than its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use sandbox::broker::CertificateState;
+use serde_json::Value;
+use tests::estate::Estate;
+use tests::process::Output;
+
+use super::{AGENT_POLICY, CLUSTER};
+
+type Result<T = ()> = std::result::Result<T, anyhow::Error>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_enrolled_by_two_parties_with_an_account_each() -> Result {
+    let estate = Estate::start("two_parties", &[CLUSTER]).await?;
+    // Neither file names the other party's credentials.
+    let file = estate.file();
+    let region_file = file.replace(&format!(", access: {{profile: {CLUSTER}}}"), "");
+    let cluster_file = file.replace("access: {profile: region}\n", "");
+    assert_ne!(region_file, file);
+    assert_ne!(cluster_file, file);
+
+    estate.write_file(&region_file)?;
+    estate.must(&["apply", "--yes"]).await?;
+    let registry = estate.broker.registry();
+    assert!(registry.policy_targets(AGENT_POLICY)?.is_empty());
+
+    estate.write_file(&cluster_file)?;
+    let mine = ["--only", CLUSTER, "apply", "--yes"];
+    // The key is made and waits; what the region has to say is not known yet.
+    estate.run(&mine).await?;
+    estate.world.front().forget();
+    let request = twice(&estate, &["enroll", "request", CLUSTER]).await?;
+    assert_eq!(accounts_called(&estate), accounts(&estate, &[CLUSTER]));
+
+    estate.write_file(&region_file)?;
+    estate.world.front().forget();
+    let path = estate.path().join("request.json");
+    std::fs::write(&path, &request)?;
+    let path = path.display().to_string();
+    let signed = twice(&estate, &["enroll", "sign", &path]).await?;
+    assert_eq!(accounts_called(&estate), accounts(&estate, &["region"]));
+    assert_eq!(registry.policy_targets(AGENT_POLICY)?.len(), 1);
+    strangers(&estate, &request).await?;
+
+    estate.write_file(&cluster_file)?;
+    estate.world.front().forget();
+    let path = estate.path().join("signed.json");
+    std::fs::write(&path, &signed)?;
+    let path = path.display().to_string();
+    let complete = ["enroll", "complete", &path];
+    let first = estate.must(&complete).await?;
+    assert!(first.stdout.contains("is enrolled with"), "{first:?}");
+    let before = estate.world.secret(CLUSTER, "maestro/agent-cert").await?;
+    let second = estate.must(&complete).await?;
+    assert!(second.stdout.contains("already"), "{second:?}");
+    assert_eq!(accounts_called(&estate), accounts(&estate, &[CLUSTER]));
+
+    let after = estate.world.secret(CLUSTER, "maestro/agent-cert").await?;
+    assert_eq!(after, before);
+    let held = after.context("no identity")?;
+    assert!(
+        held["privateKey"]
+            .as_str()
+            .is_some_and(|key| !key.is_empty())
+    );
+    for document in [&request, &signed] {
+        assert!(!document.contains("PRIVATE KEY"), "{document}");
+    }
+    let config = estate.world.secret(CLUSTER, "maestro/agent-config").await?;
+    let config = config.context("no configuration")?;
+    assert!(
+        config["config"]
+            .as_str()
+            .is_some_and(|text| text.contains("brokerHost"))
+    );
+
+    // Seen by both together there is nothing left to do.
+    estate.write_file(&file)?;
+    estate.must(&["apply", "--yes"]).await?;
+    assert_eq!(registry.policy_targets(AGENT_POLICY)?.len(), 1);
+    assert_eq!(
+        estate.world.secret(CLUSTER, "maestro/agent-cert").await?,
+        Some(held)
+    );
+    estate.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_cluster_stays_out_until_it_is_enrolled_anew() -> Result {
+    let estate = Estate::start("revoked", &[CLUSTER]).await?;
+    estate.must(&["apply", "--yes"]).await?;
+    let registry = estate.broker.registry();
+    let old = registry.policy_targets(AGENT_POLICY)?;
+
+    estate.must(&["policy", "check"]).await?;
+    estate.must(&["policy", "check", "--live"]).await?;
+    let allowed = "maestro/consumers/management-01/agentevents";
+    estate
+        .must(&["policy", "explain", CLUSTER, "publish", allowed])
+        .await?;
+    let foreign = "maestro/consumers/management-02/agentevents";
+    for live in [&[][..], &["--live"]] {
+        let args = [&["policy", "explain", CLUSTER, "publish", foreign], live].concat();
+        let denied = estate.run(&args).await?;
+        assert_eq!(denied.status.code(), Some(4), "{denied:?}");
+        // The statement that would have to be added.
+        assert!(denied.stdout.contains("iot:Publish"), "{denied:?}");
+        let arn = format!("topic/{foreign}");
+        assert!(denied.stdout.contains(&arn), "{denied:?}");
+    }
+
+    estate.must(&["revoke", CLUSTER, "--yes"]).await?;
+    let state = |certificate| registry.certificate(certificate).map(|it| it.state);
+    assert_eq!(state(&old[0]), Some(CertificateState::Revoked));
+    let applied = estate.run(&["apply", "--yes"]).await?;
+    assert_eq!(applied.status.code(), Some(1), "{applied:?}");
+    assert!(
+        applied.stdout.contains("REVOKED; somebody meant it"),
+        "{applied:?}"
+    );
+    assert_eq!(registry.policy_targets(AGENT_POLICY)?, old);
+
+    estate.must(&["enroll", CLUSTER]).await?;
+    let all = registry.policy_targets(AGENT_POLICY)?;
+    let new: Vec<_> = all.iter().filter(|it| !old.contains(it)).collect();
+    assert_eq!(new.len(), 1);
+    assert_eq!(state(new[0]), Some(CertificateState::Active));
+    assert_eq!(state(&old[0]), Some(CertificateState::Revoked));
+    estate.must(&["plan", "--exit-code"]).await?;
+
+    let destroy = ["destroy", "--yes", "--delete-database", "estate-maestro"];
+    estate.must(&destroy).await?;
+    assert!(registry.certificates().is_empty());
+    permissions_cover_every_call(&estate).await?;
+    estate.passed();
+    Ok(())
+}
+
+/// What `provisioner permissions` prints is enough for everything that was done so far.
+async fn permissions_cover_every_call(estate: &Estate) -> Result {
+    let printed = estate.must(&["permissions"]).await?;
+    let printed: BTreeMap<String, Value> = serde_json::from_str(&printed.stdout)?;
+    for (scope, policy) in printed {
+        let actions = policy["Statement"][0]["Action"].as_array();
+        let actions: BTreeSet<_> = actions
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let account = &estate.world.account(&scope).id;
+        let calls = estate.world.front().calls();
+        let calls = calls.iter().filter(|call| call.account == *account);
+        let missing: BTreeSet<_> = calls
+            .map(tests::aws::Call::action)
+            .filter(|action| !actions.contains(action.as_str()))
+            .collect();
+        assert_eq!(missing, BTreeSet::new(), "in the account of `{scope}`");
+    }
+    Ok(())
+}
+
+/// Runs a command that prints a document twice; it must be the same.
+async fn twice(estate: &Estate, args: &[&str]) -> Result<String> {
+    let document = |output: Output| output.stdout;
+    let first = document(estate.must(args).await?);
+    let calls = estate.world.front().mutations();
+    let second = document(estate.must(args).await?);
+    let (one, two): (Value, Value) = (
+        serde_json::from_str(&first)?,
+        serde_json::from_str(&second)?,
+    );
+    assert_eq!(one, two, "{args:?}");
+    let again = estate.world.front().mutations() - calls;
+    // Attaching what is attached already is all that signing repeats.
+    assert!(again <= 2, "{args:?} made {again} changes again");
+    Ok(first)
+}
+
+/// Requests that do not belong to the cluster are refused, and nothing is issued.
+async fn strangers(estate: &Estate, request: &str) -> Result {
+    let calls = estate.world.front().mutations();
+    for (field, value) in [("account", "000000000000"), ("region", "other")] {
+        let mut strange: Value = serde_json::from_str(request)?;
+        anyhow::ensure!(strange[field].is_string(), "{request}");
+        strange[field] = value.into();
+        let path = estate.path().join("strange.json");
+        std::fs::write(&path, strange.to_string())?;
+        let path = path.display().to_string();
+        let refused = estate.run(&["enroll", "sign", &path]).await?;
+        assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+        assert!(refused.stderr.contains(value), "{refused:?}");
+    }
+    assert_eq!(estate.world.front().mutations(), calls);
+    Ok(())
+}
+
+fn accounts_called(estate: &Estate) -> BTreeSet<String> {
+    let calls = estate.world.front().calls();
+    calls.into_iter().map(|call| call.account).collect()
+}
+
+fn accounts(estate: &Estate, names: &[&str]) -> BTreeSet<String> {
+    let ids = names
+        .iter()
+        .map(|name| estate.world.account(name).id.clone());
+    ids.collect()
+}

@@ -1,0 +1,96 @@
+//! What a region made goes again, and nothing else does.
+
+use serde_json::{Value, json};
+use tests::estate::Estate;
+
+use super::{AGENT_POLICY, CLUSTER, SERVER_POLICY, statement};
+
+type Result<T = ()> = std::result::Result<T, anyhow::Error>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroyed_region_leaves_the_accounts_as_they_were() -> Result {
+    let other = "management-02";
+    let estate = Estate::start("takedown", &[CLUSTER, other]).await?;
+    strangers(&estate).await?;
+    let before = everything(&estate).await?;
+    estate.must(&["apply", "--yes"]).await?;
+    let applied = everything(&estate).await?;
+
+    // One cluster goes, from both accounts, and nothing of the others.
+    let registry = estate.broker.registry();
+    let theirs = registry.policy_targets("management-02-maestro-agent-policy")?;
+    estate
+        .must(&["destroy", "--cluster", CLUSTER, "--yes"])
+        .await?;
+    let without = everything(&estate).await?;
+    assert_eq!(without[CLUSTER], before[CLUSTER]);
+    assert_eq!(without[other], applied[other]);
+    assert_eq!(without["region"], applied["region"]);
+    assert!(registry.policy(AGENT_POLICY).is_none());
+    assert!(registry.thing("management-01-maestro-agent").is_none());
+    assert!(registry.policy(SERVER_POLICY).is_some());
+    assert_eq!(
+        registry.policy_targets("management-02-maestro-agent-policy")?,
+        theirs
+    );
+    assert_eq!(registry.certificates().len(), 2);
+
+    // The cluster can come back, under a new certificate.
+    estate.must(&["apply", "--yes"]).await?;
+    assert_eq!(everything(&estate).await?, applied);
+
+    let destroy = ["destroy", "--yes", "--delete-database", "estate-maestro"];
+    let gone = estate.must(&destroy).await?;
+    let stays = "stays, others on the cluster use it too";
+    assert!(gone.stdout.contains(stays), "{}", gone.stdout);
+    assert_eq!(everything(&estate).await?, before);
+    assert!(registry.certificates().is_empty());
+    assert!(registry.things().is_empty());
+    let policies: Vec<_> = registry
+        .policies()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(policies, ["theirs"]);
+
+    let calls = estate.world.front().mutations();
+    let again = estate.must(&destroy).await?;
+    assert!(again.stdout.contains("0 removed"), "{}", again.stdout);
+    assert_eq!(estate.world.front().mutations(), calls);
+    estate.passed();
+    Ok(())
+}
+
+/// What others have in the same accounts.
+async fn strangers(estate: &Estate) -> Result {
+    let call = async |service, operation, params| {
+        let world = &estate.world;
+        world.call("region", service, operation, params).await
+    };
+    let allow_all = statement(json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
+    let policy = json!({ "policyName": "theirs", "policyDocument": allow_all });
+    call("iot", "CreatePolicy", policy).await?;
+    let secret = json!({ "Name": "maestro/theirs", "SecretString": "{}" });
+    call("secretsmanager", "CreateSecret", secret).await?;
+    let addon = json!({
+        "clusterName": "region",
+        "addonName": "eks-pod-identity-agent",
+        "tags": { "team": "platform" },
+    });
+    call("eks", "CreateAddon", addon).await?;
+    Ok(())
+}
+
+/// What is in all accounts, by the account's name.
+async fn everything(estate: &Estate) -> Result<Value> {
+    let mut all = json!({});
+    for account in estate.world.accounts() {
+        let mut inventory = estate.world.inventory(&account.name).await?;
+        // AWS's own, which comes with the first database and stays.
+        if let Some(groups) = inventory["parameterGroups"].as_object_mut() {
+            groups.retain(|name, _| !name.starts_with("default."));
+        }
+        all[&account.name] = inventory;
+    }
+    Ok(all)
+}

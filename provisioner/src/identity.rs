@@ -7,7 +7,7 @@
 //!   complete: AWSCURRENT ◀──────────────── certificate
 //! ```
 //! Nothing but AWS remembers where a life stands: the secret's versions say what is held, IoT Core what is registered,
-//! and [`state`] says, without any call, what comes next. So every step can be repeated after a crash at any point.
+//! and `state` says, without any call, what comes next. So every step can be repeated after a crash at any point.
 //! A private key is in memory and in Secrets Manager, nowhere else.
 
 pub use self::document::{DocumentError, Request, Signed};

@@ -1,7 +1,7 @@
 //! One thing in AWS: what it should be, what is there, and what tells them apart.
 //!
-//! A [`Resource`] is the wish, made from the region's file without any call. [`Manage`] is what every kind of it can
-//! do: observe, create, update, delete, mark as ours. Reading and writing are apart: [`Manage::observe`] changes
+//! A [`Resource`] is the wish, made from the region's file without any call. `Manage` is what every kind of it can
+//! do: observe, create, update, delete, mark as ours. Reading and writing are apart: `Manage::observe` changes
 //! nothing, and [`compare`] is pure. `create` makes the first call only; whatever is then still different is an
 //! update. So a process that dies between two calls leaves a resource that the next run completes.
 //!
@@ -92,7 +92,7 @@ pub struct Address {
 pub struct Observed {
     /// Whose it is.
     pub owner: Owner,
-    /// What it is like, in the words of [`Manage::wanted`].
+    /// What it is like, in the words of `Manage::wanted`.
     pub attributes: BTreeMap<String, Value>,
     /// Whether it can be used.
     pub state: State,

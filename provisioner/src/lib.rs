@@ -28,6 +28,7 @@ pub mod desired;
 pub mod destroy;
 pub mod enroll;
 pub mod identity;
+pub mod leftovers;
 pub mod outputs;
 pub mod permissions;
 pub mod plan;

@@ -117,7 +117,7 @@ const NEEDS: &[(&str, Needs)] = &[
     (
         "thing",
         Needs {
-            read: &["iot:DescribeThing"],
+            read: &["iot:DescribeThing", "iot:ListThings"],
             make: &["iot:CreateThing", "iot:UpdateThing"],
             remove: &[
                 "iot:ListThingPrincipals",

@@ -19,6 +19,9 @@ mod text;
 pub struct Plan {
     /// One per resource.
     pub resources: Vec<Row>,
+    /// What is ours and in no wish.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<Note>,
     #[serde(skip)]
     pub(crate) facts: Facts,
 }

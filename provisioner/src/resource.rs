@@ -26,6 +26,7 @@ pub use self::role::Role;
 pub use self::secret::{Content, Secret};
 pub use self::security_group::SecurityGroup;
 pub use self::subnet_group::SubnetGroup;
+pub(crate) use self::tags::OWNER;
 pub use self::tags::{Owner, Tags};
 pub use self::thing::Thing;
 

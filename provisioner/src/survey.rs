@@ -50,6 +50,7 @@ impl Survey {
             });
         Plan {
             resources: rows.collect(),
+            leftovers: Vec::new(),
             facts: self.facts.clone(),
         }
     }

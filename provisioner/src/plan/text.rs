@@ -17,6 +17,9 @@ impl fmt::Display for Table<'_> {
         for row in self.0.resources.iter().filter(|row| is_worth_saying(row)) {
             write_row(f, row)?;
         }
+        for note in &self.0.leftovers {
+            writeln!(f, "note: {}\nhint: {}", note.text, note.hint)?;
+        }
         let counts = self.0.counts();
         write!(
             f,

@@ -79,4 +79,4 @@ impl Tags {
 }
 
 /// The tag that says whose a resource is. Things have no tags; an attribute of this name says it there.
-pub(super) const OWNER: &str = "provisioner:region";
+pub(crate) const OWNER: &str = "provisioner:region";

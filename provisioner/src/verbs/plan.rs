@@ -6,6 +6,7 @@ use super::{print, print_json};
 use crate::args::{Place, PlanArgs};
 use crate::context::Context;
 use crate::converge::StoppedError;
+use crate::leftovers::leftovers;
 use crate::plan::{Plan, Table};
 use crate::preflight;
 use crate::resource::Resource;
@@ -34,7 +35,10 @@ pub(crate) async fn look(context: &Context) -> Result<(Vec<Resource>, Plan), Fai
     let survey = Survey::of(&context.cloud, &resources)
         .await
         .map_err(|error| StoppedError::look(error).into_failure())?;
-    let plan = survey.plan(&context.cloud, &resources);
+    let mut plan = survey.plan(&context.cloud, &resources);
+    plan.leftovers = leftovers(&context.cloud, &context.region)
+        .await
+        .map_err(Failure::failed)?;
     Ok((resources, plan))
 }
 

@@ -10,8 +10,9 @@ use super::{print, print_json};
 use crate::args::{JsonArgs, Place};
 use crate::context::Context;
 use crate::converge::StoppedError;
+use crate::leftovers::leftovers;
 use crate::plan::{Plan, Row, Table};
-use crate::resource::{Observed, State};
+use crate::resource::{Note, Observed, State};
 use crate::survey::Survey;
 use crate::verbs::plan::tell_unseen;
 
@@ -29,6 +30,8 @@ struct Standing<'a> {
 #[derive(Debug, Serialize)]
 struct Status<'a> {
     endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Note]>::is_empty")]
+    leftovers: &'a [Note],
     resources: Vec<Standing<'a>>,
 }
 
@@ -38,7 +41,10 @@ pub(crate) async fn run(place: &Place, args: &JsonArgs) -> Result<Option<ExitKin
     let survey = Survey::of(&context.cloud, &resources)
         .await
         .map_err(|error| StoppedError::look(error).into_failure())?;
-    let plan = survey.plan(&context.cloud, &resources);
+    let mut plan = survey.plan(&context.cloud, &resources);
+    plan.leftovers = leftovers(&context.cloud, &context.region)
+        .await
+        .map_err(Failure::failed)?;
     let status = status(&plan, &survey);
     if args.json {
         print_json(&status)?;
@@ -72,6 +78,7 @@ fn status<'a>(plan: &'a Plan, survey: &'a Survey) -> Status<'a> {
     };
     Status {
         endpoint: survey.facts.endpoint.as_deref(),
+        leftovers: &plan.leftovers,
         resources: rows.map(standing).collect(),
     }
 }

@@ -113,6 +113,13 @@ impl Manage for Secret {
             Some(Content::Password(_)) => Change::Disrupts(
                 "makes a new password, which an existing database does not know".into(),
             ),
+            // User and name of a database are set when it is made and never after.
+            Some(Content::Text(_)) if self.has_password() && is_set(&difference.have) => {
+                Change::Disrupts(format!(
+                    "tells another `{}` than an existing database may have been made with",
+                    key.unwrap_or_default()
+                ))
+            }
             _ => Change::Quiet,
         }
     }
@@ -320,11 +327,20 @@ impl Secret {
         Ok(())
     }
 
+    fn has_password(&self) -> bool {
+        let mut content = self.content.values();
+        content.any(|content| matches!(content, Content::Password(_)))
+    }
+
     fn sdk_tags(&self) -> Vec<Tag> {
         let tags = self.tags.iter();
         tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
             .collect()
     }
+}
+
+fn is_set(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.is_empty())
 }
 
 // Before the names of keys in the names of attributes.

@@ -187,3 +187,21 @@ fn the_key_of_aws_is_no_key_and_an_arn_is_its_id() {
     let arn = "arn:aws:kms:eu-west-1:111122223333:key/k-1";
     assert_eq!(secret.observed_key(Some(arn)), json!("k-1"));
 }
+
+#[test]
+fn another_user_than_the_database_has_is_told() {
+    let change = |attribute: &str, have: &str| {
+        secret().change(&Difference {
+            attribute: attribute.into(),
+            have: have.into(),
+            want: "maestro_admin".into(),
+        })
+    };
+    assert!(matches!(
+        change("content.username", "maestro"),
+        Change::Disrupts(_)
+    ));
+    // Nobody had one before, and a host is where it is.
+    assert_eq!(change("content.username", ""), Change::Quiet);
+    assert_eq!(change("content.host", "db.example"), Change::Quiet);
+}

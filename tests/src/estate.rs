@@ -143,8 +143,19 @@ impl Estate {
     /// # Errors
     /// When it does not end in time.
     pub async fn run(&self, args: &[&str]) -> Result<Output> {
-        let logs = self.logs()?;
-        Ok(self.provisioner(args)?.run(&logs, PATIENCE).await?)
+        self.run_with(args, &[]).await
+    }
+
+    /// The same with more environment variables.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Output> {
+        let spec = self.provisioner(args)?;
+        let spec = env
+            .iter()
+            .fold(spec, |spec, (name, value)| spec.env(name, value));
+        Ok(spec.run(&self.logs()?, PATIENCE).await?)
     }
 
     /// Runs it to its end, which must be exit code 0.

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+mod adoption;
 mod converge;
 mod crashes;
 mod drift;
 mod enrolment;
 mod refusals;
+mod secrecy;
 mod takedown;
 
 /// A policy document of IAM or IoT with one statement.

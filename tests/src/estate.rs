@@ -121,6 +121,11 @@ impl Estate {
         self.scratch.path()
     }
 
+    /// The environment that a process needs to reach these accounts.
+    pub fn env(&self) -> &[(String, String)] {
+        &self.env
+    }
+
     /// The provisioner with these arguments, in the directory of the file. Every one has logs of its own.
     ///
     /// # Errors

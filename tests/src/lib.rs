@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod csi;
 pub mod decoders;
 pub mod estate;
 pub mod fleet;
@@ -19,6 +20,7 @@ pub mod mutate;
 pub mod process;
 pub mod proxy;
 pub mod region;
+pub mod rehearse;
 pub mod scratch;
 pub mod seed;
 pub mod session;

@@ -12,7 +12,7 @@ mod secrecy;
 mod takedown;
 
 /// A policy document of IAM or IoT with one statement.
-fn statement(statement: Value) -> String {
+fn statement(statement: &Value) -> String {
     json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
 }
 

@@ -1,0 +1,86 @@
+//! Rehearses a deployment on this machine: `tests/rehearse`, see `docs/TESTING-END-TO-END.md`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use tests::rehearse::{Options, Report, hold, passed, run};
+
+/// What to do.
+enum Task {
+    Run { json: bool, options: Options },
+    Hold(PathBuf),
+}
+
+#[tokio::main]
+#[expect(clippy::print_stderr, reason = "its output is what it is for")]
+async fn main() -> Result<ExitCode> {
+    let Some(task) = task(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    };
+    match task {
+        Task::Hold(file) => {
+            tokio::select! {
+                ended = hold(&file) => ended?,
+                _ = interrupted() => {}
+            }
+            let _ = std::fs::remove_file(&file);
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Run { json, options } => {
+            let reports = run(&options, |report| show(report, json)).await?;
+            Ok(ExitCode::from(u8::from(!passed(&reports))))
+        }
+    }
+}
+
+fn task(mut args: impl Iterator<Item = String>) -> Option<Task> {
+    let (mut json, mut options) = (false, Options::default());
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--json" => json = true,
+            "--sabotage" => options.sabotage = Some(args.next()?),
+            "--hold" => return args.next().map(|file| Task::Hold(file.into())),
+            _ => return None,
+        }
+    }
+    Some(Task::Run { json, options })
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without it a signal ends the process all the same.
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+fn show(report: &Report, json: bool) {
+    if json {
+        // Texts and numbers: nothing that JSON cannot say.
+        println!("{}", serde_json::to_string(report).unwrap_or_default());
+        return;
+    }
+    let verdict = format!("{:?}", report.verdict).to_uppercase();
+    println!(
+        "{verdict:<7} phase {}: {} ({:.1} s)",
+        report.phase, report.title, report.seconds
+    );
+    for line in &report.looked_at {
+        println!("        {line}");
+    }
+    if let Some(error) = &report.error {
+        println!("        {}", error.trim_end().replace('\n', "\n        "));
+    }
+}
+
+const USAGE: &str = "\
+usage: tests/rehearse [--json] [--sabotage CLUSTER]   go through all phases
+       tests/rehearse --hold FILE                     start accounts and broker, write their variables to FILE
+exit codes: 0 every phase passed; 1 one failed; 2 the command line is wrong";

@@ -1,0 +1,223 @@
+//! The testing plan of the first deployment, on a laptop: a region with two management clusters in accounts of their
+//! own, from an empty AWS to a bundle that arrives, with the real programs and what `provisioner` really hands over.
+//!
+//! [`run`] goes through the six phases of `docs/TESTING-END-TO-END.md` and tells of each what was looked at. A phase
+//! stands on those before it, so the first that fails is the last. [`hold`] only starts what lies under the phases, for
+//! a person who goes through them by hand.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+
+use crate::estate::Estate;
+use crate::process::{Output, Spec};
+use crate::region::{Agent, Service};
+
+pub use self::hold::hold;
+
+use self::party::Party;
+
+mod connectivity;
+mod flow;
+mod hold;
+mod infrastructure;
+mod mounting;
+mod party;
+mod services;
+
+/// How to rehearse.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Detach this management cluster's IoT policy before phase 3, behind the provisioner's back: the rehearsal of the
+    /// rehearsal.
+    pub sabotage: Option<String>,
+}
+
+/// What became of a phase.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// From 1, as in the plan.
+    pub phase: usize,
+    /// What it is about.
+    pub title: &'static str,
+    /// How it went.
+    pub verdict: Verdict,
+    /// What was looked at and found right.
+    pub looked_at: Vec<String>,
+    /// What was wrong, with its causes.
+    pub error: Option<String>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// How a phase went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// Everything was as it should be.
+    Pass,
+    /// Something was not.
+    Fail,
+    /// An earlier phase failed.
+    Skipped,
+}
+
+/// What the phases share and leave to one another.
+struct Rehearsal {
+    estate: Estate,
+    /// The server first, then the agents; from phase 2 on.
+    parties: Vec<Party>,
+    bridge: Option<Service>,
+    agents: Vec<(String, Agent)>,
+    seen: Vec<String>,
+    runs: AtomicUsize,
+}
+
+/// Goes through all phases and shows each as soon as it is over.
+///
+/// # Errors
+/// When the ground itself, accounts and broker, cannot be laid. A phase that fails is no error but a report.
+pub async fn run(options: &Options, mut show: impl FnMut(&Report)) -> Result<Vec<Report>> {
+    let mut rehearsal = Rehearsal::start().await?;
+    let mut reports: Vec<Report> = Vec::new();
+    for (index, title) in TITLES.into_iter().enumerate() {
+        let phase = index + 1;
+        let mut report = Report {
+            phase,
+            title,
+            verdict: Verdict::Skipped,
+            looked_at: Vec::new(),
+            error: None,
+            seconds: 0.0,
+        };
+        if reports.iter().all(|report| report.verdict == Verdict::Pass) {
+            let begun = Instant::now();
+            let outcome = Box::pin(rehearsal.phase(phase, options)).await;
+            report.seconds = begun.elapsed().as_secs_f64();
+            report.looked_at = std::mem::take(&mut rehearsal.seen);
+            report.verdict = match &outcome {
+                Ok(()) => Verdict::Pass,
+                Err(_) => Verdict::Fail,
+            };
+            report.error = outcome.err().map(|error| format!("{error:#}"));
+        }
+        show(&report);
+        reports.push(report);
+    }
+    if passed(&reports) {
+        rehearsal.end();
+    }
+    Ok(reports)
+}
+
+/// Whether every phase passed.
+pub fn passed(reports: &[Report]) -> bool {
+    reports.iter().all(|report| report.verdict == Verdict::Pass)
+}
+
+// === impl Rehearsal ===
+
+impl Rehearsal {
+    async fn start() -> Result<Self> {
+        Ok(Self {
+            estate: Estate::start("rehearsal", &CLUSTERS).await?,
+            parties: Vec::new(),
+            bridge: None,
+            agents: Vec::new(),
+            seen: Vec::new(),
+            runs: AtomicUsize::new(0),
+        })
+    }
+
+    async fn phase(&mut self, phase: usize, options: &Options) -> Result<()> {
+        match phase {
+            1 => infrastructure::check(self).await,
+            2 => mounting::check(self).await,
+            3 => {
+                if let Some(cluster) = &options.sabotage {
+                    connectivity::sabotage(self, cluster)?;
+                }
+                connectivity::check(self).await
+            }
+            4 => services::server(self).await,
+            5 => services::agents(self).await,
+            _ => Box::pin(flow::check(self)).await,
+        }
+    }
+
+    /// Notes what was found right.
+    fn saw(&mut self, what: impl Into<String>) {
+        self.seen.push(what.into());
+    }
+
+    /// Runs the provisioner to its end.
+    async fn provisioner(&self, args: &[&str]) -> Result<Output> {
+        self.run(self.estate.provisioner(args)?, "provisioner")
+            .await
+    }
+
+    /// Runs the provisioner; it must succeed. Gives what it printed.
+    async fn must(&self, args: &[&str]) -> Result<String> {
+        let output = self.provisioner(args).await?;
+        let command = format!("provisioner {}", args.join(" "));
+        expect(&command, &output, 0)?;
+        Ok(output.stdout)
+    }
+
+    /// Runs a program to its end, with logs of its own.
+    async fn run(&self, spec: Spec, name: &str) -> Result<Output> {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        let logs = self.estate.path().join("logs");
+        std::fs::create_dir_all(&logs)?;
+        let spec = spec.label(format!("{run:02}-{name}"));
+        Ok(spec.run(&logs, PATIENCE).await?)
+    }
+
+    fn party(&self, name: &str) -> Result<&Party> {
+        let found = self.parties.iter().find(|party| party.name == name);
+        found.with_context(|| format!("no party `{name}`"))
+    }
+
+    fn end(self) {
+        let Self {
+            estate,
+            bridge,
+            agents,
+            ..
+        } = self;
+        drop((bridge, agents));
+        estate.passed();
+    }
+}
+
+/// The command must have ended with this code.
+fn expect(command: &str, output: &Output, code: i32) -> Result<()> {
+    ensure!(
+        output.status.code() == Some(code),
+        "`{command}` ended with {}, not {code}:\n{}{}",
+        output.status,
+        output.stdout,
+        output.stderr
+    );
+    Ok(())
+}
+
+/// The management clusters of the rehearsal.
+pub const CLUSTERS: [&str; 2] = ["management-01", "management-02"];
+
+/// The server's name among parties, as `provisioner rotate` knows it.
+const SERVER: &str = "server";
+
+const TITLES: [&str; 6] = [
+    "infrastructure and secrets",
+    "secret mounting",
+    "MQTT connectivity",
+    "server",
+    "agents",
+    "end to end",
+];
+
+// A step takes a few seconds; this is for machines that do other things besides.
+const PATIENCE: Duration = Duration::from_secs(120);

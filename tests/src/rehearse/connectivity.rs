@@ -1,0 +1,137 @@
+//! Phase 3: with what is mounted, every party reaches the broker and its own topics, and nobody else's.
+
+use anyhow::{Context as _, Result};
+
+use super::party::Party;
+use super::{CLUSTERS, Rehearsal, SERVER, expect};
+use crate::process::Spec;
+
+pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
+    for cluster in CLUSTERS {
+        let party = rehearsal.party(cluster)?;
+        let check = ["check", "--consumer", cluster, "-i", &party.client_id];
+        probe(rehearsal, party, &check, 0).await?;
+        rehearsal.saw(format!("`{cluster}`: `probe check` passes every stage"));
+    }
+    both_ways(rehearsal).await?;
+    for (own, other) in [(CLUSTERS[0], CLUSTERS[1]), (CLUSTERS[1], CLUSTERS[0])] {
+        refusals(rehearsal, own, other).await?;
+    }
+    Ok(())
+}
+
+/// What the server publishes an agent receives, and the other way round.
+async fn both_ways(rehearsal: &mut Rehearsal) -> Result<()> {
+    for cluster in CLUSTERS {
+        let (server, agent) = (rehearsal.party(SERVER)?, rehearsal.party(cluster)?);
+        let down = format!("maestro/consumers/{cluster}/sourceevents");
+        let up = format!("maestro/consumers/{cluster}/agentevents");
+        let all = "maestro/consumers/+/agentevents".to_owned();
+        for (sender, topic, receiver, filter) in
+            [(server, &down, agent, &down), (agent, &up, server, &all)]
+        {
+            exchange(rehearsal, sender, topic, receiver, filter).await?;
+        }
+        rehearsal.saw(format!("`{cluster}` and the server hear each other"));
+    }
+    Ok(())
+}
+
+async fn exchange(
+    rehearsal: &Rehearsal,
+    sender: &Party,
+    topic: &str,
+    receiver: &Party,
+    filter: &str,
+) -> Result<()> {
+    let logs = rehearsal.estate.path().join("logs");
+    let subscribe = [
+        "subscribe",
+        "-t",
+        filter,
+        "-C",
+        "1",
+        "-W",
+        "30",
+        "-i",
+        &receiver.client_id,
+    ];
+    let label = format!("subscribe-{}-{}", receiver.name, sender.name);
+    let mut listening = spec(receiver, &subscribe)?.label(label).start(&logs)?;
+    // Until somebody is subscribed the message is acknowledged and gone: it is sent until it is seen.
+    let publish = [
+        "publish",
+        "--require-subscriber",
+        "-t",
+        topic,
+        "-m",
+        "rehearsal",
+        "-i",
+        &sender.client_id,
+    ];
+    crate::wait::wait_for("a subscriber", super::PATIENCE, async || {
+        let output = rehearsal.run(spec(sender, &publish)?, "probe").await?;
+        expect("probe publish", &output, 0)
+    })
+    .await?;
+    let status = listening.exited(super::PATIENCE).await?;
+    anyhow::ensure!(
+        status.success(),
+        "`{}` does not hear `{}` on `{filter}`: {}",
+        receiver.name,
+        sender.name,
+        listening.output()
+    );
+    Ok(())
+}
+
+async fn refusals(rehearsal: &mut Rehearsal, own: &str, other: &str) -> Result<()> {
+    let party = rehearsal.party(own)?;
+    let (mine, theirs) = (&party.client_id, &rehearsal.party(other)?.client_id);
+    let topic = |cluster: &str, kind: &str| format!("maestro/consumers/{cluster}/{kind}");
+    let (up, their_up) = (topic(own, "agentevents"), topic(other, "agentevents"));
+    let (down, their_down) = (topic(own, "sourceevents"), topic(other, "sourceevents"));
+    for args in [
+        ["publish", "-i", theirs, "-t", &up, "-m", "x"].as_slice(),
+        &["publish", "-i", mine, "-t", &their_up, "-m", "x"],
+        &["publish", "-i", mine, "-t", &down, "-m", "x"],
+        &[
+            "subscribe",
+            "-i",
+            mine,
+            "-t",
+            &their_down,
+            "-C",
+            "1",
+            "-W",
+            "20",
+        ],
+    ] {
+        probe(rehearsal, party, args, 4).await?;
+    }
+    rehearsal.saw(format!(
+        "`{own}` is refused the client id and the topics of `{other}`"
+    ));
+    Ok(())
+}
+
+async fn probe(rehearsal: &Rehearsal, party: &Party, args: &[&str], code: i32) -> Result<()> {
+    let output = rehearsal.run(spec(party, args)?, "probe").await?;
+    let command = format!("probe {} as `{}`", args.join(" "), party.name);
+    expect(&command, &output, code)
+}
+
+fn spec(party: &Party, args: &[&str]) -> Result<Spec> {
+    let spec = Spec::binary("probe")?;
+    Ok(spec.args(args).arg("--identity").arg(&party.directory))
+}
+
+/// Takes a cluster's rights away behind the provisioner's back.
+pub(super) fn sabotage(rehearsal: &Rehearsal, cluster: &str) -> Result<()> {
+    let policy = format!("{cluster}-maestro-agent-policy");
+    let registry = rehearsal.estate.broker.registry();
+    let targets = registry.policy_targets(&policy)?;
+    let target = targets.first().context("the policy is attached")?;
+    registry.detach_policy(target, &policy)?;
+    Ok(())
+}

@@ -118,14 +118,14 @@ async fn terraform(estate: &Estate, identity: &Set) -> Result {
         call("secretsmanager", "CreateSecret", secret).await?;
     }
 
-    let trust = statement(json!({
+    let trust = statement(&json!({
         "Effect": "Allow",
         "Principal": { "Service": "pods.eks.amazonaws.com" },
         "Action": ["sts:AssumeRole", "sts:TagSession"],
     }));
     let role = json!({ "RoleName": "estate-maestro-server", "AssumeRolePolicyDocument": trust });
     call("iam", "CreateRole", role).await?;
-    let all_of_iot = statement(json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
+    let all_of_iot = statement(&json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
     let inline = json!({
         "RoleName": "estate-maestro-server", "PolicyName": "iot", "PolicyDocument": all_of_iot,
     });
@@ -134,7 +134,7 @@ async fn terraform(estate: &Estate, identity: &Set) -> Result {
     let account = &estate.world.account("region").id;
     let clients = format!("arn:aws:iot:{}:{account}:client/*", tests::aws::REGION);
     let document =
-        statement(json!({ "Effect": "Allow", "Action": "iot:Connect", "Resource": clients }));
+        statement(&json!({ "Effect": "Allow", "Action": "iot:Connect", "Resource": clients }));
     let policy = json!({ "policyName": SERVER_POLICY, "policyDocument": document });
     call("iot", "CreatePolicy", policy).await?;
     call(

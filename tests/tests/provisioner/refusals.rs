@@ -100,12 +100,12 @@ async fn names_that_others_have_are_refused() -> Result {
         let world = &estate.world;
         world.call("region", service, operation, params).await
     };
-    let allow_all = statement(json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
+    let allow_all = statement(&json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
     let secret = json!({ "Name": "maestro/db-credentials", "SecretString": "{}" });
     call("secretsmanager", "CreateSecret", secret).await?;
     let role = json!({
         "RoleName": "estate-maestro-server",
-        "AssumeRolePolicyDocument": statement(json!({
+        "AssumeRolePolicyDocument": statement(&json!({
             "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "sts:AssumeRole",
         })),
     });

@@ -67,7 +67,7 @@ async fn strangers(estate: &Estate) -> Result {
         let world = &estate.world;
         world.call("region", service, operation, params).await
     };
-    let allow_all = statement(json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
+    let allow_all = statement(&json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
     let policy = json!({ "policyName": "theirs", "policyDocument": allow_all });
     call("iot", "CreatePolicy", policy).await?;
     let secret = json!({ "Name": "maestro/theirs", "SecretString": "{}" });

@@ -193,10 +193,10 @@ async fn secrets(estate: &Estate) -> Result<Vec<Meddling>> {
 
 /// Roles, policies and things.
 fn identities() -> Vec<Meddling> {
-    let anybody = statement(json!({
+    let anybody = statement(&json!({
         "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "sts:AssumeRole",
     }));
-    let all_of_iot = statement(json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
+    let all_of_iot = statement(&json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
     let role = "estate-maestro-server";
     let policy = "management-01-maestro-agent-policy";
     vec![

@@ -18,6 +18,8 @@ use crate::scratch::profile_directory;
 /// # Errors
 /// When the ground cannot be laid or the file not be written.
 pub async fn hold(file: &Path) -> Result<()> {
+    // Of an earlier one: who waits for the file must not find it.
+    let _ = std::fs::remove_file(file);
     let rehearsal = Rehearsal::start().await?;
     let fresh = file.with_extension("fresh");
     std::fs::write(&fresh, variables(&rehearsal)?)?;

@@ -21,6 +21,10 @@ async fn main() -> Result<ExitCode> {
     };
     match task {
         Task::Hold(file) => {
+            let path = file.display();
+            eprintln!(
+                "starting; `. {path}` in another terminal once it is there, Ctrl-C here ends it"
+            );
             tokio::select! {
                 ended = hold(&file) => ended?,
                 _ = interrupted() => {}

@@ -205,7 +205,7 @@ pub enum OutputFormat {
 #[derive(Clone, Debug, ClapArgs)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct EnrollArgs {
-    /// The management cluster; all three steps at once, with credentials for both accounts
+    /// The management cluster; all three steps at once, with credentials for both accounts. Or `server`
     #[arg(required = true, value_name = "ID")]
     pub cluster: Option<ConsumerName>,
     /// Issue a new certificate although the present one is in use; it stays valid until `rotate` removes it

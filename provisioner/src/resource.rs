@@ -238,6 +238,16 @@ pub fn compare(
 
 // === impl Scope ===
 
+impl Scope {
+    /// The party whose key is kept there, as verbs name it: `server`, or the management cluster's id.
+    pub fn party(&self) -> &str {
+        match self {
+            Self::Region => "server",
+            Self::Cluster(id) => id.as_str(),
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -149,7 +149,7 @@ fn remaining(party: &Certificate, options: Options) -> Note {
         ),
         hint: format!(
             "run `provisioner enroll {}` to give the party a new certificate",
-            party.keeper
+            party.keeper.party()
         ),
     }
 }

@@ -178,7 +178,7 @@ impl Hint for Error {
                 "use the same region file in both accounts, and the document that was made for it".into()
             }
             Self::Request { party, .. } => {
-                format!("ask for a new request: it comes from `provisioner enroll {party}`")
+                format!("ask for a new request: it comes from `provisioner enroll request {}`", party.party())
             }
             Self::Key { .. } => return None,
             Self::Held { .. } => {
@@ -195,11 +195,12 @@ impl Hint for Error {
                 "have the newest request signed: an earlier one was given up".into()
             }
             Self::Dead { party, .. } => {
-                format!("run `provisioner enroll {party} --new-key`: it makes another key")
+                format!("run `provisioner enroll {} --new-key`: it makes another key", party.party())
             }
-            Self::NoCertificate { party } => format!("run `provisioner enroll {party}`"),
+            Self::NoCertificate { party } => format!("run `provisioner enroll {}`", party.party()),
             Self::Unseen { party, .. } => format!(
-                "run `provisioner rotate {party} --reconnect`: it goes on and makes clients show their certificate"
+                "run `provisioner rotate {} --reconnect`: it goes on and makes clients show their certificate",
+                party.party()
             ),
             Self::Witness { .. } => {
                 "check that this computer reaches the broker's port; the same command goes on where it stopped".into()

@@ -207,7 +207,7 @@ impl Manage for Certificate {
     }
 
     fn change(&self, difference: &Difference) -> Change {
-        let party = &self.keeper;
+        let party = self.keeper.party();
         let have = difference.have.as_str();
         let (why, renew) = match (difference.attribute.as_str(), have) {
             (CERTIFICATE, Some(UNKNOWN)) => (

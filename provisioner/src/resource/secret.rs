@@ -115,10 +115,10 @@ impl Manage for Secret {
             ),
             // User and name of a database are set when it is made and never after.
             Some(Content::Text(_)) if self.has_password() && is_set(&difference.have) => {
-                Change::Disrupts(format!(
-                    "tells another `{}` than an existing database may have been made with",
-                    key.unwrap_or_default()
-                ))
+                Change::Impossible {
+                    why: "a database keeps the user and the name it was made with".into(),
+                    hint: "say under `database:` what it was made with, or put the secret right by hand".into(),
+                }
             }
             _ => Change::Quiet,
         }

@@ -64,6 +64,9 @@ pub(crate) async fn run(place: &Place, args: &EnrollArgs) -> Result<(), Failure>
 
 /// The region's half first (thing, policy), then the identity, then what the agent reads.
 async fn all(place: &Place, cluster: &ConsumerName, options: Options) -> Result<(), Failure> {
+    if *cluster.as_str() == *Scope::Region.party() {
+        return Box::pin(server(place, options)).await;
+    }
     let scopes = [Scope::Region, Scope::Cluster(cluster.clone())];
     let context = Context::open(&only(place, &scopes)).await?;
     let (cluster, party) = party(&context, cluster)?;
@@ -87,6 +90,20 @@ async fn all(place: &Place, cluster: &ConsumerName, options: Options) -> Result<
         true => format!("`{id}` is enrolled with certificate `{certificate}`"),
         false => format!("`{id}` is enrolled already, with certificate `{certificate}`"),
     })
+}
+
+/// The server's key is kept in the region's account, so there is nothing to carry.
+async fn server(place: &Place, options: Options) -> Result<(), Failure> {
+    let context = Context::open(&only(place, &[Scope::Region])).await?;
+    let party = desired::server_identity(&context.region);
+    let note = |line: &str| Lines::default().note(line);
+    let clock = Clock::system();
+    let enrolled = enroll::all(&context.cloud, &party, options, &clock, &note);
+    let enrolled = Box::pin(enrolled).await.map_err(failed)?;
+    print(&format!(
+        "the server has certificate `{}`",
+        enrolled.certificate
+    ))
 }
 
 async fn request(

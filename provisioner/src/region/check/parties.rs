@@ -205,6 +205,10 @@ impl Check<'_> {
             self.form(&field("eksCluster"), grammar::eks_cluster(name));
         }
         let id = self.parsed(&field("id"), &file.id?, ConsumerName::new)?;
+        if matches!(id.as_str(), "server" | "region") {
+            let what = format!("is `{id}`, which means something else on the command line");
+            self.tell(&field("id"), what, "give the cluster another id");
+        }
         let source = file
             .agent_client_id
             .unwrap_or_else(|| format!("{id}-work-agent"));

@@ -9,7 +9,7 @@ use crate::resource::{Certificate, Note};
 /// The notes of one look.
 pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp) -> Vec<Note> {
     let mut notes = Vec::new();
-    let who = &party.keeper;
+    let who = party.keeper.party();
     if let Some(days) = held.expires_within(EXPIRY_DAYS, now) {
         let text = match days {
             ..0 => "the certificate has expired".to_owned(),
@@ -41,7 +41,9 @@ pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp
                     "certificate `{extra}` carries policy `{}` and is neither the one in use nor the one before",
                     party.policy
                 ),
-                hint: format!("if nobody uses it, run `provisioner revoke {extra}`"),
+                hint: format!(
+                    "if nobody uses it, run `provisioner revoke {who} --certificate {extra}`"
+                ),
             },
         };
         notes.push(note);

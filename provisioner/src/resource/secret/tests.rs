@@ -199,7 +199,7 @@ fn another_user_than_the_database_has_is_told() {
     };
     assert!(matches!(
         change("content.username", "maestro"),
-        Change::Disrupts(_)
+        Change::Impossible { .. }
     ));
     // Nobody had one before, and a host is where it is.
     assert_eq!(change("content.username", ""), Change::Quiet);

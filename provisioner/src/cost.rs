@@ -84,7 +84,9 @@ pub fn estimate(region: &Region, load: &Load, prices: &Prices) -> Estimate {
     lines.extend(database(region, prices));
     lines.extend(secrets(region, prices));
     // Prices have at most five digits; the sum of a dozen lines loses nothing of a cent.
-    let total = lines.iter().filter_map(|line| line.monthly).sum::<f64>();
+    let known = lines.iter().filter_map(|line| line.monthly);
+    // Not `sum`, which makes -0 of nothing.
+    let total = known.fold(0.0, |total, line| total + line);
     let unknown = lines.iter().filter(|line| line.monthly.is_none());
     Estimate {
         region: region.region.clone(),

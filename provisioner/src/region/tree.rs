@@ -36,7 +36,10 @@ impl Tree {
         if text.trim_start_matches('\u{feff}').lines().all(blank) {
             return Ok(Self::default());
         }
-        let options = serde_saphyr::options! { with_snippet: false };
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            budget: serde_saphyr::budget! { max_buffered_comment_events: MAX_COMMENTS },
+        };
         let root: Spanned<Node> =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| Problem {
                 line: error.location().map(|location| location.line()),
@@ -164,3 +167,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Map(map))
     }
 }
+
+// After a key without a value; the file that `init` writes has dozens of them in a row, and people add theirs.
+const MAX_COMMENTS: usize = 10_000;

@@ -74,11 +74,11 @@ fn no_settings_are_no_text() {
 }
 
 #[test]
-fn one_without_our_mark_counts_as_ours_but_is_not_marked() {
+fn one_without_our_mark_is_shared_and_not_marked() {
     let json = addon().configuration.to_string();
     for mark in [None, Some("r2")] {
         let live = live(&json, mark);
-        assert_eq!(addon().observed(&live).owner, Owner::Ours);
+        assert_eq!(addon().observed(&live).owner, Owner::Shared);
         assert_ne!(addon().mark(&live).0, Owner::Ours);
         assert_eq!(differences(&addon(), &live), []);
     }

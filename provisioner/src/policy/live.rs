@@ -2,7 +2,8 @@
 
 use link::iot::Document;
 
-use crate::aws::{Cloud, Error, ErrorKind, Optional as _, Outcome as _};
+use crate::aws::{Cloud, Error, ErrorKind, Outcome as _};
+use crate::identity::{self, registry::Registry};
 use crate::resource::Scope;
 
 /// The documents of every policy attached to the certificates that carry `policy`; those of another policy too, for
@@ -10,21 +11,13 @@ use crate::resource::Scope;
 ///
 /// # Errors
 /// When a call is refused, and for a document that cannot be read.
-pub async fn documents(cloud: &Cloud, policy: &str) -> Result<Vec<Document>, Error> {
-    let iot = &cloud.of(&Scope::Region)?.iot;
-    let targets = iot
-        .list_targets_for_policy()
-        .policy_name(policy)
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<Vec<String>, _>>()
-        .await
-        .during("iot:ListTargetsForPolicy", policy)
-        .optional()?
-        .unwrap_or_default();
+pub async fn documents(cloud: &Cloud, policy: &str) -> Result<Vec<Document>, identity::Error> {
+    let account = cloud.of(&Scope::Region)?;
+    let iot = &account.iot;
+    let targets = Registry::of(cloud)?.targets(policy).await?;
     let mut names = Vec::new();
-    for target in targets {
+    for id in targets {
+        let target = account.arn("iot", &format!("cert/{id}"));
         let attached = iot
             .list_attached_policies()
             .target(&target)

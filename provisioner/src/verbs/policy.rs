@@ -66,7 +66,7 @@ async fn documents(place: &Place, live: bool) -> Result<(Region, Documents), Fai
         if let Some(policy) = party.policy(&context.region) {
             let documents = live::documents(&context.cloud, &policy)
                 .await
-                .map_err(Failure::failed)?;
+                .map_err(super::enroll::failed)?;
             attached.insert(party, documents);
         }
     }

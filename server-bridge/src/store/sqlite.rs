@@ -11,10 +11,11 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqlSafeStr as _, SqliteConnection};
 use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
@@ -68,7 +69,7 @@ impl SqliteStore {
         let mut connection = SqliteConnection::connect_with(&options)
             .await
             .map_err(|error| failed(error.into()))?;
-        sqlx::migrate!("migrations/sqlite")
+        migrations()
             .run(&mut connection)
             .await
             .map_err(|error| failed(error.into()))?;
@@ -97,6 +98,18 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         self.writer.write(self.changes.clone(), job).await
     }
+}
+
+/// The schema's history, in order. What is in it never changes: a database remembers a checksum of each.
+fn migrations() -> Migrator {
+    let bundles = include_str!("../../migrations/sqlite/0001_bundles.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "bundles".into(),
+        MigrationType::Simple,
+        bundles,
+        false,
+    )])
 }
 
 impl Store for SqliteStore {

@@ -3,6 +3,10 @@
 //!
 //! A call is carried out by the service behind, but its answer never comes: the process is killed while it waits. The
 //! calls are counted, not sampled: a case ends with the first run that finishes before its n-th call.
+//!
+//! Where a run that goes on makes just the calls that were left (`apply`, `destroy`), one estate takes all the kills, one
+//! after the other ([`one_after_the_other`]). Where it begins something of its own (a certificate), each point has an
+//! estate ([`each_apart`]).
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -35,7 +39,7 @@ async fn apply_killed_after_any_call_ends_where_an_undisturbed_one_ends() -> Res
         again: APPLY,
         code: 0,
     };
-    let points = everywhere(&case).await?;
+    let points = one_after_the_other(&case).await?;
     ensure!(points > 30, "only {points} calls change something");
     Ok(())
 }
@@ -50,7 +54,7 @@ async fn enroll_killed_after_any_call_ends_where_an_undisturbed_one_ends() -> Re
         again: ENROLL,
         code: 0,
     };
-    let points = everywhere(&case).await?;
+    let points = each_apart(&case).await?;
     ensure!(points >= 6, "only {points} calls change something");
     Ok(())
 }
@@ -64,7 +68,7 @@ async fn rotate_killed_after_any_call_ends_where_an_undisturbed_one_ends() -> Re
         again: UNPROVEN,
         code: 0,
     };
-    let points = everywhere(&case).await?;
+    let points = each_apart(&case).await?;
     ensure!(points >= 6, "only {points} calls change something");
     Ok(())
 }
@@ -81,7 +85,7 @@ async fn rotate_that_waits_for_proof_leaves_no_witness_wherever_it_is_killed() -
         again: verb,
         code: 3,
     };
-    let points = everywhere(&case).await?;
+    let points = each_apart(&case).await?;
     ensure!(points >= 10, "only {points} calls change something");
     Ok(())
 }
@@ -95,13 +99,13 @@ async fn destroy_killed_after_any_call_leaves_nothing() -> Result<()> {
         again: DESTROY,
         code: 0,
     };
-    let points = everywhere(&case).await?;
+    let points = one_after_the_other(&case).await?;
     ensure!(points > 30, "only {points} calls change something");
     Ok(())
 }
 
-/// How many calls there were to be killed after.
-async fn everywhere(case: &Case) -> Result<usize> {
+/// What an undisturbed run leaves, and how many calls of it change something.
+async fn undisturbed(case: &Case) -> Result<(Value, usize)> {
     let estate = prepared(case).await?;
     let before = estate.world.front().mutations();
     let code = estate.run(case.verb).await?.status.code();
@@ -112,33 +116,75 @@ async fn everywhere(case: &Case) -> Result<usize> {
     let points = estate.world.front().mutations() - before;
     let expected = end(&estate).await?;
     estate.passed();
+    Ok((expected, points))
+}
 
+/// Kills each run after its first change, until one has nothing left to change. Returns how many were killed.
+async fn one_after_the_other(case: &Case) -> Result<usize> {
+    let (expected, points) = undisturbed(case).await?;
+    let estate = prepared(case).await?;
+    let mut killed: Vec<String> = Vec::new();
+    while let Some(action) = killed_after(&estate, case, 1)
+        .await
+        .with_context(|| format!("{}: after kills at {killed:?}", case.name))?
+    {
+        killed.push(action);
+        ensure!(
+            killed.len() <= points,
+            "{}: {points} changes undisturbed, and more with kills between: {killed:?}",
+            case.name
+        );
+    }
+    ensure!(killed.len() == points, "{}: {killed:?}", case.name);
+    let found = end(&estate).await?;
+    ensure!(
+        found == expected,
+        "{}: the end is another\nfound    {found:#}\nexpected {expected:#}",
+        case.name
+    );
+    estate.passed();
+    Ok(points)
+}
+
+/// Kills one run after its n-th change, for every n, each in an estate of its own. Returns how many n there are.
+async fn each_apart(case: &Case) -> Result<usize> {
+    let (expected, points) = undisturbed(case).await?;
     let each = futures_util::stream::iter(1..=points + 1)
-        .map(|n| killed_after(case, n, points, &expected));
+        .map(|n| killed_and_run_again(case, n, points, &expected));
     each.buffer_unordered(AT_ONCE)
         .try_collect::<Vec<()>>()
         .await?;
     Ok(points)
 }
 
-async fn killed_after(case: &Case, n: usize, points: usize, expected: &Value) -> Result<()> {
-    let estate = prepared(case).await?;
+/// The call after which it was killed; `None` when it ended before its n-th, as an undisturbed run does.
+async fn killed_after(estate: &Estate, case: &Case, n: usize) -> Result<Option<String>> {
     let held = estate.world.front().hold_answer_of_mutating(n);
     let mut process = estate.begin(case.verb)?;
     let call = tokio::select! {
         call = held.reached() => call,
         ended = process.exited(PATIENCE) => {
-            ended?;
+            let code = ended?.code();
+            ensure!(code == Some(case.code), "it ended with {code:?}");
             None
         }
     };
     process.kill()?;
-    let Some(call) = call else {
+    Ok(call.map(|call| call.action()))
+}
+
+async fn killed_and_run_again(
+    case: &Case,
+    n: usize,
+    points: usize,
+    expected: &Value,
+) -> Result<()> {
+    let estate = prepared(case).await?;
+    let Some(action) = killed_after(&estate, case, n).await? else {
         ensure!(n > points, "ended before call {n} of {points}");
         estate.passed();
         return Ok(());
     };
-    let action = call.action();
     let context = format!("{}: killed after call {n} of {points}, {action}", case.name);
     ensure!(n <= points, "{context}: more calls than undisturbed");
     let again = estate.run(case.again).await?;

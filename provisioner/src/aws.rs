@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 
 pub use self::error::{Error, ErrorKind, Optional, Outcome};
 
+pub(crate) use self::query::Request;
+pub use self::query::{Query, QueryError};
 pub use self::session::{Access, Expected, OpenError, default_region};
 
+pub(crate) mod ec2;
 mod error;
+mod query;
+pub(crate) mod rds;
 mod session;
 
 use crate::resource::Scope;
@@ -42,9 +47,9 @@ pub struct Account {
     /// EKS.
     pub eks: aws_sdk_eks::Client,
     /// RDS.
-    pub rds: aws_sdk_rds::Client,
+    pub rds: Query,
     /// EC2.
-    pub ec2: aws_sdk_ec2::Client,
+    pub ec2: Query,
 }
 
 // === impl Cloud ===

@@ -7,7 +7,7 @@ use aws_sdk_iam::types::PolicyEvaluationDecisionType;
 use link::error::Hint;
 use tracing::debug;
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional as _, Outcome as _};
+use crate::aws::{Account, Cloud, Error, ErrorKind, Optional as _, Outcome as _, ec2};
 use crate::permissions;
 use crate::plan::Plan;
 use crate::resource::{Resource, Scope};
@@ -175,9 +175,7 @@ async fn vpc(
 ) -> Result<(), PreflightError> {
     let found = account
         .ec2
-        .describe_vpcs()
-        .vpc_ids(vpc)
-        .send()
+        .call(ec2::describe_vpcs(vpc))
         .await
         .during("ec2:DescribeVpcs", vpc)
         .was_there()
@@ -201,22 +199,18 @@ async fn security_groups(
     for group in groups {
         let found = account
             .ec2
-            .describe_security_groups()
-            .group_ids(group)
-            .send()
+            .call(ec2::describe_security_group(group))
             .await
             .during("ec2:DescribeSecurityGroups", group)
             .optional()
             .map_err(PreflightError::look)?;
-        let found = found
-            .as_ref()
-            .and_then(|answer| answer.security_groups().first());
+        let found = found.as_ref().and_then(|answer| answer.items.first());
         let problem = match found {
             None => format!("is not in {}", account.place()),
-            Some(group) if group.vpc_id() != Some(vpc) => {
+            Some(group) if group.vpc_id.as_deref() != Some(vpc) => {
                 format!(
                     "is in `{}`, not in `{vpc}`",
-                    group.vpc_id().unwrap_or("no VPC")
+                    group.vpc_id.as_deref().unwrap_or("no VPC")
                 )
             }
             Some(_) => continue,
@@ -240,24 +234,22 @@ async fn subnets(
     for (index, subnet) in subnets.iter().enumerate() {
         let found = account
             .ec2
-            .describe_subnets()
-            .subnet_ids(subnet)
-            .send()
+            .call(ec2::describe_subnets(subnet))
             .await
             .during("ec2:DescribeSubnets", subnet)
             .optional()
             .map_err(PreflightError::look)?;
-        let found = found.as_ref().and_then(|answer| answer.subnets().first());
+        let found = found.as_ref().and_then(|subnets| subnets.first());
         let problem = match found {
             None => format!("is not in {}", account.place()),
-            Some(subnet) if subnet.vpc_id() != Some(vpc) => {
+            Some(subnet) if subnet.vpc_id.as_deref() != Some(vpc) => {
                 format!(
                     "is in `{}`, not in `{vpc}`",
-                    subnet.vpc_id().unwrap_or("no VPC")
+                    subnet.vpc_id.as_deref().unwrap_or("no VPC")
                 )
             }
             Some(subnet) => {
-                zones.extend(subnet.availability_zone().map(str::to_owned));
+                zones.extend(subnet.availability_zone.clone());
                 continue;
             }
         };

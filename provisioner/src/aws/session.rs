@@ -14,7 +14,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use link::error::Hint;
 
-use super::{Account, Error, ErrorKind, Outcome};
+use super::{Account, Error, ErrorKind, Outcome, ec2, rds};
 use crate::resource::Scope;
 
 /// How to get at an account.
@@ -105,8 +105,8 @@ impl Expected {
             secrets: aws_sdk_secretsmanager::Client::new(&config),
             iam: aws_sdk_iam::Client::new(&config),
             eks: aws_sdk_eks::Client::new(&config),
-            rds: aws_sdk_rds::Client::new(&config),
-            ec2: aws_sdk_ec2::Client::new(&config),
+            rds: rds::client(&config),
+            ec2: ec2::client(&config),
         })
     }
 

@@ -10,11 +10,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_sdk_rds::error::ProvideErrorMetadata;
-use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDBInstanceFluentBuilder;
-use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DbInstance, Tag};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::rds::{self, DbInstance};
+use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome, Request};
 
 use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want, secret};
 
@@ -84,40 +83,8 @@ impl Manage for Database {
             return Err(self.not_yet("its security group is not there yet"));
         };
         let password = self.password(account).await?;
-        let insights = self.performance_insights_days > 0;
-        let request = account
-            .rds
-            .create_db_instance()
-            .db_instance_identifier(&self.name)
-            .set_tags(Some(self.sdk_tags()))
-            .engine("postgres")
-            .engine_version(&self.engine_version)
-            .db_instance_class(&self.instance_class)
-            .allocated_storage(gib(self.storage))
-            .set_max_allocated_storage(self.max_storage.map(gib))
-            .storage_type(STORAGE_TYPE)
-            .storage_encrypted(true)
-            .set_kms_key_id(self.kms_key.clone())
-            .db_name(&self.database)
-            .master_username(&self.user)
-            .master_user_password(&password)
-            .port(PORT)
-            .multi_az(self.multi_az)
-            .db_subnet_group_name(self.subnet_group.to_lowercase())
-            .vpc_security_group_ids(security_group)
-            .publicly_accessible(false)
-            .backup_retention_period(i32::from(self.backup_days))
-            .preferred_backup_window(&self.backup_window)
-            .preferred_maintenance_window(&self.maintenance_window)
-            .copy_tags_to_snapshot(true)
-            .auto_minor_version_upgrade(self.auto_minor())
-            .deletion_protection(self.deletion_protection)
-            .enable_performance_insights(insights)
-            .set_performance_insights_retention_period(
-                insights.then_some(i32::from(self.performance_insights_days)),
-            )
-            .set_enable_cloudwatch_logs_exports(Some(logs()));
-        let done = request.send().await;
+        let request = self.creation(security_group, &password);
+        let done = account.rds.call(rds::told(request)).await;
         let action = "rds:CreateDBInstance";
         let quotes = done
             .as_ref()
@@ -144,20 +111,16 @@ impl Manage for Database {
         if rest.peek().is_none() {
             return Ok(());
         }
-        let mut request = account
-            .rds
-            .modify_db_instance()
-            .db_instance_identifier(&self.name)
-            .apply_immediately(true);
+        let mut request = self.modification();
         for difference in rest {
             request = match difference.attribute.as_str() {
                 "maxStorage" if self.max_storage.is_none() => {
-                    request.set_max_allocated_storage(self.allocated(account).await?)
+                    request.maybe("MaxAllocatedStorage", self.allocated(account).await?)
                 }
                 _ => self.modify(request, difference, facts),
             };
         }
-        let done = request.send().await;
+        let done = account.rds.call(rds::told(request)).await;
         done.during("rds:ModifyDBInstance", &self.name)?;
         Ok(())
     }
@@ -170,25 +133,17 @@ impl Manage for Database {
             return Ok(());
         };
         let action = "rds:DeleteDBInstance";
-        if live.db_instance_status() == Some("deleting") {
+        if live.status.as_deref() == Some("deleting") {
             return Ok(());
         }
-        if live.deletion_protection() == Some(true) {
+        if live.deletion_protection == Some(true) {
             let why = "deletion protection is on; set `database.deletionProtection: false` in the file and apply it first";
             return Err(Error::new(ErrorKind::Invalid, action, &self.name, why));
         }
-        let request = account.rds.delete_db_instance();
-        let request = request
-            .db_instance_identifier(&self.name)
-            .skip_final_snapshot(!self.final_snapshot)
-            .set_final_db_snapshot_identifier(
-                self.final_snapshot.then(|| self.last_snapshot(&live)),
-            );
-        request
-            .send()
-            .await
-            .during(action, &self.name)
-            .was_there()?;
+        let snapshot = self.final_snapshot.then(|| self.last_snapshot(&live));
+        let call = rds::delete_db_instance(&self.name, snapshot.as_deref());
+        let done = account.rds.call(call).await;
+        done.during(action, &self.name).was_there()?;
         Ok(())
     }
 
@@ -204,12 +159,11 @@ impl Manage for Database {
 
 impl Database {
     async fn describe(&self, account: &Account) -> Result<Option<DbInstance>, Error> {
-        let request = account.rds.describe_db_instances();
-        let answer = request.db_instance_identifier(&self.name).send().await;
-        let answer = answer
+        let call = rds::describe_db_instances(&self.name);
+        let instances = account.rds.call(call).await;
+        let instances = instances
             .during("rds:DescribeDBInstances", &self.name)
             .optional()?;
-        let instances = answer.and_then(|answer| answer.db_instances);
         Ok(instances.unwrap_or_default().into_iter().next())
     }
 
@@ -230,62 +184,98 @@ impl Database {
         })
     }
 
-    fn modify(
-        &self,
-        request: ModifyDBInstanceFluentBuilder,
-        difference: &Difference,
-        facts: &Facts,
-    ) -> ModifyDBInstanceFluentBuilder {
-        let insights = self.performance_insights_days > 0;
+    /// Holds the password.
+    fn creation(&self, security_group: &str, password: &str) -> Request {
+        let request = Request::new("CreateDBInstance")
+            .with("DBName", &self.database)
+            .with("DBInstanceIdentifier", &self.name)
+            .with("AllocatedStorage", self.storage)
+            .with("DBInstanceClass", &self.instance_class)
+            .with("Engine", "postgres")
+            .with("MasterUsername", &self.user)
+            .with("MasterUserPassword", password)
+            .list(SECURITY_GROUPS, [security_group])
+            .with("DBSubnetGroupName", self.subnet_group.to_lowercase())
+            .with("PreferredMaintenanceWindow", &self.maintenance_window)
+            .with("BackupRetentionPeriod", self.backup_days)
+            .with("PreferredBackupWindow", &self.backup_window)
+            .with("Port", PORT)
+            .with("MultiAZ", self.multi_az)
+            .with("EngineVersion", &self.engine_version)
+            .with("AutoMinorVersionUpgrade", self.auto_minor())
+            .with("PubliclyAccessible", false)
+            .tags("Tags.Tag", self.tags.iter())
+            .with("StorageType", STORAGE_TYPE)
+            .with("StorageEncrypted", true)
+            .maybe("KmsKeyId", self.kms_key.as_deref())
+            .with("CopyTagsToSnapshot", true)
+            .with("DeletionProtection", self.deletion_protection)
+            .maybe("MaxAllocatedStorage", self.max_storage)
+            .list("EnableCloudwatchLogsExports.member", LOGS);
+        self.insights(request)
+    }
+
+    /// Of nothing so far.
+    fn modification(&self) -> Request {
+        Request::new("ModifyDBInstance")
+            .with("DBInstanceIdentifier", &self.name)
+            .with("ApplyImmediately", true)
+    }
+
+    fn modify(&self, request: Request, difference: &Difference, facts: &Facts) -> Request {
         match difference.attribute.as_str() {
-            "autoMinorVersionUpgrade" => request.auto_minor_version_upgrade(self.auto_minor()),
-            "backupDays" => request.backup_retention_period(i32::from(self.backup_days)),
-            "backupWindow" => request.preferred_backup_window(&self.backup_window),
-            "copyTagsToSnapshot" => request.copy_tags_to_snapshot(true),
-            "deletionProtection" => request.deletion_protection(self.deletion_protection),
+            "autoMinorVersionUpgrade" => request.with("AutoMinorVersionUpgrade", self.auto_minor()),
+            "backupDays" => request.with("BackupRetentionPeriod", self.backup_days),
+            "backupWindow" => request.with("PreferredBackupWindow", &self.backup_window),
+            "copyTagsToSnapshot" => request.with("CopyTagsToSnapshot", true),
+            "deletionProtection" => request.with("DeletionProtection", self.deletion_protection),
             "engineVersion" => request
-                .engine_version(&self.engine_version)
-                .allow_major_version_upgrade(changes::is_major(difference)),
-            "instanceClass" => request.db_instance_class(&self.instance_class),
-            "logExports" => {
-                let enable = CloudwatchLogsExportConfiguration::builder();
-                let enable = enable.set_enable_log_types(Some(logs())).build();
-                request.cloudwatch_logs_export_configuration(enable)
+                .with("EngineVersion", &self.engine_version)
+                .with("AllowMajorVersionUpgrade", changes::is_major(difference)),
+            "instanceClass" => request.with("DBInstanceClass", &self.instance_class),
+            "logExports" => request.list(
+                "CloudwatchLogsExportConfiguration.EnableLogTypes.member",
+                LOGS,
+            ),
+            "maintenanceWindow" => {
+                request.with("PreferredMaintenanceWindow", &self.maintenance_window)
             }
-            "maintenanceWindow" => request.preferred_maintenance_window(&self.maintenance_window),
-            "maxStorage" => request.set_max_allocated_storage(self.max_storage.map(gib)),
-            "multiAz" => request.multi_az(self.multi_az),
-            "performanceInsightsDays" => request
-                .enable_performance_insights(insights)
-                .set_performance_insights_retention_period(
-                    insights.then_some(i32::from(self.performance_insights_days)),
-                ),
-            "publiclyAccessible" => request.publicly_accessible(false),
-            "securityGroups" => request
-                .set_vpc_security_group_ids(facts.security_group.clone().map(|group| vec![group])),
-            "storage" => request.allocated_storage(gib(self.storage)),
-            "storageType" => request.storage_type(STORAGE_TYPE),
+            "maxStorage" => request.maybe("MaxAllocatedStorage", self.max_storage),
+            "multiAz" => request.with("MultiAZ", self.multi_az),
+            "performanceInsightsDays" => self.insights(request),
+            "publiclyAccessible" => request.with("PubliclyAccessible", false),
+            "securityGroups" => request.list(SECURITY_GROUPS, &facts.security_group),
+            "storage" => request.with("AllocatedStorage", self.storage),
+            "storageType" => request.with("StorageType", STORAGE_TYPE),
             _ => request,
         }
     }
 
+    fn insights(&self, request: Request) -> Request {
+        let days = self.performance_insights_days;
+        request.with("EnablePerformanceInsights", days > 0).maybe(
+            "PerformanceInsightsRetentionPeriod",
+            (days > 0).then_some(days),
+        )
+    }
+
     /// The limit that switches growing off: what is there already, or what is asked for in the same call.
-    async fn allocated(&self, account: &Account) -> Result<Option<i32>, Error> {
+    async fn allocated(&self, account: &Account) -> Result<Option<u32>, Error> {
         let live = self.describe(account).await?;
         let size = live.and_then(|live| live.allocated_storage);
-        Ok(size.map(|size| size.max(gib(self.storage))))
+        Ok(size.map(|size| size.max(self.storage)))
     }
 
     async fn tag(&self, account: &Account) -> Result<(), Error> {
         let arn = account.arn("rds", &format!("db:{}", self.name.to_lowercase()));
-        let request = account.rds.add_tags_to_resource().resource_name(arn);
-        let done = request.set_tags(Some(self.sdk_tags())).send().await;
+        let call = rds::add_tags(&arn, self.tags.iter());
+        let done = account.rds.call(call).await;
         done.during("rds:AddTagsToResource", &self.name)?;
         Ok(())
     }
 
     fn last_snapshot(&self, live: &DbInstance) -> String {
-        let id = live.dbi_resource_id().unwrap_or("db").to_lowercase();
+        let id = live.resource_id.as_deref().unwrap_or("db").to_lowercase();
         format!("{}-final-{id}", self.name)
     }
 
@@ -297,12 +287,6 @@ impl Database {
     fn auto_minor(&self) -> bool {
         !self.engine_version.contains('.')
     }
-
-    fn sdk_tags(&self) -> Vec<Tag> {
-        let tags = self.tags.iter();
-        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect()
-    }
 }
 
 /// Whether an error's text may hold the password, or a part of it. The other texts are needed: most of what can be
@@ -313,21 +297,13 @@ fn quotes(message: Option<&str>, password: &str) -> bool {
     })
 }
 
-/// What PostgreSQL on RDS can send to CloudWatch Logs.
-fn logs() -> Vec<String> {
-    LOGS.iter().map(|log| (*log).to_owned()).collect()
-}
-
-/// The SDK's sizes are signed.
-fn gib(size: u32) -> i32 {
-    i32::try_from(size).unwrap_or(i32::MAX)
-}
-
 // PostgreSQL's.
-const PORT: i32 = 5432;
+const PORT: u16 = 5432;
 // Cheaper than gp2, and its speed does not depend on its size.
 const STORAGE_TYPE: &str = "gp3";
-// Sorted.
+// Of requests.
+const SECURITY_GROUPS: &str = "VpcSecurityGroupIds.VpcSecurityGroupId";
+// What PostgreSQL on RDS can send to CloudWatch Logs, sorted.
 const LOGS: [&str; 2] = ["postgresql", "upgrade"];
 
 #[cfg(test)]

@@ -6,13 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{
-    Filter, IpPermission, ResourceType, SecurityGroup as Live, Tag, TagSpecification,
-};
 use serde_json::json;
 
+use crate::aws::ec2::{self, IpPermission, SecurityGroup as Live};
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
 
+use super::tags::pairs;
 use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want};
 
 mod rules;
@@ -59,18 +58,10 @@ impl Manage for SecurityGroup {
 
     async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
         let account = cloud.of(&self.scope)?;
-        let tags = TagSpecification::builder()
-            .resource_type(ResourceType::SecurityGroup)
-            .set_tags(Some(self.sdk_tags()))
-            .build();
-        let request = account
-            .ec2
-            .create_security_group()
-            .group_name(&self.name)
-            .description(format!("Who may reach the database {}", self.name))
-            .vpc_id(&self.vpc)
-            .tag_specifications(tags);
-        let done = request.send().await;
+        let description = format!("Who may reach the database {}", self.name);
+        let tags = self.tags.iter();
+        let call = ec2::create_security_group(&self.name, &description, &self.vpc, tags);
+        let done = account.ec2.call(call).await;
         done.during("ec2:CreateSecurityGroup", &self.name)?;
         Ok(())
     }
@@ -83,13 +74,13 @@ impl Manage for SecurityGroup {
     ) -> Result<(), Error> {
         let account = cloud.of(&self.scope)?;
         let live = self.present(account).await?;
-        let id = live.group_id().unwrap_or_default();
+        let id = live.group_id.as_deref().unwrap_or_default();
         for difference in differences {
             match difference.attribute.as_str() {
                 "tags" => self.tag(account, id).await?,
-                "ingress" => self.let_in(account, id, live.ip_permissions()).await?,
+                "ingress" => self.let_in(account, id, &live.ip_permissions).await?,
                 "egress" => {
-                    self.let_nothing_out(account, id, live.ip_permissions_egress())
+                    self.let_nothing_out(account, id, &live.ip_permissions_egress)
                         .await?;
                 }
                 _ => {}
@@ -103,8 +94,8 @@ impl Manage for SecurityGroup {
         let Some(live) = self.find(account).await? else {
             return Ok(());
         };
-        let request = account.ec2.delete_security_group();
-        let done = request.set_group_id(live.group_id).send().await;
+        let call = ec2::delete_security_group(live.group_id.as_deref().unwrap_or_default());
+        let done = account.ec2.call(call).await;
         done.during("ec2:DeleteSecurityGroup", &self.name)
             .was_there()?;
         Ok(())
@@ -113,26 +104,22 @@ impl Manage for SecurityGroup {
     async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
         let account = cloud.of(&self.scope)?;
         let live = self.present(account).await?;
-        self.tag(account, live.group_id().unwrap_or_default()).await
+        let id = live.group_id.as_deref().unwrap_or_default();
+        self.tag(account, id).await
     }
 }
 
 impl SecurityGroup {
     /// A name is unique in its VPC.
     async fn find(&self, account: &Account) -> Result<Option<Live>, Error> {
-        let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
-        let request = account
-            .ec2
-            .describe_security_groups()
-            .filters(filter("group-name", &self.name))
-            .filters(filter("vpc-id", &self.vpc));
-        let answer = request.send().await;
-        let answer = answer.during("ec2:DescribeSecurityGroups", &self.name)?;
-        let groups = answer.security_groups.unwrap_or_default();
+        let filters = [("group-name", self.name.as_str()), ("vpc-id", &self.vpc)];
+        let call = ec2::describe_security_groups(&filters);
+        let groups = account.ec2.call_paged(call).await;
+        let groups = groups.during("ec2:DescribeSecurityGroups", &self.name)?;
         // A filter takes `*` and `?` for wildcards.
         Ok(groups
             .into_iter()
-            .find(|group| group.group_name() == Some(&self.name)))
+            .find(|group| group.group_name.as_ref() == Some(&self.name)))
     }
 
     async fn present(&self, account: &Account) -> Result<Live, Error> {
@@ -143,19 +130,16 @@ impl SecurityGroup {
     }
 
     fn observed(&self, live: &Live) -> Observed {
-        let tags = live.tags().iter();
-        let (owner, tags) = self
-            .tags
-            .observed(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))));
+        let (owner, tags) = self.tags.observed(pairs(&live.tags));
         let attributes = BTreeMap::from([
             (
                 "egress".to_owned(),
-                rules::observed(live.ip_permissions_egress()),
+                rules::observed(&live.ip_permissions_egress),
             ),
-            ("ingress".to_owned(), rules::observed(live.ip_permissions())),
+            ("ingress".to_owned(), rules::observed(&live.ip_permissions)),
             ("tags".to_owned(), tags),
         ]);
-        let id = live.group_id().map(str::to_owned);
+        let id = live.group_id.clone();
         let mut observed = Observed::ready(owner, attributes, id.clone());
         observed.facts.security_group = id;
         observed
@@ -170,14 +154,12 @@ impl SecurityGroup {
     ) -> Result<(), Error> {
         let missing = rules::missing(&self.sources, live);
         if !missing.is_empty() {
-            let request = account.ec2.authorize_security_group_ingress().group_id(id);
-            let done = request.set_ip_permissions(Some(missing)).send().await;
+            let done = account.ec2.call(ec2::authorize_ingress(id, &missing)).await;
             there_already(done.during("ec2:AuthorizeSecurityGroupIngress", &self.name))?;
         }
         let surplus = rules::surplus(&self.sources, live);
         if !surplus.is_empty() {
-            let request = account.ec2.revoke_security_group_ingress().group_id(id);
-            let done = request.set_ip_permissions(Some(surplus)).send().await;
+            let done = account.ec2.call(ec2::revoke_ingress(id, &surplus)).await;
             done.during("ec2:RevokeSecurityGroupIngress", &self.name)
                 .was_there()?;
         }
@@ -194,24 +176,17 @@ impl SecurityGroup {
         if surplus.is_empty() {
             return Ok(());
         }
-        let request = account.ec2.revoke_security_group_egress().group_id(id);
-        let done = request.set_ip_permissions(Some(surplus)).send().await;
+        let done = account.ec2.call(ec2::revoke_egress(id, &surplus)).await;
         done.during("ec2:RevokeSecurityGroupEgress", &self.name)
             .was_there()?;
         Ok(())
     }
 
     async fn tag(&self, account: &Account, id: &str) -> Result<(), Error> {
-        let request = account.ec2.create_tags().resources(id);
-        let done = request.set_tags(Some(self.sdk_tags())).send().await;
+        let call = ec2::create_tags(id, self.tags.iter());
+        let done = account.ec2.call(call).await;
         done.during("ec2:CreateTags", &self.name)?;
         Ok(())
-    }
-
-    fn sdk_tags(&self) -> Vec<Tag> {
-        let tags = self.tags.iter();
-        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect()
     }
 }
 

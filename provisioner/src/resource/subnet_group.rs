@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_rds::types::{DbSubnetGroup, Tag};
 use serde_json::Value;
 
+use crate::aws::rds::{self, DbSubnetGroup};
 use crate::aws::{Account, Cloud, Error, Optional, Outcome};
 
+use super::tags::pairs;
 use super::{Difference, Facts, Manage, Observed, Scope, State, Tags, Want};
 
 /// The subnets the database may be in.
@@ -25,21 +26,19 @@ pub struct SubnetGroup {
 impl Manage for SubnetGroup {
     async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
         let account = cloud.of(&self.scope)?;
-        let request = account.rds.describe_db_subnet_groups();
-        let answer = request.db_subnet_group_name(self.stored()).send().await;
-        let answer = answer
+        let call = rds::describe_db_subnet_groups(&self.stored());
+        let groups = account.rds.call(call).await;
+        let groups = groups
             .during("rds:DescribeDBSubnetGroups", &self.name)
             .optional()?;
-        let groups = answer.and_then(|answer| answer.db_subnet_groups);
         let Some(live) = groups.unwrap_or_default().into_iter().next() else {
             return Ok(None);
         };
-        let request = account.rds.list_tags_for_resource();
-        let answer = request.resource_name(self.arn(account)).send().await;
-        let answer = answer
+        let call = rds::list_tags(&self.arn(account));
+        let tags = account.rds.call(call).await;
+        let tags = tags
             .during("rds:ListTagsForResource", &self.name)
             .optional()?;
-        let tags = answer.and_then(|answer| answer.tag_list);
         Ok(Some(self.observed(&live, &tags.unwrap_or_default())))
     }
 
@@ -53,14 +52,10 @@ impl Manage for SubnetGroup {
 
     async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
         let account = cloud.of(&self.scope)?;
-        let request = account
-            .rds
-            .create_db_subnet_group()
-            .db_subnet_group_name(self.stored())
-            .db_subnet_group_description(format!("Subnets of {}", self.name))
-            .set_subnet_ids(Some(self.subnets.clone()))
-            .set_tags(Some(self.sdk_tags()));
-        let done = request.send().await;
+        let description = format!("Subnets of {}", self.name);
+        let tags = self.tags.iter();
+        let call = rds::create_db_subnet_group(&self.stored(), &description, &self.subnets, tags);
+        let done = account.rds.call(call).await;
         done.during("rds:CreateDBSubnetGroup", &self.name)?;
         Ok(())
     }
@@ -76,12 +71,8 @@ impl Manage for SubnetGroup {
             match difference.attribute.as_str() {
                 "tags" => self.tag(account).await?,
                 "subnets" => {
-                    let request = account
-                        .rds
-                        .modify_db_subnet_group()
-                        .db_subnet_group_name(self.stored())
-                        .set_subnet_ids(Some(self.subnets.clone()));
-                    let done = request.send().await;
+                    let call = rds::modify_db_subnet_group(&self.stored(), &self.subnets);
+                    let done = account.rds.call(call).await;
                     done.during("rds:ModifyDBSubnetGroup", &self.name)?;
                 }
                 _ => {}
@@ -92,8 +83,8 @@ impl Manage for SubnetGroup {
 
     async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
         let account = cloud.of(&self.scope)?;
-        let request = account.rds.delete_db_subnet_group();
-        let done = request.db_subnet_group_name(self.stored()).send().await;
+        let call = rds::delete_db_subnet_group(&self.stored());
+        let done = account.rds.call(call).await;
         done.during("rds:DeleteDBSubnetGroup", &self.name)
             .was_there()?;
         Ok(())
@@ -105,29 +96,23 @@ impl Manage for SubnetGroup {
 }
 
 impl SubnetGroup {
-    fn observed(&self, live: &DbSubnetGroup, tags: &[Tag]) -> Observed {
-        let tags = tags.iter();
-        let (owner, tags) = self
-            .tags
-            .observed(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))));
-        let subnets = live.subnets().iter();
-        let subnets = sorted(subnets.filter_map(|subnet| subnet.subnet_identifier()));
+    fn observed(&self, live: &DbSubnetGroup, tags: &[(String, String)]) -> Observed {
+        let (owner, tags) = self.tags.observed(pairs(tags));
+        let subnets = sorted(live.subnets.iter().map(String::as_str));
         let attributes =
             BTreeMap::from([("subnets".to_owned(), subnets), ("tags".to_owned(), tags)]);
-        let id = live.db_subnet_group_arn().map(str::to_owned);
-        let mut observed = Observed::ready(owner, attributes, id);
-        if let Some(status) = live.subnet_group_status()
+        let mut observed = Observed::ready(owner, attributes, live.arn.clone());
+        if let Some(status) = &live.status
             && status != "Complete"
         {
-            observed.state = State::Settling(status.to_owned());
+            observed.state = State::Settling(status.clone());
         }
         observed
     }
 
     async fn tag(&self, account: &Account) -> Result<(), Error> {
-        let request = account.rds.add_tags_to_resource();
-        let request = request.resource_name(self.arn(account));
-        let done = request.set_tags(Some(self.sdk_tags())).send().await;
+        let call = rds::add_tags(&self.arn(account), self.tags.iter());
+        let done = account.rds.call(call).await;
         done.during("rds:AddTagsToResource", &self.name)?;
         Ok(())
     }
@@ -139,12 +124,6 @@ impl SubnetGroup {
 
     fn arn(&self, account: &Account) -> String {
         account.arn("rds", &format!("subgrp:{}", self.stored()))
-    }
-
-    fn sdk_tags(&self) -> Vec<Tag> {
-        let tags = self.tags.iter();
-        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect()
     }
 }
 
@@ -158,8 +137,6 @@ fn sorted<'a>(subnets: impl Iterator<Item = &'a str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_rds::types::Subnet;
-
     use super::super::{Owner, compare};
     use super::*;
 
@@ -173,18 +150,16 @@ mod tests {
     }
 
     fn live(subnets: &[&str]) -> DbSubnetGroup {
-        let live = DbSubnetGroup::builder().subnet_group_status("Complete");
-        let subnets = subnets
-            .iter()
-            .map(|id| Subnet::builder().subnet_identifier(*id));
-        subnets
-            .fold(live, |live, subnet| live.subnets(subnet.build()))
-            .build()
+        DbSubnetGroup {
+            status: Some("Complete".into()),
+            subnets: subnets.iter().map(|id| (*id).to_owned()).collect(),
+            ..DbSubnetGroup::default()
+        }
     }
 
     #[test]
     fn the_order_of_subnets_means_nothing() {
-        let mark = Tag::builder().key("provisioner:region").value("r1").build();
+        let mark = ("provisioner:region".to_owned(), "r1".to_owned());
         let observed = group().observed(&live(&["subnet-a", "subnet-b"]), &[mark]);
         let wanted = group().wanted(&Cloud::default(), &Facts::default());
         assert!(wanted.keys().eq(observed.attributes.keys()));

@@ -78,5 +78,11 @@ impl Tags {
     }
 }
 
+/// Tags as AWS tells them, for [`Tags::observed`].
+pub(super) fn pairs(tags: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+}
+
 /// The tag that says whose a resource is. Things have no tags; an attribute of this name says it there.
 pub(crate) const OWNER: &str = "provisioner:region";

@@ -117,5 +117,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("k8s-openapi", &["agent", "tests"]),
     ("aws-config", &["provisioner"]),
     ("aws-sdk", &["provisioner"]),
+    ("aws-runtime", &["provisioner"]),
+    ("aws-smithy", &["provisioner"]),
+    ("aws-types", &["provisioner"]),
     ("rmqtt-codec", &["sandbox"]),
 ];

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_rds::types::{DbInstance, PendingModifiedValues};
 use serde_json::{Value, json};
 
+use crate::aws::rds::DbInstance;
+
+use super::super::tags::pairs;
 use super::super::{Facts, Note, Observed, State, Want, kms};
 use super::{Database, LOGS, STORAGE_TYPE};
 
@@ -49,71 +51,73 @@ impl Database {
     }
 
     pub(super) fn observed(&self, live: &DbInstance) -> Observed {
-        let tags = live.tag_list().iter();
-        let (owner, tags) = self
-            .tags
-            .observed(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))));
-        let nothing = PendingModifiedValues::builder().build();
-        let pending = live.pending_modified_values().unwrap_or(&nothing);
+        let (owner, tags) = self.tags.observed(pairs(&live.tags));
+        let pending = &live.pending;
         let backup_days = pending
-            .backup_retention_period()
-            .or(live.backup_retention_period());
+            .backup_retention_period
+            .or(live.backup_retention_period);
         let attributes = [
             (
                 "autoMinorVersionUpgrade",
-                live.auto_minor_version_upgrade().into(),
+                live.auto_minor_version_upgrade.into(),
             ),
             ("backupDays", backup_days.into()),
-            ("backupWindow", live.preferred_backup_window().into()),
-            ("copyTagsToSnapshot", live.copy_tags_to_snapshot().into()),
-            ("database", live.db_name().into()),
-            ("deletionProtection", live.deletion_protection().into()),
-            ("encrypted", live.storage_encrypted().into()),
-            ("engineVersion", self.version(live, pending)),
+            (
+                "backupWindow",
+                live.preferred_backup_window.as_deref().into(),
+            ),
+            ("copyTagsToSnapshot", live.copy_tags_to_snapshot.into()),
+            ("database", live.database.as_deref().into()),
+            ("deletionProtection", live.deletion_protection.into()),
+            ("encrypted", live.storage_encrypted.into()),
+            ("engineVersion", self.version(live)),
             (
                 "instanceClass",
                 pending
-                    .db_instance_class()
-                    .or(live.db_instance_class())
+                    .class
+                    .as_ref()
+                    .or(live.class.as_ref())
+                    .map(String::as_str)
                     .into(),
             ),
             ("kmsKey", self.key(live)),
-            ("logExports", logs(live, pending)),
+            ("logExports", logs(live)),
             (
                 "maintenanceWindow",
-                live.preferred_maintenance_window().into(),
+                live.preferred_maintenance_window.as_deref().into(),
             ),
-            ("maxStorage", self.max_storage(live, pending)),
-            ("multiAz", pending.multi_az().or(live.multi_az()).into()),
+            ("maxStorage", self.max_storage(live)),
+            ("multiAz", pending.multi_az.or(live.multi_az).into()),
             ("performanceInsightsDays", insights(live)),
-            ("publiclyAccessible", live.publicly_accessible().into()),
+            ("publiclyAccessible", live.publicly_accessible.into()),
             ("securityGroups", security_groups(live)),
-            ("storage", self.storage(live, pending)),
+            ("storage", self.storage(live)),
             (
                 "storageType",
-                pending.storage_type().or(live.storage_type()).into(),
-            ),
-            (
-                "subnetGroup",
-                live.db_subnet_group()
-                    .and_then(|group| group.db_subnet_group_name())
+                pending
+                    .storage_type
+                    .as_ref()
+                    .or(live.storage_type.as_ref())
+                    .map(String::as_str)
                     .into(),
             ),
+            ("subnetGroup", live.subnet_group.as_deref().into()),
             ("tags", tags),
-            ("user", live.master_username().into()),
+            ("user", live.master_username.as_deref().into()),
         ];
         let attributes = attributes.map(|(name, value): (&str, Value)| (name.to_owned(), value));
-        let id = live.db_instance_arn().map(str::to_owned);
-        let mut observed = Observed::ready(owner, BTreeMap::from(attributes), id);
+        let mut observed = Observed::ready(owner, BTreeMap::from(attributes), live.arn.clone());
         observed.state = self.state(live);
-        observed.facts.database = address(live);
-        observed.notes = notes(live, pending);
+        // Known from the moment RDS has given it an address, minutes before it is available.
+        observed.facts.database = live.address.clone().zip(live.port);
+        observed.notes = notes(live);
         observed
     }
 
     /// With the precision of the wish: minor versions come by themselves.
-    fn version(&self, live: &DbInstance, pending: &PendingModifiedValues) -> Value {
-        let Some(version) = pending.engine_version().or(live.engine_version()) else {
+    fn version(&self, live: &DbInstance) -> Value {
+        let pending = live.pending.engine_version.as_ref();
+        let Some(version) = pending.or(live.engine_version.as_ref()) else {
             return Value::Null;
         };
         let parts = self.engine_version.split('.').count();
@@ -123,7 +127,7 @@ impl Database {
 
     /// AWS's own key is told by an ARN like any other, so without a wish nothing can be said.
     fn key(&self, live: &DbInstance) -> Value {
-        match (self.kms_key.as_deref(), live.kms_key_id()) {
+        match (self.kms_key.as_deref(), live.kms_key_id.as_deref()) {
             (None, _) | (_, None) => Value::Null,
             (Some(wanted), Some(live)) if kms::same(wanted, live) => wanted.into(),
             (Some(_), Some(live)) => live.into(),
@@ -131,20 +135,16 @@ impl Database {
     }
 
     /// Storage that has grown by itself is as it should be.
-    fn storage(&self, live: &DbInstance, pending: &PendingModifiedValues) -> Value {
-        let size = allocated(live, pending);
-        match size {
+    fn storage(&self, live: &DbInstance) -> Value {
+        match allocated(live) {
             Some(size) if self.max_storage.is_some() && size > self.storage => self.storage.into(),
             size => size.into(),
         }
     }
 
     /// A limit that is reached stays the limit; one that was never above the storage is none.
-    fn max_storage(&self, live: &DbInstance, pending: &PendingModifiedValues) -> Value {
-        let limit = live
-            .max_allocated_storage()
-            .and_then(|size| u32::try_from(size).ok());
-        match (limit, allocated(live, pending)) {
+    fn max_storage(&self, live: &DbInstance) -> Value {
+        match (live.max_allocated_storage, allocated(live)) {
             (Some(limit), _) if self.max_storage == Some(limit) => limit.into(),
             (Some(limit), Some(size)) if limit <= size => Value::Null,
             (limit, _) => limit.into(),
@@ -152,7 +152,7 @@ impl Database {
     }
 
     fn state(&self, live: &DbInstance) -> State {
-        let status = live.db_instance_status().unwrap_or("unknown");
+        let status = live.status.as_deref().unwrap_or("unknown");
         let broken = |hint: String| State::Broken {
             why: format!("its status is `{status}`"),
             hint,
@@ -175,63 +175,54 @@ impl Database {
     }
 }
 
-fn allocated(live: &DbInstance, pending: &PendingModifiedValues) -> Option<u32> {
-    let size = pending.allocated_storage().or(live.allocated_storage());
-    size.and_then(|size| u32::try_from(size).ok())
+fn allocated(live: &DbInstance) -> Option<u32> {
+    live.pending.allocated_storage.or(live.allocated_storage)
 }
 
 /// Only those that are wanted; more do no harm.
-fn logs(live: &DbInstance, pending: &PendingModifiedValues) -> Value {
-    let pending = pending.pending_cloudwatch_logs_exports();
-    let coming = pending.map(|it| it.log_types_to_enable());
-    let present = live.enabled_cloudwatch_logs_exports();
-    let present: Vec<_> = present.iter().chain(coming.unwrap_or_default()).collect();
+fn logs(live: &DbInstance) -> Value {
+    let present = || {
+        let coming = &live.pending.log_exports;
+        live.enabled_log_exports.iter().chain(coming)
+    };
     let logs = LOGS.into_iter();
     json!(
-        logs.filter(|log| present.iter().any(|it| it == log))
+        logs.filter(|log| present().any(|it| it == log))
             .collect::<Vec<_>>()
     )
 }
 
 fn insights(live: &DbInstance) -> Value {
-    match live.performance_insights_enabled() {
-        Some(true) => live.performance_insights_retention_period().into(),
+    match live.performance_insights_enabled {
+        Some(true) => live.performance_insights_retention_period.into(),
         _ => 0.into(),
     }
 }
 
 fn security_groups(live: &DbInstance) -> Value {
-    let groups = live.vpc_security_groups().iter();
-    let groups = groups.filter(|group| group.status() != Some("removing"));
-    let mut ids: Vec<_> = groups
-        .filter_map(|group| group.vpc_security_group_id())
-        .collect();
+    let groups = live.security_groups.iter();
+    let groups = groups.filter(|(_, status)| status.as_deref() != Some("removing"));
+    let mut ids: Vec<_> = groups.filter_map(|(id, _)| id.as_deref()).collect();
     ids.sort_unstable();
     ids.into()
 }
 
-/// Known from the moment RDS has given it an address, minutes before it is available.
-fn address(live: &DbInstance) -> Option<(String, u16)> {
-    let endpoint = live.endpoint()?;
-    let port = u16::try_from(endpoint.port()?).ok()?;
-    Some((endpoint.address()?.to_owned(), port))
-}
-
-fn notes(live: &DbInstance, pending: &PendingModifiedValues) -> Vec<Note> {
+fn notes(live: &DbInstance) -> Vec<Note> {
     let mut notes = Vec::new();
-    if live.db_instance_status() == Some("storage-full") {
+    if live.status.as_deref() == Some("storage-full") {
         notes.push(Note {
             text: "its storage is full, and it takes no writes".into(),
             hint: "raise `database.storage` in the file and apply it".into(),
         });
     }
-    let nothing = PendingModifiedValues::builder().build();
-    if live.db_instance_status() == Some("available") && *pending != nothing {
+    if live.status.as_deref() == Some("available") && live.pending.any {
         notes.push(Note {
             text: "has accepted changes that are not made yet".into(),
             hint: format!(
                 "wait, or reboot it if they wait for its maintenance window ({})",
-                live.preferred_maintenance_window().unwrap_or("unknown")
+                live.preferred_maintenance_window
+                    .as_deref()
+                    .unwrap_or("unknown")
             ),
         });
     }

@@ -1,12 +1,8 @@
-use aws_sdk_rds::types::builders::DbInstanceBuilder;
-use aws_sdk_rds::types::{
-    DbSubnetGroup, Endpoint, PendingCloudwatchLogsExports, PendingModifiedValues,
-    VpcSecurityGroupMembership,
-};
 use serde_json::{Value, json};
 
 use super::super::{Owner, State, compare};
 use super::*;
+use crate::aws::rds::Pending;
 
 fn database() -> Database {
     Database {
@@ -39,42 +35,50 @@ fn facts() -> Facts {
     }
 }
 
-fn live() -> DbInstanceBuilder {
-    let group = VpcSecurityGroupMembership::builder().vpc_security_group_id("sg-db");
-    let subnets = DbSubnetGroup::builder().db_subnet_group_name("r1-maestro");
-    let endpoint = Endpoint::builder().address("db.example").port(5432);
-    DbInstance::builder()
-        .db_instance_identifier("r1-maestro")
-        .dbi_resource_id("db-ABCD")
-        .db_instance_status("available")
-        .db_instance_class("db.t4g.micro")
-        .allocated_storage(20)
-        .engine_version("18.3")
-        .storage_type("gp3")
-        .storage_encrypted(true)
-        .kms_key_id("arn:aws:kms:eu-west-1:111122223333:key/k-1")
-        .db_name("maestro")
-        .master_username("maestro_admin")
-        .multi_az(false)
-        .backup_retention_period(7)
-        .preferred_backup_window("03:00-04:00")
-        .preferred_maintenance_window("mon:04:00-mon:05:00")
-        .deletion_protection(false)
-        .performance_insights_enabled(true)
-        .performance_insights_retention_period(7)
-        .publicly_accessible(false)
-        .copy_tags_to_snapshot(true)
-        .auto_minor_version_upgrade(true)
-        .enabled_cloudwatch_logs_exports("upgrade")
-        .enabled_cloudwatch_logs_exports("postgresql")
-        .vpc_security_groups(group.status("active").build())
-        .db_subnet_group(subnets.build())
-        .endpoint(endpoint.build())
-        .tag_list(Tag::builder().key("provisioner:region").value("r1").build())
+fn live() -> DbInstance {
+    let text = |text: &str| Some(text.to_owned());
+    DbInstance {
+        arn: text("arn:aws:rds:eu-west-1:111122223333:db:r1-maestro"),
+        resource_id: text("db-ABCD"),
+        status: text("available"),
+        class: text("db.t4g.micro"),
+        engine_version: text("18.3"),
+        auto_minor_version_upgrade: Some(true),
+        database: text("maestro"),
+        master_username: text("maestro_admin"),
+        address: text("db.example"),
+        port: Some(5432),
+        allocated_storage: Some(20),
+        max_allocated_storage: None,
+        storage_type: text("gp3"),
+        storage_encrypted: Some(true),
+        kms_key_id: text("arn:aws:kms:eu-west-1:111122223333:key/k-1"),
+        multi_az: Some(false),
+        publicly_accessible: Some(false),
+        subnet_group: text("r1-maestro"),
+        security_groups: vec![(text("sg-db"), text("active"))],
+        backup_retention_period: Some(7),
+        preferred_backup_window: text("03:00-04:00"),
+        preferred_maintenance_window: text("mon:04:00-mon:05:00"),
+        copy_tags_to_snapshot: Some(true),
+        deletion_protection: Some(false),
+        performance_insights_enabled: Some(true),
+        performance_insights_retention_period: Some(7),
+        enabled_log_exports: vec!["upgrade".into(), "postgresql".into()],
+        tags: vec![("provisioner:region".into(), "r1".into())],
+        pending: Pending::default(),
+    }
 }
 
-fn differences(database: &Database, live: DbInstanceBuilder) -> Vec<Difference> {
-    let observed = database.observed(&live.build());
+/// The same but for what `change` makes of it.
+fn live_but(change: impl FnOnce(&mut DbInstance)) -> DbInstance {
+    let mut live = live();
+    change(&mut live);
+    live
+}
+
+fn differences(database: &Database, live: &DbInstance) -> Vec<Difference> {
+    let observed = database.observed(live);
     let wanted = database.wishes(&facts());
     assert!(wanted.keys().eq(observed.attributes.keys()));
     compare(&wanted, &observed.attributes).0
@@ -100,8 +104,8 @@ fn disrupts(attribute: &str, have: Value, want: Value) -> bool {
 
 #[test]
 fn a_database_as_it_should_be_has_no_difference() {
-    assert_eq!(differences(&database(), live()), []);
-    let observed = database().observed(&live().build());
+    assert_eq!(differences(&database(), &live()), []);
+    let observed = database().observed(&live());
     assert_eq!(
         (observed.owner, observed.state),
         (Owner::Ours, State::Ready)
@@ -112,10 +116,11 @@ fn a_database_as_it_should_be_has_no_difference() {
 
 #[test]
 fn minor_versions_come_by_themselves_unless_one_is_pinned() {
-    assert_eq!(differences(&database(), live().engine_version("18.9")), []);
+    let newer = live_but(|live| live.engine_version = Some("18.9".into()));
+    assert_eq!(differences(&database(), &newer), []);
     let mut pinned = database();
     pinned.engine_version = "18.3".into();
-    let found = differences(&pinned, live());
+    let found = differences(&pinned, &live());
     assert_eq!(
         found,
         [difference(
@@ -124,10 +129,11 @@ fn minor_versions_come_by_themselves_unless_one_is_pinned() {
             json!(false)
         )]
     );
-    let live = live()
-        .auto_minor_version_upgrade(false)
-        .engine_version("18.4");
-    let found = differences(&pinned, live);
+    let moved = live_but(|live| {
+        live.auto_minor_version_upgrade = Some(false);
+        live.engine_version = Some("18.4".into());
+    });
+    let found = differences(&pinned, &moved);
     assert_eq!(
         found,
         [difference("engineVersion", json!("18.4"), json!("18.3"))]
@@ -150,17 +156,26 @@ fn versions_go_up_only() {
 fn storage_that_has_grown_by_itself_is_no_difference() {
     let mut growing = database();
     growing.max_storage = Some(100);
-    let grown = live().allocated_storage(40).max_allocated_storage(100);
-    assert_eq!(differences(&growing, grown), []);
-    let at_the_limit = live().allocated_storage(100).max_allocated_storage(100);
-    assert_eq!(differences(&growing, at_the_limit), []);
-    let fixed = differences(&growing, live().max_allocated_storage(20));
-    assert_eq!(fixed, [difference("maxStorage", Value::Null, json!(100))]);
+    let sizes = |storage, limit| {
+        let live = live_but(|live| {
+            live.allocated_storage = Some(storage);
+            live.max_allocated_storage = Some(limit);
+        });
+        differences(&growing, &live)
+    };
+    assert_eq!(sizes(40, 100), []);
+    // At the limit.
+    assert_eq!(sizes(100, 100), []);
+    assert_eq!(
+        sizes(20, 20),
+        [difference("maxStorage", Value::Null, json!(100))]
+    );
 }
 
 #[test]
 fn storage_never_shrinks() {
-    let found = differences(&database(), live().allocated_storage(40));
+    let large = live_but(|live| live.allocated_storage = Some(40));
+    let found = differences(&database(), &large);
     assert_eq!(found, [difference("storage", json!(40), json!(20))]);
     assert!(is_impossible("storage", json!(40), json!(20)));
     let more = difference("storage", json!(10), json!(20));
@@ -169,39 +184,39 @@ fn storage_never_shrinks() {
 
 #[test]
 fn what_rds_has_accepted_is_not_asked_for_again() {
-    let logs = PendingCloudwatchLogsExports::builder().log_types_to_enable("upgrade");
-    let pending = PendingModifiedValues::builder()
-        .db_instance_class("db.t4g.micro")
-        .allocated_storage(20)
-        .multi_az(false)
-        .engine_version("18.3")
-        .backup_retention_period(7)
-        .storage_type("gp3")
-        .pending_cloudwatch_logs_exports(logs.build())
-        .build();
-    let live = live()
-        .db_instance_class("db.t4g.large")
-        .allocated_storage(10)
-        .multi_az(true)
-        .engine_version("17.9")
-        .backup_retention_period(0)
-        .storage_type("gp2")
-        .set_enabled_cloudwatch_logs_exports(Some(vec!["postgresql".into()]))
-        .pending_modified_values(pending);
-    assert_eq!(differences(&database(), live.clone()), []);
-    assert_eq!(database().observed(&live.build()).notes.len(), 1);
+    let old = live_but(|live| {
+        live.class = Some("db.t4g.large".into());
+        live.allocated_storage = Some(10);
+        live.multi_az = Some(true);
+        live.engine_version = Some("17.9".into());
+        live.backup_retention_period = Some(0);
+        live.storage_type = Some("gp2".into());
+        live.enabled_log_exports = vec!["postgresql".into()];
+        live.pending = Pending {
+            any: true,
+            class: Some("db.t4g.micro".into()),
+            engine_version: Some("18.3".into()),
+            allocated_storage: Some(20),
+            storage_type: Some("gp3".into()),
+            multi_az: Some(false),
+            backup_retention_period: Some(7),
+            log_exports: vec!["upgrade".into()],
+        };
+    });
+    assert_eq!(differences(&database(), &old), []);
+    assert_eq!(database().observed(&old).notes.len(), 1);
 }
 
 #[test]
 fn a_group_that_is_being_taken_off_is_gone() {
-    let other = VpcSecurityGroupMembership::builder().vpc_security_group_id("sg-x");
-    let live = live().vpc_security_groups(other.status("removing").build());
-    assert_eq!(differences(&database(), live), []);
+    let other = (Some("sg-x".to_owned()), Some("removing".to_owned()));
+    let live = live_but(|live| live.security_groups.push(other));
+    assert_eq!(differences(&database(), &live), []);
 }
 
 #[test]
 fn the_security_group_comes_later_than_the_plan() {
-    let observed = database().observed(&live().build());
+    let observed = database().observed(&live());
     let wanted = database().wishes(&Facts::default());
     let (differences, later) = compare(&wanted, &observed.attributes);
     assert_eq!(differences, []);
@@ -212,9 +227,9 @@ fn the_security_group_comes_later_than_the_plan() {
 fn a_wanted_key_is_compared_and_aws_own_is_not() {
     let mut encrypted = database();
     encrypted.kms_key = Some("k-1".into());
-    assert_eq!(differences(&encrypted, live()), []);
+    assert_eq!(differences(&encrypted, &live()), []);
     encrypted.kms_key = Some("k-2".into());
-    let found = differences(&encrypted, live());
+    let found = differences(&encrypted, &live());
     assert_eq!(found[0].attribute, "kmsKey");
     assert!(is_impossible("kmsKey", json!("a"), json!("k-2")));
 }
@@ -232,9 +247,8 @@ fn what_is_noticed_is_told() {
 #[test]
 fn a_status_says_whether_to_use_to_wait_or_to_give_up() {
     let state = |status: &str| {
-        database()
-            .observed(&live().db_instance_status(status).build())
-            .state
+        let live = live_but(|live| live.status = Some(status.to_owned()));
+        database().observed(&live).state
     };
     for status in ["available", "storage-optimization", "storage-full"] {
         assert_eq!(state(status), State::Ready);
@@ -256,7 +270,7 @@ fn a_status_says_whether_to_use_to_wait_or_to_give_up() {
 
 #[test]
 fn the_final_snapshot_has_one_name_per_instance() {
-    let name = database().last_snapshot(&live().build());
+    let name = database().last_snapshot(&live());
     assert_eq!(name, "r1-maestro-final-db-abcd");
 }
 
@@ -273,10 +287,6 @@ fn a_text_that_may_hold_the_password_is_not_told() {
 
 #[test]
 fn every_attribute_that_can_change_is_in_the_request() {
-    let config = aws_config::SdkConfig::builder()
-        .behavior_version(aws_config::BehaviorVersion::latest())
-        .build();
-    let client = aws_sdk_rds::Client::new(&config);
     let mut database = database();
     database.max_storage = Some(100);
     for attribute in database.wishes(&facts()).into_keys() {
@@ -286,8 +296,97 @@ fn every_attribute_that_can_change_is_in_the_request() {
         if impossible || attribute == "tags" {
             continue;
         }
-        let before = client.modify_db_instance();
+        let before = database.modification();
         let after = database.modify(before.clone(), &difference, &facts());
-        assert_ne!(before.as_input(), after.as_input(), "`{attribute}`");
+        assert_ne!(before, after, "`{attribute}`");
     }
+}
+
+// With the names that the serialisers of `aws-sdk-rds` 1.159 write.
+#[test]
+fn a_database_is_made_with_all_that_is_wanted() {
+    let mut database = database();
+    let form = |database: &Database| database.creation("sg-db", "a&b").form("2014-10-31");
+    let start = "Action=CreateDBInstance&Version=2014-10-31\
+         &DBName=maestro&DBInstanceIdentifier=r1-maestro&AllocatedStorage=20\
+         &DBInstanceClass=db.t4g.micro&Engine=postgres&MasterUsername=maestro_admin\
+         &MasterUserPassword=a%26b&VpcSecurityGroupIds.VpcSecurityGroupId.1=sg-db\
+         &DBSubnetGroupName=r1-maestro&PreferredMaintenanceWindow=mon%3A04%3A00-mon%3A05%3A00\
+         &BackupRetentionPeriod=7&PreferredBackupWindow=03%3A00-04%3A00&Port=5432&MultiAZ=false\
+         &EngineVersion=18&AutoMinorVersionUpgrade=true&PubliclyAccessible=false\
+         &Tags.Tag.1.Key=provisioner%3Aregion&Tags.Tag.1.Value=r1\
+         &StorageType=gp3&StorageEncrypted=true";
+    let logs = "&EnableCloudwatchLogsExports.member.1=postgresql\
+         &EnableCloudwatchLogsExports.member.2=upgrade";
+    assert_eq!(
+        form(&database),
+        format!(
+            "{start}&CopyTagsToSnapshot=true&DeletionProtection=false{logs}\
+             &EnablePerformanceInsights=true&PerformanceInsightsRetentionPeriod=7"
+        )
+    );
+    database.kms_key = Some("k-1".into());
+    database.max_storage = Some(100);
+    database.performance_insights_days = 0;
+    assert_eq!(
+        form(&database),
+        format!(
+            "{start}&KmsKeyId=k-1&CopyTagsToSnapshot=true&DeletionProtection=false\
+             &MaxAllocatedStorage=100{logs}&EnablePerformanceInsights=false"
+        )
+    );
+}
+
+#[test]
+fn a_change_is_asked_for_under_its_name_in_the_api() {
+    let mut database = database();
+    database.max_storage = Some(100);
+    let asked = |attribute: &str, have: Value, want: Value| {
+        let difference = difference(attribute, have, want);
+        let request = database.modify(database.modification(), &difference, &facts());
+        let form = request.form("2014-10-31");
+        let start = "Action=ModifyDBInstance&Version=2014-10-31\
+             &DBInstanceIdentifier=r1-maestro&ApplyImmediately=true&";
+        form.strip_prefix(start).expect("a modification").to_owned()
+    };
+    for (attribute, expected) in [
+        ("autoMinorVersionUpgrade", "AutoMinorVersionUpgrade=true"),
+        ("backupDays", "BackupRetentionPeriod=7"),
+        ("backupWindow", "PreferredBackupWindow=03%3A00-04%3A00"),
+        ("copyTagsToSnapshot", "CopyTagsToSnapshot=true"),
+        ("deletionProtection", "DeletionProtection=false"),
+        ("instanceClass", "DBInstanceClass=db.t4g.micro"),
+        (
+            "logExports",
+            "CloudwatchLogsExportConfiguration.EnableLogTypes.member.1=postgresql\
+             &CloudwatchLogsExportConfiguration.EnableLogTypes.member.2=upgrade",
+        ),
+        (
+            "maintenanceWindow",
+            "PreferredMaintenanceWindow=mon%3A04%3A00-mon%3A05%3A00",
+        ),
+        ("maxStorage", "MaxAllocatedStorage=100"),
+        ("multiAz", "MultiAZ=false"),
+        (
+            "performanceInsightsDays",
+            "EnablePerformanceInsights=true&PerformanceInsightsRetentionPeriod=7",
+        ),
+        ("publiclyAccessible", "PubliclyAccessible=false"),
+        (
+            "securityGroups",
+            "VpcSecurityGroupIds.VpcSecurityGroupId.1=sg-db",
+        ),
+        ("storage", "AllocatedStorage=20"),
+        ("storageType", "StorageType=gp3"),
+    ] {
+        assert_eq!(asked(attribute, Value::Null, Value::Null), expected);
+    }
+    assert_eq!(
+        asked("engineVersion", json!("17.9"), json!("18")),
+        "EngineVersion=18&AllowMajorVersionUpgrade=true"
+    );
+    assert_eq!(
+        asked("engineVersion", json!("18.1"), json!("18.2")),
+        "EngineVersion=18&AllowMajorVersionUpgrade=false"
+    );
 }

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::super::{Owner, compare};
 use super::*;
+use crate::aws::{ec2, rds};
 
 fn account() -> Account {
     let config = aws_config::SdkConfig::builder()
@@ -18,8 +19,8 @@ fn account() -> Account {
         secrets: aws_sdk_secretsmanager::Client::new(&config),
         iam: aws_sdk_iam::Client::new(&config),
         eks: aws_sdk_eks::Client::new(&config),
-        rds: aws_sdk_rds::Client::new(&config),
-        ec2: aws_sdk_ec2::Client::new(&config),
+        rds: rds::client(&config),
+        ec2: ec2::client(&config),
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{IpPermission, UserIdGroupPair};
 use serde_json::{Value, json};
+
+use crate::aws::ec2::{IpPermission, UserIdGroupPair};
 
 /// The attribute that the sources of a group make.
 pub(super) fn wanted(sources: &BTreeMap<String, String>) -> Value {
@@ -43,10 +44,15 @@ pub(super) fn missing(
     let missing = sources.iter().filter(|(source, _)| !open(source));
     missing
         .map(|(source, why)| {
-            let pair = UserIdGroupPair::builder().group_id(source);
-            let mut permission = postgres();
-            permission.user_id_group_pairs = Some(vec![pair.description(description(why)).build()]);
-            permission
+            let pair = UserIdGroupPair {
+                group_id: Some(source.clone()),
+                description: Some(description(why)),
+                ..UserIdGroupPair::default()
+            };
+            IpPermission {
+                groups: vec![pair],
+                ..postgres()
+            }
         })
         .collect()
 }
@@ -66,42 +72,45 @@ pub(super) fn surplus(
 fn single(live: &[IpPermission]) -> Vec<(String, IpPermission)> {
     let mut all = Vec::new();
     for permission in live {
-        let bare = || {
-            IpPermission::builder()
-                .set_ip_protocol(permission.ip_protocol.clone())
-                .set_from_port(permission.from_port)
-                .set_to_port(permission.to_port)
+        let mut push = |peer: &Option<String>, put: &dyn Fn(&mut IpPermission)| {
+            let mut one = IpPermission {
+                ip_protocol: permission.ip_protocol.clone(),
+                from_port: permission.from_port,
+                to_port: permission.to_port,
+                ..IpPermission::default()
+            };
+            put(&mut one);
+            all.push((peer.clone().unwrap_or_default(), one));
         };
-        for pair in permission.user_id_group_pairs() {
-            let peer = pair.group_id().unwrap_or_default().to_owned();
-            all.push((peer, bare().user_id_group_pairs(pair.clone()).build()));
+        for group in &permission.groups {
+            push(&group.group_id, &|one| one.groups.push(group.clone()));
         }
-        for range in permission.ip_ranges() {
-            let peer = range.cidr_ip().unwrap_or_default().to_owned();
-            all.push((peer, bare().ip_ranges(range.clone()).build()));
+        for range in &permission.ip_ranges {
+            push(&range.id, &|one| one.ip_ranges.push(range.clone()));
         }
-        for range in permission.ipv6_ranges() {
-            let peer = range.cidr_ipv6().unwrap_or_default().to_owned();
-            all.push((peer, bare().ipv6_ranges(range.clone()).build()));
+        for range in &permission.ipv6_ranges {
+            push(&range.id, &|one| one.ipv6_ranges.push(range.clone()));
         }
-        for list in permission.prefix_list_ids() {
-            let peer = list.prefix_list_id().unwrap_or_default().to_owned();
-            all.push((peer, bare().prefix_list_ids(list.clone()).build()));
+        for list in &permission.prefix_lists {
+            push(&list.id, &|one| one.prefix_lists.push(list.clone()));
         }
     }
     all
 }
 
 fn postgres() -> IpPermission {
-    let port = Some(PORT);
-    let permission = IpPermission::builder().ip_protocol("tcp");
-    permission.set_from_port(port).set_to_port(port).build()
+    IpPermission {
+        ip_protocol: Some("tcp".to_owned()),
+        from_port: Some(PORT),
+        to_port: Some(PORT),
+        ..IpPermission::default()
+    }
 }
 
 /// `5432/tcp`, `1-99/udp`, `all`.
 fn ports(permission: &IpPermission) -> String {
-    let protocol = permission.ip_protocol().unwrap_or(ANY);
-    match (protocol, permission.from_port(), permission.to_port()) {
+    let protocol = permission.ip_protocol.as_deref().unwrap_or(ANY);
+    match (protocol, permission.from_port, permission.to_port) {
         (ANY, ..) => "all".to_owned(),
         (_, Some(from), Some(to)) if from == to => format!("{from}/{protocol}"),
         (_, Some(from), Some(to)) => format!("{from}-{to}/{protocol}"),

@@ -1,7 +1,6 @@
-use aws_sdk_ec2::types::{IpRange, Ipv6Range, UserIdGroupPair};
-
 use super::super::{Owner, compare};
 use super::*;
+use crate::aws::ec2::{Peer, UserIdGroupPair};
 
 fn group() -> SecurityGroup {
     let source = |id: &str, why: &str| (id.to_owned(), why.to_owned());
@@ -17,43 +16,53 @@ fn group() -> SecurityGroup {
     }
 }
 
-fn permission(protocol: &str, port: i32) -> aws_sdk_ec2::types::builders::IpPermissionBuilder {
-    IpPermission::builder()
-        .ip_protocol(protocol)
-        .from_port(port)
-        .to_port(port)
+/// A port for groups.
+fn permission(port: i32, groups: &[&str]) -> IpPermission {
+    IpPermission {
+        ip_protocol: Some("tcp".into()),
+        from_port: Some(port),
+        to_port: Some(port),
+        groups: groups.iter().map(|id| pair(id)).collect(),
+        ..IpPermission::default()
+    }
 }
 
 fn pair(id: &str) -> UserIdGroupPair {
-    UserIdGroupPair::builder()
-        .group_id(id)
-        .user_id("111122223333")
-        .description("by Terraform")
-        .build()
+    UserIdGroupPair {
+        group_id: Some(id.into()),
+        user_id: Some("111122223333".into()),
+        description: Some("by Terraform".into()),
+        ..UserIdGroupPair::default()
+    }
+}
+
+fn range(id: &str) -> Peer {
+    Peer {
+        id: Some(id.into()),
+        description: None,
+    }
 }
 
 fn everything() -> IpPermission {
-    let range = IpRange::builder().cidr_ip("0.0.0.0/0").build();
-    IpPermission::builder()
-        .ip_protocol("-1")
-        .ip_ranges(range)
-        .build()
+    IpPermission {
+        ip_protocol: Some("-1".into()),
+        ip_ranges: vec![range("0.0.0.0/0")],
+        ..IpPermission::default()
+    }
 }
 
-fn live() -> aws_sdk_ec2::types::builders::SecurityGroupBuilder {
-    let both = permission("tcp", 5432)
-        .user_id_group_pairs(pair("sg-a"))
-        .user_id_group_pairs(pair("sg-b"));
-    let mark = Tag::builder().key("provisioner:region").value("r1").build();
-    Live::builder()
-        .group_id("sg-db")
-        .ip_permissions(both.build())
-        .tags(mark)
+fn live() -> Live {
+    Live {
+        group_id: Some("sg-db".into()),
+        ip_permissions: vec![permission(5432, &["sg-a", "sg-b"])],
+        tags: vec![("provisioner:region".into(), "r1".into())],
+        ..Live::default()
+    }
 }
 
 #[test]
 fn both_sources_in_one_permission_are_as_they_should_be() {
-    let observed = group().observed(&live().build());
+    let observed = group().observed(&live());
     let wanted = group().wanted(&Cloud::default(), &Facts::default());
     assert!(wanted.keys().eq(observed.attributes.keys()));
     assert_eq!(compare(&wanted, &observed.attributes), (vec![], vec![]));
@@ -63,16 +72,15 @@ fn both_sources_in_one_permission_are_as_they_should_be() {
 
 #[test]
 fn everything_else_that_is_open_shows() {
-    let range = Ipv6Range::builder().cidr_ipv6("::/0").build();
-    let live = live()
-        .ip_permissions(
-            permission("tcp", 22)
-                .user_id_group_pairs(pair("sg-a"))
-                .build(),
-        )
-        .ip_permissions(permission("tcp", 5432).ipv6_ranges(range).build())
-        .ip_permissions_egress(everything())
-        .build();
+    let mut live = live();
+    live.ip_permissions.extend([
+        permission(22, &["sg-a"]),
+        IpPermission {
+            ipv6_ranges: vec![range("::/0")],
+            ..permission(5432, &[])
+        },
+    ]);
+    live.ip_permissions_egress.push(everything());
     let observed = group().observed(&live);
     assert_eq!(
         observed.attributes["ingress"],
@@ -83,27 +91,23 @@ fn everything_else_that_is_open_shows() {
 
 #[test]
 fn only_what_is_missing_is_opened_with_its_reason() {
-    let live = [permission("tcp", 5432)
-        .user_id_group_pairs(pair("sg-b"))
-        .build()];
+    let live = [permission(5432, &["sg-b"])];
     let missing = rules::missing(&group().sources, &live);
     assert_eq!(missing.len(), 1);
-    let pair = &missing[0].user_id_group_pairs()[0];
-    assert_eq!(pair.group_id(), Some("sg-a"));
-    assert_eq!(pair.description(), Some("the cluster-s nodes"));
+    let pair = &missing[0].groups[0];
+    assert_eq!(pair.group_id.as_deref(), Some("sg-a"));
+    assert_eq!(pair.description.as_deref(), Some("the cluster-s nodes"));
     assert_eq!(rules::surplus(&group().sources, &live), []);
 }
 
 #[test]
 fn a_source_with_another_port_is_opened_and_the_other_port_closed() {
-    let live = [permission("tcp", 22)
-        .user_id_group_pairs(pair("sg-a"))
-        .build()];
+    let live = [permission(22, &["sg-a"])];
     assert_eq!(rules::missing(&group().sources, &live).len(), 2);
     let surplus = rules::surplus(&group().sources, &live);
     assert_eq!(surplus.len(), 1);
-    assert_eq!(surplus[0].from_port(), Some(22));
-    assert_eq!(surplus[0].user_id_group_pairs(), [pair("sg-a")]);
+    assert_eq!(surplus[0].from_port, Some(22));
+    assert_eq!(surplus[0].groups, [pair("sg-a")]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
+use link::supervise::Restarts;
 use prometheus::Registry;
 use serde_json::{Value, json};
 
@@ -64,7 +65,13 @@ impl AdoptOptions {
     /// When the cluster cannot be read or a step is refused.
     pub async fn run(self, out: &mut impl Write) -> Result<(), Failure> {
         let cluster = self.cluster.clone();
-        let cluster = cluster.connect(&Registry::new(), Health::ignored()).await?;
+        let cluster = cluster
+            .connect(
+                &Registry::new(),
+                &Restarts::unregistered(),
+                Health::ignored(),
+            )
+            .await?;
         let client = cluster.client.clone();
         let held = self.held(&client, &cluster.namespace).await?;
         let plan = self.plan(&client, &held).await?;

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
+use link::supervise::{Restarts, TaskDied, Vital, restarting};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
-use crate::intake::{ConsumerOf, Intake, Rules, resync::Resync};
+use crate::intake::resync::{Arrivals, Resync};
+use crate::intake::{ConsumerOf, Intake, Rules, refusal_lines};
 use crate::metrics::Metrics;
 use crate::reconcile::{Feuds, OnTrouble, Queue, Reconciler};
 use crate::report::{Outbox, Report, Reporter};
 use crate::target::Target;
 use crate::uplink::{Downlink, Uplink};
-use crate::work::Store;
+use crate::work::{Store, Watched};
 
 /// What the agent is, whatever it is connected to.
 pub struct Config {
@@ -43,18 +45,21 @@ pub struct Config {
     pub target_health: Health,
     /// Counters.
     pub metrics: Metrics,
+    /// Counts the tasks that died and were made again.
+    pub restarts: Restarts,
     /// Wall clock.
     pub clock: Clock,
 }
 
 /// The agent, joined and not yet running.
 pub struct Agent<S, T, D, U> {
-    intake: Intake<S, D>,
-    reconciler: Reconciler<S, T>,
-    report: Report<S, U>,
-    resync: Resync<S, U>,
+    intake: Intake<Watched<S>, D>,
+    reconciler: Reconciler<Watched<S>, T>,
+    report: Report<Watched<S>, U>,
+    resync: Resync<Watched<S>, U>,
     queue: Arc<Queue>,
     outbox: Arc<Outbox>,
+    restarts: Restarts,
 }
 
 // === impl Config ===
@@ -70,6 +75,9 @@ impl Config {
     ) -> Agent<S, T, D, U> {
         let queue = Arc::new(Queue::new(RETRY_FIRST, RETRY_MAX));
         let outbox = Arc::new(Outbox::new());
+        let arrivals = Arc::new(Arrivals::default());
+        let store = Watched::new(store, self.store_health);
+        let target = Arc::new(target);
         let consumer = self.rules.consumer.clone();
         let intake = Intake {
             downlink,
@@ -77,11 +85,13 @@ impl Config {
             rules: self.rules,
             store: store.clone(),
             queue: Arc::clone(&queue),
-            on_status_wanted: Box::new({
-                let outbox = Arc::clone(&outbox);
-                move |id| outbox.answer(id)
+            outbox: Arc::clone(&outbox),
+            owns: Box::new({
+                let target = Arc::clone(&target);
+                move |id| target.owns(id)
             }),
-            health: self.store_health,
+            arrivals: Arc::clone(&arrivals),
+            refusals: refusal_lines(),
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
         };
@@ -122,6 +132,7 @@ impl Config {
             consumer,
             agent: self.agent,
             topic: self.resync_topic,
+            arrivals,
             clock: self.clock,
             metrics: self.metrics,
         };
@@ -132,6 +143,7 @@ impl Config {
             resync,
             queue,
             outbox,
+            restarts: self.restarts,
         }
     }
 }
@@ -139,24 +151,37 @@ impl Config {
 // === impl Agent ===
 
 impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
-    /// Runs until `drain` fires, then stops in order: intake first, then the works in hand, then their statuses.
-    pub async fn run(self, drain: CancellationToken) {
+    /// Runs until `drain` fires, then stops in order: intake first, then the works in hand, then their statuses. Tasks
+    /// that can be made again are, and counted.
+    ///
+    /// # Errors
+    /// When intake dies, or the session ends that feeds it: nobody can make that again, so everything else is stopped in
+    /// the same order.
+    pub async fn run(self, drain: CancellationToken) -> Result<(), TaskDied> {
+        // Ends with `drain`, or when what cannot be made again is gone.
+        let drain = drain.child_token();
         let applied = CancellationToken::new();
         let reported = CancellationToken::new();
-        let queue = self.queue;
-        let outbox = self.outbox;
+        let Self {
+            queue,
+            outbox,
+            restarts,
+            ..
+        } = self;
         let store = self.report.store.clone();
         let metrics = self.report.metrics.clone();
         let mut subscription = self.report.uplink.subscription();
+        let mut vital = Vital::new(drain.clone());
+        vital.spawn("intake", self.intake.run(drain.clone()));
         let first = async {
-            Box::pin(self.intake.run(drain.clone())).await;
-            drain.cancelled().await;
+            let ended = vital.join().await;
             // Only what was taken already; an outage must not hold up the end.
             drop(tokio::time::timeout(DRAIN_STEP, queue.quiet()).await);
             applied.cancel();
+            ended
         };
         let second = async {
-            Box::pin(self.reconciler.run(applied.clone())).await;
+            Box::pin(self.reconciler.run(applied.clone(), restarts.clone())).await;
             // Offline there is nobody to tell; what is owed is told after the next start.
             tokio::select! {
                 () = outbox.quiet() => {}
@@ -165,27 +190,30 @@ impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
             }
             reported.cancel();
         };
-        let gauges = async {
-            let count = || {
-                let (works, unacknowledged) = store.index().counts();
-                metrics.works.set(works);
-                metrics.unacknowledged.set(unacknowledged);
-            };
-            loop {
-                count();
-                tokio::select! {
-                    () = reported.cancelled() => return,
-                    () = tokio::time::sleep(GAUGES) => {}
-                }
-            }
-        };
-        tokio::join!(
+        let gauges = restarting("gauges", &restarts, &reported, || {
+            measure(store.clone(), metrics.clone(), reported.clone())
+        });
+        let (ended, ..) = tokio::join!(
             first,
             second,
-            self.report.run(reported.clone()),
-            self.resync.run(drain.clone()),
+            self.report.run(reported.clone(), restarts.clone()),
+            self.resync.run(drain.clone(), restarts.clone()),
             gauges,
         );
+        ended
+    }
+}
+
+/// Keeps the gauges until `stop` fires.
+async fn measure<S: Store>(store: S, metrics: Metrics, stop: CancellationToken) {
+    loop {
+        let (works, unacknowledged) = store.index().counts();
+        metrics.works.set(works);
+        metrics.unacknowledged.set(unacknowledged);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(GAUGES) => {}
+        }
     }
 }
 

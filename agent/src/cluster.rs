@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use kube::Client;
 use kube::client::ClientBuilder;
+use link::supervise::{Restarts, restarting};
 use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::health::Health;
@@ -84,7 +86,12 @@ impl ClusterOptions {
     ///
     /// # Errors
     /// When it cannot be told which cluster, or when certificates and keys cannot be used.
-    pub async fn connect(self, registry: &Registry, health: Health) -> Result<Cluster, Error> {
+    pub async fn connect(
+        self,
+        registry: &Registry,
+        restarts: &Restarts,
+        health: Health,
+    ) -> Result<Cluster, Error> {
         let config = config::load(&self).await?;
         let namespace = self
             .namespace
@@ -98,7 +105,14 @@ impl ClusterOptions {
             .with_layer(&observe)
             .with_layer(&throttle)
             .build();
-        let probe = tokio::spawn(pulse.probe(client.clone()));
+        let probe = tokio::spawn({
+            let (client, restarts) = (client.clone(), restarts.clone());
+            async move {
+                let probe = || pulse.clone().probe(client.clone());
+                // Until it is aborted.
+                restarting("probe", &restarts, &CancellationToken::new(), probe).await;
+            }
+        });
         Ok(Cluster {
             client,
             namespace,

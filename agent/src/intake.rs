@@ -1,32 +1,38 @@
 //! From a delivery to a durable work: decode, decide, make durable, and only then ack.
 //!
-//! Deliveries are taken in batches that share their disk syncs. A bad event is acked too, after it was counted
-//! and explained: the broker would only deliver the same again and block the topic.
+//! A delivery is acked for one of two reasons: what it asks for is done (or durable, or said), or its content is refused,
+//! counted and explained, because the broker would only deliver the same again and block the topic. Whatever fails on
+//! this side is tried again in place, for as long as it takes or until the agent is drained: a delivery that is dropped
+//! unacked comes again with the next connection, which may be weeks later. Deliveries are taken in batches that share
+//! their disk syncs.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use link::backoff::Backoff;
 use link::bundle::resync::StatusRequest;
 use link::clock::Clock;
-use link::error::{Hint as _, chain};
-use link::event::Event;
+use link::error::chain;
 use link::id::ConsumerName;
+use link::telemetry::Throttle;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
-use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::reconcile::Queue;
+use crate::report::Outbox;
 use crate::uplink::{Downlink, Incoming};
-use crate::work::{self, Store, Work, WorkId};
+use crate::work::{self, Store, Work, WorkId, created};
 
 mod decide;
+mod explain;
 pub mod resync;
 
 pub use decide::{Decision, Refusal, Refused, Rules, Taken, decide};
+pub use explain::refusal_lines;
+use resync::Arrivals;
 
 /// What intake needs from the rest of the agent.
 pub struct Intake<S, D> {
@@ -40,10 +46,14 @@ pub struct Intake<S, D> {
     pub store: S,
     /// Works that changed.
     pub queue: Arc<Queue>,
-    /// Told of every work whose status the source wants again.
-    pub on_status_wanted: OnWork,
-    /// The readiness of the store.
-    pub health: Health,
+    /// What the source is told.
+    pub outbox: Arc<Outbox>,
+    /// Whether the target holds objects of a work.
+    pub owns: Owns,
+    /// Told when something comes in.
+    pub arrivals: Arc<Arrivals>,
+    /// Log lines about refused events; see [`refusal_lines`].
+    pub refusals: Throttle<Refusal>,
     /// Counters.
     pub metrics: Metrics,
     /// Wall clock.
@@ -56,6 +66,9 @@ pub type ConsumerOf = Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>;
 /// Told of a work.
 pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
 
+/// Whether the target holds objects of a work.
+pub type Owns = Box<dyn Fn(&WorkId) -> bool + Send + Sync>;
+
 /// The works of one batch and the deliveries that wait for them.
 #[derive(Default)]
 struct Batch {
@@ -63,6 +76,9 @@ struct Batch {
     ids: HashSet<WorkId>,
     waiting: Vec<Incoming>,
 }
+
+/// The agent is asked to stop: what is not done stays unacked.
+struct Drained;
 
 // === impl Intake ===
 
@@ -76,29 +92,46 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                 incoming = self.next() => incoming,
             };
             let Some(first) = first else { return };
-            let mut batch = Batch::default();
-            self.take(first, &mut batch, &drain).await;
-            while batch.works.len() < BATCH_WORKS {
-                // Only what is there already: nobody waits for company.
-                let next = tokio::select! {
-                    biased;
-                    incoming = self.downlink.recv() => incoming,
-                    () = std::future::ready(()) => None,
-                };
-                let Some(next) = next else { break };
-                self.take(next, &mut batch, &drain).await;
+            if let Err(Drained) = self.take_batch(first, &drain).await {
+                return;
             }
-            self.flush(&mut batch, &drain).await;
         }
     }
 
-    /// The next delivery, once works in hand have made room: what was made durable just now is applied from memory.
+    /// The next delivery. Works in hand get a moment to make room, so that what was made durable just now is applied
+    /// from memory; a slow target holds up nothing, because its queue has one slot for each work and no payloads.
     async fn next(&mut self) -> Option<Incoming> {
-        self.queue.room(BACKLOG).await;
+        drop(tokio::time::timeout(PATIENCE, self.queue.room(BACKLOG)).await);
         self.downlink.recv().await
     }
 
-    async fn take(&self, incoming: Incoming, batch: &mut Batch, drain: &CancellationToken) {
+    async fn take_batch(
+        &mut self,
+        first: Incoming,
+        drain: &CancellationToken,
+    ) -> Result<(), Drained> {
+        let mut batch = Batch::default();
+        self.take(first, &mut batch, drain).await?;
+        while batch.works.len() < BATCH_WORKS {
+            // Only what is there already: nobody waits for company.
+            let next = tokio::select! {
+                biased;
+                incoming = self.downlink.recv() => incoming,
+                () = std::future::ready(()) => None,
+            };
+            let Some(next) = next else { break };
+            self.take(next, &mut batch, drain).await?;
+        }
+        self.flush(&mut batch, drain).await
+    }
+
+    async fn take(
+        &self,
+        incoming: Incoming,
+        batch: &mut Batch,
+        drain: &CancellationToken,
+    ) -> Result<(), Drained> {
+        self.arrivals.note();
         let message = incoming.message();
         let event = match link::event::decode(message) {
             Ok(event) => event,
@@ -111,7 +144,8 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                         explanation: chain(&error),
                     },
                 );
-                return incoming.ack();
+                incoming.ack();
+                return Ok(());
             }
         };
         let repeated = event
@@ -120,37 +154,55 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             .is_some_and(|id| batch.ids.contains(&WorkId::from(id)));
         if repeated {
             // The decision needs the index as it will be after the batch.
-            self.flush(batch, drain).await;
+            self.flush(batch, drain).await?;
         }
         let topic_consumer = (self.consumer_of)(&message.topic);
         let index = self.store.index();
-        match decide(&event, topic_consumer.as_ref(), &self.rules, |id| {
-            index.entry(id)
-        }) {
+        let decision = decide(
+            &event,
+            topic_consumer.as_ref(),
+            &self.rules,
+            |id| index.entry(id),
+            |id| index.is_late(id, &event),
+        );
+        match decision {
             Decision::Store {
-                mut head,
+                head,
                 payload,
                 taken,
             } => {
-                head.received_at = Some(self.clock.now());
                 let held = match &payload {
                     Some(_) => None,
-                    None => match self.store.read(&head.id).await {
-                        Ok(held) => held.map(|stored| stored.work),
-                        // Unacked it comes again; taken without the held payload it would forget how to delete.
-                        Err(error) => return self.cannot_read(&error),
-                    },
+                    None if self.store.keeps_payloads() => None,
+                    // Without the held payload it would forget how to delete.
+                    None => self.held(&head.id, batch, drain).await?,
                 };
-                self.explain_taken(&head, taken);
-                batch.ids.insert(head.id.clone());
-                batch.works.push(Decision::into_work(head, payload, held));
-                batch.waiting.push(incoming);
+                self.add(
+                    incoming,
+                    Decision::into_work(head, payload, held),
+                    taken,
+                    batch,
+                );
+            }
+            Decision::Absent(head) if (self.owns)(&head.id) || self.store.may_hold(&head.id) => {
+                // Its objects have to go, although the work itself is lost.
+                let work = Decision::into_work(head, None, None);
+                self.add(incoming, work, Taken::Deletion, batch);
+            }
+            Decision::Absent(head) => {
+                self.metrics.taken(Taken::Absent);
+                info!(resource.id = %head.id, source = head.source, "Work `{}` is to be deleted and is not held", head.id);
+                self.make_room(batch, drain).await?;
+                index.depart(&head, created(head.metadata.as_deref()).as_deref());
+                self.outbox.farewell(head, incoming.owed());
+            }
+            Decision::Leaving(head) => {
+                debug!(resource.id = %head.id, "A deletion came again");
+                self.metrics.duplicates.inc();
+                self.make_room(batch, drain).await?;
+                self.outbox.deletion_again(head, incoming.owed(), index);
             }
             Decision::Duplicate => {
-                if let Some(id) = event.resource_id.as_deref() {
-                    // A deletion that comes again may have missed its acknowledgement, which is on its way or over.
-                    index.note_refused_while_deleting(&id.into());
-                }
                 debug!(resource.id = event.resource_id, "Ignored a repeated event");
                 self.metrics.duplicates.inc();
                 incoming.ack();
@@ -163,55 +215,74 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                 incoming.ack();
             }
             Decision::Refuse(refused) => {
-                if refused.reason == Refusal::Deleting
-                    && let Some(id) = event.resource_id.as_deref()
-                {
-                    index.note_refused_while_deleting(&id.into());
-                }
                 self.refuse(&message.topic, Some(&event), &refused);
+                match (refused.reason, event.resource_id.as_deref()) {
+                    (Refusal::Deleting, Some(id)) => index.note_refused_while_deleting(&id.into()),
+                    // Should the source want it after all, it says so when it is asked.
+                    (Refusal::Departed, _) => index.want_resync(),
+                    _ => {}
+                }
                 incoming.ack();
             }
+        }
+        Ok(())
+    }
+
+    fn add(&self, incoming: Incoming, mut work: Work, taken: Taken, batch: &mut Batch) {
+        work.head.received_at = Some(self.clock.now());
+        self.explain_taken(&work.head, taken);
+        batch.ids.insert(work.head.id.clone());
+        batch.works.push(work);
+        batch.waiting.push(incoming);
+    }
+
+    /// The work as it is held. What is in the batch becomes durable first when that takes longer than one attempt.
+    async fn held(
+        &self,
+        id: &WorkId,
+        batch: &mut Batch,
+        drain: &CancellationToken,
+    ) -> Result<Option<Work>, Drained> {
+        if let Ok(held) = self.store.read(id).await {
+            return Ok(held.map(|stored| stored.work));
+        }
+        self.flush(batch, drain).await?;
+        let held = patiently(drain, "read the held work of an event", || {
+            self.store.read(id)
+        });
+        Ok(held.await?.map(|stored| stored.work))
+    }
+
+    /// Waits until another farewell may be owed. What is in the batch does not wait with it.
+    async fn make_room(&self, batch: &mut Batch, drain: &CancellationToken) -> Result<(), Drained> {
+        if let Ok(()) = tokio::time::timeout(Duration::ZERO, self.outbox.room()).await {
+            return Ok(());
+        }
+        self.flush(batch, drain).await?;
+        tokio::select! {
+            () = drain.cancelled() => Err(Drained),
+            () = self.outbox.room() => Ok(()),
         }
     }
 
     /// Makes the batch durable and acks it. A full or broken disk holds up intake, never an unkept promise.
-    async fn flush(&self, batch: &mut Batch, drain: &CancellationToken) {
+    async fn flush(&self, batch: &mut Batch, drain: &CancellationToken) -> Result<(), Drained> {
         let Batch { works, waiting, .. } = std::mem::take(batch);
         if works.is_empty() {
-            return;
+            return Ok(());
         }
         let works = Arc::new(works);
-        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
-        while let Err(error) = self.store.commit(Arc::clone(&works)).await {
-            let hint = error
-                .hint()
-                .map_or_else(String::new, |hint| format!("; hint: {hint}"));
-            self.health.failing(format!("{}{hint}", chain(&error)));
-            error!(
-                error = %chain(&error),
-                works = works.len(),
-                "Could not make received works durable; they stay unacknowledged and are tried again"
-            );
-            tokio::select! {
-                () = drain.cancelled() => return,
-                () = tokio::time::sleep(backoff.next_jittered(Duration::ZERO)) => {}
-            }
-        }
-        self.health.ok();
+        patiently(drain, "make received works durable", || {
+            self.store.commit(Arc::clone(&works))
+        })
+        .await?;
         for incoming in waiting {
             incoming.ack();
         }
         for work in works.iter() {
             self.queue.add(&work.head.id);
         }
-    }
-
-    fn cannot_read(&self, error: &work::Error) {
-        self.health.failing(chain(error));
-        error!(
-            error = %chain(error),
-            "Could not read the held work of an event; the event stays unacknowledged and comes again"
-        );
+        Ok(())
     }
 
     fn answer(&self, request: &StatusRequest) {
@@ -222,45 +293,33 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             "Answering a status resync request"
         );
         for id in wanted {
-            (self.on_status_wanted)(&id);
+            self.outbox.answer(&id);
         }
     }
+}
 
-    fn explain_taken(&self, head: &work::Head, taken: Taken) {
-        self.metrics.taken(taken);
-        let (id, version) = (&head.id, head.version);
-        match (&head.rejected, taken) {
-            (Some(problem), _) => warn!(
-                resource.id = %id, resource.version = %version, source = head.source, problem,
-                "Rejected version {version} of work `{id}`; its status says why"
-            ),
-            (None, Taken::Deletion) => info!(
-                resource.id = %id, source = head.source, latency_ms = self.age_ms(head.deleting_since),
-                "Received the deletion of work `{id}`"
-            ),
-            (None, _) => info!(
-                resource.id = %id, resource.version = %version, source = head.source,
-                "Received version {version} of work `{id}`"
+/// Tries until it works: readiness says why it does not, see [`work::Watched`].
+async fn patiently<T, F>(
+    drain: &CancellationToken,
+    what: &'static str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Drained>
+where
+    F: Future<Output = Result<T, work::Error>>,
+{
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error!(
+                error = %chain(&error),
+                "Could not {what}; its events stay unacknowledged and it is tried again"
             ),
         }
-    }
-
-    fn refuse(&self, topic: &str, event: Option<&Event>, refused: &Refused) {
-        self.metrics.refused(refused.reason);
-        warn!(
-            topic,
-            reason = refused.reason.as_str(),
-            event.id = event.map(|event| event.id.as_str()),
-            source = event.map(|event| event.source.as_str()),
-            resource.id = event.and_then(|event| event.resource_id.as_deref()),
-            "Refused an event: {}",
-            refused.explanation
-        );
-    }
-
-    fn age_ms(&self, since: Option<Timestamp>) -> Option<i64> {
-        let now = self.clock.now().as_millisecond();
-        since.map(|since| now.saturating_sub(since.as_millisecond()).max(0))
+        tokio::select! {
+            () = drain.cancelled() => return Err(Drained),
+            () = tokio::time::sleep(backoff.next_jittered(Duration::ZERO)) => {}
+        }
     }
 }
 
@@ -281,5 +340,7 @@ const BATCH_WORKS: usize = 100;
 // More than the workers take at once, so that they never wait for the next batch; with that batch it is what a store
 // has to keep at hand.
 const BACKLOG: usize = 32;
+// A batch can hold a full window, so that however slow the target is 500 events a second are taken.
+const PATIENCE: Duration = Duration::from_millis(200);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);

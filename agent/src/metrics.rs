@@ -44,10 +44,7 @@ impl Metrics {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             taken: IntCounterVec::new(
-                Opts::new(
-                    "agent_events_taken_total",
-                    "Spec events made durable, by meaning",
-                ),
+                Opts::new("agent_events_taken_total", "Spec events taken, by meaning"),
                 &["kind"],
             )?,
             refused: IntCounterVec::new(

@@ -15,6 +15,7 @@ use link::bundle::manifest::ObjectRef;
 use link::bundle::{ServiceAccount, Spec};
 use link::error::{Failure, Hint};
 use link::id::ConsumerName;
+use link::supervise::Restarts;
 use prometheus::Registry;
 
 use crate::cluster::{self, ClusterOptions};
@@ -69,7 +70,11 @@ impl PermissionsOptions {
         let account = self.service_account.as_deref().map(account).transpose()?;
         let cluster = self
             .cluster
-            .connect(&Registry::new(), Health::ignored())
+            .connect(
+                &Registry::new(),
+                &Restarts::unregistered(),
+                Health::ignored(),
+            )
             .await?;
         let needs = read(&cluster.client, &cluster.namespace, &self.consumer).await?;
         let subject = Subject {

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Spec, Status};
 use link::clock::Clock;
 use link::error::chain;
 use link::id::ConsumerName;
+use link::supervise::{Restarts, restarting};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ use crate::intake::OnWork;
 use crate::metrics::{self, Metrics};
 use crate::status::{self, Context};
 use crate::target::{Change, EXECUTOR_RETRY, ErrorKind, Target, TargetError};
-use crate::work::{Store, Stored, Work, WorkId};
+use crate::work::{Entry, Store, Stored, Work, WorkId};
 
 mod apply;
 mod feud;
@@ -31,14 +33,14 @@ mod remove;
 
 pub use feud::Feuds;
 pub use plan::{Step, plan, release_mode};
-pub use queue::{Next, Queue};
+pub use queue::{Next, Queue, Turn};
 
 /// What reconcile needs from the rest of the agent.
 pub struct Reconciler<S, T> {
     /// The desired works.
     pub store: S,
     /// Where they are applied.
-    pub target: T,
+    pub target: Arc<T>,
     /// Works to look at.
     pub queue: Arc<Queue>,
     /// Told of every work with a new status.
@@ -89,22 +91,30 @@ enum Again {
 
 impl<S: Store, T: Target> Reconciler<S, T> {
     /// Looks at every work once, then at what changes, with [`WORKERS`] workers, until `drain` fires. A work that
-    /// is being applied then is finished first.
-    pub async fn run(self, drain: CancellationToken) {
+    /// is being applied then is finished first; one whose worker dies comes back.
+    pub async fn run(self, drain: CancellationToken, restarts: Restarts) {
         let this = Arc::new(self);
-        this.look_at_everything();
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..WORKERS {
-            tasks.spawn(Arc::clone(&this).work());
-        }
-        tokio::select! {
-            () = drain.cancelled() => {}
-            () = this.watch() => {}
-        }
-        this.queue.close();
-        while tasks.join_next().await.is_some() {}
+        let workers = (0..WORKERS)
+            .map(|_| restarting("reconcile", &restarts, &drain, || Arc::clone(&this).work()));
+        let watches = restarting("watches", &restarts, &drain, || {
+            let (this, drain) = (Arc::clone(&this), drain.clone());
+            async move {
+                // Also after watches that died: nobody told what changed meanwhile.
+                this.look_at_everything();
+                tokio::select! {
+                    () = drain.cancelled() => {}
+                    () = this.watch() => {}
+                }
+            }
+        });
+        let closing = async {
+            drain.cancelled().await;
+            this.queue.close();
+        };
+        tokio::join!(join_all(workers), watches, closing);
     }
 
+    /// Runs until one of the watches ends.
     async fn watch(&self) {
         let (sender, mut changes) = mpsc::channel(CHANGES);
         let receive = async {
@@ -115,11 +125,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 }
             }
         };
-        tokio::join!(
-            self.target.watch(sender.clone()),
-            self.store.watch(sender),
-            receive
-        );
+        tokio::select! {
+            () = self.target.watch(sender.clone()) => {}
+            () = self.store.watch(sender) => {}
+            () = receive => {}
+        }
     }
 
     fn look_at_everything(&self) {
@@ -130,6 +140,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
 
     async fn work(self: Arc<Self>) {
         while let Some(id) = self.queue.next().await {
+            let turn = Turn::new(&self.queue, &id);
             let timer = self.metrics.reconcile_seconds.start_timer();
             let next = self.reconcile(&id).await;
             timer.observe_duration();
@@ -138,7 +149,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             } else {
                 metrics::Outcome::Success
             });
-            self.queue.finish(&id, next);
+            turn.finish(next);
         }
     }
 
@@ -147,7 +158,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let Some(entry) = self.store.index().entry(id) else {
             return Next::Forget;
         };
-        if let Some(left) = self.feuds.wait(id, Instant::now()) {
+        if let Some(left) = self.feud_pause(id, &entry) {
             return Next::After(left);
         }
         let Stored { work, record } = match self.store.read(id).await {
@@ -171,7 +182,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let Look { mut status, again } = match paused {
             Some(why) => self.look_only(&work, &previous, &why).await,
             None if going => self.remove(id, &entry, &work, &previous).await,
-            None => self.apply(id, &work, &previous).await,
+            None => self.apply(id, &entry, &work, &previous).await,
         };
         if going && !entry.deleting && !is_paused && again == Again::Eventually {
             return self.forget(id).await;
@@ -188,6 +199,17 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             Again::Eventually if going => Next::Forget,
             Again::Eventually => Next::After(jittered(self.period)),
         }
+    }
+
+    /// How long a work whose objects somebody else changes again and again has to wait yet. What is new of it does not
+    /// wait: another version, its end, a pause.
+    fn feud_pause(&self, id: &WorkId, entry: &Entry) -> Option<Duration> {
+        let left = self.feuds.wait(id, entry.epoch, Instant::now())?;
+        let news = entry.deleting
+            || entry.dropped
+            || entry.paused.is_some()
+            || self.store.index().paused().is_some();
+        (!news).then_some(left)
     }
 
     /// Forgets a work that somebody removed on this side, now that its objects are gone.

@@ -3,23 +3,28 @@
 //! The queue holds ids, not messages: what is sent is what the store says when its turn comes, so an outage of
 //! any length costs one slot per work, and what waited longest goes first after a reconnect.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use link::bundle::Status;
 use link::error::chain;
 use link::event::Action;
+use link::supervise::{Restarts, restarting};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::metrics::{Metrics, Outcome};
-use crate::reconcile::{Next, Queue};
-use crate::uplink::Uplink;
-use crate::work::{StatusRecord, Store, WorkId};
+use crate::reconcile::{Next, Turn};
+use crate::status::{self, Context};
+use crate::uplink::{PublishFailure, Uplink};
+use crate::work::{self, Entry, StatusRecord, Store, WorkId};
 
 mod event;
+mod outbox;
 
 pub use event::Reporter;
+pub use outbox::Outbox;
 
 /// What reporting needs from the rest of the agent.
 pub struct Report<S, U> {
@@ -35,71 +40,29 @@ pub struct Report<S, U> {
     pub metrics: Metrics,
 }
 
-/// The works whose status is to be told.
-#[derive(Debug)]
-pub struct Outbox {
-    queue: Queue,
-    asked: Mutex<HashSet<WorkId>>,
-}
-
-// === impl Outbox ===
-
-impl Outbox {
-    /// An empty outbox.
-    pub fn new() -> Self {
-        Self {
-            queue: Queue::new(RETRY_FIRST, RETRY_MAX),
-            asked: Mutex::default(),
-        }
-    }
-
-    /// A work has a new status.
-    pub fn add(&self, id: &WorkId) {
-        self.queue.add(id);
-    }
-
-    /// The source asked for a status again, acknowledged or not.
-    pub fn answer(&self, id: &WorkId) {
-        self.asked().insert(id.clone());
-        self.queue.add(id);
-    }
-
-    /// Waits until nothing is being sent or ready to be.
-    pub async fn quiet(&self) {
-        self.queue.quiet().await;
-    }
-
-    fn asked(&self) -> std::sync::MutexGuard<'_, HashSet<WorkId>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 // === impl Report ===
 
 impl<S: Store, U: Uplink> Report<S, U> {
     /// Runs until `drain` fires; what is being sent then is waited for a moment, and sent again after the next
     /// start if that was too short.
-    pub async fn run(self, drain: CancellationToken) {
+    pub async fn run(self, drain: CancellationToken, restarts: Restarts) {
         let this = Arc::new(self);
         for (id, entry) in this.store.index().entries() {
             if entry.status_hash.is_some() && !entry.acknowledged {
                 this.outbox.add(&id);
             }
         }
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..IN_FLIGHT {
-            tasks.spawn(Arc::clone(&this).send_all(drain.clone()));
+        let senders = (0..IN_FLIGHT).map(|_| {
+            restarting("report", &restarts, &drain, || {
+                Arc::clone(&this).send_all(drain.clone())
+            })
+        });
+        let mut senders = Box::pin(join_all(senders));
+        tokio::select! {
+            () = drain.cancelled() => this.outbox.queue.close(),
+            _ = &mut senders => return,
         }
-        drain.cancelled().await;
-        this.outbox.queue.close();
-        let ended = async { while tasks.join_next().await.is_some() {} };
-        drop(tokio::time::timeout(LAST_ACKS, ended).await);
+        drop(tokio::time::timeout(LAST_ACKS, senders).await);
     }
 
     async fn send_all(self: Arc<Self>, drain: CancellationToken) {
@@ -118,16 +81,22 @@ impl<S: Store, U: Uplink> Report<S, U> {
                 }
             };
             let Some(id) = id else { return };
-            let next = self.send(&id).await;
-            self.outbox.queue.finish(&id, next);
+            let turn = Turn::new(&self.outbox.queue, &id);
+            turn.finish(self.send(&id).await);
         }
     }
 
     async fn send(&self, id: &WorkId) -> Next {
-        let asked = self.outbox.asked().remove(id);
+        let asked = self.outbox.take_asked(id);
         let Some(entry) = self.store.index().entry(id) else {
-            return Next::Forget;
+            self.outbox.forget(id);
+            return self.say_farewell(id).await;
         };
+        if self.outbox.is_gone(id, entry.epoch) {
+            return self.let_go(id).await;
+        }
+        // What is held speaks for itself.
+        self.outbox.said_farewell(id, usize::MAX);
         let loaded = match self.store.reported(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -146,56 +115,95 @@ impl<S: Store, U: Uplink> Report<S, U> {
         } else {
             Action::Update
         };
-        let now = self.reporter.clock.now();
-        let sequence = match self.store.next_sequence(now).await {
-            Ok(sequence) => sequence,
-            Err(error) => {
-                warn!(error = %chain(&error), "Could not take a sequence id");
-                return self.again(id, asked);
-            }
+        // Until the work has left the store, or is known to stay.
+        let _leaving = record.status.is_deleted().then(|| self.outbox.leave(id));
+        match self.publish(&head, &record, action).await {
+            Ok(()) => self.acknowledged(id, &entry, record).await,
+            Err(Next::Retry) => self.again(id, asked),
+            Err(next) => next,
+        }
+    }
+
+    /// Tells the source of a deletion that its work is gone, and acknowledges the deletion then.
+    async fn say_farewell(&self, id: &WorkId) -> Next {
+        let Some((head, count)) = self.outbox.pending_farewell(id) else {
+            return Next::Forget;
         };
-        let message = self.reporter.message(&head, &record, sequence, action);
-        match self.uplink.publish(message).await {
+        let context = Context {
+            previous: &Status::default(),
+            generation: i64::from(head.version.get()),
+            now: self.reporter.clock.now(),
+            max_raw_bytes: 0,
+        };
+        let status = status::deleted(self.reporter.consumer.as_str(), context);
+        let record = StatusRecord {
+            version: head.version,
+            hash: link::bundle::status_hash(&status),
+            status,
+            acknowledged: false,
+            applied_at: None,
+        };
+        match self.publish(&head, &record, Action::Update).await {
+            Ok(()) => {
+                self.outbox.said_farewell(id, count);
+                Next::Forget
+            }
+            Err(next) => next,
+        }
+    }
+
+    /// Publishes a status; answers with what to do when that did not work.
+    async fn publish(
+        &self,
+        head: &work::Head,
+        record: &StatusRecord,
+        action: Action,
+    ) -> Result<(), Next> {
+        let id = &head.id;
+        let now = self.reporter.clock.now();
+        let sequence = self.store.next_sequence(now).await.map_err(|error| {
+            warn!(error = %chain(&error), "Could not take a sequence id");
+            Next::Retry
+        })?;
+        let message = self.reporter.message(head, record, sequence, action);
+        let PublishFailure { message, retryable } = match self.uplink.publish(message).await {
             Ok(published) => {
                 self.metrics.reported(Outcome::Success);
                 debug!(
                     resource.id = %id, resource.version = %record.version, matched = published.matched,
                     "Reported the status of work `{id}`"
                 );
-                self.acknowledged(id, record).await
+                return Ok(());
             }
-            Err(failure) if failure.retryable => {
-                self.metrics.reported(Outcome::Retry);
-                debug!(resource.id = %id, error = %failure, "The status of work `{id}` waits for another try");
-                self.again(id, asked)
-            }
-            Err(failure) => {
-                self.metrics.reported(Outcome::Failure);
-                warn!(
-                    resource.id = %id, error = %failure,
-                    "The status of work `{id}` cannot be sent; its next status is tried again"
-                );
-                Next::After(REFUSED_AGAIN)
-            }
+            Err(failure) => failure,
+        };
+        if retryable {
+            self.metrics.reported(Outcome::Retry);
+            debug!(resource.id = %id, error = %message, "The status of work `{id}` waits for another try");
+            return Err(Next::Retry);
         }
+        self.metrics.reported(Outcome::Failure);
+        warn!(
+            resource.id = %id, error = %message,
+            "The status of work `{id}` cannot be sent; its next status is tried again"
+        );
+        Err(Next::After(REFUSED_AGAIN))
     }
 
     /// Notes the acknowledgement; a work whose deletion was acknowledged leaves the store.
-    async fn acknowledged(&self, id: &WorkId, record: StatusRecord) -> Next {
-        let deleted = record.status.is_deleted();
-        // Never both: killed in between, a deleted work with an acknowledged status would stay for good.
-        let done = if deleted {
-            self.store.remove(id).await
-        } else {
-            self.store.acknowledge(id, record).await
-        };
-        match done {
-            Ok(()) => {
-                if deleted {
-                    info!(resource.id = %id, "Work `{id}` is gone and its deletion acknowledged");
-                }
-                Next::Forget
+    async fn acknowledged(&self, id: &WorkId, entry: &Entry, record: StatusRecord) -> Next {
+        if record.status.is_deleted() {
+            // The deletion of another version came meanwhile: its own `Deleted` follows.
+            let current = self.store.index().entry(id);
+            if current.is_some_and(|current| current.version != record.version) {
+                return Next::Forget;
             }
+            // Never acknowledged in the record as well: killed in between, it would stay for good.
+            self.outbox.mark_gone(id, entry.epoch);
+            return self.let_go(id).await;
+        }
+        match self.store.acknowledge(id, record).await {
+            Ok(()) => Next::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not note an acknowledgement");
                 Next::Retry
@@ -203,9 +211,24 @@ impl<S: Store, U: Uplink> Report<S, U> {
         }
     }
 
+    /// Has the store forget a work whose `Deleted` the broker has.
+    async fn let_go(&self, id: &WorkId) -> Next {
+        match self.store.remove(id).await {
+            Ok(()) => {
+                self.outbox.forget(id);
+                info!(resource.id = %id, "Work `{id}` is gone and its deletion acknowledged");
+                Next::Forget
+            }
+            Err(error) => {
+                warn!(resource.id = %id, error = %chain(&error), "Could not forget a deleted work");
+                Next::Retry
+            }
+        }
+    }
+
     fn again(&self, id: &WorkId, asked: bool) -> Next {
         if asked {
-            self.outbox.asked().insert(id.clone());
+            self.outbox.ask_again(id);
         }
         Next::Retry
     }
@@ -213,8 +236,6 @@ impl<S: Store, U: Uplink> Report<S, U> {
 
 // A third of the 100 unacknowledged publishes IoT Core allows; resync requests and pings pass beside them.
 const IN_FLIGHT: usize = 32;
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 const LAST_ACKS: Duration = Duration::from_secs(1);
 // A status that is refused for good (policy, size) is tried once in a while: policies get repaired.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);

@@ -5,7 +5,9 @@ mod cluster;
 mod directory;
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use link::admin::{Check, Checks};
@@ -17,10 +19,11 @@ use link::id::ConsumerName;
 use link::iot::party::Party;
 use link::mqtt::{Inbound, Reconnect};
 use link::shutdown::Drain;
+use link::supervise::{Restarts, Vital};
 use link::topic::filter_matches;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::app::Config;
 use crate::cluster::ClusterOptions;
@@ -104,6 +107,7 @@ struct Front {
     config: Config,
     inbound: Inbound,
     uplink: MqttUplink,
+    following: Pin<Box<dyn Future<Output = ()> + Send>>,
     runner: Runner,
     consumer: ConsumerName,
 }
@@ -125,6 +129,8 @@ impl Settings {
         let scheme = self.endpoint.scheme.clone();
         let party = Party::agent_as(&scheme, &self.consumer, &self.event_source)
             .map_err(Failure::misuse)?;
+        let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
+        let restarts = Restarts::register(registry).map_err(failed)?;
         let (store, target) = (checks.add("store"), checks.add("target"));
         let place = match self.place {
             Place::Directory {
@@ -138,14 +144,14 @@ impl Settings {
                     &self.consumer,
                     &self.clock,
                     registry,
+                    &restarts,
                     checks,
                     (store.clone(), target.clone()),
                 )
                 .await?,
             )),
         };
-        let metrics =
-            Metrics::register(registry).map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let metrics = Metrics::register(registry).map_err(failed)?;
         let lines = party
             .client_ids()
             .into_iter()
@@ -193,13 +199,16 @@ impl Settings {
             store_health: health(store),
             target_health: health(target),
             metrics,
+            restarts,
             clock: self.clock,
         };
+        let (uplink, following) = MqttUplink::new(session);
         Ok(Service {
             front: Front {
                 config,
                 inbound,
-                uplink: MqttUplink::new(session),
+                uplink,
+                following: Box::pin(following),
                 runner: links.runner,
                 consumer: self.consumer,
             },
@@ -214,13 +223,13 @@ impl Service {
     /// Runs until `drain` is requested; the session is closed last, when the final statuses are out.
     ///
     /// # Errors
-    /// When another process leads from now on; this one must end so that two never work at once.
+    /// When another process leads from now on, and this one must end so that two never work at once; or when a task died
+    /// that cannot be made again.
     pub async fn run(self, drain: Drain) -> Result<(), Failure> {
         let pending = drain.register(format!("agent {}", self.front.consumer));
         let ended = match self.place {
             Opened::Directory(place) => {
-                Box::pin(self.front.run(place.store, place.target, drain)).await;
-                Ok(())
+                Box::pin(self.front.run(place.store, place.target, drain)).await
             }
             Opened::Cluster(place) => Box::pin(place.run(self.front, drain)).await,
         };
@@ -232,26 +241,42 @@ impl Service {
 // === impl Front ===
 
 impl Front {
-    async fn run<S: Store, T: Target>(self, store: S, target: T, drain: Drain) {
+    /// Runs the session and the agent on it. Dropped half-way, it ends both.
+    async fn run<S: Store, T: Target>(
+        self,
+        store: S,
+        target: T,
+        drain: Drain,
+    ) -> Result<(), Failure> {
         let Self {
             config,
             inbound,
             uplink,
+            following,
             runner,
             consumer,
         } = self;
         let done = CancellationToken::new();
-        let connected = tokio::spawn(runner.run(done.clone()));
-        // Ends the session even when this future is dropped half-way.
-        let _guard = done.clone().drop_guard();
+        let mut session = Vital::new(done.clone());
+        session.spawn("session", runner.run(done.clone()));
+        session.spawn("subscription", following);
         info!(consumer = %consumer, "Agent is running");
         let agent = config.build(store, target, inbound, uplink);
-        Box::pin(agent.run(drain.token())).await;
+        // Ends with the drain, or with the session.
+        let stop = drain.token().child_token();
+        let mut working = Box::pin(agent.run(stop.clone()));
+        let worked = tokio::select! {
+            worked = &mut working => worked,
+            () = done.cancelled() => {
+                stop.cancel();
+                working.await
+            }
+        };
         done.cancel();
-        if let Err(error) = connected.await {
-            warn!(%error, "The session did not end cleanly");
-        }
+        let connected = session.join().await;
         info!(consumer = %consumer, "Agent has stopped");
+        // The session first: when it dies, what it feeds ends too.
+        connected.and(worked).map_err(Failure::failed)
     }
 }
 

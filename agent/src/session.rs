@@ -1,5 +1,7 @@
 //! The MQTT session behind the agent's own border.
 
+use std::future::Future;
+
 use link::error::chain;
 use link::message::Message;
 use link::mqtt::{Inbound, PublishError, Session, State};
@@ -17,15 +19,16 @@ pub struct MqttUplink {
 // === impl MqttUplink ===
 
 impl MqttUplink {
-    /// Wraps a session. Must be called inside a Tokio runtime: a small task follows the session's state until the
-    /// session is closed.
-    pub fn new(session: Session) -> Self {
+    /// Wraps a session. The future follows the session's state until the session is closed; whoever runs the session
+    /// runs it too.
+    pub fn new(session: Session) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, subscription) = watch::channel(Subscription::default());
-        tokio::spawn(follow(session.state(), sender));
-        Self {
+        let following = follow(session.state(), sender);
+        let uplink = Self {
             session,
             subscription,
-        }
+        };
+        (uplink, following)
     }
 }
 
@@ -50,8 +53,9 @@ impl Uplink for MqttUplink {
 
 impl Downlink for Inbound {
     async fn recv(&mut self) -> Option<Incoming> {
-        let delivery = Inbound::recv(self).await?;
-        let message = delivery.message.clone();
+        let mut delivery = Inbound::recv(self).await?;
+        // Moved out: who keeps the way to ack need not keep the payload.
+        let message = std::mem::take(&mut delivery.message);
         Some(Incoming::new(message, move || delivery.ack()))
     }
 }

@@ -72,6 +72,9 @@ pub trait Target: Send + Sync + 'static {
     /// When the record cannot be written; applying and releasing again is harmless.
     fn settle(&self, owner: &WorkId) -> impl Future<Output = Result<(), TargetError>> + Send;
 
+    /// Whether a record says that `owner` holds something, or is about to.
+    fn owns(&self, owner: &WorkId) -> bool;
+
     /// Sends every change that somebody else made to held objects until the receiver is gone or the future is
     /// dropped. When the channel is full it waits: a change is a hint that may come late but not be lost.
     fn watch(&self, changes: mpsc::Sender<Change>) -> impl Future<Output = ()> + Send;

@@ -8,11 +8,14 @@ use tokio::sync::watch;
 /// A message that came in and is owed an acknowledgement.
 pub struct Incoming {
     message: Message,
-    ack: Option<Box<dyn FnOnce() + Send>>,
+    ack: Owed,
 }
 
+/// An acknowledgement that is owed. Dropped without it the broker delivers again, with the next connection.
+pub struct Owed(Box<dyn FnOnce() + Send>);
+
 /// Where deliveries come from.
-pub trait Downlink: Send + 'static {
+pub trait Downlink: Send + Sync + 'static {
     /// The next delivery, or `None` when the session has ended.
     fn recv(&mut self) -> impl Future<Output = Option<Incoming>> + Send;
 }
@@ -65,7 +68,7 @@ impl Incoming {
     pub fn new(message: Message, ack: impl FnOnce() + Send + 'static) -> Self {
         Self {
             message,
-            ack: Some(Box::new(ack)),
+            ack: Owed(Box::new(ack)),
         }
     }
 
@@ -75,10 +78,28 @@ impl Incoming {
     }
 
     /// Tells the broker that the effect is durable.
-    pub fn ack(mut self) {
-        if let Some(ack) = self.ack.take() {
-            ack();
-        }
+    pub fn ack(self) {
+        self.ack.ack();
+    }
+
+    /// What is owed, without the message.
+    pub fn owed(self) -> Owed {
+        self.ack
+    }
+}
+
+// === impl Owed ===
+
+impl Owed {
+    /// Tells the broker that the effect is durable.
+    pub fn ack(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Owed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Owed")
     }
 }
 

@@ -17,22 +17,28 @@ use tokio::sync::mpsc;
 
 use crate::target::Change;
 
+mod departed;
 mod error;
 mod file;
 mod files;
 mod index;
+pub(crate) mod modes;
 mod name;
 mod objects;
 mod sequence;
 mod sync;
+mod watched;
 
+pub(crate) use departed::created;
 pub use error::Error;
-pub(crate) use file::sha256_hex;
 pub use file::{Damage, safe_name, write_atomic};
+pub(crate) use file::{TEMP_PREFIX, sha256_hex};
 pub use files::{Files, Opened, Quarantined};
 pub use index::Index;
 pub(crate) use name::object_name;
 pub use objects::{Found, Objects, Refusal};
+pub(crate) use sync::sync_directory;
+pub use watched::Watched;
 
 /// The durable set of works. Clones share it.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -81,8 +87,21 @@ pub trait Store: Clone + Send + Sync + 'static {
         record: StatusRecord,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Forgets a work that is gone from the target: one whose deletion was acknowledged, or that was dropped on
-    /// this side ([`Entry::dropped`]), which is asked for again. Other works are left alone.
+    /// Whether a commit keeps the payload that is held where the new version brings none (a deletion, a version that cannot
+    /// be used), so that nobody need read it first.
+    fn keeps_payloads(&self) -> bool {
+        false
+    }
+
+    /// Whether there may be something durable of a work that is not in the index: what could not be read when the
+    /// store was opened, or was damaged by somebody else since. A deletion of such a work is committed all the same.
+    fn may_hold(&self, _id: &WorkId) -> bool {
+        false
+    }
+
+    /// Forgets a work that is gone from the target: one whose deletion was acknowledged, which is remembered for a
+    /// while ([`Index::is_late`]), or one that was dropped on this side ([`Entry::dropped`]), which is asked for again.
+    /// Other works are left alone.
     ///
     /// # Errors
     /// When it is still held.
@@ -174,6 +193,8 @@ pub struct Entry {
     pub dropped: bool,
     /// Why nothing is applied for this work at the moment, if it is paused.
     pub paused: Option<Arc<str>>,
+    /// When the source says it made the bundle, word for word; tells a bundle from another one of the same id.
+    pub created: Option<Arc<str>>,
     /// Whether an upsert was refused because of the deletion: worth asking the source again once it is gone.
     pub refused_while_deleting: bool,
     /// Rises with every commit of this work; a status judged on an older epoch is not stored.
@@ -272,6 +293,7 @@ impl Entry {
             acknowledged: false,
             dropped: false,
             paused: None,
+            created: created(head.metadata.as_deref()).map(Into::into),
             refused_while_deleting: false,
             epoch,
         }

@@ -20,6 +20,16 @@ use serde_json::{Value, json};
 #[path = "path/harness.rs"]
 mod harness;
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a harness that cannot go on fails its test"
+)]
+#[path = "path/faults.rs"]
+mod faults;
+
+#[path = "path/troubles.rs"]
+mod troubles;
+
 use harness::{Harness, config_map, consumer, delete, upsert};
 
 #[tokio::test]
@@ -240,7 +250,7 @@ async fn one_bad_manifest_does_not_stop_the_rest() {
     agent.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_source_that_has_just_subscribed_is_told_again_what_is_held() {
     let mut agent = Harness::start().await;
     agent.resync_request().await;

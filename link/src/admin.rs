@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 pub use self::checks::{Check, Checks, Latch, Outcome, Report};
 pub use self::listening::{ListeningError, write_listening_file};
 use crate::error::Hint;
+use crate::http::{self, Bounds};
 use crate::shutdown::Drain;
 
 /// A bound port that does not answer yet.
@@ -62,14 +63,14 @@ impl Admin {
             let drain = drain.clone();
             async move { drain.drained().await }
         };
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop);
+        let serving = http::serve(self.listener, router, bounds(), stop);
         let give_up = async {
             drain.drained().await;
             tokio::time::sleep(CLOSE_WITHIN).await;
         };
         tokio::select! {
-            // `axum::serve` retries failing accepts by itself and returns only after the signal.
-            _ = serving.into_future() => {}
+            // Retries failing accepts by itself and returns only after the signal.
+            () = serving => {}
             () = give_up => {}
         }
     }
@@ -93,6 +94,19 @@ impl Hint for BindError {
         }
     }
 }
+
+/// Probes and scrapes are a handful; whoever holds the rest must not keep the API, MQTT or the database from a descriptor.
+fn bounds() -> Bounds {
+    Bounds {
+        // Shorter than the period of a kubelet's probe, which opens a connection each time.
+        head: HEAD_WITHIN,
+        ..Bounds::new(CONNECTIONS, DESCRIPTORS_PART)
+    }
+}
+
+const CONNECTIONS: usize = 64;
+const DESCRIPTORS_PART: u64 = 16;
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
 // A scrape takes milliseconds; whoever has not read the answer by then is gone.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);

@@ -1,8 +1,8 @@
 //! The mutual-TLS MQTT link between a regional bridge and its agents, and the language spoken over it.
 //!
 //! Imports point down only:
-//! `cli → endpoint → admin, mqtt → tls, identity, config, telemetry, shutdown → topic, event, bundle, order, iot
-//! → id, clock, backoff, error, message`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
+//! `cli → endpoint → admin, mqtt → tls, identity, config, http, supervise, telemetry, shutdown → topic, event,
+//! bundle, order, iot → id, clock, backoff, error, file, message, private`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
 
 pub mod admin;
 pub mod backoff;
@@ -13,13 +13,17 @@ pub mod config;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod file;
+pub mod http;
 pub mod id;
 pub mod identity;
 pub mod iot;
 pub mod message;
 pub mod mqtt;
 pub mod order;
+pub mod private;
 pub mod shutdown;
+pub mod supervise;
 pub mod telemetry;
 pub mod tls;
 pub mod topic;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Two tasks: the *driver* polls the library's event loop and never waits for anybody; the *pump* subscribes,
-//! then publishes in order behind the limits. Both run inside [`Driver::run`]. The client library appears in no
+//! then publishes in order behind the limits. Both run inside [`Driver::run`], and end together. The client library appears in no
 //! signature outside this module.
 
 use std::sync::Arc;
@@ -23,11 +23,14 @@ use crate::tls;
 
 mod credentials;
 mod driver;
+mod gate;
 mod inbound;
+mod liveness;
 mod metrics;
 mod options;
 mod pace;
 mod pump;
+mod reading;
 mod reason;
 mod session;
 mod shared;
@@ -133,3 +136,6 @@ impl Config {
 /// Messages the broker may leave unacknowledged in either direction: IoT Core's window per client
 /// (iot-core.md §1.2).
 pub const IN_FLIGHT_WINDOW: u16 = crate::iot::limits::IN_FLIGHT;
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,12 @@ impl SequenceId {
         Ok(self.0 > stored.0)
     }
 
+    /// The time part; the latest time there is if it lies beyond.
+    pub fn time(self) -> Timestamp {
+        let millis = i64::try_from(self.0 >> TIME_SHIFT).unwrap_or(i64::MAX);
+        Timestamp::from_millisecond(millis.saturating_add(EPOCH_MILLIS)).unwrap_or(Timestamp::MAX)
+    }
+
     /// The node part, 0–1023.
     pub const fn node(self) -> u64 {
         (self.0 >> NODE_SHIFT) & 0x3ff
@@ -219,6 +225,14 @@ mod tests {
     fn golden_snowflake_has_node_one() {
         let id: SequenceId = "2000808179721572352".parse().unwrap();
         assert_eq!(id.node(), 1);
+    }
+
+    #[test]
+    fn the_time_part_is_the_time_it_was_made_from() {
+        let at: Timestamp = "2026-08-01T10:00:00.123Z".parse().unwrap();
+        assert_eq!(SequenceId::from_parts(at, 1, 7).time(), at);
+        let largest: SequenceId = i64::MAX.to_string().parse().unwrap();
+        assert!(largest.time() > at);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! without it the text format says the same. A message is a sentence, what one searches for is a field.
 
 mod filter;
+mod lines;
 mod metrics;
 
 use std::io::{self, IsTerminal};
@@ -15,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::filter::InvalidFilter;
+pub use self::lines::{Throttle, clip};
 pub use self::metrics::{
     BYTES_BUCKETS, SECONDS_BUCKETS, bytes_histogram, register, register_build_info,
     seconds_histogram,

@@ -48,9 +48,12 @@ pub struct Row {
     pub resource: String,
     /// What the policies say.
     pub allowed: bool,
+    /// The construct that keeps the decision from being known; it is refused, and never as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
     /// What they should say.
     pub expected: bool,
-    /// Which statement decided, or what is missing; only where the two differ.
+    /// Which statement decided, or what is missing; only where it is not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -67,6 +70,9 @@ pub struct Explanation {
     pub resource: String,
     /// What the policies say.
     pub allowed: bool,
+    /// The construct that keeps the decision from being known; it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
     /// The statement that decided, such as `statement 2 of policy `x``; none when nothing allows it.
     pub decided_by: Option<String>,
     /// Statements that look as if they were meant for this, and why they do not apply.
@@ -197,13 +203,15 @@ pub fn check(region: &Region, documents: &Documents) -> Matrix {
                 &probe.subject,
             );
             let allowed = decision.is_allowed();
+            let unknown = unknown(&decision);
             rows.push(Row {
                 party: party.clone(),
                 action: probe.action.to_string(),
                 resource: resource(probe.action, &probe.subject).to_string(),
                 allowed,
                 expected: probe.expected,
-                why: (allowed != probe.expected).then(|| decision.explain()),
+                why: (unknown.is_some() || allowed != probe.expected).then(|| decision.explain()),
+                unknown,
             });
         }
     }
@@ -222,7 +230,7 @@ pub fn explain(
     let client_id = party.client_id(region);
     let decision = decide(region, documents, party, &client_id, action, subject);
     let text = decision.explain();
-    let allowed = decision.is_allowed();
+    let (allowed, unknown) = (decision.is_allowed(), unknown(&decision));
     let (decided_by, add, near_misses) = match decision {
         Decision::Allow { by, .. } => (Some(by), None, Vec::new()),
         Decision::Deny {
@@ -231,12 +239,14 @@ pub fn explain(
             near_misses,
             ..
         } => (by, addition, near_misses),
+        Decision::Unknown { by, .. } => (by, None, Vec::new()),
     };
     Explanation {
         party: party.clone(),
         action: action.to_string(),
         resource: resource(action, subject).to_string(),
         allowed,
+        unknown,
         decided_by: decided_by.map(|by| by.to_string()),
         near_misses: near_misses.iter().map(ToString::to_string).collect(),
         add,
@@ -283,6 +293,13 @@ fn decide(
     evaluate(documents.of(party), &request)
 }
 
+fn unknown(decision: &Decision) -> Option<String> {
+    match decision {
+        Decision::Unknown { construct, .. } => Some(construct.to_string()),
+        Decision::Allow { .. } | Decision::Deny { .. } => None,
+    }
+}
+
 fn resource(action: Action, subject: &str) -> Resource<'_> {
     match action {
         Action::Connect => Resource::Client(subject),
@@ -301,22 +318,33 @@ impl Matrix {
 
     /// What is not.
     pub fn wrong(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.allowed != row.expected)
+        self.rows.iter().filter(|row| !row.is_as_it_should_be())
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    // What is unknown is refused by those who judge as we do, but a broker may allow it.
+    fn is_as_it_should_be(&self) -> bool {
+        self.unknown.is_none() && self.allowed == self.expected
     }
 }
 
 impl fmt::Display for Matrix {
     /// A table, then what is wrong and why.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |of: fn(&Row) -> usize| self.rows.iter().map(of).max().unwrap_or(0);
-        let party = width(|row| row.party.to_string().len());
-        let action = width(|row| row.action.len());
+        let longest = |of: fn(&Row) -> usize| self.rows.iter().map(of).max().unwrap_or(0);
+        let party = longest(|row| row.party.to_string().len());
+        let action = longest(|row| row.action.len());
+        let width = longest(|row| if row.unknown.is_some() { 7 } else { 5 });
         for row in &self.rows {
-            let decision = if row.allowed { "allow" } else { "deny " };
-            let verdict = match (row.allowed, row.expected) {
-                (true, true) | (false, false) => "ok   ",
-                (true, false) => "OPEN ",
-                (false, true) => "SHUT ",
+            let (verdict, decision) = match (&row.unknown, row.allowed, row.expected) {
+                (Some(_), ..) => ("???? ", "unknown"),
+                (None, true, true) => ("ok   ", "allow"),
+                (None, false, false) => ("ok   ", "deny"),
+                (None, true, false) => ("OPEN ", "allow"),
+                (None, false, true) => ("SHUT ", "deny"),
             };
             let Row {
                 party: who,
@@ -326,7 +354,7 @@ impl fmt::Display for Matrix {
             } = row;
             writeln!(
                 f,
-                "{verdict} {decision}  {who:party$}  {what:action$}  {resource}"
+                "{verdict} {decision:width$}  {who:party$}  {what:action$}  {resource}"
             )?;
         }
         let mut wrong = 0;

@@ -3,7 +3,9 @@
 //! 1. *Issue*: a new key and certificate beside the old one; both work.
 //! 2. *Prove*: a witness listens to IoT Core's presence events until every client id has connected with the new one.
 //!    It listens before the new one is delivered, so that no connection is missed.
-//! 3. *Finish*: the old certificate is made INACTIVE, detached and deleted.
+//! 3. *Finish*: the old certificate is detached, made INACTIVE and deleted.
+//!
+//! **Invariant:** a certificate that a person revoked or deactivated is evidence and stays; only `destroy` removes it.
 //!
 //! Where a rotation stands follows from AWS (`identity::state`), so the command may end at any point and be run again.
 
@@ -17,7 +19,7 @@ use crate::enroll::{self, Requested};
 use crate::identity::keeper::Keeper;
 use crate::identity::registry::Registry;
 use crate::identity::sight::{Sight, look};
-use crate::identity::state::{Rotation, rotation};
+use crate::identity::state::{Rotation, Superseded, rotation};
 use crate::identity::{Error, Progress, key, own};
 use crate::resource::Certificate;
 
@@ -108,7 +110,7 @@ impl Rotating<'_> {
                 party: self.party.keeper.clone(),
             });
         }
-        let begin = matches!(self.standing(&sight).await?, Rotation::Issue { .. });
+        let begin = self.standing(&sight).await? == Rotation::Issue;
         let replaced = active_id(&sight).filter(|_| begin);
         if begin {
             self.issue().await?;
@@ -119,7 +121,8 @@ impl Rotating<'_> {
             party: self.party.keeper.clone(),
         })?;
         let (mut old, leftover) = match self.standing(&sight).await? {
-            Rotation::Issue { leftover } | Rotation::Finish { leftover } => (vec![], leftover),
+            Rotation::Issue => (vec![], vec![]),
+            Rotation::Finish { leftover } => (vec![], leftover),
             Rotation::Prove { old, leftover } => (old, leftover),
         };
         // Known from before, so it does not depend on what the secret remembers.
@@ -143,10 +146,15 @@ impl Rotating<'_> {
     async fn standing(&self, sight: &Sight) -> Result<Rotation, Error> {
         let own = own::certificates(self.keeper, self.registry, self.party).await?;
         let current = current_id(sight);
-        let superseded: Vec<(String, String)> = own
+        let targets = self.registry.targets(&self.party.policy).await?;
+        let superseded: Vec<Superseded> = own
             .into_iter()
             .filter(|certificate| Some(&certificate.id) != current.as_ref())
-            .map(|certificate| (certificate.id, certificate.status))
+            .map(|certificate| Superseded {
+                attached: targets.contains(&certificate.id),
+                id: certificate.id,
+                status: certificate.status,
+            })
             .collect();
         Ok(rotation(sight.waiting().is_some(), &superseded))
     }

@@ -48,6 +48,7 @@ mod hub;
 mod limits;
 mod listener;
 mod live;
+mod notices;
 mod packet;
 mod presence;
 mod quota;

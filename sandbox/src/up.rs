@@ -194,6 +194,7 @@ fn bridge(
         delete_unknown_works: false,
         // Bound already.
         api_listen: ([127, 0, 0, 1], 0).into(),
+        api_hosts: Vec::new(),
         reconnect: Reconnect::default(),
         clock: Clock::system(),
     })

@@ -4,17 +4,19 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use axum::serve::ListenerExt as _;
-use axum::{ServiceExt, middleware};
+use axum::{Router, middleware};
 use link::clock::Clock;
 use link::error::Hint;
+use link::http::Bounds;
+use link::id::SourceId;
+use link::topic::Scheme;
 use tokio::net::TcpListener;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -28,24 +30,35 @@ mod error;
 mod list;
 mod meta;
 mod operation;
+mod origin;
 mod render;
 mod search;
 mod validate;
 
 pub use bundles::search_problem;
 pub use operation::Metrics;
-pub use validate::Limits;
+pub use origin::{HostName, InvalidHostName};
+pub use validate::{Envelope, Limits};
 
 use crate::store::Store;
+use body::Intake;
 use error::ApiError;
+use list::Turns;
+use origin::Hosts;
 
 /// What the API needs to know besides its store.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; loopback unless told otherwise, because callers are not authenticated.
     pub listen: SocketAddr,
+    /// Names it is addressed by, besides loopback and, where others can connect, addresses.
+    pub hosts: Vec<HostName>,
     /// Sizes of a bundle.
     pub limits: Limits,
+    /// How bundles will be sent.
+    pub envelope: Envelope,
+    /// What callers may take of the process.
+    pub bounds: Bounds,
 }
 
 /// The API with its socket bound, not yet serving.
@@ -54,6 +67,8 @@ pub struct Api<S> {
     listener: TcpListener,
     address: SocketAddr,
     context: Context<S>,
+    hosts: Hosts,
+    bounds: Bounds,
     metrics: Metrics,
 }
 
@@ -72,6 +87,9 @@ struct Context<S> {
     store: S,
     clock: Clock,
     limits: Limits,
+    envelope: Arc<Envelope>,
+    intake: Intake,
+    lists: Turns,
 }
 
 /// Binds the socket of an API that is built later.
@@ -86,16 +104,21 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 
 // === impl Config ===
 
-impl Default for Config {
-    fn default() -> Self {
+impl Config {
+    /// On loopback, for a bridge that speaks for `source` on the topics of `scheme`.
+    pub fn new(source: SourceId, scheme: Scheme) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            hosts: Vec::new(),
             limits: Limits::default(),
+            envelope: Envelope { source, scheme },
+            bounds: Bounds {
+                busy: BUSY,
+                ..Bounds::new(CONNECTIONS, DESCRIPTORS_PART)
+            },
         }
     }
-}
 
-impl Config {
     /// Binds the socket, so that whoever asks later finds it and a taken port is an error at start.
     ///
     /// # Errors
@@ -132,7 +155,12 @@ impl Config {
                 store,
                 clock,
                 limits: self.limits,
+                envelope: Arc::new(self.envelope),
+                intake: Intake::default(),
+                lists: Turns::default(),
             },
+            hosts: Hosts::new(address, self.hosts),
+            bounds: self.bounds,
             metrics,
         })
     }
@@ -147,18 +175,10 @@ impl<S: Store> Api<S> {
     }
 
     /// Serves until `stop` is done, then answers what is under way.
-    ///
-    /// # Errors
-    /// When the socket fails.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let service = NormalizePath::trim_trailing_slash(router(self.context, self.metrics));
-        let listener = self.listener.tap_io(|stream| {
-            // Else the end of a long answer waits for the client's delayed ACK. Refused only by a dead connection.
-            let _ = stream.set_nodelay(true);
-        });
-        axum::serve(listener, ServiceExt::<Request>::into_make_service(service))
-            .with_graceful_shutdown(stop)
-            .await
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) {
+        let router = router(self.context, self.hosts, self.metrics);
+        let service = NormalizePath::trim_trailing_slash(router);
+        link::http::serve(self.listener, service, self.bounds, stop).await;
     }
 }
 
@@ -182,7 +202,7 @@ impl Hint for BindError {
     }
 }
 
-fn router<S: Store>(context: Context<S>, metrics: Metrics) -> Router {
+fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: Metrics) -> Router {
     let mut router = Router::new();
     for (path, methods) in routes::<S>() {
         router = router.route(&path, methods);
@@ -193,6 +213,7 @@ fn router<S: Store>(context: Context<S>, metrics: Metrics) -> Router {
         .with_state(context)
         .layer(CatchPanicLayer::custom(ApiError::panicked))
         .layer(from_fn(keep_allow))
+        .layer(from_fn_with_state(hosts, origin::guard))
         .layer(from_fn_with_state(metrics, operation::wrap))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
 }
@@ -242,6 +263,17 @@ fn json_response(status: StatusCode, text: Vec<u8>) -> Response {
     let json = HeaderValue::from_static("application/json");
     (status, [(header::CONTENT_TYPE, json)], text).into_response()
 }
+
+/// What a caller beyond [`CONNECTIONS`] is told: the error body that [`error`] makes, without an operation of its own.
+const BUSY: (&str, &str) = (
+    "application/json",
+    r#"{"id":"9","kind":"Error","href":"/api/maestro/v1/errors/9","code":"maestro-9","reason":"too many connections, try again later","operation_id":""}"#,
+);
+
+// A quarter of the 1 024 descriptors a process usually has. The rest: 64 for health and metrics, 64 MQTT connections,
+// 39 of SQLite, logs and files. Where fewer are allowed the API gets a quarter of those.
+const CONNECTIONS: usize = 256;
+const DESCRIPTORS_PART: u64 = 4;
 
 /// Where version 1 of the API lives.
 const PREFIX: &str = "/api/maestro/v1";

@@ -16,6 +16,7 @@ use link::shutdown::{Shutdown, run_until_shutdown};
 use link::telemetry::{self, LogOptions};
 use prometheus::Registry;
 
+use crate::api::HostName;
 use crate::service::Settings;
 
 /// The regional side: takes bundles by REST, delivers them to their clusters, shows their status
@@ -60,6 +61,15 @@ pub struct Args {
         value_name = "IP:PORT"
     )]
     pub api_listen: SocketAddr,
+    /// Name by which callers address the REST API, such as a Service's; may be repeated. Loopback is always known, and so
+    /// are IP addresses unless it listens on loopback; any other `Host` is refused, so that no web page can reach it
+    #[arg(
+        long = "api-host",
+        env = "BRIDGE_API_HOST",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub api_hosts: Vec<HostName>,
     /// Address of /livez, /readyz and /metrics
     #[arg(
         long,
@@ -88,7 +98,8 @@ impl Args {
     /// Runs the bridge until a signal.
     ///
     /// # Errors
-    /// Exit code 2 for what is wrong with the command line, the configuration or the certificate.
+    /// Exit code 2 for what is wrong with the command line, the configuration or the certificate; 1 when a part of the
+    /// bridge died.
     pub async fn run(self) -> Result<(), Failure> {
         telemetry::init(&self.log).map_err(Failure::usage)?;
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
@@ -114,7 +125,7 @@ impl Args {
         )
         .await;
         serving.abort();
-        Ok(ended?)
+        ended?
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
@@ -132,6 +143,7 @@ impl Args {
             consumers: self.consumers.clone(),
             delete_unknown_works: self.delete_unknown_works,
             api_listen: self.api_listen,
+            api_hosts: self.api_hosts.clone(),
             reconnect: Reconnect::default(),
             clock: Clock::system(),
         })

@@ -8,29 +8,45 @@
 //! ```
 //!
 //! The store's state is the outbox: nothing here is remembered that a restart would miss.
+//!
+//! **Invariant:** a part that panics is made again and counted ([`link::supervise`]); none ends the process, and none
+//! stays dead while the others go on.
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 use jiff::SignedDuration;
+use link::admin::Check;
 use link::clock::Clock;
 use link::id::{ConsumerName, SourceId};
 use link::mqtt::Inbound;
+use link::supervise::{Restarts, restarting};
 use link::topic::Scheme;
 use prometheus::Registry;
-use tokio::task::JoinSet;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 
+mod border;
 mod dispatch;
-mod event;
+pub(crate) mod event;
+mod health;
 mod inbound;
 mod lane;
+mod log;
 mod metrics;
+mod orphans;
+mod pacing;
 mod pool;
 mod quarantine;
+mod repairs;
 mod resync;
+#[cfg(test)]
+mod tests;
 
+use border::{Intake, SharedIntake};
 pub use metrics::Metrics;
 pub use pool::Pool;
 
@@ -46,10 +62,19 @@ pub struct Config {
     pub delete_unknown_works: bool,
 }
 
+/// What delivery tells the rest of the process.
+#[derive(Clone, Debug)]
+pub struct Signs {
+    /// The readiness check `delivery`: fails while what agents sent cannot be taken.
+    pub check: Check,
+    /// Counts the tasks that were made again.
+    pub restarts: Restarts,
+}
+
 /// Delivery, ready to run.
 pub struct Delivery<S> {
     context: Context<S>,
-    inbound: Vec<Inbound>,
+    inbound: Vec<SharedIntake>,
 }
 
 /// What every part of delivery shares.
@@ -59,6 +84,13 @@ pub(crate) struct Context<S> {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    restarts: Restarts,
+    health: health::Health,
+    log: log::Log,
+    parts: Arc<resync::Parts>,
+    asks: Arc<[resync::Asks]>,
+    orphans: Arc<orphans::Orphans>,
+    repairs: Arc<repairs::Repairs>,
 }
 
 // === impl Config ===
@@ -75,15 +107,44 @@ impl Config {
         inbound: Vec<Inbound>,
         clock: Clock,
         registry: &Registry,
+        signs: Signs,
+    ) -> Result<Delivery<S>, prometheus::Error> {
+        let inbound = inbound
+            .into_iter()
+            .map(|inbound| Box::new(inbound) as Box<dyn Intake>)
+            .collect();
+        self.build_on(store, pool, inbound, clock, registry, signs)
+    }
+
+    fn build_on<S: Store>(
+        self,
+        store: S,
+        pool: Pool,
+        inbound: Vec<Box<dyn Intake>>,
+        clock: Clock,
+        registry: &Registry,
+        signs: Signs,
     ) -> Result<Delivery<S>, prometheus::Error> {
         let metrics = Metrics::register(registry)?;
+        let asks = (0..pool.len()).map(|_| resync::Asks::default()).collect();
         let context = Context {
             store,
             pool,
             config: Arc::new(self),
             clock,
             metrics,
+            restarts: signs.restarts,
+            health: health::Health::new(signs.check),
+            log: log::Log::new(),
+            parts: Arc::default(),
+            asks,
+            orphans: Arc::default(),
+            repairs: Arc::default(),
         };
+        let inbound = inbound
+            .into_iter()
+            .map(|intake| Arc::new(Mutex::new(intake)))
+            .collect();
         Ok(Delivery { context, inbound })
     }
 }
@@ -91,23 +152,41 @@ impl Config {
 // === impl Delivery ===
 
 impl<S: Store> Delivery<S> {
-    /// Runs until `drain` is cancelled. What is being published or committed then is finished by the caller's
-    /// grace period or found again by the next start.
+    /// Runs until `drain` is cancelled; a part that dies before is made again. What is being published or committed
+    /// then is finished by the caller's grace period or found again by the next start.
     pub async fn run(self, drain: CancellationToken) {
         let Self { context, inbound } = self;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(dispatch::run(context.clone(), drain.clone()));
-        tasks.spawn(resync::ask_for_statuses(context.clone(), drain.clone()));
-        tasks.spawn(forget_tombstones(context.clone(), drain.clone()));
-        for inbound in inbound {
-            tasks.spawn(inbound::run(context.clone(), inbound, drain.clone()));
+        let stop = &drain;
+        let keep = |task, make: Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>| {
+            let restarts = context.restarts.clone();
+            async move { restarting(task, &restarts, stop, make).await }.boxed()
+        };
+        let part = |run: fn(Context<S>, CancellationToken) -> BoxFuture<'static, ()>| {
+            let (context, drain) = (context.clone(), drain.clone());
+            Box::new(move || run(context.clone(), drain.clone())) as Box<_>
+        };
+        let mut tasks = vec![
+            keep(
+                "dispatch",
+                part(|context, drain| dispatch::run(context, drain).boxed()),
+            ),
+            keep(
+                "tombstones",
+                part(|context, drain| forget_tombstones(context, drain).boxed()),
+            ),
+        ];
+        for index in 0..context.pool.len() {
+            let (context, drain) = (context.clone(), drain.clone());
+            let make =
+                move || resync::ask_for_statuses(context.clone(), index, drain.clone()).boxed();
+            tasks.push(keep("asks", Box::new(make)));
         }
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "A delivery task failed");
-                drain.cancel();
-            }
+        for intake in inbound {
+            let (context, drain) = (context.clone(), drain.clone());
+            let make = move || inbound::run(context.clone(), intake.clone(), drain.clone()).boxed();
+            tasks.push(keep("inbound", Box::new(make)));
         }
+        join_all(tasks).await;
     }
 }
 
@@ -117,6 +196,11 @@ impl<S: Store> Context<S> {
     /// The topic that speaks to a consumer.
     pub(crate) fn topic(&self, consumer: &ConsumerName) -> String {
         self.config.scheme.source_events(consumer)
+    }
+
+    /// What is to be asked on the session of a consumer.
+    fn asks(&self, consumer: &ConsumerName) -> &resync::Asks {
+        &self.asks[self.pool.index_of(consumer)]
     }
 }
 
@@ -128,6 +212,13 @@ impl<S: Clone> Clone for Context<S> {
             config: self.config.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
+            restarts: self.restarts.clone(),
+            health: self.health.clone(),
+            log: self.log.clone(),
+            parts: self.parts.clone(),
+            asks: self.asks.clone(),
+            orphans: self.orphans.clone(),
+            repairs: self.repairs.clone(),
         }
     }
 }

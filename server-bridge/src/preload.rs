@@ -1,11 +1,14 @@
 //! Consumer registrations from a file (`--consumers FILE`): YAML or JSON, a list of names or of
 //! `{name, labels}`. Those already registered are left alone, so the file may stay in place.
+//!
+//! A wrong file may be a secret one: no error shows anything of its content, only where in it the fault is.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use link::error::Hint;
-use link::id::{ConsumerName, InvalidName};
+use link::id::ConsumerName;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -32,15 +35,16 @@ pub enum PreloadError {
         problem: String,
     },
     /// One entry has a name that cannot be a consumer's.
-    #[error("entry {entry} of consumer registrations in `{}`", path.display())]
+    #[error(
+        "entry {entry} of consumer registrations in `{}` is no consumer name: 1 to 63 lower-case letters, digits and \
+         `-`, which stands at neither end",
+        path.display()
+    )]
     Name {
         /// The file.
         path: PathBuf,
         /// The entry, from 1.
         entry: usize,
-        /// The rule the name breaks.
-        #[source]
-        source: InvalidName,
     },
 }
 
@@ -64,11 +68,28 @@ struct Registration {
 /// # Errors
 /// [`PreloadError`] names the file and the entry.
 pub fn read(path: &Path) -> Result<Vec<NewConsumer>, PreloadError> {
-    let text = fs::read_to_string(path).map_err(|source| PreloadError::Read {
+    let text = regular(path).map_err(|source| PreloadError::Read {
         path: path.to_owned(),
         source,
     })?;
     parse(path, &text)
+}
+
+/// The text of a regular file of bounded length; a pipe or a device would never end.
+fn regular(path: &Path) -> io::Result<String> {
+    let refused = |problem: String| io::Error::new(io::ErrorKind::InvalidInput, problem);
+    // Looked at before it is opened, because opening a pipe waits for its other end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(refused("it is not a regular file".into()));
+    }
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(refused(format!("it is longer than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<NewConsumer>, PreloadError> {
@@ -77,7 +98,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<NewConsumer>, PreloadError> {
     } else {
         serde_saphyr::from_str(text).map_err(|error| PreloadError::Parse {
             path: path.to_owned(),
-            problem: error.to_string(),
+            problem: place(&error),
         })?
     };
     let mut consumers = Vec::with_capacity(entries.len());
@@ -86,10 +107,9 @@ fn parse(path: &Path, text: &str) -> Result<Vec<NewConsumer>, PreloadError> {
             Entry::Name(name) => (name, Labels::new()),
             Entry::Full(registration) => (registration.name, registration.labels),
         };
-        let name = ConsumerName::new(name).map_err(|source| PreloadError::Name {
+        let name = ConsumerName::new(name).map_err(|_| PreloadError::Name {
             path: path.to_owned(),
             entry: index + 1,
-            source,
         })?;
         consumers.push(NewConsumer {
             id: Uuid::new_v4().to_string(),
@@ -99,6 +119,18 @@ fn parse(path: &Path, text: &str) -> Result<Vec<NewConsumer>, PreloadError> {
     }
     Ok(consumers)
 }
+
+/// What is wrong, by place alone: the parser's own text quotes the file.
+fn place(error: &serde_saphyr::Error) -> String {
+    let what = "it is not a list of names or of `{name, labels}`";
+    match error.location() {
+        Some(at) => format!("line {}, column {}: {what}", at.line(), at.column()),
+        None => what.to_owned(),
+    }
+}
+
+// 40 bytes a name: 100 000 consumers.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Hint for PreloadError {
     fn hint(&self) -> Option<String> {
@@ -127,8 +159,8 @@ mod tests {
         let error = parse(Path::new("c.yaml"), "- ok\n- Not_OK\n").unwrap_err();
         assert_eq!(
             chain(&error),
-            "entry 2 of consumer registrations in `c.yaml`: consumer name `Not_OK` may hold only lower-case \
-             letters, digits and `-`"
+            "entry 2 of consumer registrations in `c.yaml` is no consumer name: 1 to 63 lower-case letters, digits \
+             and `-`, which stands at neither end"
         );
         let error = parse(Path::new("c.yaml"), "- {nmae: a}\n").unwrap_err();
         assert!(
@@ -138,5 +170,45 @@ mod tests {
         );
         let error = read(Path::new("/nonexistent/c.yaml")).unwrap_err();
         assert!(chain(&error).ends_with("No such file or directory (os error 2)"));
+    }
+
+    #[test]
+    fn no_error_shows_what_the_file_holds() {
+        for text in [
+            "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n",
+            "SECRET",
+            "- SECRET!",
+            "- {SECRET: a}",
+            "- {name: [SECRET]}",
+            "- {name: a, labels: SECRET}",
+            "a: SECRET\n b: - SECRET",
+            "\"SECRET",
+            "- *SECRET",
+            "- !SECRET a",
+            "- a\n- a: SECRET\n  a: SECRET",
+        ] {
+            let error = parse(Path::new("c.yaml"), text).unwrap_err();
+            let shown = format!("{} {error:?}", chain(&error));
+            assert!(!shown.contains("SECRET"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_and_what_does_not_end_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        for path in [Path::new("/dev/zero"), scratch.path()] {
+            let error = read(path).unwrap_err();
+            assert!(chain(&error).ends_with("it is not a regular file"));
+        }
+        let fifo = scratch.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let error = read(&fifo).unwrap_err();
+        assert!(chain(&error).ends_with("it is not a regular file"));
+        let long = scratch.path().join("long");
+        for (bytes, taken) in [(MAX_BYTES, true), (MAX_BYTES + 1, false)] {
+            std::fs::write(&long, " ".repeat(usize::try_from(bytes).unwrap())).unwrap();
+            assert_eq!(read(&long).is_ok(), taken);
+        }
     }
 }

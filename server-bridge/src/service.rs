@@ -13,12 +13,14 @@ use link::id::{ClientId, SourceId};
 use link::iot::Party;
 use link::mqtt::Reconnect;
 use link::shutdown::Drain;
+use link::supervise::{Restarts, Vital, restarting};
 use prometheus::Registry;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, HostName};
 use crate::delivery::{self, Delivery, Pool};
 use crate::preload;
 use crate::store::Store;
@@ -43,6 +45,8 @@ pub struct Settings {
     pub delete_unknown_works: bool,
     /// Address of the REST API.
     pub api_listen: SocketAddr,
+    /// Names by which callers address it, besides loopback and addresses.
+    pub api_hosts: Vec<HostName>,
     /// When to connect again.
     pub reconnect: Reconnect,
     /// Wall clock.
@@ -56,6 +60,7 @@ pub struct Service {
     runner: Runner,
     store: SqliteStore,
     store_check: Check,
+    restarts: Restarts,
 }
 
 // === impl Settings ===
@@ -89,7 +94,8 @@ impl Settings {
             self.connections,
         )
         .map_err(Failure::misuse)?;
-        let store = SqliteStore::open(&self.db).await?;
+        let restarts = Restarts::register(registry).map_err(failed)?;
+        let store = SqliteStore::open_counting(&self.db, restarts.clone()).await?;
         let store_check = checks.add("store");
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
@@ -120,10 +126,19 @@ impl Settings {
         let Some(pool) = Pool::new(links.sessions) else {
             return Err(Failure::new(ExitKind::Failed, "the bridge has no session"));
         };
+        let api = api::Config {
+            listen: self.api_listen,
+            hosts: self.api_hosts,
+            ..api::Config::new(self.source.clone(), self.endpoint.scheme.clone())
+        };
         let config = delivery::Config {
             source: self.source,
             scheme: self.endpoint.scheme,
             delete_unknown_works: self.delete_unknown_works,
+        };
+        let signs = delivery::Signs {
+            check: checks.add("delivery"),
+            restarts: restarts.clone(),
         };
         let delivery = config
             .build(
@@ -132,14 +147,11 @@ impl Settings {
                 links.inbound,
                 self.clock.clone(),
                 registry,
+                signs,
             )
             .map_err(failed)?;
         let metrics = api::Metrics::register(registry).map_err(failed)?;
-        let config = api::Config {
-            listen: self.api_listen,
-            ..api::Config::default()
-        };
-        let api = config.build_on(listener, store.clone(), self.clock, metrics)?;
+        let api = api.build_on(listener, store.clone(), self.clock, metrics)?;
         info!(address = %api.address(), "The API listens");
         Ok(Service {
             api,
@@ -147,6 +159,7 @@ impl Settings {
             runner: links.runner,
             store,
             store_check,
+            restarts,
         })
     }
 }
@@ -160,41 +173,58 @@ impl Service {
     }
 
     /// Runs until `drain` is requested, then stops in order: no more requests, what is being delivered, the sessions,
-    /// the store.
-    pub async fn run(self, drain: Drain) {
+    /// the store. A part that dies requests the drain.
+    ///
+    /// # Errors
+    /// [`link::supervise::TaskDied`] names the part that died first.
+    pub async fn run(self, drain: Drain) -> Result<(), Failure> {
         let pending = drain.register("server-bridge");
-        let sessions_done = CancellationToken::new();
-        let sessions = tokio::spawn(self.runner.run(sessions_done.clone()));
-        let delivery = tokio::spawn(self.delivery.run(drain.token()));
-        let health = tokio::spawn(watch_store(self.store.clone(), self.store_check));
         let stop = drain.token();
-        if let Err(error) = self.api.serve(async move { stop.cancelled().await }).await {
-            warn!(%error, "The API stopped");
-            drain.token().cancel();
-        }
-        if let Err(error) = delivery.await {
-            warn!(%error, "Delivery did not end cleanly");
-        }
+        let sessions_done = CancellationToken::new();
+        let mut sessions = Vital::new(stop.clone());
+        sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
+        let mut parts = Vital::new(stop.clone());
+        parts.spawn("api", self.api.serve(stop.clone().cancelled_owned()));
+        parts.spawn("delivery", self.delivery.run(stop.clone()));
+        let (store, check, restarts) = (self.store.clone(), self.store_check, self.restarts);
+        parts.spawn("store-check", async move {
+            restarting("store-check", &restarts, &stop, || {
+                watch_store(store.clone(), check.clone(), stop.clone())
+            })
+            .await;
+        });
+        let worked = parts.join().await;
         sessions_done.cancel();
-        if let Err(error) = sessions.await {
-            warn!(%error, "The sessions did not end cleanly");
-        }
-        health.abort();
+        let connected = sessions.join().await;
         self.store.close().await;
         info!("The bridge has stopped");
         drop(pending);
+        Ok(worked.and(connected)?)
     }
 }
 
-async fn watch_store(store: SqliteStore, check: Check) {
+/// Says whether writes can be committed now, until `stop` is done.
+async fn watch_store(store: SqliteStore, check: Check, stop: CancellationToken) {
     let mut tick = tokio::time::interval(STORE_CHECK);
-    loop {
-        tick.tick().await;
-        match store.ping().await {
-            Ok(()) => check.ok(),
-            Err(error) => check.failing(chain(&error)),
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        let Some(answer) = stop
+            .run_until_cancelled(timeout(STORE_ANSWER, store.ping()))
+            .await
+        else {
+            return;
+        };
+        match answer {
+            Ok(Ok(())) => check.ok(),
+            Ok(Err(error)) => check.failing(chain(&error)),
+            Err(_) => check.failing(format!(
+                "the store did not commit within {} s",
+                STORE_ANSWER.as_secs()
+            )),
         }
     }
 }
 
 const STORE_CHECK: Duration = Duration::from_secs(5);
+
+// A commit takes milliseconds, behind a full queue of large ones a second or two.
+const STORE_ANSWER: Duration = Duration::from_secs(10);

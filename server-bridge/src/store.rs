@@ -16,16 +16,22 @@ use tokio::sync::broadcast;
 mod bundle;
 mod consumer;
 mod error;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod json;
+mod order;
 mod outbox;
 pub mod query;
 pub mod sqlite;
 
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
-pub use error::{OpenError, StoreError};
-pub use json::{InvalidJson, Json};
-pub use outbox::{BundleVersion, Held, PendingBundle, StatusOutcome, StatusUpdate, Tombstone};
+pub use error::{FailureClass, OpenError, StoreError};
+pub use json::{InvalidJson, Json, MAX_DEPTH};
+pub use order::newer;
+pub use outbox::{
+    BundleVersion, Gone, Held, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Tombstone,
+};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 
 /// The rows of one page and the number of rows on all pages.
@@ -126,17 +132,27 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     // --- the way down ---
 
-    /// Up to `limit` bundles of a consumer that need sending, oldest change first.
-    fn pending(
+    /// Up to `limit` bundles of a consumer that need sending, oldest change first, without what they carry.
+    fn pending_heads(
         &self,
         consumer: &ConsumerName,
         limit: u32,
+    ) -> impl Future<Output = Result<Vec<PendingHead>, StoreError>> + Send;
+
+    /// Those of a consumer's bundles `ids` that still need sending, oldest change first, each in its newest version.
+    fn pending(
+        &self,
+        consumer: &ConsumerName,
+        ids: Vec<String>,
     ) -> impl Future<Output = Result<Vec<PendingBundle>, StoreError>> + Send;
 
     /// The consumers for which something needs sending.
     fn consumers_with_pending(
         &self,
     ) -> impl Future<Output = Result<Vec<ConsumerName>, StoreError>> + Send;
+
+    /// The names of all consumers.
+    fn consumer_names(&self) -> impl Future<Output = Result<Vec<ConsumerName>, StoreError>> + Send;
 
     /// Notes that a version (or deletion) is being handed to the broker. To be called *before* publishing:
     /// only an acknowledgement of a noted publication takes a bundle out of the outbox.
@@ -173,12 +189,22 @@ pub trait Store: Clone + Send + Sync + 'static {
     // --- the way up ---
 
     /// Takes a status if it is newer, or removes the bundle if it confirms its deletion. Checks, in this order:
-    /// bundle, consumer, deletion asked for, version, sequence. A status of the current version also
-    /// proves that the agent holds it.
+    /// bundle, consumer, deletion asked for, version, sequence ([`newer`]). A status of the current version also
+    /// proves that the agent holds it. A `Deleted` of a bundle that is gone already renews what is remembered of it.
     fn apply_status(
         &self,
         update: StatusUpdate,
     ) -> impl Future<Output = Result<StatusOutcome, StoreError>> + Send;
+
+    /// Puts a bundle of a consumer that is not being deleted back into the outbox, as if its newest version had never
+    /// arrived; the ledger tells why. False when there is no such bundle.
+    fn send_again(
+        &self,
+        consumer: &ConsumerName,
+        id: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     // --- resync ---
 
@@ -195,12 +221,20 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<(String, Option<String>)>, StoreError>> + Send;
 
     /// Puts those bundles back into the outbox that the agent holds in an older version than ours, or that
-    /// are being deleted; ids of other consumers and unknown ids are ignored. How many need sending.
+    /// are being deleted; ids of other consumers and unknown ids are ignored. How many it put back: those that wait
+    /// there already, and are not on their way, are left as they are.
     fn request_resend(
         &self,
         consumer: &ConsumerName,
         held: Vec<Held>,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Those of `ids` that name no bundle of this consumer, and whether one of it was deleted here.
+    fn gone(
+        &self,
+        consumer: &ConsumerName,
+        ids: Vec<String>,
+    ) -> impl Future<Output = Result<Vec<Gone>, StoreError>> + Send;
 
     /// What is remembered of a bundle that is gone.
     fn tombstone(
@@ -219,7 +253,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Names of consumers for which something may need sending. A hint: some may be lost, a sweep finds them.
     fn changes(&self) -> broadcast::Receiver<ConsumerName>;
 
-    /// Whether the database answers; for the readiness check.
+    /// Commits a write and reads it back, and looks whether there is room for more; for the readiness check.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Finishes queued writes and closes the files. Later calls fail with `Closed`.

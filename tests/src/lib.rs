@@ -11,7 +11,9 @@ pub mod csi;
 pub mod decoders;
 pub mod estate;
 pub mod fleet;
+pub mod forge;
 pub mod go;
+pub mod inside;
 pub mod kubernetes;
 pub mod measure;
 pub mod metrics;
@@ -24,6 +26,7 @@ pub mod rehearse;
 pub mod scratch;
 pub mod seed;
 pub mod session;
+pub mod tmpfs;
 pub mod wait;
 
 /// Throw-away certificates, laid down as the two CSI writers do.

@@ -135,6 +135,16 @@ impl Spec {
         self
     }
 
+    /// Started by a shell that sets limits first, such as `ulimit -n 256`, and then becomes it.
+    #[must_use]
+    pub fn limited(mut self, limits: &str) -> Self {
+        let program = std::mem::replace(&mut self.program, "sh".into());
+        let shell = ["-c".into(), format!("{limits}; exec \"$0\" \"$@\"").into()];
+        let shell = shell.into_iter().chain([program.into_os_string()]);
+        self.args.splice(0..0, shell);
+        self
+    }
+
     /// Starts it with its output in `LOGS/LABEL.stdout` and `LOGS/LABEL.stderr`.
     ///
     /// # Errors

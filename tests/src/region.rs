@@ -54,6 +54,8 @@ pub struct Builder {
     persistence: bool,
     place: Place,
     bridge_args: Vec<String>,
+    bridge_limits: Option<String>,
+    database: Option<PathBuf>,
     agent_args: Vec<String>,
 }
 
@@ -120,6 +122,8 @@ impl Builder {
             persistence: true,
             place: Place::Directories,
             bridge_args: Vec::new(),
+            bridge_limits: None,
+            database: None,
             agent_args: Vec::new(),
         }
     }
@@ -188,6 +192,20 @@ impl Builder {
     #[must_use]
     pub fn bridge_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.bridge_args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// With a bridge under limits of a shell, such as `ulimit -n 256`.
+    #[must_use]
+    pub fn bridge_limits(mut self, limits: &str) -> Self {
+        self.bridge_limits = Some(limits.to_owned());
+        self
+    }
+
+    /// With the bridge's database somewhere else than in the region's directory.
+    #[must_use]
+    pub fn database(mut self, file: PathBuf) -> Self {
+        self.database = Some(file);
         self
     }
 
@@ -291,16 +309,21 @@ impl Builder {
             .collect();
         let file = home.join("consumers.json");
         std::fs::write(&file, Value::from(consumers).to_string())?;
+        let database = self.database.clone();
+        let database = database.unwrap_or_else(|| home.join(DATABASE));
         let spec = Spec::binary("server-bridge")?
             .arg("--mount")
             .arg(mount.directory())
             .arg("--db")
-            .arg(home.join("bridge.sqlite"))
+            .arg(database)
             .arg("--consumers")
             .arg(file)
             .args(["--api-listen", ANY, "--admin-listen", ANY])
             .args(&self.bridge_args);
-        Service::start(spec, &home)
+        match &self.bridge_limits {
+            Some(limits) => Service::start_limited(spec, limits, &home),
+            None => Service::start(spec, &home),
+        }
     }
 
     fn agent(&self, scratch: &Scratch, name: &str, mount: Mount) -> Result<Agent> {
@@ -383,6 +406,11 @@ impl Region {
         Service::start(spec, &self.scratch.dir(label)?)
     }
 
+    /// The bridge's database, unless the builder put it somewhere else.
+    pub fn database(&self) -> PathBuf {
+        self.scratch.path().join(BRIDGE).join(DATABASE)
+    }
+
     /// Waits until bridge and agents are ready.
     ///
     /// # Errors
@@ -459,3 +487,4 @@ pub const BRIDGE_CLIENT: &str = "maestro";
 pub const BRIDGE_CONNECTIONS: u16 = 1;
 
 const ANY: &str = "127.0.0.1:0";
+const DATABASE: &str = "bridge.sqlite";

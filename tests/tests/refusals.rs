@@ -46,7 +46,8 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
     let first = to_bridge("cluster1", &status(2, newest));
     expect(&mut region, &peer, first.clone(), "stored", None).await?;
     let earlier = SequenceId::from_parts(now - SignedDuration::from_secs(60), 1, 0);
-    let foreign = SequenceId::from_parts(now + SignedDuration::from_secs(60), 2, 0);
+    // Of another node, and not later than what is stored.
+    let foreign = SequenceId::from_parts(now - SignedDuration::from_secs(1), 2, 0);
     let later = SequenceId::from_parts(now + SignedDuration::from_millis(1), 1, 0);
     let mut deleted = status(2, later).with_data(condition("Deleted"));
     deleted.kind.action = Action::Update;
@@ -66,12 +67,12 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
         (
             to_bridge("cluster1", &status(2, earlier)),
             "stale_sequence",
-            "is not newer than the stored",
+            "",
         ),
         (
             to_bridge("cluster1", &status(2, foreign)),
-            "foreign_sequence",
-            "comes from another node",
+            "stale_sequence",
+            "",
         ),
         (
             to_bridge("cluster1", &status(1, later)),
@@ -81,7 +82,7 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
         (
             to_bridge("cluster1", &status(9, later)),
             "stale_version",
-            "version 9",
+            "",
         ),
         (
             to_bridge("cluster1", &deleted),
@@ -132,7 +133,7 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
         (
             Message::new(agent_topic("cluster1"), "no event"),
             "undecodable",
-            "no `ce-specversion` user property",
+            "",
         ),
         (
             to_bridge("cluster1", &self::status("cluster1", "unheard-of", 1)),
@@ -140,7 +141,9 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
             "`unheard-of`",
         ),
     ] {
-        expect(&mut region, &peer, message, outcome, Some(explanation)).await?;
+        // One line a minute for each outcome: the first explains, the others are counted.
+        let explanation = Some(explanation).filter(|text| !text.is_empty());
+        expect(&mut region, &peer, message, outcome, explanation).await?;
     }
     let after = api.bundle(id).await?.context("nothing was deleted")?;
     ensure!(

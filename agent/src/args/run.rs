@@ -10,6 +10,7 @@ use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::mqtt::Reconnect;
 use link::shutdown::{Shutdown, run_until_shutdown};
+use link::supervise::Vital;
 use link::telemetry;
 use prometheus::Registry;
 
@@ -33,12 +34,25 @@ impl RunArgs {
         let admin_address = admin.local_addr();
         let service = self.settings()?.build(&registry, &checks).await?;
         let drain = shutdown.drain();
-        let serving = tokio::spawn(admin.serve(checks, registry, drain.clone()));
+        let alone = drain.token().child_token();
+        let mut serving = Vital::new(alone.clone());
+        serving.spawn("admin", admin.serve(checks, registry, drain.clone()));
         if let Some(file) = listening_file {
             write_listening_file(&file, &[("admin", admin_address)])?;
         }
-        let ended = run_until_shutdown(&drain, grace, Box::pin(service.run(drain.clone()))).await;
-        serving.abort();
+        let service = Box::pin(service.run(drain.clone()));
+        let mut running = Box::pin(run_until_shutdown(&drain, grace, service));
+        tokio::select! {
+            ended = &mut running => return ended?,
+            () = alone.cancelled() => {}
+        }
+        let died = !drain.is_requested();
+        // Without its readiness nobody knows what the agent does: it ends in order, and says why.
+        drain.token().cancel();
+        let ended = running.await;
+        if died {
+            serving.join().await.map_err(Failure::failed)?;
+        }
         ended?
     }
 

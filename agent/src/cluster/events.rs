@@ -14,10 +14,12 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource as _};
 use link::bundle::manifest::ObjectRef;
 use link::clock::Clock;
+use link::supervise::{Restarts, restarting};
 use prometheus::{IntCounter, Registry};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -72,6 +74,7 @@ impl Recorder {
     pub fn start(
         cluster: &Cluster,
         registry: &Registry,
+        restarts: &Restarts,
         clock: Clock,
     ) -> Result<Self, prometheus::Error> {
         let dropped = IntCounter::new(
@@ -90,7 +93,20 @@ impl Recorder {
             ledger: Ledger::default(),
             dropped: dropped.clone(),
         };
-        let scribe = tokio::spawn(scribe.write(troubles));
+        let desk = Arc::new(Mutex::new((scribe, troubles)));
+        let restarts = restarts.clone();
+        let scribe = tokio::spawn(async move {
+            let write = || {
+                let desk = Arc::clone(&desk);
+                async move {
+                    let mut desk = desk.lock().await;
+                    let (scribe, troubles) = &mut *desk;
+                    scribe.write(troubles).await;
+                }
+            };
+            // Until it is aborted.
+            restarting("events", &restarts, &CancellationToken::new(), write).await;
+        });
         Ok(Self {
             queue,
             dropped,
@@ -126,13 +142,14 @@ impl Recorder {
 // === impl Scribe ===
 
 impl Scribe {
-    async fn write(mut self, mut troubles: mpsc::Receiver<Trouble>) {
+    /// Goes on for ever; once nobody tells of troubles any more, or none may be written, it does nothing.
+    async fn write(&mut self, troubles: &mut mpsc::Receiver<Trouble>) {
         loop {
             let due = self.ledger.next_due();
             let outcome = tokio::select! {
                 trouble = troubles.recv() => match trouble {
                     Some(trouble) => self.take(trouble).await,
-                    None => return,
+                    None => return std::future::pending().await,
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.catch_up().await
@@ -144,7 +161,8 @@ impl Scribe {
                     "The agent may not write events, so troubles stand in statuses and in this log only; \
                      `agent permissions` prints the role that allows it"
                 );
-                return;
+                troubles.close();
+                return std::future::pending().await;
             }
         }
     }
@@ -307,6 +325,11 @@ const PACE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use kube::client::Body;
+    use tower::service_fn;
+
     use super::*;
 
     #[test]
@@ -314,5 +337,51 @@ mod tests {
         assert_eq!(note("short"), "short");
         let long = note(&"ü".repeat(600));
         assert!(long.len() <= NOTE && long.ends_with('…'), "{}", long.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scribe_that_dies_is_made_again_and_counted() {
+        // A server that says no to everything but a missing right, which would end the writing.
+        let asked = Arc::new(AtomicU32::new(0));
+        let service = service_fn({
+            let asked = Arc::clone(&asked);
+            move |_: http::Request<Body>| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let answer = http::Response::builder().status(500);
+                std::future::ready(answer.body(Body::empty()))
+            }
+        });
+        let cluster = Cluster {
+            client: kube::Client::new(service, "agent"),
+            namespace: "agent".into(),
+            consumer: "cluster1".into(),
+            _probe: Arc::new(AbortOnDropHandle::new(tokio::spawn(async {}))),
+        };
+        let panics = AtomicBool::new(true);
+        let clock = Clock::from_fn(move || {
+            assert!(
+                !panics.swap(false, Ordering::SeqCst),
+                "a clock fails on purpose"
+            );
+            jiff::Timestamp::UNIX_EPOCH
+        });
+        let registry = Registry::new();
+        let restarts = Restarts::register(&registry).unwrap();
+        let recorder = Recorder::start(&cluster, &Registry::new(), &restarts, clock).unwrap();
+        let error = TargetError {
+            kind: ErrorKind::Forbidden,
+            message: "no".into(),
+        };
+        let mut told = 0;
+        // One request for the uid and, when it does not die before, one for the event.
+        while asked.load(Ordering::SeqCst) < 3 {
+            told += 1;
+            assert!(told < 10, "nobody writes any more");
+            recorder.trouble(&format!("w{told}").into(), &ObjectRef::default(), &error);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let families = registry.gather();
+        let restarts = families[0].get_metric()[0].get_counter().get_value();
+        assert!((restarts - 1.0).abs() < f64::EPSILON, "{restarts}");
     }
 }

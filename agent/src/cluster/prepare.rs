@@ -9,6 +9,7 @@ use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use link::error::{ExitKind, Failure};
+use link::supervise::Restarts;
 use prometheus::Registry;
 use serde_json::json;
 
@@ -21,7 +22,13 @@ use crate::health::Health;
 /// # Errors
 /// When the cluster cannot be reached or does not allow it.
 pub async fn prepare(options: ClusterOptions) -> Result<(), Failure> {
-    let cluster = options.connect(&Registry::new(), Health::ignored()).await?;
+    let cluster = options
+        .connect(
+            &Registry::new(),
+            &Restarts::unregistered(),
+            Health::ignored(),
+        )
+        .await?;
     let prepared = tokio::time::timeout(
         PATIENCE,
         install(cluster.client.clone(), &cluster.namespace),

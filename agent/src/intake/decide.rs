@@ -4,13 +4,20 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use link::bundle::Spec;
 use link::bundle::resync::StatusRequest;
 use link::event::{Action, Event, SubResource};
 use link::id::ConsumerName;
 use link::order::Version;
 
-use crate::work::{Entry, Head, Work, WorkId, sha256_hex};
+use crate::work::{Entry, Head, Work, WorkId, created, sha256_hex};
+
+use self::refusal::{cut, refuse, refused};
+
+mod refusal;
+
+pub use self::refusal::{Refusal, Refused};
 
 /// Whom the agent listens to and as whom.
 #[derive(Clone, Debug)]
@@ -35,6 +42,10 @@ pub enum Decision {
     },
     /// The same version with the same content is held already: ack.
     Duplicate,
+    /// A deletion of a work that is not held: say that it is gone, then ack.
+    Absent(Head),
+    /// A deletion of a work that is being deleted: its `Deleted` answers this one too, unless it is on its way already.
+    Leaving(Head),
     /// The source asks for statuses: answer those that differ.
     AnswerStatuses(StatusRequest),
     /// Ack, count, explain, change nothing.
@@ -52,50 +63,18 @@ pub enum Taken {
     Invalid,
     /// A deletion.
     Deletion,
+    /// A deletion of a work that is not held. Nothing has to be durable for it.
+    Absent,
 }
 
-/// Why an event was refused, with a sentence for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// For counting.
-    pub reason: Refusal,
-    /// For reading.
-    pub explanation: String,
-}
-
-/// Bounded set of reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// The message is no CloudEvent this link reads.
-    NotAnEvent,
-    /// The topic speaks for another consumer.
-    ForeignTopic,
-    /// `clustername` is missing or another consumer's.
-    ForeignConsumer,
-    /// The source is not on the allow-list.
-    ForeignSource,
-    /// Another data type than manifest bundles.
-    DataType,
-    /// An action that is not for agents.
-    Action,
-    /// `resourceid` is missing or empty.
-    MissingResourceId,
-    /// `resourceversion` is missing on an upsert.
-    MissingVersion,
-    /// A newer version is held.
-    OldVersion,
-    /// The work is being deleted.
-    Deleting,
-    /// A resync request whose data cannot be read.
-    Payload,
-}
-
-/// Decides what becomes of an event that came in on `topic_consumer`'s topic, given what is held for its id.
+/// Decides what becomes of an event that came in on `topic_consumer`'s topic, given what is held for its id, and whether
+/// what is not held was deleted after the event was written.
 pub fn decide(
     event: &Event,
     topic_consumer: Option<&ConsumerName>,
     rules: &Rules,
     held: impl FnOnce(&WorkId) -> Option<Entry>,
+    late: impl FnOnce(&WorkId) -> bool,
 ) -> Decision {
     match check(event, topic_consumer, rules) {
         Err(refused) => Decision::Refuse(refused),
@@ -104,45 +83,14 @@ pub fn decide(
             let entry = held(&id);
             if event.deletion_timestamp.is_some() || event.kind.action == Action::Delete {
                 delete(event, id, entry.as_ref())
+            } else if entry.is_none() && late(&id) {
+                refused(
+                    Refusal::Departed,
+                    format!("work `{id}` was deleted after this was written"),
+                )
             } else {
                 upsert(event, id, entry.as_ref())
             }
-        }
-    }
-}
-
-// === impl Refusal ===
-
-impl Refusal {
-    /// Every reason, so that each metric exists from the start.
-    pub const ALL: [Self; 11] = [
-        Self::NotAnEvent,
-        Self::ForeignTopic,
-        Self::ForeignConsumer,
-        Self::ForeignSource,
-        Self::DataType,
-        Self::Action,
-        Self::MissingResourceId,
-        Self::MissingVersion,
-        Self::OldVersion,
-        Self::Deleting,
-        Self::Payload,
-    ];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotAnEvent => "not_an_event",
-            Self::ForeignTopic => "foreign_topic",
-            Self::ForeignConsumer => "foreign_consumer",
-            Self::ForeignSource => "foreign_source",
-            Self::DataType => "data_type",
-            Self::Action => "action",
-            Self::MissingResourceId => "missing_resource_id",
-            Self::MissingVersion => "missing_version",
-            Self::OldVersion => "old_version",
-            Self::Deleting => "deleting",
-            Self::Payload => "payload",
         }
     }
 }
@@ -151,7 +99,13 @@ impl Refusal {
 
 impl Taken {
     /// Every meaning.
-    pub const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Invalid, Self::Deletion];
+    pub const ALL: [Self; 5] = [
+        Self::New,
+        Self::Changed,
+        Self::Invalid,
+        Self::Deletion,
+        Self::Absent,
+    ];
 
     /// The metric label.
     pub const fn as_str(self) -> &'static str {
@@ -160,6 +114,7 @@ impl Taken {
             Self::Changed => "changed",
             Self::Invalid => "invalid",
             Self::Deletion => "deletion",
+            Self::Absent => "absent",
         }
     }
 }
@@ -236,6 +191,14 @@ fn check(
             SubResource::Spec,
             Action::Create | Action::Update | Action::Delete | Action::ResyncResponse,
         ) => match event.resource_id.as_deref() {
+            Some(id) if id.len().max(event.source.len()) > LONGEST_NAME => refuse(
+                Refusal::TooLong,
+                format!(
+                    "`resourceid` has {} bytes and `source` {}, and a status could carry at most {LONGEST_NAME} of each",
+                    id.len(),
+                    event.source.len()
+                ),
+            ),
             Some(id) if !id.is_empty() => Ok(Request::Spec(id.into())),
             _ => refuse(
                 Refusal::MissingResourceId,
@@ -250,9 +213,6 @@ fn check(
 }
 
 fn delete(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
-    if held.is_some_and(|entry| entry.deleting) {
-        return Decision::Duplicate;
-    }
     let head = Head {
         id,
         // A deletion counts whatever its version, and takes the event's, as Go does; some brokers send none.
@@ -268,10 +228,26 @@ fn delete(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
         content: held.map_or_else(|| sha256_hex(b""), |entry| entry.content.to_string()),
         rejected: None,
     };
-    Decision::Store {
-        head,
-        payload: None,
-        taken: Taken::Deletion,
+    match held {
+        None => Decision::Absent(head),
+        Some(entry) if is_of_an_earlier_bundle(event, entry) => refused(
+            Refusal::Departed,
+            format!(
+                "work `{}` was made again since this deletion was asked for",
+                head.id
+            ),
+        ),
+        // A source waits for the `Deleted` of the version it asked to delete.
+        Some(entry)
+            if entry.deleting && head.version <= entry.version && *head.source == *entry.source =>
+        {
+            Decision::Leaving(head)
+        }
+        Some(_) => Decision::Store {
+            head,
+            payload: None,
+            taken: Taken::Deletion,
+        },
     }
 }
 
@@ -284,6 +260,10 @@ fn upsert(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
     };
     let content = sha256_hex(event.data_bytes());
     if let Some(entry) = held {
+        if entry.deleting && repeats(event, version, entry) {
+            // A copy of what led to the version that goes.
+            return Decision::Duplicate;
+        }
         if entry.deleting {
             return refused(
                 Refusal::Deleting,
@@ -329,6 +309,27 @@ fn upsert(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
     }
 }
 
+// Whether a deletion was asked for before the bundle that is held was made, and names another one. A source that was
+// restored from a backup asks for its deletions after that.
+fn is_of_an_earlier_bundle(event: &Event, entry: &Entry) -> bool {
+    let meant = created(event.metadata.as_deref());
+    let (Some(meant), Some(held)) = (meant.as_deref(), entry.created.as_deref()) else {
+        return false;
+    };
+    let asked = event.deletion_timestamp;
+    meant != held
+        && held
+            .parse::<Timestamp>()
+            .is_ok_and(|made| asked.is_some_and(|asked| asked < made))
+}
+
+// Whether an upsert for a work that is being deleted is about that very bundle, and from before. Where a source does not
+// say which bundle it means, it may have made another one of the same id.
+fn repeats(event: &Event, version: Version, entry: &Entry) -> bool {
+    let meant = created(event.metadata.as_deref());
+    meant.is_some() && meant.as_deref() == entry.created.as_deref() && version <= entry.version
+}
+
 // Every problem at once, as a person wants it; the text ends up in a condition's message.
 fn problem(data: &[u8]) -> Option<String> {
     let spec: Spec = match serde_json::from_slice(data) {
@@ -350,24 +351,6 @@ fn problem(data: &[u8]) -> Option<String> {
     Some(text.join("; "))
 }
 
-fn refuse<T>(reason: Refusal, explanation: String) -> Result<T, Refused> {
-    Err(Refused {
-        reason,
-        explanation,
-    })
-}
-
-fn refused(reason: Refusal, explanation: String) -> Decision {
-    Decision::Refuse(Refused {
-        reason,
-        explanation,
-    })
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
-}
-
 impl Decision {
     /// The work to store, given the payload that is held.
     pub fn into_work(head: Head, payload: Option<Bytes>, held: Option<Work>) -> Work {
@@ -380,6 +363,8 @@ impl Decision {
     }
 }
 
+// A status names both several times, each at worst six times as long in JSON, in a packet that has 29 KB beside the status.
+const LONGEST_NAME: usize = 1024;
 // Ten name every mistake a person makes at once; a condition message must stay readable.
 const PROBLEMS_SHOWN: usize = 10;
 

@@ -1,15 +1,22 @@
 //! Both halves of the resync at this end: asking for missed specs, choosing the statuses to send again
 //! (wire.md §4.4–4.5).
+//!
+//! Each request makes the source send everything that may differ, so requests are merged, wait while something comes in,
+//! and keep a distance that grows while they go on. Only a new subscription asks at once.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use link::backoff::Backoff;
-use link::bundle::resync::{SpecRequest, StatusRequest, split};
+use link::bundle::resync::{HeldVersion, SpecRequest, StatusRequest, split};
 use link::clock::Clock;
 use link::event::{Action, Event, Kind, RESYNC_ANSWER, RESYNC_ID, RESYNC_PART, encode};
 use link::id::ConsumerName;
+use link::iot::limits::fits;
 use link::message::Message;
+use link::supervise::{Restarts, restarting};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -29,40 +36,69 @@ pub struct Resync<S, U> {
     pub agent: String,
     /// The topic of this agent's events.
     pub topic: String,
+    /// When something came in last.
+    pub arrivals: Arc<Arrivals>,
     /// Wall clock.
     pub clock: Clock,
     /// Counters.
     pub metrics: Metrics,
 }
 
+/// When something came in last.
+#[derive(Debug, Default)]
+pub struct Arrivals(Mutex<Option<Instant>>);
+
+/// When the next request may be sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    distance: Duration,
+}
+
 // === impl Resync ===
 
 impl<S: Store, U: Uplink> Resync<S, U> {
-    /// Runs until `drain` fires or the session ends.
-    pub async fn run(self, drain: CancellationToken) {
-        tokio::select! {
-            () = drain.cancelled() => {}
-            () = self.watch() => {}
-        }
+    /// Runs until `drain` fires.
+    pub async fn run(self, drain: CancellationToken, restarts: Restarts) {
+        let this = Arc::new(self);
+        restarting("resync", &restarts, &drain, || {
+            let (this, drain) = (Arc::clone(&this), drain.clone());
+            async move {
+                tokio::select! {
+                    () = drain.cancelled() => {}
+                    () = this.watch() => {}
+                }
+            }
+        })
+        .await;
     }
 
     async fn watch(&self) {
         let mut subscription = self.uplink.subscription();
         let mut asked = 0;
-        let mut wanted = false;
+        let mut wanted: Option<Instant> = None;
+        let mut pace = Pace::default();
         loop {
             let now = *subscription.borrow_and_update();
-            if now.active && (now.generation != asked || wanted) {
-                wanted = false;
+            let due = wanted.map(|since| pace.due(since, self.arrivals.last()));
+            let is_due = due.is_some_and(|due| due <= Instant::now());
+            if now.active && (now.generation != asked || is_due) {
+                // What is wanted from here on is for another request.
+                let before = wanted.take();
                 if self.ask().await {
                     asked = now.generation;
+                    pace.asked(Instant::now());
                     continue;
                 }
-                // The session went down meanwhile; the next generation asks again.
+                // The session went down meanwhile; the next one asks, of whatever generation.
+                wanted = before;
             }
             tokio::select! {
                 changed = subscription.changed() => if changed.is_err() { return },
-                () = self.store.index().resync_wanted() => wanted = true,
+                () = self.store.index().resync_wanted() => {
+                    wanted.get_or_insert_with(Instant::now);
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && now.active && !is_due => {}
             }
         }
     }
@@ -91,7 +127,20 @@ impl<S: Store, U: Uplink> Resync<S, U> {
     /// them. An unmarked list is complete in itself.
     fn request(&self) -> Vec<Message> {
         let now = self.clock.now();
-        let parts = split(self.store.index().held_versions());
+        let held = self.store.index().held_versions();
+        let all = held.len();
+        // One whose id alone fills a message was taken by an older agent; its source sends it again.
+        let held: Vec<HeldVersion> = held
+            .into_iter()
+            .filter(|held| held.resource_id.len() <= LONGEST_ID)
+            .collect();
+        if held.len() < all {
+            warn!(
+                works = all - held.len(),
+                "Left works with very long ids out of the resync request"
+            );
+        }
+        let parts = split(held);
         let count = parts.len();
         let id = uuid::Uuid::new_v4().to_string();
         parts
@@ -110,7 +159,53 @@ impl<S: Store, U: Uplink> Resync<S, U> {
                 }
                 encode(&event, &self.topic)
             })
+            .inspect(|message| {
+                if let Err(misfit) = fits(message) {
+                    warn!("A part of the resync request cannot be sent: {misfit}");
+                }
+            })
             .collect()
+    }
+}
+
+// === impl Arrivals ===
+
+impl Arrivals {
+    /// Something came in.
+    pub fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn last(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// A request was sent.
+    fn asked(&mut self, now: Instant) {
+        let goes_on = self
+            .last
+            .is_some_and(|last| now.duration_since(last) < CALM);
+        self.distance = if goes_on {
+            (2 * self.distance).min(MOST_DISTANCE)
+        } else {
+            LEAST_DISTANCE
+        };
+        self.last = Some(now);
+    }
+
+    /// When a request that is wanted since then may be sent, given when something came in last.
+    fn due(&self, since: Instant, arrived: Option<Instant>) -> Instant {
+        let Some(last) = self.last else { return since };
+        // What comes in long after the last request is no answer to it.
+        let answer = arrived.filter(|arrived| arrived.duration_since(last) < PATIENCE);
+        let quiet = answer.map_or(since, |arrived| arrived + QUIET);
+        since
+            .max(last + self.distance)
+            .max(quiet.min(since + PATIENCE))
     }
 }
 
@@ -147,3 +242,17 @@ pub fn statuses_wanted(request: &StatusRequest, index: &Index) -> Vec<WorkId> {
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// The least time between two requests, unless the subscription is new; doubled while they go on.
+const LEAST_DISTANCE: Duration = Duration::from_secs(2);
+const MOST_DISTANCE: Duration = Duration::from_secs(60);
+// Above the longest distance, or each of them would look like peace.
+const CALM: Duration = Duration::from_secs(180);
+// As long as nothing has come in for, an answer is over: a source sends 100 events a second.
+const QUIET: Duration = Duration::from_secs(1);
+// A source that never pauses must not keep us from asking.
+const PATIENCE: Duration = Duration::from_secs(30);
+// In JSON at worst six times as long, which fits a part.
+const LONGEST_ID: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

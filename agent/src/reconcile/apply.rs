@@ -9,10 +9,16 @@ use super::{Again, Look, Reconciler, Step, finished, parse, plan, release_mode};
 use crate::intake::blocking;
 use crate::status::{self, Context, Outcome};
 use crate::target::{Claim, Desired, ErrorKind, Held, Release, Target, TargetError};
-use crate::work::{Store, Work, WorkId};
+use crate::work::{Entry, Store, Work, WorkId};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
-    pub(super) async fn apply(&self, id: &WorkId, work: &Work, previous: &Status) -> Look {
+    pub(super) async fn apply(
+        &self,
+        id: &WorkId,
+        entry: &Entry,
+        work: &Work,
+        previous: &Status,
+    ) -> Look {
         let context = self.context(work, previous);
         let rejected = work.head.rejected.as_deref();
         match (parse(work), rejected) {
@@ -20,7 +26,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 self.look_at_finished(id, spec, context).await
             }
             (Ok(spec), None) => {
-                let (outcomes, again) = self.apply_spec(id, spec, context).await;
+                let (outcomes, again) = self.apply_spec(id, entry.epoch, spec, context).await;
                 let status = judged(outcomes, context).await;
                 let again = again.or(self.finished_just_now(&status, context));
                 Look { status, again }
@@ -31,7 +37,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 again: if spec.manifests.is_empty() {
                     Again::Eventually
                 } else {
-                    self.apply_spec(id, spec, context).await.1
+                    self.apply_spec(id, entry.epoch, spec, context).await.1
                 },
             },
             (Err(unreadable), rejected) => Look {
@@ -60,6 +66,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     async fn apply_spec(
         &self,
         id: &WorkId,
+        epoch: u64,
         spec: Spec,
         context: Context<'_>,
     ) -> (Vec<Outcome>, Again) {
@@ -105,7 +112,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                     .apply_step(id, step, executor.as_ref(), may_remove)
                     .await;
                 if changed && repairs {
-                    self.note_repair(id, &outcome.step.object);
+                    self.note_repair(id, epoch, &outcome.step.object);
                 }
                 outcome
             };
@@ -171,8 +178,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 
     /// Two who repair each other would never rest: from some point on this one takes its time.
-    fn note_repair(&self, id: &WorkId, object: &ObjectRef) {
-        let Some(pause) = self.feuds.repaired(id, Instant::now()) else {
+    fn note_repair(&self, id: &WorkId, epoch: u64, object: &ObjectRef) {
+        let Some(pause) = self.feuds.repaired(id, epoch, Instant::now()) else {
             return;
         };
         let error = TargetError {

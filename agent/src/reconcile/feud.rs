@@ -15,6 +15,8 @@ pub struct Feuds(Mutex<HashMap<WorkId, Feud>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Feud {
+    // Of the work as it was then; another version is another matter.
+    epoch: u64,
     repairs: u32,
     last: Instant,
     until: Instant,
@@ -23,20 +25,23 @@ struct Feud {
 // === impl Feuds ===
 
 impl Feuds {
-    /// How long the work has to wait yet.
-    pub(super) fn wait(&self, id: &WorkId, now: Instant) -> Option<Duration> {
+    /// How long the work, as it is since `epoch`, has to wait yet.
+    pub(super) fn wait(&self, id: &WorkId, epoch: u64, now: Instant) -> Option<Duration> {
         let feuds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = feuds.get(id)?.until;
-        until
+        let feud = feuds.get(id).filter(|feud| feud.epoch == epoch)?;
+        feud.until
             .checked_duration_since(now)
             .filter(|left| !left.is_zero())
     }
 
     /// Notes that an object was put back. Answers with the pause that follows once there were too many.
-    pub(super) fn repaired(&self, id: &WorkId, now: Instant) -> Option<Duration> {
+    pub(super) fn repaired(&self, id: &WorkId, epoch: u64, now: Instant) -> Option<Duration> {
         let mut feuds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        feuds.retain(|_, feud| now.duration_since(feud.last) < CALM);
+        feuds.retain(|other, feud| {
+            now.duration_since(feud.last) < CALM && (other != id || feud.epoch == epoch)
+        });
         let feud = feuds.entry(id.clone()).or_insert(Feud {
+            epoch,
             repairs: 0,
             last: now,
             until: now,
@@ -75,17 +80,29 @@ mod tests {
         let step = Duration::from_millis(500);
         for _ in 1..PATIENCE {
             tokio::time::advance(step).await;
-            assert_eq!(feuds.repaired(&id, Instant::now()), None);
+            assert_eq!(feuds.repaired(&id, 1, Instant::now()), None);
         }
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
             let now = Instant::now();
             let pause = Duration::from_secs(seconds);
-            assert_eq!(feuds.repaired(&id, now), Some(pause));
-            assert_eq!(feuds.wait(&id, now), Some(pause));
+            assert_eq!(feuds.repaired(&id, 1, now), Some(pause));
+            assert_eq!(feuds.wait(&id, 1, now), Some(pause));
             tokio::time::advance(pause).await;
-            assert_eq!(feuds.wait(&id, Instant::now()), None);
+            assert_eq!(feuds.wait(&id, 1, Instant::now()), None);
         }
         tokio::time::advance(CALM).await;
-        assert_eq!(feuds.repaired(&id, Instant::now()), None);
+        assert_eq!(feuds.repaired(&id, 1, Instant::now()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_version_does_not_wait_for_the_feud_of_the_one_before() {
+        let (feuds, id) = (Feuds::default(), WorkId::from("w"));
+        let now = Instant::now();
+        for _ in 0..PATIENCE + 10 {
+            feuds.repaired(&id, 1, now);
+        }
+        assert!(feuds.wait(&id, 1, now).is_some());
+        assert_eq!(feuds.wait(&id, 2, now), None);
+        assert_eq!(feuds.repaired(&id, 2, now), None, "it begins anew");
     }
 }

@@ -22,6 +22,14 @@ pub struct Queue {
     retry: (Duration, Duration),
 }
 
+/// An id that is being worked on. Should whoever works on it panic, the id comes back later all the same.
+#[must_use = "dropping it says that the work failed"]
+pub struct Turn<'a> {
+    queue: &'a Queue,
+    id: &'a WorkId,
+    next: Next,
+}
+
 /// What to do with an id after it was worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -195,6 +203,30 @@ impl Queue {
     }
 }
 
+// === impl Turn ===
+
+impl<'a> Turn<'a> {
+    /// The turn of an id that [`Queue::next`] gave.
+    pub fn new(queue: &'a Queue, id: &'a WorkId) -> Self {
+        Self {
+            queue,
+            id,
+            next: Next::Retry,
+        }
+    }
+
+    /// Gives the id back.
+    pub fn finish(mut self, next: Next) {
+        self.next = next;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.queue.finish(self.id, self.next);
+    }
+}
+
 // === impl State ===
 
 impl State {
@@ -276,6 +308,23 @@ mod tests {
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         queue.next().await;
         waiting.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_id_whose_worker_panicked_comes_back() {
+        let queue = std::sync::Arc::new(queue());
+        let id = WorkId::from("a");
+        queue.add(&id);
+        let worker = {
+            let queue = std::sync::Arc::clone(&queue);
+            tokio::spawn(async move {
+                let id = queue.next().await.unwrap();
+                let _turn = Turn::new(&queue, &id);
+                panic!("on purpose");
+            })
+        };
+        assert!(worker.await.is_err());
+        assert_eq!(queue.next().await, Some(id));
     }
 
     #[tokio::test(start_paused = true)]

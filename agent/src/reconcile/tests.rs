@@ -16,9 +16,12 @@ struct Fake {
     pending: Mutex<u32>,
     broken: Mutex<bool>,
     applied: Mutex<u32>,
+    // What panics once.
+    apply_panics: Mutex<bool>,
+    watch_panics: Mutex<bool>,
 }
 
-impl Target for Arc<Fake> {
+impl Target for Fake {
     async fn claim(&self, _: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
         let mut held = self.held.lock().unwrap();
         let declared: Vec<Held> = declared
@@ -35,6 +38,9 @@ impl Target for Arc<Fake> {
     }
 
     async fn apply(&self, _: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+        if std::mem::take(&mut *self.apply_panics.lock().unwrap()) {
+            panic!("an apply fails on purpose");
+        }
         if *self.broken.lock().unwrap() {
             return Err(TargetError {
                 kind: ErrorKind::Unavailable,
@@ -69,7 +75,16 @@ impl Target for Arc<Fake> {
         Ok(())
     }
 
-    async fn watch(&self, _: mpsc::Sender<Change>) {}
+    fn owns(&self, _: &WorkId) -> bool {
+        !self.held.lock().unwrap().is_empty()
+    }
+
+    async fn watch(&self, _: mpsc::Sender<Change>) {
+        if std::mem::take(&mut *self.watch_panics.lock().unwrap()) {
+            panic!("a watch fails on purpose");
+        }
+        std::future::pending::<()>().await;
+    }
 }
 
 fn finished_job(name: &str) -> Value {
@@ -80,7 +95,7 @@ fn finished_job(name: &str) -> Value {
 struct Fixture {
     _dir: tempfile::TempDir,
     target: Arc<Fake>,
-    reconciler: Reconciler<Arc<Files>, Arc<Fake>>,
+    reconciler: Reconciler<Arc<Files>, Fake>,
     told: Arc<Mutex<u32>>,
     now: Arc<Mutex<Timestamp>>,
 }
@@ -164,7 +179,7 @@ impl Fixture {
 
     async fn look(&self) -> (Next, Vec<String>, u32) {
         let next = self.reconciler.reconcile(&"w".into()).await;
-        let record = self.reconciler.store.status(&"w".into()).unwrap();
+        let record = self.reconciler.store.status(&"w".into()).unwrap().unwrap();
         let conditions = record.status.conditions.iter();
         let kinds = conditions
             .map(|c| format!("{}={}", c.kind, c.status))
@@ -257,6 +272,64 @@ async fn a_paused_work_is_looked_at_and_not_touched() {
     assert_eq!(fixture.look().await.1.last().unwrap(), "Paused=True");
     assert_eq!(*fixture.target.applied.lock().unwrap(), 0);
     index.set_paused(None);
+    let (_, conditions, _) = fixture.look().await;
+    assert_eq!(conditions.last().unwrap(), "Deleted=True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_and_a_watch_that_die_are_made_again_counted_and_cost_no_work() {
+    let fixture = Fixture::new();
+    fixture.order(false);
+    *fixture.target.apply_panics.lock().unwrap() = true;
+    *fixture.target.watch_panics.lock().unwrap() = true;
+    let registry = prometheus::Registry::new();
+    let restarts = Restarts::register(&registry).unwrap();
+    let (target, stop) = (Arc::clone(&fixture.target), CancellationToken::new());
+    let running = tokio::spawn(fixture.reconciler.run(stop.clone(), restarts));
+    while *target.applied.lock().unwrap() == 0 || restarted(&registry).len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(restarted(&registry), ["reconcile 1", "watches 1"]);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+fn restarted(registry: &prometheus::Registry) -> Vec<String> {
+    let families = registry.gather();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    metrics
+        .map(|metric| {
+            format!(
+                "{} {}",
+                metric.get_label()[0].value(),
+                metric.get_counter().get_value()
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feud_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
+    let fixture = Fixture::new();
+    fixture.order(false);
+    let waits = async || {
+        let next = fixture.reconciler.reconcile(&"w".into()).await;
+        matches!(next, Next::After(left) if left <= Duration::from_secs(60))
+    };
+    // The target says each time that somebody else had changed it.
+    for _ in 0..100 {
+        fixture.reconciler.reconcile(&"w".into()).await;
+    }
+    assert!(waits().await);
+    let before = *fixture.target.applied.lock().unwrap();
+    fixture.order_version(Version::new(2).unwrap(), false, br#"{"manifests":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"b","namespace":"d"}}]}"#);
+    assert!(!waits().await);
+    assert_eq!(*fixture.target.applied.lock().unwrap(), before + 1);
+    for _ in 0..100 {
+        fixture.reconciler.reconcile(&"w".into()).await;
+    }
+    assert!(waits().await);
+    fixture.order(true);
     let (_, conditions, _) = fixture.look().await;
     assert_eq!(conditions.last().unwrap(), "Deleted=True");
 }

@@ -1,15 +1,19 @@
 //! The status event of one work (wire.md §2.3, §3.2, §3.4).
 
 use jiff::Timestamp;
+use link::bundle::resync::PART_BYTES;
 use link::bundle::{Status, go_json};
 use link::clock::{Clock, rfc3339_nanos, rfc3339_seconds};
 use link::event::{APPLIED_AT, Action, Event, Kind, MANIFEST_BUNDLES, RECEIVED_AT, encode};
 use link::id::ConsumerName;
+use link::iot::limits::fits;
 use link::message::Message;
 use link::order::SequenceId;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tracing::debug;
 
+use crate::status;
 use crate::work::{Head, StatusRecord};
 
 /// Who reports, and where.
@@ -25,10 +29,23 @@ pub struct Reporter {
     pub clock: Clock,
 }
 
+/// How much of what the source said of a work goes back with its status; less from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Echo {
+    Everything,
+    /// Without annotations.
+    Labels,
+    /// Without labels too.
+    Name,
+    /// Without name, time of creation and tracing too: what is left is short whatever the source said.
+    Nothing,
+}
+
 // === impl Reporter ===
 
 impl Reporter {
-    /// The message that tells the source of a work its status.
+    /// The message that tells the source of a work its status, small enough to be sent: what is only an echo of what the
+    /// source said goes first (annotations, labels, tracing, name), then words of the status ([`status::fit`]).
     pub fn message(
         &self,
         head: &Head,
@@ -37,15 +54,50 @@ impl Reporter {
         action: Action,
     ) -> Message {
         let now = self.clock.now();
-        let data = go_json::to_string(&record.status).unwrap_or_default();
+        let mut event = self.event(head, record, sequence, action, now);
+        let mut say = |status: &Status, echo: Echo| {
+            let data = go_json::to_string(status).unwrap_or_default();
+            event.data = Some(data.into());
+            event.metadata = Some(self.metadata(head, status, echo));
+            event.log_tracing = head.log_tracing.clone().filter(|_| echo != Echo::Nothing);
+            encode(&event, self.topic.as_str())
+        };
+        let mut misfit = None;
+        for echo in Echo::ALL {
+            let message = say(&record.status, echo);
+            match fits(&message) {
+                Ok(()) => return message,
+                Err(error) => misfit = Some(error),
+            }
+        }
+        if let Some(misfit) = misfit {
+            debug!(resource.id = %head.id, "Shortened the status of work `{}`: {misfit}", head.id);
+        }
+        let mut status = record.status.clone();
+        let mut limit = PART_BYTES;
+        loop {
+            status::fit(&mut status, limit, now);
+            let message = say(&status, Echo::Nothing);
+            if fits(&message).is_ok() || limit < SMALLEST {
+                return message;
+            }
+            limit /= 2;
+        }
+    }
+
+    fn event(
+        &self,
+        head: &Head,
+        record: &StatusRecord,
+        sequence: SequenceId,
+        action: Action,
+        now: Timestamp,
+    ) -> Event {
         let mut event = Event::new(&self.agent, Kind::status(action), &self.consumer, now)
-            .about(head.id.as_str(), record.version)
-            .with_data(data.into_bytes());
+            .about(head.id.as_str(), record.version);
         event.original_source = Some(head.source.clone());
         event.sequence_id = Some(sequence);
         event.status_hash = Some(record.hash.clone());
-        event.metadata = Some(self.metadata(head, record));
-        event.log_tracing.clone_from(&head.log_tracing);
         let mut hop = |name: &str, at: Option<Timestamp>| {
             event
                 .extensions
@@ -56,30 +108,19 @@ impl Reporter {
             hop(RECEIVED_AT, head.received_at);
         }
         hop(APPLIED_AT, record.applied_at);
-        encode(&event, self.topic.as_str())
+        event
     }
 
-    fn metadata(&self, head: &Head, record: &StatusRecord) -> String {
+    fn metadata(&self, head: &Head, status: &Status, echo: Echo) -> String {
         let spec: Map<String, Value> = head
             .metadata
             .as_deref()
+            .filter(|_| echo != Echo::Nothing)
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
-        let text = self.metadata_of(head, &record.status, &spec);
-        if text.len() <= LONGEST_METADATA {
-            return text;
-        }
-        // Labels and annotations are an echo; better none than an event that cannot be sent.
-        self.metadata_of(head, &record.status, &Map::new())
-    }
-
-    fn metadata_of(&self, head: &Head, status: &Status, spec: &Map<String, Value>) -> String {
-        let map = |key: &str, ours: (&str, &str)| {
-            let mut map = spec
-                .get(key)
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default();
+        let map = |echoed: bool, key: &str, ours: (&str, &str)| {
+            let theirs = spec.get(key).filter(|_| echoed).and_then(Value::as_object);
+            let mut map = theirs.cloned().unwrap_or_default();
             map.insert(ours.0.into(), ours.1.into());
             map
         };
@@ -93,8 +134,12 @@ impl Reporter {
             generation: head.version.get(),
             creation_timestamp: text("creationTimestamp"),
             deletion_timestamp: head.deleting_since.map(rfc3339_seconds),
-            labels: map("labels", (SOURCE_LABEL, &head.source)),
-            annotations: map("annotations", (DATA_TYPE_ANNOTATION, MANIFEST_BUNDLES)),
+            labels: map(echo <= Echo::Labels, "labels", (SOURCE_LABEL, &head.source)),
+            annotations: map(
+                echo <= Echo::Everything,
+                "annotations",
+                (DATA_TYPE_ANNOTATION, MANIFEST_BUNDLES),
+            ),
             finalizers: if status.is_deleted() {
                 &[]
             } else {
@@ -103,6 +148,12 @@ impl Reporter {
         };
         go_json::to_string(&meta).unwrap_or_default()
     }
+}
+
+// === impl Echo ===
+
+impl Echo {
+    const ALL: [Self; 4] = [Self::Everything, Self::Labels, Self::Name, Self::Nothing];
 }
 
 /// ObjectMeta in the key order of Go's struct.
@@ -135,61 +186,8 @@ fn is_zero(number: &i32) -> bool {
 const SOURCE_LABEL: &str = "cloudevents.open-cluster-management.io/originalsource";
 const DATA_TYPE_ANNOTATION: &str = "cloudevents.open-cluster-management.io/datatype";
 const FINALIZER: &str = "cluster.open-cluster-management.io/manifest-work-cleanup";
-// An MQTT text holds at most 65 535 bytes.
-const LONGEST_METADATA: usize = 65_535;
+// No status is cut to less: the conditions of a work alone are shorter.
+const SMALLEST: usize = 4_096;
 
 #[cfg(test)]
-mod tests {
-    use link::order::Version;
-
-    use super::*;
-
-    #[test]
-    fn the_metadata_equals_the_go_agent_s() {
-        let at: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
-        let reporter = Reporter {
-            consumer: ConsumerName::new("cluster1").unwrap(),
-            agent: "cluster1-work-agent".into(),
-            topic: "t".into(),
-            clock: Clock::fixed(at),
-        };
-        let id = "55c61e54-a3f6-563d-9fec-b1fe297bdfdb";
-        let mut head = Head {
-            id: id.into(),
-            version: Version::FIRST,
-            source: "maestro".into(),
-            metadata: None,
-            log_tracing: Some("{}".into()),
-            deleting_since: None,
-            received_at: None,
-            content: String::new(),
-            rejected: None,
-        };
-        let mut record = StatusRecord {
-            version: Version::FIRST,
-            status: Status::default(),
-            hash: "h".into(),
-            acknowledged: false,
-            applied_at: None,
-        };
-        let metadata = |head: &Head, record: &StatusRecord| {
-            let message = reporter.message(head, record, "1".parse().unwrap(), Action::Update);
-            let event = link::event::decode(&message).unwrap();
-            assert_eq!(event.original_source.as_deref(), Some("maestro"));
-            assert_eq!(event.status_hash.as_deref(), Some("h"));
-            event.metadata.unwrap()
-        };
-        // The sample of wire.md §2.3.
-        assert_eq!(
-            metadata(&head, &record),
-            r#"{"name":"55c61e54-a3f6-563d-9fec-b1fe297bdfdb","namespace":"cluster1","uid":"55c61e54-a3f6-563d-9fec-b1fe297bdfdb","generation":1,"labels":{"cloudevents.open-cluster-management.io/originalsource":"maestro"},"annotations":{"cloudevents.open-cluster-management.io/datatype":"io.open-cluster-management.works.v1alpha1.manifestbundles"},"finalizers":["cluster.open-cluster-management.io/manifest-work-cleanup"]}"#
-        );
-        head.deleting_since = Some(at);
-        record.status.conditions.push(link::bundle::Condition::new(
-            "Deleted", "True", "R", "m", 0, at,
-        ));
-        let deleted = metadata(&head, &record);
-        assert!(deleted.contains(r#""deletionTimestamp":"2026-08-01T10:00:00Z""#));
-        assert!(!deleted.contains("finalizers"));
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use link::clock::Clock;
 use link::error::{ExitKind, Failure, Hint, chain};
 use link::id::ConsumerName;
 use link::shutdown::Drain;
+use link::supervise::Restarts;
 use prometheus::Registry;
 use tracing::{info, warn};
 
@@ -36,7 +37,7 @@ pub(super) struct Cluster {
 
 /// Another process leads from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("another agent leads, or the lease could not be renewed in time")]
+#[error("another agent leads, the lease could not be renewed in time, or task `election` died")]
 struct Deposed;
 
 // === impl Cluster ===
@@ -48,12 +49,13 @@ impl Cluster {
         consumer: &ConsumerName,
         clock: &Clock,
         registry: &Registry,
+        restarts: &Restarts,
         checks: &Checks,
         (store, target): (Check, Check),
     ) -> Result<Self, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let api = health(checks.add("kubernetes"));
-        let cluster = place.options.connect(registry, api).await?;
+        let cluster = place.options.connect(registry, restarts, api).await?;
         let election = place.election.map(|candidate| {
             let config = election::Config {
                 namespace: cluster.namespace.clone(),
@@ -77,7 +79,8 @@ impl Cluster {
             target,
             consumer: consumer.clone(),
             options,
-            recorder: Recorder::start(&cluster, registry, clock.clone()).map_err(failed)?,
+            recorder: Recorder::start(&cluster, registry, restarts, clock.clone())
+                .map_err(failed)?,
             cluster,
         })
     }
@@ -105,29 +108,30 @@ impl Cluster {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            () = self.work(front, drain) => {}
+        let worked = tokio::select! {
+            worked = self.work(front, drain) => worked,
             () = lost => return Err(Failure::new(ExitKind::Failed, Deposed).with_hint(
                 "let the process be started again; it then stands by".to_string(),
             )),
-        }
+        };
         if let Some(leadership) = leadership {
             leadership.release().await;
         }
-        Ok(())
+        worked
     }
 
-    async fn work(&self, mut front: Front, drain: Drain) {
+    async fn work(&self, mut front: Front, drain: Drain) -> Result<(), Failure> {
         let opened = tokio::select! {
             opened = self.open() => opened,
-            () = drain.requested() => return,
+            () = drain.requested() => return Ok(()),
         };
         let (store, target) = opened;
         front.config.on_trouble = self.recorder.on_trouble();
-        front.run(store.clone(), target, drain).await;
+        let worked = front.run(store.clone(), target, drain).await;
         if let Err(error) = store.flush().await {
             warn!(error = %chain(&error), "Could not note the last acknowledgements; those statuses are sent again");
         }
+        worked
     }
 
     /// Opens works and ownership, however long it takes until the cluster lets us.

@@ -1,11 +1,27 @@
-//! Keeps a status below what one message may hold: the largest feedback goes first, and the condition says so.
+//! Keeps a status below what one message may hold: the largest feedback goes first, and the condition says so; then
+//! words are cut, and at the very end manifests are left out. The conditions of the work itself always stay.
 
 use jiff::Timestamp;
 use link::bundle::{Condition, Status, go_json};
 
-/// Drops feedback values, largest manifest first, until the JSON of the status is at most `limit` bytes. What is
-/// dropped is told in `StatusFeedbackSynced`; nothing is sent half.
+/// Drops and shortens until the JSON of the status is at most `limit` bytes. Feedback values that are dropped are told
+/// in `StatusFeedbackSynced`, manifests that are left out in `StatusComplete`; nothing is sent half.
 pub fn fit(status: &mut Status, limit: usize, now: Timestamp) {
+    // Said anew below when it is still so.
+    let told = take(status, INCOMPLETE);
+    drop_feedback(status, limit, now);
+    for longest in WORDS {
+        if size(status) <= limit {
+            return;
+        }
+        shorten(status, longest);
+    }
+    if size(status) > limit {
+        leave_out_manifests(status, limit, told, now);
+    }
+}
+
+fn drop_feedback(status: &mut Status, limit: usize, now: Timestamp) {
     while size(status) > limit {
         let largest = status
             .resource_status
@@ -42,7 +58,73 @@ pub fn fit(status: &mut Status, limit: usize, now: Timestamp) {
     }
 }
 
+/// Cuts what is said of manifests to so many bytes, and what is said of the work to no less than [`WORK_WORDS`].
+fn shorten(status: &mut Status, longest: usize) {
+    for condition in &mut status.conditions {
+        cut(&mut condition.message, longest.max(WORK_WORDS));
+    }
+    for manifest in &mut status.resource_status {
+        for condition in &mut manifest.conditions {
+            cut(&mut condition.message, longest);
+        }
+    }
+}
+
+/// Keeps as many manifests from the first on as fit.
+fn leave_out_manifests(status: &mut Status, limit: usize, told: Option<Condition>, now: Timestamp) {
+    let manifests = std::mem::take(&mut status.resource_status);
+    let all = manifests.len();
+    let mut bytes = size(status) + ENVELOPE;
+    for manifest in manifests {
+        // And a comma.
+        bytes += size(&manifest) + 1;
+        if bytes > limit {
+            break;
+        }
+        status.resource_status.push(manifest);
+    }
+    let shown = status.resource_status.len();
+    let mut incomplete = Condition::new(
+        INCOMPLETE,
+        "False",
+        "TooManyManifests",
+        format!(
+            "{shown} of {all} manifests are shown, because the status of the work would pass the {limit} bytes of one \
+             message; hint: split the bundle"
+        ),
+        0,
+        now,
+    );
+    if let Some(told) = told {
+        incomplete.last_transition_time = told.last_transition_time;
+    }
+    status.conditions.push(incomplete);
+}
+
+fn take(status: &mut Status, kind: &str) -> Option<Condition> {
+    let at = status
+        .conditions
+        .iter()
+        .position(|condition| condition.kind == kind)?;
+    Some(status.conditions.remove(at))
+}
+
+fn cut(text: &mut String, longest: usize) {
+    if text.len() > longest {
+        text.truncate(text.floor_char_boundary(longest.saturating_sub(CUT.len())));
+        text.push_str(CUT);
+    }
+}
+
 fn size<T: serde::Serialize>(value: &T) -> usize {
     // Go's escaping makes text longer, and it is what is sent.
     go_json::to_string(value).map_or(0, |json| json.len())
 }
+
+const INCOMPLETE: &str = "StatusComplete";
+const CUT: &str = "…";
+// Lengths that are tried one after the other.
+const WORDS: [usize; 3] = [1024, 256, 64];
+const WORK_WORDS: usize = 256;
+// `"resourceStatus":[],` and the condition that says what is missing.
+const ENVELOPE: usize = 512;

@@ -183,3 +183,51 @@ fn a_status_too_large_for_a_message_loses_its_values_and_says_so() {
     let synced = &status.resource_status[1].conditions[2];
     assert_eq!(synced.reason, "StatusFeedbackSyncFailed");
 }
+
+fn manifest(ordinal: i32, message: &str) -> ManifestStatus {
+    ManifestStatus {
+        resource_meta: ResourceMeta {
+            ordinal,
+            kind: "ConfigMap".into(),
+            ..ResourceMeta::default()
+        },
+        conditions: vec![Condition::new("Applied", "False", "R", message, 0, at(1))],
+        ..ManifestStatus::default()
+    }
+}
+
+#[test]
+fn a_status_of_any_size_is_made_to_fit_and_the_work_s_own_conditions_stay() {
+    let json = |status: &Status| link::bundle::go_json::to_string(status).unwrap();
+    // Each `<` takes six bytes as it is sent.
+    for (manifests, words) in [(3, 60_000), (40, 2_000), (2_000, 10), (20_000, 0)] {
+        let mut status = Status {
+            conditions: vec![Condition::new(
+                "Applied",
+                "False",
+                "R",
+                "<".repeat(30_000),
+                3,
+                at(1),
+            )],
+            resource_status: (0..manifests)
+                .map(|ordinal| manifest(ordinal, &"<".repeat(words)))
+                .collect(),
+        };
+        let whole = status.clone();
+        fit(&mut status, 120_000, at(2));
+        assert!(json(&status).len() <= 120_000);
+        let applied = status.condition("Applied").unwrap();
+        assert!(applied.message.len() <= 1024 && applied.observed_generation == 3);
+        let complete = status.condition("StatusComplete");
+        let all = status.resource_status.len() == whole.resource_status.len();
+        assert_eq!(complete.is_none(), all, "{manifests}");
+        assert_eq!(all, manifests < 1_000);
+
+        // Judged again, nothing looks new.
+        let mut again = whole;
+        again.conditions.extend(complete.cloned());
+        fit(&mut again, 120_000, at(9));
+        assert_eq!(again, status);
+    }
+}

@@ -2,15 +2,14 @@
 //!
 //! A file equals its manifest and carries nothing of ours; ownership lies in the state directory. Files are
 //! replaced as a whole, an unchanged one is not rewritten, and a sweep compares time and size to notice what
-//! somebody else changed or removed. `ServerSideApply` is `Update` here: a file has no field managers, and a
+//! somebody else changed or removed. Symbolic links below the root are not followed. `ServerSideApply` is `Update` here: a file has no field managers, and a
 //! directory has no accounts: an executor is refused.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use link::bundle::manifest::ObjectRef;
 use link::error::Hint;
@@ -24,9 +23,11 @@ use super::{
 };
 use crate::intake::blocking;
 use crate::target::ownership::{Claimed, Ownership, Settlement, Standing};
-use crate::work::{WorkId, safe_name, write_atomic};
+use crate::work::{WorkId, modes, safe_name};
+use place::{Looks, Place};
 use records::Records;
 
+mod place;
 mod records;
 mod yaml;
 
@@ -36,8 +37,7 @@ pub struct Directory(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    root: PathBuf,
-    temp: PathBuf,
+    place: Place,
     sweep: Duration,
     records: Records,
     state: Mutex<State>,
@@ -48,15 +48,9 @@ struct Inner {
 struct State {
     ownership: Ownership,
     // What a file looked like when we last had it right, by key.
-    seen: HashMap<String, Seen>,
+    seen: HashMap<String, Looks>,
     // Works to look at again; at most as many as there are works.
     wake: BTreeSet<WorkId>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    modified: Option<SystemTime>,
-    bytes: u64,
 }
 
 /// The directory cannot be used.
@@ -79,12 +73,12 @@ impl Hint for Error {
 
 impl Directory {
     /// Opens a directory, makes it when missing, and removes what an interrupted write left. `records` is where
-    /// ownership is kept, `sweep` how often files are compared with what was written.
+    /// ownership is kept, `sweep` how often files are compared with what was written. Manifests hold Secrets: what is held
+    /// becomes its owner's alone.
     ///
     /// # Errors
     /// When one of the directories cannot be used.
     pub fn open(root: &Path, records: &Path, sweep: Duration) -> Result<Self, Error> {
-        let temp = root.join(TEMP_DIR);
         let failed = |operation, path: &Path| {
             let path = path.to_path_buf();
             move |source| Error {
@@ -93,15 +87,17 @@ impl Directory {
                 source,
             }
         };
-        if temp.exists() {
-            fs::remove_dir_all(&temp).map_err(failed("clean", &temp))?;
-        }
-        fs::create_dir_all(&temp).map_err(failed("create directory", &temp))?;
+        let place = Place::open(root).map_err(failed("open directory", root))?;
         let (records, ownership) =
             Records::open(records).map_err(failed("read ownership records in", records))?;
+        let held: BTreeSet<PathBuf> = ownership
+            .keys()
+            .flat_map(|key| place.chain(key))
+            .chain([root.to_path_buf()])
+            .collect();
+        modes::tighten("what is applied", held);
         Ok(Self(Arc::new(Inner {
-            root: root.into(),
-            temp,
+            place,
             sweep,
             records,
             state: Mutex::new(State {
@@ -115,7 +111,7 @@ impl Directory {
 
     /// The file of an object.
     pub fn path(&self, object: &ObjectRef) -> PathBuf {
-        self.0.root.join(key(object))
+        self.0.place.path(&key(object))
     }
 
     /// Compares every held file's time and size with what was written; returns the works that hold one that
@@ -124,7 +120,7 @@ impl Directory {
         let seen = self.0.state().seen.clone();
         let differing: Vec<String> = seen
             .into_iter()
-            .filter(|(key, seen)| self.0.look(key) != Some(*seen))
+            .filter(|(key, seen)| self.0.place.look(key) != Some(*seen))
             .map(|(key, _)| key)
             .collect();
         let mut state = self.0.state();
@@ -217,6 +213,10 @@ impl Target for Directory {
         .await
     }
 
+    fn owns(&self, owner: &WorkId) -> bool {
+        self.0.state().ownership.record(owner).is_some()
+    }
+
     async fn watch(&self, changes: mpsc::Sender<Change>) {
         let mut ticks = tokio::time::interval(self.0.sweep);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -248,10 +248,14 @@ impl Inner {
         strategy: &Strategy,
     ) -> Result<Applied, TargetError> {
         let key = key(object);
-        let path = self.root.join(&key);
         match strategy {
             Strategy::ReadOnly => return Ok(Applied::default()),
-            Strategy::CreateOnly if path.exists() => return Ok(Applied::default()),
+            Strategy::CreateOnly => {
+                let there = self.place.exists(&key);
+                if there.map_err(|error| unavailable("look for", object, &error))? {
+                    return Ok(Applied::default());
+                }
+            }
             _ => {}
         }
         // The lock spans decision and write: otherwise a releasing co-owner could remove what is written now.
@@ -273,14 +277,16 @@ impl Inner {
         })?;
         // Size first: a file that differs in length need not be read.
         let unchanged = self
+            .place
             .look(&key)
             .is_some_and(|looks| looks.bytes == bytes.len() as u64)
-            && fs::read(&path).is_ok_and(|found| found == bytes.as_bytes());
+            && matches!(self.place.read(&key), Ok(Some(found)) if found == bytes.as_bytes());
         if !unchanged {
-            self.write(&path, bytes.as_bytes())
+            self.place
+                .write(&key, bytes.as_bytes())
                 .map_err(|error| unavailable("write", object, &error))?;
         }
-        if let Some(looks) = self.look(&key) {
+        if let Some(looks) = self.place.look(&key) {
             state.seen.insert(key, looks);
         }
         Ok(Applied {
@@ -296,7 +302,6 @@ impl Inner {
         mode: Release,
     ) -> Result<Released, TargetError> {
         let key = key(object);
-        let path = self.root.join(&key);
         self.with_wake(|state, wake| {
             if !state.ownership.holds(owner, &key) {
                 return Ok(Released::Left);
@@ -304,16 +309,9 @@ impl Inner {
             let alone = state.ownership.owners(&key) == std::slice::from_ref(owner);
             let remove = mode == Release::Remove && alone;
             if remove {
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(unavailable("remove", object, &error));
-                    }
-                    _ => {}
-                }
-                // Empty directories go too; a full one refuses, which is right.
-                for parent in path.ancestors().skip(1).take(2) {
-                    drop(fs::remove_dir(parent));
-                }
+                self.place
+                    .remove(&key)
+                    .map_err(|error| unavailable("remove", object, &error))?;
             }
             if alone {
                 state.seen.remove(&key);
@@ -328,30 +326,16 @@ impl Inner {
     }
 
     fn read(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
-        let path = self.root.join(key(object));
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let bytes = match self.place.read(&key(object)) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
             Err(error) => return Err(unavailable("read", object, &error)),
         };
-        yaml::parse(&text).map(Some).map_err(|problem| TargetError {
+        let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string());
+        let manifest = text.and_then(yaml::parse);
+        manifest.map(Some).map_err(|problem| TargetError {
             kind: ErrorKind::Invalid,
             message: format!("{object} is not valid YAML: {problem}"),
-        })
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        // A release may remove the empty directory in between; once more is enough, the lock is ours.
-        let parent = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent)?;
-        write_atomic(&self.temp, path, bytes, false)
-    }
-
-    fn look(&self, key: &str) -> Option<Seen> {
-        let metadata = fs::metadata(self.root.join(key)).ok()?;
-        Some(Seen {
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
         })
     }
 
@@ -391,7 +375,6 @@ fn unavailable(operation: &str, what: &dyn std::fmt::Display, error: &io::Error)
 
 // A namespace cannot get this name: a leading underscore is percent-encoded.
 const CLUSTER: &str = "_cluster";
-const TEMP_DIR: &str = ".agent-tmp";
 
 #[cfg(test)]
 mod tests;

@@ -155,6 +155,10 @@ impl Target for Kubernetes {
         self.0.settle(owner).await
     }
 
+    fn owns(&self, owner: &WorkId) -> bool {
+        self.0.claims().owns(owner)
+    }
+
     async fn watch(&self, changes: mpsc::Sender<Change>) {
         watch::run(&self.0, changes).await;
     }

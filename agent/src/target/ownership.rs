@@ -174,6 +174,11 @@ impl Ownership {
         self.objects.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Every object that somebody holds.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.objects.keys().map(String::as_str)
+    }
+
     /// What an owner holds.
     pub(crate) fn record(&self, owner: &WorkId) -> Option<&Record> {
         self.owners.get(owner)

@@ -54,6 +54,9 @@ impl Hint for Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
                 "free space on the volume of `--state-dir`; the agent retries by itself".into(),
             ),
+            Self::Io { source, .. } if is_out_of_files(source) => Some(
+                "raise the limit of open files (`ulimit -n`); the agent retries by itself".into(),
+            ),
             Self::Io { .. } => {
                 Some("check that `--state-dir` is a writable directory on a local volume".into())
             }
@@ -71,6 +74,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+// EMFILE and ENFILE, the same numbers on every Unix.
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Wraps what the file system said.

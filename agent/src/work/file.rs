@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use link::private;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -33,8 +34,8 @@ pub fn safe_name(text: &str) -> String {
     name
 }
 
-/// Replaces a file as a whole: a reader sees the old or the new content, never a part. With `durable` the bytes
-/// are on the disk before the name is; syncing the directory is the caller's business.
+/// Replaces a file as a whole: a reader sees the old or the new content, never a part, and nobody but its owner sees
+/// either. With `durable` the bytes are on the disk before the name is; syncing the directory is the caller's business.
 ///
 /// # Errors
 /// What the file system says; the old file is untouched then.
@@ -46,11 +47,11 @@ pub fn write_atomic(temp_dir: &Path, path: &Path, bytes: &[u8], durable: bool) -
 }
 
 /// Writes a new hidden file that a rename will put in place.
-pub(super) fn write_temp(dir: &Path, parts: &[&[u8]]) -> io::Result<(PathBuf, File)> {
+fn write_temp(dir: &Path, parts: &[&[u8]]) -> io::Result<(PathBuf, File)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     let path = dir.join(format!("{TEMP_PREFIX}{}-{number}", std::process::id()));
-    let mut file = File::create(&path)?;
+    let mut file = private::write_options().create_new(true).open(&path)?;
     for part in parts {
         if let Err(error) = file.write_all(part) {
             drop(fs::remove_file(&path));
@@ -58,6 +59,57 @@ pub(super) fn write_temp(dir: &Path, parts: &[&[u8]]) -> io::Result<(PathBuf, Fi
         }
     }
     Ok((path, file))
+}
+
+/// Removes what interrupted writes left in a directory.
+pub(super) fn remove_temps(dir: &Path) -> io::Result<()> {
+    for file in fs::read_dir(dir)? {
+        let file = file?;
+        if file.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
+            drop(fs::remove_file(file.path()));
+        }
+    }
+    Ok(())
+}
+
+/// Files that are written and not yet in place. Those that do not get there leave nothing behind.
+#[derive(Debug, Default)]
+pub(super) struct Drafts(Vec<(Option<PathBuf>, File)>);
+
+// === impl Drafts ===
+
+impl Drafts {
+    /// Writes one more.
+    pub(super) fn write(&mut self, dir: &Path, parts: &[&[u8]]) -> io::Result<()> {
+        let (path, file) = write_temp(dir, parts)?;
+        self.0.push((Some(path), file));
+        Ok(())
+    }
+
+    /// The files, in the order in which they were written.
+    pub(super) fn files(&self) -> Vec<&File> {
+        self.0.iter().map(|(_, file)| file).collect()
+    }
+
+    /// Puts the one with this number in place.
+    pub(super) fn place(&mut self, number: usize, path: &Path) -> io::Result<()> {
+        let Some((draft, _)) = self.0.get_mut(number) else {
+            return Ok(());
+        };
+        if let Some(from) = draft.as_deref() {
+            fs::rename(from, path)?;
+            *draft = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Drafts {
+    fn drop(&mut self) {
+        for path in self.0.iter().filter_map(|(path, _)| path.as_deref()) {
+            drop(fs::remove_file(path));
+        }
+    }
 }
 
 /// The first line of a work file.
@@ -70,12 +122,18 @@ pub(super) struct HeaderLine {
     payload_sha256: String,
 }
 
-/// What is wrong with a file.
+/// Why a work could not be read from a file.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The file system refused; what is in the file is another matter.
+    Io(io::Error),
+    /// It was read, and is no work as we write one.
+    Damaged(Damage),
+}
+
+/// What is wrong with the content of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
-    /// The file system refused.
-    #[error("cannot be read")]
-    Read(#[source] io::Error),
     /// The header line is not what we write.
     #[error("has no valid header line")]
     Header(#[source] serde_json::Error),
@@ -112,35 +170,49 @@ pub(super) fn header_line(work: &Work) -> Vec<u8> {
     line
 }
 
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Damage> for Unread {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
+}
+
 /// Reads the header only and checks the length of the rest: enough to build an index of 2 000 × 49 KB quickly.
-pub(super) fn read_head(path: &Path) -> Result<Head, Damage> {
-    let file = File::open(path).map_err(Damage::Read)?;
-    let size = file.metadata().map_err(Damage::Read)?.len();
+pub(super) fn read_head(path: &Path) -> Result<Head, Unread> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
     let (header, line) = read_header(&mut BufReader::with_capacity(4096, file))?;
     let found = size.saturating_sub(line);
     if found != header.payload_bytes {
         return Err(Damage::Length {
             found,
             expected: header.payload_bytes,
-        });
+        }
+        .into());
     }
     Ok(header.head)
 }
 
 /// Reads a whole work and checks it.
-pub(super) fn read_work(path: &Path) -> Result<Work, Damage> {
-    let mut reader = BufReader::new(File::open(path).map_err(Damage::Read)?);
+pub(super) fn read_work(path: &Path) -> Result<Work, Unread> {
+    let mut reader = BufReader::new(File::open(path)?);
     let (header, _) = read_header(&mut reader)?;
     let mut payload = Vec::new();
-    reader.read_to_end(&mut payload).map_err(Damage::Read)?;
+    reader.read_to_end(&mut payload)?;
     if payload.len() as u64 != header.payload_bytes {
         return Err(Damage::Length {
             found: payload.len() as u64,
             expected: header.payload_bytes,
-        });
+        }
+        .into());
     }
     if sha256_hex(&payload) != header.payload_sha256 {
-        return Err(Damage::Checksum);
+        return Err(Damage::Checksum.into());
     }
     Ok(Work {
         head: header.head,
@@ -148,15 +220,12 @@ pub(super) fn read_work(path: &Path) -> Result<Work, Damage> {
     })
 }
 
-fn read_header(reader: &mut impl BufRead) -> Result<(HeaderLine, u64), Damage> {
+fn read_header(reader: &mut impl BufRead) -> Result<(HeaderLine, u64), Unread> {
     let mut line = Vec::new();
-    reader
-        .take(LONGEST_HEADER)
-        .read_until(b'\n', &mut line)
-        .map_err(Damage::Read)?;
+    reader.take(LONGEST_HEADER).read_until(b'\n', &mut line)?;
     let header: HeaderLine = serde_json::from_slice(&line).map_err(Damage::Header)?;
     if header.format != FORMAT {
-        return Err(Damage::Format(header.format));
+        return Err(Damage::Format(header.format).into());
     }
     Ok((header, line.len() as u64))
 }
@@ -169,7 +238,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-pub(super) const TEMP_PREFIX: &str = ".tmp-";
+pub(crate) const TEMP_PREFIX: &str = ".tmp-";
 const FORMAT: u32 = 1;
 // File systems allow 255 bytes; suffixes such as `.status` and `.yaml` need room.
 const LONGEST_NAME: usize = 200;

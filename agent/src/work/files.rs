@@ -8,20 +8,22 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use link::order::SequenceId;
-use tokio::sync::mpsc;
+use link::private;
 use tracing::{error, warn};
 
 use super::error::{Error, io_error};
-use super::file::{self, Damage, TEMP_PREFIX, safe_name, write_atomic, write_temp};
+use super::file::{self, Damage, Drafts, TEMP_PREFIX, Unread, safe_name, write_atomic};
 use super::sequence::Sequence;
 use super::sync::{sync_all, sync_directory};
-use super::{Head, Index, StatusRecord, Store, Stored, Work, WorkId};
-use crate::intake::blocking;
-use crate::target::Change;
+use super::{Head, Index, StatusRecord, Work, WorkId, modes};
+use memory::Memory;
+
+mod memory;
+mod store;
 
 /// The store. Its own methods block on the file system; [`Store`] is implemented for `Arc<Files>` and does not.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub struct Files {
     // Held over check and write of a status, so that a removal or a commit cannot come between.
     writing: Mutex<()>,
     sequence: Mutex<Sequence>,
+    memory: Memory,
     _lock: File,
 }
 
@@ -59,18 +62,22 @@ pub struct Quarantined {
 // === impl Files ===
 
 impl Files {
-    /// Opens or makes a state directory and loads the index. Damaged files are moved to `corrupt/`.
+    /// Opens or makes a state directory and loads the index. Damaged files are moved to `corrupt/`. What is in it holds
+    /// Secrets: it becomes its owner's alone.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another process has it open, [`Error::Io`] when it cannot be used.
+    /// [`Error::Locked`] when another process has it open, [`Error::Io`] when it cannot be used, or one of the works
+    /// cannot be read at the moment.
     pub fn open(dir: &Path) -> Result<Opened, Error> {
         let works = dir.join("works");
         let corrupt = dir.join("corrupt");
         for dir in [&works, &corrupt] {
-            fs::create_dir_all(dir).map_err(io_error("create directory", dir))?;
+            private::create_dir_all(dir).map_err(io_error("create directory", dir))?;
         }
         let lock_path = dir.join("lock");
-        let lock = File::create(&lock_path).map_err(io_error("create", &lock_path))?;
+        let lock = private::write_options()
+            .open(&lock_path)
+            .map_err(io_error("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked(dir.into())),
@@ -78,8 +85,14 @@ impl Files {
                 return Err(io_error("lock", &lock_path)(source));
             }
         }
+        file::remove_temps(dir).map_err(io_error("list directory", dir))?;
+        for dir in [dir, &works, &corrupt] {
+            modes::tighten("the agent's state", modes::with_files(dir));
+        }
+        let (memory, departed) = Memory::open(dir);
         let store = Self {
-            sequence: Mutex::new(Sequence::after(read_ceiling(dir))),
+            sequence: Mutex::new(Sequence::after(read_ceiling(dir)?)),
+            memory,
             dir: dir.into(),
             works,
             corrupt,
@@ -87,6 +100,7 @@ impl Files {
             writing: Mutex::default(),
             _lock: lock,
         };
+        store.index.recall(departed);
         let quarantined = store.load()?;
         let works = store.index.ids().len();
         Ok(Opened {
@@ -101,20 +115,20 @@ impl Files {
     /// # Errors
     /// [`Error::Io`]; some of the works may be on disk already, which a repetition does not mind.
     pub fn commit(&self, works: &[Work]) -> Result<(), Error> {
-        let written: Vec<(PathBuf, File)> = works
-            .iter()
-            .map(|work| {
-                write_temp(&self.works, &[&file::header_line(work), &work.payload])
-                    .map_err(io_error("write work to", &self.works))
-            })
-            .collect::<Result<_, _>>()?;
-        let files: Vec<&File> = written.iter().map(|(_, file)| file).collect();
-        sync_all(&files).map_err(io_error("sync works in", &self.works))?;
-        for ((temp, _), work) in written.iter().zip(works) {
-            let path = self.path(&work.head.id, WORK);
-            fs::rename(temp, &path).map_err(io_error("put in place", &path))?;
+        let mut drafts = Drafts::default();
+        for work in works {
+            drafts
+                .write(&self.works, &[&file::header_line(work), &work.payload])
+                .map_err(io_error("write work to", &self.works))?;
         }
-        sync_directory(&self.works)?;
+        sync_all(&drafts.files()).map_err(io_error("sync works in", &self.works))?;
+        for (number, work) in works.iter().enumerate() {
+            let path = self.path(&work.head.id, WORK);
+            drafts
+                .place(number, &path)
+                .map_err(io_error("put in place", &path))?;
+        }
+        sync_directory(&self.works).map_err(io_error("sync directory", &self.works))?;
         let _writing = self.writing();
         for work in works {
             self.index.put(&work.head);
@@ -122,10 +136,11 @@ impl Files {
         Ok(())
     }
 
-    /// Reads a work with its payload. A damaged file is moved aside, reported, and a resync is asked for.
+    /// Reads a work with its payload. A damaged file is moved aside, reported, and a resync is asked for, as it is for one
+    /// that somebody took away.
     ///
     /// # Errors
-    /// [`Error::Io`] when a damaged file cannot be moved.
+    /// [`Error::Io`] when it cannot be read, which says nothing of its content, or a damaged file cannot be moved.
     pub fn read(&self, id: &WorkId) -> Result<Option<Work>, Error> {
         if self.index.entry(id).is_none() {
             return Ok(None);
@@ -133,22 +148,32 @@ impl Files {
         let path = self.path(id, WORK);
         match file::read_work(&path) {
             Ok(work) => Ok(Some(work)),
-            Err(damage) => {
-                // A commit or a removal may have come between.
-                if self.index.entry(id).is_some() && file::read_work(&path).is_err() {
-                    self.quarantine(&path, damage)?;
+            // A commit or a removal may have come between.
+            Err(_) if self.index.entry(id).is_none() => Ok(None),
+            Err(_) => match file::read_work(&path) {
+                Ok(work) => Ok(Some(work)),
+                Err(Unread::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(io_error("read work", &path)(error))
+                }
+                Err(unread) => {
+                    match unread {
+                        Unread::Damaged(damage) => drop(self.quarantine(&path, damage)?),
+                        Unread::Io(_) => {
+                            warn!(resource.id = %id, "The file of work `{id}` is gone; its source is asked for it again");
+                        }
+                    }
                     self.index.remove(id);
                     self.index.want_resync();
+                    Ok(None)
                 }
-                Ok(None)
-            }
+            },
         }
     }
 
     /// Reads the small half of a work; `None` when it is not held or damaged, which [`Store::read`] deals with.
     ///
     /// # Errors
-    /// [`Error::Io`] when a damaged file cannot be moved.
+    /// As [`Files::read`].
     pub fn head(&self, id: &WorkId) -> Result<Option<Head>, Error> {
         if self.index.entry(id).is_none() {
             return Ok(None);
@@ -160,13 +185,22 @@ impl Files {
     }
 
     /// The newest status of a work. A damaged record is as good as none: the status is judged and sent again.
-    pub fn status(&self, id: &WorkId) -> Option<StatusRecord> {
-        let bytes = fs::read(self.path(id, STATUS)).ok()?;
-        serde_json::from_slice(&bytes)
-            .inspect_err(|error| {
-                warn!(resource.id = %id, error = %error, "Ignored the damaged status record of work `{id}`");
-            })
-            .ok()
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read.
+    pub fn status(&self, id: &WorkId) -> Result<Option<StatusRecord>, Error> {
+        let path = self.path(id, STATUS);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("read status record", &path)(error)),
+        };
+        let record = serde_json::from_slice(&bytes).inspect_err(|error| {
+            // Not what it says: a message may quote an object.
+            let (line, column) = (error.line(), error.column());
+            warn!(resource.id = %id, line, column, "Ignored the damaged status record of work `{id}`");
+        });
+        Ok(record.ok())
     }
 
     /// Keeps a new status, unless the work was removed or committed again since `epoch`. Returns whether it did.
@@ -214,14 +248,27 @@ impl Files {
         self.write_status(id, &record)
     }
 
-    /// Forgets a deleting work whose deletion was acknowledged. Other works are left alone.
+    /// Forgets a deleting work whose deletion was acknowledged, and remembers that. Other works are left alone.
     ///
     /// # Errors
     /// [`Error::Io`] when its file cannot be removed; it is then still held.
     pub fn remove(&self, id: &WorkId) -> Result<(), Error> {
         let _writing = self.writing();
-        if self.index.entry(id).is_none_or(|entry| !entry.deleting) {
+        let Some(entry) = self.index.entry(id).filter(|entry| entry.deleting) else {
             return Ok(());
+        };
+        match file::read_head(&self.path(id, WORK)) {
+            Ok(head) => {
+                if let Some(line) = self.index.depart(&head, entry.created.as_deref()) {
+                    self.memory.note(&line, || self.index.departed());
+                }
+            }
+            // It has gone in an attempt before this one, or is damaged.
+            Err(Unread::Damaged(_)) => {}
+            Err(Unread::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(Unread::Io(error)) => {
+                return Err(io_error("read work", &self.path(id, WORK))(error));
+            }
         }
         // Status first: a crash in between leaves a deleting work, which is acknowledged once more.
         for suffix in [STATUS, WORK] {
@@ -252,6 +299,7 @@ impl Files {
             let path = self.dir.join(SEQUENCE);
             write_atomic(&self.dir, &path, format!("{ceiling}\n").as_bytes(), true)
                 .map_err(io_error("write the sequence ceiling", &path))?;
+            sync_directory(&self.dir).map_err(io_error("sync directory", &self.dir))?;
             sequence.raise(ceiling);
         }
         Ok(next.id)
@@ -277,18 +325,19 @@ impl Files {
                 if self.path(&head.id, WORK) == path {
                     Ok(head)
                 } else {
-                    Err(Damage::Name(head.id.to_string()))
+                    Err(Damage::Name(head.id.to_string()).into())
                 }
             });
             match head {
                 Ok(head) => {
-                    let record = self.status(&head.id);
+                    let record = self.status(&head.id)?;
                     self.index.put(&head);
                     if let Some(record) = &record {
                         self.index.put_status(&head.id, record);
                     }
                 }
-                Err(damage) => quarantined.push(self.quarantine(&path, damage)?),
+                Err(Unread::Damaged(damage)) => quarantined.push(self.quarantine(&path, damage)?),
+                Err(Unread::Io(error)) => return Err(io_error("read work", &path)(error)),
             }
         }
         Ok(quarantined)
@@ -328,74 +377,14 @@ impl Files {
     }
 }
 
-// === impl Store ===
-
-impl Store for Arc<Files> {
-    fn index(&self) -> &Index {
-        &self.index
+// A damaged file is as good as none. One that cannot be read may hold a ceiling far above the clock.
+fn read_ceiling(dir: &Path) -> Result<Option<SequenceId>, Error> {
+    let path = dir.join(SEQUENCE);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read the sequence ceiling", &path)(error)),
     }
-
-    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
-        let this = Self::clone(self);
-        blocking(move || Files::commit(&this, &works)).await
-    }
-
-    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
-        let (this, id) = (Self::clone(self), id.clone());
-        blocking(move || {
-            let record = this.status(&id);
-            let work = Files::read(&this, &id)?;
-            Ok(work.map(|work| Stored { work, record }))
-        })
-        .await
-    }
-
-    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
-        let (this, id) = (Self::clone(self), id.clone());
-        blocking(move || {
-            let Some(record) = this.status(&id) else {
-                return Ok(None);
-            };
-            Ok(this.head(&id)?.map(|head| (head, record)))
-        })
-        .await
-    }
-
-    async fn put_status(
-        &self,
-        id: &WorkId,
-        epoch: u64,
-        record: StatusRecord,
-    ) -> Result<bool, Error> {
-        let (this, id) = (Self::clone(self), id.clone());
-        blocking(move || Files::put_status(&this, &id, epoch, &record)).await
-    }
-
-    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
-        let (this, id) = (Self::clone(self), id.clone());
-        blocking(move || Files::acknowledge(&this, &id, &record)).await
-    }
-
-    async fn remove(&self, id: &WorkId) -> Result<(), Error> {
-        let (this, id) = (Self::clone(self), id.clone());
-        blocking(move || Files::remove(&this, &id)).await
-    }
-
-    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
-        let this = Self::clone(self);
-        blocking(move || Files::next_sequence(&this, now)).await
-    }
-
-    // Nobody else writes here: the directory is locked.
-    async fn watch(&self, _: mpsc::Sender<Change>) {
-        std::future::pending::<()>().await;
-    }
-}
-
-// A file that cannot be read is as good as none.
-fn read_ceiling(dir: &Path) -> Option<SequenceId> {
-    let text = fs::read_to_string(dir.join(SEQUENCE)).ok()?;
-    text.trim().parse().ok()
 }
 
 const WORK: &str = "work";

@@ -1,13 +1,16 @@
 //! What memory keeps of every work, the same for every store.
 //!
-//! It owes its neighbours answers without I/O: which works there are, at which version, what was said of them.
+//! It owes its neighbours answers without I/O: which works there are, at which version, what was said of them, and
+//! which were deleted lately.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use link::bundle::resync::HeldVersion;
+use link::event::Event;
 use tokio::sync::Notify;
 
+use super::departed::Departed;
 use super::{Entry, Head, StatusRecord, WorkId};
 
 /// The index of a store. Its lock is held for moments only.
@@ -20,6 +23,7 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct State {
     entries: BTreeMap<WorkId, Entry>,
+    departed: Departed,
     epoch: u64,
     paused: Option<String>,
 }
@@ -85,8 +89,13 @@ impl Index {
         changed
     }
 
-    /// Notes that the source said something of a work that is being deleted, which cannot be answered before it is
-    /// gone. Says nothing of other works.
+    /// Whether an event that wants a work to be there was written before that very bundle was deleted.
+    pub fn is_late(&self, id: &WorkId, event: &Event) -> bool {
+        self.state().departed.is_late(id, event)
+    }
+
+    /// Notes that the source wants a work to be there that is being deleted, which cannot be done before it is gone. Says
+    /// nothing of other works.
     pub fn note_refused_while_deleting(&self, id: &WorkId) {
         if let Some(entry) = self
             .state()
@@ -109,7 +118,7 @@ impl Index {
     }
 
     /// Takes a work as it was committed; what was said of it before stays, and what was decided on this side.
-    pub(super) fn put(&self, head: &Head) {
+    pub(crate) fn put(&self, head: &Head) {
         let mut state = self.state();
         state.epoch += 1;
         let mut entry = Entry::of(head, state.epoch);
@@ -120,6 +129,10 @@ impl Index {
             entry.refused_while_deleting = old.refused_while_deleting;
             entry.dropped = old.dropped;
             entry.paused.clone_from(&old.paused);
+            // The deletion of what only this agent knows does not say it.
+            if entry.created.is_none() {
+                entry.created.clone_from(&old.created);
+            }
         }
         state.entries.insert(head.id.clone(), entry);
     }
@@ -151,6 +164,21 @@ impl Index {
     /// Forgets a work; answers with the last that was known of it.
     pub(super) fn remove(&self, id: &WorkId) -> Option<Entry> {
         self.state().entries.remove(id)
+    }
+
+    /// Takes the deletions that are remembered.
+    pub(super) fn recall(&self, departed: Departed) {
+        self.state().departed = departed;
+    }
+
+    /// Remembers that a work was deleted, and answers with what is to be kept of that ([`Departed::note`]).
+    pub(crate) fn depart(&self, head: &Head, created: Option<&str>) -> Option<String> {
+        self.state().departed.note(head, created)
+    }
+
+    /// The deletions that are remembered, as text.
+    pub(super) fn departed(&self) -> String {
+        self.state().departed.write()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -6,7 +6,7 @@
 //! its source, an annotation pauses. A version that comes while its object is going is written to it and does not
 //! revive it: the source sends it once more. A work whose annotations somebody broke is left as it is and asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{TryStreamExt as _, stream};
@@ -25,7 +25,7 @@ use crate::target::Change;
 use crate::turns::Turns;
 use crate::work::object_name;
 use cache::Cache;
-use journal::Journal;
+use journal::{Journal, Notes};
 use record::{Listed, Object};
 use remote::{Remote, optional};
 
@@ -61,6 +61,9 @@ struct Inner {
     consumer: ConsumerName,
     index: Index,
     known: Mutex<HashMap<WorkId, Known>>,
+    // Names of objects that are labelled for this agent and could not be read as works: there are few, or somebody
+    // breaks every work.
+    strays: Mutex<HashSet<String>>,
     cache: Mutex<Cache>,
     turns: Turns,
     journal: Journal,
@@ -88,6 +91,7 @@ impl Objects {
         let journal::Opened {
             journal,
             marks,
+            departed,
             paused,
         } = Journal::open(client.clone(), namespace, consumer).await?;
         let inner = Inner {
@@ -95,11 +99,13 @@ impl Objects {
             consumer: consumer.clone(),
             index: Index::default(),
             known: Mutex::default(),
+            strays: Mutex::default(),
             cache: Mutex::default(),
             turns: Turns::default(),
             journal,
         };
         inner.index.set_paused(paused);
+        inner.index.recall(departed);
         let unreadable = inner.load(&marks).await?;
         if !unreadable.is_empty() {
             inner.index.want_resync();
@@ -116,7 +122,7 @@ impl Objects {
     /// # Errors
     /// [`Error::Api`]; those statuses are then reported once more after the next start.
     pub async fn flush(&self) -> Result<(), Error> {
-        self.0.journal.flush(|| self.0.marks()).await
+        self.0.journal.flush(|| self.0.notes()).await
     }
 }
 
@@ -140,6 +146,7 @@ impl Inner {
                         "Left the unreadable {object} alone; the source is asked for what is missing"
                     );
                     unreadable.push(format!("{object}: {why}"));
+                    self.strays().extend(listed.metadata.name.clone());
                 }
             }
             match page.next() {
@@ -216,6 +223,7 @@ impl Inner {
                 Ok(Some(stored))
             }
             Err(why) => {
+                self.strays().insert(name);
                 self.lost(id, &format!("is no work any more ({why})"));
                 Ok(None)
             }
@@ -238,8 +246,11 @@ impl Inner {
         self.index.remove(id)
     }
 
-    fn marks(&self) -> String {
-        marks::write(&self.index.entries())
+    fn notes(&self) -> Notes {
+        Notes {
+            acknowledged: marks::write(&self.index.entries()),
+            departed: self.index.departed(),
+        }
     }
 
     fn selector(&self) -> String {
@@ -248,6 +259,10 @@ impl Inner {
 
     fn known(&self) -> MutexGuard<'_, HashMap<WorkId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn strays(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -318,12 +333,20 @@ impl Store for Objects {
         Ok(())
     }
 
+    fn keeps_payloads(&self) -> bool {
+        true
+    }
+
+    fn may_hold(&self, id: &WorkId) -> bool {
+        self.0.strays().contains(&object_name(id))
+    }
+
     async fn remove(&self, id: &WorkId) -> Result<(), Error> {
         self.0.remove(id).await
     }
 
     async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
-        self.0.journal.next(now, || self.0.marks()).await
+        self.0.journal.next(now, || self.0.notes()).await
     }
 
     async fn watch(&self, changes: mpsc::Sender<Change>) {

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::error::{Error, io_error};
-
 /// Syncs files side by side: syncs that run at the same time share one journal commit of the file system.
 pub(super) fn sync_all(files: &[&File]) -> io::Result<()> {
     if let [file] = files {
@@ -25,11 +23,9 @@ pub(super) fn sync_all(files: &[&File]) -> io::Result<()> {
     })
 }
 
-/// Makes renames in a directory durable.
-pub(super) fn sync_directory(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(io_error("sync directory", dir))
+/// Makes renames and removals in a directory durable.
+pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all())
 }
 
 // Enough for the file system to gather syncs into one commit; more only adds threads.

@@ -1,9 +1,11 @@
 //! An agent with a source of our own making at the other end of its border.
 
+// Long because every part of the border is faked in one place.
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent::app::Config;
@@ -20,16 +22,21 @@ use link::event::{Action, Event, Kind, SubResource, decode, encode};
 use link::id::ConsumerName;
 use link::message::Message;
 use link::order::{SequenceId, Version};
+use link::supervise::{Restarts, TaskDied};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::PATIENCE;
+use super::faults::{Faulty, Slow};
 
 pub(crate) struct Harness {
     dir: tempfile::TempDir,
-    store: Arc<Files>,
+    release: Duration,
+    pub(crate) store: Faulty,
+    health: Arc<Mutex<Result<(), String>>>,
+    registry: prometheus::Registry,
     deliveries: mpsc::Sender<Incoming>,
     published: mpsc::Receiver<Message>,
     subscription: watch::Sender<Subscription>,
@@ -37,10 +44,15 @@ pub(crate) struct Harness {
     sequences: HashMap<String, SequenceId>,
     statuses: usize,
     drain: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), TaskDied>>,
+    requests: usize,
+    panics: Arc<AtomicBool>,
 }
 
-pub(crate) struct Halted(tempfile::TempDir);
+pub(crate) struct Halted {
+    dir: tempfile::TempDir,
+    release: Duration,
+}
 
 struct Down(mpsc::Receiver<Incoming>);
 
@@ -48,6 +60,8 @@ struct Down(mpsc::Receiver<Incoming>);
 struct Up {
     published: mpsc::Sender<Message>,
     subscription: watch::Receiver<Subscription>,
+    // Panics once when a resync request is to be sent.
+    panics: Arc<AtomicBool>,
 }
 
 impl Downlink for Down {
@@ -65,6 +79,11 @@ impl Uplink for Up {
         if !self.subscription.borrow().active {
             return Err(offline());
         }
+        let asks =
+            decode(&message).is_ok_and(|event| event.kind == Kind::spec(Action::ResyncRequest));
+        if asks && self.panics.swap(false, Ordering::SeqCst) {
+            panic!("an uplink fails on purpose");
+        }
         self.published.send(message).await.map_err(|_| offline())?;
         Ok(Published { matched: true })
     }
@@ -76,7 +95,13 @@ impl Uplink for Up {
 
 impl Harness {
     pub(crate) async fn start() -> Self {
-        Halted(tempfile::tempdir().unwrap()).resume(true).await
+        Self::start_slow(Duration::ZERO).await
+    }
+
+    /// With a target that takes so long to remove an object.
+    pub(crate) async fn start_slow(release: Duration) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Halted { dir, release }.resume(true).await
     }
 
     pub(crate) async fn send(&self, event: Event) {
@@ -103,13 +128,65 @@ impl Harness {
             .expect("the agent published nothing in time")
             .unwrap();
         assert_eq!(message.topic, "maestro/consumers/cluster1/agentevents");
-        let event = decode(&message).unwrap();
+        self.note(&message)
+    }
+
+    fn note(&mut self, message: &Message) -> Event {
+        let event = decode(message).unwrap();
         if let (Some(id), Some(sequence)) = (&event.resource_id, event.sequence_id) {
             let last = self.sequences.insert(id.clone(), sequence);
             assert_eq!(sequence.is_newer_than(last), Ok(true));
             self.statuses += 1;
         }
+        if event.kind == Kind::spec(Action::ResyncRequest) {
+            self.requests += 1;
+        }
         event
+    }
+
+    /// Spec resync requests that were sent.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests
+    }
+
+    /// What readiness says of the store.
+    pub(crate) fn store_health(&self) -> Result<(), String> {
+        self.health.lock().unwrap().clone()
+    }
+
+    /// Tasks that were made again, with how often.
+    pub(crate) fn restarts(&self) -> Vec<String> {
+        let families = self.registry.gather();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        metrics
+            .map(|metric| {
+                let count = metric.get_counter().get_value();
+                format!("{} {count}", metric.get_label()[0].value())
+            })
+            .collect()
+    }
+
+    /// Lets time pass and takes what is published meanwhile.
+    pub(crate) async fn pass(&mut self, time: Duration) {
+        let until = tokio::time::Instant::now() + time;
+        while let Ok(message) = tokio::time::timeout_at(until, self.published.recv()).await {
+            let message = message.unwrap();
+            self.note(&message);
+        }
+    }
+
+    /// The next resync request panics.
+    pub(crate) fn panic_at_resync(&self) {
+        self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// How the agent ended by itself.
+    pub(crate) async fn ended(self) -> Result<(), TaskDied> {
+        drop(self.published);
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) async fn status(
@@ -141,7 +218,15 @@ impl Harness {
     }
 
     pub(crate) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, condition).await;
+    }
+
+    pub(crate) async fn until_within(
+        &mut self,
+        patience: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) {
+        let deadline = tokio::time::Instant::now() + patience;
         while !condition(self) {
             assert!(
                 tokio::time::Instant::now() < deadline,
@@ -149,10 +234,7 @@ impl Harness {
             );
             // What is published meanwhile must not fill the channel.
             if let Ok(message) = self.published.try_recv() {
-                let event = decode(&message).unwrap();
-                if event.kind.sub_resource == SubResource::Status {
-                    self.statuses += 1;
-                }
+                self.note(&message);
             } else {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -191,11 +273,16 @@ impl Harness {
     }
 
     pub(crate) fn status_version(&self, id: &str) -> Option<Version> {
-        self.store.status(&id.into()).map(|record| record.version)
+        let record = self.store.files.status(&id.into()).unwrap();
+        record.map(|record| record.version)
     }
 
     pub(crate) fn published_statuses(&self) -> usize {
         self.statuses
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
     }
 
     pub(crate) fn target(&self) -> PathBuf {
@@ -215,8 +302,12 @@ impl Harness {
         tokio::time::timeout(PATIENCE, self.task)
             .await
             .unwrap()
+            .unwrap()
             .unwrap();
-        Halted(self.dir)
+        Halted {
+            dir: self.dir,
+            release: self.release,
+        }
     }
 
     pub(crate) async fn restart(self) -> Self {
@@ -230,15 +321,19 @@ impl Harness {
 
 impl Halted {
     pub(crate) async fn resume(self, active: bool) -> Harness {
-        let dir = self.0;
-        let store = Arc::new(Files::open(&dir.path().join("state")).unwrap().store);
+        let Self { dir, release } = self;
+        let store = Faulty::new(Files::open(&dir.path().join("state")).unwrap().store);
         let records = dir.path().join("state/ownership");
-        let target = Directory::open(
+        let directory = Directory::open(
             &dir.path().join("out"),
             &records,
             Duration::from_millis(200),
         )
         .unwrap();
+        let target = Slow { directory, release };
+        let registry = prometheus::Registry::new();
+        let panics = Arc::new(AtomicBool::new(false));
+        let health = Arc::new(Mutex::new(Ok(())));
         let (deliveries, incoming) = mpsc::channel(256);
         let (sender, published) = mpsc::channel(1024);
         let (subscription, receiver) = watch::channel(Subscription {
@@ -259,25 +354,33 @@ impl Halted {
             max_raw_bytes: 1 << 20,
             max_status_bytes: 120_000,
             on_trouble: Box::new(|_, _, _| {}),
-            store_health: Health::ignored(),
+            store_health: Health::new({
+                let health = Arc::clone(&health);
+                move |state| *health.lock().unwrap() = state
+            }),
             target_health: Health::ignored(),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            restarts: Restarts::register(&registry).unwrap(),
             clock: Clock::system(),
         };
         let drain = CancellationToken::new();
         let agent = config.build(
-            Arc::clone(&store),
+            store.clone(),
             target,
             Down(incoming),
             Up {
                 published: sender,
                 subscription: receiver,
+                panics: Arc::clone(&panics),
             },
         );
         let task = tokio::spawn(agent.run(drain.clone()));
         Harness {
             dir,
+            release,
             store,
+            health,
+            registry,
             deliveries,
             published,
             subscription,
@@ -286,6 +389,8 @@ impl Halted {
             statuses: 0,
             drain,
             task,
+            requests: 0,
+            panics,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error as YamlError, MessageFormatter, Spanned, UserMessageFormatter};
 
 use super::value::Scalar;
+use crate::telemetry::clip;
 
 /// One key with its value, in the order of the file.
 #[derive(Clone, PartialEq)]
@@ -35,8 +36,8 @@ pub(super) enum Value {
 pub(super) struct SyntaxError {
     pub(super) line: u64,
     pub(super) message: String,
-    /// Whether the message may repeat a value of the file.
-    pub(super) may_quote: bool,
+    /// Whether the message repeats anything of the file but a key's name: it may be a secret, even another file's.
+    pub(super) quotes: bool,
 }
 
 /// Parses the text. Sections become dotted keys.
@@ -48,13 +49,17 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
     }
     let options = serde_saphyr::options! { with_snippet: false };
     let root: Spanned<Node> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| SyntaxError {
-            line: error.location().map_or(0, |location| location.line()),
-            may_quote: !matches!(
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let message = first_line(&UserMessageFormatter.format_message(&error));
+            let names_a_key = matches!(
                 error,
                 YamlError::DuplicateMappingKey { .. } | YamlError::MultipleDocuments { .. }
-            ),
-            message: first_line(&UserMessageFormatter.format_message(&error)),
+            );
+            SyntaxError {
+                line: error.location().map_or(0, |location| location.line()),
+                quotes: !names_a_key && repeats(&message, text),
+                message: clip(&message, MESSAGE_BYTES).into_owned(),
+            }
         })?;
     let line = root.referenced.line();
     match root.value {
@@ -67,10 +72,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
         Node::Scalar(_) | Node::List => Err(SyntaxError {
             line,
             message: "expected `key: value` lines".into(),
-            may_quote: false,
+            quotes: false,
         }),
     }
 }
+
+// What is shorter gives nothing away.
+const SHORTEST_QUOTED: usize = 3;
+const MESSAGE_BYTES: usize = 200;
 
 enum Node {
     Null,
@@ -99,6 +108,13 @@ fn flatten(prefix: &str, pairs: Vec<(String, Spanned<Node>)>, entries: &mut Vec<
         };
         entries.push(Entry { key, value, line });
     }
+}
+
+/// Whether a word of the message stands in the text. Ordinary words do too now and then; then less is said than could be.
+fn repeats(message: &str, text: &str) -> bool {
+    message
+        .split(|character: char| !character.is_alphanumeric())
+        .any(|word| word.len() >= SHORTEST_QUOTED && text.contains(word))
 }
 
 fn first_line(message: &str) -> String {

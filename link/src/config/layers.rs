@@ -1,7 +1,6 @@
 //! The layers themselves: each source overrides the one before it, key by key.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::document::{self, Value};
@@ -10,6 +9,9 @@ use super::key::Key;
 use super::nearest::nearest;
 use super::problem::{Origin, Problem, Problems};
 use super::value::{Invalid, Scalar};
+use crate::error::chain;
+use crate::file::ReadError;
+use crate::telemetry::clip;
 
 /// A value with the place it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,27 +59,19 @@ impl Layers {
             path: path.to_owned(),
             line: 0,
         };
-        let read = fs::metadata(path).and_then(|metadata| {
-            if metadata.len() > MAX_FILE_BYTES {
-                return Ok(None);
+        match crate::file::read_text(path, MAX_FILE_BYTES) {
+            Ok(text) => self.text(path, &text),
+            Err(error) => {
+                self.unread = true;
+                let fix = match error {
+                    ReadError::NotText => "write it as YAML",
+                    ReadError::Io(_) => "check the path and the permissions",
+                    ReadError::NotRegular(_) | ReadError::TooLarge { .. } => {
+                        "check that it is the configuration file"
+                    }
+                };
+                self.push(origin, chain(&error), fix);
             }
-            fs::read(path).map(Some)
-        });
-        let text = read.map(|bytes| bytes.map(String::from_utf8));
-        self.unread |= !matches!(text, Ok(Some(Ok(_))));
-        match text {
-            Ok(Some(Ok(text))) => self.text(path, &text),
-            Ok(Some(Err(_))) => self.push(origin, "is not UTF-8 text", "write it as YAML"),
-            Ok(None) => self.push(
-                origin,
-                format!("is larger than {MAX_FILE_BYTES} bytes"),
-                "check that it is the configuration file",
-            ),
-            Err(error) => self.push(
-                origin,
-                format!("cannot be read: {error}"),
-                "check the path and the permissions",
-            ),
         }
     }
 
@@ -92,8 +86,7 @@ impl Layers {
             Ok(entries) => entries,
             Err(error) => {
                 let fix = "write `key: value` lines and put unusual text in quotes";
-                let hide = error.may_quote && self.line_holds_secret(text, error.line);
-                let what = if hide {
+                let what = if error.quotes {
                     "is not valid YAML".to_owned()
                 } else {
                     format!("is not valid YAML: {}", error.message)
@@ -277,6 +270,8 @@ impl Layers {
     }
 
     fn unknown(&mut self, name: &str, value: &Value, origin: Origin) {
+        // A file that is no configuration may have anything where a key is expected.
+        let name = &*clip(name, KEY_BYTES);
         let section = format!("{name}.");
         if let Some(member) = self.keys.iter().find(|key| key.name.starts_with(&section)) {
             // `topics:` without members says nothing; anything else there is a mistake.
@@ -297,22 +292,13 @@ impl Layers {
         }
     }
 
-    /// Whether the line of a syntax error, which the parser's message may quote from, speaks of a secret.
-    /// Without a line, or inside a text that runs over lines, any secret in the file counts.
-    fn line_holds_secret(&self, text: &str, line: u64) -> bool {
-        let secrets = || self.keys.iter().filter(|key| key.secret);
-        let line = usize::try_from(line)
-            .ok()
-            .and_then(|line| line.checked_sub(1));
-        let quoted = line.and_then(|line| text.lines().nth(line)).unwrap_or(text);
-        let quoted = if quoted.contains(':') { quoted } else { text };
-        secrets().any(|key| quoted.contains(key.name))
-    }
-
     fn push(&mut self, origin: Origin, what: impl Into<String>, fix: impl Into<String>) {
         self.problems.push(Problem::new(origin, what, fix.into()));
     }
 }
+
+// Twice the longest key there is.
+const KEY_BYTES: usize = 64;
 
 // A config file has a dozen lines; certificates in Base64 make it some tens of kilobytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

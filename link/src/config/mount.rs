@@ -1,9 +1,10 @@
 //! A mounted directory as the CSI driver lays it down: which of the known files are there.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::problem::{Origin, Problem, Problems};
+use crate::error::chain;
+use crate::file::{self, ReadError};
 use crate::id::ConsumerName;
 
 /// What a mounted directory holds (system.md §8). Certificates are not read here.
@@ -71,15 +72,18 @@ pub fn from_mount(directory: &Path) -> Result<Mount, Problems> {
 }
 
 fn consumer_name(path: &Path) -> Result<Option<ConsumerName>, String> {
-    match fs::read_to_string(path) {
+    match file::read_text(path, CONSUMER_NAME_BYTES) {
         Ok(text) => match ConsumerName::new(text.trim()) {
             Ok(name) => Ok(Some(name)),
             Err(error) => Err(format!("is not valid: {error}")),
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot be read: {error}")),
+        Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(chain(&error)),
     }
 }
+
+// A name has 253 characters at most; an editor may have added line breaks.
+const CONSUMER_NAME_BYTES: u64 = 1024;
 
 const CONFIG: &str = "config.yaml";
 const CONSUMER_NAME: &str = "consumerName";
@@ -93,6 +97,8 @@ const IDENTITY: [&[&str]; 3] = [
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

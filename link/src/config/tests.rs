@@ -375,7 +375,7 @@ fn broken_yaml_names_the_line_and_never_quotes_a_secret() {
             "password: a\npassword: b\n",
             "2: is not valid YAML: duplicate mapping key `password` is not allowed here",
         ),
-        ("password: 'abc\n", "1: is not valid YAML"),
+        ("password: 'abc\n", "1: is not valid YAML: unclosed quote"),
         (
             "- a\n- b\n",
             "1: is not valid YAML: expected `key: value` lines",
@@ -391,6 +391,39 @@ fn broken_yaml_names_the_line_and_never_quotes_a_secret() {
             let lines = refusal(&text);
             assert!(!lines.join("\n").contains("s3cret"), "{lines:?}");
         }
+    }
+}
+
+#[test]
+fn another_file_given_by_mistake_is_named_and_never_quoted() {
+    let key = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\n-----END PRIVATE KEY-----\n";
+    for text in [
+        key.to_owned(),
+        format!("a: b\n{key}"),
+        format!("{{\"token\": \"{}\", [}}", &key[28..60]),
+        format!("Proc-Type: 4,ENCRYPTED\n\n{key}"),
+        format!("keepAlive: {}\n", "MIGHAgEAMBMG".repeat(500)),
+    ] {
+        let refused = refusal(&text).join("\n");
+        assert!(!refused.contains("AgEGCCqGSM49"), "{refused}");
+        assert!(refused.len() < 600, "{refused}");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    for (path, what) in [
+        (pipe.as_path(), "is a named pipe, not a regular file"),
+        (Path::new("/dev/zero"), "is a device, not a regular file"),
+        (directory.path(), "is a directory, not a regular file"),
+    ] {
+        let mut layers = Layers::new(Broker::KEYS);
+        layers.file(path);
+        let refused = layers.finish::<()>(None).unwrap_err().to_string();
+        assert!(refused.contains(what), "{refused}");
     }
 }
 

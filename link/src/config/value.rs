@@ -4,6 +4,8 @@ use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::telemetry::clip;
+
 /// One value. The environment and flags only know text; YAML and JSON know more.
 #[derive(Clone, PartialEq)]
 pub enum Scalar {
@@ -32,7 +34,7 @@ impl Scalar {
     /// The value as text, for a message. Do not call it for a secret.
     pub fn display(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) => clip(text, SHOWN_BYTES).into_owned(),
             Self::Integer(number) => number.to_string(),
             Self::Float(number) => number.to_string(),
             Self::Bool(flag) => flag.to_string(),
@@ -243,6 +245,9 @@ fn has_port(text: &str) -> bool {
         Some((host, _)) => !host.contains(':') || host.ends_with(']'),
     }
 }
+
+// A value in a message: enough to recognise it, whatever was written there.
+const SHOWN_BYTES: usize = 64;
 
 // The port of MQTT over TLS, on IoT Core too (iot-core.md §1).
 const DEFAULT_PORT: u16 = 8883;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -16,6 +15,7 @@ use crate::error::{ExitKind, Failure, Hint, chain};
 use crate::id::ClientId;
 use crate::identity::{self, Identity, Watcher};
 use crate::mqtt::{self, Driver, Inbound, Reconnect, Session, State};
+use crate::supervise::{TaskDied, Vital};
 
 /// One session to open.
 #[derive(Clone, Debug)]
@@ -146,28 +146,39 @@ impl Runner {
     }
 
     /// Runs until `drain` is cancelled and every session has disconnected.
-    pub async fn run(self, drain: CancellationToken) {
-        let mut drivers = JoinSet::new();
+    ///
+    /// # Errors
+    /// [`TaskDied`] when a task ended that must not; `drain` is cancelled then, so that the rest of the process ends.
+    pub async fn run(self, drain: CancellationToken) -> Result<(), TaskDied> {
+        let mut tasks = Vital::new(drain.clone());
         for driver in self.drivers {
-            drivers.spawn(driver.run(drain.clone()));
+            tasks.spawn("MQTT session", driver.run(drain.clone()));
         }
-        // Follow their source until it ends, so they need no drain; dropped with this function.
-        let mut watchers = JoinSet::new();
         for (check, state) in self.readiness {
             check.failing("connecting");
-            watchers.spawn(show_session(check, state));
+            let until = drain.clone();
+            tasks.spawn("readiness of the broker", async move {
+                show_session(check, state).await;
+                // A session that ended too early is that task's death, not this one's.
+                until.cancelled().await;
+            });
         }
-        watchers.spawn(show_identity(
+        let showing = show_identity(
             self.identity_check,
             self.identity,
             self.watcher.problem(),
             self.clock,
-        ));
-        watchers.spawn(self.watcher.run(drain));
-        while drivers.join_next().await.is_some() {}
+        );
+        let until = drain.clone();
+        tasks.spawn("readiness of the identity", async move {
+            until.run_until_cancelled(showing).await;
+        });
+        tasks.spawn("identity watcher", self.watcher.run(drain));
+        tasks.join().await
     }
 }
 
+/// Follows one session until it is closed.
 async fn show_session(check: Check, mut state: watch::Receiver<State>) {
     loop {
         match &*state.borrow_and_update() {
@@ -175,7 +186,7 @@ async fn show_session(check: Check, mut state: watch::Receiver<State>) {
             State::Connecting => {}
             State::Waiting { error, .. } => check.failing(with_hint(error.as_ref())),
             State::Unsubscribed(error) => check.failing(with_hint(error.as_ref())),
-            State::Closed => check.failing("closed"),
+            State::Closed => return check.failing("closed"),
         }
         if state.changed().await.is_err() {
             return;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Event, InvalidKind};
 use crate::clock::rfc3339_nanos;
+use crate::iot::limits::is_carried;
 use crate::message::Message;
 use crate::order::{InvalidSequenceId, SequenceId, Version};
 
@@ -71,7 +72,7 @@ pub fn encode(event: &Event, topic: impl Into<String>) -> Message {
         event.deletion_timestamp.map(rfc3339_nanos),
     );
     optional("statushash", event.status_hash.clone());
-    optional("metadata", event.metadata.clone());
+    optional("metadata", event.metadata.as_deref().map(carried_json));
     optional("logtracing", event.log_tracing.clone());
     for (name, value) in &event.extensions {
         optional(name, Some(value.clone()));
@@ -140,9 +141,7 @@ fn from_attributes(
     let required = |value: Option<String>, name| value.ok_or(DecodeError::Missing(name));
     let spec_version = required(take("specversion"), "specversion")?;
     if spec_version != "1.0" {
-        return Err(DecodeError::SpecVersion(
-            spec_version.chars().take(20).collect(),
-        ));
+        return Err(DecodeError::SpecVersion(shown(&spec_version, 20)));
     }
     let event = Event {
         id: required(take("id"), "id")?,
@@ -182,7 +181,7 @@ fn from_attributes(
 
 fn attribute_name(name: &str) -> Result<String, DecodeError> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric()) {
-        return Err(DecodeError::AttributeName(name.chars().take(80).collect()));
+        return Err(DecodeError::AttributeName(shown(name, 80)));
     }
     Ok(name.to_ascii_lowercase())
 }
@@ -190,7 +189,7 @@ fn attribute_name(name: &str) -> Result<String, DecodeError> {
 fn timestamp(name: &'static str, text: &str) -> Result<Timestamp, DecodeError> {
     text.parse().map_err(|_| DecodeError::Value {
         name,
-        value: text.chars().take(80).collect(),
+        value: shown(text, 80),
         expected: "an RFC 3339 time",
     })
 }
@@ -198,9 +197,33 @@ fn timestamp(name: &'static str, text: &str) -> Result<Timestamp, DecodeError> {
 fn version(text: &str) -> Result<Version, DecodeError> {
     Version::parse(text).ok_or_else(|| DecodeError::Value {
         name: "resourceversion",
-        value: text.chars().take(80).collect(),
+        value: shown(text, 80),
         expected: "an integer between 0 and 2147483647",
     })
+}
+
+/// JSON text in which what MQTT does not carry is escaped. Such characters, from U+007F on, stand only inside JSON's
+/// strings, and a reader finds them there again.
+fn carried_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character < '\u{7f}' || is_carried(character) {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            text.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    text
+}
+
+// What a peer wrote, on one line of a log.
+fn shown(text: &str, characters: usize) -> String {
+    text.chars()
+        .take(characters)
+        .flat_map(char::escape_debug)
+        .collect()
 }
 
 fn property(name: &str, value: &str) -> (String, String) {

@@ -109,6 +109,25 @@ fn unreadable_attributes_are_refused_by_name() {
     );
 }
 
+#[test]
+fn metadata_with_characters_that_mqtt_does_not_carry_is_escaped_and_reads_the_same() {
+    let metadata = serde_json::json!({"annotations": {"a": "x\u{7f}\u{9f}\u{ffff}\u{1fffe}é日\n"}});
+    let event = Event {
+        metadata: Some(metadata.to_string()),
+        ..Event::new(
+            "maestro",
+            Kind::spec(Action::Create),
+            &consumer(),
+            Timestamp::UNIX_EPOCH,
+        )
+    };
+    let message = encode(&event, "t");
+    assert_eq!(crate::iot::limits::fits(&message), Ok(()));
+    let received = decode(&message).unwrap().metadata.unwrap();
+    let received: serde_json::Value = serde_json::from_str(&received).unwrap();
+    assert_eq!(received, metadata);
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     (
         "[a-z0-9-]{1,40}",

@@ -1,13 +1,13 @@
 //! Where the three files are, and their bytes read together.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::error::{Error, Role};
+use crate::file::ReadError;
 
 /// Where an identity is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,40 +215,33 @@ fn list(directory: &Path) -> Result<Vec<String>, Error> {
 }
 
 fn read(role: Role, path: &Path) -> Result<Vec<u8>, Error> {
-    let fail = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => Error::Missing {
-            role,
-            path: path.to_owned(),
+    let path_of = || path.to_owned();
+    crate::file::read(path, MAX_FILE_BYTES).map_err(|error| match error {
+        ReadError::Io(source) => match source.kind() {
+            io::ErrorKind::NotFound => Error::Missing {
+                role,
+                path: path_of(),
+            },
+            io::ErrorKind::PermissionDenied => Error::Denied {
+                role,
+                path: path_of(),
+            },
+            _ => Error::Read {
+                role,
+                path: path_of(),
+                source,
+            },
         },
-        io::ErrorKind::PermissionDenied => Error::Denied {
+        ReadError::TooLarge { limit } => Error::TooLarge {
             role,
-            path: path.to_owned(),
+            path: path_of(),
+            limit,
         },
-        _ => Error::Read {
+        ReadError::NotRegular(_) | ReadError::NotText => Error::NotAFile {
             role,
-            path: path.to_owned(),
-            source,
+            path: path_of(),
         },
-    };
-    // Asked before opening, and through symlinks: opening a named pipe would wait for a writer.
-    if !std::fs::metadata(path).map_err(fail)?.is_file() {
-        return Err(Error::NotAFile {
-            role,
-            path: path.to_owned(),
-        });
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(fail)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::TooLarge {
-            role,
-            path: path.to_owned(),
-            limit: MAX_FILE_BYTES,
-        });
-    }
-    Ok(bytes)
+    })
 }
 
 fn parent(file: &Path) -> PathBuf {

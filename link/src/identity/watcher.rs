@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::watch as channel;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::events::Events;
 use super::location::Contents;
@@ -176,6 +176,10 @@ impl Watcher {
         // Off the runtime: a mount can hang.
         let seen = tokio::task::spawn_blocking(move || see(&location, digest, now)).await;
         match seen {
+            // The set in use stays; the next look may see other files.
+            Err(ended) if ended.is_panic() => {
+                error!(location = %self.location, "Looking at the identity files panicked; they are looked at again later");
+            }
             // Cancelled, because the runtime is going down.
             Err(_) => {}
             Ok(Seen::Good(identity)) => self.accept(*identity),

@@ -1,8 +1,13 @@
 //! What IoT Core knows about a connection when it evaluates a policy.
+//!
+//! **Invariant:** a value that AWS does not document for this connection is [`Value::Unknown`] with the reason, never
+//! a guess; [`Value::Absent`] is only what AWS documents as having no value.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+
+mod certificate;
 
 /// The part of an IoT resource name before the resource: `arn:<partition>:iot:<region>:<account>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +55,41 @@ pub struct Thing {
 pub struct Certificate {
     /// The registry's id of the certificate.
     pub id: Option<String>,
-    /// Values by what follows `iot:Certificate.`, such as `Subject.CommonName` or `Issuer.Organization`.
-    pub attributes: BTreeMap<String, String>,
+    /// Values, in the certificate's order, by what follows `iot:Certificate.`, such as `Subject.CommonName` or
+    /// `Issuer.Organization`.
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+/// What is known of a policy variable or condition key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Its one value.
+    One(String),
+    /// Its values, for a key that is a list.
+    Many(Vec<String>),
+    /// None, and AWS documents that it has none for such a connection.
+    Absent,
+    /// Not known here.
+    Unknown(Doubt),
+}
+
+/// Why a variable's value is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// AWS IoT documents no such variable, or not in this spelling.
+    Unlisted,
+    /// It has a value on a real connection that this evaluator was not told.
+    Unseen,
+    /// The connection has no value for it.
+    Absent,
+    /// The certificate has no such attribute, which AWS documents as leading to unexpected behaviour.
+    Unset,
+    /// Its value holds a wildcard character, for which AWS does not replace a certificate's variable.
+    Wildcard,
+    /// Its value is longer than 1 024 characters, for which AWS does not replace a certificate's variable.
+    Long,
+    /// It is a list, which nothing but a condition with a set operator takes.
+    List,
 }
 
 /// What the `iot:ConnectAttributes` condition key sees.
@@ -105,39 +143,63 @@ impl Context {
         }
     }
 
-    /// The value of a policy variable, such as `iot:ClientId`; `None` when it cannot be resolved here.
-    pub fn variable(&self, name: &str) -> Option<String> {
+    /// What is known of a policy variable or condition key, such as `iot:ClientId`.
+    pub fn value(&self, name: &str) -> Value {
         if let Some(attribute) = name.strip_prefix("iot:Certificate.") {
-            return self.certificate.attributes.get(attribute).cloned();
+            return self.certificate.value(attribute);
         }
         if let Some(part) = name.strip_prefix("iot:Connection.Thing.") {
             return self.thing_variable(part);
         }
+        let known = |value: Option<String>| value.map_or(Value::Unknown(Doubt::Unseen), Value::One);
         match name {
-            "iot:ClientId" => Some(self.client_id.clone()),
-            "iot:CertificateId" => self.certificate.id.clone(),
-            "aws:SourceIp" => self.source_ip.map(|ip| ip.to_string()),
-            _ => None,
+            "iot:ClientId" => Value::One(self.client_id.clone()),
+            "iot:CertificateId" => known(self.certificate.id.clone()),
+            "aws:SourceIp" => known(self.source_ip.map(|ip| ip.to_canonical().to_string())),
+            "iot:DomainName" | "iot:LastWillTopic" => Value::Unknown(Doubt::Unseen),
+            _ => Value::Unknown(Doubt::Unlisted),
         }
     }
 
-    fn thing_variable(&self, part: &str) -> Option<String> {
+    fn thing_variable(&self, part: &str) -> Value {
+        let attribute = part
+            .strip_prefix("Attributes[")
+            .and_then(|rest| rest.strip_suffix(']'));
+        if !matches!(part, "IsAttached" | "ThingName" | "ThingTypeName") && attribute.is_none() {
+            return Value::Unknown(Doubt::Unlisted);
+        }
         let thing = self
             .thing
             .as_ref()
             .filter(|thing| thing.attached && thing.name == self.client_id);
         if part == "IsAttached" {
             // Always known, so that a Deny on `false` holds for a client without a thing.
-            return Some(thing.is_some().to_string());
+            return Value::One(thing.is_some().to_string());
         }
-        let thing = thing?;
-        match part {
-            "ThingName" => Some(thing.name.clone()),
-            "ThingTypeName" => thing.type_name.clone(),
-            _ => {
-                let name = part.strip_prefix("Attributes[")?.strip_suffix(']')?;
-                thing.attributes.get(name).cloned()
-            }
-        }
+        let value = thing.and_then(|thing| match attribute {
+            Some(name) => thing.attributes.get(name).cloned(),
+            None if part == "ThingName" => Some(thing.name.clone()),
+            None => thing.type_name.clone(),
+        });
+        value.map_or(Value::Absent, Value::One)
     }
 }
+
+// === impl Doubt ===
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unlisted => "is no variable that AWS IoT documents",
+            Self::Unseen => "has a value that is not known here",
+            Self::Absent => "has no value for this connection",
+            Self::Unset => "is no attribute of this certificate",
+            Self::Wildcard => "has a value with a wildcard character in it",
+            Self::Long => "has a value of more than 1024 characters",
+            Self::List => "is a list",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

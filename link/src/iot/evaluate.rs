@@ -1,21 +1,30 @@
-//! Allow or deny, with the statement that decided and, for a deny, what would have allowed it.
+//! Allow, deny or unknown, with the statement that decided and, for a deny, what would have allowed it.
 //!
-//! Deny by default; a matching Deny wins over every Allow (iot-core.md §1.7). Where this evaluator does not know a
-//! condition operator or key it errs towards denying. The parts of one MQTT operation (a retained publish needs
-//! `iot:Publish` and `iot:RetainPublish`, everything needs `iot:Connect`) are asked one by one.
+//! Deny by default; a matching Deny wins over every Allow (iot-core.md §1.7). The parts of one MQTT operation (a
+//! retained publish needs `iot:Publish` and `iot:RetainPublish`, everything needs `iot:Connect`) are asked one by one.
+//!
+//! **Invariant:** the answer is Allow only where AWS's documentation says so. Where a statement that may decide has a
+//! construct whose meaning is not documented, or not known here, the answer is [`Decision::Unknown`] with the
+//! construct; callers treat it as a deny. `evaluate/golden` holds the documentation's cases.
 
 use std::fmt;
 
 use super::context::Context;
 use super::policy::{Action, Document, Effect, Statement};
-use super::wildcard::{self, Pattern};
+use super::wildcard;
 
 pub use self::near_miss::NearMiss;
+pub use self::unknown::Construct;
 
 use self::condition::Verdict;
+use self::resource::Scope;
+use self::unknown::Truth;
 
+mod action;
 pub(crate) mod condition;
 mod near_miss;
+mod resource;
+mod unknown;
 
 /// What a client wants to do.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +62,20 @@ pub enum Decision {
     Deny {
         /// The statement that denies it; `None` when it is only that nothing allows it.
         by: Option<StatementRef>,
-        /// The smallest statement that would allow it; `None` when a Deny must be narrowed instead.
+        /// The smallest statement that would allow it; `None` when a Deny, or one that is unknown, must be narrowed
+        /// instead.
         addition: Option<Statement>,
         /// Allow statements that look as if they were meant for this, and why they do not apply.
         near_misses: Vec<NearMiss>,
+        /// What was asked.
+        asked: Asked,
+    },
+    /// It depends on a construct that is not known here: to be refused, and told.
+    Unknown {
+        /// The statement with the construct; `None` when a whole document is unknown.
+        by: Option<StatementRef>,
+        /// The construct.
+        construct: Construct,
         /// What was asked.
         asked: Asked,
     },
@@ -96,32 +115,55 @@ pub fn evaluate(policies: &[Document], request: &Request<'_>) -> Decision {
         policies: policies.len(),
     };
     let mut allowed = None;
+    let unread = policies
+        .iter()
+        .find_map(unread)
+        .map(|construct| (None, construct));
+    let (mut may_deny, mut may_allow) = (unread.clone(), unread);
     for (place, statement) in statements(policies) {
-        let Some(pattern) = applies(statement, request, &asked.resource) else {
-            continue;
+        let scope = Scope {
+            context: request.context,
+            effect: statement.effect,
+            version: policies[place.policy].version,
         };
-        match statement.effect {
-            Effect::Deny => {
+        let (pattern, applies) = applies(statement, request, &asked.resource, scope);
+        let named = || place.named(policies, pattern);
+        match (statement.effect, applies) {
+            (_, Truth::No) => {}
+            (Effect::Deny, Truth::Yes) => {
                 return Decision::Deny {
-                    by: Some(place.named(policies, pattern)),
+                    by: Some(named()),
                     addition: None,
                     near_misses: Vec::new(),
                     asked,
                 };
             }
-            Effect::Allow => {
-                allowed.get_or_insert_with(|| place.named(policies, pattern));
+            (Effect::Allow, Truth::Yes) => {
+                allowed.get_or_insert_with(named);
+            }
+            (Effect::Deny, Truth::Unknown(construct)) => {
+                may_deny.get_or_insert_with(|| (Some(named()), construct));
+            }
+            (Effect::Allow, Truth::Unknown(construct)) => {
+                may_allow.get_or_insert_with(|| (Some(named()), construct));
             }
         }
     }
-    match allowed {
-        Some(by) => Decision::Allow { by, asked },
-        None => Decision::Deny {
+    match (allowed, may_deny, may_allow) {
+        (Some(by), None, _) => Decision::Allow { by, asked },
+        (Some(_), Some((by, construct)), _) | (None, _, Some((by, construct))) => {
+            Decision::Unknown {
+                by,
+                construct,
+                asked,
+            }
+        }
+        (None, may_deny, None) => Decision::Deny {
             by: None,
-            addition: Some(Statement::allow(
-                [request.action],
-                [wildcard::escape(&asked.resource)],
-            )),
+            addition: may_deny.is_none().then(|| {
+                let resource = wildcard::escape(&asked.resource);
+                Statement::allow([request.action], [resource])
+            }),
             near_misses: near_miss::find(policies, request, &asked),
             asked,
         },
@@ -231,6 +273,20 @@ impl Decision {
                 }
                 text
             }
+            Self::Unknown {
+                by,
+                construct,
+                asked,
+            } => {
+                let place = by
+                    .as_ref()
+                    .map(|by| format!(" in {by}"))
+                    .unwrap_or_default();
+                format!(
+                    "{asked} is refused as unknown: construct {construct}{place}; {}",
+                    construct.hint()
+                )
+            }
         }
     }
 }
@@ -282,30 +338,50 @@ fn statements(policies: &[Document]) -> impl Iterator<Item = (Place, &Statement)
     })
 }
 
-// The resource pattern by which the statement applies, if it does.
-fn applies<'s>(statement: &'s Statement, request: &Request<'_>, arn: &str) -> Option<&'s str> {
-    if !statement.covers(request.action) {
-        return None;
+// Whether the statement applies, and the resource pattern that this is about.
+fn applies<'s>(
+    statement: &'s Statement,
+    request: &Request<'_>,
+    arn: &str,
+    scope: Scope<'_>,
+) -> (&'s str, Truth) {
+    let action = action::covers(statement, request.action);
+    if action == Truth::No {
+        return ("", Truth::No);
     }
-    let pattern = statement
-        .resources
-        .iter()
-        .find(|pattern| resource_matches(pattern, request.context, arn))?;
-    let met = match condition::check(&statement.condition, request) {
-        Verdict::Met => true,
-        Verdict::Unmet { .. } => false,
-        Verdict::Unknown { .. } => statement.effect == Effect::Deny,
+    let mut pattern = "";
+    let resource = Truth::any(statement.resources.iter().map(|text| {
+        let covered = resource::covers(text, scope, arn);
+        if covered == Truth::Yes || (covered != Truth::No && pattern.is_empty()) {
+            pattern = text.as_str();
+        }
+        covered
+    }));
+    if resource == Truth::No {
+        return ("", Truth::No);
+    }
+    let condition = match condition::check(&statement.condition, request, scope) {
+        Verdict::Met => Truth::Yes,
+        Verdict::Unmet { .. } => Truth::No,
+        Verdict::Unknown(construct) => Truth::Unknown(construct),
     };
-    met.then_some(pattern)
-}
-
-fn resource_matches(pattern: &str, context: &Context, arn: &str) -> bool {
-    // Most patterns of ours are exact names, and every delivered message asks.
-    if !pattern.contains(['*', '?', '$']) {
-        return pattern == arn;
+    let applies = Truth::all([action, resource, condition]);
+    if applies == Truth::Yes
+        && scope.effect == Effect::Allow
+        && let Some(construct) = resource::unresolved(statement, scope)
+    {
+        return (pattern, Truth::Unknown(construct));
     }
-    Pattern::resolve(pattern, context).is_ok_and(|pattern| pattern.matches(arn))
+    (pattern, applies)
 }
 
+fn unread(document: &Document) -> Option<Construct> {
+    let reason = document.unread.clone()?;
+    let name = document.name.clone();
+    Some(Construct::Document { name, reason })
+}
+
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

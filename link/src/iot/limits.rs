@@ -6,13 +6,19 @@
 use std::time::Duration;
 
 pub use self::error::LimitError;
+use self::text::check_property;
+pub(crate) use self::text::is_carried;
+use crate::message::Message;
 
 mod error;
+mod text;
 
 /// Bytes of payload in one PUBLISH; one more byte and the connection is closed (documented, observed).
 pub const PAYLOAD_BYTES: usize = 131_072;
 /// Bytes of variable header and payload in one MQTT 5 packet (secondary, observed in CONNACK).
 pub const PACKET_BYTES: usize = 149_504;
+/// Bytes of one text in an MQTT packet, such as the name or the value of a user property (MQTT 5 §1.5.4).
+pub const TEXT_BYTES: usize = 65_535;
 /// UTF-8 bytes of a topic or filter, without the parts that are not counted (documented).
 pub const TOPIC_BYTES: usize = 256;
 /// Forward slashes in a topic or filter, without the parts that are not counted (documented).
@@ -194,7 +200,7 @@ impl ConnectionLimits {
         Ok(())
     }
 
-    /// Checks the size of a packet: variable header, properties and payload.
+    /// Checks the size of a packet.
     ///
     /// # Errors
     /// [`LimitError::Packet`].
@@ -204,6 +210,23 @@ impl ConnectionLimits {
             return Err(LimitError::Packet { bytes, limit });
         }
         Ok(())
+    }
+
+    /// Checks a whole message as it is sent at QoS 1: topic, content type, each user property, payload and packet.
+    ///
+    /// # Errors
+    /// [`LimitError`] with the measured value and the limit.
+    pub fn check_message(&self, message: &Message) -> Result<(), LimitError> {
+        self.check_topic(&message.topic)?;
+        if let Some(content_type) = &message.content_type {
+            check_property("content type", "", content_type)?;
+        }
+        for (name, value) in &message.user_properties {
+            check_property("name of user property", name, name)?;
+            check_property("value of user property", name, value)?;
+        }
+        self.check_payload(message.payload.len())?;
+        self.check_packet(message.packet_bytes())
     }
 
     /// Checks how many filters one SUBSCRIBE carries.
@@ -300,6 +323,18 @@ pub fn check_filter(filter: &str) -> Result<(), LimitError> {
 /// [`LimitError::Payload`].
 pub fn check_payload(bytes: usize) -> Result<(), LimitError> {
     ConnectionLimits::IOT_CORE.check_payload(bytes)
+}
+
+/// What keeps a message from being sent.
+pub type Misfit = LimitError;
+
+/// Whether IoT Core takes a message, measured on the whole packet as it is sent at QoS 1
+/// ([`ConnectionLimits::check_message`] with IoT Core's numbers).
+///
+/// # Errors
+/// [`Misfit`] names what is too large, its size and the limit.
+pub fn fits(message: &Message) -> Result<(), Misfit> {
+    ConnectionLimits::IOT_CORE.check_message(message)
 }
 
 /// Checks a client id as IoT Core does at CONNECT: 1 to 128 bytes, no leading `$` (iot-core.md §2 point 2).

@@ -15,11 +15,19 @@ use super::wildcard;
 pub use self::error::PolicyError;
 
 mod error;
+mod json;
 mod parse;
 mod warnings;
 
-/// The one policy language version in which variables work.
-pub const VERSION: &str = "2012-10-17";
+/// A version of the policy language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// `2012-10-17`, in which variables work.
+    #[default]
+    V2012,
+    /// `2008-10-17`, in which variables are plain text.
+    V2008,
+}
 
 /// An IoT policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +36,12 @@ pub struct Document {
     pub name: Option<String>,
     /// The optional `Id` key.
     pub id: Option<String>,
+    /// The version of the language it is written in.
+    pub version: Version,
     /// The statements in order.
     pub statements: Vec<Statement>,
+    /// Why it could not be read, if it could not: whatever it says is unknown ([`Document::read`]).
+    pub unread: Option<String>,
 }
 
 /// One statement: the effect on the actions on the resources, under the conditions.
@@ -105,6 +117,15 @@ impl Document {
         parse::document(json)
     }
 
+    /// Reads a policy document that is in force already, whatever it looks like: one that cannot be read here makes
+    /// every decision it takes part in unknown, save where another document denies.
+    pub fn read(json: &str) -> Self {
+        Self::parse(json).unwrap_or_else(|error| Self {
+            unread: Some(crate::error::chain(&error)),
+            ..Self::default()
+        })
+    }
+
     /// The document as compact JSON, single actions and resources as plain strings.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
@@ -141,12 +162,24 @@ pub fn size_of(json: &str) -> usize {
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("Version", VERSION)?;
+        map.serialize_entry("Version", self.version.as_str())?;
         if let Some(id) = &self.id {
             map.serialize_entry("Id", id)?;
         }
         map.serialize_entry("Statement", &self.statements)?;
         map.end()
+    }
+}
+
+// === impl Version ===
+
+impl Version {
+    /// As it stands in a document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V2012 => "2012-10-17",
+            Self::V2008 => "2008-10-17",
+        }
     }
 }
 

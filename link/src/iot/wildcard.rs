@@ -1,107 +1,191 @@
 //! Policy patterns: `*` any run of characters (also `/`), `?` one character, `${…}` a variable, all else literal.
 //!
 //! `+` and `#` are literal too: a policy knows nothing of MQTT filters (iot-core.md §1.7). A variable's value is
-//! literal, whatever it holds. `${*}`, `${?}` and `${$}` stand for the characters themselves.
+//! literal; `${*}`, `${?}` and `${$}` stand for the characters themselves. In a document of version `2008-10-17`
+//! variables are plain text.
+//!
+//! **Invariant:** where AWS does not document what a pattern means, the answer is [`Fit::Unclear`], never a guess: a
+//! variable without a known value leaves a hole that anything may fill, so that only what no filling could match is
+//! certain not to fit.
 
 use std::fmt::Write as _;
 
-use super::context::Context;
+use super::context::{Context, Doubt, Value};
+
+mod matching;
 
 /// A pattern with its variables resolved, ready to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(Vec<Token>);
+pub struct Pattern {
+    tokens: Vec<Token>,
+    holes: Vec<Hole>,
+}
 
-/// A variable that has no value in the context; the statement it stands in does not match.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("policy variable `${{{0}}}` has no value here")]
-pub struct Unresolved(pub String);
+/// A variable whose value is not known, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The variable's name, as written.
+    pub name: String,
+    /// Why it has no value.
+    pub doubt: Doubt,
+}
+
+/// Whether a text fits a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit<'p> {
+    /// In every reading.
+    Yes,
+    /// In no reading.
+    No,
+    /// It depends on the value of a variable.
+    Unclear(&'p Hole),
+    /// It depends on what one character is: `?` stands before one outside ASCII.
+    Character,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
     Char(char),
     One,
     Any,
+    Hole,
 }
 
 // === impl Pattern ===
 
 impl Pattern {
-    /// Resolves the variables of `text` and takes it apart.
-    ///
-    /// # Errors
-    /// [`Unresolved`] names the first variable without a value. An unclosed `${` is literal.
-    pub fn resolve(text: &str, context: &Context) -> Result<Self, Unresolved> {
-        Self::compile(text, |name| context.variable(name))
+    /// Resolves the variables of `text` and takes it apart. A variable without a value leaves a hole.
+    pub fn resolve(text: &str, context: &Context) -> Self {
+        let mut pattern = Self {
+            tokens: Vec::new(),
+            holes: Vec::new(),
+        };
+        let mut rest = text;
+        while let Some(start) = rest.find("${") {
+            pattern.push_wild(&rest[..start]);
+            let inside = &rest[start + 2..];
+            let Some(length) = inside.find('}') else {
+                pattern.push_hole(inside, Doubt::Unlisted);
+                return pattern;
+            };
+            pattern.push_variable(&inside[..length], context);
+            rest = &inside[length + 1..];
+        }
+        pattern.push_wild(rest);
+        pattern
     }
 
-    /// Takes `text` apart with variables as plain text; for comparing spellings, never for deciding.
+    /// Takes `text` apart with variables as plain text, as version `2008-10-17` does.
     pub fn literal_variables(text: &str) -> Self {
-        let mut tokens = Vec::new();
-        push_wild(&mut tokens, text);
-        Self(tokens)
+        Self {
+            tokens: text.chars().map(wild).collect(),
+            holes: Vec::new(),
+        }
+    }
+
+    /// Whether the whole of `text` fits the pattern in every reading.
+    pub fn matches(&self, text: &str) -> bool {
+        self.fit(text) == Fit::Yes
     }
 
     /// Whether the whole of `text` fits the pattern.
-    pub fn matches(&self, text: &str) -> bool {
-        let text: Vec<char> = text.chars().collect();
-        let pattern = &self.0;
-        let (mut p, mut t) = (0, 0);
-        // The last `*` seen and where it stopped: on a dead end it swallows one more character. Only the last
-        // one ever needs to, so the cost is at most pattern × text.
-        let mut retry: Option<(usize, usize)> = None;
-        while t < text.len() {
-            match pattern.get(p) {
-                Some(Token::Any) => {
-                    retry = Some((p + 1, t));
-                    p += 1;
-                    continue;
-                }
-                Some(Token::One) => {
-                    (p, t) = (p + 1, t + 1);
-                    continue;
-                }
-                Some(Token::Char(c)) if *c == text[t] => {
-                    (p, t) = (p + 1, t + 1);
-                    continue;
-                }
-                _ => {}
-            }
-            let Some((after, stopped)) = retry else {
-                return false;
-            };
-            retry = Some((after, stopped + 1));
-            (p, t) = (after, stopped + 1);
+    pub fn fit(&self, text: &str) -> Fit<'_> {
+        let mut readings = matching::readings(&self.tokens, text);
+        let all = readings.clone().all(|fits| fits);
+        if !readings.any(|fits| fits) {
+            return Fit::No;
         }
-        pattern[p..].iter().all(|token| *token == Token::Any)
+        match self.holes.first() {
+            Some(hole) => Fit::Unclear(hole),
+            None if all => Fit::Yes,
+            None => Fit::Character,
+        }
     }
 
-    fn compile(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Unresolved> {
-        let mut tokens = Vec::new();
-        let mut rest = text;
-        while let Some(start) = rest.find("${") {
-            push_wild(&mut tokens, &rest[..start]);
-            let Some(length) = rest[start + 2..].find('}') else {
-                push_wild(&mut tokens, &rest[start..]);
-                return Ok(Self(tokens));
-            };
-            let name = &rest[start + 2..start + 2 + length];
-            match name {
-                "*" | "?" | "$" => tokens.extend(name.chars().map(Token::Char)),
-                _ => {
-                    let value = variable(name).ok_or_else(|| Unresolved(name.to_owned()))?;
-                    tokens.extend(value.chars().map(Token::Char));
-                }
-            }
-            rest = &rest[start + 2 + length + 1..];
+    /// The variables without a value, in order.
+    pub fn holes(&self) -> &[Hole] {
+        &self.holes
+    }
+
+    /// Whether `text` is the pattern letter by letter, its wildcards taken as characters; never with a hole.
+    pub fn is_literally(&self, text: &str) -> bool {
+        let mut characters = text.chars();
+        let same = self.tokens.iter().all(|token| match token {
+            Token::Char(c) => characters.next() == Some(*c),
+            Token::One => characters.next() == Some('?'),
+            Token::Any => characters.next() == Some('*'),
+            Token::Hole => false,
+        });
+        same && characters.next().is_none()
+    }
+
+    /// The same pattern with its ASCII letters in lower case.
+    #[must_use]
+    pub fn to_ascii_lowercase(&self) -> Self {
+        let lower = |token: &Token| match token {
+            Token::Char(c) => Token::Char(c.to_ascii_lowercase()),
+            other => *other,
+        };
+        Self {
+            tokens: self.tokens.iter().map(lower).collect(),
+            holes: self.holes.clone(),
         }
-        push_wild(&mut tokens, rest);
-        Ok(Self(tokens))
+    }
+
+    fn push_variable(&mut self, name: &str, context: &Context) {
+        if let "*" | "?" | "$" = name {
+            self.tokens.extend(name.chars().map(Token::Char));
+            return;
+        }
+        let doubt = match context.value(name) {
+            Value::One(value) if !is_special(&value) => {
+                self.tokens.extend(value.chars().map(Token::Char));
+                return;
+            }
+            // Documented for certificates alone: the variable is then not replaced.
+            Value::One(_) => Doubt::Wildcard,
+            Value::Many(_) => Doubt::List,
+            Value::Absent => Doubt::Absent,
+            Value::Unknown(doubt) => doubt,
+        };
+        self.push_hole(name, doubt);
+    }
+
+    fn push_hole(&mut self, name: &str, doubt: Doubt) {
+        self.tokens.push(Token::Hole);
+        self.holes.push(Hole {
+            name: name.to_owned(),
+            doubt,
+        });
+    }
+
+    // The developer guide writes the special characters `$(*)`, the IAM guide `${*}`: the former is doubtful.
+    fn push_wild(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(start) = rest.find("$(") {
+            let mut inside = rest[start + 2..].chars();
+            let special = matches!(inside.next(), Some('*' | '?' | '$'));
+            if special && inside.next() == Some(')') {
+                self.tokens.extend(rest[..start].chars().map(wild));
+                self.push_hole(&rest[start + 2..=start + 2], Doubt::Unlisted);
+                rest = &rest[start + 4..];
+            } else {
+                self.tokens.extend(rest[..start + 2].chars().map(wild));
+                rest = &rest[start + 2..];
+            }
+        }
+        self.tokens.extend(rest.chars().map(wild));
     }
 }
 
 /// Whether `text` fits `pattern`, which holds no variables.
 pub fn matches(pattern: &str, text: &str) -> bool {
     Pattern::literal_variables(pattern).matches(text)
+}
+
+/// Whether a variable's value could itself be read as a pattern.
+pub fn is_special(value: &str) -> bool {
+    value.contains(['*', '?']) || value.contains("${") || value.contains("$(")
 }
 
 /// The pattern that matches exactly `text`.
@@ -113,17 +197,17 @@ pub fn escape(text: &str) -> String {
             '*' | '?' => {
                 let _ = write!(escaped, "${{{c}}}");
             }
-            '$' if characters.peek() == Some(&'{') => escaped.push_str("${$}"),
+            '$' if matches!(characters.peek(), Some('{' | '(')) => escaped.push_str("${$}"),
             _ => escaped.push(c),
         }
     }
     escaped
 }
 
-fn push_wild(tokens: &mut Vec<Token>, text: &str) {
-    tokens.extend(text.chars().map(|c| match c {
+fn wild(c: char) -> Token {
+    match c {
         '*' => Token::Any,
         '?' => Token::One,
         other => Token::Char(other),
-    }));
+    }
 }

@@ -1,5 +1,10 @@
 //! Which certificate the next connection uses: a new one is tried before it is trusted, and the old one is kept
 //! until the broker took the new one (system.md §6d). Pure: the driver tells it what happened.
+//!
+//! **Invariant:** only the broker can refuse a certificate. A network that does not answer says nothing about it and
+//! changes nothing; a connection closed without a word (IoT Core's way to refuse, and also what a broken network does)
+//! counts as a refusal when it happens several times in a row.
+//! **Invariant:** when one of the two is refused, the other is tried next, whatever was said about it before.
 
 use std::time::Duration;
 
@@ -11,20 +16,34 @@ pub(super) struct Credentials<T> {
     trusted: T,
     // Whether a connection ever worked with `trusted`; before that there is nothing to go back to.
     proven: bool,
+    // On trial: the next connection uses it.
     candidate: Option<T>,
-    using_candidate: bool,
+    // Set aside after a refusal, and when it is worth another try.
     refused: Option<(T, Instant)>,
+    // Connections in a row that were closed before CONNACK with what is in use.
+    closed: u32,
 }
 
-/// What a successful connection means for the candidate.
+/// Why a connection could not be made, as far as the certificate is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The broker named the certificate or its policy as the cause.
+    Refused,
+    /// Closed without a word.
+    Closed,
+    /// The network, the broker's own certificate, or a broker in trouble.
+    Elsewhere,
+}
+
+/// What a failed attempt means for the certificates.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing was on trial.
-    Unchanged,
-    /// The candidate is trusted from now on.
-    Promoted,
-    /// The old one works where the candidate did not: the candidate is set aside.
+pub(super) enum Turn {
+    /// The same one is used again.
+    Same,
+    /// The new one is set aside; the old one is used.
     SetAside,
+    /// The old one is refused; the new one, set aside before, is used at once.
+    Recalled,
 }
 
 // === impl Credentials ===
@@ -35,64 +54,61 @@ impl<T: Clone> Credentials<T> {
             trusted: first,
             proven: false,
             candidate: None,
-            using_candidate: false,
             refused: None,
+            closed: 0,
         }
     }
 
     /// What the next connection should use.
     pub(super) fn current(&self) -> &T {
-        match &self.candidate {
-            Some(candidate) if self.using_candidate => candidate,
-            _ => &self.trusted,
-        }
+        self.candidate.as_ref().unwrap_or(&self.trusted)
     }
 
     /// A new value arrived; the next connection tries it.
     pub(super) fn offer(&mut self, new: T) {
         self.refused = None;
+        self.closed = 0;
         if self.proven {
             self.candidate = Some(new);
-            self.using_candidate = true;
         } else {
             self.trusted = new;
         }
     }
 
-    /// The broker accepted a connection.
-    pub(super) fn connected(&mut self, now: Instant) -> Verdict {
+    /// The broker accepted a connection. Returns whether a candidate is trusted from now on.
+    pub(super) fn connected(&mut self) -> bool {
         self.proven = true;
+        self.closed = 0;
         match self.candidate.take() {
-            None => Verdict::Unchanged,
-            Some(candidate) if self.using_candidate => {
-                self.using_candidate = false;
-                self.trusted = candidate;
-                Verdict::Promoted
-            }
+            None => false,
             Some(candidate) => {
-                self.refused = Some((candidate, now + RETRY_REFUSED));
-                Verdict::SetAside
+                self.trusted = candidate;
+                true
             }
         }
     }
 
-    /// A connection attempt failed. `refused` tells that the broker named the certificate or its policy as the
-    /// cause; otherwise it may have been the network, and old and new take turns. Returns whether the candidate
-    /// was set aside.
-    pub(super) fn failed(&mut self, refused: bool, now: Instant) -> bool {
-        if self.candidate.is_none() {
-            return false;
+    /// A connection attempt failed.
+    pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Turn {
+        self.closed = match failure {
+            Failure::Closed => self.closed + 1,
+            Failure::Refused | Failure::Elsewhere => 0,
+        };
+        if failure != Failure::Refused && self.closed < CLOSED_IN_A_ROW {
+            return Turn::Same;
         }
-        if refused && self.using_candidate {
-            self.refused = self
-                .candidate
-                .take()
-                .map(|candidate| (candidate, now + RETRY_REFUSED));
-            self.using_candidate = false;
-            return true;
+        self.closed = 0;
+        if let Some(candidate) = self.candidate.take() {
+            self.refused = Some((candidate, now + RETRY_REFUSED));
+            return Turn::SetAside;
         }
-        self.using_candidate = !self.using_candidate;
-        false
+        match self.refused.take() {
+            None => Turn::Same,
+            Some((candidate, _)) => {
+                self.candidate = Some(candidate);
+                Turn::Recalled
+            }
+        }
     }
 
     /// When a refused candidate is worth another try: it may have been registered or activated meanwhile.
@@ -111,24 +127,32 @@ impl<T: Clone> Credentials<T> {
 // Long enough for a person to register or activate the certificate, short against its lifetime.
 const RETRY_REFUSED: Duration = Duration::from_secs(600);
 
+/// Closes before CONNACK in a row after which the broker is taken to refuse us: once or twice is the network.
+pub(super) const CLOSED_IN_A_ROW: u32 = 3;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn with_candidate() -> Credentials<&'static str> {
+        let mut credentials = Credentials::new("old");
+        assert!(!credentials.connected());
+        credentials.offer("new");
+        assert_eq!(*credentials.current(), "new");
+        credentials
+    }
+
     #[test]
     fn a_refused_candidate_gives_way_to_the_old_one_and_is_tried_again_later() {
         let now = Instant::now();
-        let mut credentials = Credentials::new("old");
-        assert_eq!(credentials.connected(now), Verdict::Unchanged);
-        credentials.offer("new");
-        assert_eq!(*credentials.current(), "new");
-        assert!(credentials.failed(true, now));
+        let mut credentials = with_candidate();
+        assert_eq!(credentials.failed(Failure::Refused, now), Turn::SetAside);
         assert_eq!(*credentials.current(), "old");
-        assert_eq!(credentials.connected(now), Verdict::Unchanged);
+        assert!(!credentials.connected());
         assert_eq!(credentials.retry_at(), Some(now + RETRY_REFUSED));
         credentials.retry();
         assert_eq!(*credentials.current(), "new");
-        assert_eq!(credentials.connected(now), Verdict::Promoted);
+        assert!(credentials.connected());
         assert_eq!(
             (*credentials.current(), credentials.retry_at()),
             ("new", None)
@@ -136,17 +160,50 @@ mod tests {
     }
 
     #[test]
-    fn an_unclear_failure_lets_old_and_new_take_turns() {
+    fn a_network_failure_is_no_refusal_and_costs_no_ten_minutes() {
         let now = Instant::now();
-        let mut credentials = Credentials::new("old");
-        credentials.connected(now);
-        credentials.offer("new");
-        for expected in ["old", "new", "old"] {
-            assert!(!credentials.failed(false, now));
-            assert_eq!(*credentials.current(), expected);
+        let mut credentials = with_candidate();
+        for failure in [Failure::Closed, Failure::Closed, Failure::Elsewhere]
+            .into_iter()
+            .cycle()
+            .take(100)
+        {
+            assert_eq!(credentials.failed(failure, now), Turn::Same);
+            assert_eq!(*credentials.current(), "new");
         }
-        assert_eq!(credentials.connected(now), Verdict::SetAside);
+        assert!(credentials.connected());
+        assert_eq!(credentials.retry_at(), None);
+    }
+
+    #[test]
+    fn being_closed_three_times_in_a_row_counts_as_a_refusal_and_twice_does_not() {
+        let now = Instant::now();
+        let mut credentials = with_candidate();
+        for expected in [Turn::Same, Turn::Same, Turn::SetAside] {
+            assert_eq!(credentials.failed(Failure::Closed, now), expected);
+        }
         assert_eq!(*credentials.current(), "old");
+    }
+
+    #[test]
+    fn a_candidate_set_aside_is_used_at_once_when_the_old_one_is_dead() {
+        let now = Instant::now();
+        for deaths in [vec![Failure::Refused], vec![Failure::Closed; 3]] {
+            let mut credentials = with_candidate();
+            credentials.failed(Failure::Refused, now);
+            credentials.connected();
+            let turns: Vec<_> = deaths
+                .into_iter()
+                .map(|failure| credentials.failed(failure, now))
+                .collect();
+            assert_eq!(turns.last(), Some(&Turn::Recalled));
+            assert_eq!(*credentials.current(), "new");
+            // While both are dead they take turns.
+            assert_eq!(credentials.failed(Failure::Refused, now), Turn::SetAside);
+            assert_eq!(credentials.failed(Failure::Refused, now), Turn::Recalled);
+            assert!(credentials.connected());
+            assert_eq!(*credentials.current(), "new");
+        }
     }
 
     #[test]
@@ -154,7 +211,10 @@ mod tests {
         let mut credentials = Credentials::new("first");
         credentials.offer("second");
         assert_eq!(*credentials.current(), "second");
-        assert!(!credentials.failed(true, Instant::now()));
+        assert_eq!(
+            credentials.failed(Failure::Refused, Instant::now()),
+            Turn::Same
+        );
         assert_eq!(*credentials.current(), "second");
     }
 }

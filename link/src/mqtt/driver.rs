@@ -1,43 +1,49 @@
 //! Polls the client library's event loop, and decides when and with which certificate to connect again.
 //!
-//! The loop never waits for a consumer: received messages go into a queue that the broker's window cannot
-//! overfill while the consumer keeps up, and a consumer that does not is left to the broker's redelivery.
+//! The loop never waits for a consumer and never drops what it received: messages wait in a queue bounded by bytes, and
+//! while that is full nothing more is read. Acks and pings leave all the same.
 
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, Outgoing as Sent, Packet, Publish, QoS,
+    AsyncClient, ConnAck, ConnectionError, Event, EventLoop, Outgoing as Sent, Packet, Publish, QoS,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::credentials::{Credentials, Verdict};
-use super::inbound::{Delivery, Inbound};
+use self::failure::offered;
+use super::credentials::Credentials;
+use super::gate::Gate;
+use super::inbound::{Delivery, Inbound, received};
+use super::liveness::{Liveness, PING_INTERVAL};
 use super::metrics::Metrics;
-use super::options::{REQUEST_CAPACITY, client_options, transport};
+use super::options::{REQUEST_CAPACITY, client_options};
 use super::pump::{DRAIN_DEADLINE, Pump};
-use super::reason::ConnectError;
+use super::reading::Reading;
+use super::reason::{ConnectError, unencodable};
 use super::session::Session;
 use super::shared::Shared;
 use super::state::State;
-use super::{Config, IN_FLIGHT_WINDOW, Reconnect};
+use super::{Config, Reconnect};
 use crate::backoff::Backoff;
-use crate::error::Hint;
 use crate::identity::Identity;
-use crate::message::Message;
 use crate::tls;
+
+mod failure;
 
 /// Runs a session: drives the connection and the pump until it is told to stop.
 pub struct Driver {
     shared: Arc<Shared>,
     events: EventLoop,
     pump: Option<Pump>,
-    deliveries: mpsc::Sender<Delivery>,
+    reading: Reading,
+    // What CONNECT asks for; the library's own setting is shortened once the connection stands.
+    keep_alive: Duration,
     identity: watch::Receiver<Arc<Identity>>,
     credentials: Credentials<Arc<rustls::ClientConfig>>,
     tls: tls::Options,
@@ -45,12 +51,14 @@ pub struct Driver {
     backoff: Backoff,
     // Attempts in a row that were closed before CONNACK: once is the network, repeatedly it is a refusal.
     silent_closes: u32,
-    // A message was left to redelivery because the consumer was behind.
-    behind: bool,
+    // The first connection of the session that the broker keeps now.
+    session_since: u64,
 }
 
 enum Ended {
     Failed(ConnectError),
+    // A message could not be sent as it is: the library's words.
+    Message(String),
     Orderly,
 }
 
@@ -63,6 +71,7 @@ enum Next {
     Reconnect(&'static str),
     Offered(Arc<rustls::ClientConfig>),
     RetryRefused,
+    Silent,
     Stop,
 }
 
@@ -76,28 +85,31 @@ pub(super) fn build(
         tls.alpn = Some(tls::ALPN_MQTT.to_string());
     }
     let first = tls::client_config(&identity.borrow(), &tls)?;
+    let gate = Gate::default();
     #[expect(
         clippy::disallowed_methods,
         reason = "this module is what the ban sends others to"
     )]
-    let (client, events) = AsyncClient::builder(client_options(&config, first.clone()))
-        .capacity(REQUEST_CAPACITY)
-        .build();
+    let (client, events) =
+        AsyncClient::builder(client_options(&config, first.clone(), gate.clone()))
+            .capacity(REQUEST_CAPACITY)
+            .build();
     let shared = Arc::new(Shared::new(client, metrics));
     let (session, outgoing) = Session::new(shared.clone(), config.limits.clone());
     let (deliveries, inbound) = Inbound::new();
     let driver = Driver {
         pump: Some(Pump::new(&config, shared.clone(), outgoing)),
+        reading: Reading::new(deliveries, gate, shared.clone()),
         shared,
         events,
-        deliveries,
+        keep_alive: config.keep_alive,
         identity,
         credentials: Credentials::new(first),
         tls,
         backoff: config.reconnect.backoff(),
         reconnect: config.reconnect,
         silent_closes: 0,
-        behind: false,
+        session_since: 0,
     };
     Ok((session, inbound, driver))
 }
@@ -107,12 +119,32 @@ pub(super) fn build(
 impl Driver {
     /// Connects and stays connected until `drain` is cancelled, then lets what is in flight be acknowledged
     /// (three seconds at most) and disconnects.
+    ///
+    /// # Panics
+    /// With the panic of the pump, which is a task of its own: whoever watches this one hears of both.
     pub async fn run(mut self, drain: CancellationToken) {
         let Some(pump) = self.pump.take() else { return };
-        let _pump = AbortOnDropHandle::new(tokio::spawn(pump.run(drain.clone())));
+        let mut pump = AbortOnDropHandle::new(tokio::spawn(pump.run(drain.clone())));
+        let driving = self.drive(drain.clone());
+        tokio::pin!(driving);
+        tokio::select! {
+            () = &mut driving => return,
+            ended = &mut pump => match ended {
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // It ends with the drain; before that nothing would be published any more.
+                Ok(()) if drain.is_cancelled() => {}
+                _ => return,
+            },
+        }
+        driving.await;
+    }
+
+    async fn drive(&mut self, drain: CancellationToken) {
         loop {
             self.shared.state.send_replace(State::Connecting);
             let mut established = None;
+            self.reading.go_on();
+            self.set_keep_alive(self.keep_alive);
             let ended = self.connection(&mut established, &drain).await;
             self.shared.close_ack_gate();
             self.shared
@@ -120,7 +152,14 @@ impl Driver {
                 .send_modify(|connection| connection.up = false);
             // After the gate closed, so that no stale ack stays queued.
             self.events.clean();
-            let Ended::Failed(error) = ended else { break };
+            let error = match ended {
+                Ended::Failed(error) => error,
+                Ended::Message(reason) => {
+                    self.forget_session(reason.clone());
+                    ConnectError::Protocol(format!("encode a message: {reason}"))
+                }
+                Ended::Orderly => break,
+            };
             let lasted = established.map_or(Duration::ZERO, |at: Instant| at.elapsed());
             let delay = self.after_failure(&error, established.is_some(), lasted);
             self.shared.state.send_replace(State::Waiting {
@@ -133,7 +172,6 @@ impl Driver {
                 config = offered(&mut self.identity, &self.tls) => self.try_next(config),
             }
         }
-        self.shared.state.send_replace(State::Closed);
     }
 
     async fn connection(
@@ -152,13 +190,13 @@ impl Driver {
                     break 'next Next::Event(event);
                 }
                 loop {
+                    let silent_at = self.reading.liveness.deadline();
                     tokio::select! {
                         biased;
                         reason = self.shared.reconnect_asked() => break Next::Reconnect(reason),
                         config = offered(&mut self.identity, &self.tls) => break Next::Offered(config),
-                        _ = self.deliveries.reserve_many(usize::from(IN_FLIGHT_WINDOW)), if self.behind => {
-                            break Next::Reconnect("the consumer caught up with the broker's redelivery");
-                        }
+                        // The poll under way is never given up for this: it may be in the middle of a write.
+                        () = self.reading.room() => self.reading.go_on(),
                         () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => break Next::RetryRefused,
                         () = drain.cancelled(), if stop_at.is_none() => {
                             let grace = if established.is_some() { DRAIN_DEADLINE + FLUSH_DEADLINE } else { Duration::ZERO };
@@ -166,6 +204,7 @@ impl Driver {
                         }
                         () = sleep_until(stop_at.unwrap_or_else(Instant::now)), if stop_at.is_some() => break Next::Stop,
                         event = &mut poll => break Next::Event(event),
+                        () = sleep_until(silent_at), if established.is_some() => break Next::Silent,
                     }
                 }
             };
@@ -179,10 +218,13 @@ impl Driver {
                     return Ended::Orderly;
                 }
                 Next::Event(Err(error)) => {
+                    if let Some(reason) = unencodable(&error) {
+                        return Ended::Message(reason);
+                    }
                     return Ended::Failed(ConnectError::read(error, established.is_some()));
                 }
+                Next::Silent => return Ended::Failed(ConnectError::Stalled("no PINGRESP")),
                 Next::Reconnect(reason) => {
-                    self.behind = false;
                     return Ended::Failed(if reason.starts_with("no ") {
                         ConnectError::Stalled(reason)
                     } else {
@@ -208,163 +250,114 @@ impl Driver {
 
     /// Takes one event; `true` means that our DISCONNECT went out.
     fn take(&mut self, event: Event, established: &mut Option<Instant>) -> bool {
+        let now = Instant::now();
         match event {
             Event::Incoming(Packet::ConnAck(answer)) => {
-                *established = Some(Instant::now());
-                self.connected(answer.session_present);
+                *established = Some(now);
+                self.connected(&answer, now);
             }
-            Event::Incoming(Packet::Publish(publish)) => self.deliver(&publish),
+            Event::Incoming(packet) => {
+                self.reading.liveness.heard(now);
+                if let Packet::Publish(publish) = packet {
+                    self.deliver(&publish);
+                }
+            }
             Event::Outgoing(Sent::Disconnect) => return true,
-            // Acks reach the pump as notices of tracked requests; pings are the library's own business.
-            Event::Incoming(_) | Event::Outgoing(_) | Event::Auth(_) => {}
+            Event::Outgoing(Sent::PingReq) => {
+                self.reading.liveness.pinged(now);
+                self.excuse_ping();
+            }
+            // Acks reach the pump as notices of tracked requests.
+            Event::Outgoing(_) => self.reading.liveness.sent(now),
+            Event::Auth(_) => {}
         }
         false
     }
 
-    fn connected(&mut self, session_present: bool) {
+    fn connected(&mut self, answer: &ConnAck, now: Instant) {
         self.silent_closes = 0;
         self.events.options.set_clean_start(false);
+        let keep_alive = self.events.options.keep_alive();
+        self.reading.liveness = Liveness::new(keep_alive, now);
+        self.set_keep_alive(keep_alive.min(PING_INTERVAL));
         self.shared.metrics.connections.inc();
-        match self.credentials.connected(Instant::now()) {
-            Verdict::Unchanged => {}
-            Verdict::Promoted => info!("The broker accepted the new certificate; it is in use"),
-            Verdict::SetAside => self.set_aside(),
+        if self.credentials.connected() {
+            info!("The broker accepted the new certificate; it is in use");
+        }
+        let allowed = answer.properties.as_ref();
+        let limit = allowed
+            .and_then(|properties| properties.max_packet_size)
+            .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if self.shared.set_packet_limit(limit) && !self.events.pending_is_empty() {
+            // The library would send again what this broker does not take any more; the pump measures first.
+            self.events.reset_session_state();
+            // Nor may the next connection resume what is forgotten here.
+            self.events.options.set_clean_start(true);
         }
         let mut number = 0;
         self.shared.connection.send_modify(|connection| {
             connection.number += 1;
             connection.up = true;
-            connection.resumed = session_present;
-            if !session_present {
+            connection.resumed = answer.session_present;
+            if !answer.session_present {
                 connection.broker_session += 1;
             }
             number = connection.number;
         });
         self.shared.open_ack_gate(number);
+        if answer.session_present {
+            self.reading.queue.forget(&(self.session_since..number));
+        } else {
+            self.session_since = number;
+        }
         info!(
             connection = number,
-            resumed = session_present,
+            resumed = answer.session_present,
             "Connected to the broker"
         );
+        self.read_while_there_is_room();
     }
 
     fn deliver(&mut self, publish: &Publish) {
         self.shared.metrics.received.inc();
         let number = self.shared.connection.borrow().number;
         let packet_id = (publish.qos != QoS::AtMostOnce).then_some(publish.pkid);
-        let delivery = Delivery::new(message(publish), number, packet_id, self.shared.clone());
-        if self.deliveries.try_send(delivery).is_err() {
-            self.shared.metrics.redelivery_forced.inc();
-            self.behind = packet_id.is_some();
+        if let Some(packet_id) = packet_id {
+            self.shared.expect_ack(packet_id);
+        }
+        let delivery = Delivery::new(received(publish), number, packet_id, self.shared.clone());
+        self.reading.queue.push(delivery);
+        self.read_while_there_is_room();
+    }
+
+    fn read_while_there_is_room(&mut self) {
+        if self.reading.stop_when_full() {
+            self.excuse_ping();
         }
     }
 
-    /// Counts and explains the failure; returns the delay before the next attempt.
-    fn after_failure(
-        &mut self,
-        error: &ConnectError,
-        established: bool,
-        lasted: Duration,
-    ) -> Duration {
-        self.shared
-            .metrics
-            .disconnections
-            .with_label_values(&[error.label()])
-            .inc();
-        if let ConnectError::Deliberate(reason) = error {
-            info!("Reconnecting: {reason}");
-            return Duration::ZERO;
+    /// While nothing is read the answer to a ping cannot come: without this the library would end the connection at its
+    /// next ping.
+    fn excuse_ping(&mut self) {
+        if self.reading.is_stopped() && self.events.state.await_pingresp() {
+            // It cannot fail for a PINGRESP, and asks for no packet in return.
+            drop(self.events.state.handle_incoming_packet(Packet::PingResp));
         }
-        if let ConnectError::Disconnected {
-            code: 0x81 | 0x90 | 0x95 | 0x99,
-            reason,
-        } = error
-        {
-            // The library would replay the offending message for ever: forget the session, the pump sends again.
-            self.events.reset_session_state();
-            self.events.options.set_clean_start(true);
-            self.shared.note_message_fault(reason.clone());
-        }
-        let silent = matches!(error, ConnectError::ClosedBeforeConnAck);
-        self.silent_closes = if silent { self.silent_closes + 1 } else { 0 };
-        if !established {
-            let refused = error.is_refusal() && !silent;
-            if self.credentials.failed(refused, Instant::now()) {
-                self.set_aside();
-            }
-            self.use_current();
-        }
-        let mut delay = self.backoff.next_jittered(lasted);
-        if error.is_refusal() && (!silent || self.silent_closes >= SILENT_CLOSES) {
-            delay = delay.max(
-                self.reconnect
-                    .refused
-                    .mul_f64(1.0 + rand::random::<f64>() / 2.0),
-            );
-        }
-        warn!(
-            cause = error.label(),
-            retry_in_ms = delay.as_millis(),
-            hint = error.hint(),
-            "Lost the broker: {}",
-            crate::error::chain(error)
-        );
-        delay
     }
 
-    fn try_next(&mut self, config: Arc<rustls::ClientConfig>) {
-        self.credentials.offer(config);
-        self.use_current();
-    }
-
-    fn use_current(&mut self) {
-        self.events
-            .options
-            .set_transport(transport(self.credentials.current().clone()));
-    }
-
-    fn set_aside(&self) {
-        self.shared.metrics.identity_refusals.inc();
-        warn!(
-            "The broker refused the new certificate; the old one stays in use and the new one is tried again later"
-        );
+    fn set_keep_alive(&mut self, keep_alive: Duration) {
+        let seconds = u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX);
+        self.events.options.set_keep_alive(seconds);
     }
 }
 
-/// Resolves with a TLS configuration when a new identity is published; never when there will be none.
-async fn offered(
-    identity: &mut watch::Receiver<Arc<Identity>>,
-    options: &tls::Options,
-) -> Arc<rustls::ClientConfig> {
-    while identity.changed().await.is_ok() {
-        let new = identity.borrow_and_update().clone();
-        match tls::client_config(&new, options) {
-            Ok(config) => return config,
-            Err(error) => warn!(
-                "Could not use the new certificate: {}",
-                crate::error::chain(&error)
-            ),
-        }
-    }
-    std::future::pending().await
-}
-
-fn message(publish: &Publish) -> Message {
-    let properties = publish.properties.as_ref();
-    Message {
-        topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-        payload: publish.payload.clone(),
-        content_type: properties.and_then(|properties| properties.content_type.clone()),
-        user_properties: properties
-            .map(|properties| properties.user_properties.clone())
-            .unwrap_or_default(),
-        retain: publish.retain,
-        expiry_seconds: properties.and_then(|properties| properties.message_expiry_interval),
+impl Drop for Driver {
+    /// However it ends, nobody waits for it any longer.
+    fn drop(&mut self) {
+        self.reading.queue.close();
+        self.shared.state.send_replace(State::Closed);
     }
 }
-
-// Closes before CONNACK in a row after which the broker is taken to refuse us.
-const SILENT_CLOSES: u32 = 3;
 
 // The DISCONNECT itself, after the pump drained.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);

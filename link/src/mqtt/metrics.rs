@@ -13,7 +13,7 @@ pub struct Metrics {
     pub(super) publish_seconds: Histogram,
     pub(super) in_flight: IntGauge,
     pub(super) received: IntCounter,
-    pub(super) redelivery_forced: IntCounter,
+    pub(super) reading_stopped: IntCounter,
     pub(super) throttled_seconds: prometheus::Counter,
 }
 
@@ -34,7 +34,7 @@ impl Metrics {
         registry.register(Box::new(metrics.publish_seconds.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.received.clone()))?;
-        registry.register(Box::new(metrics.redelivery_forced.clone()))?;
+        registry.register(Box::new(metrics.reading_stopped.clone()))?;
         registry.register(Box::new(metrics.throttled_seconds.clone()))?;
         Ok(metrics)
     }
@@ -86,9 +86,9 @@ impl Metrics {
                 "mqtt_received_total",
                 "Messages received, duplicates included",
             )?,
-            redelivery_forced: IntCounter::new(
-                "mqtt_redelivery_forced_total",
-                "Messages left to the broker's redelivery because their consumer was behind",
+            reading_stopped: IntCounter::new(
+                "mqtt_reading_stopped_total",
+                "Times reading from the broker stopped because the consumer of the messages was behind",
             )?,
             throttled_seconds: prometheus::Counter::new(
                 "mqtt_throttled_seconds_total",

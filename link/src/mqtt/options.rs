@@ -2,26 +2,25 @@
 
 use std::sync::Arc;
 
-use rumqttc::{
-    AckMode, MqttOptions, NetworkOptions, PublishProperties, TlsConfiguration, Transport,
-};
+use rumqttc::{AckMode, MqttOptions, PublishProperties, TlsConfiguration, Transport};
 
+use super::gate::{self, Gate};
 use super::{Config, IN_FLIGHT_WINDOW};
 use crate::message::Message;
 
-pub(super) fn client_options(config: &Config, tls: Arc<rustls::ClientConfig>) -> MqttOptions {
+pub(super) fn client_options(
+    config: &Config,
+    tls: Arc<rustls::ClientConfig>,
+    gate: Gate,
+) -> MqttOptions {
     let window = config.limits.in_flight.min(IN_FLIGHT_WINDOW);
-    let mut network = NetworkOptions::new();
-    // A PUBLISH and the PUBACK it waits for are one small packet each: with Nagle's algorithm against delayed ACKs every
-    // exchange would take 40 ms.
-    network.set_tcp_nodelay(true);
     let mut options = MqttOptions::new(
         config.client_id.as_str(),
         (config.host.clone(), config.port),
     );
     options
         .set_transport(transport(tls))
-        .set_network_options(network)
+        .set_socket_connector(move |host, _| gate::dial(host, gate.clone()))
         .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_connect_timeout(config.connect_timeout)
         // The first connection of a process starts clean, because the library cannot publish in a session whose
@@ -58,6 +57,7 @@ pub(super) fn publish_properties(message: &Message) -> PublishProperties {
     }
 }
 
-/// Requests that may wait in the library: a window of publishes and one of acks, subscribes and the disconnect.
-/// The pump keeps its publishes within the window, so a full queue cannot happen.
-pub(super) const REQUEST_CAPACITY: usize = 2 * IN_FLIGHT_WINDOW as usize + 8;
+/// Requests that may wait in the library: an ack for every packet id there is, a window of publishes, subscribes and the
+/// disconnect. The pump keeps its publishes within the window and every delivery is acked once at most, so a full queue,
+/// which would lose an ack and with it a place in the broker's window, cannot happen.
+pub(super) const REQUEST_CAPACITY: usize = u16::MAX as usize + IN_FLIGHT_WINDOW as usize + 8;

@@ -1,4 +1,8 @@
 //! Subscribes on every fresh broker session, then publishes in order behind the broker's limits.
+//!
+//! **Invariant:** messages leave in the order of their numbers: what waits, for the pace or because it was lost with a
+//! session, waits in one map, and the lowest number is always next.
+//! **Invariant:** what the client library cannot or may not send never reaches it: its receipt fails instead.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,21 +12,26 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use rumqttc::{
-    DisconnectProperties, DisconnectReasonCode, PublishNoticeError, PublishOptions, PublishResult,
-    QoS, SubscribeFilter, SubscribeNoticeError,
+    ClientError, DisconnectProperties, DisconnectReasonCode, PublishNoticeError, PublishOptions,
+    PublishResult, QoS,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::options::publish_properties;
 use super::pace::Pace;
-use super::reason::{PublishError, SubscribeError};
-use super::session::{Ack, Outgoing, Qos};
+use super::reason::PublishError;
+use super::session::{Ack, Outgoing, Qos, fits_packet};
 use super::shared::{Connection, Shared};
 use super::state::State;
 use super::{Config, IN_FLIGHT_WINDOW};
+use crate::iot::limits::TOPIC_BYTES;
+use crate::telemetry::clip;
+
+mod resume;
+mod subscribe;
 
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -33,13 +42,13 @@ pub(super) struct Pump {
     window: usize,
     pace: Pace,
     next_number: u64,
-    // Taken from the queue or from `retry`, waiting for its turn.
-    next: Option<(u64, Outgoing)>,
     // Handed to the library, by number.
     sent: BTreeMap<u64, Sent>,
     notices: FuturesUnordered<BoxFuture<'static, (u64, Result<PublishResult, PublishNoticeError>)>>,
-    // Lost with a broker session; sent again before anything newer.
-    retry: BTreeMap<u64, Outgoing>,
+    // Not with the library, by number: the message whose turn it is, and what was lost with a broker session.
+    waiting: BTreeMap<u64, Outgoing>,
+    // From here on the broker could have answered: reading had stopped before.
+    patience_from: Instant,
     subscribed_session: Option<u64>,
     // One of the messages up to this number makes the broker hang up: they go one at a time.
     suspects_until: Option<u64>,
@@ -75,10 +84,10 @@ impl Pump {
                 config.limits.bytes_per_second as usize,
             ),
             next_number: 0,
-            next: None,
             sent: BTreeMap::new(),
             notices: FuturesUnordered::new(),
-            retry: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            patience_from: Instant::now(),
             subscribed_session: None,
             suspects_until: None,
         }
@@ -135,92 +144,27 @@ impl Pump {
         }
     }
 
-    /// Settles what the old connection left behind before anything new goes out.
-    fn resume(&mut self, connection: Connection) {
-        let before = self.retry.len();
-        self.settle_what_is_known();
-        let now = Instant::now();
-        for sent in self.sent.values_mut() {
-            sent.at = now;
-            self.pace.charge(sent.outgoing.message.metered_bytes(), now);
-        }
-        let Some(reason) = self.shared.take_message_fault() else {
-            return;
-        };
-        let lost = self.retry.len() - before;
-        if lost == 1 {
-            if let Some((_, poison)) = self.retry.pop_first() {
-                warn!(topic = %poison.message.topic, "Gave up on a message that ends the connection: {reason}");
-                let error = PublishError::Poison {
-                    topic: poison.message.topic.clone(),
-                    reason,
-                };
-                self.resolve(poison, "poison", Err(error));
-            }
-        } else if let Some((last, _)) = self.retry.last_key_value() {
-            info!(
-                messages = lost,
-                connection = connection.number,
-                "Sending messages one at a time to find the one that ends the connection"
-            );
-            self.suspects_until = Some(*last);
-        }
-    }
-
-    /// `Ok(false)` means that the connection went away meanwhile.
-    async fn subscribe(&mut self, connection: Connection) -> Result<bool, SubscribeError> {
-        for filters in self.subscriptions.chunks(self.filters_per_subscribe) {
-            let request = filters
-                .iter()
-                .map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
-            let Ok(notice) = self.shared.client.subscribe_many_tracked(request).await else {
-                return Ok(false);
-            };
-            let answer = match timeout(ACK_DEADLINE, notice.wait_async()).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(SubscribeNoticeError::V5SubAckFailure(codes))) => {
-                    let refused = filters
-                        .iter()
-                        .zip(codes)
-                        .find_map(|(filter, code)| SubscribeError::read(filter, code));
-                    return refused.map_or(Ok(false), Err);
-                }
-                Ok(Err(_)) => return Ok(false),
-                Err(_) => {
-                    self.shared.ask_reconnect("no SUBACK");
-                    return Ok(false);
-                }
-            };
-            if let Some(refused) = filters
-                .iter()
-                .zip(answer.return_codes)
-                .find_map(|(filter, code)| SubscribeError::read(filter, code))
-            {
-                return Err(refused);
-            }
-        }
-        info!(
-            connection = connection.number,
-            filters = self.subscriptions.len(),
-            "Subscribed"
-        );
-        Ok(true)
-    }
-
     async fn serve(&mut self, connection: Connection, drain: &CancellationToken) -> Served {
         let mut changes = self.shared.connection.subscribe();
+        let mut reading = self.shared.reading.subscribe();
         let mut give_up: Option<Instant> = None;
         let mut asked = false;
         loop {
             let hold = self.send_what_may_go();
             if give_up.is_some()
                 && self.sent.is_empty()
-                && self.next.is_none()
+                && self.waiting.is_empty()
                 && self.outgoing.is_empty()
             {
                 return Served::Drained;
             }
-            let oldest = self.sent.values().next().map(|sent| sent.at + ACK_DEADLINE);
+            let deadline = if *reading.borrow_and_update() {
+                ACK_DEADLINE
+            } else {
+                UNREAD_DEADLINE
+            };
+            let oldest = self.sent.values().next();
+            let oldest = oldest.map(|sent| sent.at.max(self.patience_from) + deadline);
             tokio::select! {
                 biased;
                 _ = changes.wait_for(|now| *now != connection) => return Served::ConnectionLost,
@@ -228,8 +172,9 @@ impl Pump {
                     self.settle(number, result);
                     self.settle_what_is_known();
                 }
-                Some(outgoing) = self.outgoing.recv(), if self.next.is_none() && self.has_room() => {
-                    self.next = Some(self.numbered(outgoing));
+                _ = reading.changed() => self.patience_from = Instant::now(),
+                Some(outgoing) = self.outgoing.recv(), if self.waiting.is_empty() && self.has_room() => {
+                    self.enqueue(outgoing);
                 }
                 () = sleep_until(hold.unwrap_or_else(Instant::now)), if hold.is_some() => {}
                 () = sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() && !asked => {
@@ -245,11 +190,11 @@ impl Pump {
     /// Sends until the window, the pace or the queue stops it; returns when the pace allows the next.
     fn send_what_may_go(&mut self) -> Option<Instant> {
         while self.has_room() {
-            if self.next.is_none() {
-                self.next = self.retry.pop_first().or_else(|| self.take_queued());
+            if self.waiting.is_empty() {
+                let outgoing = self.outgoing.try_recv().ok()?;
+                self.enqueue(outgoing);
             }
-            let (_, waiting) = self.next.as_ref()?;
-            let size = waiting.message.metered_bytes();
+            let size = self.waiting.values().next()?.message.metered_bytes();
             let now = Instant::now();
             if let Some(at) = self.pace.ready_at(size, now) {
                 self.shared
@@ -258,25 +203,28 @@ impl Pump {
                     .inc_by((at - now).as_secs_f64());
                 return Some(at);
             }
-            let (number, outgoing) = self.next.take()?;
+            let (number, outgoing) = self.waiting.pop_first()?;
             if outgoing.receipt.is_closed() && outgoing.qos == Qos::AtLeastOnce {
                 continue;
             }
+            // Measured again: it may have been queued before this broker said what it takes.
+            if let Some(limit) = self.shared.packet_limit()
+                && fits_packet(&outgoing.message, limit).is_err()
+            {
+                self.refuse(outgoing, limit);
+                continue;
+            }
+            if !self.send(number, outgoing, now) {
+                return Some(now + HANDOVER_RETRY);
+            }
             self.pace.charge(size, now);
-            self.send(number, outgoing, now);
         }
         None
     }
 
-    fn take_queued(&mut self) -> Option<(u64, Outgoing)> {
-        let outgoing = self.outgoing.try_recv().ok()?;
-        Some(self.numbered(outgoing))
-    }
-
-    fn numbered(&mut self, outgoing: Outgoing) -> (u64, Outgoing) {
-        let number = self.next_number;
+    fn enqueue(&mut self, outgoing: Outgoing) {
+        self.waiting.insert(self.next_number, outgoing);
         self.next_number += 1;
-        (number, outgoing)
     }
 
     fn settle_what_is_known(&mut self) {
@@ -287,17 +235,14 @@ impl Pump {
 
     fn has_room(&self) -> bool {
         let suspicious = self.suspects_until.is_some_and(|last| {
-            let first = self
-                .next
-                .as_ref()
-                .map(|(number, _)| *number)
-                .or_else(|| self.retry.keys().next().copied());
+            let first = self.waiting.keys().next().copied();
             first.is_some_and(|number| number <= last) || !self.sent.is_empty()
         });
         self.sent.len() < if suspicious { 1 } else { self.window }
     }
 
-    fn send(&mut self, number: u64, outgoing: Outgoing, now: Instant) {
+    /// Hands a message to the library; `false` when that has no room for it now.
+    fn send(&mut self, number: u64, outgoing: Outgoing, now: Instant) -> bool {
         let message = &outgoing.message;
         let qos = match outgoing.qos {
             Qos::AtMostOnce => QoS::AtMostOnce,
@@ -317,11 +262,20 @@ impl Pump {
                 self.sent.insert(number, Sent { outgoing, at: now });
                 self.shared.metrics.in_flight.inc();
             }
+            Err(ClientError::InvalidRequest(_)) => {
+                let error = PublishError::Poison {
+                    topic: outgoing.message.topic.clone(),
+                    reason: "the client library does not take it".into(),
+                };
+                self.resolve(outgoing, "poison", Err(error));
+            }
             Err(error) => {
-                warn!(%error, "Could not hand a publish to the connection");
-                self.retry.insert(number, outgoing);
+                warn!("Could not hand a publish to the connection: {error}");
+                self.waiting.insert(number, outgoing);
+                return false;
             }
         }
+        true
     }
 
     fn settle(&mut self, number: u64, result: Result<PublishResult, PublishNoticeError>) {
@@ -345,8 +299,12 @@ impl Pump {
                 }
             }
             Ok(_) => self.resolve(outgoing, "flushed", Ok(Ack { matched: true })),
+            Err(PublishNoticeError::RetainNotSupported) => {
+                let error = PublishError::retain_not_supported(&outgoing.message.topic);
+                self.resolve(outgoing, "refused", Err(error));
+            }
             Err(_) => {
-                self.retry.insert(number, outgoing);
+                self.waiting.insert(number, outgoing);
                 return;
             }
         }
@@ -387,8 +345,20 @@ impl Pump {
     }
 }
 
+// A topic may hold anything a caller gave.
+fn shown(outgoing: &Outgoing) -> std::borrow::Cow<'_, str> {
+    clip(&outgoing.message.topic, TOPIC_BYTES)
+}
+
 // A healthy broker answers in milliseconds; a discarded publish is never answered on its connection.
 const ACK_DEADLINE: Duration = Duration::from_secs(20);
+
+// While reading is stopped because the consumer is behind, acks wait behind what is not read. A consumer that waits for
+// one of them would wait for ever, so there is an end to it.
+const UNREAD_DEADLINE: Duration = Duration::from_secs(300);
+
+// The library's queue is larger than the window, so it is never full; if it were, it is asked again after this.
+const HANDOVER_RETRY: Duration = Duration::from_millis(100);
 
 // What is in flight at shutdown gets this long to be acknowledged.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(3);

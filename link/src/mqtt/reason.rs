@@ -5,8 +5,10 @@ use std::io;
 use rumqttc::{ConnectReturnCode, ConnectionError, PubAckReason, StateError, SubscribeReasonCode};
 
 use self::codes::{connect_code, disconnect_name};
+use super::credentials::Failure;
 use crate::error::Hint;
-use crate::iot::limits::LimitError;
+use crate::iot::limits::{LimitError, TOPIC_BYTES};
+use crate::telemetry::clip;
 use crate::tls::{TlsProblem, diagnose};
 
 mod codes;
@@ -116,6 +118,26 @@ impl ConnectError {
         }
     }
 
+    /// What the failure says about the certificate that was used.
+    pub(super) fn of_certificate(&self) -> Failure {
+        match self {
+            // The last three depend on the set in use too: its CA, and the kind of its key.
+            Self::Tls(
+                TlsProblem::ClientRefused { .. }
+                | TlsProblem::ClientExpired
+                | TlsProblem::UnknownIssuer { .. }
+                | TlsProblem::ServerCertificate { .. }
+                | TlsProblem::Parameters,
+            )
+            | Self::Refused {
+                code: 0x85..=0x87 | 0x8a,
+                ..
+            } => Failure::Refused,
+            Self::ClosedBeforeConnAck | Self::Tls(TlsProblem::Closed) => Failure::Closed,
+            _ => Failure::Elsewhere,
+        }
+    }
+
     /// One bounded word for metrics.
     pub fn label(&self) -> &'static str {
         match self {
@@ -146,8 +168,11 @@ impl ConnectError {
                 let name = disconnect_name(reason_code);
                 Self::Disconnected {
                     code: reason_code as u8,
-                    reason: reason_string
-                        .map_or_else(|| name.to_string(), |text| format!("{name}: {text}")),
+                    // The broker's words go into logs and statuses: one bounded line.
+                    reason: reason_string.map_or_else(
+                        || name.to_string(),
+                        |text| format!("{name}: {}", clip(&text, BROKER_WORDS_BYTES)),
+                    ),
                 }
             }
             ConnectionError::MqttState(StateError::AwaitPingResp) => Self::Stalled("no PINGRESP"),
@@ -168,7 +193,7 @@ impl ConnectError {
             ConnectionError::Tls(rumqttc::TlsError::TLS(source)) => Self::Tls(diagnose(
                 &io::Error::new(io::ErrorKind::InvalidData, source),
             )),
-            other => Self::Protocol(other.to_string()),
+            other => Self::Protocol(clip(&other.to_string(), BROKER_WORDS_BYTES).into_owned()),
         }
     }
 
@@ -290,6 +315,22 @@ impl PublishError {
         matches!(self, Self::Refused { code: 0x87, .. })
     }
 
+    pub(super) fn limit(topic: &str, source: LimitError) -> Self {
+        Self::Limit {
+            // It may be the topic that is too long.
+            topic: clip(topic, TOPIC_BYTES).into_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn retain_not_supported(topic: &str) -> Self {
+        Self::Refused {
+            topic: topic.to_owned(),
+            code: 0x9a,
+            reason: "retain not supported",
+        }
+    }
+
     pub(super) fn read(topic: &str, reason: PubAckReason) -> Result<bool, Self> {
         let name = match reason {
             PubAckReason::Success => return Ok(true),
@@ -326,68 +367,26 @@ impl Hint for PublishError {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use rumqttc::DisconnectReasonCode;
-
-    use super::*;
-
-    #[test]
-    fn a_denied_publish_says_which_statement_is_missing() {
-        let error = PublishError::read("a/b", PubAckReason::NotAuthorized).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "publish to `a/b` refused: not authorized (0x87)"
-        );
-        assert!(error.hint().unwrap().contains("`topic/a/b`"));
-        assert!(!error.is_retryable());
-        assert_eq!(
-            PublishError::read("a", PubAckReason::NoMatchingSubscribers),
-            Ok(false)
-        );
-    }
-
-    #[test]
-    fn a_takeover_counts_as_a_refusal_and_names_the_second_process() {
-        let error = ConnectError::read(
-            ConnectionError::MqttState(StateError::ServerDisconnect {
-                reason_code: DisconnectReasonCode::SessionTakenOver,
-                reason_string: None,
-            }),
-            true,
-        );
-        assert!(error.is_refusal());
-        assert_eq!(
-            error.to_string(),
-            "the broker disconnected: session taken over (0x8e)"
-        );
-        assert!(error.hint().unwrap().contains("same client id"));
-    }
-
-    #[test]
-    fn an_alert_in_place_of_connack_is_a_refused_certificate() {
-        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
-        let source = io::Error::new(io::ErrorKind::InvalidData, alert);
-        let late = StateError::Deserialization(rumqttc::Error::Io(source));
-        let error = ConnectError::read(ConnectionError::MqttState(late), false);
-        assert!(
-            matches!(&error, ConnectError::Tls(problem) if problem.is_client_refused()),
-            "{error:?}"
-        );
-        assert!(error.is_refusal());
-    }
-
-    #[test]
-    fn silence_before_connack_points_at_the_certificate() {
-        let error = ConnectError::read(
-            ConnectionError::Io(io::ErrorKind::UnexpectedEof.into()),
-            false,
-        );
-        assert!(error.hint().unwrap().contains("INACTIVE"));
-        let reset = ConnectError::read(
-            ConnectionError::Io(io::ErrorKind::ConnectionReset.into()),
-            true,
-        );
-        assert!(!reset.is_refusal());
+/// The library's error when a message cannot be encoded, which is the message's fault and no broken connection.
+pub(super) fn unencodable(error: &ConnectionError) -> Option<String> {
+    use rumqttc::Error as Codec;
+    let ConnectionError::MqttState(error) = error else {
+        return None;
+    };
+    match error {
+        StateError::OutgoingPacketTooLarge { .. }
+        | StateError::Deserialization(Codec::OutgoingPacketTooLarge { .. })
+        | StateError::Deserialization(Codec::PayloadTooLong)
+        | StateError::InvalidAlias { .. }
+        | StateError::RetainNotSupported
+        | StateError::Coversion(_) => {
+            Some(clip(&error.to_string(), BROKER_WORDS_BYTES).into_owned())
+        }
+        _ => None,
     }
 }
+
+const BROKER_WORDS_BYTES: usize = 200;
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::IN_FLIGHT_WINDOW;
 use super::reason::PublishError;
 use super::shared::Shared;
 use super::state::State;
-use crate::iot::limits::ConnectionLimits;
+use crate::iot::limits::{ConnectionLimits, LimitError};
 use crate::message::Message;
 
 /// Publishes through one connection; clones share it.
@@ -70,7 +70,8 @@ impl Session {
     /// Queues a QoS 1 publish. Waits while the queue is full, also when disconnected.
     ///
     /// # Errors
-    /// [`PublishError::Limit`] when the broker would punish the message, [`PublishError::Closed`] after shutdown.
+    /// [`PublishError::Limit`] at once when the message does not fit the limits or what the broker said in CONNACK; a
+    /// receipt fails with it when a later connection takes less. [`PublishError::Closed`] after shutdown.
     pub async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
         self.publish_with(message, Qos::AtLeastOnce).await
     }
@@ -80,14 +81,7 @@ impl Session {
     /// # Errors
     /// As [`Session::publish`].
     pub async fn publish_with(&self, message: Message, qos: Qos) -> Result<Receipt, PublishError> {
-        let limit = |source| PublishError::Limit {
-            topic: message.topic.clone(),
-            source,
-        };
-        self.limits.check_topic(&message.topic).map_err(limit)?;
-        self.limits
-            .check_payload(message.payload.len())
-            .map_err(limit)?;
+        self.check(&message)?;
         let (receipt, resolved) = oneshot::channel();
         let outgoing = Outgoing {
             message,
@@ -99,6 +93,16 @@ impl Session {
             .await
             .map_err(|_| PublishError::Closed)?;
         Ok(Receipt(resolved))
+    }
+
+    /// Measures a message as it will be sent. What passes can be encoded: nothing else reaches the client library, which
+    /// would take its own error for a broken connection and try again for ever.
+    fn check(&self, message: &Message) -> Result<(), PublishError> {
+        let mut fits = self.limits.check_message(message);
+        if let (Ok(()), Some(limit)) = (&fits, self.shared.packet_limit()) {
+            fits = fits_packet(message, limit);
+        }
+        fits.map_err(|source| PublishError::limit(&message.topic, source))
     }
 
     /// What the session is doing; watchers see every change of epoch.
@@ -132,6 +136,15 @@ impl Future for Receipt {
             .poll(cx)
             .map(|resolved| resolved.unwrap_or(Err(PublishError::Closed)))
     }
+}
+
+/// Whether a message fits the Maximum Packet Size of a CONNACK.
+pub(super) fn fits_packet(message: &Message, limit: usize) -> Result<(), LimitError> {
+    let bytes = message.packet_bytes();
+    if bytes > limit {
+        return Err(LimitError::Packet { bytes, limit });
+    }
+    Ok(())
 }
 
 // Two windows: one in flight, one ready to follow, so that the pump never waits for its callers.

@@ -1,5 +1,7 @@
-//! What driver, pump and deliveries share: the client handle, the connection's number and the ack gate.
+//! What driver, pump and deliveries share: the client handle, the connection's number, what the broker allows, and the
+//! ack gate.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use rumqttc::{AsyncClient, ManualAck, PubAck};
@@ -25,13 +27,23 @@ pub(super) struct Shared {
     pub(super) client: AsyncClient,
     pub(super) connection: watch::Sender<Connection>,
     pub(super) state: watch::Sender<State>,
+    /// Whether what the broker sends is read; while it is not, no answer can come.
+    pub(super) reading: watch::Sender<bool>,
     pub(super) metrics: Metrics,
     reconnect: Notify,
     reconnect_reason: Mutex<&'static str>,
     message_fault: Mutex<Option<String>>,
-    // Number of the connection whose deliveries may be acked. Guards the send as well, so that no ack of an old
-    // connection can slip into the library's queue after the driver emptied it: a stale ack ends the next one.
-    ack_gate: Mutex<u64>,
+    packet_limit: Mutex<Option<usize>>,
+    // Guards the send as well, so that no ack of an old connection can slip into the library's queue after the driver
+    // emptied it: the library takes a stale or repeated ack for a broken session.
+    ack_gate: Mutex<AckGate>,
+}
+
+/// The connection whose deliveries may be acked (0 for none), and those of its packet ids that were not yet.
+#[derive(Default)]
+struct AckGate {
+    connection: u64,
+    unacked: HashSet<u16>,
 }
 
 // === impl Shared ===
@@ -42,11 +54,13 @@ impl Shared {
             client,
             connection: watch::Sender::new(Connection::default()),
             state: watch::Sender::new(State::Connecting),
+            reading: watch::Sender::new(true),
             metrics,
             reconnect: Notify::new(),
             reconnect_reason: Mutex::new(""),
             message_fault: Mutex::new(None),
-            ack_gate: Mutex::new(0),
+            packet_limit: Mutex::new(None),
+            ack_gate: Mutex::default(),
         }
     }
 
@@ -62,7 +76,7 @@ impl Shared {
         *locked(&self.reconnect_reason)
     }
 
-    /// The driver notes that the broker hung up because of a message.
+    /// The driver notes that the connection ended because of a message.
     pub(super) fn note_message_fault(&self, reason: String) {
         *locked(&self.message_fault) = Some(reason);
     }
@@ -71,18 +85,38 @@ impl Shared {
         locked(&self.message_fault).take()
     }
 
+    /// The largest packet the broker takes, as its last CONNACK said; `None` before the first, or if it said nothing.
+    pub(super) fn packet_limit(&self) -> Option<usize> {
+        *locked(&self.packet_limit)
+    }
+
+    /// Notes what a CONNACK said; returns whether the broker takes less than before.
+    pub(super) fn set_packet_limit(&self, limit: Option<usize>) -> bool {
+        let before = std::mem::replace(&mut *locked(&self.packet_limit), limit);
+        limit.unwrap_or(usize::MAX) < before.unwrap_or(usize::MAX)
+    }
+
     pub(super) fn open_ack_gate(&self, connection: u64) {
-        *locked(&self.ack_gate) = connection;
+        *locked(&self.ack_gate) = AckGate {
+            connection,
+            unacked: HashSet::new(),
+        };
     }
 
     pub(super) fn close_ack_gate(&self) {
         self.open_ack_gate(0);
     }
 
-    /// Queues a PUBACK; drops it when its connection is gone, because the broker will deliver again.
+    /// Notes that the connection that is up delivered a message which wants an ack.
+    pub(super) fn expect_ack(&self, packet_id: u16) {
+        locked(&self.ack_gate).unacked.insert(packet_id);
+    }
+
+    /// Queues a PUBACK; drops it when its connection is gone, because the broker will deliver again, and when the same
+    /// delivery was acked already.
     pub(super) fn ack(&self, connection: u64, packet_id: u16) {
-        let gate = locked(&self.ack_gate);
-        if *gate != connection {
+        let mut gate = locked(&self.ack_gate);
+        if gate.connection != connection || !gate.unacked.remove(&packet_id) {
             return;
         }
         if let Err(error) = self

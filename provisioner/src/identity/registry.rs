@@ -285,10 +285,11 @@ impl<'a> Registry<'a> {
         let Some(found) = self.describe(id).await? else {
             return Ok(());
         };
+        // In this order: what is out of service and still carries a policy is a person's work (`state::rotation`).
+        self.detach(&found.arn).await?;
         if found.status == ACTIVE {
             self.set_status(id, INACTIVE).await?;
         }
-        self.detach(&found.arn).await?;
         settled(async || {
             let deleting = self.account.iot.delete_certificate().certificate_id(id);
             let deleted = deleting.send().await.during("iot:DeleteCertificate", id);

@@ -87,19 +87,27 @@ pub(crate) fn next(picture: &Picture, purpose: Purpose) -> Step {
     }
 }
 
+/// A certificate that an earlier version of the secret held and that IoT Core still knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Superseded {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its state.
+    pub(crate) status: String,
+    /// Whether it carries the party's policy.
+    pub(crate) attached: bool,
+}
+
 /// What a rotation finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rotation {
-    /// A new certificate is to be issued, or its issue to be completed; these are left from before and useless.
-    Issue {
-        /// Certificates that can be removed at once.
-        leftover: Vec<String>,
-    },
-    /// The new certificate is in use; these go once it is proven to be.
+    /// A new certificate is to be issued, or its issue to be completed.
+    Issue,
+    /// The new certificate is in use; the old ones go once it is proven to be.
     Prove {
-        /// Still active.
+        /// Still in service.
         old: Vec<String>,
-        /// No longer active.
+        /// Out of service, by a removal that did not end.
         leftover: Vec<String>,
     },
     /// The new certificate is proven; these are left of the removal.
@@ -109,31 +117,24 @@ pub(crate) enum Rotation {
     },
 }
 
-/// Where a rotation stands. `superseded` are the certificates that earlier versions of the secret held and that IoT
-/// Core still knows, with their states.
-pub(crate) fn rotation(pending: bool, superseded: &[(String, String)]) -> Rotation {
-    let with = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
-        superseded
-            .iter()
-            .filter(|(_, status)| wanted(status))
-            .map(|(id, _)| id.clone())
-            .collect()
+/// Where a rotation stands.
+///
+/// A removal takes the policy away first, so a certificate without it is what a removal left. One that is out of
+/// service and still carries it was revoked or deactivated by a person and has been replaced by `enroll`: it is
+/// evidence, as is whatever is revoked, and no rotation removes it.
+pub(crate) fn rotation(pending: bool, superseded: &[Superseded]) -> Rotation {
+    let with = |wanted: &dyn Fn(&Superseded) -> bool| -> Vec<String> {
+        let wanted = superseded.iter().filter(|certificate| wanted(certificate));
+        wanted.map(|certificate| certificate.id.clone()).collect()
     };
-    let old = with(&|status| status == ACTIVE);
-    let leftover = with(&|status| status != ACTIVE);
-    if pending {
+    let old = with(&|it| it.attached && it.status == ACTIVE);
+    let leftover = with(&|it| !it.attached && it.status != REVOKED);
+    match (pending, old.is_empty(), leftover.is_empty()) {
         // Old ones stay: the next phase needs them, and so do clients until then.
-        return Rotation::Issue { leftover: vec![] };
+        (true, ..) | (false, true, true) => Rotation::Issue,
+        (false, false, _) => Rotation::Prove { old, leftover },
+        (false, true, false) => Rotation::Finish { leftover },
     }
-    if !old.is_empty() {
-        return Rotation::Prove { old, leftover };
-    }
-    // A rotation makes the old certificate INACTIVE before it removes it; nothing but a crash leaves it like that,
-    // besides `revoke --deactivate`, whose certificate `enroll` has replaced.
-    if superseded.iter().any(|(_, status)| status == INACTIVE) {
-        return Rotation::Finish { leftover };
-    }
-    Rotation::Issue { leftover }
 }
 
 /// The one state in which a certificate connects.

@@ -2,15 +2,17 @@
 
 use link::iot::Document;
 
-use crate::aws::{Cloud, Error, ErrorKind, Outcome as _};
+use crate::aws::{Cloud, Outcome as _};
 use crate::identity::{self, registry::Registry};
 use crate::resource::Scope;
 
 /// The documents of every policy attached to the certificates that carry `policy`; those of another policy too, for
 /// they count as much.
 ///
+/// A document that cannot be read here makes unknown what it takes part in ([`Document::read`]).
+///
 /// # Errors
-/// When a call is refused, and for a document that cannot be read.
+/// When a call is refused.
 pub async fn documents(cloud: &Cloud, policy: &str) -> Result<Vec<Document>, identity::Error> {
     let account = cloud.of(&Scope::Region)?;
     let iot = &account.iot;
@@ -37,11 +39,7 @@ pub async fn documents(cloud: &Cloud, policy: &str) -> Result<Vec<Document>, ide
         let answer = iot.get_policy().policy_name(&name).send().await;
         let answer = answer.during("iot:GetPolicy", &name)?;
         let text = answer.policy_document.unwrap_or_default();
-        let document = Document::parse(&text).map_err(|error| {
-            let said = link::error::chain(&error);
-            Error::new(ErrorKind::Invalid, "read the document of", &name, said)
-        })?;
-        documents.push(document.named(&name));
+        documents.push(Document::read(&text).named(&name));
     }
     Ok(documents)
 }

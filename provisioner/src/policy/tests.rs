@@ -114,6 +114,69 @@ fn a_client_wildcard_is_told_as_open_with_the_statement_that_opens_it() {
 }
 
 #[test]
+fn what_is_unknown_is_refused_and_never_as_it_should_be() {
+    let region = two_clusters("");
+    let name = PartyName::Agent("management-01".into());
+    let mut live = Documents::desired(&region);
+    let odd = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:Connect",
+        "Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"2030-01-01T00:00:00Z"}}}]}"#;
+    live.0
+        .get_mut(&name)
+        .unwrap()
+        .push(Document::read(odd).named("odd"));
+    let matrix = check(&region, &live);
+    // Its own client id another policy allows; for the others it depends on the date.
+    let wrong: Vec<&str> = matrix.wrong().map(|row| row.resource.as_str()).collect();
+    assert_eq!(
+        wrong,
+        [
+            "client/regional-x8k2-maestro-server",
+            "client/management-02-work-agent-client",
+            "client/somebody-else"
+        ]
+    );
+    let text = matrix.to_string();
+    assert!(
+        text.contains("????  unknown  management-01  iot:Connect        client/somebody-else"),
+        "{text}"
+    );
+    assert!(
+        text.contains("unknown: construct condition operator `DateLessThan`"),
+        "{text}"
+    );
+    let told = explain(&region, &live, &name, Action::Connect, "somebody-else");
+    assert!(!told.allowed);
+    assert_eq!(
+        told.unknown.as_deref(),
+        Some("condition operator `DateLessThan`")
+    );
+    assert_eq!(
+        told.decided_by.as_deref(),
+        Some("statement 1 of policy `odd`")
+    );
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_makes_a_party_unknown() {
+    let region = two_clusters("");
+    let name = PartyName::Agent("management-01".into());
+    let mut live = Documents::desired(&region);
+    live.0
+        .get_mut(&name)
+        .unwrap()
+        .push(Document::read("{oops").named("odd"));
+    let matrix = check(&region, &live);
+    let of_it = |row: &&Row| row.party == name;
+    assert!(
+        matrix
+            .rows
+            .iter()
+            .filter(of_it)
+            .all(|row| !row.allowed && row.unknown.is_some())
+    );
+}
+
+#[test]
 fn a_party_without_policies_is_shut_out() {
     let region = two_clusters("");
     let matrix = check(&region, &Documents::live(BTreeMap::new()));

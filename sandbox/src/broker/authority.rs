@@ -10,6 +10,7 @@ use link::iot::{Action, Context, Request, Resource, evaluate};
 use tokio::time::Instant;
 
 use super::lock;
+use super::notices::{Notice, Notices};
 use super::registry::{Fingerprint, Grants, Registry};
 
 /// The policy evaluator for one connection.
@@ -18,6 +19,7 @@ pub(super) struct Authority {
     registry: Registry,
     certificate: Fingerprint,
     context: Context,
+    notices: Arc<Notices>,
     known: Mutex<Known>,
 }
 
@@ -30,11 +32,17 @@ struct Known {
 // === impl Authority ===
 
 impl Authority {
-    pub(super) fn new(registry: Registry, certificate: Fingerprint, context: Context) -> Self {
+    pub(super) fn new(
+        registry: Registry,
+        certificate: Fingerprint,
+        context: Context,
+        notices: Arc<Notices>,
+    ) -> Self {
         Self {
             registry,
             certificate,
             context,
+            notices,
             known: Mutex::default(),
         }
     }
@@ -85,7 +93,11 @@ impl Authority {
         let decision = evaluate(known.grants.of(&self.certificate), &request);
         let allowed = decision.is_allowed();
         if !allowed {
-            tracing::info!(client.id = %self.context.client_id, "Denied: {}", decision.explain());
+            // What is unknown is refused too, and says which construct it is.
+            let asked = format!("{} {} {name}", self.certificate, action.name());
+            let text = format!("Denied: {}", decision.explain());
+            self.notices
+                .write(&Notice::Denied(asked), &self.context.client_id, text);
         }
         if known.allowed.len() >= REMEMBERED {
             known.allowed.clear();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::telemetry::clip;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
@@ -31,6 +32,8 @@ mod write;
 pub(super) struct Peer {
     pub(super) certificate: Fingerprint,
     pub(super) address: Option<IpAddr>,
+    /// When a complete CONNECT must be there.
+    pub(super) deadline: Instant,
 }
 
 /// An accepted connection, without its socket.
@@ -88,6 +91,11 @@ impl Connection {
         }
     }
 
+    /// How long a client may be silent, or take nothing of what is sent to it.
+    pub(super) fn patience(&self) -> Duration {
+        self.keep_alive.mul_f64(KEEP_ALIVE_FACTOR)
+    }
+
     async fn lifetime_ends_it(&self) -> End {
         let Some(range) = self.shared.ground.faults.get().lifetime else {
             return std::future::pending().await;
@@ -113,10 +121,9 @@ impl Connection {
             .hub
             .detach(&self.session, self.link.id, &shared.ground, now);
         tracing::debug!(
-            client.id = %self.link.client_id,
+            client.id = %clip(&self.link.client_id, CLIENT_ID),
             reason = end.cause.as_str(),
-            "Connection of `{}` ended",
-            self.link.client_id,
+            "Connection ended",
         );
         if end.will
             && let Some(will) = &self.will
@@ -165,3 +172,9 @@ impl Connection {
         End::told(cause, reason)
     }
 }
+
+// What a log line shows of a client id, which has 128 bytes at most.
+const CLIENT_ID: usize = 128;
+
+// Silence for one and a half intervals ends a connection (MQTT 5 §3.1.2.10, iot-core.md §1.2).
+const KEEP_ALIVE_FACTOR: f64 = 1.5;

@@ -139,6 +139,7 @@ impl Handle {
         let peer = Peer {
             certificate: certificate.clone(),
             address: None,
+            deadline: Instant::now() + self.shared.ground.limits.connect_timeout,
         };
         self.tasks.spawn(Box::pin(connection::serve(
             server,

@@ -42,6 +42,8 @@ pub struct Limits {
     pub redelivery_for: Duration,
     /// Time from the accepted socket to a complete CONNECT.
     pub connect_timeout: Duration,
+    /// Sockets open at a time; one more is closed at once.
+    pub connections: usize,
 }
 
 /// Rates and queue sizes; `None` is no limit.
@@ -89,6 +91,9 @@ impl Limits {
         redelivery_for: Duration::from_secs(3600),
         // Not documented either; longer than the 20 s that AWS's own clients wait for CONNACK.
         connect_timeout: Duration::from_secs(30),
+        // IoT Core's is an account quota of half a million; with TLS and a write buffer of 64 KiB these take half a
+        // gigabyte.
+        connections: 4096,
     };
 }
 

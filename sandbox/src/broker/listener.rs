@@ -16,12 +16,14 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Peer};
+use super::notices::Notice;
 use super::registry::Fingerprint;
 use super::shared::Shared;
 use super::{BindError, Config};
@@ -68,13 +70,15 @@ impl Listener {
         self.address
     }
 
-    /// Accepts until stopped; each connection is one task on the tracker.
+    /// Accepts until stopped; each connection is one task on the tracker, and there are at most as many as the limits
+    /// say: one more is closed at once, so that whoever is connected keeps its descriptors and memory.
     pub(super) async fn run(
         self,
         shared: Arc<Shared>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
+        let room = Arc::new(Semaphore::new(shared.ground.limits.connections));
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -84,10 +88,16 @@ impl Listener {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: waiting is all there is to do.
-                    tracing::warn!("Accept on `{}` failed: {error}", self.address);
+                    let text = format!("Accept failed: {error}");
+                    shared.notices.write(&Notice::Accept, self.address, text);
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
+            };
+            let Ok(place) = room.clone().try_acquire_owned() else {
+                let text = "Closed a connection: there are as many as this broker takes";
+                shared.notices.write(&Notice::Full, from, text);
+                continue;
             };
             let (acceptor, shared, stop) = (self.acceptor.clone(), shared.clone(), stop.clone());
             let require_alpn = self.require_alpn;
@@ -96,6 +106,7 @@ impl Listener {
                     () = serve(stream, from, acceptor, require_alpn, shared) => {}
                     () = stop.cancelled() => {}
                 }
+                drop(place);
             });
         }
     }
@@ -109,22 +120,22 @@ async fn serve(
     shared: Arc<Shared>,
 ) {
     let _ = stream.set_nodelay(true);
-    let handshake = timeout(
-        shared.ground.limits.connect_timeout,
-        acceptor.accept(stream),
-    )
-    .await;
+    // One deadline for the handshake and CONNECT: whoever sends nothing, or a byte now and then, goes.
+    let deadline = Instant::now() + shared.ground.limits.connect_timeout;
+    let handshake = timeout_at(deadline, acceptor.accept(stream)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            tracing::info!(peer = %from, "TLS handshake failed: {error}");
+            let text = format!("TLS handshake failed: {error}");
+            shared.notices.write(&Notice::Tls, from, text);
             return;
         }
         Err(_) => return,
     };
     let (_, tls) = stream.get_ref();
     if require_alpn && tls.alpn_protocol() != Some(ALPN) {
-        tracing::info!(peer = %from, "Refused a client without ALPN `x-amzn-mqtt-ca`");
+        let text = "Refused a client without ALPN `x-amzn-mqtt-ca`";
+        shared.notices.write(&Notice::Alpn, from, text);
         return;
     }
     let Some(certificate) = tls.peer_certificates().and_then(<[_]>::first) else {
@@ -133,6 +144,7 @@ async fn serve(
     let peer = Peer {
         certificate: Fingerprint::of(certificate),
         address: Some(from.ip()),
+        deadline,
     };
     Box::pin(connection::serve(stream, peer, shared)).await;
 }

@@ -1,12 +1,13 @@
 //! What all connections of one broker share.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use link::iot::ArnPrefix;
 
 use super::ground::Ground;
 use super::hub::Hub;
+use super::notices::Notices;
 use super::presence::Presence;
 use super::quota::ConnectLimiter;
 use super::registry::Registry;
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) presence: Presence,
     pub(super) arn: ArnPrefix,
     pub(super) connects: Mutex<ConnectLimiter>,
+    pub(super) notices: Arc<Notices>,
     links: AtomicU64,
 }
 
@@ -39,6 +41,7 @@ impl Shared {
             presence,
             arn,
             connects: Mutex::default(),
+            notices: Arc::new(Notices::new()),
             links: AtomicU64::new(0),
         }
     }

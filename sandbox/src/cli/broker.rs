@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use link::error::{ExitKind, Failure, Hint};
 use link::iot::Document;
+use link::private;
 use link::shutdown::Shutdown;
 use link::telemetry::{self, LogOptions};
 
@@ -231,7 +232,9 @@ impl Hint for StateError {
 }
 
 fn create(path: &Path) -> Result<(), StateError> {
-    std::fs::create_dir_all(path).map_err(at("create", path))
+    private::create_dir_all(path).map_err(at("create", path))?;
+    private::tighten(path).map_err(at("make private", path))?;
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String, StateError> {

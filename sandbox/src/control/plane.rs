@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use link::iot::ArnPrefix;
+use link::telemetry::Throttle;
 
 use super::Config;
 use super::answer::Refusal;
@@ -18,6 +20,8 @@ pub(super) struct Plane {
     pub(super) broker: Handle,
     pub(super) endpoint: String,
     pub(super) settling: Settling,
+    /// Of log lines about requests that are no operation.
+    pub(super) unknown: Throttle<()>,
 }
 
 // === impl Plane ===
@@ -29,6 +33,7 @@ impl Plane {
             broker: config.broker,
             endpoint: config.endpoint,
             settling: Settling::new(config.settle),
+            unknown: Throttle::new(QUIET, 1),
         }
     }
 
@@ -96,3 +101,6 @@ impl fmt::Debug for Plane {
 pub(super) fn epoch(at: Timestamp) -> f64 {
     at.as_second() as f64 + f64::from(at.subsec_millisecond()) / 1000.0
 }
+
+// Who tries one unknown operation tries it again.
+const QUIET: Duration = Duration::from_secs(1);

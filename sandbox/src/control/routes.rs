@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, patch, post, put};
+use link::telemetry::clip;
+use tokio::time::Instant;
 
 use super::answer::{Kind, Refusal};
 use super::plane::Plane;
@@ -117,12 +119,21 @@ async fn signed(request: Request, next: Next) -> Response {
     response
 }
 
-async fn unknown(request: Request) -> Refusal {
-    let (method, path) = (request.method(), request.uri().path());
-    tracing::warn!("Refused {method} {path}: no operation of this control plane");
+async fn unknown(State(plane): State<Arc<Plane>>, request: Request) -> Refusal {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let (method, path) = (clip(method, SHOWN), clip(path, SHOWN));
+    if let Some(held) = plane.unknown.admit(&(), Instant::now()) {
+        tracing::warn!(
+            held,
+            "Refused {method} {path}: no operation of this control plane"
+        );
+    }
     let message = format!("no operation is known for {method} {path}");
     Refusal::new(Kind::UnknownOperation, message)
 }
+
+// The longest path of an operation has a name of 128 characters.
+const SHOWN: usize = 256;
 
 // The longest field, a policy document, has 404 600 characters in the API reference.
 const BODY: usize = 1 << 20;

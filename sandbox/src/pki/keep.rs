@@ -7,6 +7,7 @@ use std::path::Path;
 use link::clock::Clock;
 use link::error::Hint;
 use link::identity::{Identity, Location};
+use link::private;
 
 use super::{Authority, PkiError, Set};
 
@@ -16,7 +17,7 @@ pub enum KeepError {
     /// Its files cannot be read or written.
     #[error("{operation} `{path}`")]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `make private`.
         operation: &'static str,
         /// The file.
         path: String,
@@ -49,6 +50,9 @@ impl Authority {
         };
         let (certificate, key) = (directory.join("ca.crt"), directory.join("ca.key"));
         if certificate.exists() && key.exists() {
+            for file in [&certificate, &key] {
+                private::tighten(file).map_err(at("make private", file))?;
+            }
             return Self::from_pem(&read(&certificate)?, &read(&key)?).map_err(failed);
         }
         let authority = Self::new(common_name).map_err(failed)?;
@@ -99,13 +103,13 @@ fn read(path: &Path) -> Result<String, KeepError> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), KeepError> {
-    let mut options = fs::File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
+    let opened = private::write_options().truncate(true).open(path);
+    opened
+        .and_then(|mut file| {
+            // One that was there keeps its mode.
+            private::tighten(path)?;
+            file.write_all(text.as_bytes())
+        })
         .map_err(at("write", path))
 }
 
@@ -122,6 +126,20 @@ fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeepErr
 mod tests {
     use super::*;
     use crate::pki::{Layout, Request, lay_down};
+
+    #[test]
+    fn an_authority_that_others_could_read_is_closed_to_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        Authority::kept_in(directory.path(), "test").unwrap();
+        let key = directory.path().join("ca.key");
+        let mode = || fs::metadata(&key).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        Authority::kept_in(directory.path(), "test").unwrap();
+        assert_eq!(mode(), 0o600);
+    }
 
     #[test]
     fn an_authority_and_a_good_certificate_are_used_again_and_a_bad_one_is_not() {

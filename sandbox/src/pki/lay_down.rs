@@ -1,8 +1,13 @@
 //! Writes an identity the way the two CSI writers do (iot-core.md §4, system.md §8).
+//!
+//! **Invariant:** what is laid down is its owner's alone, 0600 in a directory of 0700, whatever the umask and whatever
+//! the directory's mode was.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use link::private;
 
 use super::Set;
 
@@ -41,7 +46,8 @@ pub fn lay_down(
         ("ca.crt", set.ca.as_str()),
     ];
     let files: Vec<_> = own.into_iter().chain(extra.iter().copied()).collect();
-    at(directory, fs::create_dir_all(directory))?;
+    at(directory, private::create_dir_all(directory))?;
+    at(directory, private::tighten(directory))?;
     match layout {
         Layout::PerFileRename => {
             for (name, content) in files {
@@ -63,7 +69,7 @@ fn replace(directory: &Path, name: &str, content: &str) -> Result<(), LayDownErr
 fn swap(directory: &Path, files: &[(&str, &str)]) -> Result<(), LayDownError> {
     let version = format!("..{}", uuid::Uuid::new_v4().simple());
     let fresh = directory.join(&version);
-    at(&fresh, fs::create_dir(&fresh))?;
+    at(&fresh, private::create_dir_all(&fresh))?;
     for (name, content) in files {
         write(&fresh.join(name), content)?;
     }
@@ -87,19 +93,12 @@ fn swap(directory: &Path, files: &[(&str, &str)]) -> Result<(), LayDownError> {
 }
 
 fn write(path: &Path, content: &str) -> Result<(), LayDownError> {
-    let written = private(path).and_then(|mut file| {
+    let opened = private::write_options().create_new(true).open(path);
+    let written = opened.and_then(|mut file| {
         file.write_all(content.as_bytes())
             .and_then(|()| file.sync_all())
     });
     at(path, written)
-}
-
-fn private(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 #[cfg(unix)]
@@ -148,6 +147,27 @@ mod tests {
             }
             let entries = fs::read_dir(directory.path()).unwrap().count();
             assert_eq!(entries, if layout == Layout::DataSymlink { 6 } else { 4 });
+        }
+    }
+
+    #[test]
+    fn what_is_laid_down_is_its_owners_alone_even_in_an_open_directory() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for layout in [Layout::PerFileRename, Layout::DataSymlink] {
+            let scratch = tempfile::tempdir().unwrap();
+            let directory = scratch.path().join("mount");
+            fs::create_dir(&directory).unwrap();
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+            lay_down(&directory, &set("1"), &[("consumerName", "a")], layout).unwrap();
+            assert_eq!(mode(&directory), 0o700);
+            for name in ["certificate", "privateKey", "ca.crt", "consumerName"] {
+                assert_eq!(mode(&directory.join(name)), 0o600, "{layout:?} {name}");
+            }
+            if layout == Layout::DataSymlink {
+                assert_eq!(mode(&directory.join("..data")), 0o700);
+            }
         }
     }
 

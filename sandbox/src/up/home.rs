@@ -7,12 +7,13 @@
 //! consumers/NAME/identity  consumers/NAME/target  consumers/NAME/state
 //! ```
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{File, TryLockError};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use link::error::Hint;
 use link::id::ConsumerName;
+use link::private;
 use tempfile::TempDir;
 
 /// The directory of a running region. Dropping it removes a throw-away one.
@@ -30,7 +31,7 @@ pub enum HomeError {
     /// The system refuses.
     #[error("{operation} `{path}`")]
     File {
-        /// `create`, `write`, `lock` or `remove`.
+        /// `create`, `make private`, `write`, `lock` or `remove`.
         operation: &'static str,
         /// The file or directory.
         path: String,
@@ -131,7 +132,9 @@ impl Home {
         let names: Vec<_> = consumers.iter().map(ConsumerName::as_str).collect();
         let file = self.path.join("bridge/consumers.json");
         let text = serde_json::Value::from(names).to_string();
-        fs::write(&file, text).map_err(at("write", &file))?;
+        let opened = private::write_options().truncate(true).open(&file);
+        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(at("write", &file))?;
         Ok(file)
     }
 
@@ -158,17 +161,16 @@ impl Hint for HomeError {
 }
 
 fn create(path: &Path) -> Result<(), HomeError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     // Private keys are in it.
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(at("create", path))
+    private::create_dir_all(path).map_err(at("create", path))?;
+    private::tighten(path).map_err(at("make private", path))?;
+    Ok(())
 }
 
 fn lock(directory: &Path) -> Result<File, HomeError> {
     let path = directory.join("lock");
-    let file = File::create(&path).map_err(at("create", &path))?;
+    let opened = private::write_options().open(&path);
+    let file = opened.map_err(at("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(HomeError::InUse {
@@ -202,6 +204,24 @@ mod tests {
         );
         drop(first);
         Home::kept(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_kept_directory_is_its_owners_alone_whatever_it_was() {
+        use std::fs::{self, Permissions};
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("kept");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let home = Home::kept(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join("lock")), 0o600);
+        private::create_dir_all(&path.join("bridge")).unwrap();
+        let consumers = home.write_consumers(&[]).unwrap();
+        assert_eq!(mode(&consumers), 0o600);
     }
 
     #[test]

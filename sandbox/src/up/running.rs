@@ -62,7 +62,13 @@ impl Region {
         let mut bridge = Group::new();
         let (part, service) = self.bridge;
         let drain = bridge.shutdown.drain();
-        bridge.start(part, Box::pin(service.run(drain)));
+        let run = async move {
+            // Its end is noticed as that of any part; here is why.
+            if let Err(error) = service.run(drain).await {
+                error!(%error, "The bridge ended");
+            }
+        };
+        bridge.start(part, Box::pin(run));
         let mut agents = Group::new();
         for (part, service) in self.agents {
             let drain = agents.shutdown.drain();

@@ -322,3 +322,18 @@ async fn a_denied_connect_is_0x87_on_5_and_a_bare_close_on_3() {
     let (_client, ack) = V5::connect(pipe(), clean("pinned")).await;
     assert_eq!(ack.reason_code, ConnectAckReason::Success);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_whole_connect_is_closed_at_the_deadline() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let rig = Rig::new().await;
+    // Nothing, and the beginning of a CONNECT of MQTT 5.
+    for begun in [&b""[..], &b"\x10\x20\x00\x04MQTT\x05"[..]] {
+        let mut pipe = rig.pipe();
+        pipe.write_all(begun).await.unwrap();
+        let start = Instant::now();
+        let read = pipe.read(&mut [0; 64]).await.unwrap();
+        assert_eq!((read, start.elapsed().as_secs()), (0, 30), "{begun:?}");
+    }
+}

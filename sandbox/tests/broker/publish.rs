@@ -355,3 +355,34 @@ async fn eight_topic_aliases_are_remembered_and_a_ninth_ends_the_connection() {
         DisconnectReasonCode::TopicAliasInvalid
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_is_cut_off_and_delays_nobody() {
+    let rig = Rig::new().await;
+    let mut deaf = rig.v5("deaf").await;
+    deaf.subscribe(&["a"]).await;
+    let mut other = rig.v5("other").await;
+    other.subscribe(&["a"]).await;
+    let mut publisher = rig.v5("publisher").await;
+    let begun = Instant::now();
+    // Far more than the pipe holds.
+    for _ in 0..64 {
+        publisher.publish("a", &"x".repeat(64 * 1024)).await;
+        other.message().await;
+    }
+    assert!(begun.elapsed().as_secs() < 1, "the others waited");
+    // It goes on sending, so that it is not silent; its keep-alive is 60 s.
+    let connected = || {
+        rig.broker
+            .connections()
+            .iter()
+            .any(|it| it.client_id == "deaf")
+    };
+    for _ in 0..3 {
+        assert!(connected(), "cut off after {:?}", begun.elapsed());
+        deaf.send(publish("b", "", None)).await;
+        sleep(Duration::from_secs(29)).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    assert!(!connected(), "still there after {:?}", begun.elapsed());
+}

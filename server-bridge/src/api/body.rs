@@ -1,14 +1,94 @@
 //! Request bodies: one JSON object whose every member is known, or a refusal that names the one that is not.
+//!
+//! Reading is bounded three ways: bytes of one body, time for one body, bytes of all bodies that are in hand. A client
+//! that sends nothing holds nothing of the last.
 
-use axum::body::to_bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
+use super::Context;
 use super::error::{ApiError, Code};
+use crate::store::{InvalidJson, Json, Store};
 
 /// The members of a JSON object.
 #[derive(Debug)]
-pub(super) struct Object(Map<String, Value>);
+pub(super) struct Object {
+    members: Map<String, Value>,
+    /// Given back when the request is done with what was read.
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+/// What all requests together may hold of bodies.
+#[derive(Clone, Debug)]
+pub(super) struct Intake {
+    bytes: Arc<Semaphore>,
+    within: Duration,
+}
+
+// === impl Intake ===
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            bytes: Arc::new(Semaphore::new(INTAKE_BYTES)),
+            within: BODY_WITHIN,
+        }
+    }
+}
+
+impl Intake {
+    /// The whole body, and the permit for its bytes.
+    async fn read(&self, body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
+        match timeout(self.within, self.collect(body)).await {
+            Ok(read) => read,
+            Err(_) => Err(ApiError::too_slow(self.within)),
+        }
+    }
+
+    async fn collect(
+        &self,
+        body: Body,
+    ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
+        let mut held: Option<OwnedSemaphorePermit> = None;
+        let mut text = Vec::new();
+        let mut discarded = 0;
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk: Bytes = chunk
+                .map_err(|_| ApiError::new(Code::Malformed, "the request body ended too early"))?;
+            if discarded > 0 || text.len() + chunk.len() > BODY_BYTES {
+                // Read on and kept no more: a client that is cut off while it writes does not see its answer.
+                discarded += text.len() + chunk.len();
+                text = Vec::new();
+                held = None;
+                if discarded > DISCARD_BYTES {
+                    break;
+                }
+                continue;
+            }
+            let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            let permit = self.bytes.clone().try_acquire_many_owned(length);
+            let permit = permit.map_err(|_| ApiError::busy("too many request bodies at once"))?;
+            match &mut held {
+                Some(held) => held.merge(permit),
+                None => held = Some(permit),
+            }
+            text.extend_from_slice(&chunk);
+        }
+        if discarded > 0 {
+            return Err(ApiError::too_large(BODY_BYTES));
+        }
+        Ok((text, held))
+    }
+}
 
 // === impl Object ===
 
@@ -16,7 +96,7 @@ impl Object {
     /// Refuses members that are not in the list, each with the nearest known one.
     pub(super) fn only(self, known: &[&str]) -> Result<Self, ApiError> {
         let unknown: Vec<String> = self
-            .0
+            .members
             .keys()
             .filter(|key| !known.contains(&key.as_str()))
             .map(|key| unknown(key, known))
@@ -29,12 +109,12 @@ impl Object {
 
     /// Takes a member; `null` counts as absent.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
-        self.0.remove(key).filter(|value| !value.is_null())
+        self.members.remove(key).filter(|value| !value.is_null())
     }
 
     /// Takes a member where `null` means "clear": outer `None` is absent, inner `None` is `null`.
     pub(super) fn take_nullable(&mut self, key: &str) -> Option<Option<Value>> {
-        let value = self.0.remove(key)?;
+        let value = self.members.remove(key)?;
         Some(Some(value).filter(|value| !value.is_null()))
     }
 
@@ -48,22 +128,19 @@ impl Object {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Object {
+impl<S: Store> FromRequest<Context<S>> for Object {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = to_bytes(request.into_body(), BODY_BYTES)
-            .await
-            .map_err(|error| {
-                let limited = bounded(&error);
-                if limited {
-                    ApiError::too_large(BODY_BYTES)
-                } else {
-                    ApiError::new(Code::Malformed, "the request body ended too early")
-                }
-            })?;
-        match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(members)) => Ok(Self(members)),
+    async fn from_request(request: Request, context: &Context<S>) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::not_json());
+        }
+        let (text, held) = context.intake.read(request.into_body()).await?;
+        match serde_json::from_slice(&text) {
+            Ok(Value::Object(members)) => Ok(Self {
+                members,
+                _held: held,
+            }),
             Ok(other) => Err(ApiError::new(
                 Code::Malformed,
                 format!(
@@ -71,11 +148,38 @@ impl<S: Send + Sync> FromRequest<S> for Object {
                     kind(&other)
                 ),
             )),
-            Err(error) => Err(ApiError::new(
-                Code::Malformed,
-                format!("the request body is not JSON: {error}"),
-            )),
+            Err(error) => Err(unreadable(&text, &error)),
         }
+    }
+}
+
+/// `application/json`, in UTF-8: a web page must ask before it may send that.
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE);
+    let Some(given) = given.and_then(|given| given.to_str().ok()) else {
+        return false;
+    };
+    let mut parts = given
+        .split(';')
+        .map(|part| part.trim().to_ascii_lowercase());
+    parts.next().as_deref() == Some("application/json")
+        && parts.all(|parameter| match parameter.strip_prefix("charset=") {
+            Some(charset) => matches!(charset.trim_matches('"'), "utf-8" | "utf8" | "us-ascii"),
+            None => true,
+        })
+}
+
+/// What is wrong with text that cannot be read; a number that is too large is named with its field.
+fn unreadable(text: &[u8], error: &serde_json::Error) -> ApiError {
+    let checked = std::str::from_utf8(text).map(Json::check);
+    match checked {
+        Ok(Err(found @ (InvalidJson::Number { .. } | InvalidJson::Depth))) => {
+            ApiError::validation(found.to_string())
+        }
+        _ => ApiError::new(
+            Code::Malformed,
+            format!("the request body is not JSON: {error}"),
+        ),
     }
 }
 
@@ -128,8 +232,89 @@ pub(super) const fn kind(value: &Value) -> &'static str {
 /// The longest body: 500 KiB of manifests (wire.md §2.3), four times over for white space and escapes.
 pub(super) const BODY_BYTES: usize = 2 * 1024 * 1024;
 
-/// Whether reading stopped because of [`BODY_BYTES`].
-fn bounded(error: &axum::Error) -> bool {
-    // The type is private to the body library; its text is part of its documentation.
-    link::error::chain(error).contains("length limit exceeded")
+/// How much of a longer one is read before its client is cut off.
+const DISCARD_BYTES: usize = 8 * BODY_BYTES;
+
+// A body of that size arrives within it at 70 KB/s.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+// 32 of the longest bodies, 2 000 of the usual ones; parsed they take a few times as much.
+const INTAKE_BYTES: usize = 32 * BODY_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    fn intake(bytes: usize, within: Duration) -> Intake {
+        Intake {
+            bytes: Arc::new(Semaphore::new(bytes)),
+            within,
+        }
+    }
+
+    fn reason(read: Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError>) -> String {
+        read.unwrap_err().reason().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_given_up_and_gives_back_what_it_held() {
+        let intake = intake(100, Duration::from_secs(30));
+        let half = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"a\":"))]);
+        let body = Body::from_stream(half.chain(stream::pending()));
+        let refused = reason(intake.read(body).await);
+        assert_eq!(refused, "the request body did not arrive within 30 s");
+        assert_eq!(intake.bytes.available_permits(), 100);
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_up_to_the_bytes_of_all_and_refused_one_past() {
+        let intake = intake(10, Duration::from_secs(30));
+        let (first, held) = intake.read(Body::from("1234567")).await.unwrap();
+        assert_eq!(first.len(), 7);
+        assert!(intake.read(Body::from("123")).await.is_ok());
+        let refused = reason(intake.read(Body::from("1234")).await);
+        assert_eq!(refused, "too many request bodies at once, try again later");
+        drop(held);
+        assert!(intake.read(Body::from("1234567890")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_longest_body_is_read_and_one_byte_more_is_refused() {
+        let intake = Intake::default();
+        let body = |bytes: usize| Body::from(vec![b' '; bytes]);
+        assert!(intake.read(body(BODY_BYTES)).await.is_ok());
+        let refused = reason(intake.read(body(BODY_BYTES + 1)).await);
+        assert_eq!(refused, "the request body is longer than 2097152 bytes");
+    }
+
+    #[test]
+    fn only_json_is_json() {
+        let is = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            is_json(&headers)
+        };
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+        ] {
+            assert!(is(good), "{good}");
+        }
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=application/json",
+            "application/jsonp",
+            "application/json; charset=utf-16",
+            "text/plain; application/json",
+        ] {
+            assert!(!is(bad), "{bad}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::body::{Object, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
-use super::validate::{Draft, check_id};
+use super::validate::{Addressed, Draft, check_id};
 use super::{Context, json_response, render, search};
 use crate::store::query::{BundleColumn, Parts};
 use crate::store::{Bundle, Json, NewBundle, Store, StoreError};
@@ -26,11 +26,12 @@ pub(super) async fn list<S: Store>(
         status: fields.wants("status"),
         ledger: fields.names("ledger"),
     };
+    let turn = context.lists.take().await?;
     let page = context
         .store
         .list_bundles(request.query.clone(), parts)
         .await?;
-    Ok(request.respond("ResourceBundleList", page, render::bundle))
+    Ok(request.respond("ResourceBundleList", page, turn, render::bundle))
 }
 
 pub(super) async fn create<S: Store>(
@@ -71,7 +72,12 @@ pub(super) async fn create<S: Store>(
         delete_option: body.take("delete_option"),
         executer: body.take("executer"),
     };
-    let (metadata, content) = draft.check(&context.limits)?;
+    let to = Addressed {
+        envelope: &context.envelope,
+        consumer: &consumer_name,
+        id: &id,
+    };
+    let (metadata, content) = draft.check(&context.limits, &to)?;
     let new = NewBundle {
         id,
         name,
@@ -131,7 +137,12 @@ pub(super) async fn patch<S: Store>(
         }
         .into());
     }
-    let (metadata, content) = merged(&mut body, &bundle).check(&context.limits)?;
+    let to = Addressed {
+        envelope: &context.envelope,
+        consumer: &bundle.consumer_name,
+        id: &bundle.id,
+    };
+    let (metadata, content) = merged(&mut body, &bundle).check(&context.limits, &to)?;
     let bundle = context
         .store
         .update_bundle(&id, Some(expected), metadata, content, context.clock.now())

@@ -20,8 +20,9 @@ pub(super) async fn list<S: Store>(
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
     let request = Request::parse(parameters, render::CONSUMER_FIELDS, &[&["labels"]])?;
+    let turn = context.lists.take().await?;
     let page = context.store.list_consumers(request.query.clone()).await?;
-    Ok(request.respond("ConsumerList", page, render::consumer))
+    Ok(request.respond("ConsumerList", page, turn, render::consumer))
 }
 
 pub(super) async fn create<S: Store>(

@@ -1,12 +1,13 @@
 //! What a caller is told when a request fails: Maestro's error body and its catalogue of codes (wire.md §5.2).
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use link::error::{Hint, chain};
 use serde_json::{Value, json};
-use tracing::error;
+use tracing::{debug, error};
 
 use super::PREFIX;
 use crate::store::StoreError;
@@ -152,6 +153,44 @@ impl ApiError {
         }
     }
 
+    /// The body is of another type.
+    pub(super) fn not_json() -> Self {
+        Self {
+            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ..Self::new(
+                Code::BadRequest,
+                "the request body must be JSON: send it with `Content-Type: application/json`",
+            )
+        }
+    }
+
+    /// The body did not arrive in time.
+    pub(super) fn too_slow(limit: Duration) -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            ..Self::new(
+                Code::BadRequest,
+                format!(
+                    "the request body did not arrive within {} s",
+                    limit.as_secs()
+                ),
+            )
+        }
+    }
+
+    /// There is no room for this request now.
+    pub(super) fn busy(what: &str) -> Self {
+        Self::unavailable(format!("{what}, try again later"))
+    }
+
+    /// The server cannot do this now.
+    fn unavailable(reason: String) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            ..Self::new(Code::General, reason)
+        }
+    }
+
     /// What a panicking handler is answered with.
     pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
         error!("A request handler panicked");
@@ -187,6 +226,16 @@ impl ApiError {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+            }
+            // What is left of the body would be taken for the next request, or read for nothing.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
         if let Some(allow) = &self.allow {
             headers.insert(header::ALLOW, allow.clone());
         }
@@ -231,22 +280,32 @@ impl From<StoreError> for ApiError {
                 latest_version: Some(latest.get()),
                 ..Self::new(Code::Conflict, error.to_string())
             },
-            StoreError::Corrupt { .. }
-            | StoreError::Open { .. }
-            | StoreError::Driver { .. }
-            | StoreError::Closed => {
+            StoreError::Corrupt { .. } | StoreError::Panicked => {
                 error!(error = chain(&error), "A request failed in the store");
-                let status = if error.is_retryable() || matches!(error, StoreError::Closed) {
-                    StatusCode::SERVICE_UNAVAILABLE
-                } else {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                };
-                Self {
-                    status,
+                Self::new(Code::General, FAILED)
+            }
+            StoreError::Unavailable { reason } => {
+                Self::unavailable(format!("the store is not available: {reason}"))
+            }
+            StoreError::Deadline { .. } => {
+                Self::unavailable(format!("{error}; ask for less, or try again later"))
+            }
+            StoreError::Open { .. } | StoreError::Driver { .. } | StoreError::Closed => {
+                // The store logs its failures, once per kind and minute.
+                debug!(error = chain(&error), "A request failed in the store");
+                match error.class() {
                     // Details of the database stay in the log.
-                    ..Self::new(Code::General, "the store failed on this request")
+                    Some(class) if error.is_retryable() => {
+                        Self::unavailable(format!("{FAILED}: {}", class.meaning()))
+                    }
+                    _ => Self::new(Code::General, FAILED),
                 }
             }
         }
     }
 }
+
+const FAILED: &str = "the store failed on this request";
+
+// Long enough for a full disk to be noticed and short enough for a script.
+const RETRY_SECONDS: &str = "5";

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tracing::error;
 
 use super::body::{listed, nearest, unknown};
@@ -15,6 +18,13 @@ use super::error::{ApiError, Code};
 use super::search;
 use crate::store::query::{Column, Order, Query};
 use crate::store::{Page, StoreError};
+
+/// How many lists may be written at once: each holds a few batches of rows for as long as its client reads.
+#[derive(Clone, Debug)]
+pub(super) struct Turns {
+    free: Arc<Semaphore>,
+    patience: Duration,
+}
 
 /// A list request after its parameters were checked.
 #[derive(Debug)]
@@ -31,6 +41,27 @@ pub(super) enum Fields {
     Default,
     /// These, and `id`.
     Only(Vec<&'static str>),
+}
+
+// === impl Turns ===
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(LISTS)),
+            patience: PATIENCE,
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn, which ends when it is dropped.
+    pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        match timeout(self.patience, self.free.clone().acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(ApiError::busy("too many lists are being read")),
+        }
+    }
 }
 
 // === impl Fields ===
@@ -103,6 +134,7 @@ impl<C: Column> Request<C> {
         self,
         kind: &'static str,
         page: Page<T>,
+        turn: OwnedSemaphorePermit,
         render: fn(&T, &Fields, &mut Vec<u8>),
     ) -> Response {
         let head = format!(
@@ -126,6 +158,7 @@ impl<C: Column> Request<C> {
             Ok::<_, StoreError>(Bytes::from(chunk))
         });
         let tail = stream::once(async move {
+            drop(turn);
             let size = counted.load(Ordering::Relaxed);
             Ok(Bytes::from(format!("],\"size\":{size}}}\n")))
         });
@@ -238,6 +271,31 @@ const DEFAULT_SIZE: u32 = 100;
 /// The longest page (wire.md §5.2).
 const MAX_SIZE: u32 = 65_500;
 
+// Three batches of 16 rows each: 20 MiB of the usual rows (25 KB), 200 MiB of the largest (256 KiB with their status).
+const LISTS: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(5);
+
 // A batch of the store, so that small rows share a chunk.
 const CHUNK_ROWS: usize = 16;
 const CHUNK_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_list_past_the_most_waits_and_is_told_unless_one_ends() {
+        let turns = Turns::default();
+        let mut taken = Vec::new();
+        for _ in 0..LISTS {
+            taken.push(turns.take().await.unwrap());
+        }
+        let refused = turns.take().await.unwrap_err();
+        assert_eq!(
+            refused.reason(),
+            "too many lists are being read, try again later"
+        );
+        let (next, ()) = tokio::join!(turns.take(), async { drop(taken.pop()) });
+        assert!(next.is_ok());
+    }
+}

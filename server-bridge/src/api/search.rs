@@ -133,6 +133,9 @@ impl Parser {
             self.expect_symbol("(")?;
             let mut values = vec![self.value(&subject)?];
             while self.take_symbol(",") {
+                if values.len() == MAX_IN {
+                    return Err(self.error(format!("more than {MAX_IN} values after `in`")));
+                }
                 values.push(self.value(&subject)?);
             }
             self.expect_symbol(")")?;
@@ -351,3 +354,6 @@ const MAX_BYTES: usize = 4096;
 // SQLite refuses expressions deeper than 1 000; a chain of conditions nests by one each.
 const MAX_DEPTH: usize = 32;
 const MAX_PREDICATES: usize = 100;
+
+// Each value is a parameter; SQLite takes 32 766, and this many in each of the conditions.
+const MAX_IN: usize = 200;

@@ -1,8 +1,10 @@
-//! The OpenAPI document says what the router does.
+//! The OpenAPI document says what the router does; what happens when the store fails is in [`failures`].
 
 use serde_json::Value;
 
 use super::meta::OPENAPI;
+
+mod failures;
 
 #[test]
 fn every_route_is_documented_with_its_methods() {

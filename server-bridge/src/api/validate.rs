@@ -3,25 +3,31 @@
 
 use std::collections::BTreeSet;
 
+use link::bundle::{DeleteOption, Executer, ManifestConfig, Spec};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::body::kind;
 use super::error::ApiError;
 use crate::store::{Content, Json};
 
+mod fit;
 mod shapes;
 #[cfg(test)]
 mod tests;
 
-/// Sizes a bundle must keep to.
+pub(super) use fit::Addressed;
+pub use fit::Envelope;
+
+/// Sizes a bundle must keep to, besides those of the messages that carry it ([`Envelope`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of all manifests together; agents refuse more than 500 KiB (wire.md §2.3).
     pub manifest_bytes: usize,
     /// Bytes of the published payload; IoT Core disconnects whoever sends more than 128 KiB (iot-core.md §1.2).
     pub payload_bytes: usize,
-    /// Bytes of the metadata, which travel as a property beside the payload: what is left of a packet of
-    /// 149 504 bytes, less 2 KiB for topic and other properties.
+    /// Bytes of the metadata as given: what is left of a packet of 149 504 bytes beside the longest payload, less 2 KiB
+    /// for topic and other properties.
     pub metadata_bytes: usize,
 }
 
@@ -58,7 +64,11 @@ impl Default for Limits {
 
 impl Draft {
     /// Checks everything and gives metadata and content as they will be stored.
-    pub(super) fn check(self, limits: &Limits) -> Result<(Option<Json>, Content), ApiError> {
+    pub(super) fn check(
+        self,
+        limits: &Limits,
+        to: &Addressed<'_>,
+    ) -> Result<(Option<Json>, Content), ApiError> {
         let mut problems = Vec::new();
         if let Some(metadata) = &self.metadata {
             check_metadata(metadata, &mut problems);
@@ -112,11 +122,57 @@ impl Draft {
             limits,
             &mut problems,
         );
+        let payload = content.payload();
+        if problems.is_empty() {
+            check_as_agents_do(&content, &payload, &mut problems);
+        }
+        if problems.is_empty() {
+            to.check(metadata.as_ref(), &payload, &mut problems);
+        }
         if problems.is_empty() {
             return Ok((metadata, content));
         }
         Err(ApiError::validation(summary(&problems)))
     }
+}
+
+/// What an agent would refuse although every shape above is right: the same code says it there.
+fn check_as_agents_do(content: &Content, payload: &[u8], problems: &mut Vec<Problem>) {
+    // One by one, so that the field is known.
+    readable::<DeleteOption>("delete_option", content.delete_option.as_ref(), problems);
+    readable::<Vec<ManifestConfig>>(
+        "manifest_configs",
+        content.manifest_configs.as_ref(),
+        problems,
+    );
+    readable::<Executer>("executer", content.executer.as_ref(), problems);
+    if !problems.is_empty() {
+        return;
+    }
+    match serde_json::from_slice::<Spec>(payload) {
+        Ok(spec) => problems.extend(spec.problems().into_iter().map(|found| Problem {
+            path: given_path(&found.path),
+            message: found.message,
+        })),
+        Err(error) => problem(problems, "manifests", format!("cannot be read: {error}")),
+    }
+}
+
+fn readable<T: DeserializeOwned>(path: &str, part: Option<&Json>, problems: &mut Vec<Problem>) {
+    if let Some(Err(error)) = part.map(|part| serde_json::from_str::<T>(part.as_str())) {
+        problem(problems, path, format!("an agent cannot read it: {error}"));
+    }
+}
+
+/// The path of a field as this API names it.
+fn given_path(wire: &str) -> String {
+    [
+        ("deleteOption", "delete_option"),
+        ("manifestConfigs", "manifest_configs"),
+    ]
+    .iter()
+    .find_map(|(there, here)| Some(format!("{here}{}", wire.strip_prefix(there)?)))
+    .unwrap_or_else(|| wire.to_owned())
 }
 
 /// Notes a broken rule.
@@ -160,14 +216,32 @@ fn check_manifest(
         let message = format!("must be a Kubernetes object, not {}", kind(manifest));
         return problem(problems, path, message);
     };
-    let mut required = |key: &str| match members.get(key) {
-        Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        _ => {
-            problem(problems, format!("{path}.{key}"), "is required");
-            String::new()
+    let mut required = |key: &str, rule: fn(&str) -> Option<&'static str>| {
+        let path = format!("{path}.{key}");
+        match members.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => {
+                if let Some(rule) = rule(text) {
+                    let shown = link::telemetry::clip(text, SHOWN_BYTES);
+                    problem(problems, path, format!("`{shown}` {rule}"));
+                }
+                text.clone()
+            }
+            None | Some(Value::Null | Value::String(_)) => {
+                problem(problems, path, "is required");
+                String::new()
+            }
+            Some(other) => {
+                problem(
+                    problems,
+                    path,
+                    format!("must be a string, not {}", kind(other)),
+                );
+                String::new()
+            }
         }
     };
-    let (api_version, kind_name) = (required("apiVersion"), required("kind"));
+    let api_version = required("apiVersion", shapes::api_version_problem);
+    let kind_name = required("kind", shapes::kind_problem);
     let empty = Map::new();
     let metadata = match members.get("metadata") {
         Some(Value::Object(metadata)) => metadata,
@@ -318,3 +392,4 @@ fn summary(problems: &[Problem]) -> String {
 }
 
 const SHOWN: usize = 10;
+const SHOWN_BYTES: usize = 60;

@@ -1,30 +1,37 @@
 //! Wakes the lanes: on the store's hints, and by a sweep that finds what a lost hint missed.
+//!
+//! A lane that panics is made again, later each time, with the waker its consumer's hints go to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use link::id::ConsumerName;
+use link::supervise::restarting;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
+use super::log::Line;
 use super::{Context, lane};
 use crate::store::Store;
 
 /// Runs the lanes until `drain` is cancelled.
 pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken) {
+    // Those of a dispatch that panicked are gone.
+    context.metrics.lanes.set(0);
     let mut lanes = Lanes {
         context,
         drain: drain.clone(),
-        wakers: HashMap::new(),
+        known: HashMap::new(),
         tasks: JoinSet::new(),
     };
     // Registered before the first sweep, so that nothing falls between the two.
     let mut hints = lanes.context.store.changes();
     let mut sweep = tokio::time::interval(SWEEP);
+    let orphans = lanes.context.orphans.clone();
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
@@ -33,8 +40,12 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
                 Err(RecvError::Lagged(_)) => lanes.sweep().await,
                 Err(RecvError::Closed) => break,
             },
+            () = orphans.added() => lanes.wake_for_orphans(),
             _ = sweep.tick() => lanes.sweep().await,
-            Some(ended) = lanes.tasks.join_next(), if !lanes.tasks.is_empty() => lanes.ended(ended),
+            Some(ended) = lanes.tasks.join_next(), if !lanes.tasks.is_empty() => match ended {
+                Ok(consumer) => lanes.ended(&consumer),
+                Err(error) => lanes.lost(&error),
+            },
         }
     }
     while lanes.tasks.join_next().await.is_some() {}
@@ -43,69 +54,108 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
 struct Lanes<S> {
     context: Context<S>,
     drain: CancellationToken,
-    wakers: HashMap<ConsumerName, Arc<Notify>>,
+    known: HashMap<ConsumerName, Known>,
     tasks: JoinSet<ConsumerName>,
+}
+
+struct Known {
+    waker: Arc<Notify>,
+    task: AbortHandle,
 }
 
 // === impl Lanes ===
 
 impl<S: Store> Lanes<S> {
     fn wake(&mut self, consumer: ConsumerName) {
-        if let Some(waker) = self.wakers.get(&consumer) {
-            waker.notify_one();
+        if let Some(known) = self.known.get(&consumer) {
+            known.waker.notify_one();
             return;
         }
         let waker = Arc::new(Notify::new());
-        self.wakers.insert(consumer.clone(), waker.clone());
         self.context.metrics.lanes.inc();
-        let lane = lane::Lane::new(self.context.clone(), consumer.clone(), waker);
-        let drain = self.drain.clone();
-        self.tasks.spawn(async move {
-            lane.run(drain).await;
-            consumer
-        });
+        let task = self.tasks.spawn(supervised(
+            self.context.clone(),
+            consumer.clone(),
+            waker.clone(),
+            // A lane that has ended says so by its own token.
+            self.drain.child_token(),
+        ));
+        self.known.insert(consumer, Known { waker, task });
+    }
+
+    fn wake_for_orphans(&mut self) {
+        for consumer in self.context.orphans.consumers() {
+            self.wake(consumer);
+        }
     }
 
     async fn sweep(&mut self) {
+        self.wake_for_orphans();
         match self.context.store.consumers_with_pending().await {
             Ok(consumers) => {
                 for consumer in consumers {
-                    if !self.wakers.contains_key(&consumer) {
+                    if !self.known.contains_key(&consumer) {
                         self.context.metrics.sweeps_late.inc();
                     }
                     self.wake(consumer);
                 }
             }
-            Err(error) => warn!(
-                "Could not look for undelivered bundles: {}",
-                link::error::chain(&error)
-            ),
+            Err(error) => {
+                if let Some(held_back) = self.context.log.admit(Line::Store, None) {
+                    warn!(
+                        held_back,
+                        "Could not look for undelivered bundles yet: {}",
+                        link::error::chain(&error)
+                    );
+                }
+            }
         }
     }
 
     /// A lane ended because it was idle. A hint that came meanwhile went to its dead waker, so it is woken again:
     /// one look at an empty outbox costs less than a lost bundle.
-    fn ended(&mut self, ended: Result<ConsumerName, tokio::task::JoinError>) {
-        let consumer = match ended {
-            Ok(consumer) => consumer,
-            Err(error) => {
-                warn!(%error, "A lane failed; the next sweep starts it again");
-                // Which one is unknown: those without a task are found by starting all that are still pending.
-                if self.tasks.is_empty() {
-                    self.wakers.clear();
-                    self.context.metrics.lanes.set(0);
-                }
-                return;
-            }
-        };
+    fn ended(&mut self, consumer: &ConsumerName) {
         self.context.metrics.lanes.dec();
-        let Some(waker) = self.wakers.remove(&consumer) else {
-            return;
-        };
-        if lane::was_notified(&waker) {
+        let known = self.known.remove(consumer);
+        if known.is_some_and(|known| lane::was_notified(&known.waker)) {
+            self.wake(consumer.clone());
+        }
+    }
+
+    /// A lane's supervisor died, which says nothing about whose it was: whoever's task is over is woken again.
+    fn lost(&mut self, error: &tokio::task::JoinError) {
+        error!(%error, "The supervisor of a lane died; the lane is started again");
+        let over: Vec<ConsumerName> = self
+            .known
+            .extract_if(|_, known| known.task.is_finished())
+            .map(|(consumer, _)| consumer)
+            .collect();
+        for consumer in over {
+            self.context.metrics.lanes.dec();
             self.wake(consumer);
         }
     }
+}
+
+async fn supervised<S: Store>(
+    context: Context<S>,
+    consumer: ConsumerName,
+    waker: Arc<Notify>,
+    stop: CancellationToken,
+) -> ConsumerName {
+    let restarts = context.restarts.clone();
+    let of = consumer.clone();
+    let ended = stop.clone();
+    restarting("lane", &restarts, &stop, move || {
+        let lane = lane::Lane::new(context.clone(), of.clone(), waker.clone());
+        let ended = ended.clone();
+        async move {
+            lane.run(&ended).await;
+            ended.cancel();
+        }
+    })
+    .await;
+    consumer
 }
 
 /// Longest time a lost hint hides a change.

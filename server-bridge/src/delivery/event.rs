@@ -3,15 +3,43 @@
 use jiff::Timestamp;
 use link::bundle::go_json;
 use link::bundle::resync::{HeldStatus, StatusRequest};
-use link::event::{Action, Event, Kind};
+use link::event::{Action, Event, Kind, encode};
 use link::id::{ConsumerName, SourceId};
+use link::iot::limits::{Misfit, fits};
+use link::message::Message;
 use link::order::Version;
 use serde_json::{Map, Value, json};
 
 use crate::store::PendingBundle;
 
-/// The spec event of a bundle's newest version, or of its deletion.
-pub(super) fn spec(
+/// The message of a bundle's newest version, or of its deletion, if the broker takes it. A deletion that does not fit
+/// with the bundle's metadata goes without: what cannot be sent must still be removable.
+///
+/// # Errors
+/// [`Misfit`] names what is too large.
+pub(super) fn fitting(
+    source: &SourceId,
+    consumer: &ConsumerName,
+    bundle: &PendingBundle,
+    now: Timestamp,
+    topic: &str,
+) -> Result<Message, Misfit> {
+    let mut event = spec(source, consumer, bundle, now);
+    let message = encode(&event, topic);
+    match fits(&message) {
+        Ok(()) => Ok(message),
+        Err(_) if bundle.deleting_since.is_some() => {
+            event.metadata = Some(bare_metadata(consumer, &bundle.id));
+            let message = encode(&event, topic);
+            fits(&message)?;
+            Ok(message)
+        }
+        Err(misfit) => Err(misfit),
+    }
+}
+
+/// The spec event of a bundle's newest version, or of its deletion. The API measures what it is about to store by it.
+pub(crate) fn spec(
     source: &SourceId,
     consumer: &ConsumerName,
     bundle: &PendingBundle,
@@ -50,10 +78,7 @@ pub(super) fn orphan(
     )
     .about(id, held);
     event.deletion_timestamp = Some(now);
-    event.metadata = Some(
-        go_json::to_string(&json!({"name": id, "namespace": consumer, "uid": id}))
-            .unwrap_or_default(),
-    );
+    event.metadata = Some(bare_metadata(consumer, id));
     event.log_tracing = Some("{}".into());
     event
 }
@@ -75,6 +100,10 @@ pub(super) fn status_request(
         now,
     )
     .with_data(go_json::to_string(&request).unwrap_or_default())
+}
+
+fn bare_metadata(consumer: &ConsumerName, id: &str) -> String {
+    go_json::to_string(&json!({"name": id, "namespace": consumer, "uid": id})).unwrap_or_default()
 }
 
 fn metadata(consumer: &ConsumerName, bundle: &PendingBundle) -> String {
@@ -140,5 +169,44 @@ mod tests {
         assert_eq!(delete.kind, Kind::spec(Action::Delete));
         assert_eq!((delete.data, delete.deletion_timestamp), (None, Some(now)));
         assert_eq!(delete.resource_version, Some(Version::FIRST));
+    }
+
+    #[test]
+    fn metadata_is_measured_as_it_is_sent_and_a_bundle_that_never_fits_can_be_deleted() {
+        let (source, consumer) = (
+            SourceId::new("maestro").unwrap(),
+            ConsumerName::new("c1").unwrap(),
+        );
+        let now: Timestamp = "2026-08-01T11:00:00Z".parse().unwrap();
+        let message = |annotation: String, deleting_since| {
+            let bundle = PendingBundle {
+                metadata: Some(crate::store::Json::from_value(
+                    &json!({"annotations": {"a": annotation}}),
+                )),
+                deleting_since,
+                ..bundle()
+            };
+            fitting(&source, &consumer, &bundle, now, "t")
+        };
+        let length = |message: &Message| {
+            let metadata = message
+                .user_properties
+                .iter()
+                .find(|(name, _)| name == "ce-metadata");
+            metadata.unwrap().1.len()
+        };
+        let room = 65_535 - length(&message(String::new(), None).unwrap());
+        // `<` is written as six bytes.
+        let largest = format!("{}{}", "<".repeat(room / 6), "x".repeat(room % 6));
+        assert_eq!(length(&message(largest.clone(), None).unwrap()), 65_535);
+        let error = message(format!("{largest}x"), None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("ce-metadata") && error.contains("65536 bytes"),
+            "{error}"
+        );
+        let deletion = message("<".repeat(60_000), Some(now)).unwrap();
+        assert!(length(&deletion) < 100);
     }
 }

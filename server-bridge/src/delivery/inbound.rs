@@ -1,37 +1,53 @@
 //! Takes events from agents: checks who speaks for whom, commits, then acks (system.md §4).
+//!
+//! **Invariant:** an event is acked when what it asks for is done, or when it is refused by its content. Any failure of
+//! ours, whatever its class, is tried again in place until it passes or the bridge stops; it shows in the readiness
+//! check `delivery`, and without the ack the broker keeps the event.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use jiff::Timestamp;
 use link::backoff::Backoff;
-use link::bundle::Status;
-use link::event::{APPLIED_AT, Action, Event, RECEIVED_AT, SubResource, decode};
+use link::error::chain;
 use link::id::ConsumerName;
-use link::mqtt::{Delivery, Inbound};
-use link::topic::Channel;
+use link::telemetry::clip;
+use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::border::{Incoming, SharedIntake};
+use super::health::Stuck;
+use super::log::Line;
+use super::orphans::Orphan;
 use super::{Context, resync};
-use crate::store::{Json, StatusOutcome, StatusUpdate, Store};
+use crate::store::{StatusOutcome, StatusUpdate, Store, StoreError};
+
+mod understand;
+
+use understand::{Refusal, Request, refusal, understand};
 
 /// Takes events until `drain` is cancelled.
 pub(super) async fn run<S: Store>(
     context: Context<S>,
-    mut inbound: Inbound,
+    intake: SharedIntake,
     drain: CancellationToken,
 ) {
-    let joins = resync::Joins::default();
+    let mut intake = intake.lock().await;
     let mut taking = FuturesUnordered::new();
+    let mut tidy = interval(TIDY);
+    let mut open = true;
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
             Some(()) = taking.next(), if !taking.is_empty() => {}
-            delivery = inbound.recv(), if taking.len() < CONCURRENCY => match delivery {
-                Some(delivery) => taking.push(take(&context, &joins, delivery)),
-                None => break,
+            _ = tidy.tick() => forget_old(&context),
+            incoming = intake.recv(), if open && taking.len() < CONCURRENCY => match incoming {
+                Some(incoming) => taking.push(take(&context, &drain, incoming)),
+                // The session was shut down: nothing comes in any more.
+                None => open = false,
             },
         }
     }
@@ -39,209 +55,235 @@ pub(super) async fn run<S: Store>(
     while taking.next().await.is_some() {}
 }
 
-/// Takes one event. Whatever cannot be understood or is not allowed is acked, counted and explained: sending it
-/// again would not make it better, and it must not hold up what follows.
-async fn take<S: Store>(context: &Context<S>, joins: &resync::Joins, delivery: Delivery) {
-    let topic = &delivery.message.topic;
-    let outcome = match context.config.scheme.recognise(topic) {
-        Some((Channel::AgentEvents, consumer)) => match decode(&delivery.message) {
-            Ok(event) => act(context, joins, &consumer, event).await,
-            Err(error) => Err(refusal("undecodable", link::error::chain(&error))),
-        },
-        _ => Err(refusal(
-            "foreign_topic",
-            "the topic is no agent's topic of this deployment".into(),
-        )),
-    };
-    match outcome {
-        Ok(outcome) => context.metrics.received.with_label_values(&[outcome]).inc(),
-        Err(Refusal { outcome, reason }) => {
-            context.metrics.received.with_label_values(&[outcome]).inc();
-            warn!(topic, outcome, "Refused an event from an agent: {reason}");
+/// Takes one event: understood once, done until it is done.
+async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, incoming: Incoming) {
+    let started = Instant::now();
+    let understood = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let at = context.clock.now();
+        understand(
+            &context.config,
+            &context.parts,
+            &incoming.message,
+            at,
+            started,
+        )
+    }));
+    let (consumer, request) = match understood {
+        Ok(Ok(understood)) => understood,
+        Ok(Err(refused)) => return refuse(context, incoming, &refused),
+        // Reading depends on nothing but the message: it would panic again.
+        Err(_) => {
+            return refuse(
+                context,
+                incoming,
+                &refusal("panicked", "reading it panicked"),
+            );
         }
+    };
+    let mut repair = None;
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST, Duration::MAX);
+    let mut stuck: Option<Stuck> = None;
+    let done = loop {
+        let attempt = act(context, &consumer, &request, &mut repair);
+        let why = match AssertUnwindSafe(attempt).catch_unwind().await {
+            Ok(Ok(done)) => break done,
+            Ok(Err(failed)) => {
+                let why = chain(&failed);
+                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                    warn!(%consumer, held_back, "Could not store what an agent sent yet: {}", clip(&why, ERROR_BYTES));
+                }
+                why
+            }
+            Err(_) => {
+                if let Some(held_back) = context.log.admit(Line::Panic, None) {
+                    error!(%consumer, held_back, "Storing what an agent sent panicked; it is tried again");
+                }
+                "storing it panicked".into()
+            }
+        };
+        match &stuck {
+            Some(stuck) => stuck.because(&why),
+            None => stuck = Some(context.health.stuck(&why)),
+        }
+        let pause = tokio::time::sleep(backoff.next_jittered(Duration::ZERO));
+        if drain.run_until_cancelled(pause).await.is_none() {
+            // Left to the broker, which delivers it to the next process.
+            return;
+        }
+    };
+    if matches!(request, Request::Status(_)) {
+        let seconds = &context.metrics.status_seconds;
+        seconds.observe(started.elapsed().as_secs_f64());
     }
-    delivery.ack();
+    match done {
+        Ok(outcome) => {
+            context.metrics.received.with_label_values(&[outcome]).inc();
+            incoming.ack();
+        }
+        Err(refused) => refuse(context, incoming, &refused),
+    }
 }
 
-struct Refusal {
-    outcome: &'static str,
-    reason: String,
+/// Acks, counts and explains what is refused by its content: sending it again would not make it better, and it must
+/// not hold up what follows.
+fn refuse<S: Store>(context: &Context<S>, incoming: Incoming, refused: &Refusal) {
+    let Refusal { outcome, reason } = refused;
+    context.metrics.received.with_label_values(&[outcome]).inc();
+    let topic = &incoming.message.topic;
+    let consumer = context
+        .config
+        .scheme
+        .recognise(topic)
+        .map(|(_, consumer)| consumer);
+    if let Some(held_back) = context.log.admit(Line::Event(outcome), consumer.as_ref()) {
+        let topic = clip(topic, TOPIC_BYTES);
+        warn!(%topic, outcome, held_back, "Refused an event from an agent: {reason}");
+    }
+    incoming.ack();
 }
 
-fn refusal(outcome: &'static str, reason: String) -> Refusal {
-    Refusal { outcome, reason }
-}
-
+/// Does what an event asks for. `repair` keeps, over attempts, whether what it shows to be wrong may be mended now.
 async fn act<S: Store>(
     context: &Context<S>,
-    joins: &resync::Joins,
     consumer: &ConsumerName,
-    event: Event,
-) -> Result<&'static str, Refusal> {
-    // The topic is what the broker's policy let the sender write to; the event only claims.
-    if event.cluster_name.as_deref() != Some(consumer.as_str()) {
-        let claimed = event.cluster_name.as_deref().unwrap_or_default();
-        return Err(refusal(
-            "foreign_consumer",
-            format!("it speaks for `{claimed}` on the topic of `{consumer}`"),
-        ));
-    }
-    if !event.kind.is_manifest_bundle() {
-        return Err(refusal(
-            "data_type",
-            format!("its type is `{}`", event.kind),
-        ));
-    }
-    match (event.kind.sub_resource, event.kind.action) {
-        (SubResource::Spec, Action::ResyncRequest) => {
-            resync::answer(context, joins, consumer, &event)
-                .await
-                .map(|()| "resync")
-                .map_err(|reason| refusal("bad_resync", reason))
+    request: &Request,
+    repair: &mut Option<bool>,
+) -> Result<Result<&'static str, Refusal>, StoreError> {
+    match request {
+        Request::Part => Ok(Ok("resync")),
+        Request::Resync(held) => {
+            resync::answer(context, consumer, held).await?;
+            Ok(Ok("resync"))
         }
-        (SubResource::Status, Action::Create | Action::Update | Action::ResyncResponse) => {
-            let original = event.original_source.as_deref().unwrap_or_default();
-            if original != context.config.source.as_str() {
-                return Err(refusal(
-                    "foreign_source",
-                    format!(
-                        "it answers source `{original}`, not `{}`",
-                        context.config.source
-                    ),
-                ));
+        Request::Status(update) => {
+            let outcome = context.store.apply_status((**update).clone()).await?;
+            let id = update.bundle_id.as_str();
+            let mut admitted = || {
+                *repair.get_or_insert_with(|| context.repairs.admit(consumer, id, Instant::now()))
+            };
+            match outcome {
+                StatusOutcome::DeletedHere if admitted() => delete_again(context, update),
+                StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
+                _ => {}
             }
-            let started = tokio::time::Instant::now();
-            let update = status_update(consumer, &event, context.clock.now())?;
-            let outcome = commit(context, &update).await;
-            context
-                .metrics
-                .status_seconds
-                .observe(started.elapsed().as_secs_f64());
-            explain(&update, outcome)
+            Ok(explain(context, update, outcome))
         }
-        _ => Err(refusal(
-            "not_for_a_bridge",
-            format!("its type is `{}`", event.kind),
-        )),
     }
 }
 
-fn status_update(
-    consumer: &ConsumerName,
-    event: &Event,
-    at: Timestamp,
-) -> Result<StatusUpdate, Refusal> {
-    let missing = |name| refusal("incomplete", format!("attribute `{name}` is missing"));
-    let bundle_id = event
-        .resource_id
-        .clone()
-        .ok_or_else(|| missing("resourceid"))?;
-    let version = event
-        .resource_version
-        .ok_or_else(|| missing("resourceversion"))?;
-    let sequence_id = event.sequence_id.ok_or_else(|| missing("sequenceid"))?;
-    let data = event.data_bytes();
-    let status: Status = serde_json::from_slice(data)
-        .map_err(|error| refusal("undecodable", format!("its data is no status: {error}")))?;
-    let payload = std::str::from_utf8(data)
-        .ok()
-        .and_then(|text| Json::parse(text).ok())
-        .ok_or_else(|| refusal("undecodable", "its data is no JSON text".into()))?;
-    let applied = status
-        .condition("Applied")
-        .filter(|applied| {
-            applied.is_true() && applied.observed_generation == i64::from(version.get())
-        })
-        .and_then(|applied| applied.last_transition_time.parse().ok());
-    Ok(StatusUpdate {
-        bundle_id,
-        consumer: consumer.clone(),
-        version,
-        sequence_id,
-        status_hash: event.status_hash.clone().filter(|hash| !hash.is_empty()),
-        payload,
-        metadata: event
-            .metadata
-            .as_deref()
-            .and_then(|text| Json::parse(text).ok()),
-        deleted: status.is_deleted(),
-        received_at: extension_time(event, RECEIVED_AT),
-        applied_at: extension_time(event, APPLIED_AT).or(applied),
-        at,
-    })
+/// The agent reports on a work whose deletion it has confirmed: a late copy of an old event brought it back.
+fn delete_again<S: Store>(context: &Context<S>, update: &StatusUpdate) {
+    let (id, consumer) = (&update.bundle_id, &update.consumer);
+    let orphan = Orphan {
+        version: update.version,
+        deleted_here: true,
+    };
+    context.orphans.add(consumer, [(id.clone(), orphan)]);
+    context
+        .metrics
+        .repairs
+        .with_label_values(&["deleted_again"])
+        .inc();
+    if let Some(held_back) = context
+        .log
+        .admit(Line::Repaired("deleted_again"), Some(consumer))
+    {
+        warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent holds again what was deleted; it is deleted there again");
+    }
 }
 
-fn extension_time(event: &Event, name: &str) -> Option<Timestamp> {
-    event.extensions.get(name)?.parse().ok()
-}
-
-/// Commits, for as long as it takes: without the ack the broker keeps the message, and with the window full it keeps
-/// the ones behind it too.
-async fn commit<S: Store>(
+/// The agent has deleted a work that nobody deletes: a late copy of an old deletion took it away.
+async fn send_again<S: Store>(
     context: &Context<S>,
     update: &StatusUpdate,
-) -> Result<StatusOutcome, String> {
-    let mut backoff = Backoff::new(
-        Duration::from_millis(200),
-        Duration::from_secs(10),
-        Duration::MAX,
-    );
-    loop {
-        match context.store.apply_status(update.clone()).await {
-            Ok(outcome) => return Ok(outcome),
-            Err(error) if error.is_retryable() => {
-                warn!(resource.id = %update.bundle_id, "Could not store a status yet: {}", link::error::chain(&error));
-                tokio::time::sleep(backoff.next_jittered(Duration::ZERO)).await;
-            }
-            Err(error) => return Err(link::error::chain(&error)),
+) -> Result<(), StoreError> {
+    let (id, consumer) = (&update.bundle_id, &update.consumer);
+    let reason =
+        "its agent says that it deleted this bundle, which nobody asked for; it is sent again";
+    let at = context.clock.now();
+    if context.store.send_again(consumer, id, reason, at).await? {
+        context
+            .metrics
+            .repairs
+            .with_label_values(&["sent_again"])
+            .inc();
+        if let Some(held_back) = context
+            .log
+            .admit(Line::Repaired("sent_again"), Some(consumer))
+        {
+            warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent has deleted a bundle that nobody deletes; it is sent again");
         }
     }
+    Ok(())
 }
 
-fn explain(
+fn explain<S: Store>(
+    context: &Context<S>,
     update: &StatusUpdate,
-    outcome: Result<StatusOutcome, String>,
+    outcome: StatusOutcome,
 ) -> Result<&'static str, Refusal> {
-    let id = &update.bundle_id;
-    let outcome = outcome.map_err(|error| refusal("store", error))?;
+    let id = clip(&update.bundle_id, ID_BYTES);
     let (label, reason) = match outcome {
         StatusOutcome::Stored => return Ok("stored"),
         StatusOutcome::Deleted => {
             info!(resource.id = %id, consumer = %update.consumer, "Removed bundle `{id}`: its cluster confirmed the deletion");
             return Ok("deleted");
         }
+        StatusOutcome::DeletedHere => return Ok("deleted_here"),
         // Late words about a bundle that is gone, and repetitions after a reconnect, are normal: no warnings.
-        StatusOutcome::UnknownBundle => {
-            info!(resource.id = %id, consumer = %update.consumer, "Ignored a status of bundle `{id}`, which is not there (any more)");
-            return Ok("unknown_bundle");
-        }
-        StatusOutcome::StaleVersion { stored } => {
-            info!(resource.id = %id, consumer = %update.consumer, "Ignored a status of version {} of bundle `{id}`, which is at version {stored}", update.version);
-            return Ok("stale_version");
-        }
-        StatusOutcome::StaleSequence { stored } => {
-            info!(resource.id = %id, consumer = %update.consumer, "Ignored a status of bundle `{id}`: its sequence id {} is not newer than the stored {stored}", update.sequence_id);
-            return Ok("stale_sequence");
-        }
-        StatusOutcome::WrongConsumer { expected } => (
-            "wrong_consumer",
-            format!("bundle `{id}` belongs to `{expected}`"),
+        StatusOutcome::UnknownBundle => (
+            "unknown_bundle",
+            format!("Ignored a status of bundle `{id}`, which is not there (any more)"),
         ),
-        StatusOutcome::ForeignSequence { stored } => (
-            "foreign_sequence",
+        StatusOutcome::StaleVersion { stored } => (
+            "stale_version",
             format!(
-                "its sequence id {} for bundle `{id}` comes from another node than the stored {stored}",
+                "Ignored a status of version {} of bundle `{id}`, which is at version {stored}",
+                update.version
+            ),
+        ),
+        StatusOutcome::StaleSequence { stored } => (
+            "stale_sequence",
+            format!(
+                "Ignored a status of bundle `{id}`: its sequence id {} is not newer than the stored {stored}",
                 update.sequence_id
             ),
         ),
-        StatusOutcome::NotDeleting => (
-            "not_deleting",
-            format!("it says that bundle `{id}` is deleted, which nobody asked for"),
-        ),
+        StatusOutcome::WrongConsumer { expected } => {
+            let reason = format!("bundle `{id}` belongs to `{expected}`");
+            return Err(refusal("wrong_consumer", reason));
+        }
+        StatusOutcome::NotDeleting => {
+            let reason = format!("it says that bundle `{id}` is deleted, which nobody asked for");
+            return Err(refusal("not_deleting", reason));
+        }
     };
-    Err(refusal(label, reason))
+    let consumer = &update.consumer;
+    if let Some(held_back) = context.log.admit(Line::Event(label), Some(consumer)) {
+        info!(resource.id = %id, %consumer, held_back, "{reason}");
+    }
+    Ok(label)
+}
+
+fn forget_old<S: Store>(context: &Context<S>) {
+    let forgotten = context.parts.forget_old(Instant::now());
+    if forgotten > 0 {
+        warn!(
+            forgotten,
+            "Forgot resync requests whose parts did not all come"
+        );
+    }
 }
 
 /// Events being committed at a time. The store commits those that wait together, and orders them by sequence id, so
 /// arrival order need not be kept.
 const CONCURRENCY: usize = 64;
+
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
+const TIDY: Duration = Duration::from_secs(60);
+
+// What an agent sends is shown by its beginning: ids have 253 bytes at most, topics 256.
+const ID_BYTES: usize = 253;
+const TOPIC_BYTES: usize = 256;
+const ERROR_BYTES: usize = 300;

@@ -1,4 +1,7 @@
-//! One lane: the pending bundles of one consumer, in order, a batch at a time.
+//! One lane: what is to be sent to one consumer, in order, a batch at a time.
+//!
+//! **Invariant:** one bundle holds up no other. What does not fit, or fails, is noted in the ledger and waits in
+//! quarantine; what is asked for again and again is paced; both are chosen from the heads, before any payload is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,30 +9,49 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use link::backoff::Backoff;
-use link::error::Hint;
-use link::event::encode;
+use link::error::chain;
 use link::id::ConsumerName;
-use link::mqtt::{PublishError, Receipt};
+use link::iot::limits::Misfit;
+use link::message::Message;
+use link::telemetry::clip;
+use prometheus::IntGauge;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::log::Line;
+use super::pacing::{Pacing, What};
 use super::quarantine::Quarantine;
 use super::{Context, event};
-use crate::store::{PendingBundle, Store, StoreError};
+use crate::store::{PendingBundle, PendingHead, Store, StoreError};
+
+mod failure;
+mod orphans;
+
+use failure::Failure;
 
 pub(super) struct Lane<S> {
     context: Context<S>,
     consumer: ConsumerName,
     waker: Arc<Notify>,
     quarantine: Quarantine,
-    quarantined: usize,
+    quarantined: Quarantined,
+    pacing: Pacing,
+    // When the first of what was held back by its pace may go.
+    paced_until: Option<Instant>,
     // For a consumer whose every publish fails, and for a store that does not answer.
     backoff: Backoff,
     sick: bool,
 }
 
+/// This lane's share of the gauge, which goes with the lane, also when it panics.
+struct Quarantined {
+    gauge: IntGauge,
+    share: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
     /// Nothing to send now.
     Idle,
@@ -43,29 +65,28 @@ enum Pass {
 
 impl<S: Store> Lane<S> {
     pub(super) fn new(context: Context<S>, consumer: ConsumerName, waker: Arc<Notify>) -> Self {
+        let gauge = context.metrics.quarantined.clone();
         Self {
             context,
             consumer,
             waker,
             quarantine: Quarantine::default(),
-            quarantined: 0,
-            backoff: Backoff::new(
-                Duration::from_millis(500),
-                Duration::from_secs(60),
-                Duration::MAX,
-            ),
+            quarantined: Quarantined { gauge, share: 0 },
+            pacing: Pacing::default(),
+            paced_until: None,
+            backoff: backoff(),
             sick: false,
         }
     }
 
     /// Runs until the lane was idle for a while, or until drained.
-    pub(super) async fn run(mut self, drain: CancellationToken) {
+    pub(super) async fn run(mut self, drain: &CancellationToken) {
         loop {
             let pass = tokio::select! {
                 pass = self.pass() => pass,
                 () = drain.cancelled() => break,
             };
-            self.show_quarantine();
+            self.quarantined.show(self.quarantine.len());
             let pause = match pass {
                 Ok(Pass::Progress) => {
                     self.recovered();
@@ -77,11 +98,14 @@ impl<S: Store> Lane<S> {
                     Some(self.backoff.next_jittered(Duration::ZERO))
                 }
                 Err(error) => {
-                    warn!(consumer = %self.consumer, "Could not read the outbox: {}", link::error::chain(&error));
+                    if let Some(held_back) = self.context.log.admit(Line::Store, None) {
+                        warn!(consumer = %self.consumer, held_back, "Could not work on the outbox yet: {}", chain(&error));
+                    }
                     Some(self.backoff.next_jittered(Duration::ZERO))
                 }
             };
-            let due = self.quarantine.next_due();
+            let due = [self.quarantine.next_due(), self.paced_until];
+            let due = due.into_iter().flatten().min();
             let woken = tokio::select! {
                 () = drain.cancelled() => break,
                 () = sleep(pause.unwrap_or_default()), if pause.is_some() => true,
@@ -93,34 +117,67 @@ impl<S: Store> Lane<S> {
                 break;
             }
         }
-        self.quarantine = Quarantine::default();
-        self.show_quarantine();
     }
 
     async fn pass(&mut self) -> Result<Pass, StoreError> {
-        // Behind quarantined bundles there may be healthy ones: read past them.
-        let limit = BATCH + u32::try_from(self.quarantine.len()).unwrap_or(u32::MAX - BATCH);
-        let pending = self.context.store.pending(&self.consumer, limit).await?;
-        self.quarantine
-            .retain(|id| pending.iter().any(|bundle| bundle.id == id));
+        self.paced_until = None;
+        // First, so that a bundle made anew under an orphan's id comes after its deletion.
+        let orphans = self.send_orphans().await?;
+        if orphans == Pass::Sick {
+            return Ok(orphans);
+        }
         let now = Instant::now();
-        let batch: Vec<PendingBundle> = pending
-            .into_iter()
-            .filter(|bundle| {
-                self.quarantine.admits(
-                    &bundle.id,
-                    bundle.version,
-                    bundle.deleting_since.is_some(),
-                    now,
-                )
-            })
-            // A sick consumer is tried with one bundle, not with a batch of refusals.
-            .take(if self.sick { 1 } else { BATCH as usize })
-            .collect();
+        // Behind those that wait there may be others: read past them.
+        let waiting = self.quarantine.len() + self.pacing.held(now);
+        let limit = BATCH.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
+        let heads = self
+            .context
+            .store
+            .pending_heads(&self.consumer, limit)
+            .await?;
+        if heads.len() < limit as usize {
+            self.quarantine
+                .retain(|id| heads.iter().any(|head| head.id == id));
+        }
+        let chosen = self.choose(&heads, now);
+        if chosen.is_empty() {
+            return Ok(orphans);
+        }
+        let batch = self.context.store.pending(&self.consumer, chosen).await?;
         if batch.is_empty() {
-            return Ok(Pass::Idle);
+            // They were acknowledged or removed meanwhile.
+            return Ok(Pass::Progress);
         }
         self.send(batch).await
+    }
+
+    /// Which bundles go now, within the bounds of a batch.
+    fn choose(&mut self, heads: &[PendingHead], now: Instant) -> Vec<String> {
+        // A sick consumer is tried with one bundle, not with a batch of refusals.
+        let most = if self.sick { 1 } else { BATCH as usize };
+        let mut chosen = Vec::new();
+        let mut bytes = 0;
+        for head in heads {
+            let deletion = head.deleting_since.is_some();
+            let admitted = self
+                .quarantine
+                .admits(&head.id, head.version, deletion, now);
+            if !admitted || self.is_paced(&head.id, what(head.deleting_since, head.version), now) {
+                continue;
+            }
+            bytes += head.bytes;
+            if chosen.len() == most || (bytes > BATCH_BYTES && !chosen.is_empty()) {
+                break;
+            }
+            chosen.push(head.id.clone());
+        }
+        chosen
+    }
+
+    fn is_paced(&mut self, id: &str, what: What, now: Instant) -> bool {
+        let held = self.pacing.held_until(id, what, now);
+        self.paced_until = [self.paced_until, held].into_iter().flatten().min();
+        held.is_some()
     }
 
     /// Publishes a batch in order and waits for its acknowledgements. The ledger learns of the attempt before it is
@@ -128,126 +185,120 @@ impl<S: Store> Lane<S> {
     async fn send(&mut self, batch: Vec<PendingBundle>) -> Result<Pass, StoreError> {
         let context = self.context.clone();
         let at = context.clock.now();
-        let noted = batch.iter().map(|bundle| {
-            context.store.record_published(
-                &bundle.id,
-                bundle.version,
-                bundle.deleting_since.is_some(),
-                at,
-            )
+        let topic = context.topic(&self.consumer);
+        let measured: Vec<(PendingBundle, Result<Message, Misfit>)> = batch
+            .into_iter()
+            .map(|bundle| {
+                let message =
+                    event::fitting(&context.config.source, &self.consumer, &bundle, at, &topic);
+                (bundle, message)
+            })
+            .collect();
+        let noted = measured.iter().filter(|(_, message)| message.is_ok());
+        let noted = noted.map(|(bundle, _)| {
+            let deletion = bundle.deleting_since.is_some();
+            context
+                .store
+                .record_published(&bundle.id, bundle.version, deletion, at)
         });
         join_all(noted)
             .await
             .into_iter()
             .collect::<Result<Vec<()>, _>>()?;
         let session = context.pool.of(&self.consumer);
-        let topic = context.topic(&self.consumer);
-        let mut receipts: Vec<(PendingBundle, Result<Receipt, PublishError>)> =
-            Vec::with_capacity(batch.len());
-        for bundle in batch {
-            let message = encode(
-                &event::spec(&context.config.source, &self.consumer, &bundle, at),
-                topic.clone(),
-            );
-            let receipt = session.publish(message).await;
+        let mut receipts = Vec::with_capacity(measured.len());
+        for (bundle, message) in measured {
+            let receipt = match message {
+                Ok(message) => session.publish(message).await.map_err(Failure::Publish),
+                Err(misfit) => Err(Failure::Misfit(misfit)),
+            };
             receipts.push((bundle, receipt));
         }
         let settled = join_all(receipts.into_iter().map(|(bundle, receipt)| {
             let context = &context;
             async move {
                 let outcome = match receipt {
-                    Ok(receipt) => receipt.await,
-                    Err(error) => Err(error),
+                    Ok(receipt) => receipt.await.map_err(Failure::Publish),
+                    Err(failure) => Err(failure),
                 };
                 let deletion = bundle.deleting_since.is_some();
-                let at = context.clock.now();
+                let (id, version, at) = (&bundle.id, bundle.version, context.clock.now());
                 let noted = match &outcome {
                     Ok(ack) => {
-                        context
-                            .store
-                            .record_broker_acked(
-                                &bundle.id,
-                                bundle.version,
-                                deletion,
-                                ack.matched,
-                                at,
-                            )
+                        let store = &context.store;
+                        store
+                            .record_broker_acked(id, version, deletion, ack.matched, at)
                             .await
                     }
-                    Err(error) => {
-                        let reason = link::error::chain(error);
-                        context
-                            .store
-                            .record_publish_failed(
-                                &bundle.id,
-                                bundle.version,
-                                deletion,
-                                &reason,
-                                at,
-                            )
+                    Err(failure) => {
+                        let reason = failure.text();
+                        let reason = clip(&reason, REASON_BYTES);
+                        let store = &context.store;
+                        store
+                            .record_publish_failed(id, version, deletion, &reason, at)
                             .await
                     }
                 };
-                noted.map(|()| (bundle, outcome))
+                (bundle, outcome.map(|ack| ack.matched), noted)
             }
         }))
         .await;
         let mut through = 0;
-        for settled in settled {
-            let (bundle, outcome) = settled?;
-            through += usize::from(self.settle(&bundle, outcome.map(|ack| ack.matched)));
+        let mut failed = None;
+        for (bundle, outcome, noted) in settled {
+            through += usize::from(self.settle(&bundle, outcome));
+            // What could not be noted is sent once more; the others are settled all the same.
+            failed = failed.or(noted.err());
         }
-        Ok(if through > 0 {
-            Pass::Progress
-        } else {
-            Pass::Sick
-        })
+        match failed {
+            Some(error) => Err(error),
+            None if through > 0 => Ok(Pass::Progress),
+            None => Ok(Pass::Sick),
+        }
     }
 
-    fn settle(&mut self, bundle: &PendingBundle, outcome: Result<bool, PublishError>) -> bool {
-        let sent = |outcome| {
-            self.context
-                .metrics
-                .sent
-                .with_label_values(&[outcome])
-                .inc();
-        };
-        let error = match outcome {
+    /// Draws the consequences for the next passes; whether the bundle went through, or will not hold up others.
+    fn settle(&mut self, bundle: &PendingBundle, outcome: Result<bool, Failure>) -> bool {
+        let now = Instant::now();
+        let deletion = bundle.deleting_since.is_some();
+        let failure = match outcome {
             Ok(matched) => {
-                sent(if matched { "acked" } else { "unmatched" });
+                self.count(if matched { "acked" } else { "unmatched" });
                 self.quarantine.passed(&bundle.id);
+                let what = what(bundle.deleting_since, bundle.version);
+                self.pacing.sent(&bundle.id, what, now);
                 debug!(consumer = %self.consumer, resource.id = %bundle.id, resource.version = bundle.version.get(), matched, "Published a bundle");
                 return true;
             }
-            Err(error) => error,
+            Err(failure) => failure,
         };
-        let permanent = matches!(
-            error,
-            PublishError::Limit { .. } | PublishError::Poison { .. }
-        );
-        sent(if permanent {
-            "limit"
-        } else if error.is_retryable() {
-            "retried"
-        } else {
-            "refused"
-        });
-        self.quarantine.failed(
-            &bundle.id,
-            bundle.version,
-            bundle.deleting_since.is_some(),
-            permanent,
-            Instant::now(),
-        );
-        warn!(
-            consumer = %self.consumer,
-            resource.id = %bundle.id,
-            resource.version = bundle.version.get(),
-            hint = error.hint(),
-            "Could not publish a bundle: {}",
-            link::error::chain(&error)
-        );
-        false
+        let outcome = failure.outcome();
+        self.count(outcome);
+        let own = failure.is_the_message_s();
+        self.quarantine
+            .failed(&bundle.id, bundle.version, deletion, own, now);
+        if let Some(held_back) = self
+            .context
+            .log
+            .admit(Line::Publish(outcome), Some(&self.consumer))
+        {
+            warn!(
+                consumer = %self.consumer,
+                resource.id = %bundle.id,
+                resource.version = bundle.version.get(),
+                held_back,
+                hint = failure.hint(),
+                "Could not publish a bundle: {}",
+                clip(&failure.text(), REASON_BYTES)
+            );
+        }
+        // A bundle that is itself at fault says nothing about its consumer.
+        own
+    }
+
+    fn count(&self, outcome: &str) {
+        let sent = &self.context.metrics.sent;
+        sent.with_label_values(&[outcome]).inc();
     }
 
     fn recovered(&mut self) {
@@ -255,21 +306,23 @@ impl<S: Store> Lane<S> {
             // A lane that got one through is healthy again: what waited because of it may go at once.
             self.quarantine.pardon();
         }
-        self.backoff = Backoff::new(
-            Duration::from_millis(500),
-            Duration::from_secs(60),
-            Duration::MAX,
-        );
+        self.backoff = backoff();
     }
+}
 
-    fn show_quarantine(&mut self) {
-        let now = self.quarantine.len();
-        let gauge = &self.context.metrics.quarantined;
-        gauge.add(
-            i64::try_from(now).unwrap_or_default()
-                - i64::try_from(self.quarantined).unwrap_or_default(),
-        );
-        self.quarantined = now;
+// === impl Quarantined ===
+
+impl Quarantined {
+    fn show(&mut self, now: usize) {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        self.gauge.add(now - self.share);
+        self.share = now;
+    }
+}
+
+impl Drop for Quarantined {
+    fn drop(&mut self) {
+        self.gauge.sub(self.share);
     }
 }
 
@@ -278,9 +331,28 @@ pub(super) fn was_notified(waker: &Notify) -> bool {
     waker.notified().now_or_never().is_some()
 }
 
+fn what(deleting_since: Option<jiff::Timestamp>, version: link::order::Version) -> What {
+    deleting_since.map_or(What::Version(version), What::Deletion)
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(
+        Duration::from_millis(500),
+        Duration::from_secs(60),
+        Duration::MAX,
+    )
+}
+
 /// Bundles on their way at a time for one consumer: half of a connection's window, so that two busy consumers share
 /// one without waiting for each other.
 const BATCH: u32 = 50;
 
+/// Bytes of payload and metadata read at a time for one consumer: two seconds of a connection. A thousand lanes that
+/// wait for the broker hold 1 GB at worst, and one bundle each at least.
+const BATCH_BYTES: u64 = 1024 * 1024;
+
 /// A lane without work ends after this time; the next hint starts another.
 const IDLE: Duration = Duration::from_secs(60);
+
+// A reason is kept in the ledger and shown in lists.
+const REASON_BYTES: usize = 500;

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub(super) status_seconds: Histogram,
     /// Works that agents hold and this bridge does not know.
     pub(super) unknown_works: IntCounter,
+    /// What was put right because of what an agent said.
+    pub(super) repairs: IntCounterVec,
     /// Sweeps that found something no hint had told.
     pub(super) sweeps_late: IntCounter,
 }
@@ -40,7 +42,7 @@ impl Metrics {
             received: IntCounterVec::new(
                 Opts::new(
                     "bridge_agent_events_total",
-                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, stale_version and stale_sequence are late or repeated; the rest was refused",
+                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, deleted_here, stale_version and stale_sequence are late or repeated; the rest was refused",
                 ),
                 &["outcome"],
             )?,
@@ -57,6 +59,13 @@ impl Metrics {
                 "bridge_unknown_works_total",
                 "Works that agents hold and this bridge neither knows nor ever deleted",
             )?,
+            repairs: IntCounterVec::new(
+                Opts::new(
+                    "bridge_repairs_total",
+                    "Bundles that an agent lost or got back through a late copy of an old event: sent_again, deleted_again",
+                ),
+                &["action"],
+            )?,
             sweeps_late: IntCounter::new(
                 "bridge_sweep_found_total",
                 "Lanes that a sweep woke and no hint had",
@@ -68,6 +77,7 @@ impl Metrics {
         registry.register(Box::new(metrics.quarantined.clone()))?;
         registry.register(Box::new(metrics.status_seconds.clone()))?;
         registry.register(Box::new(metrics.unknown_works.clone()))?;
+        registry.register(Box::new(metrics.repairs.clone()))?;
         registry.register(Box::new(metrics.sweeps_late.clone()))?;
         Ok(metrics)
     }

@@ -1,34 +1,61 @@
 //! A pool of MQTT sessions; a consumer always uses the same one, so that its events stay in order.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use link::id::ConsumerName;
 use link::mqtt::Session;
 
+use super::border::Outlet;
+
 /// The sessions of this bridge.
-#[derive(Clone, Debug)]
-pub struct Pool(Arc<[Session]>);
+#[derive(Clone)]
+pub struct Pool(Arc<[Box<dyn Outlet>]>);
 
 // === impl Pool ===
 
 impl Pool {
     /// A pool of one or more sessions; `None` without any.
     pub fn new(sessions: Vec<Session>) -> Option<Self> {
-        (!sessions.is_empty()).then(|| Self(sessions.into()))
+        Self::of_outlets(
+            sessions
+                .into_iter()
+                .map(|session| Box::new(session) as Box<dyn Outlet>)
+                .collect(),
+        )
     }
 
-    /// The session of a consumer.
-    pub fn of(&self, consumer: &ConsumerName) -> &Session {
+    pub(super) fn of_outlets(outlets: Vec<Box<dyn Outlet>>) -> Option<Self> {
+        (!outlets.is_empty()).then(|| Self(outlets.into()))
+    }
+
+    /// How many sessions there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Which session is a consumer's.
+    pub(super) fn index_of(&self, consumer: &ConsumerName) -> usize {
         // Fixed keys: the choice need not survive a restart, only stay the same within one.
         let mut hasher = DefaultHasher::new();
         consumer.hash(&mut hasher);
-        let index = hasher.finish() % self.0.len() as u64;
-        &self.0[usize::try_from(index).unwrap_or_default()]
+        usize::try_from(hasher.finish() % self.0.len() as u64).unwrap_or_default()
     }
 
-    /// Every session.
-    pub fn sessions(&self) -> &[Session] {
-        &self.0
+    /// The session of a consumer.
+    pub(super) fn of(&self, consumer: &ConsumerName) -> &dyn Outlet {
+        self.at(self.index_of(consumer))
+    }
+
+    /// A session by its index.
+    pub(super) fn at(&self, index: usize) -> &dyn Outlet {
+        self.0[index].as_ref()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({})", self.0.len())
     }
 }

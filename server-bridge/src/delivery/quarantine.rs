@@ -32,7 +32,8 @@ impl Quarantine {
         })
     }
 
-    /// Notes a failure; a permanent one waits the longest time at once.
+    /// Notes a failure. A permanent one is the bundle's own fault and waits [`PERMANENT`]: it is tried at all because the
+    /// broker's limits may change, and seldom because it may cost everybody's connection.
     pub(super) fn failed(
         &mut self,
         id: &str,
@@ -48,7 +49,7 @@ impl Quarantine {
             _ => 1,
         };
         let delay = if permanent {
-            LONGEST
+            PERMANENT
         } else {
             FIRST
                 .saturating_mul(1 << (failures - 1).min(16))
@@ -92,6 +93,7 @@ impl Quarantine {
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
+const PERMANENT: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
@@ -119,5 +121,17 @@ mod tests {
         assert_eq!(quarantine.next_due().unwrap() - now, LONGEST);
         quarantine.passed("a");
         assert_eq!(quarantine.len(), 0);
+    }
+
+    #[test]
+    fn what_is_the_bundle_s_own_fault_waits_long_and_is_not_pardoned() {
+        let now = Instant::now();
+        let mut quarantine = Quarantine::default();
+        quarantine.failed("own", Version::FIRST, false, true, now);
+        quarantine.failed("lane", Version::FIRST, false, false, now);
+        quarantine.pardon();
+        assert_eq!(quarantine.len(), 1);
+        assert!(!quarantine.admits("own", Version::FIRST, false, now + LONGEST));
+        assert!(quarantine.admits("own", Version::FIRST, false, now + PERMANENT));
     }
 }

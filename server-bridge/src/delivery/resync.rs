@@ -1,62 +1,57 @@
 //! Both directions of the resync (system.md §5, wire.md §4.4–4.5).
 //!
 //! An agent says what it holds: what it lacks goes back into the store's outbox, what only it knows is deleted there,
-//! if this bridge can vouch for it. And after every fresh subscription, of its own or of an agent, the bridge says
-//! which statuses it holds.
+//! if this bridge can vouch for it; both leave through the consumer's lane. And after every fresh subscription, of its
+//! own or of an agent, the bridge says which statuses it holds.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
 
-use futures_util::TryStreamExt;
-use jiff::Timestamp;
+use link::backoff::Backoff;
 use link::bundle::EMPTY_HASH;
-use link::bundle::resync::{HeldStatus, HeldVersion, SpecRequest, split};
-use link::event::{Event, RESYNC_ANSWER, RESYNC_ID, RESYNC_PART, encode};
+use link::bundle::resync::{HeldStatus, HeldVersion, split};
+use link::error::chain;
+use link::event::{RESYNC_ANSWER, encode};
 use link::id::ConsumerName;
-use link::mqtt::State;
+use link::iot::limits::fits;
+use link::mqtt::{PublishError, State};
 use link::order::Version;
+use link::telemetry::clip;
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::log::Line;
+use super::orphans::Orphan;
 use super::{Context, event};
-use crate::store::query::Query;
 use crate::store::{Held, Store, StoreError};
 
-/// Parts of requests that have not come in full, by consumer. One request per consumer: a new one replaces the old.
-#[derive(Default)]
-pub(super) struct Joins(Mutex<HashMap<ConsumerName, Join>>);
+mod asks;
+mod parts;
 
-struct Join {
-    id: String,
-    parts: BTreeMap<u32, Vec<HeldVersion>>,
-}
+pub(super) use asks::{Asks, Cause};
+pub(super) use parts::Parts;
 
-/// Answers a spec resync request, once all its parts are there.
+/// Answers a whole spec resync request. Done again after a failure it does the same.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the request, or why it could not be answered.
+/// The store failed.
 pub(super) async fn answer<S: Store>(
     context: &Context<S>,
-    joins: &Joins,
     consumer: &ConsumerName,
-    event: &Event,
-) -> Result<(), String> {
-    let request: SpecRequest = serde_json::from_slice(event.data_bytes())
-        .map_err(|error| format!("its data is no resync request: {error}"))?;
-    let Some(held) = joins.add(consumer, event, request.resource_versions)? else {
-        return Ok(());
-    };
-    reconcile(context, consumer, held)
-        .await
-        .map_err(|error| link::error::chain(&error))?;
+    held: &[HeldVersion],
+) -> Result<(), StoreError> {
+    reconcile(context, consumer, held).await?;
     // An agent that asks has just subscribed: it was not there for what this bridge asked when it subscribed.
-    ask(context, consumer, Cause::Agent).await
+    context
+        .asks(consumer)
+        .want(consumer, Cause::Agent, Instant::now());
+    Ok(())
 }
 
 async fn reconcile<S: Store>(
     context: &Context<S>,
     consumer: &ConsumerName,
-    held: Vec<HeldVersion>,
+    held: &[HeldVersion],
 ) -> Result<(), StoreError> {
     let ours = context.store.versions_of(consumer).await?;
     let known: HashSet<&str> = ours.iter().map(|bundle| bundle.id.as_str()).collect();
@@ -75,115 +70,144 @@ async fn reconcile<S: Store>(
         })
         .collect();
     let resent = context.store.request_resend(consumer, compare).await?;
-    let orphans: Vec<&HeldVersion> = held
-        .iter()
-        .filter(|work| !known.contains(work.resource_id.as_str()))
+    let strangers: Vec<String> = holds
+        .keys()
+        .filter(|id| !known.contains(*id))
+        .map(|id| (*id).to_owned())
         .collect();
-    info!(%consumer, held = held.len(), stored = ours.len(), resent, orphans = orphans.len(), "Answered a resync");
-    for orphan in orphans {
-        let id = orphan.resource_id.as_str();
-        let removed_here = context
-            .store
-            .tombstone(id)
-            .await?
-            .is_some_and(|tombstone| tombstone.consumer == *consumer);
-        // A work this bridge never knew may be all that is left of a lost or older store: silence is not a deletion
-        // (system.md §3). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
-        let unwanted = context.config.delete_unknown_works && !known.is_empty();
-        if !removed_here && !unwanted {
-            context.metrics.unknown_works.inc();
+    let gone = if strangers.is_empty() {
+        Vec::new()
+    } else {
+        context.store.gone(consumer, strangers).await?
+    };
+    // A work this bridge never knew may be all that is left of a lost or older store: silence is not a deletion
+    // (system.md §3). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
+    let unwanted = context.config.delete_unknown_works && !known.is_empty();
+    let (orphans, unknown): (Vec<_>, Vec<_>) = gone
+        .into_iter()
+        .partition(|work| work.deleted_here || unwanted);
+    if let Some(held_back) = context.log.admit(Line::Answered, Some(consumer)) {
+        info!(%consumer, held = held.len(), stored = ours.len(), resent, orphans = orphans.len(), unknown = unknown.len(), held_back, "Answered a resync");
+    }
+    let works = orphans.into_iter().map(|work| {
+        let orphan = Orphan {
+            version: holds
+                .get(work.id.as_str())
+                .copied()
+                .unwrap_or(Version::UNVERSIONED),
+            deleted_here: work.deleted_here,
+        };
+        (work.id, orphan)
+    });
+    let refused = context.orphans.add(consumer, works);
+    if refused > 0
+        && let Some(held_back) = context.log.admit(Line::TooManyOrphans, Some(consumer))
+    {
+        warn!(%consumer, refused, held_back, "An agent holds more works to be deleted than can wait; the next resync deletes the rest");
+    }
+    if !unknown.is_empty() {
+        context.metrics.unknown_works.inc_by(unknown.len() as u64);
+        let mut ids: Vec<&str> = unknown.iter().map(|work| work.id.as_str()).collect();
+        ids.sort_unstable();
+        let shown: Vec<_> = ids.iter().take(SHOWN_IDS).map(|id| clip(id, 80)).collect();
+        if let Some(held_back) = context.log.admit(Line::UnknownWorks, Some(consumer)) {
             warn!(
                 %consumer,
-                resource.id = id,
-                hint = "post it again under its id to keep it; or delete it then",
-                "The agent holds a work this bridge neither knows nor ever deleted; it is left alone"
+                works = unknown.len(),
+                first = shown.join(", "),
+                held_back,
+                hint = "post them again under their ids to keep them; or delete them then",
+                "The agent holds works this bridge neither knows nor ever deleted; they are left alone"
             );
-            continue;
-        }
-        let event = event::orphan(
-            &context.config.source,
-            consumer,
-            id,
-            orphan.resource_version,
-            context.clock.now(),
-        );
-        if let Err(error) = publish(context, consumer, &event).await {
-            warn!(%consumer, resource.id = id, "Could not delete a work that only the agent knows; the next resync does: {error}");
         }
     }
     Ok(())
 }
 
-/// After every fresh subscription, asks every consumer for the statuses that differ from the stored ones.
-pub(super) async fn ask_for_statuses<S: Store>(context: Context<S>, drain: CancellationToken) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for index in 0..context.pool.sessions().len() {
-        tasks.spawn(ask_on_one(context.clone(), index, drain.clone()));
-    }
-    while tasks.join_next().await.is_some() {}
-}
-
-async fn ask_on_one<S: Store>(context: Context<S>, index: usize, drain: CancellationToken) {
-    let mut state = context.pool.sessions()[index].state();
+/// Asks the consumers of one session for the statuses that differ from the stored ones: all of them after each fresh
+/// subscription, one that said what it holds after that.
+pub(super) async fn ask_for_statuses<S: Store>(
+    context: Context<S>,
+    index: usize,
+    drain: CancellationToken,
+) {
+    let mut state = context.pool.at(index).state();
     let mut seen = 0;
     loop {
-        let newer = |state: &State| state.epoch().is_some_and(|epoch| epoch > seen);
-        let Some(reached) = drain.run_until_cancelled(state.wait_for(newer)).await else {
-            return;
+        let newer = |state: &State| {
+            state.epoch().is_some_and(|epoch| epoch > seen) || matches!(state, State::Closed)
         };
-        let Ok(State::Ready { epoch, resumed }) = reached.map(|state| state.clone()) else {
-            return;
+        let due = context.asks[index].next_due();
+        let reached = tokio::select! {
+            () = drain.cancelled() => return,
+            reached = state.wait_for(newer) => match reached.map(|state| state.clone()) {
+                Ok(State::Ready { epoch, resumed }) => Some(Some((epoch, resumed))),
+                _ => Some(None),
+            },
+            () = context.asks[index].changed() => None,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
         };
-        // A session the broker kept missed nothing, unless a connection in between went by unseen, or a process.
-        let missed = seen == 0 || !resumed || epoch != seen + 1;
-        seen = epoch;
-        if !missed {
-            continue;
+        let reached = match reached {
+            // The session was shut down: nobody can be asked any more.
+            Some(None) => return drain.cancelled().await,
+            reached => reached.flatten(),
+        };
+        let work = async {
+            if let Some((epoch, resumed)) = reached {
+                // A session the broker kept missed nothing, unless a connection in between went by unseen, or a process.
+                if seen == 0 || !resumed || epoch != seen + 1 {
+                    want_all(&context, index).await;
+                }
+            }
+            if let Some((consumer, cause)) = context.asks[index].take_due(Instant::now()) {
+                ask(&context, &consumer, cause).await;
+            }
+        };
+        if drain.run_until_cancelled(work).await.is_none() {
+            return;
         }
-        let Some(outcome) = drain.run_until_cancelled(ask_all(&context, index)).await else {
-            return;
-        };
-        if let Err(error) = outcome {
-            warn!("Could not ask for statuses; the next connection does: {error}");
+        if let Some((epoch, _)) = reached {
+            seen = epoch;
         }
     }
 }
 
-async fn ask_all<S: Store>(context: &Context<S>, index: usize) -> Result<(), String> {
-    for consumer in consumers(&context.store)
-        .await
-        .map_err(|error| link::error::chain(&error))?
-    {
-        if !std::ptr::eq(
-            context.pool.of(&consumer),
-            &raw const context.pool.sessions()[index],
-        ) {
-            continue;
+async fn want_all<S: Store>(context: &Context<S>, index: usize) {
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST, Duration::MAX);
+    let everyone = loop {
+        match context.store.consumer_names().await {
+            Ok(everyone) => break everyone,
+            Err(error) => {
+                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                    warn!(
+                        held_back,
+                        "Could not read whom to ask for statuses yet: {}",
+                        chain(&error)
+                    );
+                }
+                sleep(backoff.next_jittered(Duration::ZERO)).await;
+            }
         }
-        ask(context, &consumer, Cause::Subscribed).await?;
+    };
+    let now = Instant::now();
+    for consumer in everyone {
+        if context.pool.index_of(&consumer) == index {
+            context.asks[index].want(&consumer, Cause::Subscribed, now);
+        }
     }
-    Ok(())
 }
 
-/// Why statuses are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// This bridge has just subscribed.
-    Subscribed,
-    /// The agent has just said what it holds.
-    Agent,
-}
-
-async fn ask<S: Store>(
-    context: &Context<S>,
-    consumer: &ConsumerName,
-    cause: Cause,
-) -> Result<(), String> {
-    let hashes = context
-        .store
-        .status_hashes_of(consumer)
-        .await
-        .map_err(|error| link::error::chain(&error))?;
+async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: Cause) {
+    let asks = context.asks(consumer);
+    let hashes = match context.store.status_hashes_of(consumer).await {
+        Ok(hashes) => hashes,
+        Err(error) => {
+            if let Some(held_back) = context.log.admit(Line::Store, None) {
+                warn!(%consumer, held_back, "Could not read the statuses of a consumer yet: {}", chain(&error));
+            }
+            return asks.failed(consumer, cause, Instant::now());
+        }
+    };
     let hashes = hashes
         .into_iter()
         .map(|(resource_id, hash)| HeldStatus {
@@ -191,7 +215,7 @@ async fn ask<S: Store>(
             status_hash: hash.unwrap_or_else(|| EMPTY_HASH.into()),
         })
         .collect();
-    let now: Timestamp = context.clock.now();
+    let now = context.clock.now();
     for part in split(hashes) {
         debug!(%consumer, bundles = part.len(), "Asking for statuses");
         let mut event = event::status_request(&context.config.source, consumer, part, now);
@@ -199,151 +223,29 @@ async fn ask<S: Store>(
             // Our agent would answer a request without it by saying what it holds, once more.
             event.extensions.insert(RESYNC_ANSWER.into(), "true".into());
         }
-        if let Err(error) = publish(context, consumer, &event).await {
+        let message = encode(&event, context.topic(consumer));
+        if let Err(misfit) = fits(&message) {
+            if let Some(held_back) = context.log.admit(Line::Ask, Some(consumer)) {
+                warn!(%consumer, held_back, "Could not ask a consumer for some of its statuses: {misfit}");
+            }
+            continue;
+        }
+        let sent = async { context.pool.of(consumer).publish(message).await?.await };
+        if let Err(error) = sent.await {
             // One consumer whose topic is refused must not keep the others from being asked.
-            warn!(%consumer, "Could not ask a consumer for its statuses: {error}");
+            if let Some(held_back) = context.log.admit(Line::Ask, Some(consumer)) {
+                warn!(%consumer, held_back, "Could not ask a consumer for its statuses: {}", chain(&error));
+            }
+            if error.is_retryable() && error != PublishError::Closed {
+                asks.failed(consumer, cause, Instant::now());
+            }
+            return;
         }
     }
-    Ok(())
 }
 
-async fn publish<S: Store>(
-    context: &Context<S>,
-    consumer: &ConsumerName,
-    event: &Event,
-) -> Result<(), String> {
-    let message = encode(event, context.topic(consumer));
-    let sent = async { context.pool.of(consumer).publish(message).await?.await };
-    sent.await
-        .map(|_| ())
-        .map_err(|error| link::error::chain(&error))
-}
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
-async fn consumers<S: Store>(store: &S) -> Result<Vec<ConsumerName>, StoreError> {
-    let everyone = Query {
-        filter: None,
-        order: Vec::new(),
-        offset: 0,
-        limit: u32::MAX,
-    };
-    let page = store.list_consumers(everyone).await?;
-    page.rows
-        .map_ok(|consumer| consumer.name)
-        .try_collect()
-        .await
-}
-
-// === impl Joins ===
-
-impl Joins {
-    /// Adds a request, or a part of one. Gives the whole list once it is complete.
-    fn add(
-        &self,
-        consumer: &ConsumerName,
-        event: &Event,
-        held: Vec<HeldVersion>,
-    ) -> Result<Option<Vec<HeldVersion>>, String> {
-        // A Go agent's request has no part number and is whole.
-        let Some(part) = event.extensions.get(RESYNC_PART) else {
-            return Ok(Some(held));
-        };
-        let id = event.extensions.get(RESYNC_ID).cloned().unwrap_or_default();
-        let (number, total) = part
-            .split_once('/')
-            .and_then(|(number, total)| {
-                Some((number.parse::<u32>().ok()?, total.parse::<u32>().ok()?))
-            })
-            .filter(|(number, total)| (1..=*total).contains(number) && *total <= MAX_PARTS)
-            .ok_or_else(|| {
-                format!(
-                    "attribute `{RESYNC_PART}` holds `{}`, not `1/3`",
-                    part.chars().take(20).collect::<String>()
-                )
-            })?;
-        let mut joins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let join = joins.entry(consumer.clone()).or_insert_with(|| Join {
-            id: id.clone(),
-            parts: BTreeMap::new(),
-        });
-        if join.id != id {
-            *join = Join {
-                id,
-                parts: BTreeMap::new(),
-            };
-        }
-        join.parts.insert(number, held);
-        if join.parts.len() < total as usize {
-            return Ok(None);
-        }
-        Ok(joins
-            .remove(consumer)
-            .map(|join| join.parts.into_values().flatten().collect()))
-    }
-}
-
-/// More parts than 100 000 works make.
-const MAX_PARTS: u32 = 256;
-
-#[cfg(test)]
-mod tests {
-    use link::event::{Action, Kind};
-
-    use super::*;
-
-    fn part(id: &str, part: &str) -> Event {
-        let consumer = ConsumerName::new("c1").unwrap();
-        let mut event = Event::new(
-            "c1-work-agent",
-            Kind::spec(Action::ResyncRequest),
-            &consumer,
-            Timestamp::UNIX_EPOCH,
-        );
-        event.extensions.insert(RESYNC_ID.into(), id.into());
-        event.extensions.insert(RESYNC_PART.into(), part.into());
-        event
-    }
-
-    fn held(id: &str) -> Vec<HeldVersion> {
-        vec![HeldVersion {
-            resource_id: id.into(),
-            resource_version: Version::FIRST,
-        }]
-    }
-
-    #[test]
-    fn a_request_in_parts_counts_once_all_parts_are_there_in_any_order_and_repeated() {
-        let consumer = ConsumerName::new("c1").unwrap();
-        let joins = Joins::default();
-        assert_eq!(joins.add(&consumer, &part("r", "2/2"), held("b")), Ok(None));
-        assert_eq!(joins.add(&consumer, &part("r", "2/2"), held("b")), Ok(None));
-        let whole = joins
-            .add(&consumer, &part("r", "1/2"), held("a"))
-            .unwrap()
-            .unwrap();
-        assert_eq!(whole, [held("a"), held("b")].concat());
-    }
-
-    #[test]
-    fn a_newer_request_replaces_an_unfinished_one() {
-        let consumer = ConsumerName::new("c1").unwrap();
-        let joins = Joins::default();
-        assert_eq!(
-            joins.add(&consumer, &part("old", "1/2"), held("a")),
-            Ok(None)
-        );
-        assert_eq!(
-            joins.add(&consumer, &part("new", "2/2"), held("b")),
-            Ok(None)
-        );
-        let whole = joins
-            .add(&consumer, &part("new", "1/2"), held("c"))
-            .unwrap()
-            .unwrap();
-        assert_eq!(whole, [held("c"), held("b")].concat());
-        assert!(
-            joins
-                .add(&consumer, &part("new", "3/2"), held("c"))
-                .is_err()
-        );
-    }
-}
+// Enough to find them by, few enough for one line.
+const SHOWN_IDS: usize = 5;

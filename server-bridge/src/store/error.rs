@@ -1,7 +1,9 @@
 //! Why the store could not do what it was asked.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use link::error::Hint;
 use link::id::ConsumerName;
@@ -96,9 +98,51 @@ pub enum StoreError {
         #[source]
         source: Arc<sqlx::Error>,
     },
+    /// The store takes no writes at present, or cannot say what became of this one.
+    #[error("the store is not available: {reason}")]
+    Unavailable {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A query was stopped because it took too long, or found no reader within that time.
+    #[error("{operation}: not done within {} s", limit.as_secs())]
+    Deadline {
+        /// What was being done.
+        operation: &'static str,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The operation panicked; nothing of it was kept.
+    #[error("an operation of the store panicked; nothing of it was kept")]
+    Panicked,
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
+}
+
+/// What kind of failure a driver's error is: a closed set for answers, readiness and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// Somebody else holds the database, or every reader is taken.
+    Busy,
+    /// No space is left.
+    Full,
+    /// The file system failed.
+    Io,
+    /// The file cannot be written.
+    ReadOnly,
+    /// The file is not a sound database.
+    Corrupt,
+    /// The file cannot be opened.
+    CannotOpen,
+    /// The connection to the database is gone.
+    Closed,
+    /// The query was stopped.
+    Interrupted,
+    /// The database refuses this content, or a stored value is of another type than it should be.
+    Content,
+    /// Anything else.
+    Other,
 }
 
 /// The stage at which opening failed.
@@ -110,24 +154,40 @@ pub enum OpenError {
     /// Bringing the schema up to date failed.
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The files cannot be made or are not fit to hold the database.
+    #[error(transparent)]
+    Files(#[from] io::Error),
+    /// Another process uses this file.
+    #[error("another process holds `{}`", lock.display())]
+    Locked {
+        /// The file that is locked.
+        lock: PathBuf,
+    },
 }
 
 // === impl StoreError ===
 
 impl StoreError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later: at once, or when what ails the store has passed or was mended. Only a
+    /// refusal, a row that breaks a rule, content that the database does not take, and a panic stay as they are.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Driver { source, .. } => match source.as_ref() {
-                // 5 SQLITE_BUSY, 6 SQLITE_LOCKED with their extended codes, 13 SQLITE_FULL.
-                sqlx::Error::Database(error) => error
-                    .code()
-                    .and_then(|code| code.parse::<u32>().ok())
-                    .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 13)),
-                sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-                _ => false,
-            },
+            Self::Unavailable { .. } | Self::Deadline { .. } | Self::Closed | Self::Open { .. } => {
+                true
+            }
+            Self::Driver { .. } => self.class() != Some(FailureClass::Content),
             _ => false,
+        }
+    }
+
+    /// What kind of failure of the database this is; `None` for what is none.
+    pub fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::Driver { source, .. } => Some(FailureClass::of(source)),
+            Self::Closed => Some(FailureClass::Closed),
+            Self::Deadline { .. } => Some(FailureClass::Interrupted),
+            Self::Open { .. } => Some(FailureClass::CannotOpen),
+            _ => None,
         }
     }
 
@@ -135,8 +195,68 @@ impl StoreError {
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
-            Self::Corrupt { .. } | Self::Open { .. } | Self::Driver { .. } | Self::Closed
+            Self::Corrupt { .. }
+                | Self::Open { .. }
+                | Self::Driver { .. }
+                | Self::Unavailable { .. }
+                | Self::Deadline { .. }
+                | Self::Panicked
+                | Self::Closed
         )
+    }
+}
+
+// === impl FailureClass ===
+
+impl FailureClass {
+    /// The class of a driver's error, from SQLite's primary result code where it has one.
+    pub fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .map_or(Self::Other, |code| Self::of_code(code & 0xff)),
+            sqlx::Error::PoolTimedOut => Self::Busy,
+            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::Full,
+            sqlx::Error::Io(_) => Self::Io,
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Closed,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Content,
+            _ => Self::Other,
+        }
+    }
+
+    /// In words, for a caller or an operator.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Busy => "the database is busy",
+            Self::Full => "the disk of the database is full",
+            Self::Io => "the disk of the database fails",
+            Self::ReadOnly => "the database cannot be written",
+            Self::Corrupt => "the database is damaged",
+            Self::CannotOpen => "the database cannot be opened",
+            Self::Closed => "the store is closed",
+            Self::Interrupted => "the query took too long",
+            Self::Content => "the database refuses this content",
+            Self::Other => "the database failed",
+        }
+    }
+
+    const fn of_code(primary: u32) -> Self {
+        match primary {
+            // BUSY, LOCKED, NOMEM, PROTOCOL: pass by themselves.
+            5 | 6 | 7 | 15 => Self::Busy,
+            13 => Self::Full,
+            10 => Self::Io,
+            // PERM, READONLY, AUTH.
+            3 | 8 | 23 => Self::ReadOnly,
+            // CORRUPT, NOTADB.
+            11 | 26 => Self::Corrupt,
+            14 => Self::CannotOpen,
+            9 => Self::Interrupted,
+            // TOOBIG, CONSTRAINT, MISMATCH, RANGE.
+            18 | 19 | 20 | 25 => Self::Content,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -152,9 +272,15 @@ impl Hint for StoreError {
             Self::VersionConflict { .. } => {
                 Some("read the bundle again and repeat the change on its latest version".into())
             }
-            Self::Open { .. } => {
-                Some("check that the directory exists and that this user may write in it".into())
-            }
+            Self::Open { source, .. } => Some(
+                match source.as_ref() {
+                    OpenError::Locked { .. } => {
+                        "one bridge per file: stop the other one, or name another file with `--db`"
+                    }
+                    _ => "check that this user may write in the directory and owns the file",
+                }
+                .into(),
+            ),
             Self::Corrupt { .. } => {
                 Some("restore the database from a backup, or delete the row named".into())
             }

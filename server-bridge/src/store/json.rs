@@ -3,8 +3,11 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
+
+mod peers;
+
+pub use peers::MAX_DEPTH;
 
 /// One JSON value as compact text. Made from [`Value`] it is canonical (object keys sorted), so that equal
 /// content is equal text.
@@ -12,10 +15,24 @@ use serde_json::Value;
 #[serde(transparent)]
 pub struct Json(String);
 
-/// The text is not one JSON value.
+/// The text is not one JSON value that every peer can read.
 #[derive(Debug, thiserror::Error)]
-#[error("the text is not one JSON value")]
-pub struct InvalidJson(#[from] serde_json::Error);
+pub enum InvalidJson {
+    /// It is not JSON.
+    #[error("the text is not one JSON value")]
+    Syntax(#[from] serde_json::Error),
+    /// Go's clients refuse a whole list for one such number.
+    #[error("number `{number}` at `{place}` is beyond a 64-bit float")]
+    Number {
+        /// Where, as in `manifests[0].spec.replicas`.
+        place: String,
+        /// The number, cut to 40 characters.
+        number: String,
+    },
+    /// It is nested too deeply.
+    #[error("nested deeper than {} levels", MAX_DEPTH)]
+    Depth,
+}
 
 // === impl Json ===
 
@@ -25,13 +42,22 @@ impl Json {
         Self(value.to_string())
     }
 
-    /// Checks that the text is one JSON value and keeps it as it stands, without surrounding white space.
+    /// Checks that the text is one JSON value that every peer can read, and keeps it as it stands, without surrounding
+    /// white space.
     ///
     /// # Errors
-    /// [`InvalidJson`] with the position of the first fault.
+    /// [`InvalidJson`] with the place of the first fault.
     pub fn parse(text: &str) -> Result<Self, InvalidJson> {
-        serde_json::from_str::<IgnoredAny>(text)?;
+        Self::check(text)?;
         Ok(Self(text.trim().to_owned()))
+    }
+
+    /// What [`Json::parse`] checks, for text that is not to be kept.
+    ///
+    /// # Errors
+    /// As [`Json::parse`].
+    pub fn check(text: &str) -> Result<(), InvalidJson> {
+        peers::check(text)
     }
 
     /// Text that a store wrote itself and need not check again.

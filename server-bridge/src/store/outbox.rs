@@ -8,6 +8,19 @@ use link::order::{SequenceId, Version};
 
 use super::json::Json;
 
+/// What a lane needs to know of a pending bundle to choose whether it goes now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingHead {
+    /// The bundle.
+    pub id: String,
+    /// The version to send.
+    pub version: Version,
+    /// Set when it is the deletion that needs sending.
+    pub deleting_since: Option<Timestamp>,
+    /// Bytes of what it carries, about as many as its [`PendingBundle`] holds.
+    pub bytes: u64,
+}
+
 /// A bundle whose newest version, or whose deletion, the broker has not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingBundle {
@@ -19,7 +32,7 @@ pub struct PendingBundle {
     pub deleting_since: Option<Timestamp>,
     /// ObjectMeta as a JSON object.
     pub metadata: Option<Json>,
-    /// Spec data ready to publish (wire.md §3.1).
+    /// Spec data ready to publish (wire.md §3.1); empty for a deletion, which carries none.
     pub payload: Bytes,
     /// When the bundle was created.
     pub created_at: Timestamp,
@@ -74,7 +87,16 @@ pub struct StatusUpdate {
     pub at: Timestamp,
 }
 
-/// What became of a status update. Everything but the first two leaves the store as it was.
+/// An id that an agent holds and that names no bundle of its consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The id.
+    pub id: String,
+    /// Whether a bundle of this consumer with this id was deleted here.
+    pub deleted_here: bool,
+}
+
+/// What became of a status update. Everything but the first two leaves statuses and bundles as they were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusOutcome {
     /// It is the bundle's status now.
@@ -83,6 +105,8 @@ pub enum StatusOutcome {
     Deleted,
     /// No such bundle (any more).
     UnknownBundle,
+    /// The bundle was deleted here, and this status is newer than what confirmed it: its agent holds it again.
+    DeletedHere,
     /// The bundle belongs to another consumer.
     WrongConsumer {
         /// The consumer it belongs to.
@@ -98,12 +122,7 @@ pub enum StatusOutcome {
         /// The stored sequence id.
         stored: SequenceId,
     },
-    /// Its sequence id comes from another node and cannot be ordered.
-    ForeignSequence {
-        /// The stored sequence id.
-        stored: SequenceId,
-    },
-    /// It says `Deleted` about a bundle nobody deletes.
+    /// It says `Deleted` about a bundle nobody deletes, and is newer than what that bundle's agent last said.
     NotDeleting,
 }
 

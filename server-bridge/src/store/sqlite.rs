@@ -1,90 +1,69 @@
-//! The SQLite engine: one writer that commits waiting writes together, and a pool of readers.
+//! The SQLite engine: one writer that commits waiting writes together, and readers in three pools, so that neither a
+//! search nor a page of a list takes a reader from delivery.
 //!
 //! Write-ahead log with `synchronous = FULL`: a commit is on the disk before it is answered, so that neither `kill -9` nor
 //! a power cut takes back what a caller was told (system.md §6a). Waiting writes share one flush.
-
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Connection, SqlSafeStr as _, SqliteConnection};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqlitePool;
 use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Held, Json, Labels, NewBundle, NewConsumer,
-    OpenError, Page, PendingBundle, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Gone, Held, Json, Labels, NewBundle, NewConsumer,
+    Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
 };
 
 mod bundles;
 mod consumers;
+mod files;
 mod filter;
+mod health;
+mod heartbeat;
 mod list;
+mod open;
 mod outbox;
 mod rows;
+mod search;
 mod status;
+#[cfg(test)]
+mod tests;
 mod writer;
 
-use rows::driver;
+use health::Health;
+use search::Searches;
 use writer::{Writer, Written};
 
 /// A store in one SQLite file. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     writer: Writer,
+    /// Delivery's, and nobody else's.
     readers: SqlitePool,
+    /// Single rows and pages whose rows are known, for the API.
+    api: SqlitePool,
+    searches: Searches,
+    health: Health,
     changes: broadcast::Sender<ConsumerName>,
 }
 
 // === impl SqliteStore ===
 
 impl SqliteStore {
-    /// Opens the file, creating it and bringing its schema up to date as needed.
-    ///
-    /// # Errors
-    /// [`StoreError::Open`] names the file.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        let failed = |source: OpenError| StoreError::Open {
-            path: path.to_owned(),
-            source: Arc::new(source),
-        };
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .page_size(PAGE_BYTES)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .row_buffer_size(ROW_BUFFER);
-        let mut connection = SqliteConnection::connect_with(&options)
-            .await
-            .map_err(|error| failed(error.into()))?;
-        migrations()
-            .run(&mut connection)
-            .await
-            .map_err(|error| failed(error.into()))?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(|error| failed(error.into()))?;
-        let (changes, _) = broadcast::channel(CHANGE_HINTS);
-        Ok(Self {
-            writer: Writer::spawn(connection),
-            readers,
-            changes,
-        })
+    /// From now on every commit, and every read of the API, fails with this result code of SQLite; `None` ends that.
+    #[cfg(test)]
+    pub(crate) fn inject(&self, code: Option<u32>) {
+        self.health.inject(code);
+    }
+
+    /// The pool of single reads for the API.
+    fn reading(&self) -> Result<&SqlitePool, StoreError> {
+        self.health.injected("read from the database")?;
+        Ok(&self.api)
     }
 
     /// Runs a write in the next commit; a refusal undoes it alone.
@@ -100,18 +79,6 @@ impl SqliteStore {
     }
 }
 
-/// The schema's history, in order. What is in it never changes: a database remembers a checksum of each.
-fn migrations() -> Migrator {
-    let bundles = include_str!("../../migrations/sqlite/0001_bundles.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "bundles".into(),
-        MigrationType::Simple,
-        bundles,
-        false,
-    )])
-}
-
 impl Store for SqliteStore {
     async fn create_consumer(
         &self,
@@ -123,21 +90,25 @@ impl Store for SqliteStore {
     }
 
     async fn get_consumer(&self, id: &str) -> Result<Option<Consumer>, StoreError> {
-        consumers::by_id(&self.readers, id).await
+        let found = consumers::by_id(self.reading()?, id).await;
+        self.health.noted(found)
     }
 
     async fn get_consumer_by_name(
         &self,
         name: &ConsumerName,
     ) -> Result<Option<Consumer>, StoreError> {
-        consumers::by_name(&self.readers, name).await
+        let found = consumers::by_name(self.reading()?, name).await;
+        self.health.noted(found)
     }
 
     async fn list_consumers(
         &self,
         query: Query<ConsumerColumn>,
     ) -> Result<Page<Consumer>, StoreError> {
-        list::consumers(&self.readers, query).await
+        self.reading()?;
+        let page = list::consumers(&self.searches, query).await;
+        self.health.noted(page)
     }
 
     async fn update_consumer_labels(
@@ -172,7 +143,8 @@ impl Store for SqliteStore {
     }
 
     async fn get_bundle(&self, id: &str) -> Result<Option<Bundle>, StoreError> {
-        bundles::by_id(&self.readers, id).await
+        let found = bundles::by_id(self.reading()?, id).await;
+        self.health.noted(found)
     }
 
     async fn update_bundle(
@@ -199,19 +171,32 @@ impl Store for SqliteStore {
         query: Query<BundleColumn>,
         parts: Parts,
     ) -> Result<Page<Bundle>, StoreError> {
-        list::bundles(&self.readers, query, parts).await
+        let page = list::bundles(&self.searches, self.reading()?, query, parts).await;
+        self.health.noted(page)
+    }
+
+    async fn pending_heads(
+        &self,
+        consumer: &ConsumerName,
+        limit: u32,
+    ) -> Result<Vec<PendingHead>, StoreError> {
+        outbox::heads(&self.readers, consumer, limit).await
     }
 
     async fn pending(
         &self,
         consumer: &ConsumerName,
-        limit: u32,
+        ids: Vec<String>,
     ) -> Result<Vec<PendingBundle>, StoreError> {
-        outbox::pending(&self.readers, consumer, limit).await
+        outbox::pending(&self.readers, consumer, ids).await
     }
 
     async fn consumers_with_pending(&self) -> Result<Vec<ConsumerName>, StoreError> {
         outbox::consumers(&self.readers).await
+    }
+
+    async fn consumer_names(&self) -> Result<Vec<ConsumerName>, StoreError> {
+        consumers::names(&self.readers).await
     }
 
     async fn record_published(
@@ -257,6 +242,18 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn send_again(
+        &self,
+        consumer: &ConsumerName,
+        id: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (consumer, id, reason) = (consumer.clone(), id.to_owned(), reason.to_owned());
+        self.write(move |c| Box::pin(outbox::send_again(c, consumer, id, reason, at)))
+            .await
+    }
+
     async fn versions_of(&self, consumer: &ConsumerName) -> Result<Vec<BundleVersion>, StoreError> {
         outbox::versions(&self.readers, consumer).await
     }
@@ -278,6 +275,14 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn gone(
+        &self,
+        consumer: &ConsumerName,
+        ids: Vec<String>,
+    ) -> Result<Vec<Gone>, StoreError> {
+        status::gone(&self.readers, consumer, ids).await
+    }
+
     async fn tombstone(&self, id: &str) -> Result<Option<Tombstone>, StoreError> {
         status::tombstone(&self.readers, id).await
     }
@@ -292,34 +297,15 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1")
-            .execute(&self.readers)
-            .await
-            .map_err(driver("ask the database for a sign of life"))?;
-        Ok(())
+        let proved = heartbeat::prove(self).await;
+        self.health.noted(proved)
     }
 
     async fn close(&self) {
         // The writer goes last: the last writable connection folds the log back into the file.
+        self.searches.close().await;
+        self.api.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }
 }
-
-// Two cores make four readers enough; a list holds one only while it reads a batch, never while its client is slow.
-const READERS: u32 = 4;
-
-// Manifests span many pages; 8 KiB halves the hops of a 25 KB row and still writes little for a small one.
-const PAGE_BYTES: u32 = 8192;
-
-// Rows decoded ahead per query: 16 × 500 KiB at most.
-const ROW_BUFFER: usize = 16;
-
-// Another process (a backup) may hold the file for a moment.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-// Longer than any query of ours; whoever waits this long gets a retryable error.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-
-// A listener that falls 1 024 hints behind sweeps anyway; 64 bytes each.
-const CHANGE_HINTS: usize = 1024;

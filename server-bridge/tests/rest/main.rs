@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{Json, StatusUpdate, Store};
 
+mod bounds;
 mod measure;
 mod server;
 
@@ -73,6 +74,7 @@ async fn a_bundle_is_created_changed_and_deleted_with_version_check() {
         .client
         .patch(url)
         .header("if-match", "\"2\"")
+        .header("content-type", "application/json; charset=utf-8")
         .body(
             "{\"manifests\": [{\"data\": {\"k\": \"2\"}, \"kind\": \"ConfigMap\", \"metadata\": \
                {\"namespace\": \"default\", \"name\": \"a\"}, \"apiVersion\": \"v1\"}]}",
@@ -247,6 +249,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     let response = server
         .client
         .post(&url)
+        .header("content-type", "application/json")
         .body("{\"name\": ")
         .send()
         .await
@@ -255,6 +258,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     let response = server
         .client
         .post(&url)
+        .header("content-type", "application/json")
         .body(" ".repeat(3_000_000))
         .send()
         .await
@@ -368,14 +372,18 @@ async fn everything_answered_survives_the_process_going_away() {
 }
 
 #[tokio::test]
-async fn closing_leaves_one_file_and_later_calls_are_told() {
+async fn closing_leaves_the_database_alone_and_later_calls_are_told() {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path().join("bridge.db"))
         .await
         .unwrap();
     store.close().await;
-    let files = std::fs::read_dir(directory.path()).unwrap().count();
-    assert_eq!(files, 1);
+    let mut files: Vec<String> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["bridge.db", "bridge.db.lock"]);
     let error = store
         .mark_deleting("b", Timestamp::UNIX_EPOCH)
         .await

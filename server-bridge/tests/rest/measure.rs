@@ -76,3 +76,59 @@ async fn measure_creating_and_listing() {
         .unwrap_or("");
     std::io::Write::write_all(&mut std::io::stderr(), report.as_bytes()).unwrap();
 }
+
+/// Create and read for delivery while six clients search 1 000 bundles by 100 labels each; run by hand as above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, not a promise"]
+async fn measure_creating_while_others_search() {
+    let server = Server::with_consumer().await;
+    let url = format!("{}/resource-bundles", server.base);
+    for number in 0..1_000 {
+        let mut body = bundle(&format!("s-{number}"));
+        for label in 0..10 {
+            body["metadata"]["labels"][format!("l{label}")] = json!(format!("v{number}"));
+        }
+        let response = server.client.post(&url).json(&body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+    let search: Vec<String> = (0..100).map(|n| format!("labels.x{n}='y'")).collect();
+    let query = [("search", search.join(" or ")), ("size", "1".into())];
+    let searching = reqwest::Url::parse_with_params(&url, &query).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    let searched = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    for _ in 0..6 {
+        let (client, url) = (server.client.clone(), searching.clone());
+        let searched = searched.clone();
+        tasks.spawn(async move {
+            loop {
+                let status = client.get(url.clone()).send().await.unwrap().status();
+                let done = if status == StatusCode::OK {
+                    1
+                } else {
+                    1_000_000
+                };
+                searched.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+    }
+    let name = link::id::ConsumerName::new("cluster1").unwrap();
+    let mut times = Vec::new();
+    for number in 0..100 {
+        let started = Instant::now();
+        let body = bundle(&format!("t-{number}"));
+        let response = server.client.post(&url).json(&body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        server_bridge::store::Store::pending_heads(&server.store, &name, 50)
+            .await
+            .unwrap();
+        times.push(started.elapsed());
+    }
+    times.sort();
+    let report = format!(
+        "create and read for delivery: median {:?}, worst {:?}; searches meanwhile: {}\n",
+        times[50],
+        times[99],
+        searched.load(std::sync::atomic::Ordering::Relaxed)
+    );
+    std::io::Write::write_all(&mut std::io::stderr(), report.as_bytes()).unwrap();
+}

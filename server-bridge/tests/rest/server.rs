@@ -1,6 +1,8 @@
 //! The API on a free port over a store in a temporary directory.
 
 use link::clock::Clock;
+use link::id::SourceId;
+use link::topic::Scheme;
 use prometheus::Registry;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -17,16 +19,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::bounded(256).await
+    }
+
+    /// One that takes only so many connections at once.
+    pub(crate) async fn bounded(connections: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path().join("bridge.db"))
             .await
             .unwrap();
         let registry = Registry::new();
         let clock = Clock::fixed("2026-08-01T10:00:00.1Z".parse().unwrap());
-        let config = Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            ..Config::default()
-        };
+        let mut config = Config::new(SourceId::new("maestro").unwrap(), Scheme::default());
+        config.listen = ([127, 0, 0, 1], 0).into();
+        config.bounds.connections = connections;
         let metrics = Metrics::register(&registry).unwrap();
         let api = config.build(store.clone(), clock, metrics).await.unwrap();
         let base = format!("http://{}/api/maestro/v1", api.address());

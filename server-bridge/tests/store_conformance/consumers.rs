@@ -7,6 +7,10 @@ use crate::{at, bundle, name, with_consumers};
 pub(crate) async fn consumers_live_and_are_protected_by_their_bundles(store: impl Store) {
     with_consumers(&store, &["c1", "c2"]).await;
     with_consumers(&store, &["c1", "c2"]).await;
+    assert_eq!(
+        store.consumer_names().await.unwrap(),
+        [name("c1"), name("c2")]
+    );
     let again = NewConsumer {
         id: "other".into(),
         name: name("c1"),

@@ -95,7 +95,11 @@ conformance!(
         bundles::versions_rise_only_with_content_and_only_from_the_latest,
         outbox::the_outbox_holds_what_the_broker_has_not_acknowledged,
         outbox::a_resend_outlives_acknowledgements_of_older_publications,
+        outbox::a_bundle_is_sent_again_with_its_reason_unless_it_is_being_deleted,
         status::statuses_are_taken_only_in_order_and_from_their_consumer,
+        status::a_newer_version_and_an_agent_on_another_node_are_heard,
+        status::a_status_from_the_future_gives_way_and_never_holds_up_a_deletion,
+        status::a_sign_of_life_after_a_deletion_is_told_from_a_late_word,
         list::pages_are_filtered_ordered_and_complete,
         bundles::concurrent_writers_neither_lose_nor_mix_their_writes,
     ]

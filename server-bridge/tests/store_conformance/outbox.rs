@@ -5,7 +5,7 @@ use server_bridge::store::{Held, Store};
 use crate::{at, bundle, content, name, version, with_consumers};
 
 async fn pending_ids(store: &impl Store, consumer: &str) -> Vec<(String, i32, bool)> {
-    let pending = store.pending(&name(consumer), 100).await.unwrap();
+    let pending = store.pending_heads(&name(consumer), 100).await.unwrap();
     pending
         .into_iter()
         .map(|p| (p.id, p.version.get(), p.deleting_since.is_some()))
@@ -35,9 +35,14 @@ pub(crate) async fn the_outbox_holds_what_the_broker_has_not_acknowledged(store:
         pending_ids(&store, "c1").await,
         [("b".into(), 1, false), ("a".into(), 2, false)]
     );
-    let first = &store.pending(&name("c1"), 1).await.unwrap()[0];
-    assert!(first.first);
-    assert_eq!(first.payload, "{\"manifests\":[{\"data\":\"one\"}]}");
+    assert_eq!(store.pending_heads(&name("c1"), 1).await.unwrap().len(), 1);
+    let ids = vec!["a".to_owned(), "b".into(), "c".into(), "none".into()];
+    let bodies = store.pending(&name("c1"), ids).await.unwrap();
+    assert_eq!(bodies.len(), 2, "of this consumer, and pending");
+    assert!(bodies[0].first);
+    assert_eq!(bodies[0].payload, "{\"manifests\":[{\"data\":\"one\"}]}");
+    let heads = store.pending_heads(&name("c1"), 2).await.unwrap();
+    assert_eq!(heads[0].bytes, 16 + 24, "manifests and metadata");
 
     // Only an acknowledgement of a noted publication counts, and only for its version.
     store
@@ -110,6 +115,12 @@ pub(crate) async fn the_outbox_holds_what_the_broker_has_not_acknowledged(store:
         .await
         .unwrap();
     assert_eq!(pending_ids(&store, "c1").await, [("b".into(), 1, false)]);
+
+    // What a deletion does not carry is not read.
+    store.mark_deleting("b", at(10)).await.unwrap();
+    let heads = store.pending_heads(&name("c1"), 1).await.unwrap();
+    let bodies = store.pending(&name("c1"), vec!["b".into()]).await.unwrap();
+    assert_eq!((heads[0].bytes, bodies[0].payload.len()), (24, 0));
 }
 
 pub(crate) async fn a_resend_outlives_acknowledgements_of_older_publications(store: impl Store) {
@@ -153,7 +164,10 @@ pub(crate) async fn a_resend_outlives_acknowledgements_of_older_publications(sto
             .unwrap(),
         0
     );
+    let again = ask.clone();
     assert_eq!(store.request_resend(&name("c1"), ask).await.unwrap(), 2);
+    // Asked once more, there is nothing to put back.
+    assert_eq!(store.request_resend(&name("c1"), again).await.unwrap(), 0);
     // The publication of `a` before the resend went past an absent agent; its late acknowledgement is no proof.
     store
         .record_broker_acked("a", version(1), false, false, at(5))
@@ -172,4 +186,42 @@ pub(crate) async fn a_resend_outlives_acknowledgements_of_older_publications(sto
         .await
         .unwrap();
     assert_eq!(pending_ids(&store, "c1").await, [("gone".into(), 1, true)]);
+}
+
+pub(crate) async fn a_bundle_is_sent_again_with_its_reason_unless_it_is_being_deleted(
+    store: impl Store,
+) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    store.create_bundle(bundle("a", "c1"), at(1)).await.unwrap();
+    store
+        .record_published("a", version(1), false, at(2))
+        .await
+        .unwrap();
+    store
+        .record_broker_acked("a", version(1), false, true, at(3))
+        .await
+        .unwrap();
+    let again = async |consumer, id| {
+        let consumer = name(consumer);
+        store.send_again(&consumer, id, "gone there", at(4)).await
+    };
+    assert!(!again("c2", "a").await.unwrap());
+    assert!(!again("c1", "none").await.unwrap());
+    assert!(pending_ids(&store, "c1").await.is_empty());
+    let mut changes = store.changes();
+    assert!(again("c1", "a").await.unwrap());
+    assert_eq!(changes.recv().await.unwrap(), name("c1"));
+    assert_eq!(pending_ids(&store, "c1").await, [("a".into(), 1, false)]);
+    let stored = store.get_bundle("a").await.unwrap().unwrap();
+    let entry = &stored.ledger.unwrap()[0];
+    assert_eq!(entry.failure.as_deref(), Some("gone there"));
+    assert_eq!((entry.failed_at, entry.acked_at), (Some(at(4)), None));
+    // The acknowledgement of the first publication is no proof any more.
+    store
+        .record_broker_acked("a", version(1), false, true, at(5))
+        .await
+        .unwrap();
+    assert_eq!(pending_ids(&store, "c1").await.len(), 1);
+    store.mark_deleting("a", at(6)).await.unwrap();
+    assert!(!again("c1", "a").await.unwrap());
 }

@@ -3,7 +3,7 @@
 use link::order::SequenceId;
 use server_bridge::store::{Json, StatusOutcome, StatusUpdate, Store};
 
-use crate::{at, bundle, name, version, with_consumers};
+use crate::{at, bundle, content, name, version, with_consumers};
 
 fn status(id: &str, consumer: &str, number: i64, step: u16) -> StatusUpdate {
     StatusUpdate {
@@ -50,7 +50,13 @@ pub(crate) async fn statuses_are_taken_only_in_order_and_from_their_consumer(sto
         StatusOutcome::Stored
     );
     // A report proves arrival: nothing is left to send.
-    assert!(store.pending(&name("c1"), 1).await.unwrap().is_empty());
+    assert!(
+        store
+            .pending_heads(&name("c1"), 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     for step in [5, 4] {
         let outcome = apply(status("b", "c1", 1, step)).await.unwrap();
         assert!(
@@ -59,15 +65,19 @@ pub(crate) async fn statuses_are_taken_only_in_order_and_from_their_consumer(sto
         );
     }
     let mut foreign = status("b", "c1", 1, 9);
-    foreign.sequence_id = SequenceId::from_parts(at(200), 2, 0);
+    foreign.sequence_id = SequenceId::from_parts(at(100), 2, 9);
     let outcome = apply(foreign).await.unwrap();
-    assert!(matches!(outcome, StatusOutcome::ForeignSequence { .. }));
+    assert!(matches!(outcome, StatusOutcome::StaleSequence { .. }));
     let mut deleted = status("b", "c1", 1, 6);
     deleted.deleted = true;
     assert_eq!(
         apply(deleted.clone()).await.unwrap(),
         StatusOutcome::NotDeleting
     );
+    let mut late = deleted.clone();
+    late.sequence_id = SequenceId::from_parts(at(100), 1, 5);
+    let outcome = apply(late).await.unwrap();
+    assert!(matches!(outcome, StatusOutcome::StaleSequence { .. }));
     let stored = store.get_bundle("b").await.unwrap().unwrap();
     assert_eq!(
         stored.status.unwrap().sequence_id,
@@ -105,4 +115,88 @@ pub(crate) async fn statuses_are_taken_only_in_order_and_from_their_consumer(sto
         apply(status("b", "c1", 1, 7)).await.unwrap(),
         StatusOutcome::Stored
     );
+}
+
+pub(crate) async fn a_newer_version_and_an_agent_on_another_node_are_heard(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    let stored = async |update| store.apply_status(update).await.unwrap();
+    assert_eq!(stored(status("b", "c1", 1, 9)).await, StatusOutcome::Stored);
+    let mut other_node = status("b", "c1", 1, 0);
+    other_node.sequence_id = SequenceId::from_parts(at(101), 7, 0);
+    assert_eq!(stored(other_node).await, StatusOutcome::Stored);
+    let outcome = stored(status("b", "c1", 1, 10)).await;
+    assert!(matches!(outcome, StatusOutcome::StaleSequence { .. }));
+    store
+        .update_bundle("b", None, None, content("two"), at(2))
+        .await
+        .unwrap();
+    // Whatever was said of an older version, and by a clock that was right or not.
+    assert_eq!(stored(status("b", "c1", 2, 1)).await, StatusOutcome::Stored);
+    let outcome = stored(status("b", "c1", 2, 1)).await;
+    assert!(matches!(outcome, StatusOutcome::StaleSequence { .. }));
+}
+
+pub(crate) async fn a_status_from_the_future_gives_way_and_never_holds_up_a_deletion(
+    store: impl Store,
+) {
+    with_consumers(&store, &["c1"]).await;
+    let stored = async |update| store.apply_status(update).await.unwrap();
+    let future = |step| {
+        let mut future = status("b", "c1", 1, step);
+        future.sequence_id = i64::MAX.to_string().parse().unwrap();
+        future
+    };
+    for _ in 0..2 {
+        store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+        assert_eq!(stored(future(0)).await, StatusOutcome::Stored);
+        let mut honest = status("b", "c1", 1, 0);
+        honest.sequence_id = SequenceId::from_parts(at(101), 1, 0);
+        honest.at = at(101);
+        assert_eq!(stored(honest).await, StatusOutcome::Stored);
+        assert_eq!(stored(future(1)).await, StatusOutcome::Stored);
+        store.mark_deleting("b", at(102)).await.unwrap();
+        let mut deleted = future(2);
+        deleted.deleted = true;
+        assert_eq!(stored(deleted).await, StatusOutcome::Deleted);
+    }
+}
+
+pub(crate) async fn a_sign_of_life_after_a_deletion_is_told_from_a_late_word(store: impl Store) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    let stored = async |update| store.apply_status(update).await.unwrap();
+    for id in ["b", "live"] {
+        store.create_bundle(bundle(id, "c1"), at(1)).await.unwrap();
+    }
+    store.mark_deleting("b", at(2)).await.unwrap();
+    let deleted = |step| {
+        let mut deleted = status("b", "c1", 1, step);
+        deleted.deleted = true;
+        deleted
+    };
+    assert_eq!(stored(deleted(3)).await, StatusOutcome::Deleted);
+    for late in [status("b", "c1", 1, 2), status("b", "c2", 1, 9), deleted(3)] {
+        assert_eq!(stored(late).await, StatusOutcome::UnknownBundle);
+    }
+    let alive = status("b", "c1", 1, 5);
+    assert_eq!(stored(alive.clone()).await, StatusOutcome::DeletedHere);
+    // Deleted there once more: what it said before is no sign of life any more.
+    assert_eq!(stored(deleted(6)).await, StatusOutcome::UnknownBundle);
+    assert_eq!(stored(alive).await, StatusOutcome::UnknownBundle);
+
+    let ask = vec!["b".to_owned(), "live".into(), "unheard".into()];
+    let gone = async |consumer, ids| {
+        let gone = store.gone(&name(consumer), ids).await.unwrap();
+        let mut gone: Vec<_> = gone.into_iter().map(|g| (g.id, g.deleted_here)).collect();
+        gone.sort_unstable();
+        gone
+    };
+    assert_eq!(
+        gone("c1", ask.clone()).await,
+        [("b".into(), true), ("unheard".into(), false)]
+    );
+    // Another consumer's: it knows none of them and deleted none.
+    assert!(gone("c2", ask.clone()).await.iter().all(|(_, here)| !here));
+    store.create_bundle(bundle("b", "c1"), at(9)).await.unwrap();
+    assert_eq!(gone("c1", ask).await, [("unheard".into(), false)]);
 }

@@ -77,3 +77,16 @@ async fn an_early_end_shows_the_output() {
     );
     scratch.passed();
 }
+
+#[tokio::test]
+async fn a_limited_child_is_the_program_itself() {
+    let scratch = Scratch::new("process").unwrap();
+    let script = "echo up $$ $(ulimit -n); exec sleep 600";
+    let mut process = shell(script)
+        .limited("ulimit -n 77")
+        .start(scratch.path())
+        .unwrap();
+    let line = format!("up {} 77", process.id());
+    process.line_with(&line, PATIENCE).await.unwrap();
+    scratch.passed();
+}

@@ -43,6 +43,19 @@ impl Service {
         })
     }
 
+    /// The same under limits of a shell; see [`Spec::limited`].
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_limited(spec: Spec, limits: &str, home: &Path) -> Result<Self> {
+        let file = home.join("listening.json");
+        let spec = spec.arg("--listening-file").arg(&file);
+        Ok(Self {
+            process: spec.limited(limits).start(home)?,
+            file,
+        })
+    }
+
     /// The process, for signals and output.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -101,6 +114,27 @@ impl Service {
             Ok(()) => Ok(listening),
             Err(error) => Err(anyhow::Error::new(error).context(self.process.output())),
         }
+    }
+
+    /// Waits until `/readyz` refuses with a reason that holds `word`, and gives the whole answer.
+    ///
+    /// # Errors
+    /// When it goes on saying that it is ready, or ready but for something else.
+    pub async fn unready(&mut self, word: &str) -> Result<String> {
+        let url = format!("{}/readyz", self.listening().await?.admin);
+        let said = wait_for(&format!("`{word}` in {url}"), PATIENCE, async || {
+            let answer = reqwest::get(&url)
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = answer.status();
+            let body = answer.text().await.unwrap_or_default();
+            if status.is_success() || !body.contains(word) {
+                return Err(format!("{status}: {body}"));
+            }
+            Ok(body)
+        })
+        .await?;
+        Ok(said)
     }
 
     /// A scrape of its metrics.

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::ListParams;
 use link::error::Failure;
+use link::supervise::Restarts;
 use prometheus::{Registry, TextEncoder};
 use serde_json::{Value, json};
 use tests::kubernetes::Cluster;
@@ -51,7 +52,10 @@ impl Way {
 
     pub(crate) async fn connect(&self) -> Result<cluster::Cluster> {
         let registry = Registry::new();
-        Ok(self.options().connect(&registry, Health::ignored()).await?)
+        Ok(self
+            .options()
+            .connect(&registry, &Restarts::unregistered(), Health::ignored())
+            .await?)
     }
 }
 
@@ -65,7 +69,9 @@ async fn audit_log_shows_the_agent_its_version_and_its_consumer() -> Result<()> 
         ..ClusterOptions::new(&namespace)
     };
     let registry = Registry::new();
-    let cluster = options.connect(&registry, Health::ignored()).await?;
+    let cluster = options
+        .connect(&registry, &Restarts::unregistered(), Health::ignored())
+        .await?;
     assert_eq!(cluster.namespace, namespace);
     let audit = servers.audit().await?;
     let mark = audit.mark().await?;
@@ -95,7 +101,10 @@ async fn server_that_goes_fails_the_health_check_and_its_return_heals_it() -> Re
         let told = told.clone();
         move |state| told.lock().unwrap().push(state)
     });
-    let cluster = way.options().connect(&Registry::new(), health).await?;
+    let cluster = way
+        .options()
+        .connect(&Registry::new(), &Restarts::unregistered(), health)
+        .await?;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
     maps.list(&ListParams::default()).await?;
     assert!(told.lock().unwrap().is_empty());
@@ -129,7 +138,13 @@ async fn broken_kubeconfig_is_said_with_its_file_and_the_next_step() -> Result<(
             context: context.map(str::to_owned),
             ..ClusterOptions::new("tests")
         };
-        let connected = options.connect(&Registry::new(), Health::ignored()).await;
+        let connected = options
+            .connect(
+                &Registry::new(),
+                &Restarts::unregistered(),
+                Health::ignored(),
+            )
+            .await;
         let failure = Failure::from(connected.err().context("an error")?);
         anyhow::Ok(format!(
             "{failure}\nhint: {}",
@@ -169,7 +184,13 @@ async fn certificate_of_another_authority_is_refused_in_words() -> Result<()> {
         kubeconfig: Some(kubeconfig),
         ..ClusterOptions::new("tests")
     };
-    let cluster = options.connect(&Registry::new(), Health::ignored()).await?;
+    let cluster = options
+        .connect(
+            &Registry::new(),
+            &Restarts::unregistered(),
+            Health::ignored(),
+        )
+        .await?;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
     let error = maps.list(&ListParams::default()).await.unwrap_err();
     let words = cluster::words(&error);

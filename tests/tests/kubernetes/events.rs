@@ -13,6 +13,7 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 use link::bundle::manifest::ObjectRef;
 use link::clock::Clock;
+use link::supervise::Restarts;
 use prometheus::Registry;
 use tests::kubernetes::Cluster;
 use tests::wait::wait_for;
@@ -53,7 +54,11 @@ async fn same_trouble_is_one_event_with_a_count_at_its_work() -> Result<()> {
         bail!("{failure}");
     }
     let connection = options(cluster, &namespace)
-        .connect(&Registry::new(), Health::ignored())
+        .connect(
+            &Registry::new(),
+            &Restarts::unregistered(),
+            Health::ignored(),
+        )
         .await?;
     let works: Api<ManifestWork> = Api::namespaced(connection.client.clone(), &namespace);
     let work = ManifestWork::new("work-1", ManifestWorkSpec::default());
@@ -62,7 +67,12 @@ async fn same_trouble_is_one_event_with_a_count_at_its_work() -> Result<()> {
         .await?
         .metadata
         .uid;
-    let recorder = Recorder::start(&connection, &Registry::new(), Clock::system())?;
+    let recorder = Recorder::start(
+        &connection,
+        &Registry::new(),
+        &Restarts::unregistered(),
+        Clock::system(),
+    )?;
 
     for _ in 0..2 {
         recorder.trouble(&"work-1".into(), &map(), &refused());
@@ -110,10 +120,21 @@ async fn agent_that_may_not_write_events_stops_trying() -> Result<()> {
         kubeconfig: Some(cluster.kubeconfig_for(&user)?),
         ..options(cluster, &namespace)
     };
-    let connection = options.connect(&Registry::new(), Health::ignored()).await?;
+    let connection = options
+        .connect(
+            &Registry::new(),
+            &Restarts::unregistered(),
+            Health::ignored(),
+        )
+        .await?;
     let audit = cluster.audit().await?;
     let mark = audit.mark().await?;
-    let recorder = Recorder::start(&connection, &Registry::new(), Clock::system())?;
+    let recorder = Recorder::start(
+        &connection,
+        &Registry::new(),
+        &Restarts::unregistered(),
+        Clock::system(),
+    )?;
     let attempts = async || {
         let entries = audit.since(mark).await.map_err(|error| error.to_string())?;
         let ours = entries

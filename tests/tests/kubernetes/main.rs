@@ -19,4 +19,5 @@ mod region;
 mod servers;
 mod stage;
 mod target;
+mod volume;
 mod works;

@@ -141,6 +141,52 @@ async fn a_revoked_cluster_stays_out_until_it_is_enrolled_anew() -> Result {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_after_revoke_and_enroll_rotates_and_keeps_the_evidence() -> Result {
+    for (name, revoke, state) in [
+        (
+            "rotate_revoked",
+            &["revoke", CLUSTER, "--yes"][..],
+            CertificateState::Revoked,
+        ),
+        (
+            "rotate_deactivated",
+            &["revoke", CLUSTER, "--deactivate", "--yes"][..],
+            CertificateState::Inactive,
+        ),
+    ] {
+        let estate = Estate::start(name, &[CLUSTER]).await?;
+        estate.must(&["apply", "--yes"]).await?;
+        let registry = estate.broker.registry();
+        let evidence = registry.policy_targets(AGENT_POLICY)?;
+        estate.must(revoke).await?;
+        estate.must(&["enroll", CLUSTER]).await?;
+        let all = registry.policy_targets(AGENT_POLICY)?;
+        let enrolled = all.iter().find(|it| !evidence.contains(it));
+        let enrolled = enrolled.context("nothing was enrolled")?;
+
+        estate
+            .must(&["rotate", CLUSTER, "--insecure-without-proof"])
+            .await?;
+        assert!(
+            registry.certificate(enrolled).is_none(),
+            "{name}: not rotated"
+        );
+        let all = registry.policy_targets(AGENT_POLICY)?;
+        assert_eq!(all.len(), 2, "{name}: {all:?}");
+        for id in &all {
+            let expected = match evidence.contains(id) {
+                true => state,
+                false => CertificateState::Active,
+            };
+            let found = registry.certificate(id).map(|it| it.state);
+            assert_eq!(found, Some(expected), "{name}");
+        }
+        estate.passed();
+    }
+    Ok(())
+}
+
 /// What `provisioner permissions` prints is enough for everything that was done so far.
 async fn permissions_cover_every_call(estate: &Estate) -> Result {
     let printed = estate.must(&["permissions"]).await?;

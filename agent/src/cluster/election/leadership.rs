@@ -205,3 +205,35 @@ impl Drop for Shown {
 
 // Part of the grace a pod has for its end; without an answer by then there will be none.
 const RELEASE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_whose_election_dies_leads_no_more() {
+        let service = service_fn(|_: http::Request<Body>| {
+            let answer = http::Response::builder().status(500);
+            std::future::ready(answer.body(Body::empty()))
+        });
+        let client = kube::Client::new(service, "agent");
+        let leader = IntGauge::new("leader", "whether it leads").unwrap();
+        let sight = super::super::sight::Sight::new(Duration::from_secs(30));
+        let leadership = Leadership::begin(Keeper {
+            leases: Api::namespaced(client, "agent"),
+            lease: sight.taken("lease", "me", jiff::Timestamp::UNIX_EPOCH),
+            identity: "me".into(),
+            timing: Timing::default(),
+            // Asked for the time of the next renewal.
+            clock: Clock::from_fn(|| panic!("a clock fails on purpose")),
+            leader: leader.clone(),
+            asked: Instant::now(),
+        });
+        leadership.lost().await;
+        tokio::task::yield_now().await;
+        assert_eq!(leader.get(), 0);
+    }
+}

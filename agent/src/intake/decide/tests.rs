@@ -53,13 +53,20 @@ fn held(version: i64, value: &str) -> Entry {
         acknowledged: false,
         dropped: false,
         paused: None,
+        created: None,
         refused_while_deleting: false,
         epoch: 1,
     }
 }
 
 fn on(event: &Event, entry: Option<Entry>) -> Decision {
-    decide(event, Some(&consumer("cluster1")), &rules(), |_| entry)
+    decide(
+        event,
+        Some(&consumer("cluster1")),
+        &rules(),
+        |_| entry,
+        |_| false,
+    )
 }
 
 fn taken(decision: &Decision) -> Option<Taken> {
@@ -112,7 +119,7 @@ fn an_event_for_another_consumer_is_refused_whether_topic_or_attribute_says_so()
     let event = upsert_event(1, "a");
     let other = consumer("cluster2");
     for (topic, part) in [(Some(&other), "consumer `cluster2`"), (None, "no consumer")] {
-        let decision = decide(&event, topic, &rules(), |_| None);
+        let decision = decide(&event, topic, &rules(), |_| None, |_| false);
         let (reason, explanation) = refusal(&decision);
         assert_eq!(reason, Refusal::ForeignTopic);
         assert!(explanation.contains(part), "{explanation}");
@@ -135,6 +142,7 @@ fn a_source_that_is_not_on_the_list_is_refused() {
         Some(&consumer("cluster1")),
         &rules,
         |_| None,
+        |_| false,
     );
     assert_eq!(
         refusal(&decision),
@@ -176,9 +184,10 @@ fn foreign_types_and_incomplete_events_are_refused_by_name() {
 
 #[test]
 fn a_deletion_counts_whatever_its_version_and_for_works_never_held() {
-    for entry in [None, Some(held(9, "a"))] {
-        assert_eq!(taken(&on(&deletion(), entry)), Some(Taken::Deletion));
-    }
+    assert_eq!(
+        taken(&on(&deletion(), Some(held(9, "a")))),
+        Some(Taken::Deletion)
+    );
     let mut without_version = deletion();
     without_version.resource_version = None;
     let Decision::Store { head, payload, .. } = on(&without_version, Some(held(9, "a"))) else {
@@ -186,14 +195,14 @@ fn a_deletion_counts_whatever_its_version_and_for_works_never_held() {
     };
     assert_eq!(head.version.get(), 9);
     assert_eq!(payload, None, "the held payload says how to delete");
-    let Decision::Store { head, .. } = on(&without_version, None) else {
-        panic!("refused");
+    let Decision::Absent(head) = on(&without_version, None) else {
+        panic!("not answered");
     };
     assert_eq!(head.version, Version::UNVERSIONED);
     // Maestro sends the old data along.
     let mut with_data = deletion();
     with_data.data = Some(payload_bytes());
-    assert_eq!(taken(&on(&with_data, None)), Some(Taken::Deletion));
+    assert!(matches!(on(&with_data, None), Decision::Absent(_)));
 }
 
 fn payload_bytes() -> Bytes {
@@ -208,7 +217,102 @@ fn nothing_takes_a_deletion_back() {
     };
     let decision = on(&upsert_event(4, "b"), Some(entry.clone()));
     assert_eq!(refusal(&decision).0, Refusal::Deleting);
-    assert_eq!(on(&deletion(), Some(entry)), Decision::Duplicate);
+    assert!(matches!(on(&deletion(), Some(entry)), Decision::Leaving(_)));
+}
+
+#[test]
+fn a_repeated_deletion_counts_anew_when_it_is_about_a_newer_version_or_of_another_source() {
+    let entry = Entry {
+        deleting: true,
+        ..held(3, "a")
+    };
+    let mut newer = deletion();
+    newer.resource_version = Version::new(4);
+    assert_eq!(
+        taken(&on(&newer, Some(entry.clone()))),
+        Some(Taken::Deletion)
+    );
+    let mut other = deletion();
+    other.source = "other".into();
+    assert_eq!(taken(&on(&other, Some(entry))), Some(Taken::Deletion));
+}
+
+#[test]
+fn a_copy_of_what_led_to_the_version_that_goes_is_a_repetition_and_asks_for_nothing() {
+    const CREATED: &str = "2026-08-01T10:00:00Z";
+    let entry = Entry {
+        deleting: true,
+        created: Some(CREATED.into()),
+        ..held(3, "a")
+    };
+    let on = |version, created: &str| {
+        let mut event = upsert_event(version, "b");
+        event.metadata = Some(format!(r#"{{"creationTimestamp":"{created}"}}"#));
+        on(&event, Some(entry.clone()))
+    };
+    for version in 1..=3 {
+        assert_eq!(on(version, CREATED), Decision::Duplicate);
+    }
+    assert_eq!(refusal(&on(4, CREATED)).0, Refusal::Deleting);
+    // Made again under the same id.
+    let again = on(1, "2026-08-01T10:00:01Z");
+    assert_eq!(refusal(&again).0, Refusal::Deleting);
+}
+
+#[test]
+fn what_was_deleted_after_it_was_written_is_refused_and_only_while_nothing_is_held() {
+    let late = |entry: Option<Entry>| {
+        let consumer = consumer("cluster1");
+        let event = upsert_event(1, "a");
+        decide(&event, Some(&consumer), &rules(), |_| entry, |_| true)
+    };
+    assert_eq!(refusal(&late(None)).0, Refusal::Departed);
+    assert_eq!(late(Some(held(1, "a"))), Decision::Duplicate);
+}
+
+#[test]
+fn a_late_deletion_of_an_earlier_bundle_spares_the_one_that_was_made_again() {
+    let entry = |created: Option<&str>| Entry {
+        created: created.map(Into::into),
+        ..held(1, "a")
+    };
+    let on = |named: &str, asked: &str, created: Option<&str>| {
+        let mut event = deletion();
+        event.metadata = Some(format!(r#"{{"creationTimestamp":"{named}"}}"#));
+        event.deletion_timestamp = Some(asked.parse().unwrap());
+        on(&event, Some(entry(created)))
+    };
+    let (old, new) = ("2026-08-01T10:00:00Z", "2026-08-01T12:00:00Z");
+    let late = on(old, "2026-08-01T11:00:00Z", Some(new));
+    assert_eq!(refusal(&late).0, Refusal::Departed);
+    for (named, asked, created) in [
+        (new, "2026-08-01T11:00:00Z", Some(new)),
+        (new, "2026-08-01T13:00:00Z", Some(new)),
+        (old, "2026-08-01T11:00:00Z", None),
+        // From a source that was restored from a backup.
+        (old, "2026-08-01T13:00:00Z", Some(new)),
+    ] {
+        let decision = on(named, asked, created);
+        assert_eq!(taken(&decision), Some(Taken::Deletion), "{named} {asked}");
+    }
+}
+
+#[test]
+fn names_that_no_status_could_carry_are_refused() {
+    for (bytes, fits) in [(1_024, true), (1_025, false)] {
+        let long = "x".repeat(bytes);
+        let mut id = upsert_event(1, "a");
+        id.resource_id = Some(long.clone());
+        let mut source = upsert_event(1, "a");
+        source.source = long;
+        for event in [id, source] {
+            let decision = on(&event, None);
+            assert_eq!(taken(&decision).is_some(), fits);
+            if !fits {
+                assert_eq!(refusal(&decision).0, Refusal::TooLong);
+            }
+        }
+    }
 }
 
 #[test]

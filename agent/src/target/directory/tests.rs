@@ -1,3 +1,8 @@
+// Long because every promise of the target stands on one fixture.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
 use serde_json::json;
 
 use super::*;
@@ -312,4 +317,101 @@ fn the_rest_of_an_interrupted_write_is_removed_at_start() {
     fs::write(fixture.dir.path().join("out/.agent-tmp/.tmp-1-1"), "half").unwrap();
     fixture.reopen();
     assert_eq!(fixture.files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_link_below_the_root_is_neither_written_nor_read_nor_removed_through() {
+    // The link stands for the namespace, for the kind, and for the file itself.
+    for inner in ["d", "d/configmap", "d/configmap/a.yaml"] {
+        let fixture = Fixture::new();
+        let (outside, link) = (
+            fixture.dir.path().join("outside"),
+            fixture.dir.path().join("out").join(inner),
+        );
+        let is_file = inner.ends_with(".yaml");
+        fs::create_dir_all(outside.join("configmap")).unwrap();
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        let victims = [outside.join("a.yaml"), outside.join("configmap/a.yaml")];
+        for victim in &victims {
+            fs::write(victim, "theirs").unwrap();
+        }
+        let to = if is_file { &victims[0] } else { &outside };
+        symlink(to, &link).unwrap();
+
+        let object = ObjectRef::of(&config_map("a", "1"));
+        assert!(fixture.target.observe(&object).await.is_err(), "{inner}");
+        let results = fixture.put("w", &[config_map("a", "1")]).await;
+        // A link in place of the file is replaced by the file; nothing else is touched.
+        assert_eq!(results[0].is_ok(), is_file, "{inner}");
+        if let Err(error) = &results[0] {
+            assert!(
+                error.is_retryable() && error.message.contains("symbolic link"),
+                "{error}"
+            );
+        }
+        if is_file {
+            fs::remove_file(&link).unwrap();
+            symlink(&victims[0], &link).unwrap();
+        }
+        let held = Held::from(&object);
+        let released = fixture
+            .target
+            .release(&"w".into(), &held, Release::Remove)
+            .await;
+        assert_eq!(released.is_ok(), is_file, "{inner}");
+        for victim in &victims {
+            assert_eq!(fs::read_to_string(victim).unwrap(), "theirs", "{inner}");
+        }
+        if is_file {
+            continue;
+        }
+        // The link gone, the work goes on.
+        fs::remove_file(&link).unwrap();
+        assert!(fixture.put("w", &[config_map("a", "1")]).await[0].is_ok());
+        assert_eq!(fixture.delete("w", Release::Remove).await, [Released::Gone]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_not_read() {
+    let fixture = Fixture::new();
+    let object = ObjectRef::of(&config_map("a", "1"));
+    fs::create_dir_all(fixture.target.path(&object)).unwrap();
+    let error = fixture.target.observe(&object).await.unwrap_err();
+    assert!(error.message.contains("is no file"), "{error}");
+}
+
+#[tokio::test]
+async fn manifests_and_records_are_their_owner_s_alone_whatever_they_were_before() {
+    let mut fixture = Fixture::new();
+    fixture.put("w", &[config_map("a", "1")]).await;
+    let below = |fixture: &Fixture| {
+        let mut paths = vec![
+            fixture.dir.path().join("out"),
+            fixture.dir.path().join("records"),
+        ];
+        let mut at = 0;
+        while let Some(path) = paths.get(at).cloned() {
+            at += 1;
+            if path.is_dir() {
+                paths.extend(
+                    fs::read_dir(path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            }
+        }
+        paths
+    };
+    let private = |fixture: &Fixture| {
+        let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode();
+        below(fixture).iter().all(|path| mode(path) & 0o077 == 0)
+    };
+    assert!(private(&fixture));
+    for path in below(&fixture) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert!(!private(&fixture));
+    fixture.reopen();
+    assert!(private(&fixture));
 }

@@ -42,6 +42,10 @@ impl Claims {
         self.keepers.keys().cloned().collect()
     }
 
+    pub(super) fn owns(&self, owner: &WorkId) -> bool {
+        self.keepers.contains_key(owner) || self.ownership.record(owner).is_some()
+    }
+
     pub(super) fn standing(&self, owner: &WorkId, key: &str) -> Standing {
         self.ownership.standing(owner, key)
     }

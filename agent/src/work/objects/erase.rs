@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::{Entry, Error, WorkId};
 use super::remote::optional;
-use super::{Inner, Refusal};
+use super::{Inner, Refusal, record};
 use crate::crd;
 use crate::work::object_name;
 
@@ -13,11 +13,19 @@ impl Inner {
     /// Forgets a work that its source deleted or that somebody deleted here; the latter is asked for again.
     pub(super) async fn remove(&self, id: &WorkId) -> Result<(), Error> {
         let _turn = self.turns.of(id).await;
-        let going = |entry: Entry| entry.deleting || entry.dropped;
-        if !self.index.entry(id).is_some_and(going) {
+        let going = |entry: &Entry| entry.deleting || entry.dropped;
+        let Some(entry) = self.index.entry(id).filter(going) else {
             return Ok(());
+        };
+        let name = object_name(id);
+        let erased = self.erase(&name).await?;
+        self.strays().remove(&name);
+        // What the object said last is what its source said last.
+        let erased = erased.filter(|_| entry.deleting);
+        let head = erased.and_then(|metadata| record::head(&metadata).ok());
+        if head.is_some_and(|head| self.index.depart(&head, entry.created.as_deref()).is_some()) {
+            self.journal.touch();
         }
-        self.erase(&object_name(id)).await?;
         // Asked now, because the source may have spoken while the object went.
         let last = self.forget(id);
         if last.is_some_and(|entry| entry.refused_while_deleting || !entry.deleting) {
@@ -27,12 +35,12 @@ impl Inner {
     }
 
     // Killed between the two requests, the object stands there as one to be deleted, and the next start goes on.
-    async fn erase(&self, name: &str) -> Result<(), Error> {
+    async fn erase(&self, name: &str) -> Result<Option<ObjectMeta>, Error> {
         let mut tries = TRIES;
         loop {
             tries -= 1;
             let Some(metadata) = optional(self.works.metadata(name).await)? else {
-                return Ok(());
+                return Ok(None);
             };
             let erased = async {
                 self.let_go(name, &metadata).await?;
@@ -45,7 +53,7 @@ impl Inner {
                 // Somebody changed it in between.
                 Err(error)
                     if tries > 0 && Error::refusal(&error).is_some_and(Refusal::is_conflict) => {}
-                done => return done,
+                done => return done.map(|()| Some(metadata)),
             }
         }
     }

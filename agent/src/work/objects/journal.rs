@@ -1,5 +1,5 @@
-//! What an agent has to remember besides its works, in one ConfigMap: the ceiling of its sequence ids, and which
-//! statuses were acknowledged. An annotation on it pauses the agent.
+//! What an agent has to remember besides its works, in one ConfigMap: the ceiling of its sequence ids, which statuses were
+//! acknowledged, and which works were deleted lately. An annotation on it pauses the agent.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::super::Error;
+use super::super::departed::Departed;
 use super::super::sequence::Sequence;
 use super::marks::Marks;
 use super::record;
@@ -33,10 +34,17 @@ pub(super) struct Journal {
     dirtied: Notify,
 }
 
+/// What is gathered in it: the marks of acknowledged statuses, and the deletions that are remembered.
+pub(super) struct Notes {
+    pub(super) acknowledged: String,
+    pub(super) departed: String,
+}
+
 /// What was in it.
 pub(super) struct Opened {
     pub(super) journal: Journal,
     pub(super) marks: Marks,
+    pub(super) departed: Departed,
     pub(super) paused: Option<String>,
 }
 
@@ -73,46 +81,51 @@ impl Journal {
                 .get(ACKNOWLEDGED)
                 .map(|text| Marks::read(text))
                 .unwrap_or_default(),
+            departed: data
+                .get(DEPARTED)
+                .map(|text| Departed::read(text))
+                .unwrap_or_default(),
             paused: journal.paused(&found.metadata),
             journal,
         })
     }
 
-    /// A sequence id. When a new ceiling is due it is written first, with the marks.
+    /// A sequence id. When a new ceiling is due it is written first, with the notes.
     pub(super) async fn next(
         &self,
         now: Timestamp,
-        marks: impl Fn() -> String,
+        notes: impl Fn() -> Notes,
     ) -> Result<SequenceId, Error> {
         // Held over the write: whoever comes meanwhile waits for the same ceiling.
         let mut sequence = self.sequence.lock().await;
         let next = sequence.next(now);
         if let Some(ceiling) = next.ceiling {
-            let data = json!({SEQUENCE: ceiling, ACKNOWLEDGED: self.clean(marks)});
+            let mut data = self.clean(notes);
+            data[SEQUENCE] = json!(ceiling);
             self.write(&data, Some(ceiling)).await?;
             sequence.raise(ceiling);
         }
         Ok(next.id)
     }
 
-    /// Notes that the marks changed.
+    /// Says that the notes changed.
     pub(super) fn touch(&self) {
         self.dirty.store(true, Ordering::Relaxed);
         self.dirtied.notify_one();
     }
 
-    /// Writes the marks if they changed.
-    pub(super) async fn flush(&self, marks: impl Fn() -> String) -> Result<(), Error> {
+    /// Writes the notes if they changed.
+    pub(super) async fn flush(&self, notes: impl Fn() -> Notes) -> Result<(), Error> {
         let sequence = self.sequence.lock().await;
         if self.dirty.load(Ordering::Relaxed) {
             // Without the ceiling: the last words of a replaced process must not lower that of its successor.
-            let data = json!({ACKNOWLEDGED: self.clean(marks)});
+            let data = self.clean(notes);
             self.write(&data, sequence.ceiling()).await?;
         }
         Ok(())
     }
 
-    /// Waits until the marks have changed and the last write is some time ago.
+    /// Waits until the notes have changed and the last write is some time ago.
     pub(super) async fn due(&self) {
         loop {
             self.dirtied.notified().await;
@@ -135,13 +148,17 @@ impl Journal {
         (self.remote.client(), self.remote.namespace(), &self.name)
     }
 
-    /// The marks as they are now; what changes from here on is for another write.
-    fn clean(&self, marks: impl Fn() -> String) -> String {
+    /// The notes as they are now; what changes from here on is for another write.
+    fn clean(&self, notes: impl Fn() -> Notes) -> Value {
         self.dirty.store(false, Ordering::Relaxed);
-        marks()
+        let Notes {
+            acknowledged,
+            departed,
+        } = notes();
+        json!({ACKNOWLEDGED: acknowledged, DEPARTED: departed})
     }
 
-    /// Writes `data`, of which marks are a part, and in a new ConfigMap the ceiling too.
+    /// Writes `data`, of which notes are a part, and in a new ConfigMap the ceiling too.
     async fn write(&self, data: &Value, ceiling: Option<SequenceId>) -> Result<(), Error> {
         let written = match optional(self.remote.merge(&self.name, &json!({"data": data})).await) {
             Ok(Some(_)) => Ok(()),
@@ -177,5 +194,6 @@ impl Journal {
 
 const SEQUENCE: &str = "sequence";
 const ACKNOWLEDGED: &str = "acknowledged";
+const DEPARTED: &str = "departed";
 // As long as one ceiling lasts, so that while statuses are reported each write serves both.
 const PERIOD: Duration = Duration::from_secs(10);

@@ -108,7 +108,7 @@ impl Inner {
     pub(super) async fn keep_journal(&self) {
         loop {
             self.journal.due().await;
-            if let Err(error) = self.journal.flush(|| self.marks()).await {
+            if let Err(error) = self.journal.flush(|| self.notes()).await {
                 warn!(error = %chain(&error), "Could not note what was acknowledged; it is tried again");
             }
         }

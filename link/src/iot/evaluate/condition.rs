@@ -1,33 +1,58 @@
 //! The `Condition` block of a statement.
+//!
+//! Operators mean what the IAM user guide says ("IAM JSON policy elements: Condition operators"), keys what the AWS IoT
+//! developer guide says. An operator on a key that neither documents together, a key without a value where its absence
+//! would count as met, and a value that the operator does not take are unknown.
 
 use std::net::IpAddr;
 
 use super::Request;
-use crate::iot::policy::{Action, Condition};
-use crate::iot::wildcard::Pattern;
+use super::resource::Scope;
+use super::unknown::{Construct, Truth};
+use crate::iot::context::{Doubt, Value};
+use crate::iot::policy::{Action, Condition, Effect};
+
+use self::operator::{Operator, Quantifier, Test};
+
+mod network;
+mod operator;
 
 /// Whether the conditions of a statement hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Met,
     Unmet { operator: String, key: String },
-    Unknown { operator: String, key: String },
+    Unknown(Construct),
 }
 
 /// All operators and keys must hold; one that is certainly unmet decides before one that is unknown.
-pub(super) fn check(condition: &Condition, request: &Request<'_>) -> Verdict {
+pub(super) fn check(condition: &Condition, request: &Request<'_>, scope: Scope<'_>) -> Verdict {
     let mut unknown = None;
     for (operator, keys) in condition {
+        if keys.is_empty() {
+            let operator = operator.clone();
+            unknown.get_or_insert(Construct::Operator { operator });
+        }
         for (key, wanted) in keys {
-            let (operator, key) = (operator.clone(), key.clone());
-            match check_one(&operator, &key, wanted, request) {
-                Some(true) => {}
-                Some(false) => return Verdict::Unmet { operator, key },
-                None => unknown = Some(Verdict::Unknown { operator, key }),
+            let block = Block {
+                operator,
+                key,
+                wanted,
+                scope,
+            };
+            match block.holds(request) {
+                Truth::Yes => {}
+                Truth::No => {
+                    let (operator, key) = (operator.clone(), key.clone());
+                    return Verdict::Unmet { operator, key };
+                }
+                Truth::Unknown(construct) => {
+                    unknown.get_or_insert(construct);
+                }
             }
         }
     }
-    unknown.unwrap_or(Verdict::Met)
+    unknown.map_or(Verdict::Met, Verdict::Unknown)
 }
 
 /// Whether the operator is evaluated here.
@@ -37,170 +62,194 @@ pub(crate) fn is_known_operator(operator: &str) -> bool {
 
 /// Whether the condition key is evaluated here.
 pub(crate) fn is_known_key(key: &str) -> bool {
-    matches!(
-        key,
-        "iot:ClientId"
-            | "iot:CertificateId"
-            | "iot:ConnectAttributes"
-            | "aws:SourceIp"
-            | "iot:Connection.Thing.ThingName"
-            | "iot:Connection.Thing.ThingTypeName"
-            | "iot:Connection.Thing.IsAttached"
-    ) || key.starts_with("iot:Certificate.")
-        || (key.starts_with("iot:Connection.Thing.Attributes[") && key.ends_with(']'))
+    Kind::of(key).is_some()
 }
 
-#[derive(Clone, Copy)]
-struct Operator {
-    quantifier: Quantifier,
-    test: Test,
-    negated: bool,
-}
-
+/// What a key holds.
 #[derive(Clone, Copy, PartialEq)]
-enum Quantifier {
-    None,
-    ForAll,
-    ForAny,
+enum Kind {
+    Text,
+    Flag,
+    Address,
+    List,
 }
 
+// One operator with one key.
 #[derive(Clone, Copy)]
-enum Test {
-    Equals,
-    Like,
-    Bool,
-    Ip,
+struct Block<'a> {
+    operator: &'a str,
+    key: &'a str,
+    wanted: &'a [String],
+    scope: Scope<'a>,
 }
 
-impl Operator {
-    fn parse(name: &str) -> Option<Self> {
-        let (quantifier, base) = match name.split_once(':') {
-            None => (Quantifier::None, name),
-            Some(("ForAllValues", base)) => (Quantifier::ForAll, base),
-            Some(("ForAnyValue", base)) => (Quantifier::ForAny, base),
-            Some(_) => return None,
-        };
-        let (test, negated) = match base {
-            "StringEquals" => (Test::Equals, false),
-            "StringNotEquals" => (Test::Equals, true),
-            "StringLike" => (Test::Like, false),
-            "StringNotLike" => (Test::Like, true),
-            "Bool" => (Test::Bool, false),
-            "IpAddress" => (Test::Ip, false),
-            "NotIpAddress" => (Test::Ip, true),
-            _ => return None,
-        };
-        Some(Self {
-            quantifier,
-            test,
-            negated,
+// === impl Kind ===
+
+impl Kind {
+    fn of(key: &str) -> Option<Self> {
+        match key {
+            "iot:ConnectAttributes" => return Some(Self::List),
+            "iot:Connection.Thing.IsAttached" => return Some(Self::Flag),
+            "aws:SourceIp" => return Some(Self::Address),
+            "iot:ClientId"
+            | "iot:CertificateId"
+            | "iot:Connection.Thing.ThingName"
+            | "iot:Connection.Thing.ThingTypeName" => return Some(Self::Text),
+            _ => {}
+        }
+        if key.starts_with("iot:Connection.Thing.Attributes[") && key.ends_with(']') {
+            return Some(Self::Text);
+        }
+        let name = key.strip_prefix("iot:Certificate.")?;
+        // The one list of names, not of values; AWS gives no example of it.
+        if name == "AvailableKeys" {
+            return None;
+        }
+        Some(if name.ends_with(".List") {
+            Self::List
+        } else {
+            Self::Text
         })
     }
 }
 
-// `None`: this evaluator cannot tell.
-fn check_one(operator: &str, key: &str, wanted: &[String], request: &Request<'_>) -> Option<bool> {
-    let operator = Operator::parse(operator)?;
-    if !is_known_key(key) {
-        return None;
-    }
-    let mut patterns = Vec::with_capacity(wanted.len());
-    for text in wanted {
-        match Pattern::resolve(text, request.context) {
-            Ok(pattern) => patterns.push((text.as_str(), pattern)),
-            // A variable without a value: the statement does not match, whatever its effect.
-            Err(_) => return Some(false),
+// === impl Block ===
+
+impl Block<'_> {
+    fn holds(&self, request: &Request<'_>) -> Truth {
+        let Some(operator) = Operator::parse(self.operator) else {
+            let operator = self.operator.to_owned();
+            return Truth::Unknown(Construct::Operator { operator });
+        };
+        let Some(kind) = Kind::of(self.key) else {
+            return self.unknown_key(Doubt::Unlisted);
+        };
+        if !operator.suits(kind) {
+            let (operator, key) = (self.operator.to_owned(), self.key.to_owned());
+            return Truth::Unknown(Construct::Combination { operator, key });
+        }
+        let values = match self.value(request) {
+            Value::One(value) => vec![value],
+            Value::Many(values) => values,
+            Value::Absent => return self.without_value(operator),
+            Value::Unknown(doubt) => return self.unknown_key(doubt),
+        };
+        if self.wanted.is_empty() && !operator.takes_nothing() {
+            return self.unknown_value("");
+        }
+        let outcomes = values.iter().map(|value| {
+            let hit = Truth::any(
+                self.wanted
+                    .iter()
+                    .map(|text| self.hit(operator, text, value)),
+            );
+            if operator.negated { hit.negated() } else { hit }
+        });
+        match operator.quantifier {
+            Quantifier::ForAny => Truth::any(outcomes),
+            Quantifier::ForAll | Quantifier::None => Truth::all(outcomes),
         }
     }
-    let values = values(key, request);
-    let mut results = Vec::with_capacity(values.len());
-    for value in &values {
-        let hit = any_hit(operator.test, value, &patterns, request)?;
-        results.push(hit != operator.negated);
-    }
-    Some(match operator.quantifier {
-        Quantifier::ForAll => results.into_iter().all(|held| held),
-        Quantifier::ForAny => results.into_iter().any(|held| held),
-        // A key without a value satisfies only the negated operators.
-        Quantifier::None if results.is_empty() => operator.negated,
-        Quantifier::None => results.into_iter().all(|held| held),
-    })
-}
 
-fn any_hit(
-    test: Test,
-    value: &str,
-    patterns: &[(&str, Pattern)],
-    request: &Request<'_>,
-) -> Option<bool> {
-    let mut hit = false;
-    for (text, pattern) in patterns {
-        hit |= match test {
-            Test::Like => pattern.matches(value),
-            Test::Equals => resolved(text, request) == value,
-            Test::Bool => resolved(text, request).eq_ignore_ascii_case(value),
-            Test::Ip => in_network(value.parse().ok()?, &resolved(text, request))?,
-        };
-    }
-    Some(hit)
-}
-
-// The text with its variables filled in and `*`, `?` left as they are: StringEquals knows no wildcards.
-fn resolved(text: &str, request: &Request<'_>) -> String {
-    let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let Some((name, tail)) = after.split_once('}') else {
-            break;
-        };
-        filled.push_str(before);
-        match name {
-            "*" | "?" | "$" => filled.push_str(name),
-            _ => filled.push_str(&request.context.variable(name).unwrap_or_default()),
+    fn value(&self, request: &Request<'_>) -> Value {
+        if self.key != "iot:ConnectAttributes" {
+            return request.context.value(self.key);
         }
-        rest = tail;
+        if request.action != Action::Connect {
+            return Value::Unknown(Doubt::Absent);
+        }
+        let connect = request.context.connect;
+        let present = [
+            (connect.persistent, "PersistentConnect"),
+            (connect.last_will, "LastWill"),
+        ];
+        let asked = present.into_iter().filter(|(asked, _)| *asked);
+        Value::Many(asked.map(|(_, name)| name.to_owned()).collect())
     }
-    filled.push_str(rest);
-    filled
-}
 
-fn values(key: &str, request: &Request<'_>) -> Vec<String> {
-    if key != "iot:ConnectAttributes" {
-        return request.context.variable(key).into_iter().collect();
+    // IAM documents: a plain operator is not met. Where its absence would count as met, and for a certificate's index
+    // that does not exist ("authorization fails") under a deny, it is not certain enough.
+    fn without_value(&self, operator: Operator) -> Truth {
+        let plain = operator.quantifier == Quantifier::None
+            && !operator.negated
+            && !operator.if_exists
+            && operator.test != Test::Null;
+        let refuses = self.scope.effect == Effect::Deny && self.key.starts_with("iot:Certificate.");
+        if plain && !refuses {
+            return Truth::No;
+        }
+        self.unknown_key(Doubt::Absent)
     }
-    if request.action != Action::Connect {
-        return Vec::new();
-    }
-    let connect = request.context.connect;
-    let present = [
-        (connect.persistent, "PersistentConnect"),
-        (connect.last_will, "LastWill"),
-    ];
-    present
-        .into_iter()
-        .filter(|(asked, _)| *asked)
-        .map(|(_, name)| name.to_owned())
-        .collect()
-}
 
-// `10.0.0.0/8`, `2001:db8::/32` or a single address; `None` when it is none of these.
-fn in_network(address: IpAddr, network: &str) -> Option<bool> {
-    let (base, length) = match network.split_once('/') {
-        Some((base, length)) => (base, Some(length.parse::<u32>().ok()?)),
-        None => (network, None),
-    };
-    let (address, base, width) = match (address, base.parse().ok()?) {
-        (IpAddr::V4(address), IpAddr::V4(base)) => (
-            u128::from(address.to_bits()),
-            u128::from(base.to_bits()),
-            32,
-        ),
-        (IpAddr::V6(address), IpAddr::V6(base)) => (address.to_bits(), base.to_bits(), 128),
-        _ => return length.is_none_or(|length| length <= 128).then_some(false),
-    };
-    let length = length.unwrap_or(width);
-    let ignored = width.checked_sub(length)?;
-    // A shift by the full width leaves nothing to compare: everything is inside `0.0.0.0/0`.
-    let prefix = |bits: u128| bits.checked_shr(ignored).unwrap_or(0);
-    Some(prefix(address) == prefix(base))
+    // Whether the key's value is what the text says.
+    fn hit(&self, operator: Operator, text: &str, value: &str) -> Truth {
+        match operator.test {
+            Test::Like | Test::Equals | Test::EqualsIgnoreCase => {
+                self.text_hit(operator, text, value)
+            }
+            Test::Bool => match text {
+                "true" | "false" => Truth::of(text == value),
+                _ => self.unknown_value(text),
+            },
+            Test::Ip => value
+                .parse::<IpAddr>()
+                .ok()
+                .and_then(|address| network::contains(text, address))
+                .map_or_else(|| self.unknown_value(text), Truth::of),
+            // The key has a value, else nobody asks.
+            Test::Null => match text {
+                "true" => Truth::No,
+                "false" => Truth::Yes,
+                _ => self.unknown_value(text),
+            },
+        }
+    }
+
+    fn text_hit(&self, operator: Operator, text: &str, value: &str) -> Truth {
+        let written = self.scope.pattern(text);
+        if let Some(hole) = written.holes().first() {
+            // A statement with such a variable may be invalid as a whole: then not even "is not" holds.
+            let could = self.scope.fits(&written, text, value);
+            let decided = could == Truth::No && !operator.negated;
+            if decided {
+                return Truth::No;
+            }
+            return Truth::Unknown(Construct::hole(hole));
+        }
+        if operator.test == Test::Like {
+            return self.scope.fits(&written, text, value);
+        }
+        if written.is_literally(value) {
+            return Truth::Yes;
+        }
+        let (pattern, value) = if operator.test == Test::EqualsIgnoreCase {
+            // Which letters outside ASCII are the same in the other case is not documented.
+            if !(text.is_ascii() && value.is_ascii()) {
+                return self.unknown_value(text);
+            }
+            (written.to_ascii_lowercase(), value.to_ascii_lowercase())
+        } else {
+            (written, value.to_owned())
+        };
+        if pattern.is_literally(&value) {
+            return Truth::Yes;
+        }
+        match self.scope.fits(&pattern, text, &value) {
+            Truth::No => Truth::No,
+            // Documented as an exact match; whether a wildcard works all the same is not worth a guess.
+            Truth::Yes | Truth::Unknown(_) => self.unknown_value(text),
+        }
+    }
+
+    fn unknown_key(&self, doubt: Doubt) -> Truth {
+        let key = self.key.to_owned();
+        Truth::Unknown(Construct::Key { key, doubt })
+    }
+
+    fn unknown_value(&self, value: &str) -> Truth {
+        Truth::Unknown(Construct::ConditionValue {
+            operator: self.operator.to_owned(),
+            value: value.to_owned(),
+        })
+    }
 }

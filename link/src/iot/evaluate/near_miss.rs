@@ -6,11 +6,11 @@
 use std::fmt;
 
 use super::condition::{self, Verdict};
-use super::{Asked, Place, Request, Resource, StatementRef, resource_matches, statements};
-use crate::iot::context::Context;
+use super::resource::{self, Scope};
+use super::unknown::Truth;
+use super::{Asked, Place, Request, Resource, StatementRef, statements};
 use crate::iot::limits::split_share;
 use crate::iot::policy::{Action, Document, Effect, Statement};
-use crate::iot::wildcard::Pattern;
 use crate::topic::filter_matches;
 
 /// Why an Allow statement that nearly fits does not.
@@ -76,8 +76,6 @@ pub enum Reason {
         operator: String,
         /// The key.
         key: String,
-        /// Whether the operator and the key are known here at all.
-        known: bool,
     },
     /// A variable in it has no value for this connection.
     Variable {
@@ -93,7 +91,12 @@ pub(super) fn find(policies: &[Document], request: &Request<'_>, asked: &Asked) 
         if statement.effect == Effect::Deny {
             continue;
         }
-        let Some((pattern, reason)) = reason(statement, request, asked) else {
+        let scope = Scope {
+            context: request.context,
+            effect: Effect::Allow,
+            version: policies[place.policy].version,
+        };
+        let Some((pattern, reason)) = reason(statement, request, asked, scope) else {
             continue;
         };
         found.push(NearMiss {
@@ -153,17 +156,9 @@ impl fmt::Display for NearMiss {
                 f,
                 "{statement} allows `{resource}`, not the client id `{asked}`"
             ),
-            Reason::Condition {
-                operator,
-                key,
-                known: true,
-            } => write!(
+            Reason::Condition { operator, key } => write!(
                 f,
                 "{statement} would allow it, but its condition `{operator}` on `{key}` does not hold"
-            ),
-            Reason::Condition { operator, key, .. } => write!(
-                f,
-                "{statement} would allow it, but its condition `{operator}` on `{key}` is not known here"
             ),
             Reason::Variable { name } if name.starts_with("iot:Connection.Thing.") => write!(
                 f,
@@ -183,48 +178,44 @@ fn reason<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     asked: &Asked,
+    scope: Scope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let context = request.context;
     let arn = asked.resource.as_str();
     if !statement.covers(request.action) {
-        return other_action(statement, request, arn);
+        return other_action(statement, request, arn, scope);
     }
     let patterns = || statement.resources.iter().map(String::as_str);
 
-    if let Some(pattern) = patterns().find(|pattern| resource_matches(pattern, context, arn)) {
-        let (operator, key, known) = match condition::check(&statement.condition, request) {
-            Verdict::Met => return None,
-            Verdict::Unmet { operator, key } => (operator, key, true),
-            Verdict::Unknown { operator, key } => (operator, key, false),
+    if let Some(pattern) = patterns().find(|pattern| covers(pattern, scope, arn)) {
+        return match condition::check(&statement.condition, request, scope) {
+            Verdict::Unmet { operator, key } => {
+                Some((pattern, Reason::Condition { operator, key }))
+            }
+            // An unknown one is no miss: it makes the decision unknown.
+            Verdict::Met | Verdict::Unknown(_) => None,
         };
-        return Some((
-            pattern,
-            Reason::Condition {
-                operator,
-                key,
-                known,
-            },
-        ));
     }
     if let Some(other) = other_kind(request) {
         let arn = format!("{}:{other}", context.arn);
-        if let Some(pattern) = patterns().find(|pattern| resource_matches(pattern, context, &arn)) {
+        if let Some(pattern) = patterns().find(|pattern| covers(pattern, scope, &arn)) {
             let (given, needed) = (kind_of(other), kind_of(request.resource));
             return Some((pattern, Reason::Kind { given, needed }));
         }
     }
     if let Resource::Filter(filter) = request.resource
-        && let Some(found) = near_filter(statement, context, filter)
+        && let Some(found) = near_filter(statement, scope, filter)
     {
         return Some(found);
     }
-    patterns().find_map(|pattern| near_pattern(pattern, request, arn))
+    patterns().find_map(|pattern| near_pattern(pattern, request, arn, scope))
 }
 
 fn other_action<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     arn: &str,
+    scope: Scope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let mut patterns = statement.resources.iter().map(String::as_str);
     if let (Action::Receive, Resource::Topic(topic)) = (request.action, request.resource)
@@ -236,8 +227,7 @@ fn other_action<'s>(
         };
         return patterns.find(covers).map(|found| (found, Reason::Receive));
     }
-    let pattern = patterns
-        .find(|pattern| *pattern != "*" && resource_matches(pattern, request.context, arn))?;
+    let pattern = patterns.find(|pattern| *pattern != "*" && covers(pattern, scope, arn))?;
     let quoted: Vec<String> = statement
         .actions
         .iter()
@@ -252,15 +242,15 @@ fn other_action<'s>(
 
 fn near_filter<'s>(
     statement: &'s Statement,
-    context: &Context,
+    scope: Scope<'_>,
     filter: &str,
 ) -> Option<(&'s str, Reason)> {
     let mut patterns = statement.resources.iter().map(String::as_str);
     let (group, bare) = split_share(filter);
     if let Some(group) = group {
-        let arn = format!("{}:{}", context.arn, Resource::Filter(bare));
+        let arn = format!("{}:{}", scope.context.arn, Resource::Filter(bare));
         return patterns
-            .find(|pattern| resource_matches(pattern, context, &arn))
+            .find(|pattern| covers(pattern, scope, &arn))
             .map(|pattern| {
                 let prefix = format!("$share/{group}/");
                 (pattern, Reason::SharePrefix { prefix })
@@ -288,28 +278,26 @@ fn near_pattern<'s>(
     pattern: &'s str,
     request: &Request<'_>,
     arn: &str,
+    scope: Scope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let context = request.context;
-    let resolved = match Pattern::resolve(pattern, context) {
-        Ok(resolved) => resolved,
-        Err(unresolved) => {
-            let name = unresolved.0;
-            return Some((pattern, Reason::Variable { name }));
-        }
-    };
-    if resolved.matches(arn) {
+    if let Some(hole) = scope.pattern(pattern).holes().first() {
+        let name = hole.name.clone();
+        return Some((pattern, Reason::Variable { name }));
+    }
+    if covers(pattern, scope, arn) {
         return None;
     }
     if pattern.contains(['+', '#']) {
         let meant = pattern.replace(['+', '#'], "*");
-        if resource_matches(&meant, context, arn) {
+        if covers(&meant, scope, arn) {
             return Some((pattern, Reason::LiteralWildcard));
         }
     }
     if let Some((given, resource)) = split_arn(pattern) {
         let needed = context.arn.to_string();
         let here = format!("{needed}:{resource}");
-        if resource_matches(&here, context, arn) {
+        if covers(&here, scope, arn) {
             let given = given.to_owned();
             return Some((pattern, Reason::Place { given, needed }));
         }
@@ -319,6 +307,10 @@ fn near_pattern<'s>(
         return Some((pattern, Reason::ClientId { asked }));
     }
     None
+}
+
+fn covers(pattern: &str, scope: Scope<'_>, arn: &str) -> bool {
+    resource::covers(pattern, scope, arn) == Truth::Yes
 }
 
 // The same name under the kind people confuse it with.

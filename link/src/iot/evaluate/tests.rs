@@ -186,7 +186,7 @@ fn certificate_and_connection_variables_resolve() {
     context
         .certificate
         .attributes
-        .insert("Subject.CommonName".into(), "cn".into());
+        .insert("Subject.CommonName".into(), vec!["cn".into()]);
     context.source_ip = "10.1.2.3".parse().ok();
     let all = allow(
         "iot:Publish",
@@ -198,7 +198,8 @@ fn certificate_and_connection_variables_resolve() {
     explains(
         &unknown,
         &Request::publish("x", &context),
-        "uses `${iot:Nothing}`, which has no value",
+        "is refused as unknown: construct variable `${iot:Nothing}`, which is no variable that AWS IoT documents in \
+         statement 1 of policy `agent`; use a variable",
     );
 }
 
@@ -207,8 +208,13 @@ fn a_variable_s_value_is_never_a_wildcard() {
     let mut context = context();
     context.client_id = "*".into();
     let own = allow("iot:Publish", "ARN:topic/${iot:ClientId}/x");
-    check(&own, &Request::publish("*/x", &context), true);
+    check(&own, &Request::publish("*/x", &context), false);
     check(&own, &Request::publish("other/x", &context), false);
+    explains(
+        &own,
+        &Request::publish("other/x", &context),
+        "which has a value with a wildcard character in it",
+    );
     let literal = allow("iot:Publish", "ARN:topic/${*}/x");
     check(&literal, &Request::publish("*/x", &context), true);
     check(&literal, &Request::publish("a/x", &context), false);
@@ -264,7 +270,7 @@ fn conditions_on_address_client_and_thing_hold_as_documented() {
         (r#"{"StringLike":{"iot:ClientId":"c1-*"}}"#, true),
         (r#"{"StringNotLike":{"iot:ClientId":"c1-*"}}"#, false),
         (r#"{"StringNotEquals":{"iot:ClientId":"other"}}"#, true),
-        (r#"{"StringNotEquals":{"iot:CertificateId":"x"}}"#, true),
+        (r#"{"StringNotEquals":{"iot:CertificateId":"x"}}"#, false),
         (r#"{"StringEquals":{"iot:CertificateId":"x"}}"#, false),
         (
             r#"{"Bool":{"iot:Connection.Thing.IsAttached":"false"}}"#,
@@ -296,28 +302,60 @@ fn conditions_on_address_client_and_thing_hold_as_documented() {
 }
 
 #[test]
-fn unknown_operators_and_keys_fail_closed_either_way() {
+fn unknown_operators_and_keys_make_the_decision_unknown_either_way() {
     let context = context();
-    for condition in [
-        r#"{"DateLessThan":{"aws:CurrentTime":"2030-01-01T00:00:00Z"}}"#,
-        r#"{"StringEquals":{"aws:SomethingNew":"x"}}"#,
-        r#"{"IpAddress":{"iot:ClientId":"10.0.0.0/8"}}"#,
+    for (condition, construct) in [
+        (
+            r#"{"DateLessThan":{"aws:CurrentTime":"2030-01-01T00:00:00Z"}}"#,
+            "construct condition operator `DateLessThan` in statement",
+        ),
+        (
+            r#"{"StringEquals":{"aws:SomethingNew":"x"}}"#,
+            "construct condition key `aws:SomethingNew`, which is no variable that AWS IoT documents in statement",
+        ),
+        (
+            r#"{"IpAddress":{"iot:ClientId":"10.0.0.0/8"}}"#,
+            "construct condition operator `IpAddress` on `iot:ClientId` in statement",
+        ),
     ] {
         let allowed = policy(&format!(
             r#"{{"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{condition}}}"#
         ));
         check(&allowed, &Request::publish("a", &context), false);
-        explains(
-            &allowed,
-            &Request::publish("a", &context),
-            "is not known here",
-        );
+        explains(&allowed, &Request::publish("a", &context), construct);
         let denied = policy(&format!(
             r#"{{"Effect":"Allow","Action":"iot:Publish","Resource":"*"}},
                {{"Effect":"Deny","Action":"iot:Publish","Resource":"*","Condition":{condition}}}"#
         ));
         check(&denied, &Request::publish("a", &context), false);
+        explains(&denied, &Request::publish("a", &context), construct);
     }
+}
+
+#[test]
+fn a_document_that_cannot_be_read_makes_unknown_what_no_other_denies() {
+    let context = context();
+    let mut policies = policy(
+        r#"{"Effect":"Allow","Action":"iot:*","Resource":"*"},
+           {"Effect":"Deny","Action":"iot:Publish","Resource":"ARN:topic/secret"}"#,
+    );
+    let json = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","NotAction":"iot:Publish","Resource":"*"}}"#;
+    policies.push(Document::read(json).named("odd"));
+    let decision = evaluate(&policies, &Request::publish("a", &context));
+    assert!(
+        matches!(decision, Decision::Unknown { by: None, .. }),
+        "{decision:?}"
+    );
+    explains(
+        &policies,
+        &Request::publish("a", &context),
+        "construct policy document `odd` that cannot be read here (policy has an unknown key `NotAction` in Statement)",
+    );
+    let denied = evaluate(&policies, &Request::publish("secret", &context));
+    assert!(
+        matches!(denied, Decision::Deny { by: Some(_), .. }),
+        "{denied:?}"
+    );
 }
 
 #[test]

@@ -21,6 +21,28 @@ pub enum LimitError {
         /// Allowed.
         limit: usize,
     },
+    /// A name or value of a user property, or the content type, is too long to be encoded.
+    #[error("{what} `{}` has {bytes} bytes, the limit is {limit}", clipped(.name))]
+    Property {
+        /// `name of user property`, `value of user property` or `content type`.
+        what: &'static str,
+        /// The property's name; never its value.
+        name: String,
+        /// Measured.
+        bytes: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A name or value of a user property, or the content type, holds a character that brokers answer with a disconnect.
+    #[error("{what} `{}` holds the character U+{character:04X}, which MQTT does not carry", clipped(.name))]
+    Character {
+        /// `name of user property`, `value of user property` or `content type`.
+        what: &'static str,
+        /// The property's name; never its value.
+        name: String,
+        /// The code point.
+        character: u32,
+    },
     /// A topic or filter is too long.
     #[error("{what} `{}` has {bytes} bytes, the limit is {limit}", shorten(.text))]
     TooLong {
@@ -89,7 +111,10 @@ impl Hint for LimitError {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Payload { .. } => "split the content over several messages",
-            Self::Packet { .. } => "shorten the user properties, such as labels and annotations",
+            Self::Packet { .. } | Self::Property { .. } => {
+                "shorten the user properties, such as labels and annotations"
+            }
+            Self::Character { .. } => "take the control character out of the text",
             Self::TooLong {
                 what: "client id", ..
             } => "use a shorter client id",
@@ -120,6 +145,11 @@ fn shorten(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+// The same for a text that may hold anything.
+fn clipped(text: &str) -> String {
+    shorten(text).escape_debug().to_string()
 }
 
 // Long enough for every topic of ours with a 36-character consumer id (75 bytes, iot-core.md §1.7).

@@ -24,6 +24,95 @@ fn payload_limit_is_128_kib_to_the_byte() {
 }
 
 #[test]
+fn a_message_fits_up_to_each_limit_and_not_one_past_it() {
+    let text = |bytes: usize| "x".repeat(bytes);
+    let property = |name: String, value: String| Message {
+        user_properties: vec![(name, value)],
+        ..Message::new("t", "")
+    };
+    // Topic, packet id, and the payload that fills the packet.
+    let packet = |bytes: usize| {
+        let mut message = property(text(20_000), String::new());
+        message.payload = vec![0; bytes - message.packet_bytes()].into();
+        assert_eq!(message.packet_bytes(), bytes);
+        message
+    };
+    let content_type = |bytes| Message {
+        content_type: Some(text(bytes)),
+        ..Message::new("t", "")
+    };
+    for (within, past, part) in [
+        (
+            property(text(65_535), text(65_535)),
+            property(text(65_536), String::new()),
+            "65536 bytes, the limit is 65535",
+        ),
+        (
+            property("k".into(), text(65_535)),
+            property("k".into(), text(65_536)),
+            "value of user property `k` has 65536 bytes",
+        ),
+        (
+            content_type(65_535),
+            content_type(65_536),
+            "content type `` has 65536",
+        ),
+        (
+            Message::new("t", vec![0; 131_072]),
+            Message::new("t", vec![0; 131_073]),
+            "payload has 131073",
+        ),
+        (
+            packet(149_504),
+            packet(149_505),
+            "packet has 149505 bytes, the limit is 149504",
+        ),
+        (
+            Message::new(levels(7), ""),
+            Message::new(levels(8), ""),
+            "has 8 slashes",
+        ),
+        (
+            Message::new(text(256), ""),
+            Message::new(text(257), ""),
+            "257 bytes, the limit is 256",
+        ),
+    ] {
+        assert_eq!(fits(&within), Ok(()));
+        let misfit = fits(&past).unwrap_err();
+        assert!(misfit.to_string().contains(part), "{misfit}");
+        assert!(misfit.to_string().len() < 300);
+        assert!(misfit.hint().is_some());
+    }
+}
+
+#[test]
+fn characters_for_which_brokers_disconnect_are_refused_in_properties() {
+    for (value, code) in [
+        ("a\0", "0000"),
+        ("\u{7f}", "007F"),
+        ("a\u{ffff}b", "FFFF"),
+        ("\n", "000A"),
+        ("\u{fdd0}", "FDD0"),
+    ] {
+        let message = Message {
+            user_properties: vec![("metadata".into(), value.into())],
+            ..Message::new("t", "")
+        };
+        let misfit = fits(&message).unwrap_err().to_string();
+        assert!(
+            misfit.contains("`metadata` holds the character U+") && misfit.contains(code),
+            "{misfit}"
+        );
+    }
+    let message = Message {
+        user_properties: vec![("é".into(), "日本 <&> \u{fffd}".into())],
+        ..Message::new("t", "")
+    };
+    assert_eq!(fits(&message), Ok(()));
+}
+
+#[test]
 fn topics_have_256_bytes_and_7_slashes() {
     assert_eq!(check_topic(&"é".repeat(128)), Ok(()));
     let error = check_topic(&"é".repeat(129)).unwrap_err();

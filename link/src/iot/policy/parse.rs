@@ -2,20 +2,21 @@
 
 use serde_json::{Map, Value};
 
-use super::{Condition, Document, Effect, PolicyError, Statement, VERSION};
+use super::{Condition, Document, Effect, PolicyError, Statement, Version, json};
 
-pub(super) fn document(json: &str) -> Result<Document, PolicyError> {
-    let value: Value = serde_json::from_str(json).map_err(PolicyError::Json)?;
+pub(super) fn document(text: &str) -> Result<Document, PolicyError> {
+    let value = json::value(text).map_err(PolicyError::Json)?;
     let map = object("the document", &value)?;
     known_keys("the document", map, &["Version", "Id", "Statement"])?;
     let version = need("the document", map, "Version")?;
-    if version.as_str() != Some(VERSION) {
-        return Err(refuse(
-            "Version",
-            version,
-            "`2012-10-17`, the version in which variables work",
-        ));
-    }
+    let version = match version.as_str() {
+        Some("2012-10-17") => Version::V2012,
+        Some("2008-10-17") => Version::V2008,
+        _ => {
+            let expected = "`2012-10-17`, the version in which variables work";
+            return Err(refuse("Version", version, expected));
+        }
+    };
     let id = map
         .get("Id")
         .map(|value| string("Id", value))
@@ -30,9 +31,10 @@ pub(super) fn document(json: &str) -> Result<Document, PolicyError> {
         single => vec![statement("Statement", single)?],
     };
     Ok(Document {
-        name: None,
         id,
+        version,
         statements,
+        ..Document::default()
     })
 }
 

@@ -51,6 +51,17 @@ fn single_statement_may_stand_without_a_list() {
 }
 
 #[test]
+fn the_older_version_is_kept_and_warned_of() {
+    let json = r#"{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}"#;
+    let document = Document::parse(json).unwrap();
+    assert_eq!(document.version, Version::V2008);
+    assert_eq!(document.to_json(), json);
+    assert!(
+        document.warnings()[0].starts_with("Version: `2008-10-17` takes variables for plain text")
+    );
+}
+
+#[test]
 fn size_counts_characters_without_white_space() {
     let document = Document::parse(FULL).unwrap();
     assert_eq!(
@@ -81,9 +92,14 @@ fn refused_documents_name_the_place_and_the_fix() {
             Some(r#"write `"Version": "2012-10-17"`"#),
         ),
         (
-            r#"{"Version":"2008-10-17","Statement":[]}"#.to_owned(),
-            "policy value of `Version` is `2008-10-17` instead of `2012-10-17`",
+            r#"{"Version":"2024-01-01","Statement":[]}"#.to_owned(),
+            "policy value of `Version` is `2024-01-01` instead of `2012-10-17`",
             Some("2012-10-17"),
+        ),
+        (
+            statement(r#""Effect":"Deny","Effect":"Allow","Action":"iot:Publish","Resource":"*""#),
+            "read policy document: the key `Effect` stands twice",
+            None,
         ),
         (
             statement(r#""Effect":"Allow","Action":"iot:Publish","Resorce":"*""#),

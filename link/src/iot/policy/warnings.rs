@@ -1,10 +1,15 @@
 //! What a policy may say but probably does not mean.
 
-use super::{Action, Document, Statement};
+use super::{Action, Document, Statement, Version};
 use crate::iot::evaluate::condition;
 
 pub(super) fn of(document: &Document) -> Vec<String> {
     let mut found = Vec::new();
+    if document.version == Version::V2008 {
+        found.push(
+            "Version: `2008-10-17` takes variables for plain text; write `2012-10-17`".to_owned(),
+        );
+    }
     for (index, statement) in document.statements.iter().enumerate() {
         let at = format!("Statement[{index}]");
         actions(&at, statement, &mut found);
@@ -76,13 +81,12 @@ fn conditions(at: &str, statement: &Statement, found: &mut Vec<String>) {
     for (operator, keys) in &statement.condition {
         if !condition::is_known_operator(operator) {
             found.push(format!(
-                "{at}.Condition: operator `{operator}` is not known here; an allow under it counts as unmet, \
-                 a deny as met"
+                "{at}.Condition: operator `{operator}` is not known here; what depends on it is unknown, and refused"
             ));
         }
         for key in keys.keys().filter(|key| !condition::is_known_key(key)) {
             found.push(format!(
-                "{at}.Condition: key `{key}` is not known here; an allow under it counts as unmet, a deny as met"
+                "{at}.Condition: key `{key}` is not known here; what depends on it is unknown, and refused"
             ));
         }
     }

@@ -114,32 +114,63 @@ fn apply_never_replaces_what_was_revoked_even_if_a_key_waits() {
     }
 }
 
+fn superseded(id: &str, status: &str, attached: bool) -> Superseded {
+    Superseded {
+        id: id.into(),
+        status: status.into(),
+        attached,
+    }
+}
+
 #[test]
 fn a_rotation_is_taken_up_where_it_was_left() {
-    let certificate = |id: &str, status: &str| (id.to_owned(), status.to_owned());
-    let issue = |leftover: &[&str]| Rotation::Issue {
-        leftover: leftover.iter().map(|id| (*id).to_owned()).collect(),
-    };
-    assert_eq!(rotation(false, &[]), issue(&[]));
-    assert_eq!(rotation(true, &[]), issue(&[]));
+    assert_eq!(rotation(false, &[]), Rotation::Issue);
+    assert_eq!(rotation(true, &[]), Rotation::Issue);
     // A waiting key comes first; what is active stays until the new one is proven.
-    assert_eq!(rotation(true, &[certificate("a", ACTIVE)]), issue(&[]));
+    let old = superseded("a", ACTIVE, true);
+    assert_eq!(rotation(true, std::slice::from_ref(&old)), Rotation::Issue);
+    let left = |status| superseded("b", status, false);
+    for status in [ACTIVE, INACTIVE] {
+        assert_eq!(
+            rotation(false, &[old.clone(), left(status)]),
+            Rotation::Prove {
+                old: vec!["a".into()],
+                leftover: vec!["b".into()]
+            }
+        );
+        // The removal took the policy away and ended before or after it took the certificate out of service.
+        assert_eq!(
+            rotation(false, &[left(status)]),
+            Rotation::Finish {
+                leftover: vec!["b".into()]
+            }
+        );
+    }
+}
+
+#[test]
+fn what_a_person_took_out_of_service_is_no_leftover_and_does_not_end_a_rotation() {
+    let evidence = [
+        superseded("revoked", REVOKED, true),
+        superseded("revoked-and-detached", REVOKED, false),
+        superseded("deactivated", INACTIVE, true),
+    ];
+    // The one in use is rotated, from its first phase.
+    assert_eq!(rotation(false, &evidence), Rotation::Issue);
+    assert_eq!(rotation(true, &evidence), Rotation::Issue);
+    // Beside what a rotation removes, they stay.
+    let with = |more: Superseded| [evidence.as_slice(), &[more]].concat();
     assert_eq!(
-        rotation(
-            false,
-            &[certificate("a", ACTIVE), certificate("b", REVOKED)]
-        ),
+        rotation(false, &with(superseded("a", ACTIVE, true))),
         Rotation::Prove {
             old: vec!["a".into()],
-            leftover: vec!["b".into()]
+            leftover: vec![]
         }
     );
     assert_eq!(
-        rotation(false, &[certificate("a", INACTIVE)]),
+        rotation(false, &with(superseded("a", INACTIVE, false))),
         Rotation::Finish {
             leftover: vec!["a".into()]
         }
     );
-    // A revoked one was replaced by `enroll`: a new rotation may begin.
-    assert_eq!(rotation(false, &[certificate("a", REVOKED)]), issue(&["a"]));
 }

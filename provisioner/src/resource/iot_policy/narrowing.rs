@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use link::iot::evaluate::{Request, Resource, evaluate};
-use link::iot::{Action, ArnPrefix, Context, Document, Effect, Thing};
+use link::iot::{Action, ArnPrefix, Context, Decision, Document, Effect, Thing};
 use serde_json::Value;
 
 use crate::resource::Change;
@@ -63,10 +63,9 @@ fn lost(old: &Document, new: &Document) -> Vec<String> {
                 };
                 let shown = pattern.splitn(6, ':').last().unwrap_or(pattern);
                 let told = format!("`{action}` on `{shown}`");
-                if evaluate(&old_all, &request).is_allowed()
-                    && !evaluate(&new_all, &request).is_allowed()
-                    && !lost.contains(&told)
-                {
+                // What is unknown here IoT Core may allow.
+                let refused = matches!(evaluate(&old_all, &request), Decision::Deny { .. });
+                if !refused && !evaluate(&new_all, &request).is_allowed() && !lost.contains(&told) {
                     lost.push(told);
                 }
             }
@@ -197,6 +196,17 @@ mod tests {
         assert!(!what.contains("iot:Connect"), "{what}");
         assert!(what.contains("`iot:Publish` on `*`"), "{what}");
         assert!(what.contains("and 1 more"), "{what}");
+    }
+
+    #[test]
+    fn what_may_have_been_allowed_is_told_as_lost() {
+        let old = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:Publish","Resource":"*",
+            "Condition":{"DateLessThan":{"aws:CurrentTime":"2030-01-01T00:00:00Z"}}}}"#;
+        let new = allow(Action::Connect, "client/any");
+        let Change::Disrupts(what) = change(&json!(old), &new) else {
+            panic!("narrowing is not told");
+        };
+        assert!(what.contains("`iot:Publish` on `*`"), "{what}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use link::iot::{ConnectAttributes, Context};
 use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
 use tokio::io::{AsyncRead, AsyncWrite, split};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use crate::broker::hub::{Attach, supported};
 use crate::broker::limits::Limits;
 use crate::broker::live::Link;
 use crate::broker::lock;
+use crate::broker::notices::Notice;
 use crate::broker::packet::{self, ConnAck, Connect, Outbound, Reason, Version};
 use crate::broker::shared::Shared;
 
@@ -34,7 +35,7 @@ where
     let limits = &shared.ground.limits;
     let (read_half, write_half) = split(stream);
     let mut frames = FramedRead::new(read_half, MqttCodec::Version(VersionCodec));
-    let connect = timeout(limits.connect_timeout, read_connect(&mut frames, limits))
+    let connect = timeout_at(peer.deadline, read_connect(&mut frames, limits))
         .await
         .ok()??;
     let mut writer = Writer::new(
@@ -58,10 +59,10 @@ where
     // "Client must wait for CONNACK before sending anything else"; what happens otherwise is our choice
     // (iot-core.md §2 point 7).
     if !frames.read_buffer().is_empty() || frames.next().now_or_never().is_some() {
-        tracing::info!(
-            client.id = connect.client_id,
-            "Dropped a client that did not wait for CONNACK"
-        );
+        let text = "Dropped a client that did not wait for CONNACK";
+        shared
+            .notices
+            .write(&Notice::Early, &connect.client_id, text);
         writer.farewell(None).await;
         return None;
     }
@@ -139,10 +140,10 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
     let counters = &shared.ground.counters;
     if !shared.registry.is_active(&peer.certificate) {
         counters.connect_denied.add(1);
-        tracing::info!(
-            certificate = %peer.certificate,
-            "Refused a certificate that is not registered as ACTIVE",
-        );
+        let text = "Refused a certificate that is not registered as ACTIVE";
+        shared
+            .notices
+            .write(&Notice::Certificate, &peer.certificate, text);
         return Err(Reason::NOT_AUTHORIZED);
     }
     let (client_id, assigned) = client_id(&connect.client_id, limits)?;
@@ -150,6 +151,7 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
         shared.registry.clone(),
         peer.certificate.clone(),
         context(connect, &client_id, peer, shared),
+        shared.notices.clone(),
     );
     let will_allowed = match &connect.will {
         None => true,

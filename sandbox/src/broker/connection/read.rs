@@ -47,7 +47,7 @@ where
 
     /// Reads until the connection ends.
     pub(super) async fn run(&mut self, connection: &Connection) -> End {
-        let patience = connection.keep_alive.mul_f64(KEEP_ALIVE_FACTOR);
+        let patience = connection.patience();
         loop {
             connection.unstalled().await;
             // A client that takes no answers for so long counts as silent.
@@ -153,6 +153,3 @@ fn decode_end(error: &DecodeError) -> End {
         _ => End::told(DisconnectReason::ClientError, Reason::MALFORMED_PACKET),
     }
 }
-
-// Silence for one and a half intervals ends a connection (MQTT 5 §3.1.2.10, iot-core.md §1.2).
-const KEEP_ALIVE_FACTOR: f64 = 1.5;

@@ -1,12 +1,15 @@
 //! The sending half: answers first, then deliveries in batches, each batch one write.
 
+use std::io::ErrorKind;
+
 use bytes::{Buf as _, BytesMut};
+use link::telemetry::clip;
 use rmqtt_codec::MqttCodec;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::codec::Encoder as _;
 
-use super::Connection;
+use super::{CLIENT_ID, Connection};
 use crate::broker::live::End;
 use crate::broker::packet::{Outbound, Reason, Version};
 use crate::broker::presence::DisconnectReason;
@@ -58,8 +61,12 @@ where
                     for packet in batch.drain(..) {
                         self.encode(packet, connection);
                     }
-                    if self.flush().await.is_err() {
-                        return End::silent(DisconnectReason::ConnectionLost);
+                    match self.flush(connection.patience()).await {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == ErrorKind::TimedOut => {
+                            return End::silent(DisconnectReason::MqttKeepAliveTimeout);
+                        }
+                        Err(_) => return End::silent(DisconnectReason::ConnectionLost),
                     }
                 }
                 Next::Wait(until) => {
@@ -84,7 +91,7 @@ where
         if let Ok(Some(packet)) = version.outbound(packet)
             && self.codec.encode(packet, &mut self.buffer).is_ok()
         {
-            let _ = timeout(FAREWELL, self.flush()).await;
+            let _ = timeout(FAREWELL, self.flush(FAREWELL)).await;
         }
     }
 
@@ -108,9 +115,8 @@ where
         if let Err(error) = encoded {
             // The client's Maximum Packet Size: the message is treated as delivered (MQTT 5 §3.1.2.11.4).
             tracing::debug!(
-                client.id = %connection.link.client_id,
-                "Dropped a packet for `{}`: {error}",
-                connection.link.client_id,
+                client.id = %clip(&connection.link.client_id, CLIENT_ID),
+                "Dropped a packet: {error}",
             );
             connection
                 .shared
@@ -124,13 +130,14 @@ where
         }
     }
 
-    async fn flush(&mut self) -> std::io::Result<()> {
+    // A client that takes not one byte for so long does not read: what it sends meanwhile does not keep it.
+    async fn flush(&mut self, patience: Duration) -> std::io::Result<()> {
         while self.buffer.has_remaining() {
-            if self.half.write_buf(&mut self.buffer).await? == 0 {
-                return Err(std::io::ErrorKind::WriteZero.into());
+            if timeout(patience, self.half.write_buf(&mut self.buffer)).await?? == 0 {
+                return Err(ErrorKind::WriteZero.into());
             }
         }
-        self.half.flush().await
+        timeout(patience, self.half.flush()).await?
     }
 }
 

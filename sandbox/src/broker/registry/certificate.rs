@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
+use x509_parser::der_parser::Oid;
 use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate, X509Name};
 
 /// SHA-256 of the certificate's DER in lower-case hex. IoT Core's certificate id is the same (iot-core.md §7,
@@ -34,8 +35,9 @@ pub struct Certificate {
     pub state: CertificateState,
     /// Names of the attached policies.
     pub policies: BTreeSet<String>,
-    /// Values for `${iot:Certificate.…}`, such as `Subject.CommonName`.
-    pub attributes: BTreeMap<String, String>,
+    /// Values for `${iot:Certificate.…}` in the certificate's order, by name, such as `Subject.CommonName`.
+    #[serde(deserialize_with = "lists")]
+    pub attributes: BTreeMap<String, Vec<String>>,
     /// The certificate itself.
     pub pem: String,
     /// When it was registered.
@@ -107,10 +109,10 @@ impl Certificate {
         let mut attributes = BTreeMap::new();
         name_attributes("Subject", parsed.subject(), &mut attributes);
         name_attributes("Issuer", parsed.issuer(), &mut attributes);
-        attributes.insert(
-            "SerialNumber".into(),
-            parsed.tbs_certificate.raw_serial_as_string(),
-        );
+        // The integer's sign takes a byte of its own, which nobody writes.
+        let serial = parsed.tbs_certificate.raw_serial_as_string();
+        let serial = serial.strip_prefix("00:").unwrap_or(&serial).to_owned();
+        attributes.insert("SerialNumber".into(), vec![serial]);
         let validity = parsed.validity();
         let at = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
         Some(Self {
@@ -126,17 +128,56 @@ impl Certificate {
     }
 }
 
-fn name_attributes(prefix: &str, name: &X509Name<'_>, into: &mut BTreeMap<String, String>) {
-    let parts = [
-        ("CommonName", name.iter_common_name().next()),
-        ("Organization", name.iter_organization().next()),
-        ("OrganizationalUnit", name.iter_organizational_unit().next()),
-        ("Country", name.iter_country().next()),
-        ("State", name.iter_state_or_province().next()),
-    ];
-    for (key, value) in parts {
-        if let Some(text) = value.and_then(|value| value.as_str().ok()) {
-            into.insert(format!("{prefix}.{key}"), text.to_owned());
+// All attributes that IoT Core has variables for; one with a value that is no text here stays away, and is unknown.
+fn name_attributes(prefix: &str, name: &X509Name<'_>, into: &mut BTreeMap<String, Vec<String>>) {
+    for (last, key) in ATTRIBUTES {
+        let Ok(oid) = Oid::from(&[2, 5, 4, *last]) else {
+            continue;
+        };
+        let values: Result<Vec<String>, _> = name
+            .iter_by_oid(&oid)
+            .map(|value| value.as_str().map(str::to_owned))
+            .collect();
+        if let Ok(values) = values
+            && !values.is_empty()
+        {
+            into.insert(format!("{prefix}.{key}"), values);
         }
     }
 }
+
+// Registries written before had one value for each name.
+fn lists<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Values {
+        One(String),
+        Many(Vec<String>),
+    }
+    let read: BTreeMap<String, Values> = Deserialize::deserialize(from)?;
+    let list = |values| match values {
+        Values::One(value) => vec![value],
+        Values::Many(values) => values,
+    };
+    Ok(read
+        .into_iter()
+        .map(|(name, values)| (name, list(values)))
+        .collect())
+}
+
+// Below 2.5.4 (X.520), with the names that the AWS IoT developer guide gives them.
+const ATTRIBUTES: &[(u64, &str)] = &[
+    (3, "CommonName"),
+    (4, "Surname"),
+    (5, "SerialNumber"),
+    (6, "Country"),
+    (8, "State"),
+    (10, "Organization"),
+    (11, "OrganizationalUnit"),
+    (12, "Title"),
+    (42, "GivenName"),
+    (43, "Initials"),
+    (44, "GenerationQualifier"),
+    (46, "DistinguishedNameQualifier"),
+    (65, "Pseudonym"),
+];

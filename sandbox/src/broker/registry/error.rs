@@ -117,7 +117,7 @@ pub enum Error {
     /// The registry's file could not be read or written.
     #[error("{operation} registry `{path}`")]
     File {
-        /// `read`, `parse` or `write`.
+        /// `read`, `make private`, `parse` or `write`.
         operation: &'static str,
         /// The file.
         path: String,

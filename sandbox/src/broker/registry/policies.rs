@@ -3,6 +3,7 @@
 use link::iot::Document;
 use link::iot::limits::POLICIES_PER_PRINCIPAL;
 use link::iot::policy::PolicyError;
+use link::telemetry::clip;
 
 use super::{Error, Fingerprint, Policy, PolicyVersion, Registry, Tags};
 
@@ -37,6 +38,7 @@ impl Registry {
         let now = self.clock().now();
         let version = PolicyVersion::parse(json, now).map_err(refused(name))?;
         check_tags(name, &tags)?;
+        tell(name, version.document());
         self.change(|account| {
             if account.policies.contains_key(name) {
                 return Err(Error::PolicyExists(name.to_owned()));
@@ -153,6 +155,13 @@ pub(super) fn refused(name: &str) -> impl FnOnce(PolicyError) -> Error {
     move |source| Error::Policy { name, source }
 }
 
+/// Says in the log what is legal but probably not meant, and what the broker will refuse as unknown.
+pub(super) fn tell(policy: &str, document: &Document) {
+    for warning in document.warnings().iter().take(TOLD) {
+        tracing::warn!("Policy `{}`: {}", clip(policy, 128), clip(warning, 512));
+    }
+}
+
 fn check_tags(policy: &str, tags: &Tags) -> Result<(), Error> {
     if tags.len() > TAGS {
         return Err(Error::TooManyTags(policy.to_owned()));
@@ -162,3 +171,6 @@ fn check_tags(policy: &str, tags: &Tags) -> Result<(), Error> {
 
 /// Tags on one resource (AWS general reference, IoT Core quotas).
 pub(super) const TAGS: usize = 50;
+
+// What more there is shows once these are mended.
+const TOLD: usize = 5;

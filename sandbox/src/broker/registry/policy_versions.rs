@@ -2,7 +2,7 @@
 
 use link::iot::limits::POLICY_VERSIONS;
 
-use super::policies::refused;
+use super::policies::{refused, tell};
 use super::{Error, Policy, PolicyVersion, Registry};
 
 // === impl Registry ===
@@ -20,6 +20,7 @@ impl Registry {
     ) -> Result<(u64, PolicyVersion), Error> {
         let now = self.clock().now();
         let version = PolicyVersion::parse(json, now).map_err(refused(name))?;
+        tell(name, version.document());
         self.change(|account| {
             let policy = account.policy(name)?;
             if policy.versions.len() >= POLICY_VERSIONS {

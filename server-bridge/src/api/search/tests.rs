@@ -55,6 +55,31 @@ fn a_refusal_names_the_position_and_what_is_allowed() {
     insta::assert_snapshot!(refused("version like '1%'"), @"at position 14: `like` works on text columns and labels");
 }
 
+/// Makes a search of a size.
+type Make<'a> = &'a dyn Fn(usize) -> String;
+
+#[test]
+fn each_bound_is_kept_at_its_limit_and_refused_one_past_by_its_name() {
+    let conditions = |count: usize| vec!["version=1"; count].join(" or ");
+    let nested = |depth: usize| format!("{}id='a'{}", "(".repeat(depth - 1), ")".repeat(depth - 1));
+    let values = |count: usize| format!("version in ({})", vec!["1"; count].join(","));
+    let long = |bytes: usize| format!("id='{}'", "a".repeat(bytes - 5));
+    let wild = |count: usize| format!("id like '{}'", "%a".repeat(count));
+    let limits: [(Make<'_>, usize, &str); 5] = [
+        (&conditions, MAX_PREDICATES, "more than 100 conditions"),
+        (&nested, MAX_DEPTH, "nested deeper than 32 levels"),
+        (&values, MAX_IN, "more than 200 values after `in`"),
+        (&long, MAX_BYTES, "the search is longer than 4096 bytes"),
+        (&wild, 8, "more than 8 `%` in one pattern"),
+    ];
+    for (text, limit, name) in limits {
+        let taken = parse::<BundleColumn>(&text(limit), ROOTS);
+        assert!(taken.is_ok(), "{name}: {taken:?}");
+        let refused = refused(&text(limit + 1));
+        assert!(refused.ends_with(name), "{refused}");
+    }
+}
+
 #[test]
 fn blank_text_is_no_search() {
     assert_eq!(parse::<BundleColumn>("  ", ROOTS), Ok(None));

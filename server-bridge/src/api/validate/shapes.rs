@@ -226,6 +226,34 @@ pub(super) fn check_entries(
     }
 }
 
+/// `VERSION` or `GROUP/VERSION`, as Kubernetes names them.
+pub(super) fn api_version_problem(text: &str) -> Option<&'static str> {
+    let (group, version) = match text.split_once('/') {
+        None => (None, text),
+        Some((group, version)) => (Some(group), version),
+    };
+    if group.is_some_and(|group| subdomain_problem(group).is_some()) {
+        Some("must have a DNS name before its `/`")
+    } else if label_problem(version).is_some() {
+        Some("must be `VERSION` or `GROUP/VERSION`, such as `v1` or `apps/v1`")
+    } else {
+        None
+    }
+}
+
+/// A kind: in lower case it is a DNS label that begins with a letter.
+pub(super) fn kind_problem(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    let letter = lower.starts_with(|c: char| c.is_ascii_lowercase());
+    if !letter || label_problem(&lower).is_some() {
+        Some(
+            "must be a name such as `ConfigMap`: a letter, then letters, digits and `-`, at most 63",
+        )
+    } else {
+        None
+    }
+}
+
 /// RFC 1123 label.
 pub(super) fn label_problem(text: &str) -> Option<&'static str> {
     if text.len() > 63 {
@@ -248,6 +276,8 @@ pub(super) fn object_name_problem(text: &str) -> Option<&'static str> {
         Some("is longer than 253 characters")
     } else if text == "." || text == ".." || text.contains(['/', '%']) {
         Some("cannot be part of a path")
+    } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Some("holds white space or a control character")
     } else {
         None
     }

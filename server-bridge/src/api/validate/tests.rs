@@ -5,8 +5,22 @@ use serde_json::json;
 
 use super::*;
 
+fn check(draft: Draft) -> Result<(Option<Json>, Content), ApiError> {
+    let envelope = Envelope {
+        source: link::id::SourceId::new("maestro").unwrap(),
+        scheme: link::topic::Scheme::default(),
+    };
+    let consumer = link::id::ConsumerName::new("cluster1").unwrap();
+    let to = Addressed {
+        envelope: &envelope,
+        consumer: &consumer,
+        id: "b1",
+    };
+    draft.check(&Limits::default(), &to)
+}
+
 fn refused(draft: Draft) -> String {
-    let error = draft.check(&Limits::default()).unwrap_err();
+    let error = check(draft).unwrap_err();
     assert_eq!(error.render("op").status(), StatusCode::BAD_REQUEST);
     error.reason().to_owned()
 }
@@ -30,7 +44,7 @@ fn a_good_bundle_passes() {
             json!({"subject": {"type": "ServiceAccount", "serviceAccount": {"namespace": "a", "name": "b"}}}),
         ),
     };
-    assert!(draft.check(&Limits::default()).is_ok());
+    assert!(check(draft).is_ok());
 }
 
 #[test]
@@ -75,19 +89,105 @@ fn a_bundle_the_broker_would_not_take_is_refused_with_sizes() {
     };
     insta::assert_snapshot!(refused(draft([100_000, 40_000])), @"manifests: make an event of 140217 bytes, the broker takes at most 131072; the biggest: [0] ConfigMap `a` 100100 bytes, [1] ConfigMap `b` 40100 bytes");
     insta::assert_snapshot!(refused(draft([300_000, 300_000])), @"manifests: are 600203 bytes together, agents take at most 512000; the biggest: [1] ConfigMap `b` 300100 bytes, [0] ConfigMap `a` 300100 bytes");
-    let overhead = draft([0, 0])
-        .check(&Limits::default())
-        .unwrap()
-        .1
-        .payload_len();
+    let overhead = check(draft([0, 0])).unwrap().1.payload_len();
+    assert!(check(draft([131_072 - overhead, 0])).is_ok());
+    assert!(check(draft([131_072 - overhead + 1, 0])).is_err());
+}
+
+#[test]
+fn api_version_and_kind_must_be_there_be_text_and_be_names_that_kubernetes_has() {
+    let problem = |api_version: Value, kind: Value| {
+        let manifest = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}});
+        let draft = Draft {
+            manifests: Some(json!([manifest])),
+            ..Draft::default()
+        };
+        check(draft).err().map(|error| error.reason().to_owned())
+    };
+    let long = "a".repeat(63);
+    for (api_version, kind) in [
+        ("v1", "ConfigMap"),
+        ("apps/v1", "Deployment"),
+        ("example.com/v1beta1", "my-Kind"),
+        (&long, &long),
+    ] {
+        assert_eq!(problem(json!(api_version), json!(kind)), None);
+    }
+    let mut messages = Vec::new();
+    for (api_version, kind) in [
+        (Value::Null, json!("A")),
+        (json!(1), json!(["A"])),
+        (json!("apps/"), json!("A")),
+        (json!("/v1"), json!("A")),
+        (json!("../../v1/x"), json!("A")),
+        (json!("v1"), json!("../A")),
+        (json!("v1"), json!("1A")),
+        (json!("v1"), json!("A b")),
+    ] {
+        messages.push(problem(api_version, kind).unwrap());
+    }
+    insta::assert_snapshot!(messages.join("\n"), @r"
+manifests[0].apiVersion: is required
+manifests[0].apiVersion: must be a string, not a number; manifests[0].kind: must be a string, not an array
+manifests[0].apiVersion: `apps/` must be `VERSION` or `GROUP/VERSION`, such as `v1` or `apps/v1`
+manifests[0].apiVersion: `/v1` must have a DNS name before its `/`
+manifests[0].apiVersion: `../../v1/x` must have a DNS name before its `/`
+manifests[0].kind: `../A` must be a name such as `ConfigMap`: a letter, then letters, digits and `-`, at most 63
+manifests[0].kind: `1A` must be a name such as `ConfigMap`: a letter, then letters, digits and `-`, at most 63
+manifests[0].kind: `A b` must be a name such as `ConfigMap`: a letter, then letters, digits and `-`, at most 63
+");
+    let longer = json!(format!("{long}a"));
+    let both = problem(longer.clone(), longer).unwrap();
     assert!(
-        draft([131_072 - overhead, 0])
-            .check(&Limits::default())
-            .is_ok()
+        both.contains("].apiVersion: `aaaa") && both.contains("].kind: `aaaa"),
+        "{both}"
     );
+}
+
+#[test]
+fn what_an_agent_would_refuse_is_refused_with_the_field() {
+    let twice = json!([
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}},
+        {"apiVersion": "apps/v1beta1", "kind": "Deployment", "metadata": {"name": "a"}},
+    ]);
+    let mut messages = Vec::new();
+    for draft in [
+        Draft {
+            manifests: Some(twice),
+            ..Draft::default()
+        },
+        Draft {
+            manifests: Some(json!([config_map("a b")])),
+            ..Draft::default()
+        },
+        Draft {
+            manifests: Some(json!([config_map("a")])),
+            manifest_configs: Some(json!([{
+                "resourceIdentifier": {"resource": "configmaps", "name": "a"},
+                "feedbackScrapeType": "Push",
+                "updateStrategy": {"type": "ServerSideApply"},
+            }])),
+            ..Draft::default()
+        },
+        Draft {
+            manifests: Some(json!([config_map("a")])),
+            manifest_configs: Some(json!([{
+                "resourceIdentifier": {"resource": "configmaps", "name": "a"},
+                "updateStrategy": "ServerSideApply",
+            }])),
+            ..Draft::default()
+        },
+    ] {
+        messages.push(refused(draft));
+    }
+    let unreadable = messages.pop().unwrap();
     assert!(
-        draft([131_072 - overhead + 1, 0])
-            .check(&Limits::default())
-            .is_err()
+        unreadable.starts_with("manifest_configs: an agent cannot read it: invalid type: string"),
+        "{unreadable}"
     );
+    insta::assert_snapshot!(messages.join("\n"), @r"
+manifests[1]: declares Deployment a again, which manifests[0] already does
+manifests[0].metadata.name: `a b` holds white space or a control character
+manifest_configs[0].feedbackScrapeType: is `Push`; it may be Poll, Watch
+");
 }

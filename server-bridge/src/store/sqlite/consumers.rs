@@ -64,6 +64,16 @@ pub(super) async fn by_name(
     row.as_ref().map(rows::consumer).transpose()
 }
 
+pub(super) async fn names(pool: &SqlitePool) -> Result<Vec<ConsumerName>, StoreError> {
+    let rows = sqlx::query("SELECT name FROM consumers ORDER BY name")
+        .fetch_all(pool)
+        .await
+        .map_err(driver("read the names of consumers"))?;
+    rows.iter()
+        .map(|row| rows::consumer_name(row, "name", "consumers"))
+        .collect()
+}
+
 pub(super) async fn set_labels(
     connection: &mut SqliteConnection,
     id: String,

@@ -13,16 +13,20 @@ pub(super) trait Table: Column {
     const TABLE: &'static str;
     /// A table function that gives the labels of a row.
     const LABELS: &'static str;
+    /// The JSON of a row that holds its labels, and the path to them.
+    const LABEL_PATH: (&'static str, &'static str);
 }
 
 impl Table for BundleColumn {
     const TABLE: &'static str = "bundles";
     const LABELS: &'static str = "json_each(t.metadata, '$.labels')";
+    const LABEL_PATH: (&'static str, &'static str) = ("t.metadata", "$.labels");
 }
 
 impl Table for ConsumerColumn {
     const TABLE: &'static str = "consumers";
     const LABELS: &'static str = "json_each(t.labels)";
+    const LABEL_PATH: (&'static str, &'static str) = ("t.labels", "$");
 }
 
 /// `FROM … WHERE …`
@@ -114,12 +118,24 @@ fn push_subject<C: Table>(sql: &mut QueryBuilder<Sqlite>, subject: &Subject<C>) 
         Subject::Column(column) => {
             sql.push("t.").push(column.name());
         }
+        // The engine parses a row's JSON once for all of these, and once for each of the others.
+        Subject::Label(name) if plain(name) => {
+            let (json, path) = C::LABEL_PATH;
+            sql.push("json_extract(").push(json).push(", ");
+            sql.push_bind(format!("{path}.\"{name}\"")).push(")");
+        }
         Subject::Label(name) => {
             sql.push("(SELECT l.value FROM ").push(C::LABELS);
             sql.push(" l WHERE l.key = ").push_bind(name.clone());
             sql.push(")");
         }
     }
+}
+
+/// Whether a name means itself between the quotes of a JSON path.
+fn plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+    !name.is_empty() && name.bytes().all(plain)
 }
 
 fn push_value(sql: &mut QueryBuilder<Sqlite>, value: &Value) {

@@ -1,31 +1,40 @@
 //! Pages. A bundle list first fixes which rows it shows, then reads them a batch at a time as its reader
-//! takes them: memory is bounded by a few batches and no snapshot is held for a slow client.
+//! takes them: memory is bounded by a few batches and no snapshot is held for a slow client. Fixing the rows is a search
+//! with a deadline; reading a batch is a look-up by key.
 
 use futures_util::stream::{self, StreamExt};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::{Bundle, Consumer, Page, StoreError};
 use super::filter::{Table, push_from, push_order};
 use super::outbox::array;
 use super::rows::{self, driver, get, select_bundle};
+use super::search::Searches;
 
 pub(super) async fn bundles(
+    searches: &Searches,
     pool: &SqlitePool,
     query: Query<BundleColumn>,
     parts: Parts,
 ) -> Result<Page<Bundle>, StoreError> {
-    let mut snapshot = pool.begin().await.map_err(driver("begin a list"))?;
-    let total = count(&mut snapshot, &query).await?;
-    let mut sql = QueryBuilder::new("SELECT t.key");
-    push_page(&mut sql, &query);
-    let keys: Vec<i64> = sql
-        .build_query_scalar()
-        .persistent(false)
-        .fetch_all(&mut *snapshot)
-        .await
-        .map_err(driver("list bundles"))?;
-    drop(snapshot);
+    let (total, keys) = searches
+        .run("list bundles", |connection| {
+            Box::pin(async move {
+                let mut snapshot = connection.begin().await.map_err(driver("begin a list"))?;
+                let total = count(&mut snapshot, &query).await?;
+                let mut sql = QueryBuilder::new("SELECT t.key");
+                push_page(&mut sql, &query);
+                let keys: Vec<i64> = sql
+                    .build_query_scalar()
+                    .persistent(false)
+                    .fetch_all(&mut *snapshot)
+                    .await
+                    .map_err(driver("list bundles"))?;
+                Ok((total, keys))
+            })
+        })
+        .await?;
     let batches: Vec<Vec<i64>> = keys.chunks(BATCH).map(<[i64]>::to_vec).collect();
     let pool = pool.clone();
     let rows = stream::iter(batches)
@@ -42,25 +51,31 @@ pub(super) async fn bundles(
 }
 
 pub(super) async fn consumers(
-    pool: &SqlitePool,
+    searches: &Searches,
     query: Query<ConsumerColumn>,
 ) -> Result<Page<Consumer>, StoreError> {
-    let mut snapshot = pool.begin().await.map_err(driver("begin a list"))?;
-    let total = count(&mut snapshot, &query).await?;
-    let mut sql = QueryBuilder::new("SELECT t.*");
-    push_page(&mut sql, &query);
-    // A consumer is a few hundred bytes, so the longest page is held whole.
-    let rows = sql
-        .build()
-        .persistent(false)
-        .fetch_all(&mut *snapshot)
+    searches
+        .run("list consumers", |connection| {
+            Box::pin(async move {
+                let mut snapshot = connection.begin().await.map_err(driver("begin a list"))?;
+                let total = count(&mut snapshot, &query).await?;
+                let mut sql = QueryBuilder::new("SELECT t.*");
+                push_page(&mut sql, &query);
+                // A consumer is a few hundred bytes, so the longest page is held whole.
+                let rows = sql
+                    .build()
+                    .persistent(false)
+                    .fetch_all(&mut *snapshot)
+                    .await
+                    .map_err(driver("list consumers"))?;
+                let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
+                Ok(Page {
+                    total,
+                    rows: stream::iter(rows).boxed(),
+                })
+            })
+        })
         .await
-        .map_err(driver("list consumers"))?;
-    let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
-    Ok(Page {
-        total,
-        rows: stream::iter(rows).boxed(),
-    })
 }
 
 async fn count<C: Table>(

@@ -1,22 +1,26 @@
 //! The outbox in SQLite: what needs sending, and what became of it.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::{BundleVersion, Content, Held, Json, PendingBundle, StoreError};
+use super::super::{BundleVersion, Content, Held, Json, PendingBundle, PendingHead, StoreError};
 use super::rows::{self, driver, get, micros, optional_time, time, version};
 use super::writer::Written;
 
-pub(super) async fn pending(
+pub(super) async fn heads(
     pool: &SqlitePool,
     consumer: &ConsumerName,
     limit: u32,
-) -> Result<Vec<PendingBundle>, StoreError> {
+) -> Result<Vec<PendingHead>, StoreError> {
+    // `octet_length` reads the length from the row's header, not the text.
     let rows = sqlx::query(
-        "SELECT b.id, b.version, b.deleted_at, b.metadata, b.created_at, b.acked_version, \
-         c.manifests, c.delete_option, c.manifest_configs, c.executer \
+        "SELECT b.id, b.version, b.deleted_at, COALESCE(octet_length(b.metadata), 0) \
+         + CASE WHEN b.deleted_at IS NULL THEN octet_length(c.manifests) \
+             + COALESCE(octet_length(c.delete_option), 0) + COALESCE(octet_length(c.manifest_configs), 0) \
+             + COALESCE(octet_length(c.executer), 0) ELSE 0 END AS bytes \
          FROM bundles b JOIN contents c ON c.bundle_key = b.key \
          WHERE b.unsent = 1 AND b.consumer_name = ?1 ORDER BY b.changed LIMIT ?2",
     )
@@ -28,17 +32,53 @@ pub(super) async fn pending(
     rows.iter()
         .map(|row| {
             let id: String = get(row, "id")?;
-            let content = Content {
-                manifests: Json::trusted(get(row, "manifests")?),
-                delete_option: rows::json(row, "delete_option")?,
-                manifest_configs: rows::json(row, "manifest_configs")?,
-                executer: rows::json(row, "executer")?,
+            Ok(PendingHead {
+                version: version(row, "version", &id)?,
+                deleting_since: optional_time(row, "deleted_at", &id)?,
+                bytes: get::<i64>(row, "bytes")?.unsigned_abs(),
+                id,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn pending(
+    pool: &SqlitePool,
+    consumer: &ConsumerName,
+    ids: Vec<String>,
+) -> Result<Vec<PendingBundle>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT b.id, b.version, b.deleted_at, b.metadata, b.created_at, b.acked_version, \
+         CASE WHEN b.deleted_at IS NULL THEN c.manifests END AS manifests, c.delete_option, \
+         c.manifest_configs, c.executer \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key \
+         WHERE b.id IN (SELECT value FROM json_each(?1)) AND b.unsent = 1 AND +b.consumer_name = ?2 \
+         ORDER BY b.changed",
+    )
+    .bind(array(&ids))
+    .bind(consumer.as_str())
+    .fetch_all(pool)
+    .await
+    .map_err(driver("read bundles of the outbox"))?;
+    rows.iter()
+        .map(|row| {
+            let id: String = get(row, "id")?;
+            let manifests: Option<String> = get(row, "manifests")?;
+            let payload = match manifests {
+                None => Bytes::new(),
+                Some(manifests) => Content {
+                    manifests: Json::trusted(manifests),
+                    delete_option: rows::json(row, "delete_option")?,
+                    manifest_configs: rows::json(row, "manifest_configs")?,
+                    executer: rows::json(row, "executer")?,
+                }
+                .payload(),
             };
             Ok(PendingBundle {
                 version: version(row, "version", &id)?,
                 deleting_since: optional_time(row, "deleted_at", &id)?,
                 metadata: rows::json(row, "metadata")?,
-                payload: content.payload(),
+                payload,
                 created_at: time(row, "created_at", &id)?,
                 first: get::<i64>(row, "acked_version")? == 0,
                 id,
@@ -205,7 +245,12 @@ pub(super) async fn resend(
          FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS version \
                FROM json_each(?1)) AS h \
          WHERE bundles.id = h.id AND +bundles.consumer_name = ?2 \
-         AND (bundles.deleted_at IS NOT NULL OR bundles.version > h.version) RETURNING key",
+         AND (bundles.deleted_at IS NOT NULL OR bundles.version > h.version) \
+         AND (bundles.unsent = 0 \
+              OR (bundles.deleted_at IS NULL AND bundles.acked_version > MIN(h.version, bundles.version)) \
+              OR EXISTS (SELECT 1 FROM ledger l WHERE l.bundle_key = bundles.key AND l.published_at IS NOT NULL \
+                         AND l.version = bundles.version AND l.deletion = (bundles.deleted_at IS NOT NULL))) \
+         RETURNING key",
     )
     .bind(array(&pairs))
     .bind(consumer.as_str())
@@ -223,6 +268,46 @@ pub(super) async fn resend(
     Ok(Written {
         value: keys.len() as u64,
         hint: (!keys.is_empty()).then_some(consumer),
+    })
+}
+
+pub(super) async fn send_again(
+    connection: &mut SqliteConnection,
+    consumer: ConsumerName,
+    id: String,
+    reason: String,
+    at: Timestamp,
+) -> Result<Written<bool>, StoreError> {
+    let key: Option<i64> = sqlx::query_scalar(
+        "UPDATE bundles SET unsent = 1, acked_version = MIN(acked_version, version - 1) \
+         WHERE id = ?1 AND +consumer_name = ?2 AND deleted_at IS NULL RETURNING key",
+    )
+    .bind(&id)
+    .bind(consumer.as_str())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(driver("put a bundle back into the outbox"))?;
+    let Some(key) = key else {
+        return Ok(Written {
+            value: false,
+            hint: None,
+        });
+    };
+    // Its story begins again: what was received and applied is not there any more.
+    sqlx::query(
+        "UPDATE ledger SET published_at = NULL, acked_at = NULL, matched = NULL, received_at = NULL, \
+         applied_at = NULL, reported_at = NULL, failed_at = ?2, failure = ?3 WHERE bundle_key = ?1 \
+         AND deletion = 0 AND version = (SELECT b.version FROM bundles b WHERE b.key = bundle_key)",
+    )
+    .bind(key)
+    .bind(micros(at))
+    .bind(&reason)
+    .execute(connection)
+    .await
+    .map_err(driver("note in the ledger why a bundle is sent again"))?;
+    Ok(Written {
+        value: true,
+        hint: Some(consumer),
     })
 }
 

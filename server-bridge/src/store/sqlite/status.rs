@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::{Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
-use super::rows::{self, consumer_name, driver, get, micros, sequence, time, version};
+use super::super::order::{capped, is_ahead, newer};
+use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
+use super::outbox::array;
+use super::rows::{consumer_name, driver, get, micros, optional_time, sequence, time, version};
 use super::writer::Written;
 
 pub(super) async fn apply(
@@ -53,6 +55,28 @@ pub(super) async fn tombstone(
     }))
 }
 
+pub(super) async fn gone(
+    pool: &SqlitePool,
+    consumer: &ConsumerName,
+    ids: Vec<String>,
+) -> Result<Vec<Gone>, StoreError> {
+    // One statement sees one state of the store: an id is not both gone and there.
+    let rows: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT j.value, EXISTS (SELECT 1 FROM tombstones t WHERE t.bundle_id = j.value AND t.consumer_name = ?2) \
+         FROM json_each(?1) j WHERE NOT EXISTS \
+         (SELECT 1 FROM bundles b WHERE b.id = j.value AND +b.consumer_name = ?2)",
+    )
+    .bind(array(&ids))
+    .bind(consumer.as_str())
+    .fetch_all(pool)
+    .await
+    .map_err(driver("read which bundles are gone"))?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, deleted_here)| Gone { id, deleted_here })
+        .collect())
+}
+
 pub(super) async fn prune_tombstones(
     connection: &mut SqliteConnection,
     before: Timestamp,
@@ -74,33 +98,50 @@ async fn check_and_apply(
 ) -> Result<StatusOutcome, StoreError> {
     let id = update.bundle_id.as_str();
     let row = sqlx::query(
-        "SELECT key, consumer_name, version, deleted_at, status_sequence FROM bundles WHERE id = ?1",
+        "SELECT b.key, b.consumer_name, b.version, b.deleted_at, b.created_at, b.status_sequence, \
+         s.version AS status_version, s.stored_at AS status_stored_at \
+         FROM bundles b LEFT JOIN statuses s ON s.bundle_key = b.key WHERE b.id = ?1",
     )
     .bind(id)
     .fetch_optional(&mut *connection)
     .await
     .map_err(driver("read the bundle of a status"))?;
     let Some(row) = row else {
-        return Ok(StatusOutcome::UnknownBundle);
+        return without_bundle(connection, &update).await;
     };
     let expected = consumer_name(&row, "consumer_name", id)?;
     if expected != update.consumer {
         return Ok(StatusOutcome::WrongConsumer { expected });
     }
-    let deleting = rows::optional_time(&row, "deleted_at", id)?.is_some();
+    let deleting = optional_time(&row, "deleted_at", id)?.is_some();
+    let described: Option<i64> = get(&row, "status_version")?;
+    let stale = match sequence(&row, id)? {
+        // What is known of a newer version counts, whatever came with an older one.
+        Some(_) if described.is_some_and(|version| version < i64::from(update.version.get())) => {
+            None
+        }
+        Some(stored) => {
+            // Without a status it is the last id of an earlier bundle of this id.
+            let stored_at = match optional_time(&row, "status_stored_at", id)? {
+                Some(at) => at,
+                None => time(&row, "created_at", id)?,
+            };
+            // Nothing from the future keeps a deletion from being confirmed.
+            let newer = newer(update.sequence_id, update.at, stored, stored_at)
+                || (update.deleted && deleting && is_ahead(stored, stored_at));
+            (!newer).then_some(StatusOutcome::StaleSequence { stored })
+        }
+        None => None,
+    };
     if update.deleted && !deleting {
-        return Ok(StatusOutcome::NotDeleting);
+        return Ok(stale.unwrap_or(StatusOutcome::NotDeleting));
     }
     let stored = version(&row, "version", id)?;
     if update.version != stored {
         return Ok(StatusOutcome::StaleVersion { stored });
     }
-    if let Some(stored) = sequence(&row, id)? {
-        match update.sequence_id.is_newer_than(Some(stored)) {
-            Ok(true) => {}
-            Ok(false) => return Ok(StatusOutcome::StaleSequence { stored }),
-            Err(_) => return Ok(StatusOutcome::ForeignSequence { stored }),
-        }
+    if let Some(stale) = stale {
+        return Ok(stale);
     }
     let key: i64 = get(&row, "key")?;
     if update.deleted {
@@ -109,6 +150,43 @@ async fn check_and_apply(
     }
     store(connection, key, deleting, &update).await?;
     Ok(StatusOutcome::Stored)
+}
+
+/// A status of a bundle that is not there: a late word, or a sign that the agent holds again what was deleted.
+async fn without_bundle(
+    connection: &mut SqliteConnection,
+    update: &StatusUpdate,
+) -> Result<StatusOutcome, StoreError> {
+    let id = update.bundle_id.as_str();
+    let row = sqlx::query(
+        "SELECT status_sequence, removed_at FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?2",
+    )
+    .bind(id)
+    .bind(update.consumer.as_str())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(driver("read what is remembered of a bundle"))?;
+    let Some(row) = row else {
+        return Ok(StatusOutcome::UnknownBundle);
+    };
+    let removed_at = time(&row, "removed_at", id)?;
+    if sequence(&row, id)?
+        .is_some_and(|stored| !newer(update.sequence_id, update.at, stored, removed_at))
+    {
+        return Ok(StatusOutcome::UnknownBundle);
+    }
+    if !update.deleted {
+        return Ok(StatusOutcome::DeletedHere);
+    }
+    // Deleted once more: what it said before this is not to be taken for a sign of life.
+    sqlx::query("UPDATE tombstones SET status_sequence = ?2, removed_at = ?3 WHERE bundle_id = ?1")
+        .bind(id)
+        .bind(capped(update.sequence_id, update.at).to_string())
+        .bind(micros(update.at))
+        .execute(connection)
+        .await
+        .map_err(driver("renew what is remembered of a bundle"))?;
+    Ok(StatusOutcome::UnknownBundle)
 }
 
 async fn store(
@@ -172,7 +250,7 @@ async fn remove(
     .bind(&update.bundle_id)
     .bind(update.consumer.as_str())
     .bind(update.version.get())
-    .bind(update.sequence_id.to_string())
+    .bind(capped(update.sequence_id, update.at).to_string())
     .bind(micros(update.at))
     .execute(&mut *connection)
     .await

@@ -1,0 +1,76 @@
+//! The store off the event loop: each call is one of [`Files`] on a thread that may block.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use link::order::SequenceId;
+use tokio::sync::mpsc;
+
+use super::super::{Error, Head, Index, StatusRecord, Store, Stored, Work, WorkId};
+use super::Files;
+use crate::intake::blocking;
+use crate::target::Change;
+
+// === impl Store ===
+
+impl Store for Arc<Files> {
+    fn index(&self) -> &Index {
+        &self.index
+    }
+
+    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
+        let this = Self::clone(self);
+        blocking(move || Files::commit(&this, &works)).await
+    }
+
+    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || {
+            let record = this.status(&id)?;
+            let work = Files::read(&this, &id)?;
+            Ok(work.map(|work| Stored { work, record }))
+        })
+        .await
+    }
+
+    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || {
+            let Some(record) = this.status(&id)? else {
+                return Ok(None);
+            };
+            Ok(this.head(&id)?.map(|head| (head, record)))
+        })
+        .await
+    }
+
+    async fn put_status(
+        &self,
+        id: &WorkId,
+        epoch: u64,
+        record: StatusRecord,
+    ) -> Result<bool, Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || Files::put_status(&this, &id, epoch, &record)).await
+    }
+
+    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || Files::acknowledge(&this, &id, &record)).await
+    }
+
+    async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+        let (this, id) = (Self::clone(self), id.clone());
+        blocking(move || Files::remove(&this, &id)).await
+    }
+
+    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
+        let this = Self::clone(self);
+        blocking(move || Files::next_sequence(&this, now)).await
+    }
+
+    // Nobody else writes here: the directory is locked.
+    async fn watch(&self, _: mpsc::Sender<Change>) {
+        std::future::pending::<()>().await;
+    }
+}

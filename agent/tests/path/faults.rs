@@ -1,0 +1,237 @@
+//! A store that fails as it is told, and a target that takes its time.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agent::target::directory::Directory;
+use agent::target::{
+    Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError,
+};
+use agent::work::{Error, Files, Head, Index, Refusal, StatusRecord, Store, Stored, Work, WorkId};
+use jiff::Timestamp;
+use link::bundle::manifest::ObjectRef;
+use link::order::SequenceId;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// What a store does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Commit,
+    Read,
+    Reported,
+    PutStatus,
+    Acknowledge,
+    Remove,
+    Sequence,
+}
+
+/// What goes wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    NotFound,
+    Interrupted,
+    NoSpace,
+    NoDescriptors,
+    Io,
+    ReadOnly,
+    Refused,
+    NoAnswer,
+}
+
+/// A store that fails on demand and counts what is committed.
+#[derive(Clone)]
+pub(crate) struct Faulty {
+    pub(crate) files: Arc<Files>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+#[derive(Default)]
+struct Faults {
+    failing: Option<(Call, Class)>,
+    panics: Option<Call>,
+    commits: HashMap<WorkId, usize>,
+}
+
+impl Call {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Commit,
+        Self::Read,
+        Self::Reported,
+        Self::PutStatus,
+        Self::Acknowledge,
+        Self::Remove,
+        Self::Sequence,
+    ];
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::NotFound,
+        Self::Interrupted,
+        Self::NoSpace,
+        Self::NoDescriptors,
+        Self::Io,
+        Self::ReadOnly,
+        Self::Refused,
+        Self::NoAnswer,
+    ];
+
+    fn error(self) -> Error {
+        let code = match self {
+            Self::NotFound => 2,
+            Self::Interrupted => 4,
+            Self::NoSpace => 28,
+            Self::NoDescriptors => 24,
+            Self::Io => 5,
+            Self::ReadOnly => 30,
+            Self::Refused => 13,
+            Self::NoAnswer => {
+                return Error::Api {
+                    operation: "change",
+                    object: "ManifestWork `agent/w`".into(),
+                    source: Refusal::Slow(Duration::from_secs(30)),
+                };
+            }
+        };
+        Error::Io {
+            operation: "use",
+            path: "somewhere".into(),
+            source: io::Error::from_raw_os_error(code),
+        }
+    }
+}
+
+impl Faulty {
+    pub(crate) fn new(files: Files) -> Self {
+        Self {
+            files: Arc::new(files),
+            faults: Arc::default(),
+        }
+    }
+
+    pub(crate) fn fail(&self, failing: Option<(Call, Class)>) {
+        self.faults.lock().unwrap().failing = failing;
+    }
+
+    pub(crate) fn panic_once(&self, call: Call) {
+        self.faults.lock().unwrap().panics = Some(call);
+    }
+
+    /// How often a work was stored.
+    pub(crate) fn commits(&self, id: &WorkId) -> usize {
+        let faults = self.faults.lock().unwrap();
+        faults.commits.get(id).copied().unwrap_or_default()
+    }
+
+    fn check(&self, call: Call) -> Result<(), Error> {
+        let mut faults = self.faults.lock().unwrap();
+        if faults.panics.take_if(|panics| *panics == call).is_some() {
+            drop(faults);
+            panic!("{call:?} fails on purpose");
+        }
+        match faults.failing {
+            Some((failing, class)) if failing == call => Err(class.error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Store for Faulty {
+    fn index(&self) -> &Index {
+        Store::index(&self.files)
+    }
+
+    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
+        self.check(Call::Commit)?;
+        Store::commit(&self.files, Arc::clone(&works)).await?;
+        let mut faults = self.faults.lock().unwrap();
+        for work in works.iter() {
+            *faults.commits.entry(work.head.id.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
+        self.check(Call::Read)?;
+        Store::read(&self.files, id).await
+    }
+
+    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
+        self.check(Call::Reported)?;
+        Store::reported(&self.files, id).await
+    }
+
+    async fn put_status(
+        &self,
+        id: &WorkId,
+        epoch: u64,
+        record: StatusRecord,
+    ) -> Result<bool, Error> {
+        self.check(Call::PutStatus)?;
+        Store::put_status(&self.files, id, epoch, record).await
+    }
+
+    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
+        self.check(Call::Acknowledge)?;
+        Store::acknowledge(&self.files, id, record).await
+    }
+
+    async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+        self.check(Call::Remove)?;
+        Store::remove(&self.files, id).await
+    }
+
+    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
+        self.check(Call::Sequence)?;
+        Store::next_sequence(&self.files, now).await
+    }
+
+    async fn watch(&self, changes: mpsc::Sender<Change>) {
+        Store::watch(&self.files, changes).await;
+    }
+}
+
+/// A directory that takes its time to remove something.
+pub(crate) struct Slow {
+    pub(crate) directory: Directory,
+    pub(crate) release: Duration,
+}
+
+impl Target for Slow {
+    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
+        self.directory.claim(owner, declared).await
+    }
+
+    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+        self.directory.apply(owner, desired).await
+    }
+
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+        self.directory.observe(object).await
+    }
+
+    async fn release(
+        &self,
+        owner: &WorkId,
+        held: &Held,
+        mode: Release,
+    ) -> Result<Released, TargetError> {
+        tokio::time::sleep(self.release).await;
+        self.directory.release(owner, held, mode).await
+    }
+
+    async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
+        self.directory.settle(owner).await
+    }
+
+    fn owns(&self, owner: &WorkId) -> bool {
+        self.directory.owns(owner)
+    }
+
+    async fn watch(&self, changes: mpsc::Sender<Change>) {
+        self.directory.watch(changes).await;
+    }
+}

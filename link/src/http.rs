@@ -1,0 +1,209 @@
+//! HTTP/1.1 with bounds: a client that sends slowly, reads slowly or opens many connections costs a known amount and
+//! takes nothing from MQTT or the database, which need descriptors too.
+//!
+//! Bodies are the handler's affair: how many bytes it reads and for how long.
+
+mod stall;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+use tracing::{debug, warn};
+
+use self::stall::Guarded;
+use crate::telemetry::Throttle;
+
+/// What one listener allows its clients.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Connections at once. The next one is told so and closed.
+    pub connections: usize,
+    /// How long a client may take for the head of a request, idle time before it included.
+    pub head: Duration,
+    /// How long a client may take to read 64 KiB of an answer, or what is left of it.
+    pub stall: Duration,
+    /// What a client beyond `connections` is told: a content type and a body, with status 503.
+    pub busy: (&'static str, &'static str),
+}
+
+// === impl Bounds ===
+
+impl Bounds {
+    /// At most `connections`, but no more than the given part of the descriptors that the process may open.
+    pub fn new(connections: usize, part_of_descriptors: u64) -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let part = limit.map_or(u64::MAX, |limit| limit / part_of_descriptors.max(1));
+        let part = usize::try_from(part).unwrap_or(usize::MAX);
+        Self {
+            connections: connections.min(part).max(1),
+            head: HEAD_WITHIN,
+            stall: STALL,
+            busy: ("text/plain", "too many connections, try again later\n"),
+        }
+    }
+
+    fn busy_answer(&self) -> String {
+        let (kind, body) = self.busy;
+        let length = body.len();
+        format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+             retry-after: 1\r\nconnection: close\r\n\r\n{body}"
+        )
+    }
+}
+
+/// Answers until `stop` is done, then finishes what is under way. Failing accepts are tried again.
+pub async fn serve<S>(
+    listener: TcpListener,
+    service: S,
+    bounds: Bounds,
+    stop: impl Future<Output = ()>,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let busy: Arc<str> = bounds.busy_answer().into();
+    let said = Throttle::new(SAY_EVERY, 2);
+    let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if is_the_clients(&error) => continue,
+            Err(error) => {
+                if let Some(more) = said.admit(&"accept", Instant::now()) {
+                    warn!(%error, more, "Cannot accept connections");
+                }
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Else the end of a long answer waits for the client's delayed ACK. Refused only by a dead connection.
+        let _ = stream.set_nodelay(true);
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            let served = connection(
+                stream,
+                service.clone(),
+                bounds.clone(),
+                closing.clone(),
+                slot,
+            );
+            tasks.spawn(served);
+            continue;
+        }
+        if let Some(more) = said.admit(&"busy", Instant::now()) {
+            let limit = bounds.connections;
+            warn!(limit, more, "Too many connections: new ones are refused");
+        }
+        // Nobody is owed an explanation: beyond that many the connection is just closed.
+        if let Ok(place) = refusals.clone().try_acquire_owned() {
+            tasks.spawn(refuse(stream, busy.clone(), place));
+        }
+    }
+    drop(listener);
+    closing.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn connection<S>(
+    stream: TcpStream,
+    service: S,
+    bounds: Bounds,
+    closing: CancellationToken,
+    _slot: OwnedSemaphorePermit,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let handler = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut service = service.clone();
+        async move {
+            std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request.map(Body::new)).await
+        }
+    });
+    let io = TokioIo::new(Guarded::new(stream, bounds.stall));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.head)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(io, handler);
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = closing.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "A connection ended early");
+    }
+}
+
+/// Tells a client that there are too many, and reads on for a moment, so that it sees that rather than a reset.
+async fn refuse(mut stream: TcpStream, answer: Arc<str>, _place: OwnedSemaphorePermit) {
+    let telling = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut read = [0; 1024];
+        while stream.read(&mut read).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(REFUSE_WITHIN, telling).await;
+}
+
+/// Whether the error belongs to a connection that is gone already.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+// Longer than the pause between two scrapes or two requests of one client, so that connections are used again.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+// 64 KiB in 30 s is 2 KiB/s: slower than any network that is to be used.
+const STALL: Duration = Duration::from_secs(30);
+
+// Read and written through two buffers of at most this: 256 connections hold 32 MiB. Longer heads are refused.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+// Clients that are being told: a descriptor each, for a second at most.
+const REFUSALS: usize = 16;
+const REFUSE_WITHIN: Duration = Duration::from_secs(1);
+
+// Without descriptors accepting fails at once and again: often enough to notice that there are some.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! The values of `iot:Certificate.…` (AWS IoT developer guide, "X.509 Certificate AWS IoT Core policy variables").
+//!
+//! A name with several values gives its first; `.1` gives the second, and so on; `.List` gives all. At most five count.
+//! A value with a wildcard character, or of more than 1 024 characters, is not put in the variable's place.
+
+use super::{Certificate, Doubt, Value};
+use crate::iot::wildcard::is_special;
+
+// === impl Certificate ===
+
+impl Certificate {
+    /// What follows `iot:Certificate.`: `Subject.CommonName`, `Subject.CommonName.1`, `Issuer.Country.List`.
+    pub(super) fn value(&self, name: &str) -> Value {
+        let Some((attribute, part)) = split(name) else {
+            return Value::Unknown(Doubt::Unlisted);
+        };
+        let Some(values) = self.attributes.get(attribute).filter(|all| !all.is_empty()) else {
+            return Value::Unknown(Doubt::Unset);
+        };
+        let counted = &values[..values.len().min(VALUES)];
+        match part {
+            Part::All => match counted.iter().find_map(|value| spoilt(value)) {
+                Some(doubt) => Value::Unknown(doubt),
+                None => Value::Many(counted.to_vec()),
+            },
+            Part::At(index) => match counted.get(index) {
+                // Documented: no substitution is made and authorization fails.
+                None => Value::Absent,
+                Some(value) => match spoilt(value) {
+                    Some(doubt) => Value::Unknown(doubt),
+                    None => Value::One(value.clone()),
+                },
+            },
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    At(usize),
+    All,
+}
+
+fn split(name: &str) -> Option<(&str, Part)> {
+    if name == "SerialNumber" || is_listed(name) {
+        return Some((name, Part::At(0)));
+    }
+    let (attribute, suffix) = name.rsplit_once('.')?;
+    let part = match suffix {
+        "List" => Part::All,
+        // One digit: an index of two is beyond the five that count, and how `01` is read is not documented.
+        digit if digit.len() == 1 => Part::At(digit.parse().ok()?),
+        _ => return None,
+    };
+    is_listed(attribute).then_some((attribute, part))
+}
+
+fn is_listed(name: &str) -> bool {
+    let Some((of, attribute)) = name.split_once('.') else {
+        return false;
+    };
+    let listed = match attribute.strip_prefix("AlternativeName.") {
+        Some(alternative) => ALTERNATIVES.contains(&alternative),
+        None => NAMES.contains(&attribute),
+    };
+    listed && matches!(of, "Subject" | "Issuer")
+}
+
+fn spoilt(value: &str) -> Option<Doubt> {
+    if is_special(value) {
+        return Some(Doubt::Wildcard);
+    }
+    (value.chars().count() > LONGEST).then_some(Doubt::Long)
+}
+
+const VALUES: usize = 5;
+
+const LONGEST: usize = 1024;
+
+const NAMES: &[&str] = &[
+    "DistinguishedNameQualifier",
+    "Country",
+    "Organization",
+    "OrganizationalUnit",
+    "State",
+    "CommonName",
+    "SerialNumber",
+    "Title",
+    "Surname",
+    "GivenName",
+    "Initials",
+    "Pseudonym",
+    "GenerationQualifier",
+];
+
+const ALTERNATIVES: &[&str] = &[
+    "RFC822Name",
+    "DNSName",
+    "DirectoryName",
+    "UniformResourceIdentifier",
+    "IPAddress",
+];

@@ -1,0 +1,201 @@
+//! From a message to what it asks for, or why it is refused. Does no I/O: what is refused here is refused by its
+//! content, and would be again.
+
+use jiff::Timestamp;
+use link::bundle::Status;
+use link::bundle::resync::{HeldVersion, SpecRequest};
+use link::event::{APPLIED_AT, Action, Event, RECEIVED_AT, SubResource, decode};
+use link::id::ConsumerName;
+use link::message::Message;
+use link::telemetry::clip;
+use link::topic::Channel;
+use serde_json::error::Category;
+use tokio::time::Instant;
+
+use crate::delivery::{Config, resync};
+use crate::store::{Json, StatusUpdate};
+
+/// What an event asks for.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Take a status.
+    Status(Box<StatusUpdate>),
+    /// Bring the agent what it lacks, compared with all it holds.
+    Resync(Vec<HeldVersion>),
+    /// Nothing yet: a part of a resync request whose other parts are to come.
+    Part,
+}
+
+/// Why an event is refused: an outcome from a closed set, and a sentence without anything of the payload.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) outcome: &'static str,
+    pub(super) reason: String,
+}
+
+pub(super) fn refusal(outcome: &'static str, reason: impl Into<String>) -> Refusal {
+    Refusal {
+        outcome,
+        reason: reason.into(),
+    }
+}
+
+/// Reads an event; `consumer` is whom its topic speaks for.
+pub(super) fn understand(
+    config: &Config,
+    parts: &resync::Parts,
+    message: &Message,
+    at: Timestamp,
+    now: Instant,
+) -> Result<(ConsumerName, Request), Refusal> {
+    let Some((Channel::AgentEvents, consumer)) = config.scheme.recognise(&message.topic) else {
+        return Err(refusal(
+            "foreign_topic",
+            "the topic is no agent's topic of this deployment",
+        ));
+    };
+    let event = decode(message).map_err(|error| {
+        let error = link::error::chain(&error);
+        refusal("undecodable", clip(&error, ERROR_BYTES))
+    })?;
+    // The topic is what the broker's policy let the sender write to; the event only claims.
+    if event.cluster_name.as_deref() != Some(consumer.as_str()) {
+        let claimed = clip(
+            event.cluster_name.as_deref().unwrap_or_default(),
+            NAME_BYTES,
+        );
+        return Err(refusal(
+            "foreign_consumer",
+            format!("it speaks for `{claimed}` on the topic of `{consumer}`"),
+        ));
+    }
+    let kind = || {
+        format!(
+            "its type is `{}`",
+            clip(&event.kind.to_string(), NAME_BYTES)
+        )
+    };
+    if !event.kind.is_manifest_bundle() {
+        return Err(refusal("data_type", kind()));
+    }
+    match (event.kind.sub_resource, event.kind.action) {
+        (SubResource::Spec, Action::ResyncRequest) => {
+            let request: SpecRequest =
+                serde_json::from_slice(event.data_bytes()).map_err(|error| {
+                    refusal(
+                        "bad_resync",
+                        format!("its data is no resync request: {}", place(&error)),
+                    )
+                })?;
+            let whole = parts
+                .add(&consumer, &event, request.resource_versions, now)
+                .map_err(|reason| refusal("bad_resync", reason))?;
+            Ok((consumer, whole.map_or(Request::Part, Request::Resync)))
+        }
+        (SubResource::Status, Action::Create | Action::Update | Action::ResyncResponse) => {
+            let original = event.original_source.as_deref().unwrap_or_default();
+            if original != config.source.as_str() {
+                return Err(refusal(
+                    "foreign_source",
+                    format!(
+                        "it answers source `{}`, not `{}`",
+                        clip(original, NAME_BYTES),
+                        config.source
+                    ),
+                ));
+            }
+            let update = status_update(&consumer, &event, at)?;
+            Ok((consumer, Request::Status(Box::new(update))))
+        }
+        _ => Err(refusal("not_for_a_bridge", kind())),
+    }
+}
+
+fn status_update(
+    consumer: &ConsumerName,
+    event: &Event,
+    at: Timestamp,
+) -> Result<StatusUpdate, Refusal> {
+    let missing = |name| refusal("incomplete", format!("attribute `{name}` is missing"));
+    let bundle_id = event
+        .resource_id
+        .clone()
+        .ok_or_else(|| missing("resourceid"))?;
+    let version = event
+        .resource_version
+        .ok_or_else(|| missing("resourceversion"))?;
+    let sequence_id = event.sequence_id.ok_or_else(|| missing("sequenceid"))?;
+    let data = event.data_bytes();
+    let status: Status = serde_json::from_slice(data).map_err(|error| {
+        refusal(
+            "undecodable",
+            format!("its data is no status: {}", place(&error)),
+        )
+    })?;
+    // It is spliced into lists: what one of their readers refuses would break the whole list for it.
+    let payload = std::str::from_utf8(data)
+        .map_err(|_| refusal("undecodable", "its data is no status: no UTF-8"))?;
+    let payload = Json::parse(payload).map_err(|error| {
+        let error = error.to_string();
+        let problem = clip(&error, ERROR_BYTES);
+        refusal("undecodable", format!("its data is no status: {problem}"))
+    })?;
+    if payload.object_members().is_none() {
+        return Err(refusal("undecodable", "its data is no status: no object"));
+    }
+    let applied = status
+        .condition("Applied")
+        .filter(|applied| {
+            applied.is_true() && applied.observed_generation == i64::from(version.get())
+        })
+        .and_then(|applied| applied.last_transition_time.parse().ok());
+    Ok(StatusUpdate {
+        bundle_id,
+        consumer: consumer.clone(),
+        version,
+        sequence_id,
+        status_hash: event.status_hash.clone().filter(|hash| is_hash(hash)),
+        payload,
+        metadata: event
+            .metadata
+            .as_deref()
+            .and_then(|text| Json::parse(text).ok()),
+        deleted: status.is_deleted(),
+        received_at: extension_time(event, RECEIVED_AT),
+        applied_at: extension_time(event, APPLIED_AT).or(applied),
+        at,
+    })
+}
+
+/// Hashes are echoed in lists: what is no hash would make a list that cannot be sent. Without one the status is asked
+/// for again, which costs only the agent that sent it.
+fn is_hash(text: &str) -> bool {
+    (1..=HASH_BYTES).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_=.:".contains(&byte))
+}
+
+fn extension_time(event: &Event, name: &str) -> Option<Timestamp> {
+    event.extensions.get(name)?.parse().ok()
+}
+
+/// Where and how JSON cannot be read. The library's own words may quote the text.
+fn place(error: &serde_json::Error) -> String {
+    let problem = match error.classify() {
+        Category::Io | Category::Syntax => "no JSON",
+        Category::Data => "another shape",
+        Category::Eof => "it ends too early",
+    };
+    format!(
+        "{problem} at line {} column {}",
+        error.line(),
+        error.column()
+    )
+}
+
+// Names and types are shorter; what is longer is shown by its beginning and its length.
+const NAME_BYTES: usize = 100;
+const ERROR_BYTES: usize = 200;
+// SHA-512 in hexadecimal, should an agent come to use it.
+const HASH_BYTES: usize = 128;

@@ -1,0 +1,8 @@
+//! Delivery over a store that fails as a test says and a broker that is a list.
+
+mod acks;
+mod bench;
+mod bundles;
+mod repairs;
+mod resync;
+mod supervision;

@@ -1,0 +1,177 @@
+//! Requests of agents: many cost as much as there is to say, and one agent's lists stay its own affair.
+
+use jiff::Timestamp;
+use link::bundle::resync::{HeldVersion, SpecRequest};
+use link::event::{Action, RESYNC_ANSWER};
+use link::mqtt::State;
+use link::order::{SequenceId, Version};
+
+use super::bench::{APPLIED, Bench, DELETED, bundle, from_agent, holds, now};
+use crate::store::faulty::Fault;
+use crate::store::{Store, StoreError};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_requests_cost_as_many_deletions_as_there_are_and_not_times_the_requests() {
+    let mut bench = Bench::start().await;
+    let ids: Vec<String> = (0..60).map(|number| format!("b{number:02}")).collect();
+    for id in &ids {
+        bench.create(id, "c1").await;
+        bench.store.mark_deleting(id, now()).await.unwrap();
+    }
+    let deletions = |bench: &Bench| bench.broker.sent().iter().filter(|sent| sent.2).count();
+    bench
+        .until("the deletions", async || deletions(&bench) == ids.len())
+        .await;
+    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    for _ in 0..50 {
+        let request = bench.say(from_agent(&holds(&names))).await;
+        bench.until_acked(request).await;
+    }
+    bench
+        .until("the answer", async || deletions(&bench) >= 2 * ids.len())
+        .await;
+    // Once at once, and at most two more while this test runs: the next distance is two seconds, then four.
+    assert!(deletions(&bench) <= 4 * ids.len(), "{}", deletions(&bench));
+    let asked = bench.broker.events();
+    let asked = asked
+        .iter()
+        .filter(|event| event.extensions.contains_key(RESYNC_ANSWER));
+    assert!((1..=4).contains(&asked.count()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_waited_does_not_overtake_a_bundle_made_anew() {
+    let mut bench = Bench::start().await;
+    bench.create("a", "c1").await;
+    bench.store.mark_deleting("a", now()).await.unwrap();
+    bench
+        .until("the deletion", async || bench.broker.count("a") >= 1)
+        .await;
+    let confirmed = bench.say_status("a", DELETED).await;
+    bench.until_acked(confirmed).await;
+    // The lane cannot ask what is gone, so the deletion waits; meanwhile the bundle is made anew.
+    bench
+        .store
+        .next("gone", 1, Fault::Error(StoreError::Closed));
+    let sent = bench.broker.count("a");
+    let alive = bench.say_status("a", APPLIED).await;
+    bench.until_acked(alive).await;
+    bench
+        .until("the question", async || bench.store.calls("gone") >= 1)
+        .await;
+    bench
+        .store
+        .create_bundle(bundle("a", "c1"), now())
+        .await
+        .unwrap();
+    bench
+        .until("the new bundle", async || bench.broker.count("a") > sent)
+        .await;
+    bench
+        .until("the second question", async || {
+            bench.store.calls("gone") >= 2
+        })
+        .await;
+    let after: Vec<_> = bench.broker.sent().into_iter().skip(sent).collect();
+    assert!(
+        after
+            .iter()
+            .filter(|(_, id, _)| id == "a")
+            .all(|(.., deletion)| !deletion),
+        "{after:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_unknown_works_is_one_count_and_deletes_nothing() {
+    let mut bench = Bench::start().await;
+    bench.create("known", "c1").await;
+    let resource_versions = (0..5_000)
+        .map(|number| HeldVersion {
+            resource_id: format!("unknown-{number}"),
+            resource_version: Version::FIRST,
+        })
+        .collect();
+    let data = serde_json::to_vec(&SpecRequest { resource_versions }).unwrap();
+    let request = holds(&[]).with_data(data);
+    let request = bench.say(from_agent(&request)).await;
+    bench.until_acked(request).await;
+    assert_eq!(bench.counted("bridge_unknown_works_total", ""), 5_000);
+    assert_eq!(bench.store.calls("gone"), 1);
+    assert!(bench.broker.sent().iter().all(|(.., deletion)| !deletion));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_from_the_future_freezes_neither_a_bundle_nor_its_deletion() {
+    let mut bench = Bench::start().await;
+    bench.create("a", "c1").await;
+    bench
+        .until("the bundle", async || bench.broker.count("a") == 1)
+        .await;
+    let far = Timestamp::from_second(now().as_second() + 200 * 24 * 3600).unwrap();
+    for sequence in [
+        SequenceId::from_parts(far, 1, 0),
+        i64::MAX.to_string().parse().unwrap(),
+    ] {
+        let mut future = bench.status(Action::Update, "a", 1, APPLIED);
+        future.sequence_id = Some(sequence);
+        let future = bench.say(from_agent(&future)).await;
+        bench.until_acked(future).await;
+    }
+    // The right clock, and an agent on another node.
+    let honest = bench.status(Action::Update, "a", 1, "{\"conditions\":[]}");
+    let mut replaced = bench.status(Action::Update, "a", 1, APPLIED);
+    let at = replaced.sequence_id.unwrap().time();
+    replaced.sequence_id = Some(SequenceId::from_parts(at, 7, 0));
+    for event in [honest, replaced] {
+        let event = bench.say(from_agent(&event)).await;
+        bench.until_acked(event).await;
+    }
+    assert_eq!(bench.counted("bridge_agent_events_total", "stored"), 4);
+
+    let mut future = bench.status(Action::Update, "a", 1, APPLIED);
+    future.sequence_id = Some(i64::MAX.to_string().parse().unwrap());
+    let future = bench.say(from_agent(&future)).await;
+    bench.until_acked(future).await;
+    bench.store.mark_deleting("a", now()).await.unwrap();
+    let deleted = bench.say_status("a", DELETED).await;
+    bench.until_acked(deleted).await;
+    assert!(bench.store.get_bundle("a").await.unwrap().is_none());
+    // Nor a bundle of the same id.
+    bench
+        .store
+        .create_bundle(bundle("a", "c1"), now())
+        .await
+        .unwrap();
+    let status = bench.say_status("a", APPLIED).await;
+    bench.until_acked(status).await;
+    let bundle = bench.store.get_bundle("a").await.unwrap().unwrap();
+    assert!(bundle.status.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asking_for_statuses_is_tried_again_when_the_store_is_back() {
+    let mut bench = Bench::prepare().await;
+    bench
+        .store
+        .next("consumer_names", 2, Fault::Error(StoreError::Closed));
+    bench
+        .store
+        .next("status_hashes_of", 1, Fault::Error(StoreError::Closed));
+    bench.run();
+    bench.state.send_replace(State::Ready {
+        epoch: 1,
+        resumed: false,
+    });
+    bench
+        .until("both consumers", async || {
+            let events = bench.broker.events();
+            let mut asked: Vec<_> = events
+                .iter()
+                .filter_map(|event| event.cluster_name.clone())
+                .collect();
+            asked.sort_unstable();
+            asked == ["c1", "c2"]
+        })
+        .await;
+}

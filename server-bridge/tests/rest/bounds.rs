@@ -1,0 +1,132 @@
+//! What callers may not do: reach the API from a web page, send what cannot leave, take more than their share.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::server::{Server, bundle};
+
+#[tokio::test]
+async fn a_web_page_can_neither_post_manifests_nor_read_them() {
+    let server = Server::with_consumer().await;
+    let url = format!("{}/resource-bundles", server.base);
+    let post = |headers: &[(&'static str, &'static str)]| {
+        let mut request = server.client.post(&url).body(bundle("b1").to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        async move {
+            let response = request.send().await.unwrap();
+            let status = response.status();
+            (status, response.json::<Value>().await.unwrap())
+        }
+    };
+    let json = ("content-type", "application/json");
+    for (headers, expected, reason) in [
+        (
+            vec![],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the request body must be JSON: send it with `Content-Type: application/json`",
+        ),
+        (
+            vec![("content-type", "text/plain")],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the request body must be JSON: send it with `Content-Type: application/json`",
+        ),
+        (
+            vec![json, ("host", "evil.example:8000")],
+            StatusCode::FORBIDDEN,
+            "this server is not known as `evil.example:8000`; start it with `--api-host NAME` for each name it has",
+        ),
+        (
+            vec![json, ("origin", "http://evil.example")],
+            StatusCode::FORBIDDEN,
+            "web pages of another origin may not use this API",
+        ),
+    ] {
+        let (status, error) = post(&headers).await;
+        assert_eq!((status, error["kind"].as_str()), (expected, Some("Error")));
+        assert_eq!(error["reason"], reason);
+    }
+    let list = server.client.get(&url).header("host", "evil.example");
+    assert_eq!(list.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(server.get("/resource-bundles").await["total"], 0);
+    let same = server.base.strip_suffix("/api/maestro/v1").unwrap();
+    let same = server.client.get(&url).header("origin", same);
+    assert_eq!(same.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_no_client_could_read_or_no_broker_would_carry_is_refused_by_its_field() {
+    let server = Server::with_consumer().await;
+    let url = format!("{}/resource-bundles", server.base);
+    let text = bundle("b1").to_string().replace("\"1\"", "[1.5, 1e999]");
+    let request = server.client.post(&url).body(text);
+    let response = request
+        .header("content-type", "application/json")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let error: Value = response.json().await.unwrap();
+    assert_eq!(
+        error["reason"],
+        "number `1e999` at `manifests[0].data.k[1]` is beyond a 64-bit float"
+    );
+    let mut escaped = bundle("b1");
+    escaped["metadata"] = json!({"annotations": {"a": "<".repeat(11_000)}});
+    let refused = server
+        .refused(Method::POST, "/resource-bundles", escaped)
+        .await;
+    assert!(
+        refused.starts_with("400 maestro-8: metadata: is 66"),
+        "{refused}"
+    );
+    assert!(refused.ends_with("at most 65535 can be sent"), "{refused}");
+    // A change is measured as a creation is.
+    server
+        .send(Method::POST, "/resource-bundles", Some(bundle("b1")))
+        .await;
+    let change = json!({"version": 1, "metadata": {"annotations": {"a": "<".repeat(11_000)}}});
+    let refused = server
+        .refused(Method::PATCH, "/resource-bundles/b1", change)
+        .await;
+    assert!(refused.contains("metadata: is 66"), "{refused}");
+    assert_eq!(server.get("/resource-bundles/b1").await["version"], 1);
+}
+
+#[tokio::test]
+async fn idle_connections_past_the_cap_are_told_and_others_go_on() {
+    let server = Server::bounded(4).await;
+    let address = server.base.strip_prefix("http://").unwrap();
+    let address = address.split('/').next().unwrap();
+    let mut idle = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // Connections are accepted in order, but the one of the server's own client may come or go meanwhile.
+    let told = loop {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut answer = Vec::new();
+        let read = timeout(Duration::from_millis(100), stream.read_to_end(&mut answer)).await;
+        if read.is_ok() && !answer.is_empty() {
+            break String::from_utf8(answer).unwrap();
+        }
+        idle.push(stream);
+        assert!(Instant::now() < deadline, "{} are served", idle.len());
+    };
+    let (head, body) = told.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    let error: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(error["reason"], "too many connections, try again later");
+    // One that is there already is served.
+    let stream = idle.first_mut().unwrap();
+    let request =
+        format!("GET /api/maestro HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}

@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::aws::{Account, Cloud};
 use crate::identity::registry::{Registry, endpoint};
 use crate::identity::settle::settled;
-use crate::identity::state::ACTIVE;
+use crate::identity::state::{ACTIVE, INACTIVE};
 use crate::identity::{Error, key};
 use crate::resource::{Certificate, Facts, IotPolicy, Manage as _, Owner, Scope};
 
@@ -176,7 +176,12 @@ async fn remove(registry: Registry<'_>, cloud: &Cloud, policy: &IotPolicy) -> Re
     }
     let attached = registry.targets(&policy.name).await?;
     let lost = registry.lost(&policy.name, &policy.name).await?;
-    for id in attached.iter().chain(&lost) {
+    for id in &attached {
+        // Out of service first: a run that ends before it is gone is found by that (`Registry::lost`).
+        registry.set_status(id, INACTIVE).await?;
+        registry.retire(id).await?;
+    }
+    for id in &lost {
         registry.retire(id).await?;
     }
     settled(async || policy.delete(cloud).await).await?;

@@ -4,9 +4,9 @@
 //! A call is carried out by the service behind, but its answer never comes: the process is killed while it waits. The
 //! calls are counted, not sampled: a case ends with the first run that finishes before its n-th call.
 //!
-//! Where a run that goes on makes just the calls that were left (`apply`, `destroy`), one estate takes all the kills, one
-//! after the other ([`one_after_the_other`]). Where it begins something of its own (a certificate), each point has an
-//! estate ([`each_apart`]).
+//! Where a run that goes on makes just the calls that were left (`destroy`), one estate takes all the kills, one after
+//! the other ([`one_after_the_other`]). Where it begins with a call that may be repeated (attaching a policy), or with
+//! something of its own (a certificate), each point has an estate ([`each_apart`]).
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -39,7 +39,7 @@ async fn apply_killed_after_any_call_ends_where_an_undisturbed_one_ends() -> Res
         again: APPLY,
         code: 0,
     };
-    let points = one_after_the_other(&case).await?;
+    let points = each_apart(&case).await?;
     ensure!(points > 30, "only {points} calls change something");
     Ok(())
 }

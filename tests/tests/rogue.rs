@@ -279,8 +279,11 @@ async fn an_object_that_a_late_creation_brought_back_is_removed_again() -> Resul
         anyhow::Ok(())
     })
     .await?;
-    // Another process of it does not, but the bridge does.
-    let agent = &mut region.agent("cluster1")?.service;
+    // One that has lost its memory does, but the bridge has not.
+    let agent = region.agent("cluster1")?;
+    agent.service.kill()?;
+    std::fs::remove_dir_all(&agent.state)?;
+    let agent = &mut agent.service;
     agent.restart()?;
     agent.ready().await?;
     publish(&peer, copy).await?;
@@ -305,6 +308,46 @@ async fn an_object_that_a_late_creation_brought_back_is_removed_again() -> Resul
         anyhow::Ok(())
     })
     .await?;
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_used_again_at_once_is_a_new_bundle_and_copies_of_its_earlier_lives_are_not()
+-> Result<()> {
+    let mut region = Builder::new("rogue-lives", Kind::Sandbox).start().await?;
+    let api = region.api().await?;
+    let tap = Tap::start(region.peer("tap", &[&source_topic("cluster1")])?).await?;
+    let peer = region.peer("late", &[])?;
+    let id = "again";
+    for life in 0..5 {
+        let value = format!("life-{life}");
+        let body = json!({
+            "id": id,
+            "consumer_name": "cluster1",
+            "manifests": [config_map("a", &value)],
+        });
+        let (status, text) = api
+            .raw(Method::POST, "/resource-bundles", Some(&body))
+            .await?;
+        ensure!(status == 201, "{status} {text}");
+        applied(&api, id, 1).await?;
+        let there = region.agent("cluster1")?.applied(&config_map("a", ""))?;
+        ensure!(there == Some(config_map("a", &value)), "{there:?}");
+        if life > 0 {
+            // Of the first of them, with another content and the same version.
+            let copy = tap.creation_of(id).context("it was on the wire")?;
+            publish(&peer, copy).await?;
+            let change = Change::of(1, vec![config_map("a", &value), config_map("b", &value)]);
+            api.change_bundle(id, &change).await?;
+            applied(&api, id, 2).await?;
+            let there = region.agent("cluster1")?.applied(&config_map("a", ""))?;
+            ensure!(there == Some(config_map("a", &value)), "{there:?}");
+        }
+        api.delete_bundle(id).await?;
+        gone(&api, id).await?;
+    }
+    ensure!(api.bundles("").await?.total == 0);
     region.passed();
     Ok(())
 }

@@ -138,12 +138,13 @@ async fn a_lane_reads_no_payload_of_what_waits_and_bounded_bytes_of_what_goes() 
         })
         .await;
     assert!(bench.store.calls("pending") >= read + 2);
-    let heads = bench
-        .store
-        .pending_heads(&consumer("c1"), 100)
-        .await
-        .unwrap();
-    assert_eq!(heads.len(), 60);
+    // What has arrived is acknowledged a moment later.
+    bench
+        .until("the acknowledgements", async || {
+            let heads = bench.store.pending_heads(&consumer("c1"), 100).await;
+            heads.unwrap().len() == 60
+        })
+        .await;
     let (name, ids) = (consumer("c1"), vec!["bad-07".into(), "none".into()]);
     let bodies = bench.store.pending(&name, ids).await.unwrap();
     assert_eq!(bodies.len(), 1);

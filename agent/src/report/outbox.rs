@@ -92,7 +92,7 @@ impl Outbox {
         self.queue.add(&id);
     }
 
-    /// Waits until fewer than [`MOST_OWED`] deliveries wait for a farewell.
+    /// Waits until fewer than `MOST_OWED` deliveries wait for a farewell.
     pub async fn room(&self) {
         loop {
             let made = self.room.notified();

@@ -25,7 +25,7 @@ use memory::Memory;
 mod memory;
 mod store;
 
-/// The store. Its own methods block on the file system; [`Store`] is implemented for `Arc<Files>` and does not.
+/// The store. Its own methods block on the file system; [`Store`](crate::work::Store) is implemented for `Arc<Files>` and does not.
 #[derive(Debug)]
 pub struct Files {
     dir: PathBuf,
@@ -170,7 +170,7 @@ impl Files {
         }
     }
 
-    /// Reads the small half of a work; `None` when it is not held or damaged, which [`Store::read`] deals with.
+    /// Reads the small half of a work; `None` when it is not held or damaged, which `Store::read` deals with.
     ///
     /// # Errors
     /// As [`Files::read`].

@@ -24,6 +24,7 @@ use crate::target::{Change, EXECUTOR_RETRY, ErrorKind, Target, TargetError};
 use crate::work::{Entry, Store, Stored, Work, WorkId};
 
 mod apply;
+mod cause;
 mod feud;
 mod finished;
 mod keep;
@@ -31,6 +32,7 @@ mod plan;
 mod queue;
 mod remove;
 
+pub use cause::Cause;
 pub use feud::Feuds;
 pub use plan::{Step, plan, release_mode};
 pub use queue::{Next, Queue, Turn};
@@ -83,7 +85,7 @@ enum Again {
     Eventually,
     /// After this time.
     After(Duration),
-    /// After a delay that grows with each failure.
+    /// After a delay that grows with each failure of the same cause.
     Backoff,
 }
 
@@ -144,7 +146,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             let timer = self.metrics.reconcile_seconds.start_timer();
             let next = self.reconcile(&id).await;
             timer.observe_duration();
-            self.metrics.reconciled(if next == Next::Retry {
+            self.metrics.reconciled(if matches!(next, Next::Retry(_)) {
                 metrics::Outcome::Retry
             } else {
                 metrics::Outcome::Success
@@ -166,7 +168,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             Ok(None) => return Next::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not read work `{id}`");
-                return Next::Retry;
+                return Next::Retry(Cause::default());
             }
         };
         let previous = record.map_or_else(Status::default, |record| record.status);
@@ -188,12 +190,13 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             return self.forget(id).await;
         }
         status::fit(&mut status, self.max_status_bytes, self.clock.now());
+        let cause = Cause::from(&status);
         if let Err(error) = self.keep(id, &entry, &work, status).await {
             warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
-            return Next::Retry;
+            return Next::Retry(Cause::default());
         }
         match again {
-            Again::Backoff => Next::Retry,
+            Again::Backoff => Next::Retry(cause),
             Again::After(delay) => Next::After(delay),
             // The report removes it once the deletion is acknowledged.
             Again::Eventually if going => Next::Forget,
@@ -218,7 +221,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             Ok(()) => Next::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not forget work `{id}`");
-                Next::Retry
+                Next::Retry(Cause::default())
             }
         }
     }

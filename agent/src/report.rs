@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::metrics::{Metrics, Outcome};
-use crate::reconcile::{Next, Turn};
+use crate::reconcile::{Cause, Next, Turn};
 use crate::status::{self, Context};
 use crate::uplink::{PublishFailure, Uplink};
 use crate::work::{self, Entry, StatusRecord, Store, WorkId};
@@ -119,7 +119,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
         let _leaving = record.status.is_deleted().then(|| self.outbox.leave(id));
         match self.publish(&head, &record, action).await {
             Ok(()) => self.acknowledged(id, &entry, record).await,
-            Err(Next::Retry) => self.again(id, asked),
+            Err(Next::Retry(_)) => self.again(id, asked),
             Err(next) => next,
         }
     }
@@ -163,7 +163,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
         let now = self.reporter.clock.now();
         let sequence = self.store.next_sequence(now).await.map_err(|error| {
             warn!(error = %chain(&error), "Could not take a sequence id");
-            Next::Retry
+            Next::Retry(Cause::default())
         })?;
         let message = self.reporter.message(head, record, sequence, action);
         let PublishFailure { message, retryable } = match self.uplink.publish(message).await {
@@ -180,7 +180,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
         if retryable {
             self.metrics.reported(Outcome::Retry);
             debug!(resource.id = %id, error = %message, "The status of work `{id}` waits for another try");
-            return Err(Next::Retry);
+            return Err(Next::Retry(Cause::default()));
         }
         self.metrics.reported(Outcome::Failure);
         warn!(
@@ -206,7 +206,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
             Ok(()) => Next::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not note an acknowledgement");
-                Next::Retry
+                Next::Retry(Cause::default())
             }
         }
     }
@@ -221,7 +221,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
             }
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not forget a deleted work");
-                Next::Retry
+                Next::Retry(Cause::default())
             }
         }
     }
@@ -230,7 +230,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
         if asked {
             self.outbox.ask_again(id);
         }
-        Next::Retry
+        Next::Retry(Cause::default())
     }
 }
 

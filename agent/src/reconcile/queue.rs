@@ -10,6 +10,7 @@ use link::backoff::Backoff;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::cause::Cause;
 use crate::work::WorkId;
 
 /// The queue. Share it behind an `Arc`.
@@ -37,8 +38,8 @@ pub enum Next {
     Forget,
     /// Come back after this time even if nothing changes.
     After(Duration),
-    /// It failed: come back after a growing, jittered delay.
-    Retry,
+    /// It failed: come back after a jittered delay that grows as long as the cause stays the same.
+    Retry(Cause),
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +47,16 @@ struct State {
     ready: VecDeque<WorkId>,
     slots: HashMap<WorkId, Slot>,
     delayed: BTreeSet<(Instant, WorkId)>,
-    failures: HashMap<WorkId, Backoff>,
+    failures: HashMap<WorkId, Failures>,
     closed: bool,
+}
+
+/// The failures of one id since its last success.
+#[derive(Debug)]
+struct Failures {
+    backoff: Backoff,
+    /// At most [`CAUSES`].
+    causes: Vec<Cause>,
 }
 
 /// Where an id is.
@@ -146,13 +155,10 @@ impl Queue {
         let mut state = self.state();
         let again = matches!(state.slots.remove(id), Some(Slot::Running { again: true }));
         let delay = match next {
-            Next::Retry => {
-                let (first, max) = self.retry;
-                let backoff = state
-                    .failures
-                    .entry(id.clone())
-                    .or_insert_with(|| Backoff::new(first, max, max));
-                Some(backoff.next_jittered(Duration::ZERO))
+            Next::Retry(cause) => {
+                let failures = state.failures.entry(id.clone());
+                let failures = failures.or_insert_with(|| Failures::new(self.retry));
+                Some(failures.delay(cause, self.retry))
             }
             Next::After(delay) => {
                 state.failures.remove(id);
@@ -211,7 +217,7 @@ impl<'a> Turn<'a> {
         Self {
             queue,
             id,
-            next: Next::Retry,
+            next: Next::Retry(Cause::default()),
         }
     }
 
@@ -224,6 +230,27 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.queue.finish(self.id, self.next);
+    }
+}
+
+// === impl Failures ===
+
+impl Failures {
+    fn new((first, max): (Duration, Duration)) -> Self {
+        Self {
+            backoff: Backoff::new(first, max, max),
+            causes: Vec::new(),
+        }
+    }
+
+    // Another cause is progress, and what comes next may be close: the delays begin anew. Causes that alternate do not
+    // keep them short, because each counts as new only once.
+    fn delay(&mut self, cause: Cause, retry: (Duration, Duration)) -> Duration {
+        if !self.causes.contains(&cause) && self.causes.len() < CAUSES {
+            self.causes.push(cause);
+            self.backoff = Self::new(retry).backoff;
+        }
+        self.backoff.next_jittered(Duration::ZERO)
     }
 }
 
@@ -250,6 +277,9 @@ impl State {
                 .any(|slot| matches!(slot, Slot::Running { .. }))
     }
 }
+
+/// Causes of one id that begin its delays anew.
+const CAUSES: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -286,7 +316,7 @@ mod tests {
             let before = Instant::now();
             let next = queue.next().await.unwrap();
             waited.push(before.elapsed());
-            queue.finish(&next, Next::Retry);
+            queue.finish(&next, Next::Retry(Cause::default()));
         }
         assert_eq!(waited[0], Duration::ZERO);
         assert!(waited[1] < waited[2] && waited[2] < waited[3], "{waited:?}");
@@ -294,6 +324,33 @@ mod tests {
         queue.add(&id);
         queue.next().await.unwrap();
         assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_cause_begins_the_delays_anew_and_alternating_ones_do_not() {
+        let queue = queue();
+        let id = WorkId::from("a");
+        queue.add(&id);
+        let mut waited = Vec::new();
+        for cause in [1, 1, 1, 1, 1, 2, 1, 2, 1, 2, 1] {
+            let before = Instant::now();
+            let next = queue.next().await.unwrap();
+            waited.push(before.elapsed());
+            queue.finish(&next, Next::Retry(Cause(cause)));
+        }
+        let first = Duration::from_secs(1);
+        assert!(waited[5] > first * 8, "{waited:?}");
+        assert!(waited[6] <= first, "{waited:?}");
+        assert!(waited[10] > first * 4, "{waited:?}");
+
+        // One past the causes that are told apart.
+        for cause in 3..=u64::try_from(CAUSES).unwrap() + 1 {
+            let next = queue.next().await.unwrap();
+            queue.finish(&next, Next::Retry(Cause(cause)));
+        }
+        let before = Instant::now();
+        queue.next().await.unwrap();
+        assert!(before.elapsed() > first / 2, "{:?}", before.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

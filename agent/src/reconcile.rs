@@ -32,7 +32,7 @@ mod queue;
 mod remove;
 
 pub use feud::Feuds;
-pub use plan::{Step, plan, release_mode};
+pub use plan::{Step, given_up, plan, release_mode};
 pub use queue::{Next, Queue, Turn};
 
 /// What reconcile needs from the rest of the agent.

@@ -5,8 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::target::Held;
-use crate::target::kubernetes::key;
+use crate::target::{Held, key};
 use crate::target::ownership::{Record, Share};
 use crate::work::WorkId;
 

@@ -229,6 +229,8 @@ pub enum ErrorKind {
     NotAllowed,
     /// The target does not know such objects (yet).
     UnknownKind,
+    /// The namespace that the object is to be in is not there (yet).
+    NoNamespace,
     /// Somebody in between said no for now: an admission webhook, a namespace that is going.
     Refused,
     /// The target cannot hold such an object; only another manifest helps.
@@ -275,6 +277,7 @@ impl TargetError {
             | ErrorKind::Forbidden
             | ErrorKind::NotAllowed
             | ErrorKind::UnknownKind
+            | ErrorKind::NoNamespace
             | ErrorKind::Refused => true,
             ErrorKind::Conflict { .. } | ErrorKind::Invalid | ErrorKind::IgnoreFields => false,
         }

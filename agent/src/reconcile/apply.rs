@@ -77,7 +77,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         let steps = self.plan(spec).await;
         let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
-        let stale = match self.target.claim(id, &claims).await {
+        let mut stale = match self.target.claim(id, &claims).await {
             Ok(stale) => {
                 self.health.ok();
                 given_up(
@@ -128,6 +128,12 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
             outcomes.push(outcome);
         }
+        // What moves to a namespace that is not there stays where it is until it is.
+        let waits = |held: &Held| {
+            let mut moves = outcomes.iter().filter(|it| has_no_namespace(it));
+            moves.any(|it| it.step.object.name == held.name)
+        };
+        stale.retain(|(held, _)| !waits(held));
         let settled = self.settle(id, &stale).await;
         (outcomes, again.or(settled))
     }
@@ -230,6 +236,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         (steps.into_iter().map(failed).collect(), error.into())
     }
+}
+
+fn has_no_namespace(outcome: &Outcome) -> bool {
+    let applied = outcome.applied.as_ref();
+    applied.is_err_and(|error| error.kind == ErrorKind::NoNamespace)
 }
 
 /// Judges, off the event loop when there are rules to evaluate, which may take a second.

@@ -4,6 +4,7 @@
 //! Which object a manifest declares is the target's to say ([`Identity`]). While it cannot say, nothing is claimed for
 //! the manifest, and nothing is given up that may turn out to be its object.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use link::bundle::manifest::ObjectRef;
@@ -50,11 +51,23 @@ impl Step {
             return None;
         }
         let insists = self.strategy.insists_on_content();
-        let content = insists.then(|| sha256_hex(self.manifest.to_string().as_bytes()));
+        let content = insists.then(|| sha256_hex(self.content().as_bytes()));
         Some(Claim {
             object: self.object.clone(),
             content,
         })
+    }
+
+    // A namespace that means nothing makes no other content.
+    fn content(&self) -> String {
+        let mut manifest = Cow::Borrowed(&self.manifest);
+        if self.object.namespace.is_empty()
+            && manifest["metadata"].get("namespace").is_some()
+            && let Some(metadata) = manifest.to_mut()["metadata"].as_object_mut()
+        {
+            metadata.remove("namespace");
+        }
+        manifest.to_string()
     }
 }
 

@@ -66,11 +66,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 
     /// Gives held objects up, against the order in which they were applied. Returns what is still there and why.
-    pub(super) async fn release(
-        &self,
-        id: &WorkId,
-        held: &[(Held, Release)],
-    ) -> Vec<Remaining> {
+    pub(super) async fn release(&self, id: &WorkId, held: &[(Held, Release)]) -> Vec<Remaining> {
         let mut remaining = Vec::new();
         for (held, mode) in held.iter().rev() {
             let object = held.object();

@@ -7,14 +7,16 @@ use crate::target::Identity;
 
 fn outcomes(spec: Value) -> Vec<Outcome> {
     let spec: Spec = serde_json::from_value(spec).unwrap();
-    plan(spec, |object| Identity::of(object.clone(), object.plural_guess()))
-        .into_iter()
-        .map(|step| Outcome {
-            applied: Ok(()),
-            observed: Ok(Some(step.manifest.clone())),
-            step,
-        })
-        .collect()
+    plan(spec, |object| {
+        Identity::of(object.clone(), object.plural_guess())
+    })
+    .into_iter()
+    .map(|step| Outcome {
+        applied: Ok(()),
+        observed: Ok(Some(step.manifest.clone())),
+        step,
+    })
+    .collect()
 }
 
 fn two() -> Vec<Outcome> {

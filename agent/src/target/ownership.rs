@@ -209,7 +209,8 @@ impl Ownership {
     pub(crate) fn key_of(&self, owner: &WorkId, held: &Held) -> Option<&str> {
         let object = held.object();
         let mut shares = self.owners.get(owner)?.objects.iter();
-        let share = shares.find(|share| share.held.name == held.name && share.held.object() == object)?;
+        let share =
+            shares.find(|share| share.held.name == held.name && share.held.object() == object)?;
         Some(&share.key)
     }
 

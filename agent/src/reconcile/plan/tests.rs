@@ -176,12 +176,17 @@ fn settings_for_an_object_without_a_namespace_fit_whatever_namespace_they_name()
     }))
     .unwrap();
     let namespace = by_server(&ObjectRef::of(&manifest("v1", "Namespace", "", "a"))).object;
-    assert_eq!(release_mode(Some(&option), &namespace, "namespaces"), Release::Orphan);
+    assert_eq!(
+        release_mode(Some(&option), &namespace, "namespaces"),
+        Release::Orphan
+    );
 }
 
 #[test]
 fn what_may_be_declared_is_not_removed() {
-    let held = |kind: &str, namespace: &str, name: &str| Held::from(&ObjectRef::of(&manifest("v1", kind, namespace, name)));
+    let held = |kind: &str, namespace: &str, name: &str| {
+        Held::from(&ObjectRef::of(&manifest("v1", kind, namespace, name)))
+    };
     let spec: Spec = serde_json::from_value(json!({
         "manifests": [
             manifest("v1", "ConfigMap", "", "moves"),
@@ -197,10 +202,18 @@ fn what_may_be_declared_is_not_removed() {
         held("ConfigMap", "d", "watched"),
         held("ConfigMap", "d", "dropped"),
     ];
-    let given_up = given_up(&plan(spec, by_server), stale, |_| Release::Remove, by_server);
+    let given_up = given_up(
+        &plan(spec, by_server),
+        stale,
+        |_| Release::Remove,
+        by_server,
+    );
     let given_up: Vec<(&str, Release)> = given_up
         .iter()
         .map(|(held, mode)| (held.name.as_str(), *mode))
         .collect();
-    assert_eq!(given_up, [("watched", Release::Orphan), ("dropped", Release::Remove)]);
+    assert_eq!(
+        given_up,
+        [("watched", Release::Orphan), ("dropped", Release::Remove)]
+    );
 }

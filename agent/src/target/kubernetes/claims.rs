@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use self::intent::Intent;
 use self::keeper::{Keeper, Life};
+use super::Inner;
 use super::explain::explain;
 use super::server::{Place, is_missing};
-use super::Inner;
 use crate::crd::AppliedResource;
 use crate::target::ownership::{Claimed, Ownership, Record, Settlement, Share, Standing};
 use crate::target::{Claim, Held, TargetError};

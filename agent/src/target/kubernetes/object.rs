@@ -71,9 +71,7 @@ impl Inner {
 /// Why an object of a kind cannot be anywhere, if so.
 pub(super) fn problem(object: &ObjectRef, resource: &Resource) -> Option<String> {
     if resource.namespaced && object.namespace.is_empty() {
-        return Some(
-            "the manifest names no namespace; hint: set `metadata.namespace`".into(),
-        );
+        return Some("the manifest names no namespace; hint: set `metadata.namespace`".into());
     }
     if object.name.is_empty() {
         return Some("the manifest names no object; hint: set `metadata.name`".into());
@@ -172,14 +170,21 @@ mod tests {
             ("v1", "events.k8s.io/v1", "Event"),
             ("extensions/v1beta1", "networking.k8s.io/v1", "Ingress"),
             ("extensions/v1beta1", "apps/v1", "Deployment"),
-            ("autoscaling/v1", "autoscaling/v2", "HorizontalPodAutoscaler"),
+            (
+                "autoscaling/v1",
+                "autoscaling/v2",
+                "HorizontalPodAutoscaler",
+            ),
         ];
         for (one, other, kind) in same {
             let key_in = |api_version| key(&object(api_version, kind, "a", "b"));
             assert_eq!(key_in(one), key_in(other), "{kind}");
         }
         let ingress = |api_version| key(&object(api_version, "Ingress", "a", "b"));
-        assert_ne!(ingress("config.openshift.io/v1"), ingress("networking.k8s.io/v1"));
+        assert_ne!(
+            ingress("config.openshift.io/v1"),
+            ingress("networking.k8s.io/v1")
+        );
     }
 
     #[test]

@@ -4,11 +4,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use link::bundle::manifest::ObjectRef;
 
-use super::explain::explain;
-use super::owners::is_applied_work;
-use super::object::problem;
-use super::server::{ATTEMPTS, Place, is_conflict, is_immortal, is_missing, is_not_kept};
 use super::Inner;
+use super::explain::explain;
+use super::object::problem;
+use super::owners::is_applied_work;
+use super::server::{ATTEMPTS, Place, is_conflict, is_immortal, is_missing, is_not_kept};
 use crate::target::{Held, Release, Released, TargetError};
 use crate::work::WorkId;
 
@@ -51,7 +51,9 @@ impl Inner {
         };
         if key != self.key(&object) {
             // It may be what the work declares under other coordinates: the next claim knows.
-            return Ok(Released::Pending("is of a kind that has just been defined".into()));
+            return Ok(Released::Pending(
+                "is of a kind that has just been defined".into(),
+            ));
         }
         // A kind that is gone took its objects along.
         let resource = found.filter(|resource| problem(&object, resource).is_none());
@@ -63,7 +65,12 @@ impl Inner {
         let (holds, shared, mine, namesakes) = {
             let claims = self.claims();
             let (holds, shared) = claims.shares(owner, &key);
-            (holds, shared, claims.uids(owner), claims.namesakes(owner, &key))
+            (
+                holds,
+                shared,
+                claims.uids(owner),
+                claims.namesakes(owner, &key),
+            )
         };
         if !holds {
             return Ok(Released::Left);

@@ -13,9 +13,9 @@ use super::keeper::{Keeper, Life};
 use super::{GROUP, KIND, VERSION};
 use crate::crd::{AppliedManifestWork, AppliedResource, CLAIMS};
 use crate::target::Held;
+use crate::target::kubernetes::Inner;
 use crate::target::kubernetes::discovery::Resource;
 use crate::target::kubernetes::server::within;
-use crate::target::kubernetes::Inner;
 use crate::target::ownership::{Record, Share};
 use crate::work::WorkId;
 

@@ -310,3 +310,6 @@ impl Ownership {
         others.cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 use kube::api::{ListParams, PostParams};
-use rand::Rng as _;
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tests::wait::wait_for;
 

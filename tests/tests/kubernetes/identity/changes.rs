@@ -2,6 +2,7 @@
 //! what the newest version declares is never removed, and nothing is left in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use kube::api::{ListParams, PostParams};
@@ -242,14 +243,24 @@ async fn one_work(rig: &mut Rig, pool: &[Kind], rng: &mut StdRng) -> Result<()> 
         told.push(spec.to_string());
 
         match rng.random_range(0..6) {
-            0 => rig.restart().await?,
+            0 => {
+                rig.restart().await?;
+                rig.becomes(spec).await?;
+            }
             1 => {
                 rewrite(rig, as_of_old).await?;
                 rig.restart().await?;
+                rig.becomes(spec).await?;
             }
-            _ => {}
+            2 => {
+                // Killed at some moment of the look.
+                let moment = Duration::from_millis(rng.random_range(1..30));
+                drop(tokio::time::timeout(moment, rig.becomes(spec)).await);
+                rig.restart().await?;
+            }
+            _ => drop(rig.becomes(spec).await?),
         }
-        let status = rig.becomes(spec).await?;
+        let status = rig.look().await?;
         let after = live(rig, pool).await?;
         let mut seen = BTreeSet::new();
         for declared in version.iter().filter(|it| it.placed) {

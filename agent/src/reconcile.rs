@@ -34,7 +34,7 @@ mod remove;
 
 pub use cause::Cause;
 pub use feud::Feuds;
-pub use plan::{Step, plan, release_mode};
+pub use plan::{Step, given_up, plan, release_mode};
 pub use queue::{Next, Queue, Turn};
 
 /// What reconcile needs from the rest of the agent.

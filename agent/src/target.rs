@@ -79,10 +79,34 @@ pub trait Target: Send + Sync + 'static {
     /// dropped. When the channel is full it waits: a change is a hint that may come late but not be lost.
     fn watch(&self, changes: mpsc::Sender<Change>) -> impl Future<Output = ()> + Send;
 
+    /// Asks about kinds that are not known yet, so that [`Target::identify`] can tell. What cannot be learnt now stays
+    /// unknown.
+    fn learn(&self, _declared: &[ObjectRef]) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Which object a manifest with these coordinates declares, as far as the target knows.
+    fn identify(&self, declared: &ObjectRef) -> Identity {
+        Identity::of(declared.clone(), declared.plural_guess())
+    }
+
     /// The plural resource name of an object, for status and for matching configurations.
     fn resource(&self, object: &ObjectRef) -> String {
-        object.plural_guess()
+        self.identify(object).resource
     }
+}
+
+/// Which object a manifest declares. Everything behind it, from claims to status, goes by this and not by the text of
+/// the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The coordinates, without a namespace where one means nothing.
+    pub object: ObjectRef,
+    /// Plural resource name.
+    pub resource: String,
+    /// The same for all coordinates of one object, whatever their version. `None` while the object has no place in the
+    /// target: its kind is not known, or its namespace is missing.
+    pub key: Option<String>,
 }
 
 /// One object a work declares.
@@ -205,6 +229,8 @@ pub enum ErrorKind {
     NotAllowed,
     /// The target does not know such objects (yet).
     UnknownKind,
+    /// The namespace that the object is to be in is not there (yet).
+    NoNamespace,
     /// Somebody in between said no for now: an admission webhook, a namespace that is going.
     Refused,
     /// The target cannot hold such an object; only another manifest helps.
@@ -213,6 +239,31 @@ pub enum ErrorKind {
     IgnoreFields,
     /// The target does not answer or is broken.
     Unavailable,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// The object that coordinates name as they stand.
+    pub fn of(object: ObjectRef, resource: String) -> Self {
+        Self {
+            key: Some(key(&object)),
+            object,
+            resource,
+        }
+    }
+}
+
+/// The version is no part of it: `v1` and `v1beta1` are one object.
+pub(crate) fn key(object: &ObjectRef) -> String {
+    let ObjectRef {
+        group,
+        kind,
+        namespace,
+        name,
+        ..
+    } = object;
+    format!("{group}/{kind}/{namespace}/{name}")
 }
 
 // === impl TargetError ===
@@ -226,6 +277,7 @@ impl TargetError {
             | ErrorKind::Forbidden
             | ErrorKind::NotAllowed
             | ErrorKind::UnknownKind
+            | ErrorKind::NoNamespace
             | ErrorKind::Refused => true,
             ErrorKind::Conflict { .. } | ErrorKind::Invalid | ErrorKind::IgnoreFields => false,
         }

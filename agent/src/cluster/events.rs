@@ -291,6 +291,7 @@ fn reason(kind: &ErrorKind) -> &'static str {
         ErrorKind::Refused => "Refused",
         ErrorKind::Invalid => "Invalid",
         ErrorKind::IgnoreFields => "IgnoreFieldsUnusable",
+        ErrorKind::NoNamespace => "NamespaceMissing",
         ErrorKind::Unavailable => "Unavailable",
     }
 }

@@ -6,8 +6,8 @@ use link::bundle::Spec;
 use link::bundle::manifest::ObjectRef;
 
 use crate::reconcile::plan;
-use crate::target::Strategy;
 use crate::target::kubernetes::executor::gives_rights;
+use crate::target::{Identity, Strategy};
 
 /// What some works need.
 #[derive(Debug, Default)]
@@ -56,7 +56,8 @@ impl Needs {
             .and_then(|executer| executer.subject.service_account.clone());
         self.reviews |= account.is_some();
         let steps = plan(spec, |object| {
-            plural(object).unwrap_or_else(|| object.plural_guess())
+            let resource = plural(object).unwrap_or_else(|| object.plural_guess());
+            Identity::of(object.clone(), resource)
         });
         for step in steps {
             let gives_rights = gives_rights(&step.object);

@@ -1,11 +1,11 @@
 //! One look at a work that is to be there: apply each manifest, prune, observe, judge.
 
 use link::bundle::manifest::ObjectRef;
-use link::bundle::{DeleteOption, Executer, ServiceAccount, Spec, Status};
+use link::bundle::{Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Again, Look, Reconciler, Step, finished, parse, plan, release_mode};
+use super::{Again, Look, Reconciler, Step, finished, given_up, parse, release_mode};
 use crate::intake::blocking;
 use crate::status::{self, Context, Outcome};
 use crate::target::{Claim, Desired, ErrorKind, Held, Release, Target, TargetError};
@@ -52,7 +52,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let context = self.context(work, previous);
         let mut outcomes = Vec::new();
         if let Ok(spec) = parse(work) {
-            for step in plan(spec, |object| self.target.resource(object)) {
+            for step in self.plan(spec).await {
                 outcomes.push(self.observed(step, Ok(()), None).await);
             }
         }
@@ -73,14 +73,19 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let delete_option = spec.delete_option.clone();
         let executor = match executor(spec.executer.as_ref()) {
             Ok(executor) => executor,
-            Err(error) => return self.all_fail(spec, &error),
+            Err(error) => return self.all_fail(spec, &error).await,
         };
-        let steps = plan(spec, |object| self.target.resource(object));
+        let steps = self.plan(spec).await;
         let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
-        let stale = match self.target.claim(id, &claims).await {
+        let mut stale = match self.target.claim(id, &claims).await {
             Ok(stale) => {
                 self.health.ok();
-                stale
+                given_up(
+                    &steps,
+                    stale,
+                    |held| self.mode(held, delete_option.as_ref()),
+                    |object| self.target.identify(object),
+                )
             }
             Err(error) => {
                 self.health.failing(error.message.clone());
@@ -103,7 +108,9 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let mut again = Again::Eventually;
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
-            let outcome = if finished::is_complete_object(&step.object, context) {
+            let is_complete =
+                step.refused.is_none() && finished::is_complete_object(&step.object, context);
+            let outcome = if is_complete {
                 self.observed(step, Ok(()), None).await
             } else {
                 let may_remove = release_mode(delete_option.as_ref(), &step.object, &step.resource)
@@ -121,19 +128,20 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
             outcomes.push(outcome);
         }
-        let settled = self.settle(id, &stale, delete_option.as_ref()).await;
+        // What moves to a namespace that is not there stays where it is until it is.
+        let waits = |held: &Held| {
+            let mut moves = outcomes.iter().filter(|it| has_no_namespace(it));
+            moves.any(|it| it.step.object.name == held.name)
+        };
+        stale.retain(|(held, _)| !waits(held));
+        let settled = self.settle(id, &stale).await;
         (outcomes, again.or(settled))
     }
 
     /// Gives up what the work no longer declares, and has the target write down what is held now.
-    pub(super) async fn settle(
-        &self,
-        id: &WorkId,
-        stale: &[Held],
-        option: Option<&DeleteOption>,
-    ) -> Again {
+    pub(super) async fn settle(&self, id: &WorkId, stale: &[(Held, Release)]) -> Again {
         if !stale.is_empty() {
-            let remaining = self.release(id, stale, option).await;
+            let remaining = self.release(id, stale).await;
             if !remaining.is_empty() {
                 return Again::Backoff;
             }
@@ -154,6 +162,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         executor: Option<&ServiceAccount>,
         may_remove: bool,
     ) -> (Outcome, bool) {
+        if let Some(error) = step.refused.clone() {
+            self.explain(id, &step.object, &error);
+            return (self.observed(step, Err(error), None).await, false);
+        }
         let desired = Desired {
             object: &step.object,
             manifest: &step.manifest,
@@ -215,8 +227,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
-    fn all_fail(&self, spec: Spec, error: &TargetError) -> (Vec<Outcome>, Again) {
-        let steps = plan(spec, |object| self.target.resource(object));
+    async fn all_fail(&self, spec: Spec, error: &TargetError) -> (Vec<Outcome>, Again) {
+        let steps = self.plan(spec).await;
         let failed = |step| Outcome {
             step,
             applied: Err(error.clone()),
@@ -224,6 +236,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         (steps.into_iter().map(failed).collect(), error.into())
     }
+}
+
+fn has_no_namespace(outcome: &Outcome) -> bool {
+    let applied = outcome.applied.as_ref();
+    applied.is_err_and(|error| error.kind == ErrorKind::NoNamespace)
 }
 
 /// Judges, off the event loop when there are rules to evaluate, which may take a second.

@@ -10,7 +10,7 @@ use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Spec};
 
 use super::apply::judged;
-use super::{Again, Look, Reconciler, plan};
+use super::{Again, Look, Reconciler};
 use crate::status::{self, Context};
 use crate::target::Target;
 use crate::work::{Store, WorkId};
@@ -46,7 +46,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                     };
                 }
             };
-            let settled = self.settle(id, &held, option.as_ref()).await;
+            let held = self.with_modes(held, option.as_ref());
+            let settled = self.settle(id, &held).await;
             return match settled {
                 Again::Eventually => Look {
                     status: status::expired(ttl.unwrap_or_default(), context),
@@ -59,7 +60,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             };
         }
         let mut outcomes = Vec::new();
-        for step in plan(spec, |object| self.target.resource(object)) {
+        for step in self.plan(spec).await {
             outcomes.push(self.observed(step, Ok(()), None).await);
         }
         Look {

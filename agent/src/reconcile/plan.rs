@@ -1,4 +1,11 @@
-//! The pure half of reconcile: in which order manifests are applied and which settings hold for each.
+//! The pure half of reconcile: in which order manifests are applied, which settings hold for each, and what becomes of
+//! objects that a work holds and does not claim any more.
+//!
+//! Which object a manifest declares is the target's to say ([`Identity`]). While it cannot say, nothing is claimed for
+//! the manifest, and nothing is given up that may turn out to be its object.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{
@@ -6,8 +13,11 @@ use link::bundle::{
 };
 use serde_json::Value;
 
-use crate::target::{Claim, Release, Strategy};
-use crate::work::sha256_hex;
+use super::Reconciler;
+use crate::target::{
+    Claim, ErrorKind, Held, Identity, Release, Strategy, Target, TargetError, key,
+};
+use crate::work::{Store, sha256_hex};
 
 /// One manifest with everything needed to apply and judge it.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +28,10 @@ pub struct Step {
     pub object: ObjectRef,
     /// Plural resource name.
     pub resource: String,
+    /// See [`Identity::key`].
+    pub key: Option<String>,
+    /// Why it is not even tried: another manifest declares the same object.
+    pub refused: Option<TargetError>,
     /// The manifest.
     pub manifest: Value,
     /// How to apply it.
@@ -31,70 +45,127 @@ pub struct Step {
 // === impl Step ===
 
 impl Step {
-    /// What the work claims of the target for this manifest; nothing when it only reads.
+    /// What the work claims of the target for this manifest; nothing when it only reads, is refused, or has no place.
     pub fn claim(&self) -> Option<Claim> {
-        if self.strategy == Strategy::ReadOnly {
+        if self.strategy == Strategy::ReadOnly || self.refused.is_some() || self.key.is_none() {
             return None;
         }
         let insists = self.strategy.insists_on_content();
-        let content = insists.then(|| sha256_hex(self.manifest.to_string().as_bytes()));
+        let content = insists.then(|| sha256_hex(self.content().as_bytes()));
         Some(Claim {
             object: self.object.clone(),
             content,
         })
     }
+
+    // A namespace that means nothing makes no other content.
+    fn content(&self) -> String {
+        let mut manifest = Cow::Borrowed(&self.manifest);
+        if self.object.namespace.is_empty()
+            && manifest["metadata"].get("namespace").is_some()
+            && let Some(metadata) = manifest.to_mut()["metadata"].as_object_mut()
+        {
+            metadata.remove("namespace");
+        }
+        manifest.to_string()
+    }
 }
 
-/// Orders a spec's manifests by kind rank, stably, and looks their settings up.
-pub fn plan(spec: Spec, resource: impl Fn(&ObjectRef) -> String) -> Vec<Step> {
+// === impl Reconciler ===
+
+impl<S: Store, T: Target> Reconciler<S, T> {
+    /// Has the target learn what the manifests are of, then plans.
+    pub(super) async fn plan(&self, spec: Spec) -> Vec<Step> {
+        let declared: Vec<ObjectRef> = spec.manifests.iter().map(ObjectRef::of).collect();
+        self.target.learn(&declared).await;
+        plan(spec, |object| self.target.identify(object))
+    }
+}
+
+/// Orders a spec's manifests by kind rank, stably, and looks their settings up. Of several manifests that declare one
+/// object the first counts.
+pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> {
     let Spec {
         manifests,
         manifest_configs: configs,
         ..
     } = spec;
-    let defined = defined(&manifests);
-    let resource = |object: &ObjectRef| {
-        let kind = (object.group.as_str(), object.kind.as_str());
-        let defined = defined
+    let definitions = definitions(&manifests);
+    let mut first: HashMap<String, (usize, ObjectRef)> = HashMap::new();
+    let mut steps = Vec::with_capacity(manifests.len());
+    for (ordinal, manifest) in manifests.into_iter().enumerate() {
+        let declared = ObjectRef::of(&manifest);
+        let mut identity = identify(&declared);
+        if let Some(definition) = definitions.iter().find(|it| it.defines(&declared)) {
+            definition.complete(&mut identity);
+        }
+        let Identity {
+            object,
+            resource,
+            key,
+        } = identity;
+        let known = key.as_ref().and_then(|key| first.get(key));
+        let refused = known.map(|(at, before)| twice(ordinal, &declared, *at, before));
+        if let Some(key) = key.clone().filter(|_| refused.is_none()) {
+            first.insert(key, (ordinal, declared));
+        }
+        let matching: Vec<&ManifestConfig> = configs
             .iter()
-            .find(|(group, name, _)| (group.as_str(), name.as_str()) == kind);
-        defined.map_or_else(|| resource(object), |(_, _, plural)| plural.clone())
-    };
-    let mut steps: Vec<Step> = manifests
-        .into_iter()
-        .enumerate()
-        .map(|(ordinal, manifest)| {
-            let object = ObjectRef::of(&manifest);
-            let resource = resource(&object);
-            let matching: Vec<&ManifestConfig> = configs
+            .filter(|config| matches(&config.resource_identifier, &object, &resource))
+            .collect();
+        // Per field the first matching configuration that sets it.
+        steps.push(Step {
+            strategy: matching
                 .iter()
-                .filter(|config| matches(&config.resource_identifier, &object, &resource))
-                .collect();
-            // Per field the first matching configuration that sets it.
-            Step {
-                strategy: matching
-                    .iter()
-                    .find_map(|config| config.update_strategy.as_ref())
-                    .into(),
-                feedback: matching
-                    .iter()
-                    .find(|config| !config.feedback_rules.is_empty())
-                    .map(|config| config.feedback_rules.clone())
-                    .unwrap_or_default(),
-                conditions: matching
-                    .iter()
-                    .find(|config| !config.condition_rules.is_empty())
-                    .map(|config| config.condition_rules.clone())
-                    .unwrap_or_default(),
-                ordinal,
-                object,
-                resource,
-                manifest,
-            }
-        })
-        .collect();
+                .find_map(|config| config.update_strategy.as_ref())
+                .into(),
+            feedback: matching
+                .iter()
+                .find(|config| !config.feedback_rules.is_empty())
+                .map(|config| config.feedback_rules.clone())
+                .unwrap_or_default(),
+            conditions: matching
+                .iter()
+                .find(|config| !config.condition_rules.is_empty())
+                .map(|config| config.condition_rules.clone())
+                .unwrap_or_default(),
+            ordinal,
+            object,
+            resource,
+            key,
+            refused,
+            manifest,
+        });
+    }
     steps.sort_by_key(|step| rank(&step.object));
     steps
+}
+
+/// What is to be given up of what is held and not claimed any more, and how. What a manifest still declares, though
+/// only to be read, stays without an owner; what may be the object of a manifest without a place is not given up yet.
+pub fn given_up(
+    steps: &[Step],
+    stale: Vec<Held>,
+    mode: impl Fn(&Held) -> Release,
+    identify: impl Fn(&ObjectRef) -> Identity,
+) -> Vec<(Held, Release)> {
+    let may_be_declared = |held: &Held| {
+        let mut homeless = steps.iter().filter(|step| step.key.is_none());
+        homeless.any(|step| step.object.name == held.name)
+    };
+    let stale = stale.into_iter().filter(|held| !may_be_declared(held));
+    stale
+        .map(|held| {
+            let key = identify(&held.object()).key;
+            let is_declared = key.is_some() && steps.iter().any(|step| step.key == key);
+            let mode = if is_declared {
+                Release::Orphan
+            } else {
+                mode(&held)
+            };
+            (held, mode)
+        })
+        .collect()
 }
 
 /// What happens to an object the work gives up (wire.md §6.6).
@@ -113,7 +184,7 @@ pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource:
                 rule.group == object.group
                     && rule.resource == resource
                     && rule.name == object.name
-                    && rule.namespace == object.namespace
+                    && (object.namespace.is_empty() || rule.namespace == object.namespace)
             });
             if spared {
                 Release::Orphan
@@ -125,24 +196,75 @@ pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource:
     }
 }
 
-// Group, kind and plural of what the manifests themselves define: the target cannot know it yet.
-fn defined(manifests: &[Value]) -> Vec<(String, String, String)> {
-    let text = |value: &Value| value.as_str().map(String::from);
+/// A kind that a manifest of the spec defines: the target may not know it yet.
+struct Definition {
+    group: String,
+    kind: String,
+    plural: String,
+    namespaced: bool,
+}
+
+// === impl Definition ===
+
+impl Definition {
+    fn of(manifest: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(String::from);
+        let spec = &manifest["spec"];
+        Some(Self {
+            group: text(&spec["group"])?,
+            kind: text(&spec["names"]["kind"])?,
+            plural: text(&spec["names"]["plural"])?,
+            namespaced: spec["scope"] != "Cluster",
+        })
+    }
+
+    fn defines(&self, object: &ObjectRef) -> bool {
+        object.group == self.group && object.kind == self.kind
+    }
+
+    /// Says what the target could not.
+    fn complete(&self, identity: &mut Identity) {
+        identity.resource.clone_from(&self.plural);
+        if identity.key.is_some() {
+            return;
+        }
+        let object = &mut identity.object;
+        if !self.namespaced {
+            object.namespace.clear();
+        }
+        let has_place = self.namespaced != object.namespace.is_empty();
+        identity.key = has_place.then(|| key(object));
+    }
+}
+
+fn definitions(manifests: &[Value]) -> Vec<Definition> {
     let definitions = manifests
         .iter()
         .filter(|manifest| manifest["kind"] == "CustomResourceDefinition");
-    definitions
-        .filter_map(|definition| {
-            let (group, names) = (&definition["spec"]["group"], &definition["spec"]["names"]);
-            Some((text(group)?, text(&names["kind"])?, text(&names["plural"])?))
-        })
-        .collect()
+    definitions.filter_map(Definition::of).collect()
 }
 
+fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> TargetError {
+    let words = |object: &ObjectRef| {
+        let separator = if object.group.is_empty() { "" } else { "/" };
+        format!("{}{separator}{} {object}", object.group, object.version)
+    };
+    TargetError {
+        kind: ErrorKind::Invalid,
+        message: format!(
+            "manifests[{ordinal}] ({}) declares the object that manifests[{first}] ({}) declares; \
+             hint: leave one of the two out",
+            words(object),
+            words(before)
+        ),
+    }
+}
+
+// An object without a namespace has none to compare, whatever was written.
 fn matches(identifier: &ResourceIdentifier, object: &ObjectRef, resource: &str) -> bool {
     identifier.group == object.group
         && identifier.resource == resource
-        && wildcard(&identifier.namespace, &object.namespace)
+        && (object.namespace.is_empty() || wildcard(&identifier.namespace, &object.namespace))
         && wildcard(&identifier.name, &object.name)
 }
 
@@ -206,82 +328,4 @@ fn rank(object: &ObjectRef) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn manifests_are_applied_by_rank_and_keep_their_ordinal() {
-        let manifest = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
-        let spec = Spec {
-            manifests: vec![
-                manifest("Widget", "w"),
-                manifest("Deployment", "d"),
-                manifest("ConfigMap", "b"),
-                manifest("ConfigMap", "a"),
-                manifest("Namespace", "n"),
-            ],
-            ..Spec::default()
-        };
-        let order: Vec<(usize, String)> = plan(spec, ObjectRef::plural_guess)
-            .into_iter()
-            .map(|step| (step.ordinal, step.object.name))
-            .collect();
-        let order: Vec<(usize, &str)> = order.iter().map(|(o, n)| (*o, n.as_str())).collect();
-        assert_eq!(order, [(4, "n"), (2, "b"), (3, "a"), (1, "d"), (0, "w")]);
-    }
-
-    #[test]
-    fn the_first_matching_configuration_that_sets_a_field_wins() {
-        let spec: Spec = serde_json::from_value(json!({
-            "manifests": [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "d"}}],
-            "manifestConfigs": [
-                {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "other", "namespace": "d"}, "updateStrategy": {"type": "ReadOnly"}},
-                {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "w*", "namespace": "*"}, "feedbackRules": [{"type": "WellKnownStatus"}]},
-                {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "web", "namespace": "d"}, "updateStrategy": {"type": "CreateOnly"}, "feedbackRules": [{"type": "JSONPaths"}]}
-            ]
-        }))
-        .unwrap();
-        let step = plan(spec, ObjectRef::plural_guess).remove(0);
-        assert_eq!(step.strategy, Strategy::CreateOnly);
-        assert_eq!(step.feedback[0].kind, "WellKnownStatus");
-    }
-
-    #[test]
-    fn a_kind_that_the_spec_itself_defines_goes_by_its_plural() {
-        let spec: Spec = serde_json::from_value(json!({
-            "manifests": [
-                {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "w"},
-                 "spec": {"group": "example.com", "names": {"kind": "Widget", "plural": "widgeten"}}},
-                {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "d"}}
-            ],
-            "manifestConfigs": [
-                {"resourceIdentifier": {"group": "example.com", "resource": "widgeten", "name": "w", "namespace": "d"}, "updateStrategy": {"type": "ReadOnly"}}
-            ]
-        }))
-        .unwrap();
-        let step = plan(spec, ObjectRef::plural_guess).remove(1);
-        assert_eq!(
-            (step.resource.as_str(), step.strategy),
-            ("widgeten", Strategy::ReadOnly)
-        );
-    }
-
-    #[test]
-    fn wildcards_match_any_text_at_any_place() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("*", "abc", true),
-            ("a*c", "abc", true),
-            ("a*c", "ac", true),
-            ("a*b*c", "axbxc", true),
-            ("a*", "ba", false),
-            ("abc", "abcd", false),
-            ("*bc", "abc", true),
-            ("a*a", "a", false),
-        ] {
-            assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{Again, Look, Reconciler, parse, release_mode};
 use crate::status::{self, Remaining};
-use crate::target::{Held, Released, Target};
+use crate::target::{Held, Release, Released, Target};
 use crate::work::{Entry, Store, Work, WorkId};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
@@ -42,7 +42,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
         }
         let option = parse(work).ok().and_then(|spec| spec.delete_option);
-        let remaining = self.release(id, &held, option.as_ref()).await;
+        let held = self.with_modes(held, option.as_ref());
+        let remaining = self.release(id, &held).await;
         if remaining.is_empty()
             && let Err(error) = self.target.settle(id).await
         {
@@ -65,17 +66,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 
     /// Gives held objects up, against the order in which they were applied. Returns what is still there and why.
-    pub(super) async fn release(
-        &self,
-        id: &WorkId,
-        held: &[Held],
-        option: Option<&DeleteOption>,
-    ) -> Vec<Remaining> {
+    pub(super) async fn release(&self, id: &WorkId, held: &[(Held, Release)]) -> Vec<Remaining> {
         let mut remaining = Vec::new();
-        for held in held.iter().rev() {
+        for (held, mode) in held.iter().rev() {
             let object = held.object();
-            let mode = release_mode(option, &object, &self.target.resource(&object));
-            match self.target.release(id, held, mode).await {
+            match self.target.release(id, held, *mode).await {
                 Ok(Released::Gone) => {
                     info!(resource.id = %id, object = %object, "Removed {object}");
                 }
@@ -98,5 +93,21 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
         }
         remaining
+    }
+
+    pub(super) fn with_modes(
+        &self,
+        held: Vec<Held>,
+        option: Option<&DeleteOption>,
+    ) -> Vec<(Held, Release)> {
+        let held = held.into_iter();
+        held.map(|held| (held.clone(), self.mode(&held, option)))
+            .collect()
+    }
+
+    /// What happens to an object that is given up.
+    pub(super) fn mode(&self, held: &Held, option: Option<&DeleteOption>) -> Release {
+        let object = held.object();
+        release_mode(option, &object, &self.target.resource(&object))
     }
 }

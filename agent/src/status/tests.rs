@@ -3,17 +3,20 @@ use serde_json::json;
 
 use super::*;
 use crate::reconcile::plan;
+use crate::target::Identity;
 
 fn outcomes(spec: Value) -> Vec<Outcome> {
     let spec: Spec = serde_json::from_value(spec).unwrap();
-    plan(spec, link::bundle::manifest::ObjectRef::plural_guess)
-        .into_iter()
-        .map(|step| Outcome {
-            applied: Ok(()),
-            observed: Ok(Some(step.manifest.clone())),
-            step,
-        })
-        .collect()
+    plan(spec, |object| {
+        Identity::of(object.clone(), object.plural_guess())
+    })
+    .into_iter()
+    .map(|step| Outcome {
+        applied: Ok(()),
+        observed: Ok(Some(step.manifest.clone())),
+        step,
+    })
+    .collect()
 }
 
 fn two() -> Vec<Outcome> {

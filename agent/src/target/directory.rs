@@ -141,8 +141,8 @@ impl Target for Directory {
     async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
         let (inner, owner, declared) = (Arc::clone(&self.0), owner.clone(), declared.to_vec());
         blocking(move || {
-            let keyed: Vec<(String, &Claim)> = declared
-                .iter()
+            let keyed: Vec<(String, Claim)> = declared
+                .into_iter()
                 .map(|claim| (key(&claim.object), claim))
                 .collect();
             inner.with_wake(|state, wake| {

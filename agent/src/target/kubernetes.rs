@@ -1,6 +1,6 @@
 //! The Kubernetes target: works are applied to the API server of a cluster.
 //!
-//! `claims` keeps who holds what in AppliedManifestWorks, `apply` and `release` change objects, `watch` tells
+//! `object` says which object a manifest declares, `claims` keeps who holds what in AppliedManifestWorks, `apply` and `release` change objects, `watch` tells
 //! what somebody else changed. `fields`, `update`, `conflict`, `managed` and `explain` decide and word; none of them
 //! talks to a server.
 //!
@@ -22,7 +22,9 @@ use self::discovery::Discovery;
 use self::executor::Executor;
 use self::server::Server;
 use self::watch::Index;
-use super::{Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError};
+use super::{
+    Applied, Change, Claim, Desired, Held, Identity, Release, Released, Target, TargetError,
+};
 use crate::turns::Turns;
 use crate::work::WorkId;
 
@@ -35,6 +37,7 @@ pub(crate) mod explain;
 pub(crate) mod fields;
 mod identity;
 pub(crate) mod managed;
+mod object;
 mod own;
 mod owners;
 mod release;
@@ -163,8 +166,12 @@ impl Target for Kubernetes {
         watch::run(&self.0, changes).await;
     }
 
-    fn resource(&self, object: &ObjectRef) -> String {
-        self.0.plural(object)
+    async fn learn(&self, declared: &[ObjectRef]) {
+        self.0.learn(declared).await;
+    }
+
+    fn identify(&self, declared: &ObjectRef) -> Identity {
+        self.0.identify(declared)
     }
 }
 
@@ -173,11 +180,6 @@ impl Target for Kubernetes {
 impl Inner {
     fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn plural(&self, object: &ObjectRef) -> String {
-        let known = self.discovery.known(object);
-        known.map_or_else(|| object.plural_guess(), |known| known.plural.clone())
     }
 
     /// Whether the AppliedManifestWorks of an agent are ours.
@@ -205,18 +207,6 @@ impl Hint for Error {
             _ => "check that the API server can be reached with the kubeconfig given".into(),
         })
     }
-}
-
-/// Identity of an object. The version is no part of it: `v1` and `v1beta1` are one object.
-fn key(object: &ObjectRef) -> String {
-    let ObjectRef {
-        group,
-        kind,
-        namespace,
-        name,
-        ..
-    } = object;
-    format!("{group}/{kind}/{namespace}/{name}")
 }
 
 // Only for objects that may not be watched.

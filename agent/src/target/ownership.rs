@@ -75,6 +75,22 @@ pub(crate) enum Settlement {
     Forget,
 }
 
+// === impl Record ===
+
+impl Record {
+    /// Adds a share. What two say of one object is put together, and the first counts where they differ.
+    pub(crate) fn add(&mut self, share: Share) {
+        let known = self.objects.iter_mut().find(|it| it.key == share.key);
+        let Some(known) = known else {
+            self.objects.push(share);
+            return;
+        };
+        known.held.uid = known.held.uid.take().or(share.held.uid);
+        known.content = known.content.take().or(share.content);
+        known.since = known.since.min(share.since);
+    }
+}
+
 // === impl Ownership ===
 
 impl Ownership {
@@ -93,8 +109,28 @@ impl Ownership {
         self.owners.insert(owner, record);
     }
 
+    /// Has what an owner holds go by what is known of the objects now; several shares in one object become one.
+    pub(crate) fn rekey(&mut self, owner: &WorkId, now: impl Fn(&Share) -> Share) {
+        let Some(old) = self.owners.get(owner) else {
+            return;
+        };
+        if old.objects.iter().all(|share| now(share) == *share) {
+            return;
+        }
+        let old = old.objects.clone();
+        let mut record = Record {
+            owner: Some(owner.clone()),
+            objects: Vec::with_capacity(old.len()),
+        };
+        for share in old {
+            self.disown(owner, &share.key);
+            record.add(now(&share));
+        }
+        self.take(record);
+    }
+
     /// Adds what is declared to what is held.
-    pub(crate) fn claim(&mut self, owner: &WorkId, declared: &[(String, &Claim)]) -> Claimed {
+    pub(crate) fn claim(&mut self, owner: &WorkId, declared: &[(String, Claim)]) -> Claimed {
         let old = self.owners.get(owner).cloned().unwrap_or_default();
         let mut old_shares: HashMap<String, Share> = old
             .objects
@@ -169,6 +205,29 @@ impl Ownership {
         self.share(owner, key).is_some()
     }
 
+    /// What a held object goes by in its owner's record.
+    pub(crate) fn key_of(&self, owner: &WorkId, held: &Held) -> Option<&str> {
+        let object = held.object();
+        let mut shares = self.owners.get(owner)?.objects.iter();
+        let share =
+            shares.find(|share| share.held.name == held.name && share.held.object() == object)?;
+        Some(&share.key)
+    }
+
+    /// What else an owner holds of that namespace and name: under another kind it may be the same object.
+    pub(crate) fn namesakes(&self, owner: &WorkId, key: &str) -> Vec<Held> {
+        let Some(named) = self.share(owner, key) else {
+            return Vec::new();
+        };
+        let record = self.owners.get(owner).into_iter();
+        let others = record.flat_map(|record| &record.objects).filter(|share| {
+            share.key != key
+                && share.held.name == named.held.name
+                && share.held.namespace == named.held.namespace
+        });
+        others.map(|share| share.held.clone()).collect()
+    }
+
     /// Everybody with a share in an object.
     pub(crate) fn owners(&self, key: &str) -> &[WorkId] {
         self.objects.get(key).map_or(&[], Vec::as_slice)
@@ -207,12 +266,7 @@ impl Ownership {
             record.objects.retain(|share| share.key != key);
             self.unsettled.insert(owner.clone());
         }
-        if let Some(owners) = self.objects.get_mut(key) {
-            owners.retain(|work| work != owner);
-            if owners.is_empty() {
-                self.objects.remove(key);
-            }
-        }
+        self.disown(owner, key);
         affected
     }
 
@@ -237,6 +291,15 @@ impl Ownership {
         }
     }
 
+    fn disown(&mut self, owner: &WorkId, key: &str) {
+        if let Some(owners) = self.objects.get_mut(key) {
+            owners.retain(|work| work != owner);
+            if owners.is_empty() {
+                self.objects.remove(key);
+            }
+        }
+    }
+
     fn share(&self, owner: &WorkId, key: &str) -> Option<&Share> {
         let record = self.owners.get(owner)?;
         record.objects.iter().find(|share| share.key == key)
@@ -247,3 +310,6 @@ impl Ownership {
         others.cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod crashes;
 mod election;
 mod events;
 mod executor;
+mod identity;
 mod matrix;
 mod offline;
 mod operations;

@@ -263,13 +263,13 @@ fn kind(group: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind))
 }
 
-fn keepers(client: &Client) -> Api<DynamicObject> {
+pub(super) fn keepers(client: &Client) -> Api<DynamicObject> {
     let kind = kind("work.open-cluster-management.io", "AppliedManifestWork");
     Api::all_with(client.clone(), &kind)
 }
 
 /// Installs the agent's own kinds.
-async fn install(client: &Client) -> Result<()> {
+pub(super) async fn install(client: &Client) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in agent::crd::definitions() {
         let name = definition.metadata.name.clone().context("a name")?;

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::discovery::Resource;
 use super::executor::Intent;
 use super::explain::explain;
+use super::object::problem;
 use super::server::{MANAGER, Place, is_kind_missing};
 use super::watch::Flight;
-use super::{Inner, fields, key, owners};
+use super::{Inner, fields, owners};
 use crate::target::ownership::Standing;
 use crate::target::{Applied, Desired, ErrorKind, Strategy, TargetError};
 use crate::work::WorkId;
@@ -64,8 +65,8 @@ impl Inner {
         owner: &WorkId,
         desired: Desired<'_>,
     ) -> Result<Applied, TargetError> {
-        let object = desired.object;
-        let resource = self.resolve(owner, object).await?;
+        let resource = self.resolve(owner, desired.object).await?;
+        let object = &self.canonical(desired.object);
         if let Some(account) = desired.executor {
             let intent = Intent {
                 account,
@@ -76,17 +77,21 @@ impl Inner {
             };
             self.executor.check(intent, Instant::now()).await?;
         }
-        let key = key(object);
+        let key = self.key(object);
         let turn = self.turns.of(&key).await;
-        if *desired.strategy != Strategy::ReadOnly
-            && let Standing::Loses(leader) = self.claims().standing(owner, &key)
-        {
-            return Err(conflict(object, &leader));
+        if *desired.strategy != Strategy::ReadOnly {
+            let claims = self.claims();
+            if !claims.shares(owner, &key).0 {
+                return Err(unclaimed(object));
+            }
+            if let Standing::Loses(leader) = claims.standing(owner, &key) {
+                return Err(conflict(object, &leader));
+            }
         }
         let mut task = Task {
             holders: self.claims().holders(&key),
             place: Place::new(&resource, object),
-            manifest: plain(desired.manifest),
+            manifest: plain(desired.manifest, resource.namespaced),
             flight: self.index.begin(&resource, object, owner),
             inner: self,
             object,
@@ -124,6 +129,9 @@ impl Inner {
         let Some(resource) = self.discovery.find(object).await.map_err(failed)? else {
             return Ok(None);
         };
+        if problem(&self.canonical(object), &resource).is_some() {
+            return Ok(None);
+        }
         let found = self.server.get(&Place::new(&resource, object)).await;
         Ok(found.map_err(failed)?.map(presentable))
     }
@@ -139,8 +147,13 @@ impl Inner {
             self.index.want(&object.group, owner);
             return Err(unknown_kind(object));
         };
-        check_name(object, resource.namespaced)?;
-        Ok(resource)
+        let object = self.canonical(object);
+        problem(&object, &resource).map_or(Ok(resource), |words| {
+            Err(TargetError {
+                kind: ErrorKind::Invalid,
+                message: format!("apply {object}: {words}"),
+            })
+        })
     }
 
     fn kind_vanished(
@@ -242,13 +255,16 @@ impl From<TargetError> for Failure {
 }
 
 // The manifest without what only a server may say.
-fn plain(manifest: &Value) -> Value {
+fn plain(manifest: &Value, namespaced: bool) -> Value {
     // Without rules nothing can go wrong.
     let pruned = fields::prune(manifest, None, &[], MANAGER);
     let mut manifest = pruned.map_or_else(|_| manifest.clone(), |pruned| pruned.manifest);
     if let Some(metadata) = owners::metadata(&mut manifest) {
         for name in SERVERS {
             metadata.remove(*name);
+        }
+        if !namespaced {
+            metadata.remove("namespace");
         }
     }
     manifest
@@ -267,28 +283,12 @@ fn hash(manifest: &Value) -> u64 {
     hasher.finish()
 }
 
-fn check_name(object: &ObjectRef, namespaced: bool) -> Result<(), TargetError> {
-    let invalid = |words: String| TargetError {
-        kind: ErrorKind::Invalid,
-        message: format!("apply {object}: {words}"),
-    };
-    if namespaced && object.namespace.is_empty() {
-        return Err(invalid(
-            "the manifest names no namespace; hint: set `metadata.namespace`".into(),
-        ));
+// Nothing is touched that the record does not name.
+fn unclaimed(object: &ObjectRef) -> TargetError {
+    TargetError {
+        kind: ErrorKind::Refused,
+        message: format!("apply {object}: its kind has just been defined; it is tried again"),
     }
-    for (part, text) in [
-        ("metadata.name", &object.name),
-        ("metadata.namespace", &object.namespace),
-    ] {
-        let is_odd = |character: char| {
-            matches!(character, '/' | '%' | '?' | '#') || character.is_whitespace()
-        };
-        if text.contains(is_odd) || matches!(text.as_str(), "." | "..") {
-            return Err(invalid(format!("`{text}` is no {part}")));
-        }
-    }
-    Ok(())
 }
 
 fn unknown_kind(object: &ObjectRef) -> TargetError {

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use self::intent::Intent;
 use self::keeper::{Keeper, Life};
+use super::Inner;
 use super::explain::explain;
 use super::server::{Place, is_missing};
-use super::{Inner, key};
 use crate::crd::AppliedResource;
-use crate::target::ownership::{Claimed, Ownership, Record, Settlement, Standing};
+use crate::target::ownership::{Claimed, Ownership, Record, Settlement, Share, Standing};
 use crate::target::{Claim, Held, TargetError};
 use crate::work::WorkId;
 
@@ -48,6 +48,16 @@ impl Claims {
 
     pub(super) fn standing(&self, owner: &WorkId, key: &str) -> Standing {
         self.ownership.standing(owner, key)
+    }
+
+    /// What a held object goes by in the record of its work.
+    pub(super) fn key_of(&self, owner: &WorkId, held: &Held) -> Option<String> {
+        self.ownership.key_of(owner, held).map(Into::into)
+    }
+
+    /// What else the work holds of that namespace and name.
+    pub(super) fn namesakes(&self, owner: &WorkId, key: &str) -> Vec<Held> {
+        self.ownership.namesakes(owner, key)
     }
 
     /// Whether a work holds an object, and whether others do.
@@ -115,12 +125,11 @@ impl Inner {
         declared: &[Claim],
     ) -> Result<Vec<Held>, TargetError> {
         self.index.begin_round(owner);
-        let declared: Vec<(String, &Claim)> = declared
-            .iter()
-            .map(|claim| (key(&claim.object), claim))
-            .collect();
+        let declared = self.keyed(declared);
         let (claimed, current, keeper) = {
             let mut claims = self.claims();
+            let now = |share: &Share| self.canonical_share(share);
+            claims.ownership.rekey(owner, now);
             let claimed = claims.ownership.claim(owner, &declared);
             let current = claims.ownership.record(owner).cloned();
             (claimed, current, claims.keepers.get(owner).cloned())
@@ -157,6 +166,17 @@ impl Inner {
             self.retire(owner, written, &keeper).await?;
         }
         Ok(stale)
+    }
+
+    // By what tells objects apart, each object once.
+    fn keyed(&self, declared: &[Claim]) -> Vec<(String, Claim)> {
+        let mut seen = HashSet::new();
+        let keyed = declared.iter().map(|claim| {
+            let object = self.canonical(&claim.object);
+            let content = claim.content.clone();
+            (self.key(&object), Claim { object, content })
+        });
+        keyed.filter(|(key, _)| seen.insert(key.clone())).collect()
     }
 
     /// See [`crate::target::Target::settle`].
@@ -251,7 +271,7 @@ impl Inner {
             Some(AppliedResource {
                 group: share.held.group.clone(),
                 version: share.held.version.clone(),
-                resource: self.plural(&share.held.object()),
+                resource: self.identify(&share.held.object()).resource,
                 namespace: share.held.namespace.clone(),
                 name: share.held.name.clone(),
                 uid: share.held.uid.clone()?,

@@ -14,6 +14,7 @@ use link::bundle::manifest::ObjectRef;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::object::common_group;
 use super::server::{is_missing, within};
 
 /// What the API server said about its kinds.
@@ -157,11 +158,18 @@ impl Discovery {
     ) -> Option<Arc<Resource>> {
         self.search(group, version, |known| known.plural == plural)
             .or_else(|| self.anywhere(|known| known.group == group && known.plural == plural))
+            .or_else(|| {
+                self.anywhere(|known| known.plural == plural && known.shares_objects_of(group))
+            })
     }
 
-    /// The kind in any version of its group, without asking.
-    pub(crate) fn in_any_version(&self, object: &ObjectRef) -> Option<Arc<Resource>> {
-        self.anywhere(|known| known.group == object.group && known.kind == object.kind)
+    /// A kind by which an object can be reached, without asking: as it says, in another version of its group, or in
+    /// another group that serves the same objects.
+    pub(crate) fn serving(&self, object: &ObjectRef) -> Option<Arc<Resource>> {
+        let (group, kind) = (object.group.as_str(), object.kind.as_str());
+        self.known(object)
+            .or_else(|| self.anywhere(|known| known.group == group && known.kind == kind))
+            .or_else(|| self.anywhere(|known| known.kind == kind && known.shares_objects_of(group)))
     }
 
     fn search(
@@ -193,6 +201,11 @@ impl Resource {
     /// `apiVersion` of its objects.
     pub(crate) fn api_version(&self) -> String {
         api_version(&self.group, &self.version)
+    }
+
+    /// Whether another group would serve the same objects under the same kind.
+    fn shares_objects_of(&self, group: &str) -> bool {
+        common_group(group, &self.kind) == common_group(&self.group, &self.kind)
     }
 
     /// The path of all objects, or of those of one namespace.

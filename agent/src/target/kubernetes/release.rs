@@ -1,13 +1,14 @@
 //! Giving up an object (wire.md §6.6): it goes only when it is still the one that was applied, nobody else holds it,
-//! and it is gone only when the server does not find it any more.
+//! and it is gone only when the server does not find it any more. What never had a place in the cluster is gone at once.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use link::bundle::manifest::ObjectRef;
 
+use super::Inner;
 use super::explain::explain;
+use super::object::problem;
 use super::owners::is_applied_work;
-use super::server::{ATTEMPTS, Place, is_conflict, is_missing};
-use super::{Inner, key};
+use super::server::{ATTEMPTS, Place, is_conflict, is_immortal, is_missing, is_not_kept};
 use crate::target::{Held, Release, Released, TargetError};
 use crate::work::WorkId;
 
@@ -28,6 +29,8 @@ struct Farewell<'a> {
     place: &'a Place,
     /// Uids of our owner references.
     mine: Vec<String>,
+    /// What else the work holds under that name.
+    namesakes: Vec<Held>,
     /// It is to stay.
     spared: bool,
 }
@@ -41,19 +44,33 @@ impl Inner {
         mode: Release,
     ) -> Result<Released, TargetError> {
         let object = held.object();
-        let key = key(&object);
-        let found = self.discovery.find(&object).await;
+        let found = self.reach(&object).await;
         let found = found.map_err(|error| explain(&error, "look up the kind of", &object))?;
-        let Some(resource) = found.or_else(|| self.discovery.in_any_version(&object)) else {
-            // The kind took its objects along.
+        let Some(key) = self.claims().key_of(owner, held) else {
+            return Ok(Released::Left);
+        };
+        if key != self.key(&object) {
+            // It may be what the work declares under other coordinates: the next claim knows.
+            return Ok(Released::Pending(
+                "is of a kind that has just been defined".into(),
+            ));
+        }
+        // A kind that is gone took its objects along.
+        let resource = found.filter(|resource| problem(&object, resource).is_none());
+        let Some(resource) = resource else {
             self.give_up(owner, &key);
             return Ok(Released::Gone);
         };
         let _turn = self.turns.of(&key).await;
-        let (holds, shared, mine) = {
+        let (holds, shared, mine, namesakes) = {
             let claims = self.claims();
             let (holds, shared) = claims.shares(owner, &key);
-            (holds, shared, claims.uids(owner))
+            (
+                holds,
+                shared,
+                claims.uids(owner),
+                claims.namesakes(owner, &key),
+            )
         };
         if !holds {
             return Ok(Released::Left);
@@ -65,6 +82,7 @@ impl Inner {
             object: &object,
             place: &place,
             mine,
+            namesakes,
             spared: shared || mode == Release::Orphan,
         };
         let released = match self.part(&farewell).await? {
@@ -93,15 +111,20 @@ impl Inner {
         let Farewell { object, place, .. } = farewell;
         let failed = |error| explain(&error, "delete", object);
         let mut attempt = 1;
+        let mut spared = farewell.spared;
         loop {
-            let Some(meta) = self.server.metadata(place).await.map_err(failed)? else {
+            let meta = match self.server.metadata(place).await {
+                Err(error) if is_not_kept(&error) => return Ok(Fate::Gone),
+                read => read.map_err(failed)?,
+            };
+            let Some(meta) = meta else {
                 return Ok(Fate::Gone);
             };
-            if !farewell.is_ours(&meta) {
+            if !farewell.is_ours(&meta) || self.is_held_otherwise(farewell, &meta).await? {
                 return Ok(Fate::Left);
             }
             let others = farewell.others(&meta);
-            if farewell.spared || others.iter().any(is_applied_work) {
+            if spared || others.iter().any(is_applied_work) {
                 match self.server.set_owners(place, &meta, &others).await {
                     Ok(_) => return Ok(Fate::Left),
                     Err(error) if is_missing(&error) => return Ok(Fate::Gone),
@@ -118,6 +141,10 @@ impl Inner {
             let uid = meta.uid.as_deref().unwrap_or_default();
             match self.server.delete(place, uid).await {
                 Err(error) if is_missing(&error) => return Ok(Fate::Gone),
+                Err(error) if is_immortal(&error) => {
+                    spared = true;
+                    continue;
+                }
                 // Replaced in between.
                 Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {
                     attempt += 1;
@@ -130,6 +157,35 @@ impl Inner {
                 _ => Ok(Fate::Gone),
             };
         }
+    }
+
+    /// Whether the work holds the very object in another group or kind too; uids tell.
+    async fn is_held_otherwise(
+        &self,
+        farewell: &Farewell<'_>,
+        meta: &ObjectMeta,
+    ) -> Result<bool, TargetError> {
+        for held in &farewell.namesakes {
+            let uid = match &held.uid {
+                Some(uid) => Some(uid.clone()),
+                // It was not applied yet.
+                None => self.uid_of(&held.object()).await?,
+            };
+            if uid.is_some() && uid == meta.uid {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn uid_of(&self, object: &ObjectRef) -> Result<Option<String>, TargetError> {
+        let failed = |error| explain(&error, "get", object);
+        let resource = self.reach(object).await.map_err(failed)?;
+        let Some(resource) = resource.filter(|resource| problem(object, resource).is_none()) else {
+            return Ok(None);
+        };
+        let found = self.server.metadata(&Place::new(&resource, object)).await;
+        Ok(found.map_err(failed)?.and_then(|meta| meta.uid))
     }
 }
 

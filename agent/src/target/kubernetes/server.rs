@@ -201,6 +201,16 @@ pub(super) fn is_kind_missing(error: &Error) -> bool {
         && status.details.as_ref().is_none_or(|details| details.name.is_empty()))
 }
 
+/// Whether the server keeps no objects of the kind: it only answers when one is created.
+pub(super) fn is_not_kept(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 405)
+}
+
+/// Whether the server never lets the object go, whoever asks: its own namespaces.
+pub(super) fn is_immortal(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 403 && status.message.contains(IMMORTAL))
+}
+
 /// Whether somebody wrote first, or the object is there already, or is another one than the uid says.
 pub(super) fn is_conflict(error: &Error) -> bool {
     let Error::Api(status) = error else {
@@ -246,6 +256,8 @@ fn bytes(object: &Value) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(object).map_err(Error::SerdeError)
 }
 
+// The words of the admission plugin NamespaceLifecycle.
+const IMMORTAL: &str = "this namespace may not be deleted";
 /// How long one request may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a write is repeated that somebody else's came before.

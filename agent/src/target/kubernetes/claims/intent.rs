@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::target::Held;
-use crate::target::kubernetes::key;
 use crate::target::ownership::{Record, Share};
+use crate::target::{Held, key};
 use crate::work::WorkId;
 
 /// What a work is about to hold.

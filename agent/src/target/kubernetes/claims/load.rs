@@ -13,9 +13,9 @@ use super::keeper::{Keeper, Life};
 use super::{GROUP, KIND, VERSION};
 use crate::crd::{AppliedManifestWork, AppliedResource, CLAIMS};
 use crate::target::Held;
+use crate::target::kubernetes::Inner;
 use crate::target::kubernetes::discovery::Resource;
 use crate::target::kubernetes::server::within;
-use crate::target::kubernetes::{Inner, key};
 use crate::target::ownership::{Record, Share};
 use crate::work::WorkId;
 
@@ -58,10 +58,7 @@ impl Inner {
         let mut first: Option<Keeper> = None;
         for (keeper, record) in keepers {
             for share in record.objects {
-                match all.objects.iter_mut().find(|known| known.key == share.key) {
-                    Some(known) => known.held.uid = known.held.uid.take().or(share.held.uid),
-                    None => all.objects.push(share),
-                }
+                all.add(share);
             }
             match &mut first {
                 None => first = Some(keeper),
@@ -70,7 +67,7 @@ impl Inner {
         }
         for share in &all.objects {
             let object = share.held.object();
-            if let Some(resource) = self.discovery.known(&object) {
+            if let Some(resource) = self.discovery.serving(&object) {
                 self.index.hold(&resource, &object, owner);
             }
         }
@@ -100,6 +97,14 @@ impl Inner {
             .owner
             .clone()
             .unwrap_or_else(|| work.spec.manifest_work_name.as_str().into());
+        let mut canonical = Record {
+            owner: record.owner,
+            objects: Vec::with_capacity(record.objects.len()),
+        };
+        for share in &record.objects {
+            canonical.add(self.canonical_share(share));
+        }
+        record = canonical;
         let status = work.status.iter();
         for applied in status.flat_map(|status| &status.applied_resources) {
             self.add(&mut record, applied);
@@ -121,14 +126,14 @@ impl Inner {
         let Some(kind) = self.discovery.by_plural(group, version, resource) else {
             return;
         };
-        let object = ObjectRef {
-            group: group.clone(),
+        let object = self.canonical(&ObjectRef {
+            group: kind.group.clone(),
             version: kind.version.clone(),
             kind: kind.kind.clone(),
             namespace: namespace.clone(),
             name: name.clone(),
-        };
-        let key = key(&object);
+        });
+        let key = self.key(&object);
         let uid = Some(uid.clone()).filter(|uid| !uid.is_empty());
         match record.objects.iter_mut().find(|share| share.key == key) {
             Some(known) => known.held.uid = uid,

@@ -47,7 +47,7 @@ impl Inner {
         from: &OwnerReference,
         to: OwnerReference,
     ) -> Result<(), TargetError> {
-        let Some(resource) = self.discovery.known(object) else {
+        let Some(resource) = self.discovery.serving(object) else {
             return Ok(());
         };
         let place = Place::new(&resource, object);

@@ -86,7 +86,7 @@ fn refusals_name_cause_and_next_step() {
         (
             &deployment,
             json!({"code": 404, "reason": "NotFound", "message": "namespaces \"shop\" not found", "details": {"name": "shop", "kind": "namespaces"}}),
-            &later,
+            &ErrorKind::NoNamespace,
             "namespaces \"shop\" not found; hint: put the Namespace `shop` into the work, before this object, or create it on the cluster; it is tried again",
         ),
         (

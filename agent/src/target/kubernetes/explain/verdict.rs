@@ -168,7 +168,7 @@ fn not_found(status: &Status, object: &ObjectRef) -> Verdict {
             "put the Namespace `{name}` into the work, before this object, or create it on the cluster; it is \
              tried again"
         );
-        return Verdict::new(not_yet(), hint);
+        return Verdict::new(ErrorKind::NoNamespace, hint);
     }
     if kind.is_empty() {
         return unknown_kind(object);

@@ -1,0 +1,219 @@
+use serde_json::json;
+
+use super::*;
+
+fn by_text(object: &ObjectRef) -> Identity {
+    Identity::of(object.clone(), object.plural_guess())
+}
+
+#[test]
+fn manifests_are_applied_by_rank_and_keep_their_ordinal() {
+    let manifest = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
+    let spec = Spec {
+        manifests: vec![
+            manifest("Widget", "w"),
+            manifest("Deployment", "d"),
+            manifest("ConfigMap", "b"),
+            manifest("ConfigMap", "a"),
+            manifest("Namespace", "n"),
+        ],
+        ..Spec::default()
+    };
+    let order: Vec<(usize, String)> = plan(spec, by_text)
+        .into_iter()
+        .map(|step| (step.ordinal, step.object.name))
+        .collect();
+    let order: Vec<(usize, &str)> = order.iter().map(|(o, n)| (*o, n.as_str())).collect();
+    assert_eq!(order, [(4, "n"), (2, "b"), (3, "a"), (1, "d"), (0, "w")]);
+}
+
+#[test]
+fn the_first_matching_configuration_that_sets_a_field_wins() {
+    let spec: Spec = serde_json::from_value(json!({
+        "manifests": [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "d"}}],
+        "manifestConfigs": [
+            {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "other", "namespace": "d"}, "updateStrategy": {"type": "ReadOnly"}},
+            {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "w*", "namespace": "*"}, "feedbackRules": [{"type": "WellKnownStatus"}]},
+            {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "web", "namespace": "d"}, "updateStrategy": {"type": "CreateOnly"}, "feedbackRules": [{"type": "JSONPaths"}]}
+        ]
+    }))
+    .unwrap();
+    let step = plan(spec, by_text).remove(0);
+    assert_eq!(step.strategy, Strategy::CreateOnly);
+    assert_eq!(step.feedback[0].kind, "WellKnownStatus");
+}
+
+#[test]
+fn a_kind_that_the_spec_itself_defines_goes_by_its_plural() {
+    let spec: Spec = serde_json::from_value(json!({
+        "manifests": [
+            {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "w"},
+             "spec": {"group": "example.com", "names": {"kind": "Widget", "plural": "widgeten"}}},
+            {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "d"}}
+        ],
+        "manifestConfigs": [
+            {"resourceIdentifier": {"group": "example.com", "resource": "widgeten", "name": "w", "namespace": "d"}, "updateStrategy": {"type": "ReadOnly"}}
+        ]
+    }))
+    .unwrap();
+    let step = plan(spec, by_text).remove(1);
+    assert_eq!(
+        (step.resource.as_str(), step.strategy),
+        ("widgeten", Strategy::ReadOnly)
+    );
+}
+
+#[test]
+fn wildcards_match_any_text_at_any_place() {
+    for (pattern, text, expected) in [
+        ("*", "", true),
+        ("*", "abc", true),
+        ("a*c", "abc", true),
+        ("a*c", "ac", true),
+        ("a*b*c", "axbxc", true),
+        ("a*", "ba", false),
+        ("abc", "abcd", false),
+        ("*bc", "abc", true),
+        ("a*a", "a", false),
+    ] {
+        assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
+    }
+}
+
+fn manifest(api_version: &str, kind: &str, namespace: &str, name: &str) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}})
+}
+
+/// A cluster in which a Namespace has no namespace, a ConfigMap has one, and other kinds are not known.
+fn by_server(object: &ObjectRef) -> Identity {
+    let mut identity = by_text(object);
+    match object.kind.as_str() {
+        "Namespace" => {
+            identity.object.namespace.clear();
+            identity.key = Some(key(&identity.object));
+        }
+        "ConfigMap" if !object.namespace.is_empty() => {}
+        _ => identity.key = None,
+    }
+    identity
+}
+
+fn steps(manifests: Vec<Value>) -> Vec<Step> {
+    let spec = Spec {
+        manifests,
+        ..Spec::default()
+    };
+    plan(spec, by_server)
+}
+
+#[test]
+fn the_second_manifest_of_one_object_is_refused_and_names_both() {
+    let steps = steps(vec![
+        manifest("v1", "ConfigMap", "d", "a"),
+        manifest("v1", "Namespace", "stray", "a"),
+        manifest("v1", "Namespace", "", "a"),
+    ]);
+    let refused: Vec<String> = steps
+        .iter()
+        .filter_map(|step| Some(step.refused.as_ref()?.to_string()))
+        .collect();
+    assert_eq!(
+        refused,
+        [
+            "manifests[2] (v1 Namespace a) declares the object that manifests[1] (v1 Namespace stray/a) declares; \
+          hint: leave one of the two out"
+        ]
+    );
+    let claims: Vec<ObjectRef> = steps
+        .iter()
+        .filter_map(|step| Some(step.claim()?.object))
+        .collect();
+    let claims: Vec<String> = claims.iter().map(ToString::to_string).collect();
+    assert_eq!(claims, ["Namespace a", "ConfigMap d/a"]);
+}
+
+#[test]
+fn nothing_is_claimed_for_what_has_no_place() {
+    let steps = steps(vec![
+        manifest("v1", "ConfigMap", "", "a"),
+        manifest("example.com/v1", "Widget", "d", "a"),
+    ]);
+    assert!(steps.iter().all(|step| step.claim().is_none()));
+}
+
+#[test]
+fn the_scope_of_a_kind_that_the_spec_itself_defines_counts() {
+    let definition = |kind: &str, scope: &str| {
+        let plural = format!("{}s", kind.to_lowercase());
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "w"},
+            "spec": {"group": "example.com", "scope": scope, "names": {"kind": kind, "plural": plural}}})
+    };
+    let steps = steps(vec![
+        definition("Widget", "Cluster"),
+        definition("Gadget", "Namespaced"),
+        manifest("example.com/v1", "Widget", "stray", "w"),
+        manifest("example.com/v1", "Gadget", "d", "g"),
+        manifest("example.com/v1", "Gadget", "", "homeless"),
+    ]);
+    let claims = steps.iter().filter_map(|step| Some(step.claim()?.object));
+    let claims: Vec<String> = claims.map(|object| object.to_string()).collect();
+    assert_eq!(claims, ["Widget w", "Gadget d/g"]);
+}
+
+#[test]
+fn settings_for_an_object_without_a_namespace_fit_whatever_namespace_they_name() {
+    let spec: Spec = serde_json::from_value(json!({
+        "manifests": [manifest("v1", "Namespace", "stray", "a")],
+        "manifestConfigs": [{
+            "resourceIdentifier": {"resource": "namespaces", "name": "a", "namespace": "stray"},
+            "updateStrategy": {"type": "ReadOnly"}}]
+    }))
+    .unwrap();
+    assert_eq!(plan(spec, by_server)[0].strategy, Strategy::ReadOnly);
+    let option: DeleteOption = serde_json::from_value(json!({
+        "propagationPolicy": "SelectivelyOrphan",
+        "selectivelyOrphans": {"orphaningRules": [{"resource": "namespaces", "name": "a", "namespace": "stray"}]}
+    }))
+    .unwrap();
+    let namespace = by_server(&ObjectRef::of(&manifest("v1", "Namespace", "", "a"))).object;
+    assert_eq!(
+        release_mode(Some(&option), &namespace, "namespaces"),
+        Release::Orphan
+    );
+}
+
+#[test]
+fn what_may_be_declared_is_not_removed() {
+    let held = |kind: &str, namespace: &str, name: &str| {
+        Held::from(&ObjectRef::of(&manifest("v1", kind, namespace, name)))
+    };
+    let spec: Spec = serde_json::from_value(json!({
+        "manifests": [
+            manifest("v1", "ConfigMap", "", "moves"),
+            manifest("v1", "ConfigMap", "d", "watched"),
+        ],
+        "manifestConfigs": [{
+            "resourceIdentifier": {"resource": "configmaps", "name": "watched", "namespace": "d"},
+            "updateStrategy": {"type": "ReadOnly"}}]
+    }))
+    .unwrap();
+    let stale = vec![
+        held("ConfigMap", "d", "moves"),
+        held("ConfigMap", "d", "watched"),
+        held("ConfigMap", "d", "dropped"),
+    ];
+    let given_up = given_up(
+        &plan(spec, by_server),
+        stale,
+        |_| Release::Remove,
+        by_server,
+    );
+    let given_up: Vec<(&str, Release)> = given_up
+        .iter()
+        .map(|(held, mode)| (held.name.as_str(), *mode))
+        .collect();
+    assert_eq!(
+        given_up,
+        [("watched", Release::Orphan), ("dropped", Release::Remove)]
+    );
+}

@@ -200,7 +200,9 @@ impl Inner {
         Ok(())
     }
 
-    // Writes what was applied into the status, and what was given up out of the annotation.
+    // Takes what was given up out of the annotation. The list with uids in the status is for Go agents, which make it
+    // themselves from the status of the ManifestWork: it costs a request for each work, so it is kept only where one is
+    // there already or a Go agent takes turns with this one.
     async fn write_down(
         &self,
         owner: &WorkId,
@@ -209,7 +211,8 @@ impl Inner {
     ) -> Result<(), TargetError> {
         let applied = self.applied_resources(record);
         let (listed, intent) = (hash(&applied[..]), Intent::of(owner, record).to_string());
-        if listed != keeper.listed {
+        let keeps_list = self.agent_id.is_shared_with_go() || keeper.has_list();
+        if keeps_list && listed != keeper.listed {
             let patch =
                 json!({"metadata": {"uid": keeper.uid}, "status": {"appliedResources": applied}});
             self.update_keeper(owner, keeper, "status", &patch).await?;
@@ -219,7 +222,9 @@ impl Inner {
             self.update_keeper(owner, keeper, "", &patch).await?;
         }
         if let Some(keeper) = self.claims().keepers.get_mut(owner) {
-            keeper.listed = listed;
+            if keeps_list {
+                keeper.listed = listed;
+            }
             keeper.intent = hash(intent.as_str());
         }
         Ok(())

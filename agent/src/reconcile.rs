@@ -31,6 +31,8 @@ mod plan;
 mod queue;
 mod remove;
 
+use keep::Write;
+
 pub use feud::Feuds;
 pub use plan::{Step, plan, release_mode};
 pub use queue::{Next, Queue, Turn};
@@ -169,7 +171,9 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return Next::Retry;
             }
         };
-        let previous = record.map_or_else(Status::default, |record| record.status);
+        let previous = record
+            .as_ref()
+            .map_or_else(Status::default, |record| record.status.clone());
         if work.is_awaited() {
             // Taken over with its objects; there is nothing to compare them with until its source has spoken.
             return Next::Forget;
@@ -181,14 +185,18 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let going = entry.deleting || entry.dropped;
         let Look { mut status, again } = match paused {
             Some(why) => self.look_only(&work, &previous, &why).await,
-            None if going => self.remove(id, &entry, &work, &previous).await,
+            None if going => self.remove(id, &entry, &work, record.as_ref()).await,
             None => self.apply(id, &entry, &work, &previous).await,
         };
         if going && !entry.deleting && !is_paused && again == Again::Eventually {
             return self.forget(id).await;
         }
         status::fit(&mut status, self.max_status_bytes, self.clock.now());
-        if let Err(error) = self.keep(id, &entry, &work, status).await {
+        // The report has the store forget a work that is gone.
+        let gone = going && !is_paused && again == Again::Eventually;
+        let write = if gone { Write::Later } else { Write::Now };
+        let kept = self.keep(id, &entry, &work, record.as_ref(), status, write);
+        if let Err(error) = kept.await {
             warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             return Next::Retry;
         }

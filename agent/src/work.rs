@@ -66,16 +66,25 @@ pub trait Store: Clone + Send + Sync + 'static {
         id: &WorkId,
     ) -> impl Future<Output = Result<Option<(Head, StatusRecord)>, Error>> + Send;
 
-    /// Keeps a new status, unless the work was removed or committed again since `epoch`. Returns whether it did.
+    /// Takes a new status, unless the work was removed or committed again since `epoch`. Returns whether it did. From
+    /// then on it is what is reported; it may be a while until it survives the end of the process.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be kept.
     fn put_status(
         &self,
         id: &WorkId,
         epoch: u64,
         record: StatusRecord,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Makes the status that was taken last outlive the process, unless it does already.
+    ///
+    /// # Errors
+    /// When it cannot be written; another call tries again.
+    fn write_status(&self, _id: &WorkId) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Notes that the broker took the status with this hash. A newer status stays unacknowledged.
     ///

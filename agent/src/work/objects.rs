@@ -28,6 +28,7 @@ use cache::Cache;
 use journal::{Journal, Notes};
 use record::{Listed, Object};
 use remote::{Remote, optional};
+use said::Said;
 
 mod cache;
 mod commit;
@@ -37,6 +38,7 @@ mod marks;
 mod record;
 mod refusal;
 mod remote;
+mod said;
 mod watch;
 
 pub use refusal::Refusal;
@@ -65,6 +67,7 @@ struct Inner {
     // breaks every work.
     strays: Mutex<HashSet<String>>,
     cache: Mutex<Cache>,
+    said: Said,
     turns: Turns,
     journal: Journal,
 }
@@ -101,6 +104,7 @@ impl Objects {
             known: Mutex::default(),
             strays: Mutex::default(),
             cache: Mutex::default(),
+            said: Said::default(),
             turns: Turns::default(),
             journal,
         };
@@ -204,6 +208,7 @@ impl Inner {
                 None => return Ok(None),
             },
         };
+        stored.record = self.said.get(id).or(stored.record);
         if let Some(record) = &mut stored.record {
             record.acknowledged = entry.acknowledged;
         }
@@ -243,6 +248,7 @@ impl Inner {
     fn forget(&self, id: &WorkId) -> Option<Entry> {
         self.known().remove(id);
         self.cache().remove(id);
+        self.said.forget(id);
         self.index.remove(id)
     }
 
@@ -289,8 +295,14 @@ impl Store for Objects {
     }
 
     async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
-        let stored = self.read(id).await?;
-        Ok(stored.and_then(|stored| Some((stored.work.head, stored.record?))))
+        // What is at hand does not wait for a write of it that is under way.
+        let cached = self.0.cache().get(id).cloned();
+        let stored = match cached {
+            Some(stored) => Some(stored),
+            None => self.read(id).await?,
+        };
+        let said = self.0.said.get(id);
+        Ok(stored.and_then(|stored| Some((stored.work.head, said.or(stored.record)?))))
     }
 
     async fn put_status(
@@ -299,24 +311,11 @@ impl Store for Objects {
         epoch: u64,
         record: StatusRecord,
     ) -> Result<bool, Error> {
-        let this = &self.0;
-        let _turn = this.turns.of(id).await;
-        if this
-            .index
-            .entry(id)
-            .is_none_or(|entry| entry.epoch != epoch)
-        {
-            return Ok(false);
-        }
-        let name = object_name(id);
-        let written = this.works.merge_status(&name, &record::said(&record)).await;
-        if optional(written)?.is_none() {
-            this.lost(id, "is gone");
-            return Ok(false);
-        }
-        this.index.put_status(id, &record);
-        this.cache().put_record(id, record);
-        Ok(true)
+        Ok(self.0.note_status(id, epoch, record).await)
+    }
+
+    async fn write_status(&self, id: &WorkId) -> Result<(), Error> {
+        self.0.write_status(id).await
     }
 
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
@@ -353,7 +352,8 @@ impl Store for Objects {
         tokio::join!(
             self.0.watch_works(&changes),
             self.0.watch_journal(&changes),
-            self.0.keep_journal()
+            self.0.keep_journal(),
+            self.0.keep_statuses()
         );
     }
 }

@@ -86,6 +86,12 @@ impl<S: Store> Store for Watched<S> {
         done
     }
 
+    async fn write_status(&self, id: &WorkId) -> Result<(), Error> {
+        let done = self.store.write_status(id).await;
+        self.troubles.note(Call::Write(id.clone()), &done);
+        done
+    }
+
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
         let done = self.store.acknowledge(id, record).await;
         self.troubles.note(Call::Write(id.clone()), &done);

@@ -13,7 +13,7 @@ use super::discovery::Resource;
 use super::executor::Intent;
 use super::explain::explain;
 use super::server::{MANAGER, Place, is_kind_missing};
-use super::watch::Flight;
+use super::watch::{Face, Flight};
 use super::{Inner, fields, key, owners};
 use crate::target::ownership::Standing;
 use crate::target::{Applied, Desired, ErrorKind, Strategy, TargetError};
@@ -180,13 +180,22 @@ impl Task<'_> {
             return Applied::default();
         };
         let revision = object["metadata"]["resourceVersion"].as_str();
+        let uid = object["metadata"]["uid"].as_str();
+        let owners = owners::of(&object);
         let hash = match wrote {
             Wrote::Put { hash, .. } => Some(hash),
             _ => None,
         };
         let is_news = self
             .flight
-            .landed(revision.unwrap_or_default(), hash, &owners::of(&object));
+            .landed(revision.unwrap_or_default(), hash, &owners);
+        // What terminates is looked at before anything is done to it.
+        let is_going = !object["metadata"]["deletionTimestamp"].is_null();
+        let face = (!is_going).then(|| {
+            let (revision, uid) = (revision.unwrap_or_default(), uid.unwrap_or_default());
+            Face::new(revision, uid, &owners)
+        });
+        self.flight.met(face.flatten());
         Applied {
             changed: match wrote {
                 Wrote::Nothing => false,

@@ -34,6 +34,14 @@ pub(super) struct Metadata {
     pub(super) metadata: ObjectMeta,
 }
 
+/// What a server answers to a deletion: a status when the object is gone.
+#[derive(Deserialize)]
+struct Deleted {
+    kind: String,
+    #[serde(default)]
+    metadata: ObjectMeta,
+}
+
 /// A part of a listing.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
@@ -90,12 +98,7 @@ impl Remote {
         let body = object.to_string().into_bytes();
         self.fits(operation, name, body.len())?;
         let request = self.request().create(&PostParams::default(), body);
-        let asked = request.map(|mut request| {
-            if let Ok(metadata) = ONLY_METADATA.parse() {
-                request.headers_mut().insert("accept", metadata);
-            }
-            self.client.request_text(request)
-        });
+        let asked = request.map(|request| self.client.request_text(only_metadata(request)));
         self.answer(operation, name, asked)
             .await
             .map(|Metadata { metadata }| metadata)
@@ -121,10 +124,31 @@ impl Remote {
 
     /// Does the steps of a JSON patch, all or none.
     pub(super) async fn patch(&self, name: &str, steps: &[Value]) -> Result<ObjectMeta, Error> {
+        let params = PatchParams::default();
+        let request = self
+            .request()
+            .patch_metadata(name, &params, &Patch::Merge(steps));
+        let Metadata { metadata } = self.send_patch(name, request).await?;
+        Ok(metadata)
+    }
+
+    /// The same; answers with the whole object as it is then, which spares reading it.
+    pub(super) async fn patch_whole<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        steps: &[Value],
+    ) -> Result<T, Error> {
+        let params = PatchParams::default();
+        let request = self.request().patch(name, &params, &Patch::Merge(steps));
+        self.send_patch(name, request).await
+    }
+
+    async fn send_patch<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        request: Result<http::Request<Vec<u8>>, RequestError>,
+    ) -> Result<T, Error> {
         let operation = "change";
-        let request =
-            self.request()
-                .patch_metadata(name, &PatchParams::default(), &Patch::Merge(steps));
         if let Ok(request) = &request {
             self.fits(operation, name, request.body().len())?;
         }
@@ -135,13 +159,15 @@ impl Remote {
             }
             self.client.request_text(request)
         });
-        self.answer(operation, name, asked)
-            .await
-            .map(|Metadata { metadata }| metadata)
+        self.answer(operation, name, asked).await
     }
 
-    /// Deletes the object with this uid.
-    pub(super) async fn delete(&self, name: &str, uid: Option<String>) -> Result<(), Error> {
+    /// Deletes the object with this uid; answers with its metadata while finalizers keep it.
+    pub(super) async fn delete(
+        &self,
+        name: &str,
+        uid: Option<String>,
+    ) -> Result<Option<ObjectMeta>, Error> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid,
@@ -150,10 +176,9 @@ impl Remote {
             ..DeleteParams::background()
         };
         let request = self.request().delete(name, &params);
-        let asked = request.map(|request| self.client.request_text(request));
-        self.answer::<serde::de::IgnoredAny>("delete", name, asked)
-            .await
-            .map(drop)
+        let asked = request.map(|request| self.client.request_text(only_metadata(request)));
+        let Deleted { kind, metadata } = self.answer("delete", name, asked).await?;
+        Ok((kind != "Status").then_some(metadata))
     }
 
     /// One page of a listing.
@@ -231,6 +256,13 @@ impl<T> Page<T> {
             .take()
             .filter(|token| !token.is_empty())
     }
+}
+
+fn only_metadata(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
+    if let Ok(metadata) = ONLY_METADATA.parse() {
+        request.headers_mut().insert("accept", metadata);
+    }
+    request
 }
 
 /// `None` instead of "there is no such object".

@@ -64,6 +64,11 @@ impl Sight {
 // === impl Revision ===
 
 impl Revision {
+    /// As the server wrote it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it is later; of versions that are no numbers, whether it is another.
     pub(crate) fn is_after(&self, other: &Self) -> bool {
         match (self.0.parse::<u64>(), other.0.parse::<u64>()) {

@@ -30,8 +30,10 @@ mod keep;
 mod plan;
 mod queue;
 mod remove;
+mod resume;
 
 use keep::Write;
+use resume::Sights;
 
 pub use feud::Feuds;
 pub use plan::{Step, plan, release_mode};
@@ -76,6 +78,8 @@ pub type OnTrouble = Box<dyn Fn(&WorkId, &ObjectRef, &TargetError) + Send + Sync
 struct Look {
     status: Status,
     again: Again,
+    /// What was seen, when nothing is left to be done.
+    sights: Option<Sights>,
 }
 
 /// When a work has to be looked at again although nothing changed.
@@ -98,11 +102,17 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let this = Arc::new(self);
         let workers = (0..WORKERS)
             .map(|_| restarting("reconcile", &restarts, &drain, || Arc::clone(&this).work()));
+        let mut begun = false;
         let watches = restarting("watches", &restarts, &drain, || {
             let (this, drain) = (Arc::clone(&this), drain.clone());
+            let begins = !std::mem::replace(&mut begun, true);
             async move {
-                // Also after watches that died: nobody told what changed meanwhile.
-                this.look_at_everything();
+                if begins {
+                    this.begin();
+                } else {
+                    // The watches died: nobody told what changed meanwhile.
+                    this.look_at_everything();
+                }
                 tokio::select! {
                     () = drain.cancelled() => {}
                     () = this.watch() => {}
@@ -183,7 +193,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let paused = paused.or_else(|| entry.paused.as_deref().map(Into::into));
         let is_paused = paused.is_some();
         let going = entry.deleting || entry.dropped;
-        let Look { mut status, again } = match paused {
+        let Look {
+            mut status,
+            again,
+            sights,
+        } = match paused {
             Some(why) => self.look_only(&work, &previous, &why).await,
             None if going => self.remove(id, &entry, &work, record.as_ref()).await,
             None => self.apply(id, &entry, &work, &previous).await,
@@ -194,7 +208,12 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         status::fit(&mut status, self.max_status_bytes, self.clock.now());
         // The report has the store forget a work that is gone.
         let gone = going && !is_paused && again == Again::Eventually;
-        let write = if gone { Write::Later } else { Write::Now };
+        let write = if gone {
+            Write::Later
+        } else {
+            let sights = sights.filter(|_| again == Again::Eventually);
+            Write::Now(sights.and_then(|sights| self.words(sights)))
+        };
         let kept = self.keep(id, &entry, &work, record.as_ref(), status, write);
         if let Err(error) = kept.await {
             warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");

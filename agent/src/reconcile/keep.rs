@@ -8,10 +8,10 @@ use crate::target::Target;
 use crate::work::{self, Entry, StatusRecord, Store, Work, WorkId};
 
 /// When a status is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Write {
-    /// At once.
-    Now,
+    /// At once, with what is to be kept of the look.
+    Now(Option<String>),
     /// The store decides: another status, or the end of the work, is about to follow.
     Later,
 }
@@ -45,9 +45,9 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             };
             self.tell(id, entry, before, record).await?;
         }
-        if write == Write::Now {
+        if let Write::Now(look) = write {
             // Also one that could not be written before.
-            self.store.write_status(id).await?;
+            self.store.write_status(id, look).await?;
         }
         Ok(())
     }
@@ -60,7 +60,9 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         mut record: StatusRecord,
     ) -> Result<(), work::Error> {
         if let Some(before) = before.filter(|before| before.version == record.version) {
-            record.applied_at = record.applied_at.and(before.applied_at.or(record.applied_at));
+            record.applied_at = record
+                .applied_at
+                .and(before.applied_at.or(record.applied_at));
         }
         if self.store.put_status(id, entry.epoch, record).await? {
             (self.on_status)(id);

@@ -35,6 +35,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return Look {
                     status: deleting,
                     again: Again::Backoff,
+                    sights: None,
                 };
             }
         };
@@ -54,17 +55,20 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             return Look {
                 status: status::deleting(&[], context),
                 again: Again::Backoff,
+                sights: None,
             };
         }
         if remaining.is_empty() {
             return Look {
                 status: status::deleted(self.consumer.as_str(), context),
                 again: Again::Eventually,
+                sights: None,
             };
         }
         Look {
             status: status::deleting(&remaining, context),
             again: Again::Backoff,
+            sights: None,
         }
     }
 

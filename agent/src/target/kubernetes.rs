@@ -22,7 +22,7 @@ use self::discovery::Discovery;
 use self::executor::Executor;
 use self::server::Server;
 use self::watch::Index;
-use super::{Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError};
+use super::{Applied, Change, Claim, Desired, Held, Mark, Release, Released, Target, TargetError};
 use crate::turns::Turns;
 use crate::work::WorkId;
 
@@ -38,6 +38,7 @@ pub(crate) mod managed;
 mod own;
 mod owners;
 mod release;
+mod resume;
 mod server;
 pub(crate) mod update;
 mod watch;
@@ -157,6 +158,10 @@ impl Target for Kubernetes {
 
     fn owns(&self, owner: &WorkId) -> bool {
         self.0.claims().owns(owner)
+    }
+
+    fn resume(&self, owner: &WorkId, claims: usize, seen: &[(ObjectRef, Mark)]) -> bool {
+        self.0.resume(owner, claims, seen)
     }
 
     async fn watch(&self, changes: mpsc::Sender<Change>) {

@@ -19,7 +19,7 @@ use link::order::SequenceId;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use super::{Entry, Error, Head, Index, StatusRecord, Store, Stored, Work, WorkId};
+use super::{Entry, Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
 use crate::crd::{self, ManifestWork};
 use crate::target::Change;
 use crate::turns::Turns;
@@ -68,6 +68,8 @@ struct Inner {
     strays: Mutex<HashSet<String>>,
     cache: Mutex<Cache>,
     said: Said,
+    // Of an earlier process.
+    looks: Mutex<HashMap<WorkId, Looked>>,
     turns: Turns,
     journal: Journal,
 }
@@ -105,6 +107,7 @@ impl Objects {
             strays: Mutex::default(),
             cache: Mutex::default(),
             said: Said::default(),
+            looks: Mutex::default(),
             turns: Turns::default(),
             journal,
         };
@@ -140,6 +143,7 @@ impl Inner {
         let mut params = ListParams::default().labels(&self.selector()).limit(PAGE);
         loop {
             let mut page = self.works.page::<Listed>(&params).await?;
+            params.limit = Some(page.next_limit(PAGE_BYTES, LARGEST_PAGE));
             for listed in &page.items {
                 if let Err(why) = self.take(listed, marks) {
                     let object = self
@@ -170,6 +174,15 @@ impl Inner {
                 entry.status_hash = Some(hash.into());
                 entry.acknowledged = marks.holds(&head.id, entry);
             });
+        }
+        let entry = self.index.entry(&head.id);
+        let in_order = entry.is_some_and(|entry| {
+            let is_paused = entry.paused.is_some();
+            !is_paused && !entry.dropped && !entry.deleting && head.rejected.is_none()
+        });
+        if let Some(looked) = listed.looked(head.version).filter(|_| in_order) {
+            let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+            looks.insert(head.id, looked);
         }
         Ok(())
     }
@@ -314,8 +327,13 @@ impl Store for Objects {
         Ok(self.0.note_status(id, epoch, record).await)
     }
 
-    async fn write_status(&self, id: &WorkId) -> Result<(), Error> {
-        self.0.write_status(id).await
+    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
+        self.0.write_status(id, look).await
+    }
+
+    fn take_looks(&self) -> HashMap<WorkId, Looked> {
+        let mut looks = self.0.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut looks)
     }
 
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
@@ -358,7 +376,11 @@ impl Store for Objects {
     }
 }
 
-// Half a megabyte of text at a time, when objects have 49 KB as bundles of some size do.
+// Of objects of 49 KB, as bundles of some size have, half a megabyte of text.
 const PAGE: u32 = 10;
+// What is in memory at a time, where objects of the next page are like those of the one before.
+const PAGE_BYTES: usize = 1024 * 1024;
+// What the client libraries of others ask for at most.
+const LARGEST_PAGE: usize = 500;
 // What an API server takes from one client without queueing, and some times what hides the latency of etcd.
 const COMMITS: usize = 16;

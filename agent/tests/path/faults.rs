@@ -176,9 +176,9 @@ impl Store for Faulty {
         Store::put_status(&self.files, id, epoch, record).await
     }
 
-    async fn write_status(&self, id: &WorkId) -> Result<(), Error> {
+    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
         self.check(Call::WriteStatus)?;
-        Store::write_status(&self.files, id).await
+        Store::write_status(&self.files, id, look).await
     }
 
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::stage::PATIENCE;
 
-//MODRESTART
+mod restart;
 
 /// A region whose agent has a user of its own, by whom its requests are known.
 struct Counted {

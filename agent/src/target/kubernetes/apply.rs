@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Error;
 use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use super::discovery::Resource;
 use super::executor::Intent;
 use super::explain::explain;
+use super::resume::print;
 use super::server::{MANAGER, Place, is_kind_missing};
 use super::watch::{Face, Flight};
 use super::{Inner, fields, key, owners};
 use crate::target::ownership::Standing;
-use crate::target::{Applied, Desired, ErrorKind, Strategy, TargetError};
+use crate::target::{Applied, Desired, ErrorKind, Mark, Strategy, TargetError};
 use crate::work::WorkId;
 
 mod definition;
@@ -114,6 +115,12 @@ impl Inner {
         if let Some(definition) = applied.observed.take_if(|it| definition::is_definition(it)) {
             let defined = task.wait_until_defined(definition).await?;
             applied.observed = task.land(defined).observed;
+            // Its kind may be served or not after a start.
+            applied.mark = None;
+        }
+        // Of what others write only the default leaves all to them.
+        if *desired.strategy != Strategy::Default {
+            applied.mark = applied.mark.map(Mark::exact);
         }
         Ok(applied)
     }
@@ -177,25 +184,30 @@ impl Task<'_> {
         let Done { object, wrote } = done;
         let Some(object) = object else {
             self.flight.found_nothing();
-            return Applied::default();
+            return Applied {
+                mark: Some(Mark {
+                    version: None,
+                    print: None,
+                }),
+                ..Applied::default()
+            };
         };
         let revision = object["metadata"]["resourceVersion"].as_str();
-        let uid = object["metadata"]["uid"].as_str();
-        let owners = owners::of(&object);
+        let meta = serde_json::from_value(object["metadata"].clone());
+        let meta: ObjectMeta = meta.unwrap_or_default();
+        let owners = meta.owner_references.as_deref().unwrap_or_default();
         let hash = match wrote {
             Wrote::Put { hash, .. } => Some(hash),
             _ => None,
         };
         let is_news = self
             .flight
-            .landed(revision.unwrap_or_default(), hash, &owners);
-        // What terminates is looked at before anything is done to it.
-        let is_going = !object["metadata"]["deletionTimestamp"].is_null();
-        let face = (!is_going).then(|| {
-            let (revision, uid) = (revision.unwrap_or_default(), uid.unwrap_or_default());
-            Face::new(revision, uid, &owners)
+            .landed(revision.unwrap_or_default(), hash, owners);
+        self.flight.met(Face::of(&meta));
+        let mark = revision.map(|revision| Mark {
+            version: Some(revision.to_owned()),
+            print: print(&meta),
         });
-        self.flight.met(face.flatten());
         Applied {
             changed: match wrote {
                 Wrote::Nothing => false,
@@ -203,6 +215,7 @@ impl Task<'_> {
                 Wrote::IfNewVersion => is_news,
                 Wrote::Put { changed, .. } => changed,
             },
+            mark,
             observed: Some(presentable(object)),
         }
     }

@@ -67,6 +67,16 @@ impl Claims {
             .collect()
     }
 
+    /// Whether an owner holds so many objects, all of them among these, and nothing is to be done about its keeper.
+    pub(super) fn rests(&self, owner: &WorkId, count: usize, keys: &HashSet<String>) -> bool {
+        let held = self.ownership.record(owner);
+        let held = held.map_or(&[][..], |record| &record.objects[..]);
+        let keeper = self.keepers.get(owner);
+        held.len() == count
+            && held.iter().all(|share| keys.contains(&share.key))
+            && keeper.map_or(count == 0, Keeper::is_at_rest)
+    }
+
     /// Uids of the owner references that a work may have on its objects.
     pub(super) fn uids(&self, owner: &WorkId) -> Vec<String> {
         let keeper = self.keepers.get(owner).into_iter();

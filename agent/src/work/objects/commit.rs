@@ -102,7 +102,7 @@ impl Inner {
                 return Ok(());
             }
         };
-        let payload = spec.as_ref().map(record::payload_of).transpose();
+        let payload = spec.map(record::payload_of).transpose();
         let payload = payload.unwrap_or_default().unwrap_or_default().into();
         let work = Work { head, payload };
         self.cache().put(Stored { work, record });

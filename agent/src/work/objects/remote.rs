@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::Client;
 use kube::api::{
@@ -12,8 +13,8 @@ use kube::api::{
 };
 use kube::core::Request;
 use kube::core::request::Error as RequestError;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::Error;
@@ -47,6 +48,9 @@ struct Deleted {
 pub(super) struct Page<T> {
     metadata: ListMeta,
     pub(super) items: Vec<T>,
+    // Of its text.
+    #[serde(skip)]
+    bytes: usize,
 }
 
 // === impl Remote ===
@@ -93,9 +97,14 @@ impl Remote {
             .map(|Metadata { metadata }| metadata)
     }
 
-    pub(super) async fn create(&self, name: &str, object: &Value) -> Result<ObjectMeta, Error> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        object: &impl Serialize,
+    ) -> Result<ObjectMeta, Error> {
         let operation = "create";
-        let body = object.to_string().into_bytes();
+        let body = serde_json::to_vec(object)
+            .map_err(|error| self.refused(operation, name, Refusal::Unreadable(error)))?;
         self.fits(operation, name, body.len())?;
         let request = self.request().create(&PostParams::default(), body);
         let asked = request.map(|request| self.client.request_text(only_metadata(request)));
@@ -187,8 +196,13 @@ impl Remote {
         params: &ListParams,
     ) -> Result<Page<T>, Error> {
         let request = self.request().list(params);
-        let asked = request.map(|request| self.client.request_text(request));
-        self.answer("list", "*", asked).await
+        let mut bytes = 0;
+        let asked = request.map(|request| {
+            let asked = self.client.request_text(request);
+            asked.inspect_ok(|text| bytes = text.len())
+        });
+        let page: Page<T> = self.answer("list", "*", asked).await?;
+        Ok(Page { bytes, ..page })
     }
 
     async fn merge_at(
@@ -249,6 +263,13 @@ impl Remote {
 // === impl Page ===
 
 impl<T> Page<T> {
+    /// How many objects like these have so many bytes.
+    pub(super) fn next_limit(&self, bytes: usize, most: usize) -> u32 {
+        let each = self.bytes / self.items.len().max(1);
+        let limit = (bytes / each.max(1)).clamp(1, most);
+        u32::try_from(limit).unwrap_or(1)
+    }
+
     /// Where the next page begins, unless this was the last.
     pub(super) fn next(&mut self) -> Option<String> {
         self.metadata

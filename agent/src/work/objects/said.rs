@@ -68,13 +68,22 @@ impl Inner {
     }
 
     /// Writes what was noted of a work, if anything was.
-    pub(super) async fn write_status(&self, id: &WorkId) -> Result<(), Error> {
+    pub(super) async fn write_status(
+        &self,
+        id: &WorkId,
+        look: Option<String>,
+    ) -> Result<(), Error> {
         let _turn = self.turns.of(id).await;
         let Some(record) = self.said.get(id) else {
             return Ok(());
         };
         let name = object_name(id);
-        let written = self.works.merge_status(&name, &record::said(&record)).await;
+        // The look was at the object as it is known here.
+        let known = self.known().get(id).map(|known| known.generation);
+        let look = look.zip(known);
+        let look = look.map(|(words, generation)| format!("{generation} {words}"));
+        let document = record::said(&record, look.as_deref());
+        let written = self.works.merge_status(&name, &document).await;
         match optional(written)? {
             Some(_) => {
                 self.said.forget(id);
@@ -90,7 +99,7 @@ impl Inner {
         loop {
             tokio::time::sleep(PATIENCE).await;
             for id in self.said.due() {
-                if let Err(error) = self.write_status(&id).await {
+                if let Err(error) = self.write_status(&id, None).await {
                     warn!(resource.id = %id, error = %chain(&error), "Could not write the status of work `{id}`; it is tried again");
                 }
             }

@@ -34,7 +34,8 @@ async fn claims_are_known_after_a_kill_between_claim_and_settle() -> Result<()> 
 }
 
 #[tokio::test]
-async fn under_an_identity_of_our_own_nothing_is_listed_and_everything_goes_all_the_same() -> Result<()> {
+async fn under_an_identity_of_our_own_nothing_is_listed_and_everything_goes_all_the_same()
+-> Result<()> {
     let mut bench = Bench::new("unlisted").await?;
     bench.hold("w", &bench.map("a", "red")).await?;
     bench.hold("w", &bench.map("b", "red")).await?;

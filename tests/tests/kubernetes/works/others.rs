@@ -138,7 +138,7 @@ async fn a_work_that_vanished_is_asked_for_again() -> Result<()> {
         .epoch;
     let unread = "unread".into();
     store.put_status(&unread, epoch, record(1, "m")).await?;
-    store.write_status(&unread).await?;
+    store.write_status(&unread, None).await?;
     assert!(resync_wanted(&store).await);
 
     vanish("unwatched").await?;

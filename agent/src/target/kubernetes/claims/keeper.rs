@@ -86,6 +86,13 @@ impl Keeper {
         self.listed != hash(&[] as &[AppliedResource])
     }
 
+    /// Whether nothing is to be done about it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let protected = self.finalizers.iter().any(|it| it == APPLIED_FINALIZER);
+        let settled = !self.adopted && !self.evicting && self.retiring.is_empty();
+        self.life == Life::Lives && settled && protected
+    }
+
     fn taking_over(mut self, others: Vec<OwnerReference>) -> Self {
         self.retiring = owners::united(self.retiring, others);
         self.retiring.retain(|other| other.uid != self.uid);

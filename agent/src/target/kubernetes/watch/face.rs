@@ -3,14 +3,18 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use link::bundle::manifest::ObjectRef;
 
 use super::flight::Flight;
 use super::index::{Index, tracked};
-use super::seen::Revision;
-use super::tracked::Name;
+use super::seen::{Revision, Seen};
+use super::tracked::{Name, name};
+use crate::target::Mark;
 use crate::target::kubernetes::discovery::Resource;
 use crate::target::kubernetes::owners::is_applied_work;
+use crate::target::kubernetes::resume::print;
+use crate::work::WorkId;
 
 /// An object in one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +33,11 @@ impl Face {
         if meta.deletion_timestamp.is_some() {
             return None;
         }
-        let owners = meta.owner_references.as_deref().unwrap_or_default();
-        Self::new(
-            meta.resource_version.as_deref()?,
-            meta.uid.as_deref()?,
-            owners,
-        )
-    }
-
-    /// An object that was just written.
-    pub(crate) fn new(revision: &str, uid: &str, owners: &[OwnerReference]) -> Option<Self> {
-        let keepers = owners.iter().filter(|owner| is_applied_work(owner));
-        (!revision.is_empty() && !uid.is_empty()).then(|| Self {
-            revision: revision.into(),
-            uid: uid.into(),
+        let owners = meta.owner_references.iter().flatten();
+        let keepers = owners.filter(|owner| is_applied_work(owner));
+        Some(Self {
+            revision: meta.resource_version.as_deref()?.into(),
+            uid: meta.uid.as_deref()?.into(),
             keepers: keepers.map(|owner| owner.uid.as_str().into()).collect(),
         })
     }
@@ -62,6 +57,37 @@ impl Index {
         if tracked.face.as_ref().is_none_or(is_newer) {
             tracked.face = Face::of(meta);
         }
+        for interest in &mut tracked.interests {
+            let Seen::Before(_, Some(before)) = &interest.seen else {
+                continue;
+            };
+            if print(meta).as_deref() == Some(&**before) {
+                interest.seen = Seen::At(at.clone());
+            }
+        }
+    }
+}
+
+impl Index {
+    /// Registers that a work holds an object, and in which looks an earlier process left it.
+    pub(crate) fn resume(
+        &self,
+        resource: &Arc<Resource>,
+        object: &ObjectRef,
+        work: &WorkId,
+        mark: &Mark,
+    ) {
+        self.hold(resource, object, work);
+        let mut state = self.state();
+        let name = name(resource, object);
+        let interest = state.track(resource, name).interest(work);
+        interest.seen = match &mark.version {
+            None => Seen::Absent,
+            Some(version) => {
+                let print = mark.print.as_deref().map(Into::into);
+                Seen::Before(version.as_str().into(), print)
+            }
+        };
     }
 }
 

@@ -92,6 +92,9 @@ pub struct ReportState {
     /// When every manifest of the version had been applied, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_at: Option<String>,
+    /// In which versions the agent saw the objects, so that it need not look at each again after a start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub look: Option<String>,
 }
 
 /// Which objects a work holds in this cluster; their owner, so that they go when it goes.
@@ -155,13 +158,13 @@ pub struct AppliedResource {
 
 // === impl ManifestWorkSpec ===
 
-impl From<&Spec> for ManifestWorkSpec {
-    fn from(spec: &Spec) -> Self {
+impl From<Spec> for ManifestWorkSpec {
+    fn from(spec: Spec) -> Self {
         // These types were made from JSON and go back to it without loss.
         let json = |value: Result<Value, serde_json::Error>| value.unwrap_or_default();
         Self {
             workload: Workload {
-                manifests: spec.manifests.clone(),
+                manifests: spec.manifests,
             },
             delete_option: spec
                 .delete_option
@@ -185,25 +188,16 @@ impl ManifestWorkSpec {
     ///
     /// # Errors
     /// When somebody changed a setting in the cluster into something that is none.
-    pub fn bundle(&self) -> Result<Spec, serde_json::Error> {
+    pub fn bundle(self) -> Result<Spec, serde_json::Error> {
         Ok(Spec {
-            manifests: self.workload.manifests.clone(),
-            delete_option: self
-                .delete_option
-                .clone()
-                .map(serde_json::from_value)
-                .transpose()?,
+            manifests: self.workload.manifests,
+            delete_option: self.delete_option.map(serde_json::from_value).transpose()?,
             manifest_configs: self
                 .manifest_configs
-                .iter()
-                .cloned()
+                .into_iter()
                 .map(serde_json::from_value)
                 .collect::<Result<_, _>>()?,
-            executer: self
-                .executor
-                .clone()
-                .map(serde_json::from_value)
-                .transpose()?,
+            executer: self.executor.map(serde_json::from_value).transpose()?,
         })
     }
 }

@@ -31,6 +31,10 @@ mod keep;
 mod plan;
 mod queue;
 mod remove;
+mod resume;
+
+use keep::Write;
+use resume::Sights;
 
 pub use cause::Cause;
 pub use feud::Feuds;
@@ -76,6 +80,8 @@ pub type OnTrouble = Box<dyn Fn(&WorkId, &ObjectRef, &TargetError) + Send + Sync
 struct Look {
     status: Status,
     again: Again,
+    /// What was seen, when nothing is left to be done.
+    sights: Option<Sights>,
 }
 
 /// When a work has to be looked at again although nothing changed.
@@ -98,11 +104,17 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let this = Arc::new(self);
         let workers = (0..WORKERS)
             .map(|_| restarting("reconcile", &restarts, &drain, || Arc::clone(&this).work()));
+        let mut begun = false;
         let watches = restarting("watches", &restarts, &drain, || {
             let (this, drain) = (Arc::clone(&this), drain.clone());
+            let begins = !std::mem::replace(&mut begun, true);
             async move {
-                // Also after watches that died: nobody told what changed meanwhile.
-                this.look_at_everything();
+                if begins {
+                    this.begin();
+                } else {
+                    // The watches died: nobody told what changed meanwhile.
+                    this.look_at_everything();
+                }
                 tokio::select! {
                     () = drain.cancelled() => {}
                     () = this.watch() => {}
@@ -171,7 +183,9 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return Next::Retry(Cause::default());
             }
         };
-        let previous = record.map_or_else(Status::default, |record| record.status);
+        let previous = record
+            .as_ref()
+            .map_or_else(Status::default, |record| record.status.clone());
         if work.is_awaited() {
             // Taken over with its objects; there is nothing to compare them with until its source has spoken.
             return Next::Forget;
@@ -181,9 +195,13 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let paused = paused.or_else(|| entry.paused.as_deref().map(Into::into));
         let is_paused = paused.is_some();
         let going = entry.deleting || entry.dropped;
-        let Look { mut status, again } = match paused {
+        let Look {
+            mut status,
+            again,
+            sights,
+        } = match paused {
             Some(why) => self.look_only(&work, &previous, &why).await,
-            None if going => self.remove(id, &entry, &work, &previous).await,
+            None if going => self.remove(id, &entry, &work, record.as_ref()).await,
             None => self.apply(id, &entry, &work, &previous).await,
         };
         if going && !entry.deleting && !is_paused && again == Again::Eventually {
@@ -191,7 +209,16 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
         status::fit(&mut status, self.max_status_bytes, self.clock.now());
         let cause = Cause::from(&status);
-        if let Err(error) = self.keep(id, &entry, &work, status).await {
+        // The report has the store forget a work that is gone.
+        let gone = going && !is_paused && again == Again::Eventually;
+        let write = if gone {
+            Write::Later
+        } else {
+            let sights = sights.filter(|_| again == Again::Eventually);
+            Write::Now(sights.and_then(|sights| self.words(sights)))
+        };
+        let kept = self.keep(id, &entry, &work, record.as_ref(), status, write);
+        if let Err(error) = kept.await {
             warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             return Next::Retry(Cause::default());
         }

@@ -20,7 +20,10 @@ use crate::work::WorkId;
 
 pub mod directory;
 pub mod kubernetes;
+mod mark;
 pub(crate) mod ownership;
+
+pub use mark::Mark;
 
 /// Where manifests are applied.
 pub trait Target: Send + Sync + 'static {
@@ -74,6 +77,13 @@ pub trait Target: Send + Sync + 'static {
 
     /// Whether a record says that `owner` holds something, or is about to.
     fn owns(&self, owner: &WorkId) -> bool;
+
+    /// Takes over what an earlier process saw of the objects of a work when it looked last and left nothing to be done,
+    /// with the number of objects claimed. Whether [`Target::watch`] will tell of everything that has changed since;
+    /// otherwise the work has to be looked at.
+    fn resume(&self, _owner: &WorkId, _claims: usize, _seen: &[(ObjectRef, Mark)]) -> bool {
+        false
+    }
 
     /// Sends every change that somebody else made to held objects until the receiver is gone or the future is
     /// dropped. When the channel is full it waits: a change is a hint that may come late but not be lost.
@@ -174,6 +184,8 @@ pub struct Applied {
     pub changed: bool,
     /// The object as it is now, when the target learnt it on the way.
     pub observed: Option<Value>,
+    /// What it looked like, for [`Target::resume`].
+    pub mark: Option<Mark>,
 }
 
 /// What happens to an object that is given up.

@@ -4,6 +4,7 @@
 //! cost the agent little; it owes its neighbours that what `commit` returned from survives a power cut. [`Files`]
 //! is one in a state directory, [`Objects`] one in a cluster.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use link::bundle::Status;
+use link::bundle::manifest::ObjectRef;
 use link::order::{SequenceId, Version};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -66,16 +68,35 @@ pub trait Store: Clone + Send + Sync + 'static {
         id: &WorkId,
     ) -> impl Future<Output = Result<Option<(Head, StatusRecord)>, Error>> + Send;
 
-    /// Keeps a new status, unless the work was removed or committed again since `epoch`. Returns whether it did.
+    /// Takes a new status, unless the work was removed or committed again since `epoch`. Returns whether it did. From
+    /// then on it is what is reported; it may be a while until it survives the end of the process.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be kept.
     fn put_status(
         &self,
         id: &WorkId,
         epoch: u64,
         record: StatusRecord,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Makes the status that was taken last outlive the process, unless it does already. `look` says in words without
+    /// meaning here what the objects of the work looked like then; it may be kept too.
+    ///
+    /// # Errors
+    /// When it cannot be written; another call tries again.
+    fn write_status(
+        &self,
+        _id: &WorkId,
+        _look: Option<String>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// The looks that were kept with statuses of works as they are, by an earlier process. They are given once.
+    fn take_looks(&self) -> HashMap<WorkId, Looked> {
+        HashMap::new()
+    }
 
     /// Notes that the broker took the status with this hash. A newer status stays unacknowledged.
     ///
@@ -199,6 +220,15 @@ pub struct Entry {
     pub refused_while_deleting: bool,
     /// Rises with every commit of this work; a status judged on an older epoch is not stored.
     pub epoch: u64,
+}
+
+/// What was kept of a look at a work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// The objects, in the order of the manifests.
+    pub objects: Vec<ObjectRef>,
+    /// What was said of them.
+    pub words: String,
 }
 
 /// The newest status of a work and what became of it.

@@ -5,10 +5,11 @@ use link::bundle::{Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::resume::Sights;
 use super::{Again, Look, Reconciler, Step, finished, given_up, parse, release_mode};
 use crate::intake::blocking;
 use crate::status::{self, Context, Outcome};
-use crate::target::{Claim, Desired, ErrorKind, Held, Release, Target, TargetError};
+use crate::target::{Claim, Desired, ErrorKind, Held, Mark, Release, Target, TargetError};
 use crate::work::{Entry, Store, Work, WorkId};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
@@ -26,10 +27,15 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 self.look_at_finished(id, spec, context).await
             }
             (Ok(spec), None) => {
-                let (outcomes, again) = self.apply_spec(id, entry.epoch, spec, context).await;
+                let (outcomes, again, sights) =
+                    self.apply_spec(id, entry.epoch, spec, context).await;
                 let status = judged(outcomes, context).await;
                 let again = again.or(self.finished_just_now(&status, context));
-                Look { status, again }
+                Look {
+                    status,
+                    again,
+                    sights,
+                }
             }
             (Ok(spec), Some(problem)) => Look {
                 status: status::rejected(problem, context),
@@ -39,10 +45,12 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 } else {
                     self.apply_spec(id, entry.epoch, spec, context).await.1
                 },
+                sights: None,
             },
             (Err(unreadable), rejected) => Look {
                 status: status::rejected(rejected.unwrap_or(&unreadable), context),
                 again: Again::Eventually,
+                sights: None,
             },
         }
     }
@@ -59,6 +67,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         Look {
             status: status::paused(outcomes, why, context),
             again: Again::Eventually,
+            sights: None,
         }
     }
 
@@ -69,11 +78,14 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         epoch: u64,
         spec: Spec,
         context: Context<'_>,
-    ) -> (Vec<Outcome>, Again) {
+    ) -> (Vec<Outcome>, Again, Option<Sights>) {
         let delete_option = spec.delete_option.clone();
         let executor = match executor(spec.executer.as_ref()) {
             Ok(executor) => executor,
-            Err(error) => return self.all_fail(spec, &error).await,
+            Err(error) => {
+                let (outcomes, again) = self.all_fail(spec, &error).await;
+                return (outcomes, again, None);
+            }
         };
         let steps = self.plan(spec).await;
         let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
@@ -94,7 +106,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                     applied: Err(error.clone()),
                     observed: Err(error.message.clone()),
                 };
-                return (steps.into_iter().map(failed).collect(), Again::Backoff);
+                let outcomes = steps.into_iter().map(failed).collect();
+                return (outcomes, Again::Backoff, None);
             }
         };
         // This version was applied before, so what has to be written now was changed by somebody else.
@@ -107,7 +120,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
         let mut again = Again::Eventually;
         let mut outcomes = Vec::with_capacity(steps.len());
+        let mut marks = Vec::with_capacity(steps.len());
         for step in steps {
+            let ordinal = step.ordinal;
+            let mut mark = None;
             let is_complete =
                 step.refused.is_none() && finished::is_complete_object(&step.object, context);
             let outcome = if is_complete {
@@ -115,9 +131,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             } else {
                 let may_remove = release_mode(delete_option.as_ref(), &step.object, &step.resource)
                     == Release::Remove;
-                let (outcome, changed) = self
+                let (outcome, changed, seen) = self
                     .apply_step(id, step, executor.as_ref(), may_remove)
                     .await;
+                mark = seen;
                 if changed && repairs {
                     self.note_repair(id, epoch, &outcome.step.object);
                 }
@@ -127,6 +144,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 again = again.or(error.into());
             }
             outcomes.push(outcome);
+            marks.push((ordinal, mark));
         }
         // What moves to a namespace that is not there stays where it is until it is.
         let waits = |held: &Held| {
@@ -135,7 +153,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         stale.retain(|(held, _)| !waits(held));
         let settled = self.settle(id, &stale).await;
-        (outcomes, again.or(settled))
+        let claims = claims.len();
+        (outcomes, again.or(settled), Some(Sights { claims, marks }))
     }
 
     /// Gives up what the work no longer declares, and has the target write down what is held now.
@@ -161,10 +180,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         step: Step,
         executor: Option<&ServiceAccount>,
         may_remove: bool,
-    ) -> (Outcome, bool) {
+    ) -> (Outcome, bool, Option<Mark>) {
         if let Some(error) = step.refused.clone() {
             self.explain(id, &step.object, &error);
-            return (self.observed(step, Err(error), None).await, false);
+            return (self.observed(step, Err(error), None).await, false, None);
         }
         let desired = Desired {
             object: &step.object,
@@ -173,20 +192,26 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             executor,
             may_remove,
         };
-        let (applied, observed, changed) = match self.target.apply(id, desired).await {
+        let (applied, observed, changed, mark) = match self.target.apply(id, desired).await {
             Ok(applied) => {
                 if applied.changed {
                     let object = &step.object;
                     info!(resource.id = %id, object = %object, "Applied {object}");
                 }
-                (Ok(()), applied.observed, applied.changed)
+                // Rules read all of an object.
+                let ruled = !step.feedback.is_empty() || !step.conditions.is_empty();
+                let exact = |mark: Mark| if ruled { mark.exact() } else { mark };
+                let mark = applied.mark.map(exact);
+                (Ok(()), applied.observed, applied.changed, mark)
             }
             Err(error) => {
                 self.explain(id, &step.object, &error);
-                (Err(error), None, false)
+                (Err(error), None, false, None)
             }
         };
-        (self.observed(step, applied, observed).await, changed)
+        let outcome = self.observed(step, applied, observed).await;
+        let mark = mark.filter(|_| outcome.observed.is_ok());
+        (outcome, changed, mark)
     }
 
     /// Two who repair each other would never rest: from some point on this one takes its time.

@@ -26,6 +26,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let nothing_new = Look {
             status: context.previous.clone(),
             again: Again::Eventually,
+            sights: None,
         };
         if has(&context.previous.conditions, status::EXPIRED, context) {
             return nothing_new;
@@ -52,6 +53,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 Again::Eventually => Look {
                     status: status::expired(ttl.unwrap_or_default(), context),
                     again: Again::Eventually,
+                    sights: None,
                 },
                 again => Look {
                     again,
@@ -66,6 +68,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         Look {
             status: judged(outcomes, context).await,
             again: left.map_or(Again::Eventually, Again::After),
+            sights: None,
         }
     }
 

@@ -104,6 +104,18 @@ impl Queue {
         self.ready.notify_one();
     }
 
+    /// Asks for an id to be worked on after a while, unless it is known already.
+    pub fn add_later(&self, id: &WorkId, delay: Duration) {
+        let at = Instant::now() + delay;
+        let mut state = self.state();
+        if state.slots.contains_key(id) {
+            return;
+        }
+        state.slots.insert(id.clone(), Slot::Delayed(at));
+        state.delayed.insert((at, id.clone()));
+        self.ready.notify_one();
+    }
+
     /// The next id, or `None` once the queue is closed. Give it back with [`Queue::finish`].
     pub async fn next(&self) -> Option<WorkId> {
         loop {

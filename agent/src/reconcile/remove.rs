@@ -1,13 +1,14 @@
 //! One look at a work that is to go: give every held object up, and say what is still in the way.
 
-use link::bundle::{DeleteOption, Status};
+use link::bundle::DeleteOption;
 use link::error::chain;
 use tracing::{info, warn};
 
+use super::keep::Write;
 use super::{Again, Look, Reconciler, parse, release_mode};
 use crate::status::{self, Remaining};
 use crate::target::{Held, Release, Released, Target};
-use crate::work::{Entry, Store, Work, WorkId};
+use crate::work::{Entry, StatusRecord, Store, Work, WorkId};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
     pub(super) async fn remove(
@@ -15,9 +16,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         id: &WorkId,
         entry: &Entry,
         work: &Work,
-        previous: &Status,
+        before: Option<&StatusRecord>,
     ) -> Look {
-        let context = self.context(work, previous);
+        let previous = before.map(|record| record.status.clone());
+        let previous = previous.unwrap_or_default();
+        let context = self.context(work, &previous);
         // What was said about blockers before stands until this look knows better.
         let told = previous.condition("Deleting").is_some();
         let deleting = if told {
@@ -32,12 +35,14 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return Look {
                     status: deleting,
                     again: Again::Backoff,
+                    sights: None,
                 };
             }
         };
         if !held.is_empty() && !told {
             // Tell it before it may take long.
-            if let Err(error) = self.keep(id, entry, work, deleting).await {
+            let told = self.keep(id, entry, work, before, deleting, Write::Later);
+            if let Err(error) = told.await {
                 warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             }
         }
@@ -51,17 +56,20 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             return Look {
                 status: status::deleting(&[], context),
                 again: Again::Backoff,
+                sights: None,
             };
         }
         if remaining.is_empty() {
             return Look {
                 status: status::deleted(self.consumer.as_str(), context),
                 again: Again::Eventually,
+                sights: None,
             };
         }
         Look {
             status: status::deleting(&remaining, context),
             again: Again::Backoff,
+            sights: None,
         }
     }
 

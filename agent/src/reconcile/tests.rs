@@ -51,6 +51,7 @@ impl Target for Fake {
         Ok(Applied {
             changed: true,
             observed: Some(desired.manifest.clone()),
+            mark: None,
         })
     }
 

@@ -292,6 +292,7 @@ impl Inner {
         Ok(Applied {
             changed: !unchanged,
             observed: Some(manifest),
+            mark: None,
         })
     }
 

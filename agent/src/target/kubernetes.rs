@@ -23,7 +23,7 @@ use self::executor::Executor;
 use self::server::Server;
 use self::watch::Index;
 use super::{
-    Applied, Change, Claim, Desired, Held, Identity, Release, Released, Target, TargetError,
+    Applied, Change, Claim, Desired, Held, Identity, Mark, Release, Released, Target, TargetError,
 };
 use crate::turns::Turns;
 use crate::work::WorkId;
@@ -41,6 +41,7 @@ mod object;
 mod own;
 mod owners;
 mod release;
+mod resume;
 mod server;
 pub(crate) mod update;
 mod watch;
@@ -160,6 +161,10 @@ impl Target for Kubernetes {
 
     fn owns(&self, owner: &WorkId) -> bool {
         self.0.claims().owns(owner)
+    }
+
+    fn resume(&self, owner: &WorkId, claims: usize, seen: &[(ObjectRef, Mark)]) -> bool {
+        self.0.resume(owner, claims, seen)
     }
 
     async fn watch(&self, changes: mpsc::Sender<Change>) {

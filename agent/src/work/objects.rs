@@ -19,7 +19,7 @@ use link::order::SequenceId;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use super::{Entry, Error, Head, Index, StatusRecord, Store, Stored, Work, WorkId};
+use super::{Entry, Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
 use crate::crd::{self, ManifestWork};
 use crate::target::Change;
 use crate::turns::Turns;
@@ -28,6 +28,7 @@ use cache::Cache;
 use journal::{Journal, Notes};
 use record::{Listed, Object};
 use remote::{Remote, optional};
+use said::Said;
 
 mod cache;
 mod commit;
@@ -37,6 +38,7 @@ mod marks;
 mod record;
 mod refusal;
 mod remote;
+mod said;
 mod watch;
 
 pub use refusal::Refusal;
@@ -65,6 +67,9 @@ struct Inner {
     // breaks every work.
     strays: Mutex<HashSet<String>>,
     cache: Mutex<Cache>,
+    said: Said,
+    // Of an earlier process.
+    looks: Mutex<HashMap<WorkId, Looked>>,
     turns: Turns,
     journal: Journal,
 }
@@ -101,6 +106,8 @@ impl Objects {
             known: Mutex::default(),
             strays: Mutex::default(),
             cache: Mutex::default(),
+            said: Said::default(),
+            looks: Mutex::default(),
             turns: Turns::default(),
             journal,
         };
@@ -136,6 +143,7 @@ impl Inner {
         let mut params = ListParams::default().labels(&self.selector()).limit(PAGE);
         loop {
             let mut page = self.works.page::<Listed>(&params).await?;
+            params.limit = Some(page.next_limit(PAGE_BYTES, LARGEST_PAGE));
             for listed in &page.items {
                 if let Err(why) = self.take(listed, marks) {
                     let object = self
@@ -166,6 +174,15 @@ impl Inner {
                 entry.status_hash = Some(hash.into());
                 entry.acknowledged = marks.holds(&head.id, entry);
             });
+        }
+        let entry = self.index.entry(&head.id);
+        let in_order = entry.is_some_and(|entry| {
+            let is_paused = entry.paused.is_some();
+            !is_paused && !entry.dropped && !entry.deleting && head.rejected.is_none()
+        });
+        if let Some(looked) = listed.looked(head.version).filter(|_| in_order) {
+            let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+            looks.insert(head.id, looked);
         }
         Ok(())
     }
@@ -204,6 +221,7 @@ impl Inner {
                 None => return Ok(None),
             },
         };
+        stored.record = self.said.get(id).or(stored.record);
         if let Some(record) = &mut stored.record {
             record.acknowledged = entry.acknowledged;
         }
@@ -243,6 +261,7 @@ impl Inner {
     fn forget(&self, id: &WorkId) -> Option<Entry> {
         self.known().remove(id);
         self.cache().remove(id);
+        self.said.forget(id);
         self.index.remove(id)
     }
 
@@ -289,8 +308,14 @@ impl Store for Objects {
     }
 
     async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
-        let stored = self.read(id).await?;
-        Ok(stored.and_then(|stored| Some((stored.work.head, stored.record?))))
+        // What is at hand does not wait for a write of it that is under way.
+        let cached = self.0.cache().get(id).cloned();
+        let stored = match cached {
+            Some(stored) => Some(stored),
+            None => self.read(id).await?,
+        };
+        let said = self.0.said.get(id);
+        Ok(stored.and_then(|stored| Some((stored.work.head, said.or(stored.record)?))))
     }
 
     async fn put_status(
@@ -299,24 +324,16 @@ impl Store for Objects {
         epoch: u64,
         record: StatusRecord,
     ) -> Result<bool, Error> {
-        let this = &self.0;
-        let _turn = this.turns.of(id).await;
-        if this
-            .index
-            .entry(id)
-            .is_none_or(|entry| entry.epoch != epoch)
-        {
-            return Ok(false);
-        }
-        let name = object_name(id);
-        let written = this.works.merge_status(&name, &record::said(&record)).await;
-        if optional(written)?.is_none() {
-            this.lost(id, "is gone");
-            return Ok(false);
-        }
-        this.index.put_status(id, &record);
-        this.cache().put_record(id, record);
-        Ok(true)
+        Ok(self.0.note_status(id, epoch, record).await)
+    }
+
+    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
+        self.0.write_status(id, look).await
+    }
+
+    fn take_looks(&self) -> HashMap<WorkId, Looked> {
+        let mut looks = self.0.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut looks)
     }
 
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
@@ -353,12 +370,17 @@ impl Store for Objects {
         tokio::join!(
             self.0.watch_works(&changes),
             self.0.watch_journal(&changes),
-            self.0.keep_journal()
+            self.0.keep_journal(),
+            self.0.keep_statuses()
         );
     }
 }
 
-// Half a megabyte of text at a time, when objects have 49 KB as bundles of some size do.
+// Of objects of 49 KB, as bundles of some size have, half a megabyte of text.
 const PAGE: u32 = 10;
+// What is in memory at a time, where objects of the next page are like those of the one before.
+const PAGE_BYTES: usize = 1024 * 1024;
+// What the client libraries of others ask for at most.
+const LARGEST_PAGE: usize = 500;
 // What an API server takes from one client without queueing, and some times what hides the latency of etcd.
 const COMMITS: usize = 16;

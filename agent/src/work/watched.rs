@@ -3,7 +3,7 @@
 //! Every caller tries again until it works, so a failure stands for as long as the same call has not worked since. A few
 //! of them are remembered; the check is well again when none is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use link::error::{Hint as _, chain};
 use link::order::SequenceId;
 use tokio::sync::mpsc;
 
-use super::{Error, Head, Index, StatusRecord, Store, Stored, Work, WorkId};
+use super::{Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
 use crate::health::Health;
 use crate::target::Change;
 
@@ -84,6 +84,16 @@ impl<S: Store> Store for Watched<S> {
         let done = self.store.put_status(id, epoch, record).await;
         self.troubles.note(Call::Write(id.clone()), &done);
         done
+    }
+
+    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
+        let done = self.store.write_status(id, look).await;
+        self.troubles.note(Call::Write(id.clone()), &done);
+        done
+    }
+
+    fn take_looks(&self) -> HashMap<WorkId, Looked> {
+        self.store.take_looks()
     }
 
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {

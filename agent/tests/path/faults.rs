@@ -23,6 +23,8 @@ pub(crate) enum Call {
     Read,
     Reported,
     PutStatus,
+    /// What others are told does not depend on it.
+    WriteStatus,
     Acknowledge,
     Remove,
     Sequence,
@@ -172,6 +174,11 @@ impl Store for Faulty {
     ) -> Result<bool, Error> {
         self.check(Call::PutStatus)?;
         Store::put_status(&self.files, id, epoch, record).await
+    }
+
+    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
+        self.check(Call::WriteStatus)?;
+        Store::write_status(&self.files, id, look).await
     }
 
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {

@@ -130,6 +130,22 @@ async fn deletions_that_come_again_and_again_with_a_slow_target_ask_for_nothing_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_is_told_before_it_is_written_and_a_deletion_without_writing_any() {
+    let mut agent = Harness::start().await;
+    let failing = Some((Call::WriteStatus, Class::NoAnswer));
+    agent.store.fail(failing);
+    agent.send(upsert("w", 1, &[config_map("a", "1")])).await;
+    agent.status("w", is_applied).await;
+    agent.until(|agent| agent.store_health().is_err()).await;
+    agent.store.fail(None);
+    agent.until(|agent| agent.store_health().is_ok()).await;
+    agent.store.fail(failing);
+    agent.send(delete("w", Some(1))).await;
+    agent.until(|agent| agent.held().is_empty()).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn tasks_that_can_be_made_again_are_and_nothing_is_lost_with_them() {
     for (call, task) in [
         (Some(Call::Read), "reconcile 1"),

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Error;
 use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
@@ -13,11 +13,12 @@ use super::discovery::Resource;
 use super::executor::Intent;
 use super::explain::explain;
 use super::object::problem;
+use super::resume::print;
 use super::server::{MANAGER, Place, is_kind_missing};
-use super::watch::Flight;
+use super::watch::{Face, Flight};
 use super::{Inner, fields, owners};
 use crate::target::ownership::Standing;
-use crate::target::{Applied, Desired, ErrorKind, Strategy, TargetError};
+use crate::target::{Applied, Desired, ErrorKind, Mark, Strategy, TargetError};
 use crate::work::WorkId;
 
 mod definition;
@@ -119,6 +120,12 @@ impl Inner {
         if let Some(definition) = applied.observed.take_if(|it| definition::is_definition(it)) {
             let defined = task.wait_until_defined(definition).await?;
             applied.observed = task.land(defined).observed;
+            // Its kind may be served or not after a start.
+            applied.mark = None;
+        }
+        // Of what others write only the default leaves all to them.
+        if *desired.strategy != Strategy::Default {
+            applied.mark = applied.mark.map(Mark::exact);
         }
         Ok(applied)
     }
@@ -190,16 +197,30 @@ impl Task<'_> {
         let Done { object, wrote } = done;
         let Some(object) = object else {
             self.flight.found_nothing();
-            return Applied::default();
+            return Applied {
+                mark: Some(Mark {
+                    version: None,
+                    print: None,
+                }),
+                ..Applied::default()
+            };
         };
         let revision = object["metadata"]["resourceVersion"].as_str();
+        let meta = serde_json::from_value(object["metadata"].clone());
+        let meta: ObjectMeta = meta.unwrap_or_default();
+        let owners = meta.owner_references.as_deref().unwrap_or_default();
         let hash = match wrote {
             Wrote::Put { hash, .. } => Some(hash),
             _ => None,
         };
         let is_news = self
             .flight
-            .landed(revision.unwrap_or_default(), hash, &owners::of(&object));
+            .landed(revision.unwrap_or_default(), hash, owners);
+        self.flight.met(Face::of(&meta));
+        let mark = revision.map(|revision| Mark {
+            version: Some(revision.to_owned()),
+            print: print(&meta),
+        });
         Applied {
             changed: match wrote {
                 Wrote::Nothing => false,
@@ -207,6 +228,7 @@ impl Task<'_> {
                 Wrote::IfNewVersion => is_news,
                 Wrote::Put { changed, .. } => changed,
             },
+            mark,
             observed: Some(presentable(object)),
         }
     }

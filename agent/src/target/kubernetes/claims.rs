@@ -77,6 +77,16 @@ impl Claims {
             .collect()
     }
 
+    /// Whether an owner holds so many objects, all of them among these, and nothing is to be done about its keeper.
+    pub(super) fn rests(&self, owner: &WorkId, count: usize, keys: &HashSet<String>) -> bool {
+        let held = self.ownership.record(owner);
+        let held = held.map_or(&[][..], |record| &record.objects[..]);
+        let keeper = self.keepers.get(owner);
+        held.len() == count
+            && held.iter().all(|share| keys.contains(&share.key))
+            && keeper.map_or(count == 0, Keeper::is_at_rest)
+    }
+
     /// Uids of the owner references that a work may have on its objects.
     pub(super) fn uids(&self, owner: &WorkId) -> Vec<String> {
         let keeper = self.keepers.get(owner).into_iter();
@@ -220,7 +230,9 @@ impl Inner {
         Ok(())
     }
 
-    // Writes what was applied into the status, and what was given up out of the annotation.
+    // Takes what was given up out of the annotation. The list with uids in the status is for Go agents, which make it
+    // themselves from the status of the ManifestWork: it costs a request for each work, so it is kept only where one is
+    // there already or a Go agent takes turns with this one.
     async fn write_down(
         &self,
         owner: &WorkId,
@@ -229,7 +241,8 @@ impl Inner {
     ) -> Result<(), TargetError> {
         let applied = self.applied_resources(record);
         let (listed, intent) = (hash(&applied[..]), Intent::of(owner, record).to_string());
-        if listed != keeper.listed {
+        let keeps_list = self.agent_id.is_shared_with_go() || keeper.has_list();
+        if keeps_list && listed != keeper.listed {
             let patch =
                 json!({"metadata": {"uid": keeper.uid}, "status": {"appliedResources": applied}});
             self.update_keeper(owner, keeper, "status", &patch).await?;
@@ -239,7 +252,9 @@ impl Inner {
             self.update_keeper(owner, keeper, "", &patch).await?;
         }
         if let Some(keeper) = self.claims().keepers.get_mut(owner) {
-            keeper.listed = listed;
+            if keeps_list {
+                keeper.listed = listed;
+            }
             keeper.intent = hash(intent.as_str());
         }
         Ok(())

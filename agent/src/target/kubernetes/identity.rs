@@ -7,19 +7,27 @@ use crate::work::sha256_hex;
 /// The identity under which the agent holds objects: 64 lower-case hex digits. It must not change over the life of
 /// the objects; unlike the Go agent's it does not depend on the broker's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentId(String);
+pub struct AgentId {
+    hash: String,
+    given_as_hash: bool,
+}
 
 // === impl AgentId ===
 
 impl AgentId {
     /// As text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.hash
+    }
+
+    /// Whether a Go agent may take turns with this one: only who wants that gives the identity as a hash.
+    pub(super) fn is_shared_with_go(&self) -> bool {
+        self.given_as_hash
     }
 
     /// The name of the AppliedManifestWork of the work with this object name.
     pub(super) fn applied_name(&self, work: &str) -> String {
-        fit(format!("{}-{work}", self.0))
+        fit(format!("{}-{work}", self.hash))
     }
 }
 
@@ -31,17 +39,21 @@ impl From<&str> for AgentId {
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
-        Self(if is_hash {
+        let hash = if is_hash {
             text.into()
         } else {
             sha256_hex(text.as_bytes())
-        })
+        };
+        Self {
+            hash,
+            given_as_hash: is_hash,
+        }
     }
 }
 
 impl fmt::Display for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.hash)
     }
 }
 
@@ -73,6 +85,7 @@ mod tests {
         for text in [hash.as_str(), "mqtt.example.com:8883"] {
             let id: AgentId = text.into();
             assert_eq!(id.as_str(), hash);
+            assert_eq!(id.is_shared_with_go(), text == hash);
         }
     }
 

@@ -3,12 +3,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use link::bundle::manifest::ObjectRef;
+use serde_json::Value;
 
 use super::Inner;
 use super::explain::explain;
 use super::object::problem;
 use super::owners::is_applied_work;
 use super::server::{ATTEMPTS, Place, is_conflict, is_immortal, is_missing, is_not_kept};
+use super::watch::Face;
 use crate::target::{Held, Release, Released, TargetError};
 use crate::work::WorkId;
 
@@ -33,6 +35,8 @@ struct Farewell<'a> {
     namesakes: Vec<Held>,
     /// It is to stay.
     spared: bool,
+    /// As it was last seen.
+    face: Option<Face>,
 }
 
 impl Inner {
@@ -84,6 +88,7 @@ impl Inner {
             mine,
             namesakes,
             spared: shared || mode == Release::Orphan,
+            face: flight.face(),
         };
         let released = match self.part(&farewell).await? {
             Fate::Gone => Released::Gone,
@@ -110,6 +115,11 @@ impl Inner {
     async fn part(&self, farewell: &Farewell<'_>) -> Result<Fate, TargetError> {
         let Farewell { object, place, .. } = farewell;
         let failed = |error| explain(&error, "delete", object);
+        if let Some(face) = farewell.face()
+            && let Some(fate) = self.delete_seen(farewell, face).await?
+        {
+            return Ok(fate);
+        }
         let mut attempt = 1;
         let mut spared = farewell.spared;
         loop {
@@ -150,11 +160,10 @@ impl Inner {
                     attempt += 1;
                     continue;
                 }
-                deleted => deleted.map_err(failed)?,
-            };
-            return match self.server.metadata(place).await.map_err(failed)? {
-                Some(after) if after.uid == meta.uid => Ok(Fate::Going(Box::new(after))),
-                _ => Ok(Fate::Gone),
+                deleted => {
+                    let answer = deleted.map_err(failed)?;
+                    return self.after_deletion(farewell, uid, &answer).await;
+                }
             };
         }
     }
@@ -187,11 +196,73 @@ impl Inner {
         let found = self.server.metadata(&Place::new(&resource, object)).await;
         Ok(found.map_err(failed)?.and_then(|meta| meta.uid))
     }
+
+    /// Deletes an object that is still as it was last seen, without reading it first. `None` when it is not.
+    async fn delete_seen(
+        &self,
+        farewell: &Farewell<'_>,
+        face: &Face,
+    ) -> Result<Option<Fate>, TargetError> {
+        let version = Some(face.revision.as_str());
+        let deleted = self
+            .server
+            .delete_version(farewell.place, &face.uid, version)
+            .await;
+        match deleted {
+            Ok(answer) => {
+                let fate = self.after_deletion(farewell, &face.uid, &answer).await?;
+                Ok(Some(fate))
+            }
+            Err(error) if is_missing(&error) => Ok(Some(Fate::Gone)),
+            Err(error) if is_conflict(&error) || is_immortal(&error) => Ok(None),
+            Err(error) => Err(explain(&error, "delete", farewell.object)),
+        }
+    }
+
+    /// What the answer to a deletion says. A server answers with a status when the object is gone, and with the object
+    /// when it goes later; some kinds with the object that is gone, of which only a look tells.
+    async fn after_deletion(
+        &self,
+        farewell: &Farewell<'_>,
+        uid: &str,
+        answer: &Value,
+    ) -> Result<Fate, TargetError> {
+        if answer["kind"] == "Status" {
+            return Ok(Fate::Gone);
+        }
+        let waits = |meta: &ObjectMeta| {
+            let finalizers = meta.finalizers.as_deref().unwrap_or_default();
+            let grace = meta.deletion_grace_period_seconds.unwrap_or_default();
+            meta.deletion_timestamp.is_some() && (!finalizers.is_empty() || grace > 0)
+        };
+        let answered: ObjectMeta =
+            serde_json::from_value(answer["metadata"].clone()).unwrap_or_default();
+        if answered.uid.as_deref() == Some(uid) && waits(&answered) {
+            return Ok(Fate::Going(Box::new(answered)));
+        }
+        let found = self.server.metadata(farewell.place).await;
+        let found = found.map_err(|error| explain(&error, "delete", farewell.object))?;
+        Ok(match found {
+            Some(after) if after.uid.as_deref() == Some(uid) => Fate::Going(Box::new(after)),
+            _ => Fate::Gone,
+        })
+    }
 }
 
 // === impl Farewell ===
 
 impl Farewell<'_> {
+    /// The object as it was last seen, if it may go as that.
+    fn face(&self) -> Option<&Face> {
+        // What the work may hold under another name is compared by uid first.
+        let plain = !self.spared && self.namesakes.is_empty();
+        let face = self.face.as_ref().filter(|_| plain)?;
+        let same = self.held.uid.as_deref().is_none_or(|uid| uid == &*face.uid);
+        let mine = |uid: &Box<str>| self.mine.iter().any(|mine| **mine == **uid);
+        let owned = !face.keepers.is_empty() && face.keepers.iter().all(mine);
+        (same && owned).then_some(face)
+    }
+
     fn is_ours(&self, meta: &ObjectMeta) -> bool {
         let same = self.held.uid.is_none() || self.held.uid == meta.uid;
         same && self.others(meta).len() < meta.owner_references.as_ref().map_or(0, Vec::len)

@@ -101,11 +101,21 @@ impl Server {
 
     /// Begins to delete the object with this uid, what depends on it later; answers with what the server says.
     pub(super) async fn delete(&self, place: &Place, uid: &str) -> Result<Value, Error> {
+        self.delete_version(place, uid, None).await
+    }
+
+    /// The same, of an object that is still in this version, if one is given.
+    pub(super) async fn delete_version(
+        &self,
+        place: &Place,
+        uid: &str,
+        version: Option<&str>,
+    ) -> Result<Value, Error> {
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
             preconditions: Some(Preconditions {
                 uid: Some(uid.into()),
-                ..Preconditions::default()
+                resource_version: version.map(Into::into),
             }),
             ..DeleteParams::default()
         };

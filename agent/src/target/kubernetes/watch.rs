@@ -18,6 +18,7 @@ use super::Inner;
 use super::discovery::Resource;
 use crate::target::Change;
 
+mod face;
 mod flight;
 mod index;
 mod seen;
@@ -25,6 +26,7 @@ mod stream;
 mod tracked;
 mod wakes;
 
+pub(super) use face::Face;
 pub(super) use flight::Flight;
 pub(super) use index::Index;
 pub(super) use seen::Sight;

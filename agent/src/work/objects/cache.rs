@@ -36,6 +36,11 @@ impl Cache {
         self.remove(&id);
         // A received payload may be a window into a larger buffer, which must not be kept with it.
         stored.work.payload = Bytes::copy_from_slice(&stored.work.payload);
+        self.insert(stored);
+    }
+
+    fn insert(&mut self, stored: Stored) {
+        let id = stored.work.head.id.clone();
         let bytes = cost(&stored);
         self.number += 1;
         self.bytes += bytes;
@@ -56,7 +61,7 @@ impl Cache {
     pub(super) fn put_record(&mut self, id: &WorkId, record: StatusRecord) {
         if let Some(slot) = self.slots.remove(id) {
             self.bytes -= slot.bytes;
-            self.put(Stored {
+            self.insert(Stored {
                 record: Some(record),
                 ..slot.stored
             });

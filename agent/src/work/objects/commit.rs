@@ -2,10 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use link::error::{Hint as _, chain};
+use serde_json::Value;
 use tracing::warn;
 
 use super::super::{Error, Head, Stored, Work};
-use super::record::{self, Content};
+use super::record::{self, Content, Object};
 use super::remote::optional;
 use super::{Inner, Refusal};
 use crate::crd;
@@ -15,6 +16,19 @@ use crate::work::object_name;
 enum Written {
     Created(ObjectMeta),
     Changed(ObjectMeta),
+    /// The spec stayed; this is the object.
+    Kept(Box<Object>),
+}
+
+// === impl Written ===
+
+impl Written {
+    fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Created(metadata) | Self::Changed(metadata) => metadata,
+            Self::Kept(object) => &object.metadata,
+        }
+    }
 }
 
 // === impl Inner ===
@@ -80,8 +94,15 @@ impl Inner {
             (Written::Created(_), _) => None,
             (Written::Changed(_), Some(stored)) if !keeps => stored.record,
             (Written::Changed(_), _) => return Ok(()),
+            (Written::Kept(object), _) => {
+                // Should it be unreadable, the next look finds out.
+                if let Ok(stored) = object.stored() {
+                    self.cache().put(stored);
+                }
+                return Ok(());
+            }
         };
-        let payload = spec.as_ref().map(record::payload_of).transpose();
+        let payload = spec.map(record::payload_of).transpose();
         let payload = payload.unwrap_or_default().unwrap_or_default().into();
         let work = Work { head, payload };
         self.cache().put(Stored { work, record });
@@ -92,8 +113,7 @@ impl Inner {
     async fn put(&self, head: &Head, content: Content<'_>) -> Result<Written, Error> {
         let written = self.write(head, content).await?;
         self.index.put(head);
-        let (Written::Created(metadata) | Written::Changed(metadata)) = &written;
-        self.see(&head.id, metadata);
+        self.see(&head.id, written.metadata());
         self.cache().remove(&head.id);
         Ok(written)
     }
@@ -118,7 +138,7 @@ impl Inner {
             }
         }
         let steps = record::changed(head, content);
-        let mut changed = self.works.patch(&name, &steps).await;
+        let mut changed = self.change(&name, &steps, content).await;
         if held
             && changed
                 .as_ref()
@@ -126,12 +146,30 @@ impl Inner {
         {
             // A step finds no place when somebody took the annotations away.
             self.restore(head).await?;
-            changed = self.works.patch(&name, &steps).await;
+            changed = self.change(&name, &steps, content).await;
         }
         match optional(changed)? {
-            Some(metadata) => Ok(Written::Changed(metadata)),
+            Some(written) => Ok(written),
             // Somebody took it away altogether.
             None => create().await,
+        }
+    }
+
+    async fn change(
+        &self,
+        name: &str,
+        steps: &[Value],
+        content: Content<'_>,
+    ) -> Result<Written, Error> {
+        match content {
+            Content::Kept => {
+                let object = self.works.patch_whole(name, steps).await;
+                object.map(Box::new).map(Written::Kept)
+            }
+            Content::Given(_) | Content::Emptied => {
+                let metadata = self.works.patch(name, steps).await;
+                metadata.map(Written::Changed)
+            }
         }
     }
 

@@ -18,7 +18,7 @@ impl Inner {
             return Ok(());
         };
         let name = object_name(id);
-        let erased = self.erase(&name).await?;
+        let erased = self.erase(id).await?;
         self.strays().remove(&name);
         // What the object said last is what its source said last.
         let erased = erased.filter(|_| entry.deleting);
@@ -34,26 +34,32 @@ impl Inner {
         Ok(())
     }
 
-    // Killed between the two requests, the object stands there as one to be deleted, and the next start goes on.
-    async fn erase(&self, name: &str) -> Result<Option<ObjectMeta>, Error> {
+    /// Deletes the object and takes our finalizer off it. Killed between the two requests, the object stands there as
+    /// one to be deleted, and the next start goes on.
+    async fn erase(&self, id: &WorkId) -> Result<Option<ObjectMeta>, Error> {
+        let name = object_name(id);
+        let mut uid = self.known().get(id).and_then(|known| known.uid.clone());
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            let Some(metadata) = optional(self.works.metadata(name).await)? else {
-                return Ok(None);
-            };
             let erased = async {
-                self.let_go(name, &metadata).await?;
-                if metadata.deletion_timestamp.is_none() {
-                    optional(self.works.delete(name, metadata.uid.clone()).await)?;
+                let deleted = self.works.delete(&name, uid.clone()).await;
+                let going = optional(deleted)?.flatten();
+                if let Some(metadata) = &going {
+                    self.let_go(&name, metadata).await?;
                 }
-                Ok(())
+                Ok(going)
             };
             match erased.await {
-                // Somebody changed it in between.
+                // Somebody changed it in between, or put another one in its place.
                 Err(error)
-                    if tries > 0 && Error::refusal(&error).is_some_and(Refusal::is_conflict) => {}
-                done => return done.map(|()| Some(metadata)),
+                    if tries > 0 && Error::refusal(&error).is_some_and(Refusal::is_conflict) =>
+                {
+                    let found = optional(self.works.metadata(&name).await)?;
+                    let Some(found) = found else { return Ok(None) };
+                    uid = found.uid;
+                }
+                done => return done,
             }
         }
     }

@@ -1,17 +1,19 @@
 //! How a work lies in a ManifestWork: its head in annotations, its payload in the spec, what was said in the status.
 //! Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use link::bundle::manifest::ObjectRef;
 use link::bundle::{Spec, Status, status_hash};
 use link::id::ConsumerName;
 use link::order::Version;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::{Head, StatusRecord, Stored, Work, WorkId};
+use super::super::{Head, Looked, StatusRecord, Stored, Work, WorkId};
 use crate::crd::{self, ManifestWorkSpec, ManifestWorkStatus, ReportState, ResourceStatus};
 use crate::work::object_name;
 
@@ -36,8 +38,12 @@ pub(super) struct Listed {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Reported {
     report: Option<ReportState>,
+    // Read only where it is needed, because somebody may have broken it.
+    #[serde(default)]
+    resource_status: Value,
 }
 
 /// Somebody changed a ManifestWork into something that is no work of ours.
@@ -81,27 +87,35 @@ pub(super) fn spec_of(payload: &[u8]) -> Result<Option<ManifestWorkSpec>, serde_
     }
     let mut spec: Spec = serde_json::from_slice(payload)?;
     spec.manifests.iter_mut().for_each(as_kept);
-    Ok(Some((&spec).into()))
+    Ok(Some(spec.into()))
 }
 
 /// The payload of a spec.
-pub(super) fn payload_of(spec: &ManifestWorkSpec) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn payload_of(spec: ManifestWorkSpec) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&spec.bundle()?)
 }
 
+/// An object to be made. The spec is as large as a bundle, and not copied.
+#[derive(Serialize)]
+pub(super) struct New<'a> {
+    #[serde(flatten)]
+    rest: Value,
+    spec: Cow<'a, ManifestWorkSpec>,
+}
+
 /// The object of a work that has none.
-pub(super) fn created(
+pub(super) fn created<'a>(
     head: &Head,
-    spec: Option<&ManifestWorkSpec>,
+    spec: Option<&'a ManifestWorkSpec>,
     consumer: &ConsumerName,
-) -> Value {
+) -> New<'a> {
     let name = object_name(&head.id);
     let annotations: BTreeMap<&str, String> = annotations(head)
         .into_iter()
         .chain([no_spec(spec)])
         .filter_map(|(key, value)| Some((key, value?)))
         .collect();
-    json!({
+    let rest = json!({
         "apiVersion": "work.open-cluster-management.io/v1",
         "kind": "ManifestWork",
         "metadata": {
@@ -110,8 +124,11 @@ pub(super) fn created(
             "annotations": annotations,
             "finalizers": [crd::WORK_FINALIZER],
         },
-        "spec": spec.unwrap_or(&ManifestWorkSpec::default()),
-    })
+    });
+    New {
+        rest,
+        spec: spec.map(Cow::Borrowed).unwrap_or_default(),
+    }
 }
 
 /// What becomes of the spec of an object that is there.
@@ -178,8 +195,8 @@ pub(super) fn restored(metadata: &ObjectMeta, head: &Head, consumer: &ConsumerNa
     })
 }
 
-/// The status document of a record.
-pub(super) fn said(record: &StatusRecord) -> Value {
+/// The status document of a record, with what is kept of the look it was judged by.
+pub(super) fn said(record: &StatusRecord, look: Option<&str>) -> Value {
     let status = ManifestWorkStatus {
         conditions: record.status.conditions.clone(),
         resource_status: ResourceStatus {
@@ -193,6 +210,7 @@ pub(super) fn said(record: &StatusRecord) -> Value {
         "version": record.version.get(),
         "hash": record.hash,
         "appliedAt": record.applied_at.map(|at| at.to_string()),
+        "look": look,
     });
     json!({ "status": status })
 }
@@ -232,7 +250,7 @@ impl Object {
         let head = head(&self.metadata)?;
         let payload = match annotation(&self.metadata, NO_SPEC) {
             Some(_) => Vec::new(),
-            None => payload_of(&self.spec)?,
+            None => payload_of(self.spec)?,
         };
         let record = serde_json::from_value(self.status).ok().and_then(record);
         Ok(Stored {
@@ -252,6 +270,32 @@ impl Listed {
     pub(super) fn reported(&self) -> Option<(Version, &str)> {
         let report = self.status.as_ref()?.report.as_ref()?;
         Some((Version::new(report.version)?, &report.hash))
+    }
+}
+
+impl Listed {
+    /// What was kept of a look at this version of the work, and at the object as it is.
+    pub(super) fn looked(&self, version: Version) -> Option<Looked> {
+        let status = self.status.as_ref()?;
+        let report = status.report.as_ref()?;
+        let (generation, words) = report.look.as_deref()?.split_once(' ')?;
+        let is_same = Version::new(report.version) == Some(version)
+            && generation.parse().ok() == self.metadata.generation;
+        let described = ResourceStatus::deserialize(&status.resource_status).ok()?;
+        let objects = described.manifests.into_iter().map(|manifest| {
+            let meta = manifest.resource_meta;
+            ObjectRef {
+                group: meta.group,
+                version: meta.version,
+                kind: meta.kind,
+                namespace: meta.namespace,
+                name: meta.name,
+            }
+        });
+        is_same.then(|| Looked {
+            objects: objects.collect(),
+            words: words.into(),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::Client;
 use kube::api::{
@@ -12,8 +13,8 @@ use kube::api::{
 };
 use kube::core::Request;
 use kube::core::request::Error as RequestError;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::Error;
@@ -34,11 +35,22 @@ pub(super) struct Metadata {
     pub(super) metadata: ObjectMeta,
 }
 
+/// What a server answers to a deletion: a status when the object is gone.
+#[derive(Deserialize)]
+struct Deleted {
+    kind: String,
+    #[serde(default)]
+    metadata: ObjectMeta,
+}
+
 /// A part of a listing.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
     metadata: ListMeta,
     pub(super) items: Vec<T>,
+    // Of its text.
+    #[serde(skip)]
+    bytes: usize,
 }
 
 // === impl Remote ===
@@ -85,17 +97,17 @@ impl Remote {
             .map(|Metadata { metadata }| metadata)
     }
 
-    pub(super) async fn create(&self, name: &str, object: &Value) -> Result<ObjectMeta, Error> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        object: &impl Serialize,
+    ) -> Result<ObjectMeta, Error> {
         let operation = "create";
-        let body = object.to_string().into_bytes();
+        let body = serde_json::to_vec(object)
+            .map_err(|error| self.refused(operation, name, Refusal::Unreadable(error)))?;
         self.fits(operation, name, body.len())?;
         let request = self.request().create(&PostParams::default(), body);
-        let asked = request.map(|mut request| {
-            if let Ok(metadata) = ONLY_METADATA.parse() {
-                request.headers_mut().insert("accept", metadata);
-            }
-            self.client.request_text(request)
-        });
+        let asked = request.map(|request| self.client.request_text(only_metadata(request)));
         self.answer(operation, name, asked)
             .await
             .map(|Metadata { metadata }| metadata)
@@ -121,10 +133,31 @@ impl Remote {
 
     /// Does the steps of a JSON patch, all or none.
     pub(super) async fn patch(&self, name: &str, steps: &[Value]) -> Result<ObjectMeta, Error> {
+        let params = PatchParams::default();
+        let request = self
+            .request()
+            .patch_metadata(name, &params, &Patch::Merge(steps));
+        let Metadata { metadata } = self.send_patch(name, request).await?;
+        Ok(metadata)
+    }
+
+    /// The same; answers with the whole object as it is then, which spares reading it.
+    pub(super) async fn patch_whole<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        steps: &[Value],
+    ) -> Result<T, Error> {
+        let params = PatchParams::default();
+        let request = self.request().patch(name, &params, &Patch::Merge(steps));
+        self.send_patch(name, request).await
+    }
+
+    async fn send_patch<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        request: Result<http::Request<Vec<u8>>, RequestError>,
+    ) -> Result<T, Error> {
         let operation = "change";
-        let request =
-            self.request()
-                .patch_metadata(name, &PatchParams::default(), &Patch::Merge(steps));
         if let Ok(request) = &request {
             self.fits(operation, name, request.body().len())?;
         }
@@ -135,13 +168,15 @@ impl Remote {
             }
             self.client.request_text(request)
         });
-        self.answer(operation, name, asked)
-            .await
-            .map(|Metadata { metadata }| metadata)
+        self.answer(operation, name, asked).await
     }
 
-    /// Deletes the object with this uid.
-    pub(super) async fn delete(&self, name: &str, uid: Option<String>) -> Result<(), Error> {
+    /// Deletes the object with this uid; answers with its metadata while finalizers keep it.
+    pub(super) async fn delete(
+        &self,
+        name: &str,
+        uid: Option<String>,
+    ) -> Result<Option<ObjectMeta>, Error> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid,
@@ -150,10 +185,9 @@ impl Remote {
             ..DeleteParams::background()
         };
         let request = self.request().delete(name, &params);
-        let asked = request.map(|request| self.client.request_text(request));
-        self.answer::<serde::de::IgnoredAny>("delete", name, asked)
-            .await
-            .map(drop)
+        let asked = request.map(|request| self.client.request_text(only_metadata(request)));
+        let Deleted { kind, metadata } = self.answer("delete", name, asked).await?;
+        Ok((kind != "Status").then_some(metadata))
     }
 
     /// One page of a listing.
@@ -162,8 +196,13 @@ impl Remote {
         params: &ListParams,
     ) -> Result<Page<T>, Error> {
         let request = self.request().list(params);
-        let asked = request.map(|request| self.client.request_text(request));
-        self.answer("list", "*", asked).await
+        let mut bytes = 0;
+        let asked = request.map(|request| {
+            let asked = self.client.request_text(request);
+            asked.inspect_ok(|text| bytes = text.len())
+        });
+        let page: Page<T> = self.answer("list", "*", asked).await?;
+        Ok(Page { bytes, ..page })
     }
 
     async fn merge_at(
@@ -224,6 +263,13 @@ impl Remote {
 // === impl Page ===
 
 impl<T> Page<T> {
+    /// How many objects like these have so many bytes.
+    pub(super) fn next_limit(&self, bytes: usize, most: usize) -> u32 {
+        let each = self.bytes / self.items.len().max(1);
+        let limit = (bytes / each.max(1)).clamp(1, most);
+        u32::try_from(limit).unwrap_or(1)
+    }
+
     /// Where the next page begins, unless this was the last.
     pub(super) fn next(&mut self) -> Option<String> {
         self.metadata
@@ -231,6 +277,13 @@ impl<T> Page<T> {
             .take()
             .filter(|token| !token.is_empty())
     }
+}
+
+fn only_metadata(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
+    if let Ok(metadata) = ONLY_METADATA.parse() {
+        request.headers_mut().insert("accept", metadata);
+    }
+    request
 }
 
 /// `None` instead of "there is no such object".

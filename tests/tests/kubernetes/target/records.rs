@@ -34,8 +34,26 @@ async fn claims_are_known_after_a_kill_between_claim_and_settle() -> Result<()> 
 }
 
 #[tokio::test]
-async fn the_status_lists_what_was_applied_with_uids() -> Result<()> {
-    let bench = Bench::new("status").await?;
+async fn under_an_identity_of_our_own_nothing_is_listed_and_everything_goes_all_the_same()
+-> Result<()> {
+    let mut bench = Bench::new("unlisted").await?;
+    bench.hold("w", &bench.map("a", "red")).await?;
+    bench.hold("w", &bench.map("b", "red")).await?;
+    assert!(bench.maps().get_opt("a").await?.is_none());
+    let keeper = bench.keeper("w").await?;
+    assert!(keeper.data["status"]["appliedResources"].is_null());
+    bench.restart().await?;
+    assert_eq!(bench.give_up("w", Release::Remove).await?, Released::Gone);
+    assert!(bench.maps().get_opt("b").await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_status_lists_what_was_applied_with_uids_where_a_go_agent_may_follow() -> Result<()> {
+    let mut bench = Bench::new("status").await?;
+    // Given as a hash it is the identity of a Go agent.
+    bench.agent_id = AgentId::from(bench.agent_id.as_str());
+    bench.restart().await?;
     bench.hold("w", &bench.map("a", "red")).await?;
     let uid = bench.maps().get("a").await?.metadata.uid;
     let keeper = bench.keeper("w").await?;

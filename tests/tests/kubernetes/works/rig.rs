@@ -216,7 +216,7 @@ pub(super) async fn say(store: &Objects, id: &str, record: &StatusRecord) -> Res
         store.put_status(&id, epoch, record.clone()).await?,
         "a new version came between"
     );
-    Ok(())
+    Ok(store.write_status(&id, None).await?)
 }
 
 pub(super) async fn read(store: &Objects, id: &str) -> Result<agent::work::Stored> {

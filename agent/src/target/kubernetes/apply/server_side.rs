@@ -14,8 +14,11 @@ use crate::target::{ErrorKind, TargetError};
 impl Task<'_> {
     /// With force, so that what somebody edited is put back; fields that were written by `PUT` before are taken over,
     /// so that what the manifest drops goes away.
-    pub(super) async fn server_side_default(&self) -> Result<Done, Failure> {
-        let body = self.body(self.manifest.clone());
+    pub(super) async fn server_side_default(&mut self) -> Result<Done, Failure> {
+        let owners = self.owners(self.flight.strangers());
+        // As large as a bundle may be, and needed once.
+        let mut body = std::mem::take(&mut self.manifest);
+        owners::set(&mut body, &owners);
         let mut object = self.send(&body, MANAGER, true).await?;
         if let Some(managed) = taken_over(&object)
             && self.take_over(&object, managed).await

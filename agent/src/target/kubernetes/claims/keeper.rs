@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::intent::Intent;
 use super::{API_VERSION, KIND, hash, object, place};
-use crate::crd::{APPLIED_FINALIZER, AppliedManifestWork, CLAIMS};
+use crate::crd::{APPLIED_FINALIZER, AppliedManifestWork, AppliedResource, CLAIMS};
 use crate::target::kubernetes::explain::explain;
 use crate::target::kubernetes::identity::successor_name;
 use crate::target::kubernetes::server::{is_conflict, is_missing};
@@ -79,6 +79,18 @@ impl Keeper {
     /// As an owner.
     pub(super) fn reference(&self) -> OwnerReference {
         owners::reference(&self.name, &self.uid)
+    }
+
+    /// Whether its status lists what was applied.
+    pub(super) fn has_list(&self) -> bool {
+        self.listed != hash(&[] as &[AppliedResource])
+    }
+
+    /// Whether nothing is to be done about it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let protected = self.finalizers.iter().any(|it| it == APPLIED_FINALIZER);
+        let settled = !self.adopted && !self.evicting && self.retiring.is_empty();
+        self.life == Life::Lives && settled && protected
     }
 
     fn taking_over(mut self, others: Vec<OwnerReference>) -> Self {

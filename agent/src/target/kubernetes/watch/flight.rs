@@ -116,7 +116,14 @@ impl Flight<'_> {
             .unwrap_or_default()
     }
 
-    fn with_tracked<T>(&self, read: impl FnOnce(&Tracked) -> T) -> Option<T> {
+    pub(super) fn with_tracked_mut(&self, change: impl FnOnce(&mut Tracked)) {
+        let mut state = self.index.state();
+        if let Some(tracked) = tracked(&mut state.kinds, &self.resource, &self.name) {
+            change(tracked);
+        }
+    }
+
+    pub(super) fn with_tracked<T>(&self, read: impl FnOnce(&Tracked) -> T) -> Option<T> {
         let state = self.index.state();
         let tracked = state.kinds.get(&self.resource)?.objects.get(&self.name)?;
         Some(read(tracked))

@@ -11,6 +11,8 @@ pub(crate) enum Seen {
     Absent,
     /// The object in this version.
     At(Revision),
+    /// The same, by an earlier process, and the print of the object if that is enough.
+    Before(Revision, Option<Box<str>>),
 }
 
 /// What an event, a list or a poll says of an object.
@@ -35,6 +37,10 @@ impl Seen {
     pub(crate) fn after(&self, sight: &Sight) -> Option<Self> {
         let (now, is_news) = match (self, sight) {
             (Self::Never, Sight::Listed(_) | Sight::Gone(_)) => return None,
+            // Whichever came first: the cluster may have been restored meanwhile.
+            (Self::Before(seen, _), Sight::Listed(at) | Sight::Became(at)) => {
+                (Self::At(at.clone()), at != seen)
+            }
             (Self::At(seen), Sight::Listed(at) | Sight::Became(at)) => {
                 (Self::At(at.clone()), at.is_after(seen))
             }
@@ -64,6 +70,11 @@ impl Sight {
 // === impl Revision ===
 
 impl Revision {
+    /// As the server wrote it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it is later; of versions that are no numbers, whether it is another.
     pub(crate) fn is_after(&self, other: &Self) -> bool {
         match (self.0.parse::<u64>(), other.0.parse::<u64>()) {
@@ -103,6 +114,21 @@ mod tests {
         }
         assert!(Seen::At(at("x")).after(&Sight::Became(at("y"))).is_some());
         assert!(Seen::At(at("x")).after(&Sight::Became(at("x"))).is_none());
+    }
+
+    #[test]
+    fn what_an_earlier_process_saw_is_news_in_any_other_version() {
+        let seen = Seen::Before(at("10"), None);
+        for (sight, news) in [
+            (Sight::Listed(at("10")), false),
+            (Sight::Listed(at("11")), true),
+            (Sight::Listed(at("9")), true),
+            (Sight::Became(at("11")), true),
+            (Sight::Gone(Some(at("11"))), true),
+            (Sight::Gone(None), true),
+        ] {
+            assert_eq!(seen.after(&sight).is_some(), news, "{sight:?}");
+        }
     }
 
     #[test]

@@ -251,6 +251,9 @@ impl Stream {
     fn saw(&self, name: &Name, sight: Sight, meta: Option<&ObjectMeta>) -> bool {
         if let Some(meta) = meta {
             self.inner.saw_own_kinds(&self.resource, meta, &sight);
+            if !matches!(sight, Sight::Gone(_)) {
+                self.inner.index.met(&self.resource, name, meta);
+            }
         }
         let owners = meta.and_then(|meta| meta.owner_references.as_deref());
         let owners = meta.map(|_| owners.unwrap_or_default());

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use link::bundle::manifest::ObjectRef;
 use tokio::time::Instant;
 
+use super::face::Face;
 use super::seen::{Revision, Seen, Sight};
 use super::wakes::Wakes;
 use crate::target::kubernetes::discovery::Resource;
@@ -34,6 +35,8 @@ pub(super) struct Tracked {
     pub(super) waiting: Option<Sight>,
     // Owners from other agents, which an apply must not take away.
     pub(super) strangers: Vec<OwnerReference>,
+    // As it was last seen; nothing where that is not known or does not count.
+    pub(super) face: Option<Face>,
 }
 
 /// A work that cares about it.
@@ -99,6 +102,7 @@ impl Tracked {
     /// What was seen of it does not count any more: whatever comes next is news.
     pub(super) fn doubt(&mut self) {
         self.last = None;
+        self.face = None;
         for interest in &mut self.interests {
             interest.seen = Seen::Unknown;
         }

@@ -43,7 +43,7 @@ fn consumer() -> ConsumerName {
 
 fn object(work: &Work) -> Value {
     let spec = spec_of(&work.payload).unwrap();
-    created(&work.head, spec.as_ref(), &consumer())
+    json!(created(&work.head, spec.as_ref(), &consumer()))
 }
 
 fn read(object: Value) -> Result<Stored, Unreadable> {
@@ -141,7 +141,7 @@ fn a_status_comes_back_with_its_hash_and_its_times() {
         applied_at: Some("2026-08-01T10:00:02.5Z".parse().unwrap()),
     };
     let mut object = object(&full());
-    object["status"] = said(&record)["status"].clone();
+    object["status"] = said(&record, None)["status"].clone();
     assert_eq!(
         object["status"]["resourceStatus"]["manifests"][0]["resourceMeta"]["kind"],
         "ConfigMap"

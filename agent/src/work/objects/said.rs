@@ -1,0 +1,111 @@
+//! What is said of works before it stands in their objects: a status is told from memory, and written when it matters.
+//!
+//! A work that goes is taken away as a rule before anybody could read that it goes, so those statuses wait a moment for
+//! the end of the work. A status that dies with the process is judged again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::error::chain;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::super::{Error, StatusRecord, WorkId};
+use super::remote::optional;
+use super::{Inner, record};
+use crate::work::object_name;
+
+/// Statuses that do not stand in their objects yet.
+#[derive(Debug, Default)]
+pub(super) struct Said(Mutex<HashMap<WorkId, (StatusRecord, Instant)>>);
+
+// === impl Said ===
+
+impl Said {
+    pub(super) fn note(&self, id: &WorkId, record: StatusRecord) {
+        let now = Instant::now();
+        self.all()
+            .entry(id.clone())
+            .and_modify(|(said, _)| said.clone_from(&record))
+            .or_insert((record, now));
+    }
+
+    pub(super) fn get(&self, id: &WorkId) -> Option<StatusRecord> {
+        self.all().get(id).map(|(record, _)| record.clone())
+    }
+
+    pub(super) fn forget(&self, id: &WorkId) {
+        self.all().remove(id);
+    }
+
+    /// Works whose status has waited long enough.
+    fn due(&self) -> Vec<WorkId> {
+        let all = self.all();
+        let due = all.iter().filter(|(_, (_, at))| at.elapsed() >= PATIENCE);
+        due.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<WorkId, (StatusRecord, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Takes note of a status of the work as it was at `epoch`.
+    pub(super) async fn note_status(&self, id: &WorkId, epoch: u64, record: StatusRecord) -> bool {
+        let _turn = self.turns.of(id).await;
+        let entry = self.index.entry(id);
+        if entry.is_none_or(|entry| entry.epoch != epoch) {
+            return false;
+        }
+        self.index.put_status(id, &record);
+        self.cache().put_record(id, record.clone());
+        self.said.note(id, record);
+        true
+    }
+
+    /// Writes what was noted of a work, if anything was.
+    pub(super) async fn write_status(
+        &self,
+        id: &WorkId,
+        look: Option<String>,
+    ) -> Result<(), Error> {
+        let _turn = self.turns.of(id).await;
+        let Some(record) = self.said.get(id) else {
+            return Ok(());
+        };
+        let name = object_name(id);
+        // The look was at the object as it is known here.
+        let known = self.known().get(id).map(|known| known.generation);
+        let look = look.zip(known);
+        let look = look.map(|(words, generation)| format!("{generation} {words}"));
+        let document = record::said(&record, look.as_deref());
+        let written = self.works.merge_status(&name, &document).await;
+        match optional(written)? {
+            Some(_) => {
+                self.said.forget(id);
+                self.cache().put_record(id, record);
+            }
+            None => self.lost(id, "is gone"),
+        }
+        Ok(())
+    }
+
+    /// Writes what has waited for a while.
+    pub(super) async fn keep_statuses(&self) {
+        loop {
+            tokio::time::sleep(PATIENCE).await;
+            for id in self.said.due() {
+                if let Err(error) = self.write_status(&id, None).await {
+                    warn!(resource.id = %id, error = %chain(&error), "Could not write the status of work `{id}`; it is tried again");
+                }
+            }
+        }
+    }
+}
+
+// A deletion that nothing holds up is over within a second; a person who looks on expects no faster news than this.
+const PATIENCE: Duration = Duration::from_secs(10);

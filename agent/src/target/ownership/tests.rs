@@ -81,10 +81,7 @@ fn a_held_object_is_found_by_its_coordinates_and_its_namesakes_by_their_name() {
         ..namespace.held.clone()
     };
     assert_eq!(ownership.key_of(&owner, &renewed), Some(&*namespace.key));
-    assert_eq!(
-        ownership.namesakes(&owner, &namespace.key),
-        [project.held.clone()]
-    );
+    assert_eq!(ownership.namesakes(&owner, &namespace.key), [project.held]);
     let elsewhere = share("elsewhere", None, 1).held;
     assert_eq!(ownership.key_of(&owner, &elsewhere), None);
 }

@@ -80,15 +80,16 @@ pub trait Store: Clone + Send + Sync + 'static {
         record: StatusRecord,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Makes the status that was taken last outlive the process, unless it does already. `look` says in words without
-    /// meaning here what the objects of the work looked like then; it may be kept too.
+    /// Makes the status that was taken last outlive the process, unless it does already. `look` says what the objects of
+    /// the work, as it was at this epoch, looked like then, in words that have no meaning here but the first, which names who says so. It may be
+    /// kept too, and is written alone where the one that is kept was another's.
     ///
     /// # Errors
     /// When it cannot be written; another call tries again.
     fn write_status(
         &self,
         _id: &WorkId,
-        _look: Option<String>,
+        _look: Option<(u64, String)>,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         std::future::ready(Ok(()))
     }

@@ -47,6 +47,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
         if let Write::Now(look) = write {
             // Also one that could not be written before.
+            let look = look.map(|words| (entry.epoch, words));
             self.store.write_status(id, look).await?;
         }
         Ok(())

@@ -26,6 +26,7 @@ use crate::turns::Turns;
 use crate::work::object_name;
 use cache::Cache;
 use journal::{Journal, Notes};
+use looks::Looks;
 use record::{Listed, Object};
 use remote::{Remote, optional};
 use said::Said;
@@ -34,6 +35,7 @@ mod cache;
 mod commit;
 mod erase;
 mod journal;
+mod looks;
 mod marks;
 mod record;
 mod refusal;
@@ -68,8 +70,7 @@ struct Inner {
     strays: Mutex<HashSet<String>>,
     cache: Mutex<Cache>,
     said: Said,
-    // Of an earlier process.
-    looks: Mutex<HashMap<WorkId, Looked>>,
+    looks: Looks,
     turns: Turns,
     journal: Journal,
 }
@@ -107,7 +108,7 @@ impl Objects {
             strays: Mutex::default(),
             cache: Mutex::default(),
             said: Said::default(),
-            looks: Mutex::default(),
+            looks: Looks::default(),
             turns: Turns::default(),
             journal,
         };
@@ -181,8 +182,8 @@ impl Inner {
             !is_paused && !entry.dropped && !entry.deleting && head.rejected.is_none()
         });
         if let Some(looked) = listed.looked(head.version).filter(|_| in_order) {
-            let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-            looks.insert(head.id, looked);
+            let generation = listed.metadata.generation.unwrap_or_default();
+            self.looks.found(head.id, generation, looked);
         }
         Ok(())
     }
@@ -262,6 +263,7 @@ impl Inner {
         self.known().remove(id);
         self.cache().remove(id);
         self.said.forget(id);
+        self.looks.forget(id);
         self.index.remove(id)
     }
 
@@ -327,13 +329,12 @@ impl Store for Objects {
         Ok(self.0.note_status(id, epoch, record).await)
     }
 
-    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
+    async fn write_status(&self, id: &WorkId, look: Option<(u64, String)>) -> Result<(), Error> {
         self.0.write_status(id, look).await
     }
 
     fn take_looks(&self) -> HashMap<WorkId, Looked> {
-        let mut looks = self.0.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut looks)
+        self.0.looks.take()
     }
 
     async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {

@@ -86,7 +86,7 @@ impl<S: Store> Store for Watched<S> {
         done
     }
 
-    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
+    async fn write_status(&self, id: &WorkId, look: Option<(u64, String)>) -> Result<(), Error> {
         let done = self.store.write_status(id, look).await;
         self.troubles.note(Call::Write(id.clone()), &done);
         done

@@ -176,7 +176,7 @@ impl Store for Faulty {
         Store::put_status(&self.files, id, epoch, record).await
     }
 
-    async fn write_status(&self, id: &WorkId, look: Option<String>) -> Result<(), Error> {
+    async fn write_status(&self, id: &WorkId, look: Option<(u64, String)>) -> Result<(), Error> {
         self.check(Call::WriteStatus)?;
         Store::write_status(&self.files, id, look).await
     }

@@ -258,8 +258,8 @@ impl Farewell<'_> {
         let plain = !self.spared && self.namesakes.is_empty();
         let face = self.face.as_ref().filter(|_| plain)?;
         let same = self.held.uid.as_deref().is_none_or(|uid| uid == &*face.uid);
-        let mine = |uid: &Box<str>| self.mine.iter().any(|mine| **mine == **uid);
-        let owned = !face.keepers.is_empty() && face.keepers.iter().all(mine);
+        let mine = |uid: &str| self.mine.iter().any(|mine| mine == uid);
+        let owned = !face.keepers.is_empty() && face.keepers.iter().all(|uid| mine(uid));
         (same && owned).then_some(face)
     }
 

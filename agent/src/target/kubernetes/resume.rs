@@ -70,7 +70,7 @@ const DIGITS: usize = 16;
 mod tests {
     use super::*;
 
-    fn meta(generation: i64, entries: serde_json::Value) -> ObjectMeta {
+    fn meta(generation: i64, entries: &serde_json::Value) -> ObjectMeta {
         let meta = json!({"uid": "u", "generation": generation, "managedFields": entries});
         serde_json::from_value(meta).unwrap()
     }
@@ -81,9 +81,9 @@ mod tests {
             "time": "2026-08-01T10:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:a": {}}}});
         let status = json!({"manager": "controller", "operation": "Update", "subresource": "status",
             "time": "2026-08-01T10:00:09Z"});
-        let before = print(&meta(1, json!([ours]))).unwrap();
+        let before = print(&meta(1, &json!([ours]))).unwrap();
         assert_eq!(
-            print(&meta(1, json!([status, ours]))).as_ref(),
+            print(&meta(1, &json!([status, ours]))).as_ref(),
             Some(&before)
         );
         let mut less = ours.clone();
@@ -91,12 +91,12 @@ mod tests {
         let mut later = ours.clone();
         later["time"] = json!("2026-08-01T10:00:01Z");
         for (generation, entry) in [(2, &ours), (1, &less), (1, &later)] {
-            let after = print(&meta(generation, json!([entry])));
+            let after = print(&meta(generation, &json!([entry])));
             assert!(after.is_some() && after.as_ref() != Some(&before));
         }
-        assert_eq!(print(&meta(0, json!([ours]))), None);
-        assert_eq!(print(&meta(1, json!([status]))), None);
-        let mut going = meta(1, json!([ours]));
+        assert_eq!(print(&meta(0, &json!([ours]))), None);
+        assert_eq!(print(&meta(1, &json!([status]))), None);
+        let mut going = meta(1, &json!([ours]));
         going.deletion_timestamp = serde_json::from_value(json!("2026-08-01T10:00:00Z")).ok();
         assert_eq!(print(&going), None);
     }

@@ -215,6 +215,11 @@ pub(super) fn said(record: &StatusRecord, look: Option<&str>) -> Value {
     json!({ "status": status })
 }
 
+/// The document that changes what is kept of a look, and nothing else of a status.
+pub(super) fn looked(look: Option<&str>) -> Value {
+    json!({ "status": { "report": { "look": look } } })
+}
+
 /// Reads the small half of a work.
 pub(super) fn head(metadata: &ObjectMeta) -> Result<Head, Unreadable> {
     let text = |key: &'static str| annotation(metadata, key).map(str::to_string);

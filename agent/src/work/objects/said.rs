@@ -71,27 +71,50 @@ impl Inner {
     pub(super) async fn write_status(
         &self,
         id: &WorkId,
-        look: Option<String>,
+        look: Option<(u64, String)>,
     ) -> Result<(), Error> {
         let _turn = self.turns.of(id).await;
-        let Some(record) = self.said.get(id) else {
-            return Ok(());
+        let said = self.said.get(id);
+        // The look was at the object as it is known here, unless somebody has changed it since.
+        let epoch = self.index.entry(id).map(|entry| entry.epoch);
+        let look = look.filter(|(at, _)| Some(*at) == epoch);
+        let known = self.known().get(id).map(|known| known.generation);
+        let look = look.map(|(_, words)| words).zip(known);
+        let stamped = look
+            .as_ref()
+            .map(|(words, generation)| format!("{generation} {words}"));
+        let document = match (&said, &look) {
+            (Some(record), _) => record::said(record, stamped.as_deref()),
+            // Such as at the first look after an upgrade, which finds that all is well.
+            (None, Some((words, generation)))
+                if self.looks.differ(id, *generation, words) && self.is_described(id) =>
+            {
+                record::looked(stamped.as_deref())
+            }
+            (None, _) => return Ok(()),
         };
         let name = object_name(id);
-        // The look was at the object as it is known here.
-        let known = self.known().get(id).map(|known| known.generation);
-        let look = look.zip(known);
-        let look = look.map(|(words, generation)| format!("{generation} {words}"));
-        let document = record::said(&record, look.as_deref());
         let written = self.works.merge_status(&name, &document).await;
-        match optional(written)? {
-            Some(_) => {
-                self.said.forget(id);
-                self.cache().put_record(id, record);
-            }
-            None => self.lost(id, "is gone"),
+        if optional(written)?.is_none() {
+            self.lost(id, "is gone");
+            return Ok(());
+        }
+        let look = look.as_ref();
+        let look = look.map(|(words, generation)| (*generation, &**words));
+        self.looks.wrote(id, look);
+        if let Some(record) = said {
+            self.said.forget(id);
+            self.cache().put_record(id, record);
         }
         Ok(())
+    }
+
+    /// Whether the status that stands in the object is of the version that is held.
+    fn is_described(&self, id: &WorkId) -> bool {
+        let entry = self.index.entry(id);
+        entry.is_some_and(|entry| {
+            entry.status_hash.is_some() && entry.status_version == entry.version
+        })
     }
 
     /// Writes what has waited for a while.

@@ -70,6 +70,39 @@ async fn a_new_work_costs_one_request_and_its_status_another() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_look_is_written_alone_only_where_another_made_the_one_that_is_kept() -> Result<()> {
+    let mut rig = Rig::new("looks").await?;
+    rig.client = rig.cluster.client_called("looks/1").await?;
+    let store = rig.open().await?;
+    let id = "w".into();
+    commit(&store, &[work("w", 1, &bundle("1"))]).await?;
+    say(&store, "w", &record(1, "m")).await?;
+    let audit = rig.cluster.audit().await?;
+    let asked = async |store: &agent::work::Objects, words: &str| -> Result<Vec<String>> {
+        let mark = audit.mark().await?;
+        let epoch = store.index().entry(&id).context("a held work")?.epoch;
+        let look = Some((epoch, words.into()));
+        store.write_status(&id, look).await?;
+        Ok(ours(&audit.since(mark).await?, "looks/1"))
+    };
+    let written = ["patch manifestworks status"];
+    assert_eq!(asked(&store, "one 0").await?, written);
+    assert_eq!(asked(&store, "one 0 5").await?, [""; 0]);
+
+    let store = rig.open().await?;
+    let looks = store.take_looks();
+    assert_eq!(looks.get(&id).context("a look")?.words, "one 0");
+    assert!(store.take_looks().is_empty());
+    assert_eq!(asked(&store, "one 0 5").await?, [""; 0]);
+    assert_eq!(asked(&store, "two 0").await?, written);
+    // It is of this version only.
+    commit(&store, &[work("w", 2, &bundle("2"))]).await?;
+    assert_eq!(asked(&store, "three 0").await?, [""; 0]);
+    assert!(rig.open().await?.take_looks().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn many_acknowledgements_are_noted_with_few_writes() -> Result<()> {
     let mut rig = Rig::new("acknowledged").await?;
     rig.client = rig.cluster.client_called("acknowledged/1").await?;

@@ -30,6 +30,7 @@ mod keep;
 mod plan;
 mod queue;
 mod remove;
+mod unmatched;
 
 pub use feud::Feuds;
 pub use plan::{Step, plan, release_mode};

@@ -10,6 +10,7 @@ use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Spec};
 
 use super::apply::judged;
+use super::unmatched::unmatched;
 use super::{Again, Look, Reconciler, plan};
 use crate::status::{self, Context};
 use crate::target::Target;
@@ -58,12 +59,16 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 },
             };
         }
+        let configs = spec.manifest_configs.clone();
         let mut outcomes = Vec::new();
         for step in plan(spec, |object| self.target.resource(object)) {
             outcomes.push(self.observed(step, Ok(()), None).await);
         }
+        let unmatched = unmatched(&configs, &outcomes);
+        let mut status = judged(outcomes, context).await;
+        status::unmatched(&mut status, &unmatched, context);
         Look {
-            status: judged(outcomes, context).await,
+            status,
             again: left.map_or(Again::Eventually, Again::After),
         }
     }

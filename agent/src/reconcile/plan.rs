@@ -1,9 +1,8 @@
 //! The pure half of reconcile: in which order manifests are applied and which settings hold for each.
 
 use link::bundle::manifest::ObjectRef;
-use link::bundle::{
-    ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, ResourceIdentifier, Spec,
-};
+use link::bundle::rules::{Named, defined};
+use link::bundle::{ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, Spec};
 use serde_json::Value;
 
 use crate::target::{Claim, Release, Strategy};
@@ -68,7 +67,7 @@ pub fn plan(spec: Spec, resource: impl Fn(&ObjectRef) -> String) -> Vec<Step> {
             let resource = resource(&object);
             let matching: Vec<&ManifestConfig> = configs
                 .iter()
-                .filter(|config| matches(&config.resource_identifier, &object, &resource))
+                .filter(|config| Named::from(&config.resource_identifier).means(&object, &resource))
                 .collect();
             // Per field the first matching configuration that sets it.
             Step {
@@ -123,50 +122,6 @@ pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource:
         }
         _ => Release::Remove,
     }
-}
-
-// Group, kind and plural of what the manifests themselves define: the target cannot know it yet.
-fn defined(manifests: &[Value]) -> Vec<(String, String, String)> {
-    let text = |value: &Value| value.as_str().map(String::from);
-    let definitions = manifests
-        .iter()
-        .filter(|manifest| manifest["kind"] == "CustomResourceDefinition");
-    definitions
-        .filter_map(|definition| {
-            let (group, names) = (&definition["spec"]["group"], &definition["spec"]["names"]);
-            Some((text(group)?, text(&names["kind"])?, text(&names["plural"])?))
-        })
-        .collect()
-}
-
-fn matches(identifier: &ResourceIdentifier, object: &ObjectRef, resource: &str) -> bool {
-    identifier.group == object.group
-        && identifier.resource == resource
-        && wildcard(&identifier.namespace, &object.namespace)
-        && wildcard(&identifier.name, &object.name)
-}
-
-/// `*` stands for any text, at any place.
-fn wildcard(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
 }
 
 // The ranks of wire.md §6.4.
@@ -266,22 +221,5 @@ mod tests {
             (step.resource.as_str(), step.strategy),
             ("widgeten", Strategy::ReadOnly)
         );
-    }
-
-    #[test]
-    fn wildcards_match_any_text_at_any_place() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("*", "abc", true),
-            ("a*c", "abc", true),
-            ("a*c", "ac", true),
-            ("a*b*c", "axbxc", true),
-            ("a*", "ba", false),
-            ("abc", "abcd", false),
-            ("*bc", "abc", true),
-            ("a*a", "a", false),
-        ] {
-            assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
-        }
     }
 }

@@ -117,7 +117,7 @@ impl Inner {
                 done => return done,
             }
         }
-        let steps = record::changed(head, content);
+        let steps = record::changed(head, &self.consumer, content);
         let mut changed = self.works.patch(&name, &steps).await;
         if held
             && changed

@@ -10,10 +10,7 @@ pub fn unmatched(status: &mut Status, rules: &[String], context: Context<'_>) {
     if rules.is_empty() {
         return;
     }
-    let message = format!(
-        "{}; what they were to protect is applied with the default settings",
-        rules.join("; ")
-    );
+    let message = format!("{}; the default settings hold instead", rules.join("; "));
     let told = context.work(MATCHED, "False", "NoManifestMatches", message);
     status.conditions.push(told);
 }

@@ -37,6 +37,7 @@ async fn what_nobody_heard_counts_as_unreported_and_follows_when_somebody_listen
             ids.iter().all(|id| agent.acknowledged(id))
         })
         .await;
+    agent.pass(Duration::from_secs(5)).await;
     let said = agent.published_statuses();
     agent.pass(Duration::from_secs(600)).await;
     assert_eq!(agent.published_statuses(), said, "nothing is said twice");
@@ -113,7 +114,13 @@ async fn what_another_server_let_pass_is_refused_alone_and_told() {
             )
         })
         .collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r"
+    Applied False Failed to apply manifest work
+    ManifestConfigsMatched False manifestConfigs[0] matches no manifest; the nearest is manifests[0] (ConfigMap d/good), whose name is `good`, not `godo`; the default settings hold instead
+    Applied True Apply manifest complete
+    Applied False Failed to apply manifest: manifests[1].metadata.ownerReferences: must not be set: an owner's uid belongs to one cluster, and where it is not known the object is collected as garbage; hint: take `ownerReferences` out of the manifest, the agent makes itself the owner
+    Applied False Failed to apply manifest: manifests[2].kind: `List` is not an object: post its items, each as a manifest
+    ");
     let files: Vec<String> = agent.files().into_iter().map(|(name, _)| name).collect();
     assert_eq!(files.len(), 1, "{files:?}");
     agent.stop().await;

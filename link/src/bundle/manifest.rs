@@ -79,7 +79,7 @@ pub fn unfit(manifest: &Value) -> Option<(&'static str, String)> {
     if kind == "List" && manifest["apiVersion"] == "v1"
         || kind.ends_with("List") && manifest["items"].is_array()
     {
-        let kind = crate::telemetry::clip(kind, SHOWN_BYTES);
+        let kind: String = kind.chars().take(SHOWN).collect();
         return Some((
             "kind",
             format!("`{kind}` is not an object: post its items, each as a manifest"),
@@ -106,7 +106,7 @@ impl std::fmt::Display for ObjectRef {
 }
 
 // Of a kind in a message; Kubernetes has 63.
-const SHOWN_BYTES: usize = 63;
+const SHOWN: usize = 63;
 
 #[cfg(test)]
 mod tests {

@@ -171,6 +171,8 @@ impl Named<'_> {
         };
         let namespace = if self.fits_place(&candidate.object, candidate.cluster_scoped) {
             self.namespace
+        } else if candidate.cluster_scoped {
+            ""
         } else {
             object.namespace.as_str()
         };
@@ -213,9 +215,10 @@ impl Difference<'_> {
 impl std::fmt::Display for Difference<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { field, said, is } = self;
-        match is.is_empty() {
-            true => write!(f, "{field} is empty, not `{said}`"),
-            false => write!(f, "{field} is `{is}`, not `{said}`"),
+        match (is.is_empty(), said.is_empty()) {
+            (true, _) => write!(f, "{field} is empty, not `{said}`"),
+            (_, true) => write!(f, "{field} is `{is}`, not empty"),
+            _ => write!(f, "{field} is `{is}`, not `{said}`"),
         }
     }
 }
@@ -288,7 +291,14 @@ mod tests {
         ] {
             told.push(problem(&manifests, rule).unwrap());
         }
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r"
+        matches no manifest; the nearest is manifests[0] (ConfigMap web/settings), whose name is `settings`, not `setings`
+        matches no manifest; the nearest is manifests[1] (Deployment web/web), whose resource is `deployments`, not `deployment`
+        matches no manifest; the nearest is manifests[1] (Deployment web/web), whose group is `apps`, not empty
+        matches no manifest; the nearest is manifests[1] (Deployment web/web), whose namespace is `web`, not empty
+        matches no manifest; the nearest is manifests[2] (Namespace stray/web), whose namespace is empty, not `elsewhere`
+        matches no manifest; the nearest is manifests[1] (Deployment web/web), whose resource is `deployments`, not `statefulsets` and namespace is `web`, not `db` and name is `web`, not `pg*`
+        ");
         assert_eq!(problem(&[], ["", "configmaps", "", "a"]).unwrap(), NO_MATCH);
     }
 

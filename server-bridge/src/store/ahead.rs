@@ -54,7 +54,7 @@ mod tests {
         let both = shown(
             r#"{"conditions":[{"type":"Available","status":"True"},{"type":"Applied","status":"True","observedGeneration":7}],"resourceStatus":[]}"#,
         );
-        insta::assert_snapshot!(both, @"");
+        insta::assert_snapshot!(both, @r#"{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"the cluster holds version 7 of this bundle, newer than version 3 of this database, and takes no older one; hint: restore a newer database, or change the bundle until its version is above 7","observedGeneration":3,"reason":"NewerVersionHeld","status":"False","type":"Applied"},{"status":"True","type":"Available"}],"resourceStatus":[]}"#);
         for without in ["{}", r#"{"conditions":null}"#] {
             assert!(shown(without).contains("NewerVersionHeld"), "{without}");
         }

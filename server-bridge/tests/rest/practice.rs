@@ -31,7 +31,13 @@ async fn what_no_cluster_can_be_brought_to_is_refused_by_its_path_and_what_to_do
     ] {
         answers.push(posted(&server, case).await);
     }
-    insta::assert_snapshot!(answers.join("\n"), @"");
+    insta::assert_snapshot!(answers.join("\n"), @r"
+    400 manifests[1]: declares autoscaling/v2 HorizontalPodAutoscaler default/h again, which manifests[0] already does as autoscaling/v1 HorizontalPodAutoscaler default/h
+    400 manifest_configs[0].resourceIdentifier: matches no manifest; the nearest is manifests[0] (ConfigMap default/typo), whose name is `typo`, not `tpyo`
+    400 manifests[0].metadata.ownerReferences: must not be set: an owner's uid belongs to one cluster, and where it is not known the object is collected as garbage; hint: take `ownerReferences` out of the manifest, the agent makes itself the owner
+    400 manifests[0].kind: `List` is not an object: post its items, each as a manifest
+    400 name: is there twice, and only one of the two can count; manifests[0].data.k: is there twice, and only one of the two can count
+    ");
     assert_eq!(server.get("/resource-bundles").await["total"], 0);
 }
 
@@ -100,7 +106,11 @@ async fn a_change_is_refused_as_its_making_would_be() {
                 .await,
         );
     }
-    insta::assert_snapshot!(answers.join("\n"), @"");
+    insta::assert_snapshot!(answers.join("\n"), @r"
+    400 maestro-8: manifests[0].metadata.ownerReferences: must not be set: an owner's uid belongs to one cluster, and where it is not known the object is collected as garbage; hint: take `ownerReferences` out of the manifest, the agent makes itself the owner
+    400 maestro-8: manifest_configs[0].resourceIdentifier: matches no manifest; the nearest is manifests[0] (ConfigMap default/a), whose name is `a`, not `b`
+    400 maestro-8: delete_option.selectivelyOrphans.orphaningRules[0]: matches no manifest; the nearest is manifests[0] (ConfigMap default/a), whose name is `a`, not `b`
+    ");
 }
 
 #[tokio::test]

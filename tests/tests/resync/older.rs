@@ -1,5 +1,7 @@
 //! A bridge whose database is older than its agents: it was restored, or moved here.
 
+use std::path::PathBuf;
+
 use tests::api::{Bundle, Change};
 
 use super::*;
@@ -14,9 +16,12 @@ async fn a_bridge_restored_from_before_shows_that_the_cluster_holds_a_newer_vers
     let mut wanted = Wanted::default();
     create(&writer, &mut wanted, 0..1).await?;
     wanted.reached(&mut region, PATIENCE).await?;
-    let (bridge, backup) = (region.scratch.dir("bridge")?, region.scratch.dir("backup")?);
+    let backup = region.scratch.dir("backup")?;
     region.bridge.kill()?;
-    copy(&bridge, &backup)?;
+    let database = database(&region)?;
+    for (file, kept) in database.iter().zip(0..) {
+        std::fs::copy(file, backup.join(kept.to_string()))?;
+    }
     region.bridge.restart()?;
     let api = region.api().await?;
     let changed = |version: i64| Change {
@@ -33,8 +38,12 @@ async fn a_bridge_restored_from_before_shows_that_the_cluster_holds_a_newer_vers
     .await?;
 
     region.bridge.kill()?;
-    std::fs::remove_dir_all(&bridge)?;
-    copy(&backup, &bridge)?;
+    for file in self::database(&region)? {
+        std::fs::remove_file(file)?;
+    }
+    for (file, kept) in database.iter().zip(0..) {
+        std::fs::copy(backup.join(kept.to_string()), file)?;
+    }
     region.bridge.restart()?;
     let is_behind = |bundle: &Bundle, version: i64| {
         bundle.version == version
@@ -61,6 +70,14 @@ async fn a_bridge_restored_from_before_shows_that_the_cluster_holds_a_newer_vers
     .await?;
     region.passed();
     Ok(())
+}
+
+/// The files of the bridge's database.
+fn database(region: &Region) -> Result<Vec<PathBuf>> {
+    let files = files(&region.scratch.dir("bridge")?)?.into_iter();
+    Ok(files
+        .filter(|file| file.to_string_lossy().contains("bridge.sqlite"))
+        .collect())
 }
 
 /// Waits until REST shows the first bundle like this.

@@ -46,7 +46,10 @@ fn a_certificate_of_an_old_version_is_named_and_its_key_is_not_blamed() {
     let mut set = Ca::new("root").client("device");
     let der = CertificateDer::from_pem_slice(set.certificate.as_bytes()).unwrap();
     set.certificate = pem("CERTIFICATE", &of_version_1(&der));
-    insta::assert_snapshot!(refusal_in(&set.in_directory()), @"");
+    insta::assert_snapshot!(refusal_in(&set.in_directory()), @r"
+    certificate in `DIR/certificate` (`CN=device`) is of X.509 version 1, and TLS takes version 3 only
+    hint: make it again with extensions, which make it version 3; its key may stay: `echo basicConstraints=CA:FALSE > v3.ext`, then `openssl x509 -req -in CSR -CA CA -CAkey CAKEY -CAcreateserial -days 365 -extfile v3.ext -out CERTIFICATE`
+    ");
 }
 
 /// The certificate without what came after version 1: its version and its extensions. The signature is wrong then, which

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 
+use link::telemetry::clip;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// The paths of members that are there twice, as `manifests[0].data.k`; a bounded number, each of bounded length.
@@ -46,14 +47,20 @@ impl<'t> Found<'t> {
         let mut path = String::new();
         let last = Step::Member(Cow::Borrowed(name));
         for step in self.place.iter().chain([&last]) {
+            // However deep it is and however long the names are, and however often it is there.
+            if path.len() > PATH_BYTES {
+                break;
+            }
             // Writing to a `String` cannot fail.
             let _ = match step {
-                Step::Member(name) if path.is_empty() => write!(path, "{name}"),
-                Step::Member(name) => write!(path, ".{name}"),
+                Step::Member(name) => {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    write!(path, "{dot}{}", clip(name, PATH_BYTES))
+                }
                 Step::Element(index) => write!(path, "[{index}]"),
             };
         }
-        let path = link::telemetry::clip(&path, PATH_BYTES).into_owned();
+        let path = clip(&path, PATH_BYTES).into_owned();
         if !self.twice.contains(&path) {
             self.twice.push(path);
         }
@@ -186,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_body_full_of_duplicates_costs_no_more_than_another() {
-        let body = format!("{{{}\"a\":0}}", "\"a\":{\"b\":[0]},".repeat(70_000));
+        let body = format!("{{{}\"a\":0}}", "\"a\":{\"b\":[0]},".repeat(80_000));
         assert!(body.len() > 1_000_000);
         assert_eq!(twice(body.as_bytes()), ["a"]);
         let wide: Vec<String> = (0..70_000)

@@ -218,6 +218,8 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                 self.refuse(&message.topic, Some(&event), &refused);
                 match (refused.reason, event.resource_id.as_deref()) {
                     (Refusal::Deleting, Some(id)) => index.note_refused_while_deleting(&id.into()),
+                    // The status of what is held says which version that is, which its source seems not to know.
+                    (Refusal::OldVersion, Some(id)) => self.outbox.answer(&id.into()),
                     // Should the source want it after all, it says so when it is asked.
                     (Refusal::Departed, _) => index.want_resync(),
                     _ => {}

@@ -32,6 +32,8 @@ pub enum Outcome {
     Retry,
     /// Trying again cannot help.
     Failure,
+    /// The broker took it and nobody was subscribed.
+    Unheard,
 }
 
 // === impl Metrics ===
@@ -132,6 +134,7 @@ impl Outcome {
             Self::Success => "success",
             Self::Retry => "retry",
             Self::Failure => "failure",
+            Self::Unheard => "unheard",
         }
     }
 }

@@ -32,6 +32,7 @@ mod plan;
 mod queue;
 mod remove;
 mod resume;
+mod unmatched;
 
 use keep::Write;
 use resume::Sights;

@@ -17,11 +17,12 @@ use tracing::{debug, info, warn};
 use crate::metrics::{Metrics, Outcome};
 use crate::reconcile::{Cause, Next, Turn};
 use crate::status::{self, Context};
-use crate::uplink::{PublishFailure, Uplink};
+use crate::uplink::{PublishFailure, Published, Uplink};
 use crate::work::{self, Entry, StatusRecord, Store, WorkId};
 
 mod event;
 mod outbox;
+mod unheard;
 
 pub use event::Reporter;
 pub use outbox::Outbox;
@@ -60,9 +61,20 @@ impl<S: Store, U: Uplink> Report<S, U> {
         let mut senders = Box::pin(join_all(senders));
         tokio::select! {
             () = drain.cancelled() => this.outbox.queue.close(),
+            () = this.probe() => {}
             _ = &mut senders => return,
         }
         drop(tokio::time::timeout(LAST_ACKS, senders).await);
+    }
+
+    /// Once in a while tries a status that nobody heard. Never ends.
+    async fn probe(&self) {
+        loop {
+            tokio::time::sleep(unheard::PROBE).await;
+            if let Some(id) = self.outbox.unheard.probe() {
+                self.outbox.add(&id);
+            }
+        }
     }
 
     async fn send_all(self: Arc<Self>, drain: CancellationToken) {
@@ -118,7 +130,14 @@ impl<S: Store, U: Uplink> Report<S, U> {
         // Until the work has left the store, or is known to stay.
         let _leaving = record.status.is_deleted().then(|| self.outbox.leave(id));
         match self.publish(&head, &record, action).await {
-            Ok(()) => self.acknowledged(id, &entry, record).await,
+            Ok(Published { matched: true }) => {
+                self.outbox.heard();
+                self.acknowledged(id, &entry, record).await
+            }
+            Ok(Published { matched: false }) => {
+                self.unheard(id);
+                Next::Forget
+            }
             Err(Next::Retry(_)) => self.again(id, asked),
             Err(next) => next,
         }
@@ -144,7 +163,8 @@ impl<S: Store, U: Uplink> Report<S, U> {
             applied_at: None,
         };
         match self.publish(&head, &record, Action::Update).await {
-            Ok(()) => {
+            // Heard or not: who deletes asks again until it is confirmed.
+            Ok(Published { .. }) => {
                 self.outbox.said_farewell(id, count);
                 Next::Forget
             }
@@ -158,7 +178,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
         head: &work::Head,
         record: &StatusRecord,
         action: Action,
-    ) -> Result<(), Next> {
+    ) -> Result<Published, Next> {
         let id = &head.id;
         let now = self.reporter.clock.now();
         let sequence = self.store.next_sequence(now).await.map_err(|error| {
@@ -168,12 +188,16 @@ impl<S: Store, U: Uplink> Report<S, U> {
         let message = self.reporter.message(head, record, sequence, action);
         let PublishFailure { message, retryable } = match self.uplink.publish(message).await {
             Ok(published) => {
-                self.metrics.reported(Outcome::Success);
+                self.metrics.reported(if published.matched {
+                    Outcome::Success
+                } else {
+                    Outcome::Unheard
+                });
                 debug!(
                     resource.id = %id, resource.version = %record.version, matched = published.matched,
                     "Reported the status of work `{id}`"
                 );
-                return Ok(());
+                return Ok(published);
             }
             Err(failure) => failure,
         };
@@ -188,6 +212,17 @@ impl<S: Store, U: Uplink> Report<S, U> {
             "The status of work `{id}` cannot be sent; its next status is tried again"
         );
         Err(Next::After(REFUSED_AGAIN))
+    }
+
+    /// The broker took a status and says that nobody is subscribed: it counts as unreported.
+    fn unheard(&self, id: &WorkId) {
+        if let Some(held_back) = self.outbox.unheard.note(id) {
+            warn!(
+                resource.id = %id, topic = self.reporter.topic, held_back,
+                "Nobody listens to the statuses of this agent: they are kept and tried again; hint: see that the source is \
+                 connected, and that its `agentEvents` topic covers this one"
+            );
+        }
     }
 
     /// Notes the acknowledgement; a work whose deletion was acknowledged leaves the store.

@@ -15,10 +15,12 @@ mod fit;
 mod paused;
 mod removal;
 mod rules;
+mod unmatched;
 
 pub use fit::fit;
 pub use paused::paused;
 pub use removal::{EXPIRED, Remaining, deleted, deleting, expired};
+pub use unmatched::unmatched;
 
 /// What became of one manifest.
 #[derive(Clone, Debug, PartialEq)]

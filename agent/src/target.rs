@@ -7,6 +7,7 @@
 //!
 //! Every call concerns one object and fails alone: partial failure is the normal case.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -74,6 +75,9 @@ pub trait Target: Send + Sync + 'static {
     /// # Errors
     /// When the record cannot be written; applying and releasing again is harmless.
     fn settle(&self, owner: &WorkId) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Tells with which labels the record of an owner that holds nothing yet is to be made.
+    fn label(&self, _owner: &WorkId, _labels: BTreeMap<String, String>) {}
 
     /// Whether a record says that `owner` holds something, or is about to.
     fn owns(&self, owner: &WorkId) -> bool;

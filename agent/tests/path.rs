@@ -30,6 +30,9 @@ mod faults;
 #[path = "path/troubles.rs"]
 mod troubles;
 
+#[path = "path/listeners.rs"]
+mod listeners;
+
 use harness::{Harness, config_map, consumer, delete, upsert};
 
 #[tokio::test]

@@ -5,8 +5,10 @@
 
 pub mod go_json;
 mod hash;
+pub mod kinds;
 pub mod manifest;
 pub mod resync;
+pub mod rules;
 mod spec;
 mod status;
 pub mod validate;

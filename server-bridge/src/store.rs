@@ -13,6 +13,7 @@ use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
 
+mod ahead;
 mod bundle;
 mod consumer;
 mod error;

@@ -74,6 +74,9 @@ pub struct Change {
     /// Only when changing: the version it is based on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
+    /// Labels and the like of the bundle itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
     /// The Kubernetes objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<Value>,

@@ -6,11 +6,14 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::resume::Sights;
+use super::unmatched::unmatched;
 use super::{Again, Look, Reconciler, Step, finished, given_up, parse, release_mode};
 use crate::intake::blocking;
 use crate::status::{self, Context, Outcome};
-use crate::target::{Claim, Desired, ErrorKind, Held, Mark, Release, Target, TargetError};
-use crate::work::{Entry, Store, Work, WorkId};
+use crate::target::{
+    Claim, Desired, ErrorKind, Held, Mark, Release, Strategy, Target, TargetError,
+};
+use crate::work::{Entry, Store, Work, WorkId, labels};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
     pub(super) async fn apply(
@@ -21,15 +24,21 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         previous: &Status,
     ) -> Look {
         let context = self.context(work, previous);
+        if !self.target.owns(id) {
+            self.target.label(id, labels(work.head.metadata.as_deref()));
+        }
         let rejected = work.head.rejected.as_deref();
         match (parse(work), rejected) {
             (Ok(spec), None) if finished::is_complete(&previous.conditions, context) => {
                 self.look_at_finished(id, spec, context).await
             }
             (Ok(spec), None) => {
+                let configs = spec.manifest_configs.clone();
                 let (outcomes, again, sights) =
                     self.apply_spec(id, entry.epoch, spec, context).await;
-                let status = judged(outcomes, context).await;
+                let unmatched = unmatched(&configs, &outcomes);
+                let mut status = judged(outcomes, context).await;
+                status::unmatched(&mut status, &unmatched, context);
                 let again = again.or(self.finished_just_now(&status, context));
                 Look {
                     status,
@@ -192,7 +201,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             executor,
             may_remove,
         };
-        let (applied, observed, changed, mark) = match self.target.apply(id, desired).await {
+        let applied = match unfit(&step) {
+            Some(unfit) => Err(unfit),
+            None => self.target.apply(id, desired).await,
+        };
+        let (applied, observed, changed, mark) = match applied {
             Ok(applied) => {
                 if applied.changed {
                     let object = &step.object;
@@ -293,6 +306,18 @@ pub(super) async fn judged(outcomes: Vec<Outcome>, context: Context<'_>) -> Stat
         status::judge(outcomes, context)
     })
     .await
+}
+
+/// A manifest that no cluster can be brought to, refused in the words of the API that would not have taken it.
+fn unfit(step: &Step) -> Option<TargetError> {
+    if step.strategy == Strategy::ReadOnly {
+        return None;
+    }
+    let (path, problem) = link::bundle::manifest::unfit(&step.manifest)?;
+    Some(TargetError {
+        kind: ErrorKind::Invalid,
+        message: format!("manifests[{}].{path}: {problem}", step.ordinal),
+    })
 }
 
 /// Whose rights count. Only service accounts are known (wire.md §6.5).

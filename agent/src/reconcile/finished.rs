@@ -10,6 +10,7 @@ use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Spec};
 
 use super::apply::judged;
+use super::unmatched::unmatched;
 use super::{Again, Look, Reconciler};
 use crate::status::{self, Context};
 use crate::target::Target;
@@ -61,12 +62,16 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 },
             };
         }
+        let configs = spec.manifest_configs.clone();
         let mut outcomes = Vec::new();
         for step in self.plan(spec).await {
             outcomes.push(self.observed(step, Ok(()), None).await);
         }
+        let unmatched = unmatched(&configs, &outcomes);
+        let mut status = judged(outcomes, context).await;
+        status::unmatched(&mut status, &unmatched, context);
         Look {
-            status: judged(outcomes, context).await,
+            status,
             again: left.map_or(Again::Eventually, Again::After),
             sights: None,
         }

@@ -8,9 +8,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use link::bundle::manifest::ObjectRef;
-use link::bundle::{
-    ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, ResourceIdentifier, Spec,
-};
+use link::bundle::rules::Named;
+use link::bundle::{ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, Spec};
 use serde_json::Value;
 
 use super::Reconciler;
@@ -111,7 +110,7 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
         }
         let matching: Vec<&ManifestConfig> = configs
             .iter()
-            .filter(|config| matches(&config.resource_identifier, &object, &resource))
+            .filter(|config| Named::from(&config.resource_identifier).means(&object, &resource))
             .collect();
         // Per field the first matching configuration that sets it.
         steps.push(Step {
@@ -258,37 +257,6 @@ fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -
             words(before)
         ),
     }
-}
-
-// An object without a namespace has none to compare, whatever was written.
-fn matches(identifier: &ResourceIdentifier, object: &ObjectRef, resource: &str) -> bool {
-    identifier.group == object.group
-        && identifier.resource == resource
-        && (object.namespace.is_empty() || wildcard(&identifier.namespace, &object.namespace))
-        && wildcard(&identifier.name, &object.name)
-}
-
-/// `*` stands for any text, at any place.
-fn wildcard(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
 }
 
 // The ranks of wire.md §6.4.

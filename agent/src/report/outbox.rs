@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::unheard::Unheard;
 use crate::reconcile::Queue;
 use crate::uplink::Owed;
 use crate::work::{Head, Index, WorkId};
@@ -17,6 +18,7 @@ use crate::work::{Head, Index, WorkId};
 #[derive(Debug)]
 pub struct Outbox {
     pub(super) queue: Queue,
+    pub(super) unheard: Unheard,
     state: Mutex<State>,
     room: Notify,
 }
@@ -53,6 +55,7 @@ impl Outbox {
     pub fn new() -> Self {
         Self {
             queue: Queue::new(RETRY_FIRST, RETRY_MAX),
+            unheard: Unheard::default(),
             state: Mutex::default(),
             room: Notify::new(),
         }
@@ -85,6 +88,10 @@ impl Outbox {
             let mut state = self.state();
             let said = state.leaving.contains(&id) || state.gone.contains_key(&id);
             if !said && index.entry(&id).is_some() {
+                if self.unheard.take(&id) {
+                    // Its source listens now.
+                    self.queue.add(&id);
+                }
                 return owed.ack();
             }
             state.farewell(head, owed);
@@ -108,6 +115,13 @@ impl Outbox {
     /// Waits until nothing is being sent or ready to be.
     pub async fn quiet(&self) {
         self.queue.quiet().await;
+    }
+
+    /// Somebody listens: what nobody heard before is said again.
+    pub(super) fn heard(&self) {
+        for id in self.unheard.take_all() {
+            self.queue.add(&id);
+        }
     }
 
     pub(super) fn ask_again(&self, id: &WorkId) {

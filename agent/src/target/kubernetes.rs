@@ -8,6 +8,7 @@
 //! is put back when somebody edits it, what they do not mention is left to others. Status in a manifest is sent
 //! along; the server ignores it wherever status is a subresource.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -157,6 +158,10 @@ impl Target for Kubernetes {
 
     async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
         self.0.settle(owner).await
+    }
+
+    fn label(&self, owner: &WorkId, labels: BTreeMap<String, String>) {
+        self.0.claims().label(owner, labels);
     }
 
     fn owns(&self, owner: &WorkId) -> bool {

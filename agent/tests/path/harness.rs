@@ -47,6 +47,8 @@ pub(crate) struct Harness {
     task: JoinHandle<Result<(), TaskDied>>,
     requests: usize,
     panics: Arc<AtomicBool>,
+    deaf: Arc<AtomicBool>,
+    unheard: Arc<AtomicUsize>,
 }
 
 pub(crate) struct Halted {
@@ -62,6 +64,9 @@ struct Up {
     subscription: watch::Receiver<Subscription>,
     // Panics once when a resync request is to be sent.
     panics: Arc<AtomicBool>,
+    // Nobody is subscribed: what is published is counted and lost.
+    deaf: Arc<AtomicBool>,
+    unheard: Arc<AtomicUsize>,
 }
 
 impl Downlink for Down {
@@ -83,6 +88,10 @@ impl Uplink for Up {
             decode(&message).is_ok_and(|event| event.kind == Kind::spec(Action::ResyncRequest));
         if asks && self.panics.swap(false, Ordering::SeqCst) {
             panic!("an uplink fails on purpose");
+        }
+        if self.deaf.load(Ordering::SeqCst) {
+            self.unheard.fetch_add(1, Ordering::SeqCst);
+            return Ok(Published { matched: false });
         }
         self.published.send(message).await.map_err(|_| offline())?;
         Ok(Published { matched: true })
@@ -178,6 +187,16 @@ impl Harness {
     /// The next resync request panics.
     pub(crate) fn panic_at_resync(&self) {
         self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on nobody is subscribed to what the agent says, or somebody is again.
+    pub(crate) fn deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::SeqCst);
+    }
+
+    /// How much was published while nobody was subscribed.
+    pub(crate) fn unheard(&self) -> usize {
+        self.unheard.load(Ordering::SeqCst)
     }
 
     /// How the agent ended by itself.
@@ -333,6 +352,7 @@ impl Halted {
         let target = Slow { directory, release };
         let registry = prometheus::Registry::new();
         let panics = Arc::new(AtomicBool::new(false));
+        let (deaf, unheard) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let health = Arc::new(Mutex::new(Ok(())));
         let (deliveries, incoming) = mpsc::channel(256);
         let (sender, published) = mpsc::channel(1024);
@@ -372,6 +392,8 @@ impl Halted {
                 published: sender,
                 subscription: receiver,
                 panics: Arc::clone(&panics),
+                deaf: Arc::clone(&deaf),
+                unheard: Arc::clone(&unheard),
             },
         );
         let task = tokio::spawn(agent.run(drain.clone()));
@@ -391,6 +413,8 @@ impl Halted {
             task,
             requests: 0,
             panics,
+            deaf,
+            unheard,
         }
     }
 }

@@ -71,6 +71,30 @@ impl ObjectRef {
     }
 }
 
+/// Why no cluster can be brought to a manifest, whatever it serves: the path inside the manifest and the problem. Both
+/// ends say it in these words, the API of the whole bundle, an agent of this manifest alone.
+pub fn unfit(manifest: &Value) -> Option<(&'static str, String)> {
+    let kind = manifest["kind"].as_str().unwrap_or_default();
+    // As kubectl tells: a kind that ends so and has no `items` is somebody's own.
+    if kind == "List" && manifest["apiVersion"] == "v1"
+        || kind.ends_with("List") && manifest["items"].is_array()
+    {
+        let kind: String = kind.chars().take(SHOWN).collect();
+        return Some((
+            "kind",
+            format!("`{kind}` is not an object: post its items, each as a manifest"),
+        ));
+    }
+    let owners = &manifest["metadata"]["ownerReferences"];
+    let none = owners.is_null() || owners.as_array().is_some_and(Vec::is_empty);
+    (!none).then(|| {
+        let problem = "must not be set: an owner's uid belongs to one cluster, and where it is not known the object is \
+                       collected as garbage; hint: take `ownerReferences` out of the manifest, the agent makes itself \
+                       the owner";
+        ("metadata.ownerReferences", problem.into())
+    })
+}
+
 impl std::fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.namespace.is_empty() {
@@ -81,11 +105,39 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
+// Of a kind in a message; Kubernetes has 63.
+const SHOWN: usize = 63;
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn lists_and_objects_owned_by_somebody_of_one_cluster_are_unfit() {
+        let path = |manifest: Value| unfit(&manifest).map(|(path, _)| path);
+        for list in [
+            json!({"apiVersion": "v1", "kind": "List"}),
+            json!({"apiVersion": "v1", "kind": "ConfigMapList", "items": []}),
+        ] {
+            assert_eq!(path(list), Some("kind"));
+        }
+        let owned =
+            |owners: Value| json!({"kind": "ConfigMap", "metadata": {"ownerReferences": owners}});
+        assert_eq!(
+            path(owned(json!([{"uid": "1"}]))),
+            Some("metadata.ownerReferences")
+        );
+        for fit in [
+            owned(json!([])),
+            owned(Value::Null),
+            json!({"apiVersion": "example.com/v1", "kind": "AllowList", "spec": {"items": []}}),
+            json!({"apiVersion": "example.com/v1", "kind": "List"}),
+        ] {
+            assert_eq!(path(fit), None);
+        }
+    }
 
     #[test]
     fn plurals_are_guessed_as_kubernetes_forms_them() {

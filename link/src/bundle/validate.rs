@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::manifest::ObjectRef;
+use super::kinds::identity;
+use super::manifest::{ObjectRef, unfit};
 use super::spec::Spec;
 
 /// Total size of the manifests that agents of either kind accept, in bytes of JSON (wire.md §2.3).
@@ -15,6 +16,43 @@ pub struct Problem {
     pub path: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+/// The objects that a bundle's manifests declare, so that none is declared twice.
+#[derive(Debug, Default)]
+pub struct Declared(HashMap<ObjectRef, (usize, String)>);
+
+// === impl Declared ===
+
+impl Declared {
+    /// Notes what a manifest declares; answers with the problem when an earlier one declares the same object already, in
+    /// whatever version, group or place it says.
+    pub fn note(&mut self, index: usize, object: &ObjectRef) -> Option<String> {
+        let said = object.to_string();
+        let version = api_version(object);
+        let Some((first, other)) = self.0.get(&identity(object)) else {
+            self.0
+                .insert(identity(object), (index, format!("{version} {said}")));
+            return None;
+        };
+        let (first_said, same) = (other, *other == format!("{version} {said}"));
+        let how = if same {
+            String::new()
+        } else {
+            format!(" as {first_said}")
+        };
+        Some(format!(
+            "declares {version} {said} again, which manifests[{first}] already does{how}"
+        ))
+    }
+}
+
+fn api_version(object: &ObjectRef) -> String {
+    if object.group.is_empty() {
+        object.version.clone()
+    } else {
+        format!("{}/{}", object.group, object.version)
+    }
 }
 
 impl std::fmt::Display for Problem {
@@ -36,7 +74,7 @@ impl Spec {
                 "is empty: a bundle declares at least one object".into(),
             );
         }
-        let mut seen: HashMap<ObjectRef, usize> = HashMap::new();
+        let mut declared = Declared::default();
         let mut bytes = 0;
         for (index, manifest) in self.manifests.iter().enumerate() {
             let at = |field: &str| format!("manifests[{index}]{field}");
@@ -65,8 +103,11 @@ impl Spec {
                     );
                 }
             }
-            if let Some(problem) = name_problem(&object.name, 253) {
-                add(at(".metadata.name"), problem);
+            match (name_problem(&object.name, 253), unfit(manifest)) {
+                // What has no name because it is a list is told so.
+                (Some(_), Some(("kind", problem))) => add(at(".kind"), problem),
+                (Some(problem), _) => add(at(".metadata.name"), problem),
+                (None, _) => {}
             }
             if !object.namespace.is_empty()
                 && let Some(problem) = name_problem(&object.namespace, 63)
@@ -85,15 +126,8 @@ impl Spec {
                     );
                 }
             }
-            let key = ObjectRef {
-                version: String::new(),
-                ..object.clone()
-            };
-            if let Some(first) = seen.insert(key, index) {
-                add(
-                    at(""),
-                    format!("declares {object} again, which manifests[{first}] already does"),
-                );
+            if let Some(problem) = declared.note(index, &object) {
+                add(at(""), problem);
             }
         }
         if bytes > MAX_MANIFEST_BYTES {
@@ -189,6 +223,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_object_declared_twice_is_refused_whatever_its_version_or_stray_namespace() {
+        let manifest = |api_version: &str, kind: &str, namespace: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "n", "namespace": namespace}});
+        let spec = Spec {
+            manifests: vec![
+                manifest("autoscaling/v1", "HorizontalPodAutoscaler", "d"),
+                manifest("v1", "Namespace", ""),
+                manifest("autoscaling/v2", "HorizontalPodAutoscaler", "d"),
+                manifest("v1", "Namespace", "stray"),
+                manifest("v1", "ConfigMap", "d"),
+                manifest("v1", "ConfigMap", "e"),
+            ],
+            ..Spec::default()
+        };
+        let text: Vec<String> = spec.problems().iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(text.join("\n"), @r"
+        `manifests[2]` declares autoscaling/v2 HorizontalPodAutoscaler d/n again, which manifests[0] already does as autoscaling/v1 HorizontalPodAutoscaler d/n
+        `manifests[3]` declares v1 Namespace stray/n again, which manifests[1] already does as v1 Namespace n
+        ");
+    }
+
+    #[test]
     fn every_problem_is_named_by_its_path() {
         let spec: Spec = serde_json::from_value(json!({
             "manifests": [
@@ -204,7 +259,7 @@ mod tests {
         .unwrap();
         let text: Vec<String> = spec.problems().iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(text.join("\n"), @r"
-        `manifests[1]` declares ConfigMap d/a again, which manifests[0] already does
+        `manifests[1]` declares v1 ConfigMap d/a again, which manifests[0] already does
         `manifests[2].apiVersion` is missing
         `manifests[2].metadata.generateName` may not be set in a manifest
         `manifests[2].metadata.name` is `a/b`, which no object can be called

@@ -102,6 +102,14 @@ pub(super) fn check_client(
     let leaf = chain.first().ok_or_else(|| encoding(path, 0))?;
     let certificate = parse(leaf).ok_or_else(|| encoding(path, 0))?;
     let description = Description::of(&certificate, leaf);
+    // First: a version that knows no extensions says nothing about the rest.
+    if certificate.version() != X509Version::V3 {
+        return Err(Error::CertificateVersion {
+            path: path.to_owned(),
+            subject: description.subject,
+            version: certificate.version().0 + 1,
+        });
+    }
     if certificate.is_ca() {
         return Err(Error::ClientIsCa {
             path: path.to_owned(),

@@ -147,6 +147,24 @@ pub enum Error {
         /// The key file.
         key: PathBuf,
     },
+    /// The client certificate is of an old version of X.509, which TLS libraries do not take.
+    #[error("certificate in `{}` (`{subject}`) is of X.509 version {version}, and TLS takes version 3 only", path.display())]
+    CertificateVersion {
+        /// The certificate file.
+        path: PathBuf,
+        /// Its subject.
+        subject: String,
+        /// Its version, as people count.
+        version: u32,
+    },
+    /// The TLS library does not take the certificate.
+    #[error("certificate in `{}` cannot be used for TLS: {reason}", path.display())]
+    CertificateUnusable {
+        /// The certificate file.
+        path: PathBuf,
+        /// What the library says.
+        reason: String,
+    },
     /// The certificate's time is over.
     #[error("certificate in `{}` expired at {}; the clock here shows {}", path.display(), rfc3339_seconds(*not_after), rfc3339_seconds(*now))]
     Expired {
@@ -242,6 +260,13 @@ impl Hint for Error {
             Self::KeyMismatch { .. } => {
                 "store certificate and key of the same pair; during a rotation the second file may only be late, which passes by itself".into()
             }
+            Self::CertificateVersion { .. } => {
+                "make it again with extensions, which make it version 3; its key may stay: \
+                 `echo basicConstraints=CA:FALSE > v3.ext`, then `openssl x509 -req -in CSR -CA CA -CAkey CAKEY \
+                 -CAcreateserial -days 365 -extfile v3.ext -out CERTIFICATE`"
+                    .into()
+            }
+            Self::CertificateUnusable { .. } => "issue the certificate again, as X.509 version 3 with the usual extensions".into(),
             Self::Expired { .. } => "check the clock, then issue a new certificate and store it with its key".into(),
             Self::NotYetValid { .. } => "check the clock of this machine, then the validity of the certificate".into(),
             Self::ClientIsCa { .. } => {

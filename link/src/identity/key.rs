@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use rustls::InconsistentKeys;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -126,12 +127,18 @@ pub(super) fn check(
     if !found.is_accepted() {
         return Err(kind(found));
     }
-    CertifiedKey::new(chain.to_vec(), signing)
-        .keys_match()
-        .map_err(|_| Error::KeyMismatch {
+    let pair = CertifiedKey::new(chain.to_vec(), signing).keys_match();
+    // Only the keys themselves say that they differ; the library has more to find fault with.
+    pair.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Error::KeyMismatch {
             certificate: files.certificate.clone(),
             key: files.key.clone(),
-        })
+        },
+        other => Error::CertificateUnusable {
+            path: files.certificate.clone(),
+            reason: other.to_string(),
+        },
+    })
 }
 
 /// Refuses a certificate whose key is of a kind IoT Core does not take.

@@ -404,6 +404,7 @@ fn identity_code(error: &identity::Error) -> &'static str {
         E::KeyEncoding { .. } | E::CertificateEncoding { .. } => "files.damaged",
         E::KeyKind { .. } => "files.key-kind",
         E::KeyMismatch { .. } => "files.key-mismatch",
+        E::CertificateVersion { .. } | E::CertificateUnusable { .. } => "files.certificate-version",
         E::Expired { .. } => "files.expired",
         E::NotYetValid { .. } => "files.not-yet-valid",
         E::ClientIsCa { .. } | E::NotForClients { .. } => "files.not-a-client-certificate",

@@ -18,6 +18,8 @@ use super::Context;
 use super::error::{ApiError, Code};
 use crate::store::{InvalidJson, Json, Store};
 
+mod unique;
+
 /// The members of a JSON object.
 #[derive(Debug)]
 pub(super) struct Object {
@@ -136,7 +138,9 @@ impl<S: Store> FromRequest<Context<S>> for Object {
             return Err(ApiError::not_json());
         }
         let (text, held) = context.intake.read(request.into_body()).await?;
+        let twice = unique::twice(&text);
         match serde_json::from_slice(&text) {
+            Ok(_) if !twice.is_empty() => Err(twice_there(&twice)),
             Ok(Value::Object(members)) => Ok(Self {
                 members,
                 _held: held,
@@ -169,6 +173,14 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
+fn twice_there(paths: &[String]) -> ApiError {
+    let told: Vec<String> = paths
+        .iter()
+        .map(|path| format!("{path}: is there twice, and only one of the two can count"))
+        .collect();
+    ApiError::validation(told.join("; "))
+}
+
 /// What is wrong with text that cannot be read; a number that is too large is named with its field.
 fn unreadable(text: &[u8], error: &serde_json::Error) -> ApiError {
     let checked = std::str::from_utf8(text).map(Json::check);
@@ -185,10 +197,15 @@ fn unreadable(text: &[u8], error: &serde_json::Error) -> ApiError {
 
 /// `unknown field `x`, did you mean `y`?`
 pub(super) fn unknown(key: &str, known: &[&str]) -> String {
+    unknown_as("field", key, known)
+}
+
+/// The same of something that is no field: `what` says what it is.
+pub(super) fn unknown_as(what: &str, key: &str, known: &[&str]) -> String {
     let shown: String = key.chars().take(60).collect();
     match nearest(key, known) {
-        Some(near) => format!("unknown field `{shown}`, did you mean `{near}`?"),
-        None => format!("unknown field `{shown}`, known are {}", listed(known)),
+        Some(near) => format!("unknown {what} `{shown}`, did you mean `{near}`?"),
+        None => format!("unknown {what} `{shown}`, known are {}", listed(known)),
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::body::{Object, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
+use super::search::Roots;
 use super::validate::{Addressed, Draft, check_id};
 use super::{Context, json_response, render, search};
 use crate::store::query::{BundleColumn, Parts};
@@ -19,7 +20,9 @@ pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
-    let request = Request::parse(parameters, render::BUNDLE_FIELDS, LABEL_ROOTS)?;
+    // Every bundle here belongs to the one source this bridge speaks for.
+    let constants = [("source", context.envelope.source.as_str())];
+    let request = Request::parse(parameters, render::BUNDLE_FIELDS, roots(&constants))?;
     let fields = &request.fields;
     let parts = Parts {
         content: CONTENT_FIELDS.iter().any(|field| fields.wants(field)),
@@ -71,6 +74,7 @@ pub(super) async fn create<S: Store>(
         manifest_configs: body.take("manifest_configs"),
         delete_option: body.take("delete_option"),
         executer: body.take("executer"),
+        stored: None,
     };
     let to = Addressed {
         envelope: &context.envelope,
@@ -180,6 +184,7 @@ fn merged(body: &mut Object, bundle: &Bundle) -> Draft {
             content.and_then(|c| c.delete_option.as_ref()),
         ),
         executer: part("executer", content.and_then(|c| c.executer.as_ref())),
+        stored: bundle.content.clone(),
     }
 }
 
@@ -245,11 +250,17 @@ const WRITABLE: &[&str] = &[
 
 const CONTENT_FIELDS: &[&str] = &["manifests", "manifest_configs", "delete_option", "executer"];
 
-/// Where a caller finds the labels of a bundle; the first is how Maestro's table lays them out.
 /// What is wrong with a search over bundles, with its position; `None` for one that is understood.
 pub fn search_problem(text: &str) -> Option<String> {
-    let parsed = search::parse::<BundleColumn>(text, LABEL_ROOTS);
+    let parsed = search::parse::<BundleColumn>(text, roots(&[("source", "")]));
     parsed.err().map(|error| error.to_string())
 }
 
-const LABEL_ROOTS: &[&[&str]] = &[&["payload", "metadata", "labels"], &["metadata", "labels"]];
+/// Where a caller finds labels and metadata of a bundle; the first path of each is how Maestro's table lays them out.
+fn roots<'r>(constants: &'r [(&'static str, &'r str)]) -> Roots<'r> {
+    Roots {
+        labels: &[&["payload", "metadata", "labels"], &["metadata", "labels"]],
+        metadata: &[&["payload", "metadata"], &["metadata"]],
+        constants,
+    }
+}

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::body::{Object, kind, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
+use super::search::Roots;
 use super::{Context, json_response, render};
 use crate::store::{Consumer, Labels, NewConsumer, Store};
 
@@ -19,7 +20,11 @@ pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
-    let request = Request::parse(parameters, render::CONSUMER_FIELDS, &[&["labels"]])?;
+    let roots = Roots {
+        labels: &[&["labels"]],
+        ..Roots::default()
+    };
+    let request = Request::parse(parameters, render::CONSUMER_FIELDS, roots)?;
     let turn = context.lists.take().await?;
     let page = context.store.list_consumers(request.query.clone()).await?;
     Ok(request.respond("ConsumerList", page, turn, render::consumer))

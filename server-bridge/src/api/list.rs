@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::error;
 
-use super::body::{listed, nearest, unknown};
+use super::body::{listed, nearest, unknown, unknown_as};
 use super::error::{ApiError, Code};
 use super::search;
 use crate::store::query::{Column, Order, Query};
@@ -88,7 +88,7 @@ impl<C: Column> Request<C> {
     pub(super) fn parse(
         parameters: Vec<(String, String)>,
         item_fields: &'static [&'static str],
-        label_roots: &'static [&'static [&'static str]],
+        roots: search::Roots<'_>,
     ) -> Result<Self, ApiError> {
         let mut page = 1;
         let mut size = DEFAULT_SIZE;
@@ -102,7 +102,7 @@ impl<C: Column> Request<C> {
                 "orderBy" => order = order_keys(&value)?,
                 "fields" => fields = field_names(&value, item_fields)?,
                 "search" => {
-                    filter = search::parse(&value, label_roots).map_err(|error| {
+                    filter = search::parse(&value, roots).map_err(|error| {
                         ApiError::new(
                             Code::Search,
                             format!("Failed to parse search query: {error}"),
@@ -110,9 +110,11 @@ impl<C: Column> Request<C> {
                     })?;
                 }
                 _ => {
-                    return Err(ApiError::bad_request(
-                        unknown(&name, PARAMETERS).replace("field", "query parameter"),
-                    ));
+                    return Err(ApiError::bad_request(unknown_as(
+                        "query parameter",
+                        &name,
+                        PARAMETERS,
+                    )));
                 }
             }
         }

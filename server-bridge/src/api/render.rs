@@ -45,7 +45,10 @@ pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) 
     object.value("kind", &"Consumer");
     object.value("href", &format!("{PREFIX}/consumers/{}", consumer.id));
     object.value("name", &consumer.name.as_str());
-    object.value("labels", &consumer.labels);
+    // Left out where there are none, as Maestro does.
+    if !consumer.labels.is_empty() {
+        object.value("labels", &consumer.labels);
+    }
     object.time("created_at", consumer.created_at);
     object.time("updated_at", consumer.updated_at);
     object.end();

@@ -7,11 +7,13 @@
 //! predicate  = subject ( = != <> < <= > >= ) value
 //!            | subject ["not"] ("like" | "ilike") 'pattern'
 //!            | subject ["not"] "in" "(" value { "," value } ")"
-//!            | subject "is" ["not"] "null"
+//!            | subject "is" ["not"] "null" | subject ( = != <> ) "null"
 //!            | path "@>" '{"label": "value", …}'
-//! subject    = column | labels.NAME | path "->>" 'NAME'
+//! subject    = column | labels.NAME | path "->>" 'NAME' | meta "->>" ( 'name' | 'namespace' | 'uid' )
 //! path       = payload->'metadata'->'labels' | metadata->'labels' (bundles) | labels (consumers)
+//! meta       = payload->'metadata' | metadata (bundles)
 //! ```
+//! `<> null` means "is there", as Maestro's clients mean it, and not SQL's "unknown".
 //! Strings are in single quotes, a quote inside doubled. Times are RFC 3339 or a date. `ilike` ignores ASCII case.
 
 use std::fmt;
@@ -39,10 +41,21 @@ impl fmt::Display for SearchError {
     }
 }
 
-/// Parses a search; `None` for blank text. `label_roots` are the paths that lead to the labels.
+/// What a search may look at besides the columns of its table.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Roots<'r> {
+    /// The paths that lead to the labels.
+    pub(super) labels: &'static [&'static [&'static str]],
+    /// The paths that lead to the metadata.
+    pub(super) metadata: &'static [&'static [&'static str]],
+    /// Columns that say the same in every row, and what.
+    pub(super) constants: &'r [(&'static str, &'r str)],
+}
+
+/// Parses a search; `None` for blank text.
 pub(super) fn parse<C: Column>(
     text: &str,
-    label_roots: &'static [&'static [&'static str]],
+    roots: Roots<'_>,
 ) -> Result<Option<Filter<C>>, SearchError> {
     if text.len() > MAX_BYTES {
         return Err(SearchError {
@@ -59,25 +72,25 @@ pub(super) fn parse<C: Column>(
         next: 0,
         depth: 0,
         predicates: 0,
-        label_roots,
+        roots,
     };
     let filter = parser.expression()?;
     parser.expect_end()?;
     Ok(Some(filter))
 }
 
-struct Parser {
+struct Parser<'r> {
     /// Ends in [`TokenKind::End`].
     tokens: Vec<Token>,
     next: usize,
     depth: usize,
     predicates: usize,
-    label_roots: &'static [&'static [&'static str]],
+    roots: Roots<'r>,
 }
 
 // === impl Parser ===
 
-impl Parser {
+impl Parser<'_> {
     fn expression<C: Column>(&mut self) -> Result<Filter<C>, SearchError> {
         let mut parts = vec![self.term()?];
         while self.take_word("or") {
@@ -161,6 +174,10 @@ impl Parser {
             return Err(self.expected("`in`, `like` or `ilike`"));
         }
         let comparison = self.comparison()?;
+        let differs = comparison == Comparison::NotEqual;
+        if (differs || comparison == Comparison::Equal) && self.take_word("null") {
+            return Ok(negate(differs, Filter::IsNull(subject)));
+        }
         let value = self.value(&subject)?;
         Ok(Filter::Compare(subject, comparison, value))
     }
@@ -184,11 +201,15 @@ impl Parser {
         if arrow || self.peek().is_symbol("->>") || self.peek().is_symbol("@>") {
             return self.path(word, at);
         }
+        if let Some((_, value)) = self.roots.constants.iter().find(|(name, _)| *name == word) {
+            return Ok(Parsed::Subject(Subject::Constant((*value).to_owned())));
+        }
         let column = C::ALL.iter().copied().find(|c| c.name() == word);
         column
             .map(|column| Parsed::Subject(Subject::Column(column)))
             .ok_or_else(|| {
-                let names: Vec<&str> = C::ALL.iter().map(|c| c.name()).collect();
+                let constants = self.roots.constants.iter().map(|(name, _)| *name);
+                let names: Vec<&str> = C::ALL.iter().map(|c| c.name()).chain(constants).collect();
                 let shown: String = word.chars().take(60).collect();
                 self.next = at;
                 self.error(format!(
@@ -203,9 +224,21 @@ impl Parser {
         while self.take_symbol("->") {
             steps.push(self.string()?);
         }
-        let known = self.label_roots.iter().any(|path| **path == steps[..]);
-        if !known {
-            let roots: Vec<String> = self.label_roots.iter().map(|path| written(path)).collect();
+        let leads = |roots: &[&[&str]]| roots.iter().any(|path| **path == steps[..]);
+        if leads(self.roots.metadata) && self.take_symbol("->>") {
+            let inside = self.next;
+            let name = self.string()?;
+            if let Some(known) = METADATA.iter().find(|known| **known == name) {
+                return Ok(Parsed::Subject(Subject::Metadata(known)));
+            }
+            self.next = inside;
+            let known = super::body::listed(METADATA);
+            return Err(self.error(format!(
+                "of the metadata {known} and the labels can be searched"
+            )));
+        }
+        if !leads(self.roots.labels) {
+            let roots: Vec<String> = self.roots.labels.iter().map(|path| written(path)).collect();
             self.next = at;
             return Err(self.error(format!(
                 "only labels can be searched by path: {}",
@@ -313,7 +346,7 @@ enum Parsed<C> {
 fn kind<C: Column>(subject: &Subject<C>) -> Kind {
     match subject {
         Subject::Column(column) => column.kind(),
-        Subject::Label(_) => Kind::Text,
+        Subject::Label(_) | Subject::Metadata(_) | Subject::Constant(_) => Kind::Text,
     }
 }
 
@@ -347,6 +380,9 @@ fn written(path: &[&str]) -> String {
     }
     format!("`{text}`")
 }
+
+/// Members of the metadata that are text and tell one bundle from another.
+const METADATA: &[&str] = &["name", "namespace", "uid"];
 
 // Longer than any search a person writes, and short enough for every limit of the engines behind it.
 const MAX_BYTES: usize = 4096;

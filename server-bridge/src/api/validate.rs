@@ -1,16 +1,15 @@
 //! What a bundle must look like before it is stored: everything an agent would refuse or drop in silence is
 //! refused here, all of it at once, each with its path (wire.md §2.3, §5.4).
 
-use std::collections::BTreeSet;
-
-use link::bundle::{DeleteOption, Executer, ManifestConfig, Spec};
-use serde::de::DeserializeOwned;
+use link::bundle::manifest::{ObjectRef, unfit};
+use link::bundle::validate::Declared;
 use serde_json::{Map, Value};
 
 use super::body::kind;
 use super::error::ApiError;
 use crate::store::{Content, Json};
 
+mod agents;
 mod fit;
 mod shapes;
 #[cfg(test)]
@@ -46,6 +45,8 @@ pub(super) struct Draft {
     pub(super) manifest_configs: Option<Value>,
     pub(super) delete_option: Option<Value>,
     pub(super) executer: Option<Value>,
+    /// What a change starts from.
+    pub(super) stored: Option<Content>,
 }
 
 // === impl Limits ===
@@ -92,14 +93,9 @@ impl Draft {
                 &[]
             }
         };
-        let mut seen = BTreeSet::new();
+        let mut declared = Declared::default();
         for (index, manifest) in manifests.iter().enumerate() {
-            check_manifest(
-                &format!("manifests[{index}]"),
-                manifest,
-                &mut seen,
-                &mut problems,
-            );
+            check_manifest(index, manifest, &mut declared, &mut problems);
         }
         // The one call site for the shapes of the settings.
         shapes::check_settings(
@@ -124,7 +120,7 @@ impl Draft {
         );
         let payload = content.payload();
         if problems.is_empty() {
-            check_as_agents_do(&content, &payload, &mut problems);
+            agents::check(&content, self.stored.as_ref(), &mut problems);
         }
         if problems.is_empty() {
             to.check(metadata.as_ref(), &payload, &mut problems);
@@ -134,45 +130,6 @@ impl Draft {
         }
         Err(ApiError::validation(summary(&problems)))
     }
-}
-
-/// What an agent would refuse although every shape above is right: the same code says it there.
-fn check_as_agents_do(content: &Content, payload: &[u8], problems: &mut Vec<Problem>) {
-    // One by one, so that the field is known.
-    readable::<DeleteOption>("delete_option", content.delete_option.as_ref(), problems);
-    readable::<Vec<ManifestConfig>>(
-        "manifest_configs",
-        content.manifest_configs.as_ref(),
-        problems,
-    );
-    readable::<Executer>("executer", content.executer.as_ref(), problems);
-    if !problems.is_empty() {
-        return;
-    }
-    match serde_json::from_slice::<Spec>(payload) {
-        Ok(spec) => problems.extend(spec.problems().into_iter().map(|found| Problem {
-            path: given_path(&found.path),
-            message: found.message,
-        })),
-        Err(error) => problem(problems, "manifests", format!("cannot be read: {error}")),
-    }
-}
-
-fn readable<T: DeserializeOwned>(path: &str, part: Option<&Json>, problems: &mut Vec<Problem>) {
-    if let Some(Err(error)) = part.map(|part| serde_json::from_str::<T>(part.as_str())) {
-        problem(problems, path, format!("an agent cannot read it: {error}"));
-    }
-}
-
-/// The path of a field as this API names it.
-fn given_path(wire: &str) -> String {
-    [
-        ("deleteOption", "delete_option"),
-        ("manifestConfigs", "manifest_configs"),
-    ]
-    .iter()
-    .find_map(|(there, here)| Some(format!("{here}{}", wire.strip_prefix(there)?)))
-    .unwrap_or_else(|| wire.to_owned())
 }
 
 /// Notes a broken rule.
@@ -207,15 +164,23 @@ fn check_metadata(metadata: &Value, problems: &mut Vec<Problem>) {
 }
 
 fn check_manifest(
-    path: &str,
+    index: usize,
     manifest: &Value,
-    seen: &mut BTreeSet<[String; 4]>,
+    declared: &mut Declared,
     problems: &mut Vec<Problem>,
 ) {
+    let path = format!("manifests[{index}]");
     let Value::Object(members) = manifest else {
         let message = format!("must be a Kubernetes object, not {}", kind(manifest));
         return problem(problems, path, message);
     };
+    let unfit = unfit(manifest);
+    if let Some((inside, message)) = &unfit {
+        problem(problems, format!("{path}.{inside}"), message);
+    }
+    if matches!(unfit, Some(("kind", _))) {
+        return;
+    }
     let mut required = |key: &str, rule: fn(&str) -> Option<&'static str>| {
         let path = format!("{path}.{key}");
         match members.get(key) {
@@ -224,42 +189,34 @@ fn check_manifest(
                     let shown = link::telemetry::clip(text, SHOWN_BYTES);
                     problem(problems, path, format!("`{shown}` {rule}"));
                 }
-                text.clone()
             }
-            None | Some(Value::Null | Value::String(_)) => {
-                problem(problems, path, "is required");
-                String::new()
-            }
+            None | Some(Value::Null | Value::String(_)) => problem(problems, path, "is required"),
             Some(other) => {
-                problem(
-                    problems,
-                    path,
-                    format!("must be a string, not {}", kind(other)),
-                );
-                String::new()
+                let message = format!("must be a string, not {}", kind(other));
+                problem(problems, path, message);
             }
         }
     };
-    let api_version = required("apiVersion", shapes::api_version_problem);
-    let kind_name = required("kind", shapes::kind_problem);
+    required("apiVersion", shapes::api_version_problem);
+    required("kind", shapes::kind_problem);
     let empty = Map::new();
     let metadata = match members.get("metadata") {
         Some(Value::Object(metadata)) => metadata,
         _ => &empty,
     };
-    let path = format!("{path}.metadata");
-    let name = match metadata.get("name") {
+    let whole = path;
+    let path = format!("{whole}.metadata");
+    match metadata.get("name") {
         Some(Value::String(name)) if !name.is_empty() => {
             if let Some(rule) = shapes::object_name_problem(name) {
                 problem(problems, format!("{path}.name"), format!("`{name}` {rule}"));
             }
-            name.as_str()
+            if let Some(again) = declared.note(index, &ObjectRef::of(manifest)) {
+                problem(problems, whole, again);
+            }
         }
-        _ => {
-            problem(problems, format!("{path}.name"), "is required");
-            ""
-        }
-    };
+        _ => problem(problems, format!("{path}.name"), "is required"),
+    }
     for key in [
         "generateName",
         "resourceVersion",
@@ -270,13 +227,6 @@ fn check_manifest(
         }
     }
     check_object_meta(&path, metadata, problems);
-    let namespace = metadata.get("namespace").and_then(Value::as_str);
-    let identity = [&api_version, &kind_name, namespace.unwrap_or(""), name].map(str::to_owned);
-    if !name.is_empty() && !seen.insert(identity) {
-        let place = namespace.map_or_else(String::new, |namespace| format!(" in `{namespace}`"));
-        let message = format!("{api_version} {kind_name} `{name}`{place} is there twice");
-        problem(problems, path, message);
-    }
 }
 
 /// Namespace, labels, annotations and finalizers of an ObjectMeta.

@@ -235,6 +235,20 @@ fn explain<S: Store>(
             "unknown_bundle",
             format!("Ignored a status of bundle `{id}`, which is not there (any more)"),
         ),
+        StatusOutcome::Ahead { stored } => {
+            if let Some(held_back) = context
+                .log
+                .admit(Line::Event("ahead"), Some(&update.consumer))
+            {
+                warn!(
+                    resource.id = %id, consumer = %update.consumer, held_back,
+                    "The cluster holds version {} of bundle `{id}`, newer than version {stored} of this database, and \
+                     takes no older one; hint: restore a newer database, or change the bundle until its version is above \
+                     that", update.version
+                );
+            }
+            return Ok("ahead");
+        }
         StatusOutcome::StaleVersion { stored } => (
             "stale_version",
             format!(

@@ -112,7 +112,12 @@ pub enum StatusOutcome {
         /// The consumer it belongs to.
         expected: ConsumerName,
     },
-    /// It describes another version than the stored one.
+    /// It describes a newer version than the stored one: this store is older than the agent. Kept, and shown as such.
+    Ahead {
+        /// The stored version.
+        stored: Version,
+    },
+    /// It describes an older version than the stored one, or a bundle that is being deleted by another.
     StaleVersion {
         /// The stored version.
         stored: Version,

@@ -66,6 +66,10 @@ pub enum Subject<C> {
     Column(C),
     /// The label of this name.
     Label(String),
+    /// This member of the metadata, a text.
+    Metadata(&'static str),
+    /// What is the same for every row.
+    Constant(String),
 }
 
 /// A literal of the subject's type.

@@ -34,13 +34,11 @@ pub(crate) async fn statuses_are_taken_only_in_order_and_from_their_consumer(sto
         apply(status("b", "c2", 1, 0)).await.unwrap(),
         StatusOutcome::WrongConsumer { expected }
     );
-    for number in [0, 2] {
-        let stored = version(1);
-        assert_eq!(
-            apply(status("b", "c1", number, 0)).await.unwrap(),
-            StatusOutcome::StaleVersion { stored }
-        );
-    }
+    let stored = version(1);
+    assert_eq!(
+        apply(status("b", "c1", 0, 0)).await.unwrap(),
+        StatusOutcome::StaleVersion { stored }
+    );
     assert_eq!(
         store.status_hashes_of(&name("c1")).await.unwrap(),
         [("b".into(), None)]
@@ -199,4 +197,49 @@ pub(crate) async fn a_sign_of_life_after_a_deletion_is_told_from_a_late_word(sto
     assert!(gone("c2", ask.clone()).await.iter().all(|(_, here)| !here));
     store.create_bundle(bundle("b", "c1"), at(9)).await.unwrap();
     assert_eq!(gone("c1", ask).await, [("unheard".into(), false)]);
+}
+
+pub(crate) async fn a_newer_version_on_the_cluster_is_shown_until_it_is_passed(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    let apply = |update| store.apply_status(update);
+    let shown = || async { store.get_bundle("b").await.unwrap().unwrap() };
+    assert_eq!(
+        apply(status("b", "c1", 1, 3)).await.unwrap(),
+        StatusOutcome::Stored
+    );
+    let stored = version(1);
+    // A late word about an earlier bundle of the same id.
+    let late = apply(status("b", "c1", 7, 2)).await.unwrap();
+    assert_eq!(late, StatusOutcome::StaleVersion { stored });
+    let ahead = apply(status("b", "c1", 7, 4)).await.unwrap();
+    assert_eq!(ahead, StatusOutcome::Ahead { stored });
+    let bundle = shown().await;
+    assert_eq!(bundle.version, version(1));
+    let status_now = bundle.status.unwrap();
+    assert_eq!(status_now.version, version(7));
+    let text = status_now.payload.as_str();
+    assert!(
+        text.contains("NewerVersionHeld") && text.contains("version 7"),
+        "{text}"
+    );
+    let failure = bundle.ledger.unwrap()[0].failure.clone().unwrap();
+    assert!(failure.contains("version 7"), "{failure}");
+    // Asked for again with the next resync, when the versions may have met.
+    assert_eq!(
+        store.status_hashes_of(&name("c1")).await.unwrap(),
+        [("b".into(), None)]
+    );
+    let changed = content("two");
+    store
+        .update_bundle("b", None, None, changed, at(2))
+        .await
+        .unwrap();
+    // It proves no arrival of what this store has to send.
+    assert_eq!(store.pending_heads(&name("c1"), 1).await.unwrap().len(), 1);
+    assert_eq!(
+        apply(status("b", "c1", 2, 5)).await.unwrap(),
+        StatusOutcome::Stored
+    );
+    assert_eq!(shown().await.status.unwrap().version, version(2));
 }

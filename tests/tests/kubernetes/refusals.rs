@@ -15,6 +15,7 @@ mod content;
 mod owners;
 mod place;
 mod rights;
+mod rules;
 mod status;
 
 /// A bundle whose first manifest is bad, and what goes on beside it.

@@ -5,7 +5,7 @@
 //! Its finalizer makes sure that nothing it owns is collected without us: when somebody deletes it, its objects move
 //! to a successor first ([`retire`]).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -33,6 +33,8 @@ pub(super) struct Claims {
     ownership: Ownership,
     keepers: HashMap<WorkId, Keeper>,
     works: HashMap<String, WorkId>,
+    // Of works that have no keeper yet.
+    labels: HashMap<WorkId, BTreeMap<String, String>>,
 }
 
 // === impl Claims ===
@@ -40,6 +42,13 @@ pub(super) struct Claims {
 impl Claims {
     pub(super) fn owners(&self) -> Vec<WorkId> {
         self.keepers.keys().cloned().collect()
+    }
+
+    /// With which labels the keeper of a work is made.
+    pub(super) fn label(&mut self, owner: &WorkId, labels: BTreeMap<String, String>) {
+        if !labels.is_empty() && !self.keepers.contains_key(owner) {
+            self.labels.insert(owner.clone(), labels);
+        }
     }
 
     pub(super) fn owns(&self, owner: &WorkId) -> bool {
@@ -214,6 +223,7 @@ impl Inner {
     fn keep(&self, owner: &WorkId, keeper: Keeper) {
         self.index.ours(&keeper.uid, true);
         let mut claims = self.claims();
+        claims.labels.remove(owner);
         claims.works.insert(keeper.uid.clone(), owner.clone());
         claims.keepers.insert(owner.clone(), keeper);
     }

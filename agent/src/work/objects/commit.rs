@@ -137,7 +137,7 @@ impl Inner {
                 done => return done,
             }
         }
-        let steps = record::changed(head, content);
+        let steps = record::changed(head, &self.consumer, content);
         let mut changed = self.change(&name, &steps, content).await;
         if held
             && changed

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::{Head, Looked, StatusRecord, Stored, Work, WorkId};
 use crate::crd::{self, ManifestWorkSpec, ManifestWorkStatus, ReportState, ResourceStatus};
-use crate::work::object_name;
+use crate::work::{labels, object_name};
 
 /// A ManifestWork as it is read. A status that somebody broke is as good as none.
 #[derive(Deserialize)]
@@ -120,7 +120,7 @@ pub(super) fn created<'a>(
         "kind": "ManifestWork",
         "metadata": {
             "name": name,
-            "labels": {crd::CONSUMER: consumer},
+            "labels": labels_of(head, consumer),
             "annotations": annotations,
             "finalizers": [crd::WORK_FINALIZER],
         },
@@ -145,8 +145,10 @@ pub(super) enum Content<'a> {
 /// The steps that make an object a newer version of its work.
 ///
 /// A JSON patch, because a merge patch would merge settings into older ones and drop nulls from manifests.
-pub(super) fn changed(head: &Head, content: Content<'_>) -> Vec<Value> {
-    let mut steps = Vec::new();
+pub(super) fn changed(head: &Head, consumer: &ConsumerName, content: Content<'_>) -> Vec<Value> {
+    let labels = labels_of(head, consumer);
+    // As a whole: a label that the source dropped goes.
+    let mut steps = vec![json!({"op": "add", "path": "/metadata/labels", "value": labels})];
     let mark = match content {
         Content::Given(spec) => Some(no_spec(spec)),
         Content::Kept | Content::Emptied => None,
@@ -318,6 +320,13 @@ fn record(status: ManifestWorkStatus) -> Option<StatusRecord> {
         acknowledged: false,
         applied_at: report.applied_at.and_then(|at| at.parse().ok()),
     })
+}
+
+/// What the source labelled the bundle with, and whose it is.
+fn labels_of(head: &Head, consumer: &ConsumerName) -> BTreeMap<String, String> {
+    let mut labels = labels(head.metadata.as_deref());
+    labels.insert(crd::CONSUMER.into(), consumer.to_string());
+    labels
 }
 
 fn annotations(head: &Head) -> [(&'static str, Option<String>); 9] {

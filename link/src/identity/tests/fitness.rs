@@ -1,6 +1,8 @@
 //! Sets that can be read and are still not fit: kinds of key, pairs, dates, places.
 
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa};
+use rustls_pki_types::pem::PemObject as _;
+use x509_parser::asn1_rs::{Any, Class, FromDer as _, Sequence};
 
 use super::*;
 use crate::identity::fixture::named;
@@ -37,6 +39,38 @@ fn a_key_of_another_certificate_is_refused() {
     private key in `DIR/privateKey` does not match the certificate in `DIR/certificate`
     hint: store certificate and key of the same pair; during a rotation the second file may only be late, which passes by itself
     ");
+}
+
+#[test]
+fn a_certificate_of_an_old_version_is_named_and_its_key_is_not_blamed() {
+    let mut set = Ca::new("root").client("device");
+    let der = CertificateDer::from_pem_slice(set.certificate.as_bytes()).unwrap();
+    set.certificate = pem("CERTIFICATE", &of_version_1(&der));
+    insta::assert_snapshot!(refusal_in(&set.in_directory()), @r"
+    certificate in `DIR/certificate` (`CN=device`) is of X.509 version 1, and TLS takes version 3 only
+    hint: make it again with extensions, which make it version 3; its key may stay: `echo basicConstraints=CA:FALSE > v3.ext`, then `openssl x509 -req -in CSR -CA CA -CAkey CAKEY -CAcreateserial -days 365 -extfile v3.ext -out CERTIFICATE`
+    ");
+}
+
+/// The certificate without what came after version 1: its version and its extensions. The signature is wrong then, which
+/// nobody but a broker would look at.
+fn of_version_1(certificate: &[u8]) -> Vec<u8> {
+    let sequence = |content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[0x30, 0x82], &length[..], content].concat()
+    };
+    let (_, whole) = Sequence::from_der(certificate).unwrap();
+    let (signature, tbs) = Sequence::from_der(&whole.content).unwrap();
+    let mut rest: &[u8] = &tbs.content;
+    let mut old = Vec::new();
+    while !rest.is_empty() {
+        let (after, part) = Any::from_der(rest).unwrap();
+        if part.class() != Class::ContextSpecific {
+            old.extend(&rest[..rest.len() - after.len()]);
+        }
+        rest = after;
+    }
+    sequence(&[&sequence(&old), signature].concat())
 }
 
 #[test]

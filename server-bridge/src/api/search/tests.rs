@@ -6,7 +6,11 @@ use super::*;
 use crate::store::query::{BundleColumn, Parts, Query};
 use crate::store::{Store, sqlite::SqliteStore};
 
-const ROOTS: &[&[&str]] = &[&["payload", "metadata", "labels"]];
+const ROOTS: Roots<'static> = Roots {
+    labels: &[&["payload", "metadata", "labels"]],
+    metadata: &[&["payload", "metadata"]],
+    constants: &[("source", "maestro")],
+};
 
 fn refused(text: &str) -> String {
     parse::<BundleColumn>(text, ROOTS).unwrap_err().to_string()
@@ -42,8 +46,50 @@ fn labels_are_found_by_every_spelling() {
 }
 
 #[test]
+fn what_maestros_clients_send_is_taken() {
+    let parsed = |text: &str| parse::<BundleColumn>(text, ROOTS).unwrap().unwrap();
+    let label = |name: &str| Subject::Label(name.into());
+    let text = |text: &str| Value::Text(text.into());
+    assert_eq!(
+        parsed("payload->'metadata'->'labels'->>'env'<>null"),
+        Filter::Not(Box::new(Filter::IsNull(label("env"))))
+    );
+    assert_eq!(
+        parsed("source='S' and (consumer_name='A' or consumer_name='B')"),
+        Filter::All(vec![
+            Filter::Compare(
+                Subject::Constant("maestro".into()),
+                Comparison::Equal,
+                text("S")
+            ),
+            Filter::Any(
+                ["A", "B"]
+                    .map(|name| {
+                        Filter::Compare(
+                            Subject::Column(BundleColumn::ConsumerName),
+                            Comparison::Equal,
+                            text(name),
+                        )
+                    })
+                    .into()
+            ),
+        ])
+    );
+    assert_eq!(
+        parsed("payload->'metadata'->'labels'->>'a/b.c'in('x','y')"),
+        Filter::In(label("a/b.c"), vec![text("x"), text("y")])
+    );
+    assert_eq!(
+        parsed("payload->'metadata'->>'name'='s1'"),
+        Filter::Compare(Subject::Metadata("name"), Comparison::Equal, text("s1"))
+    );
+    insta::assert_snapshot!(refused("payload->'metadata'->>'generation'='1'"), @"at position 23: of the metadata `name`, `namespace`, `uid` and the labels can be searched");
+    insta::assert_snapshot!(refused("version < null"), @"at position 11: expected an integer, found `null`");
+}
+
+#[test]
 fn a_refusal_names_the_position_and_what_is_allowed() {
-    insta::assert_snapshot!(refused("nmae = 'a'"), @"at position 1: unknown column `nmae`; there are `id`, `name`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at` and `labels.NAME`");
+    insta::assert_snapshot!(refused("nmae = 'a'"), @"at position 1: unknown column `nmae`; there are `id`, `name`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at`, `source` and `labels.NAME`");
     insta::assert_snapshot!(refused("name ~ 'a'"), @"at position 6: `~` is not part of the search language");
     insta::assert_snapshot!(refused("name = 'a"), @"at position 8: the string has no closing quote");
     insta::assert_snapshot!(refused("name = a"), @"at position 8: expected a string in single quotes, found `a`");
@@ -95,6 +141,8 @@ fn searches() -> impl Strategy<Value = String> {
         Just("version"),
         Just("created_at"),
         Just("payload->'metadata'->'labels'->>'x'"),
+        Just("payload->'metadata'->>'name'"),
+        Just("source"),
     ];
     let value = prop_oneof![
         string,
@@ -112,7 +160,8 @@ fn searches() -> impl Strategy<Value = String> {
         (subject.clone(), operator, value.clone()).prop_map(|(s, o, v)| format!("{s} {o} {v}")),
         (subject.clone(), prop::collection::vec(value, 1..4))
             .prop_map(|(s, v)| format!("{s} not in ({})", v.join(","))),
-        subject.prop_map(|s| format!("{s} is not null")),
+        subject.clone().prop_map(|s| format!("{s} is not null")),
+        subject.prop_map(|s| format!("{s}<>null")),
         Just("payload->'metadata'->'labels' @> '{\"a\":\"b\"}'".to_owned()),
     ];
     predicate.prop_recursive(4, 16, 3, |inner| {

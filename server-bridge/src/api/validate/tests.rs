@@ -35,7 +35,7 @@ fn a_good_bundle_passes() {
         metadata: Some(json!({"labels": {"app.kubernetes.io/name": "web"}})),
         manifests: Some(json!([config_map("a"), config_map("b")])),
         manifest_configs: Some(json!([{
-            "resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "web", "namespace": "default"},
+            "resourceIdentifier": {"group": "", "resource": "configmaps", "name": "a*", "namespace": "default"},
             "feedbackRules": [{"type": "WellKnownStatus"}],
             "updateStrategy": {"type": "ServerSideApply"},
         }])),
@@ -43,6 +43,7 @@ fn a_good_bundle_passes() {
         executer: Some(
             json!({"subject": {"type": "ServiceAccount", "serviceAccount": {"namespace": "a", "name": "b"}}}),
         ),
+        stored: None,
     };
     assert!(check(draft).is_ok());
 }
@@ -61,7 +62,7 @@ fn bad_manifests_are_named_all_at_once() {
         manifests: Some(manifests),
         ..Draft::default()
     };
-    insta::assert_snapshot!(refused(draft), @"manifests[0].apiVersion: is required; manifests[1].metadata.name: is required; manifests[1].metadata.generateName: must not be set; manifests[2].metadata.namespace: `Bad` may hold only lower-case letters, digits and `-`; manifests[2].metadata.labels: name `a b` may hold only letters, digits and `-_.`; manifests[2].metadata.labels[a b]: must be a string, not a number; manifests[4].metadata: v1 ConfigMap `twice` in `default` is there twice; manifests[5]: must be a Kubernetes object, not a number");
+    insta::assert_snapshot!(refused(draft), @"manifests[0].apiVersion: is required; manifests[1].metadata.name: is required; manifests[1].metadata.generateName: must not be set; manifests[2].metadata.namespace: `Bad` may hold only lower-case letters, digits and `-`; manifests[2].metadata.labels: name `a b` may hold only letters, digits and `-_.`; manifests[2].metadata.labels[a b]: must be a string, not a number; manifests[4]: declares v1 ConfigMap default/twice again, which manifests[3] already does; manifests[5]: must be a Kubernetes object, not a number");
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn what_an_agent_would_refuse_is_refused_with_the_field() {
         Draft {
             manifests: Some(json!([config_map("a")])),
             manifest_configs: Some(json!([{
-                "resourceIdentifier": {"resource": "configmaps", "name": "a"},
+                "resourceIdentifier": {"resource": "configmaps", "name": "a", "namespace": "default"},
                 "feedbackScrapeType": "Push",
                 "updateStrategy": {"type": "ServerSideApply"},
             }])),
@@ -172,7 +173,7 @@ fn what_an_agent_would_refuse_is_refused_with_the_field() {
         Draft {
             manifests: Some(json!([config_map("a")])),
             manifest_configs: Some(json!([{
-                "resourceIdentifier": {"resource": "configmaps", "name": "a"},
+                "resourceIdentifier": {"resource": "configmaps", "name": "a", "namespace": "default"},
                 "updateStrategy": "ServerSideApply",
             }])),
             ..Draft::default()
@@ -186,7 +187,7 @@ fn what_an_agent_would_refuse_is_refused_with_the_field() {
         "{unreadable}"
     );
     insta::assert_snapshot!(messages.join("\n"), @r"
-manifests[1]: declares Deployment a again, which manifests[0] already does
+manifests[1]: declares apps/v1beta1 Deployment a again, which manifests[0] already does as apps/v1 Deployment a
 manifests[0].metadata.name: `a b` holds white space or a control character
 manifest_configs[0].feedbackScrapeType: is `Push`; it may be Poll, Watch
 ");

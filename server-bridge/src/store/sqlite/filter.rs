@@ -124,6 +124,14 @@ fn push_subject<C: Table>(sql: &mut QueryBuilder<Sqlite>, subject: &Subject<C>) 
             sql.push("json_extract(").push(json).push(", ");
             sql.push_bind(format!("{path}.\"{name}\"")).push(")");
         }
+        Subject::Metadata(member) => {
+            let (json, _) = C::LABEL_PATH;
+            sql.push("json_extract(").push(json).push(", ");
+            sql.push_bind(format!("$.\"{member}\"")).push(")");
+        }
+        Subject::Constant(value) => {
+            sql.push_bind(value.clone());
+        }
         Subject::Label(name) => {
             sql.push("(SELECT l.value FROM ").push(C::LABELS);
             sql.push(" l WHERE l.key = ").push_bind(name.clone());

@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
+use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
+use super::super::ahead;
 use super::super::order::{capped, is_ahead, newer};
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
@@ -115,11 +117,7 @@ async fn check_and_apply(
     }
     let deleting = optional_time(&row, "deleted_at", id)?.is_some();
     let described: Option<i64> = get(&row, "status_version")?;
-    let stale = match sequence(&row, id)? {
-        // What is known of a newer version counts, whatever came with an older one.
-        Some(_) if described.is_some_and(|version| version < i64::from(update.version.get())) => {
-            None
-        }
+    let late = match sequence(&row, id)? {
         Some(stored) => {
             // Without a status it is the last id of an earlier bundle of this id.
             let stored_at = match optional_time(&row, "status_stored_at", id)? {
@@ -133,17 +131,25 @@ async fn check_and_apply(
         }
         None => None,
     };
+    // What is known of a newer version counts, whatever came with an older one.
+    let counts = described.is_some_and(|version| version < i64::from(update.version.get()));
+    let stale = if counts { None } else { late.clone() };
     if update.deleted && !deleting {
         return Ok(stale.unwrap_or(StatusOutcome::NotDeleting));
     }
     let stored = version(&row, "version", id)?;
+    let key: i64 = get(&row, "key")?;
+    // A late word about an earlier bundle of this id says nothing about this one.
+    if update.version > stored && !deleting && late.is_none() {
+        store_ahead(connection, key, stored, &update).await?;
+        return Ok(StatusOutcome::Ahead { stored });
+    }
     if update.version != stored {
         return Ok(StatusOutcome::StaleVersion { stored });
     }
     if let Some(stale) = stale {
         return Ok(stale);
     }
-    let key: i64 = get(&row, "key")?;
     if update.deleted {
         remove(connection, key, &update).await?;
         return Ok(StatusOutcome::Deleted);
@@ -189,10 +195,12 @@ async fn without_bundle(
     Ok(StatusOutcome::UnknownBundle)
 }
 
-async fn store(
+/// Keeps what is shown of the bundle from here on.
+async fn keep(
     connection: &mut SqliteConnection,
     key: i64,
-    deleting: bool,
+    payload: &Json,
+    hash: Option<&str>,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
     sqlx::query(
@@ -203,13 +211,61 @@ async fn store(
     )
     .bind(key)
     .bind(update.version.get())
-    .bind(&update.status_hash)
-    .bind(update.payload.as_str())
+    .bind(hash)
+    .bind(payload.as_str())
     .bind(update.metadata.as_ref().map(Json::as_str))
     .bind(micros(update.at))
-    .execute(&mut *connection)
+    .execute(connection)
     .await
     .map_err(driver("store a status"))?;
+    Ok(())
+}
+
+/// Keeps the status of a version that this store has never had: it proves no arrival of the stored one, which is said in
+/// its place in the ledger.
+async fn store_ahead(
+    connection: &mut SqliteConnection,
+    key: i64,
+    stored: Version,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    let held = update.version;
+    let payload = ahead::told(&update.payload, held, stored, update.at);
+    // Without the hash it is asked for again whenever statuses are: the versions may have met meanwhile.
+    keep(connection, key, &payload, None, update).await?;
+    sqlx::query("UPDATE bundles SET status_sequence = ?2 WHERE key = ?1")
+        .bind(key)
+        .bind(update.sequence_id.to_string())
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("note the order of a status"))?;
+    sqlx::query(
+        "UPDATE ledger SET failed_at = ?3, failure = ?4 WHERE bundle_key = ?1 AND version = ?2 AND deletion = 0",
+    )
+    .bind(key)
+    .bind(stored.get())
+    .bind(micros(update.at))
+    .bind(ahead::explained(held, stored))
+    .execute(connection)
+    .await
+    .map_err(driver("note in the ledger that a cluster holds a newer version"))?;
+    Ok(())
+}
+
+async fn store(
+    connection: &mut SqliteConnection,
+    key: i64,
+    deleting: bool,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    keep(
+        connection,
+        key,
+        &update.payload,
+        update.status_hash.as_deref(),
+        update,
+    )
+    .await?;
     // Who reports on a version holds it, whatever became of the broker's acknowledgement.
     sqlx::query(
         "UPDATE bundles SET status_sequence = ?2, acked_version = MAX(acked_version, ?3), \

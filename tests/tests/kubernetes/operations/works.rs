@@ -1,9 +1,11 @@
 //! What `kubectl` does to a ManifestWork: delete, edit, get.
 
+use agent::crd::AppliedManifestWork;
 use anyhow::{Context as _, Result, ensure};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Request};
 use reqwest::header::{ACCEPT, HeaderValue};
 use serde_json::{Value, json};
+use tests::api::Change;
 use tests::wait::wait_for;
 
 use super::{PATIENCE, Yard};
@@ -95,3 +97,44 @@ async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
 
 // How kubectl asks for what it prints.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundles_labels_are_those_of_its_work_and_of_what_keeps_its_objects() -> Result<()> {
+    let yard = Yard::open("operations-labels", &[]).await?;
+    let labelled = |labels: Value| Change {
+        metadata: Some(json!({ "labels": labels })),
+        ..Change::default()
+    };
+    let change = Change {
+        consumer_name: Some("cluster1".into()),
+        manifests: vec![yard.map("a", "1")],
+        ..labelled(json!({ "team": "a", "env": "prod" }))
+    };
+    let id = yard.api.create_bundle(&change).await?.id;
+    yard.applied(&id, 1).await?;
+    let team = ListParams::default().labels("team=a");
+    let works = yard.works()?;
+    assert_eq!(works.list(&team).await?.items.len(), 1);
+    let keepers: kube::Api<AppliedManifestWork> = kube::Api::all(yard.kube.clone());
+    let keepers = keepers.list(&team).await?.items;
+    let of_this = |keeper: &&AppliedManifestWork| keeper.spec.manifest_work_name == id;
+    ensure!(keepers.iter().filter(of_this).count() == 1, "{keepers:?}");
+
+    let change = Change {
+        version: Some(1),
+        ..labelled(json!({ "team": "b" }))
+    };
+    yard.api.change_bundle(&id, &change).await?;
+    yard.applied(&id, 2).await?;
+    let labels = works.get(&id).await?.metadata.labels.unwrap_or_default();
+    assert_eq!(labels.get("team").map(String::as_str), Some("b"));
+    assert_eq!(labels.get("env"), None);
+    assert_eq!(
+        labels
+            .get("work.open-cluster-management.io/consumer")
+            .map(String::as_str),
+        Some("cluster1")
+    );
+    yard.passed();
+    Ok(())
+}

@@ -186,11 +186,13 @@ impl Inner {
         intent: &str,
     ) -> Result<Value, Error> {
         let id = self.agent_id.as_str();
+        let labels = self.claims().labels.get(owner).cloned();
         let keeper = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {
                 "name": name,
+                "labels": labels,
                 "finalizers": [APPLIED_FINALIZER],
                 "annotations": {CLAIMS: intent},
             },

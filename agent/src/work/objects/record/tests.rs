@@ -7,7 +7,7 @@ fn full() -> Work {
             id: "55c61e54-a3f6-563d-9fec-b1fe297bdfdb".into(),
             version: Version::new(7).unwrap(),
             source: "maestro".into(),
-            metadata: Some(r#"{"name":"ü\n"}"#.into()),
+            metadata: Some(r#"{"name":"ü\n","labels":{"team":"a"}}"#.into()),
             log_tracing: Some("{}".into()),
             deleting_since: Some("2026-08-01T10:00:00.123456789Z".parse().unwrap()),
             received_at: Some("2026-08-01T09:00:00Z".parse().unwrap()),
@@ -93,7 +93,7 @@ fn a_newer_version_leaves_nothing_of_the_older_one() {
         let spec = spec_of(&to.payload).unwrap();
         patch(
             &mut patched,
-            &changed(&to.head, Content::Given(spec.as_ref())),
+            &changed(&to.head, &consumer(), Content::Given(spec.as_ref())),
         );
         assert_eq!(patched, object(to));
     }
@@ -104,7 +104,10 @@ fn a_change_without_spec_keeps_the_one_that_is_there() {
     let (older, mut newer) = (full(), bare(full().head.id.as_str()));
     newer.head.rejected = Some("why".into());
     let mut object = object(&older);
-    patch(&mut object, &changed(&newer.head, Content::Kept));
+    patch(
+        &mut object,
+        &changed(&newer.head, &consumer(), Content::Kept),
+    );
     let stored = read(object).unwrap();
     assert_eq!(stored.work.head, newer.head);
     assert_eq!(

@@ -1,0 +1,62 @@
+//! What is shown of a bundle whose cluster holds a newer version than the store: the store is older than its agents (it
+//! was restored, or moved here from another server), and they refuse what it sends. Pure.
+
+use jiff::Timestamp;
+use link::clock::rfc3339_seconds;
+use link::order::Version;
+use serde_json::{Value, json};
+
+use super::json::Json;
+
+/// What happened and what to do, for the status and the ledger.
+pub(super) fn explained(held: Version, stored: Version) -> String {
+    format!(
+        "the cluster holds version {held} of this bundle, newer than version {stored} of this database, and takes no older \
+         one; hint: restore a newer database, or change the bundle until its version is above {held}"
+    )
+}
+
+/// The status the agent gave of its version, with `Applied` as it stands for the stored one.
+pub(super) fn told(payload: &Json, held: Version, stored: Version, at: Timestamp) -> Json {
+    let applied = json!({
+        "type": APPLIED, "status": "False", "observedGeneration": stored.get(),
+        "lastTransitionTime": rfc3339_seconds(at), "reason": "NewerVersionHeld", "message": explained(held, stored),
+    });
+    let mut status = payload.to_value();
+    let Value::Object(members) = &mut status else {
+        return payload.clone();
+    };
+    match members.get_mut("conditions") {
+        Some(Value::Array(conditions)) => {
+            conditions.retain(|condition| condition["type"] != APPLIED);
+            conditions.insert(0, applied);
+        }
+        _ => {
+            members.insert("conditions".into(), json!([applied]));
+        }
+    }
+    Json::from_value(&status)
+}
+
+const APPLIED: &str = "Applied";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agents_success_with_a_newer_version_is_no_success_of_the_stored_one() {
+        let version = |number| Version::new(number).unwrap();
+        let shown = |payload: &str| {
+            let payload = Json::parse(payload).unwrap();
+            told(&payload, version(7), version(3), Timestamp::UNIX_EPOCH).to_string()
+        };
+        let both = shown(
+            r#"{"conditions":[{"type":"Available","status":"True"},{"type":"Applied","status":"True","observedGeneration":7}],"resourceStatus":[]}"#,
+        );
+        insta::assert_snapshot!(both, @r#"{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"the cluster holds version 7 of this bundle, newer than version 3 of this database, and takes no older one; hint: restore a newer database, or change the bundle until its version is above 7","observedGeneration":3,"reason":"NewerVersionHeld","status":"False","type":"Applied"},{"status":"True","type":"Available"}],"resourceStatus":[]}"#);
+        for without in ["{}", r#"{"conditions":null}"#] {
+            assert!(shown(without).contains("NewerVersionHeld"), "{without}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! One look at a work that is to be there: apply each manifest, prune, observe, judge.
 
+use std::time::Duration;
+
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{DeleteOption, Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
@@ -77,7 +79,13 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         let steps = plan(spec, |object| self.target.resource(object));
         let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
-        let stale = match self.target.claim(id, &claims).await {
+        let mut claimed = self.target.claim(id, &claims).await;
+        if claims.is_empty()
+            && let Err(error) = self.target.register(id).await
+        {
+            claimed = claimed.and(Err(error));
+        }
+        let stale = match claimed {
             Ok(stale) => {
                 self.health.ok();
                 stale
@@ -92,28 +100,22 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return (steps.into_iter().map(failed).collect(), Again::Backoff);
             }
         };
-        // This version was applied before, so what has to be written now was changed by somebody else.
-        let applied = context.previous.condition("Applied");
-        let repairs = applied.is_some_and(|applied| {
-            applied.is_true() && applied.observed_generation == context.generation
-        });
-        if !repairs {
-            self.feuds.forget(id);
-        }
         let mut again = Again::Eventually;
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
             let outcome = if finished::is_complete_object(&step.object, context) {
                 self.observed(step, Ok(()), None).await
-            } else {
-                let may_remove = release_mode(delete_option.as_ref(), &step.object, &step.resource)
-                    == Release::Remove;
-                let (outcome, changed) = self
-                    .apply_step(id, step, executor.as_ref(), may_remove)
-                    .await;
-                if changed && repairs {
-                    self.note_repair(id, epoch, &outcome.step.object);
+            } else if self.stays_away(&step, context).await {
+                Outcome {
+                    step,
+                    applied: Ok(()),
+                    observed: Ok(None),
                 }
+            } else {
+                let release = release_mode(delete_option.as_ref(), &step.object, &step.resource);
+                let look = self.apply_step(id, epoch, step, context, executor.as_ref(), release);
+                let (outcome, unrest) = look.await;
+                again = again.or(unrest.map_or(Again::Eventually, Again::After));
                 outcome
             };
             if let Err(error) = &outcome.applied {
@@ -147,52 +149,77 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
+    /// Applies one manifest. While somebody else fights over the object, that is what is said of it, for so long at
+    /// least.
     async fn apply_step(
         &self,
         id: &WorkId,
+        epoch: u64,
         step: Step,
+        context: Context<'_>,
         executor: Option<&ServiceAccount>,
-        may_remove: bool,
-    ) -> (Outcome, bool) {
+        release: Release,
+    ) -> (Outcome, Option<Duration>) {
         let desired = Desired {
             object: &step.object,
             manifest: &step.manifest,
             strategy: &step.strategy,
             executor,
-            may_remove,
+            may_remove: release == Release::Remove,
         };
-        let (applied, observed, changed) = match self.target.apply(id, desired).await {
+        // This version was applied before, so what has to be written now was changed by somebody else.
+        let repairs = self.feuds.knows(id, epoch) || finished::was_applied(&step.object, context);
+        let rivals = if self.feuds.is_suspicious(id, epoch, &step.object) {
+            self.target.rivals(desired).await
+        } else {
+            Vec::new()
+        };
+        let (mut applied, observed) = match self.target.apply(id, desired).await {
             Ok(applied) => {
                 if applied.changed {
                     let object = &step.object;
                     info!(resource.id = %id, object = %object, "Applied {object}");
+                    if repairs {
+                        self.note_repair(id, epoch, object, &rivals);
+                    }
                 }
-                (Ok(()), applied.observed, applied.changed)
+                (Ok(()), applied.observed)
             }
             Err(error) => {
                 self.explain(id, &step.object, &error);
-                (Err(error), None, false)
+                (Err(error), None)
             }
         };
-        (self.observed(step, applied, observed).await, changed)
+        let unrest = self.feuds.unrest(id, epoch, &step.object, Instant::now());
+        let unrest = unrest.map(|(left, words)| {
+            if applied.is_ok() {
+                applied = Err(fought_over(words));
+            }
+            left
+        });
+        (self.observed(step, applied, observed).await, unrest)
     }
 
     /// Two who repair each other would never rest: from some point on this one takes its time.
-    fn note_repair(&self, id: &WorkId, epoch: u64, object: &ObjectRef) {
-        let Some(pause) = self.feuds.repaired(id, epoch, Instant::now()) else {
+    fn note_repair(&self, id: &WorkId, epoch: u64, object: &ObjectRef, rivals: &[String]) {
+        let now = Instant::now();
+        let Some(pause) = self.feuds.repaired(id, epoch, object, now) else {
             return;
         };
-        let error = TargetError {
-            kind: ErrorKind::Conflict {
-                owner: String::new(),
-            },
-            message: format!(
-                "somebody else changes {object} again and again; it is put back after {} s; hint: look for its other \
-                 writer in `metadata.managedFields`, and leave the field to one of the two",
-                pause.as_secs()
-            ),
-        };
-        self.explain(id, object, &error);
+        let told = self.feuds.unrest(id, epoch, object, now);
+        let mut words = told.map(|(_, words)| words).unwrap_or_default();
+        if words.is_empty() || !rivals.is_empty() {
+            words = feud_words(object, rivals);
+            self.feuds.tell(id, object, &words);
+        }
+        info!(resource.id = %id, object = %object, "Puts {object} back after {} s", pause.as_secs());
+        self.explain(id, object, &fought_over(words));
+    }
+
+    /// Whether an object that is spent is gone.
+    async fn stays_away(&self, step: &Step, context: Context<'_>) -> bool {
+        status::is_spent(step, context)
+            && matches!(self.target.observe(&step.object).await, Ok(None))
     }
 
     pub(super) async fn observed(
@@ -224,6 +251,31 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         (steps.into_iter().map(failed).collect(), error.into())
     }
+}
+
+fn fought_over(words: String) -> TargetError {
+    TargetError {
+        kind: ErrorKind::Conflict {
+            owner: String::new(),
+        },
+        message: words,
+    }
+}
+
+fn feud_words(object: &ObjectRef, rivals: &[String]) -> String {
+    let (who, hint) = if rivals.is_empty() {
+        (
+            "somebody else".to_owned(),
+            "look for its other writer in `metadata.managedFields`, another agent may use the same field manager, and",
+        )
+    } else {
+        let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
+        (names.join(" and "), "stop the other writer, or")
+    };
+    format!(
+        "{who} changes {object} again and again after it was put back; it is put back once a minute at most; hint: \
+         {hint} leave the field to one of the two"
+    )
 }
 
 /// Judges, off the event loop when there are rules to evaluate, which may take a second.

@@ -5,6 +5,7 @@ mod chart;
 mod conditions;
 mod conformance;
 mod connection;
+mod content;
 mod crashes;
 mod election;
 mod events;

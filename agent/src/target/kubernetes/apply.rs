@@ -14,12 +14,13 @@ use super::executor::Intent;
 use super::explain::explain;
 use super::server::{MANAGER, Place, is_kind_missing};
 use super::watch::Flight;
-use super::{Inner, fields, key, owners};
+use super::{Inner, aliases, fields, key, owners};
 use crate::target::ownership::Standing;
 use crate::target::{Applied, Desired, ErrorKind, Strategy, TargetError};
 use crate::work::WorkId;
 
 mod definition;
+mod others;
 mod put;
 mod server_side;
 
@@ -33,6 +34,8 @@ struct Task<'a> {
     manifest: Value,
     /// The AppliedManifestWorks that are to own it.
     holders: Vec<OwnerReference>,
+    /// Whether the work is recorded as having applied it, maybe by another process.
+    applied_before: bool,
     flight: Flight<'a>,
 }
 
@@ -83,8 +86,13 @@ impl Inner {
         {
             return Err(conflict(object, &leader));
         }
+        let (holders, applied_before) = {
+            let claims = self.claims();
+            (claims.holders(&key), claims.has_applied(owner, &key))
+        };
         let mut task = Task {
-            holders: self.claims().holders(&key),
+            holders,
+            applied_before,
             place: Place::new(&resource, object),
             manifest: plain(desired.manifest),
             flight: self.index.begin(&resource, object, owner),
@@ -94,18 +102,26 @@ impl Inner {
         };
         let done = match desired.strategy {
             Strategy::Default => task.server_side_default().await,
-            Strategy::ServerSideApply(strategy) => task.server_side(strategy).await,
+            Strategy::ServerSideApply(options) => {
+                let manager = desired.strategy.field_manager();
+                task.server_side(options, manager).await
+            }
             Strategy::Update => task.update().await,
             Strategy::CreateOnly => task.create_only().await,
             Strategy::ReadOnly => task.read_only().await,
         };
-        let done = done.map_err(|failure| match failure {
-            Failure::Target(error) => error,
-            Failure::Server(error) if is_kind_missing(&error) => {
-                self.kind_vanished(owner, object, &resource)
+        let done = match done {
+            Ok(done) => done,
+            Err(Failure::Target(error)) => return Err(error),
+            Err(Failure::Server(error)) if is_kind_missing(&error) => {
+                return Err(self.kind_vanished(owner, object, &resource));
             }
-            Failure::Server(error) => explain(&error, "apply", object),
-        })?;
+            Err(Failure::Server(error)) => {
+                let manager = desired.strategy.field_manager();
+                let added = task.added_by_others(&error, manager).await;
+                return Err(added.unwrap_or_else(|| explain(&error, "apply", object)));
+            }
+        };
         if *desired.strategy != Strategy::ReadOnly {
             task.identify(owner, &done);
         }
@@ -137,8 +153,17 @@ impl Inner {
         let found = found.map_err(|error| explain(&error, "look up the kind of", object))?;
         let Some(resource) = found else {
             self.index.want(&object.group, owner);
-            return Err(unknown_kind(object));
+            return Err(self.discovery.unknown_kind(object));
         };
+        if !resource.watchable && is_request(object) {
+            let kind = &object.kind;
+            return Err(TargetError {
+                kind: ErrorKind::Invalid,
+                message: format!(
+                    "apply {object}: the cluster answers a `{kind}` and keeps none; hint: take it out of the bundle"
+                ),
+            });
+        }
         check_name(object, resource.namespaced)?;
         Ok(resource)
     }
@@ -151,7 +176,7 @@ impl Inner {
     ) -> TargetError {
         self.discovery.forget(&resource.group, &resource.plural);
         self.index.want(&object.group, owner);
-        unknown_kind(object)
+        self.discovery.unknown_kind(object)
     }
 }
 
@@ -241,7 +266,7 @@ impl From<TargetError> for Failure {
     }
 }
 
-// The manifest without what only a server may say.
+// The manifest without what only a server may say, its fields under the names they are kept under.
 fn plain(manifest: &Value) -> Value {
     // Without rules nothing can go wrong.
     let pruned = fields::prune(manifest, None, &[], MANAGER);
@@ -251,6 +276,7 @@ fn plain(manifest: &Value) -> Value {
             metadata.remove(*name);
         }
     }
+    aliases::resolve(&mut manifest);
     manifest
 }
 
@@ -291,27 +317,13 @@ fn check_name(object: &ObjectRef, namespaced: bool) -> Result<(), TargetError> {
     Ok(())
 }
 
-fn unknown_kind(object: &ObjectRef) -> TargetError {
-    let ObjectRef {
-        group,
-        version,
-        kind,
-        ..
-    } = object;
-    let (api_version, hint) = if group.is_empty() {
-        (version.clone(), "check `apiVersion` and `kind`".into())
-    } else {
-        let hint = format!(
-            "apply the CustomResourceDefinition of `{kind}` in group `{group}`; the work is tried again then"
-        );
-        (format!("{group}/{version}"), hint)
-    };
-    TargetError {
-        kind: ErrorKind::UnknownKind,
-        message: format!(
-            "apply {object}: no matches for kind \"{kind}\" in version \"{api_version}\"; hint: {hint}"
-        ),
-    }
+// Kinds like SubjectAccessReview: they are there, but their objects never are.
+fn is_request(object: &ObjectRef) -> bool {
+    let ObjectRef { group, kind, .. } = object;
+    matches!(
+        group.as_str(),
+        "authentication.k8s.io" | "authorization.k8s.io"
+    ) || group.is_empty() && kind == "Binding"
 }
 
 fn conflict(object: &ObjectRef, leader: &WorkId) -> TargetError {

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use super::server::{is_missing, within};
 
+mod missing;
+
 /// What the API server said about its kinds.
 pub(crate) struct Discovery {
     client: Client,

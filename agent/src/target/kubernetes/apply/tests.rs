@@ -37,19 +37,3 @@ fn a_name_cannot_lead_to_another_path() {
         assert_eq!(error.kind, ErrorKind::Invalid);
     }
 }
-
-#[test]
-fn an_unknown_kind_is_named_as_the_server_names_it() {
-    let object = ObjectRef {
-        group: "example.com".into(),
-        version: "v1".into(),
-        kind: "Widget".into(),
-        namespace: "a".into(),
-        name: "b".into(),
-    };
-    assert_eq!(
-        unknown_kind(&object).message,
-        "apply Widget a/b: no matches for kind \"Widget\" in version \"example.com/v1\"; hint: apply the \
-         CustomResourceDefinition of `Widget` in group `example.com`; the work is tried again then"
-    );
-}

@@ -22,9 +22,11 @@ pub use definition::{definitions, yaml};
     kind = "ManifestWork",
     plural = "manifestworks",
     singular = "manifestwork",
+    shortname = "mw",
     namespaced,
     status = "ManifestWorkStatus",
     derive = "PartialEq",
+    printcolumn = r#"{"name":"Bundle","type":"string","jsonPath":".metadata.annotations.work\\.open-cluster-management\\.io/bundle-name"}"#,
     printcolumn = r#"{"name":"Applied","type":"string","jsonPath":".status.conditions[?(@.type==\"Applied\")].status"}"#,
     printcolumn = r#"{"name":"Available","type":"string","jsonPath":".status.conditions[?(@.type==\"Available\")].status"}"#,
     printcolumn = r#"{"name":"Version","type":"string","jsonPath":".metadata.annotations.cloudevents\\.open-cluster-management\\.io/generation"}"#,
@@ -105,6 +107,7 @@ pub struct ReportState {
     kind = "AppliedManifestWork",
     plural = "appliedmanifestworks",
     singular = "appliedmanifestwork",
+    shortname = "amw",
     status = "AppliedManifestWorkStatus",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Work","type":"string","jsonPath":".spec.manifestWorkName"}"#,
@@ -204,6 +207,8 @@ impl ManifestWorkSpec {
 
 /// The work's id when its name cannot say it, on a ManifestWork.
 pub const ID: &str = "work.open-cluster-management.io/bundle-id";
+/// The name of the source's bundle, on a ManifestWork and in the metadata of a spec event; its id is the work's id.
+pub const BUNDLE_NAME: &str = "work.open-cluster-management.io/bundle-name";
 /// The source's version of a work, on a ManifestWork; the same annotation as upstream's.
 pub const GENERATION: &str = "cloudevents.open-cluster-management.io/generation";
 /// Keeps a ManifestWork until its objects are gone.

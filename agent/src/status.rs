@@ -15,11 +15,13 @@ mod fit;
 mod paused;
 mod removal;
 mod rules;
+mod spent;
 mod unmatched;
 
 pub use fit::fit;
 pub use paused::paused;
 pub use removal::{EXPIRED, Remaining, deleted, deleting, expired};
+pub use spent::is_spent;
 pub use unmatched::unmatched;
 
 /// What became of one manifest.
@@ -49,25 +51,23 @@ pub struct Context<'a> {
 /// Judges a work whose manifests were applied or tried.
 pub fn judge(mut outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
     outcomes.sort_by_key(|outcome| outcome.step.ordinal);
-    let failed = outcomes.iter().any(|outcome| outcome.applied.is_err());
     let manifests: Vec<ManifestStatus> = outcomes
         .iter()
         .map(|outcome| manifest(outcome, context))
         .collect();
-    let mut conditions = vec![if failed {
-        context.work(
+    let mut conditions = vec![match first_failure(&outcomes) {
+        Some(words) => context.work(
             "Applied",
             "False",
             "AppliedManifestWorkFailed",
-            "Failed to apply manifest work",
-        )
-    } else {
-        context.work(
+            format!("Failed to apply manifest work: {words}"),
+        ),
+        None => context.work(
             "Applied",
             "True",
             "AppliedManifestWorkComplete",
             "Apply manifest work complete",
-        )
+        ),
     }];
     conditions.push(available(&manifests, context));
     conditions.extend(rules::aggregate(&manifests, context));
@@ -107,14 +107,20 @@ impl Context<'_> {
     }
 }
 
-fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
-    let Outcome {
-        step,
-        applied,
-        observed,
-    } = outcome;
+// The Go agent says no more than that it failed; whoever looks at the list of works wants to know why.
+fn first_failure(outcomes: &[Outcome]) -> Option<String> {
+    let mut failures = outcomes.iter().filter_map(|it| it.applied.as_ref().err());
+    let first = failures.next()?;
+    Some(match failures.count() {
+        0 => first.to_string(),
+        1 => format!("{first} (and 1 more manifest failed)"),
+        more => format!("{first} (and {more} more manifests failed)"),
+    })
+}
+
+fn meta(step: &Step) -> ResourceMeta {
     let object = &step.object;
-    let meta = ResourceMeta {
+    ResourceMeta {
         ordinal: i32::try_from(step.ordinal).unwrap_or(i32::MAX),
         group: object.group.clone(),
         version: object.version.clone(),
@@ -122,7 +128,17 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
         resource: step.resource.clone(),
         name: object.name.clone(),
         namespace: object.namespace.clone(),
-    };
+    }
+}
+
+fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
+    let Outcome {
+        step,
+        applied,
+        observed,
+    } = outcome;
+    let object = &step.object;
+    let meta = meta(step);
     let previous = previous(&meta, context.previous);
     let empty = ManifestStatus::default();
     let before = previous.unwrap_or(&empty);
@@ -175,6 +191,16 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
         }
     };
     conditions.push(set("Available", status, reason, message, 0));
+    if observed == &Ok(None) && is_over(step, before, context) {
+        // What was read of it last stays true.
+        let kept = before.conditions.iter().filter(|old| is_kept(old));
+        conditions.extend(kept.cloned());
+        return ManifestStatus {
+            resource_meta: meta,
+            status_feedback: before.status_feedback.clone(),
+            conditions,
+        };
+    }
     let found = observed.as_ref().ok().and_then(Option::as_ref);
     let (values, errors) = found.map_or_else(Default::default, |object| {
         feedback::read(object, &step.feedback, context.max_raw_bytes)
@@ -188,11 +214,27 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
     for (kind, status, reason, message) in rules::evaluate(&step.conditions, found) {
         conditions.push(set(&kind, status, reason, message, context.generation));
     }
+    conditions.extend(found.and_then(|found| spent::finished(step, found, context.now)));
     ManifestStatus {
         resource_meta: meta,
         status_feedback: StatusFeedback { values },
         conditions,
     }
+}
+
+// Whether an object that is gone has done what it was there for.
+fn is_over(step: &Step, before: &ManifestStatus, context: Context<'_>) -> bool {
+    let complete = before.conditions.iter().any(|old| {
+        old.kind == "Complete" && old.is_true() && old.observed_generation == context.generation
+    });
+    complete || spent::is_over(step, before, context.now)
+}
+
+fn is_kept(condition: &Condition) -> bool {
+    matches!(
+        condition.kind.as_str(),
+        spent::FINISHED | "StatusFeedbackSynced"
+    ) || condition.reason.starts_with("ConditionRule")
 }
 
 fn synced(step: &Step, errors: &[String]) -> (&'static str, &'static str, String) {
@@ -216,14 +258,14 @@ fn synced(step: &Step, errors: &[String]) -> (&'static str, &'static str, String
 fn available(manifests: &[ManifestStatus], context: Context<'_>) -> Condition {
     let total = manifests.len();
     let count = |status: &str| {
+        let is = |manifest: &&ManifestStatus, kind: &str, status: &str| {
+            let mut conditions = manifest.conditions.iter();
+            conditions.any(|condition| condition.kind == kind && condition.status == status)
+        };
+        // A Job that has removed itself is not missing.
         manifests
             .iter()
-            .filter(|manifest| {
-                manifest
-                    .conditions
-                    .iter()
-                    .any(|condition| condition.kind == "Available" && condition.status == status)
-            })
+            .filter(|it| is(it, "Available", status) && !is(it, spent::FINISHED, "True"))
             .count()
     };
     let (missing, unknown) = (count("False"), count("Unknown"));

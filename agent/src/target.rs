@@ -39,6 +39,16 @@ pub trait Target: Send + Sync + 'static {
         declared: &[Claim],
     ) -> impl Future<Output = Result<Vec<Held>, TargetError>> + Send;
 
+    /// Makes sure that a work has a record for others to see although it has just claimed nothing, because it only
+    /// reads. The record goes once the work settles after it claimed again and did not register.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    fn register(&self, owner: &WorkId) -> impl Future<Output = Result<(), TargetError>> + Send {
+        let _ = owner;
+        std::future::ready(Ok(()))
+    }
+
     /// Makes one claimed object what its manifest says.
     ///
     /// # Errors
@@ -48,6 +58,13 @@ pub trait Target: Send + Sync + 'static {
         owner: &WorkId,
         desired: Desired<'_>,
     ) -> impl Future<Output = Result<Applied, TargetError>> + Send;
+
+    /// Who else, by name, holds fields of an object that differ from its manifest right now; nobody when that cannot
+    /// be told.
+    fn rivals(&self, desired: Desired<'_>) -> impl Future<Output = Vec<String>> + Send {
+        let _ = desired;
+        std::future::ready(Vec::new())
+    }
 
     /// Reads an object; `None` when there is none.
     ///
@@ -331,16 +348,25 @@ impl From<&ObjectRef> for Held {
 // === impl Strategy ===
 
 impl Strategy {
+    /// The name under which fields are applied.
+    pub fn field_manager(&self) -> &str {
+        let options = match self {
+            Self::ServerSideApply(strategy) => strategy.server_side_apply.as_ref(),
+            _ => None,
+        };
+        match options.map(|options| options.field_manager.as_str()) {
+            None | Some("") => FIELD_MANAGER,
+            Some(named) => named,
+        }
+    }
+
     /// Whether a work insists on the content of the object as a whole. One that applies as a field manager of its
     /// own shares the object field by field, and the server judges.
     pub fn insists_on_content(&self) -> bool {
         match self {
             Self::ReadOnly | Self::CreateOnly => false,
             Self::Default | Self::Update => true,
-            Self::ServerSideApply(strategy) => strategy
-                .server_side_apply
-                .as_ref()
-                .is_none_or(|options| matches!(options.field_manager.as_str(), "" | FIELD_MANAGER)),
+            Self::ServerSideApply(_) => self.field_manager() == FIELD_MANAGER,
         }
     }
 }

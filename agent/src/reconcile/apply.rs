@@ -1,5 +1,7 @@
 //! One look at a work that is to be there: apply each manifest, prune, observe, judge.
 
+use std::time::Duration;
+
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
@@ -98,7 +100,13 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         let steps = self.plan(spec).await;
         let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
-        let mut stale = match self.target.claim(id, &claims).await {
+        let mut claimed = self.target.claim(id, &claims).await;
+        if claims.is_empty()
+            && let Err(error) = self.target.register(id).await
+        {
+            claimed = claimed.and(Err(error));
+        }
+        let mut stale = match claimed {
             Ok(stale) => {
                 self.health.ok();
                 given_up(
@@ -119,14 +127,6 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return (outcomes, Again::Backoff, None);
             }
         };
-        // This version was applied before, so what has to be written now was changed by somebody else.
-        let applied = context.previous.condition("Applied");
-        let repairs = applied.is_some_and(|applied| {
-            applied.is_true() && applied.observed_generation == context.generation
-        });
-        if !repairs {
-            self.feuds.forget(id);
-        }
         let mut again = Again::Eventually;
         let mut outcomes = Vec::with_capacity(steps.len());
         let mut marks = Vec::with_capacity(steps.len());
@@ -137,16 +137,18 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 step.refused.is_none() && finished::is_complete_object(&step.object, context);
             let outcome = if is_complete {
                 self.observed(step, Ok(()), None).await
-            } else {
-                let may_remove = release_mode(delete_option.as_ref(), &step.object, &step.resource)
-                    == Release::Remove;
-                let (outcome, changed, seen) = self
-                    .apply_step(id, step, executor.as_ref(), may_remove)
-                    .await;
-                mark = seen;
-                if changed && repairs {
-                    self.note_repair(id, epoch, &outcome.step.object);
+            } else if self.stays_away(&step, context).await {
+                Outcome {
+                    step,
+                    applied: Ok(()),
+                    observed: Ok(None),
                 }
+            } else {
+                let release = release_mode(delete_option.as_ref(), &step.object, &step.resource);
+                let look = self.apply_step(id, epoch, step, context, executor.as_ref(), release);
+                let (outcome, unrest, seen) = look.await;
+                mark = seen;
+                again = again.or(unrest.map_or(Again::Eventually, Again::After));
                 outcome
             };
             if let Err(error) = &outcome.applied {
@@ -183,66 +185,90 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
+    /// Applies one manifest. While somebody else fights over the object, that is what is said of it, for so long at
+    /// least.
     async fn apply_step(
         &self,
         id: &WorkId,
+        epoch: u64,
         step: Step,
+        context: Context<'_>,
         executor: Option<&ServiceAccount>,
-        may_remove: bool,
-    ) -> (Outcome, bool, Option<Mark>) {
+        release: Release,
+    ) -> (Outcome, Option<Duration>, Option<Mark>) {
         if let Some(error) = step.refused.clone() {
             self.explain(id, &step.object, &error);
-            return (self.observed(step, Err(error), None).await, false, None);
+            return (self.observed(step, Err(error), None).await, None, None);
         }
         let desired = Desired {
             object: &step.object,
             manifest: &step.manifest,
             strategy: &step.strategy,
             executor,
-            may_remove,
+            may_remove: release == Release::Remove,
+        };
+        // This version was applied before, so what has to be written now was changed by somebody else.
+        let repairs = self.feuds.knows(id, epoch) || finished::was_applied(&step.object, context);
+        let rivals = if self.feuds.is_suspicious(id, epoch, &step.object) {
+            self.target.rivals(desired).await
+        } else {
+            Vec::new()
         };
         let applied = match unfit(&step) {
             Some(unfit) => Err(unfit),
             None => self.target.apply(id, desired).await,
         };
-        let (applied, observed, changed, mark) = match applied {
+        let (mut applied, observed, mark) = match applied {
             Ok(applied) => {
                 if applied.changed {
                     let object = &step.object;
                     info!(resource.id = %id, object = %object, "Applied {object}");
+                    if repairs {
+                        self.note_repair(id, epoch, object, &rivals);
+                    }
                 }
                 // Rules read all of an object.
                 let ruled = !step.feedback.is_empty() || !step.conditions.is_empty();
                 let exact = |mark: Mark| if ruled { mark.exact() } else { mark };
-                let mark = applied.mark.map(exact);
-                (Ok(()), applied.observed, applied.changed, mark)
+                (Ok(()), applied.observed, applied.mark.map(exact))
             }
             Err(error) => {
                 self.explain(id, &step.object, &error);
-                (Err(error), None, false, None)
+                (Err(error), None, None)
             }
         };
+        let unrest = self.feuds.unrest(id, epoch, &step.object, Instant::now());
+        let unrest = unrest.map(|(left, words)| {
+            if applied.is_ok() {
+                applied = Err(fought_over(words));
+            }
+            left
+        });
         let outcome = self.observed(step, applied, observed).await;
-        let mark = mark.filter(|_| outcome.observed.is_ok());
-        (outcome, changed, mark)
+        let mark = mark.filter(|_| unrest.is_none() && outcome.observed.is_ok());
+        (outcome, unrest, mark)
     }
 
     /// Two who repair each other would never rest: from some point on this one takes its time.
-    fn note_repair(&self, id: &WorkId, epoch: u64, object: &ObjectRef) {
-        let Some(pause) = self.feuds.repaired(id, epoch, Instant::now()) else {
+    fn note_repair(&self, id: &WorkId, epoch: u64, object: &ObjectRef, rivals: &[String]) {
+        let now = Instant::now();
+        let Some(pause) = self.feuds.repaired(id, epoch, object, now) else {
             return;
         };
-        let error = TargetError {
-            kind: ErrorKind::Conflict {
-                owner: String::new(),
-            },
-            message: format!(
-                "somebody else changes {object} again and again; it is put back after {} s; hint: look for its other \
-                 writer in `metadata.managedFields`, and leave the field to one of the two",
-                pause.as_secs()
-            ),
-        };
-        self.explain(id, object, &error);
+        let told = self.feuds.unrest(id, epoch, object, now);
+        let mut words = told.map(|(_, words)| words).unwrap_or_default();
+        if words.is_empty() || !rivals.is_empty() {
+            words = feud_words(object, rivals);
+            self.feuds.tell(id, object, &words);
+        }
+        info!(resource.id = %id, object = %object, "Puts {object} back after {} s", pause.as_secs());
+        self.explain(id, object, &fought_over(words));
+    }
+
+    /// Whether an object that is spent is gone.
+    async fn stays_away(&self, step: &Step, context: Context<'_>) -> bool {
+        status::is_spent(step, context)
+            && matches!(self.target.observe(&step.object).await, Ok(None))
     }
 
     pub(super) async fn observed(
@@ -279,6 +305,31 @@ impl<S: Store, T: Target> Reconciler<S, T> {
 fn has_no_namespace(outcome: &Outcome) -> bool {
     let applied = outcome.applied.as_ref();
     applied.is_err_and(|error| error.kind == ErrorKind::NoNamespace)
+}
+
+fn fought_over(words: String) -> TargetError {
+    TargetError {
+        kind: ErrorKind::Conflict {
+            owner: String::new(),
+        },
+        message: words,
+    }
+}
+
+fn feud_words(object: &ObjectRef, rivals: &[String]) -> String {
+    let (who, hint) = if rivals.is_empty() {
+        (
+            "somebody else".to_owned(),
+            "look for its other writer in `metadata.managedFields`, another agent may use the same field manager, and",
+        )
+    } else {
+        let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
+        (names.join(" and "), "stop the other writer, or")
+    };
+    format!(
+        "{who} changes {object} again and again after it was put back; it is put back once a minute at most; hint: \
+         {hint} leave the field to one of the two"
+    )
 }
 
 /// Judges, off the event loop when there are rules to evaluate, which may take a second.

@@ -98,18 +98,24 @@ pub(super) fn is_complete(conditions: &[Condition], context: Context<'_>) -> boo
 
 /// Whether an object has finished for the version in hand.
 pub(super) fn is_complete_object(object: &ObjectRef, context: Context<'_>) -> bool {
-    context
-        .previous
-        .resource_status
-        .iter()
-        .find(|manifest| {
-            let meta = &manifest.resource_meta;
-            meta.group == object.group
-                && meta.kind == object.kind
-                && meta.namespace == object.namespace
-                && meta.name == object.name
-        })
-        .is_some_and(|manifest| is_complete(&manifest.conditions, context))
+    conditions(object, context).is_some_and(|all| is_complete(all, context))
+}
+
+/// Whether an object was applied in the version in hand.
+pub(super) fn was_applied(object: &ObjectRef, context: Context<'_>) -> bool {
+    conditions(object, context).is_some_and(|all| has(all, "Applied", context))
+}
+
+fn conditions<'a>(object: &ObjectRef, context: Context<'a>) -> Option<&'a [Condition]> {
+    let mut manifests = context.previous.resource_status.iter();
+    let found = manifests.find(|manifest| {
+        let meta = &manifest.resource_meta;
+        meta.group == object.group
+            && meta.kind == object.kind
+            && meta.namespace == object.namespace
+            && meta.name == object.name
+    });
+    found.map(|manifest| manifest.conditions.as_slice())
 }
 
 fn has(conditions: &[Condition], kind: &str, context: Context<'_>) -> bool {

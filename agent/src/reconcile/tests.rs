@@ -16,6 +16,8 @@ struct Fake {
     pending: Mutex<u32>,
     broken: Mutex<bool>,
     applied: Mutex<u32>,
+    // Whether nobody changes what was applied.
+    peaceful: Mutex<bool>,
     // What panics once.
     apply_panics: Mutex<bool>,
     watch_panics: Mutex<bool>,
@@ -49,10 +51,14 @@ impl Target for Fake {
         }
         *self.applied.lock().unwrap() += 1;
         Ok(Applied {
-            changed: true,
+            changed: !*self.peaceful.lock().unwrap(),
             observed: Some(desired.manifest.clone()),
             mark: None,
         })
+    }
+
+    async fn rivals(&self, _: Desired<'_>) -> Vec<String> {
+        vec!["hpa".into()]
     }
 
     async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
@@ -333,4 +339,50 @@ async fn a_feud_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
     fixture.order(true);
     let (_, conditions, _) = fixture.look().await;
     assert_eq!(conditions.last().unwrap(), "Deleted=True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feud_is_told_with_its_rival_until_there_is_peace_and_costs_two_reports() {
+    let fixture = Fixture::new();
+    fixture.order(false);
+    let message = || {
+        let record = fixture
+            .reconciler
+            .store
+            .status(&"w".into())
+            .unwrap()
+            .unwrap();
+        let applied = record.status.condition("Applied").unwrap().clone();
+        (applied.status, applied.message)
+    };
+    for _ in 0..100 {
+        let (next, ..) = fixture.look().await;
+        if let Next::After(left) = next {
+            tokio::time::advance(left.min(Duration::from_secs(60))).await;
+        }
+    }
+    let (status, words) = message();
+    assert_eq!(status, "False");
+    assert!(
+        words.starts_with(
+            "Failed to apply manifest work: `hpa` changes ConfigMap d/a again and again"
+        ),
+        "{words}"
+    );
+    assert_eq!(
+        fixture.told(),
+        2,
+        "that it was applied, and that it is fought over"
+    );
+
+    *fixture.target.peaceful.lock().unwrap() = true;
+    let (next, conditions, _) = fixture.look().await;
+    // The last repair may be a whole pause ago.
+    if conditions[0] == "Applied=False" {
+        let Next::After(left) = next else {
+            panic!("{next:?}");
+        };
+        tokio::time::advance(left).await;
+    }
+    assert_eq!(fixture.look().await.1[0], "Applied=True");
 }

@@ -4,6 +4,8 @@
 use jiff::Timestamp;
 use link::bundle::{Condition, Status, go_json};
 
+use super::spent::FINISHED;
+
 /// Drops and shortens until the JSON of the status is at most `limit` bytes. Feedback values that are dropped are told
 /// in `StatusFeedbackSynced`, manifests that are left out in `StatusComplete`; nothing is sent half.
 pub fn fit(status: &mut Status, limit: usize, now: Timestamp) {
@@ -65,7 +67,10 @@ fn shorten(status: &mut Status, longest: usize) {
     }
     for manifest in &mut status.resource_status {
         for condition in &mut manifest.conditions {
-            cut(&mut condition.message, longest);
+            // It is read again.
+            if condition.kind != FINISHED {
+                cut(&mut condition.message, longest);
+            }
         }
     }
 }

@@ -33,7 +33,8 @@ pub fn deleting(remaining: &[Remaining], context: Context<'_>) -> Status {
         ),
     };
     let condition = |reason: &str, message: String| {
-        Condition::new("Deleting", "True", reason, message, 0, context.now)
+        let generation = context.generation;
+        Condition::new("Deleting", "True", reason, message, generation, context.now)
     };
     set_condition(&mut status.conditions, condition("WorkDeleting", message));
     for manifest in &mut status.resource_status {

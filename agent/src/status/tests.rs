@@ -97,7 +97,7 @@ fn failures_are_described_in_the_go_agent_s_words() {
     outcomes[1].observed = Err("no answer".into());
     let status = judge(outcomes, context(&Status::default(), 0));
     insta::assert_snapshot!(text(&status), @r"
-    Applied=False AppliedManifestWorkFailed `Failed to apply manifest work` gen 3 at 10:00:00Z
+    Applied=False AppliedManifestWorkFailed `Failed to apply manifest work: ConfigMap d/a is held by work `x`` gen 3 at 10:00:00Z
     Available=False ResourcesNotAvailable `1 of 2 resources are not available` gen 3 at 10:00:00Z
     0 configmaps a
       Applied=False AppliedManifestFailed `Failed to apply manifest: ConfigMap d/a is held by work `x`` gen 3 at 10:00:00Z
@@ -119,7 +119,7 @@ fn deletion_is_told_and_then_acknowledged_in_the_go_agent_s_words() {
     insta::assert_snapshot!(text(&status), @r"
     Applied=True AppliedManifestWorkComplete `Apply manifest work complete` gen 3 at 10:00:00Z
     Available=Unknown ResourcesStatusUnknown `cannot get any available resource ` gen 3 at 10:00:00Z
-    Deleting=True WorkDeleting `ManifestWork is being deleted` gen 0 at 10:00:05Z
+    Deleting=True WorkDeleting `ManifestWork is being deleted` gen 3 at 10:00:05Z
     Deleted=True ManifestsDeleted `The manifests are deleted from the cluster cluster1` gen 0 at 10:00:09Z
     ");
 }
@@ -232,5 +232,49 @@ fn a_status_of_any_size_is_made_to_fit_and_the_work_s_own_conditions_stay() {
         again.conditions.extend(complete.cloned());
         fit(&mut again, 120_000, at(9));
         assert_eq!(again, status);
+    }
+}
+
+#[test]
+fn a_job_that_its_time_to_live_removed_keeps_what_was_said_of_it_until_its_manifest_changes() {
+    let job = |ttl: i64| {
+        outcomes(json!({"manifests": [
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "d"},
+                "spec": {"ttlSecondsAfterFinished": ttl}}],
+            "manifestConfigs": [{"resourceIdentifier": {"group": "batch", "resource": "jobs", "name": "*", "namespace": "*"},
+                "feedbackRules": [{"type": "WellKnownStatus"}]}]}))
+    };
+    let mut finished = job(60);
+    finished[0].observed = Ok(Some(json!({
+        "apiVersion": "batch/v1", "kind": "Job", "spec": {"ttlSecondsAfterFinished": 60},
+        "status": {"succeeded": 1, "conditions": [
+            {"type": "Complete", "status": "True", "lastTransitionTime": at(0).to_string()}]},
+    })));
+    let first = judge(finished, context(&Status::default(), 1));
+    let gone = |ttl: i64, seconds: i64| {
+        let mut gone = job(ttl);
+        gone[0].observed = Ok(None);
+        let spent = is_spent(&gone[0].step, context(&first, seconds));
+        (spent, judge(gone, context(&first, seconds)))
+    };
+    let (spent, later) = gone(60, 61);
+    assert!(spent);
+    insta::assert_snapshot!(text(&later), @r#"
+    Applied=True AppliedManifestWorkComplete `Apply manifest work complete` gen 3 at 10:00:01Z
+    Available=True ResourcesAvailable `All resources are available` gen 3 at 10:00:01Z
+    0 jobs once
+      Applied=True AppliedManifestComplete `Apply manifest complete` gen 3 at 10:00:01Z
+      Available=False ResourceNotAvailable `Resource is not available` gen 0 at 10:01:01Z
+      StatusFeedbackSynced=True StatusFeedbackSynced `` gen 0 at 10:00:01Z
+      Finished=True JobComplete `The Job is not made again after its time to live of 60 s until its manifest changes (sha256 b9f0fc9766ac0d63)` gen 0 at 10:00:00Z
+      {"name":"JobComplete","fieldValue":{"type":"String","string":"True"}}
+      {"name":"JobSucceeded","fieldValue":{"type":"Integer","integer":1}}
+    "#);
+    // Somebody deleted it before its time, or it is another Job by now.
+    for (ttl, seconds) in [(60, 10), (61, 200)] {
+        let (spent, status) = gone(ttl, seconds);
+        assert!(!spent);
+        assert_eq!(status.condition("Available").unwrap().status, "False");
+        assert_eq!(status.resource_status[0].conditions.len(), 3);
     }
 }

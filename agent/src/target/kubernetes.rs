@@ -1,8 +1,8 @@
 //! The Kubernetes target: works are applied to the API server of a cluster.
 //!
-//! `object` says which object a manifest declares, `claims` keeps who holds what in AppliedManifestWorks, `apply` and `release` change objects, `watch` tells
-//! what somebody else changed. `fields`, `update`, `conflict`, `managed` and `explain` decide and word; none of them
-//! talks to a server.
+//! `object` says which object a manifest declares, `claims` keeps who holds what in AppliedManifestWorks, `apply` and
+//! `release` change objects, `watch` tells what somebody else changed. `aliases`, `fields`, `update`, `conflict`,
+//! `managed`, `rivals` and `explain` decide and word; none of them talks to a server.
 //!
 //! A work that names no strategy is applied by server-side apply with force as `work-agent`: what its manifests say
 //! is put back when somebody edits it, what they do not mention is left to others. Status in a manifest is sent
@@ -29,6 +29,7 @@ use super::{
 use crate::turns::Turns;
 use crate::work::WorkId;
 
+mod aliases;
 mod apply;
 mod claims;
 pub(crate) mod conflict;
@@ -43,6 +44,7 @@ mod own;
 mod owners;
 mod release;
 mod resume;
+mod rivals;
 mod server;
 pub(crate) mod update;
 mod watch;
@@ -139,8 +141,16 @@ impl Target for Kubernetes {
         self.0.claim(owner, declared).await
     }
 
+    async fn register(&self, owner: &WorkId) -> Result<(), TargetError> {
+        self.0.register(owner).await
+    }
+
     async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
         self.0.apply(owner, desired).await
+    }
+
+    async fn rivals(&self, desired: Desired<'_>) -> Vec<String> {
+        self.0.rivals(desired).await
     }
 
     async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {

@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::store::PendingBundle;
 
-/// The message of a bundle's newest version, or of its deletion, if the broker takes it. A deletion that does not fit
-/// with the bundle's metadata goes without: what cannot be sent must still be removable.
+/// The message of a bundle's newest version, or of its deletion, if the broker takes it. Where there is no room for the
+/// bundle's name it goes without. A deletion that does not fit with the bundle's metadata goes without that too: what
+/// cannot be sent must still be removable.
 ///
 /// # Errors
 /// [`Misfit`] names what is too large.
@@ -25,7 +26,11 @@ pub(super) fn fitting(
     topic: &str,
 ) -> Result<Message, Misfit> {
     let mut event = spec(source, consumer, bundle, now);
-    let message = encode(&event, topic);
+    let mut message = encode(&event, topic);
+    if fits(&message).is_err() {
+        event.metadata = Some(metadata(consumer, bundle, ""));
+        message = encode(&event, topic);
+    }
     match fits(&message) {
         Ok(()) => Ok(message),
         Err(_) if bundle.deleting_since.is_some() => {
@@ -52,7 +57,7 @@ pub(crate) fn spec(
     };
     let mut event = Event::new(source.as_str(), Kind::spec(action), consumer, now)
         .about(&bundle.id, bundle.version);
-    event.metadata = Some(metadata(consumer, bundle));
+    event.metadata = Some(metadata(consumer, bundle, &bundle.name));
     event.log_tracing = Some("{}".into());
     event.deletion_timestamp = bundle.deleting_since;
     if bundle.deleting_since.is_none() {
@@ -106,7 +111,8 @@ fn bare_metadata(consumer: &ConsumerName, id: &str) -> String {
     go_json::to_string(&json!({"name": id, "namespace": consumer, "uid": id})).unwrap_or_default()
 }
 
-fn metadata(consumer: &ConsumerName, bundle: &PendingBundle) -> String {
+// The metadata's own name is the id, as with Maestro; the bundle's goes into an annotation, unless it is the id too.
+fn metadata(consumer: &ConsumerName, bundle: &PendingBundle, name: &str) -> String {
     let mut metadata = match bundle.metadata.as_ref().map(crate::store::Json::to_value) {
         Some(Value::Object(map)) => map,
         _ => Map::new(),
@@ -118,6 +124,15 @@ fn metadata(consumer: &ConsumerName, bundle: &PendingBundle) -> String {
         "creationTimestamp".into(),
         json!(link::clock::rfc3339_seconds(bundle.created_at)),
     );
+    if !name.is_empty() && name != bundle.id {
+        let annotations = metadata.entry("annotations").or_insert(Value::Null);
+        if annotations.is_null() {
+            *annotations = json!({});
+        }
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(BUNDLE_NAME.into(), json!(name));
+        }
+    }
     if let Some(at) = bundle.deleting_since {
         metadata.insert(
             "deletionTimestamp".into(),
@@ -126,6 +141,9 @@ fn metadata(consumer: &ConsumerName, bundle: &PendingBundle) -> String {
     }
     go_json::to_string(&metadata).unwrap_or_default()
 }
+
+/// What an agent shows a bundle's name as, on what it keeps in its cluster.
+const BUNDLE_NAME: &str = "work.open-cluster-management.io/bundle-name";
 
 #[cfg(test)]
 mod tests {
@@ -136,6 +154,7 @@ mod tests {
     fn bundle() -> PendingBundle {
         PendingBundle {
             id: "55c61e54".into(),
+            name: "mine".into(),
             version: Version::FIRST,
             deleting_since: None,
             metadata: Some(crate::store::Json::from_value(
@@ -156,7 +175,7 @@ mod tests {
         let now: Timestamp = "2026-08-01T11:00:00Z".parse().unwrap();
         let create = spec(&source, &consumer, &bundle(), now);
         assert_eq!(create.kind, Kind::spec(Action::Create));
-        insta::assert_snapshot!(create.metadata.unwrap(), @r#"{"creationTimestamp":"2026-08-01T10:00:00Z","labels":{"team":"a"},"name":"55c61e54","namespace":"c1","uid":"55c61e54"}"#);
+        insta::assert_snapshot!(create.metadata.unwrap(), @r#"{"annotations":{"work.open-cluster-management.io/bundle-name":"mine"},"creationTimestamp":"2026-08-01T10:00:00Z","labels":{"team":"a"},"name":"55c61e54","namespace":"c1","uid":"55c61e54"}"#);
         let delete = spec(
             &source,
             &consumer,
@@ -195,7 +214,10 @@ mod tests {
                 .find(|(name, _)| name == "ce-metadata");
             metadata.unwrap().1.len()
         };
-        let room = 65_535 - length(&message(String::new(), None).unwrap());
+        // The name has no room and is left out then.
+        let named = length(&message(String::new(), None).unwrap());
+        let room =
+            65_535 - (named - r#""work.open-cluster-management.io/bundle-name":"mine","#.len());
         // `<` is written as six bytes.
         let largest = format!("{}{}", "<".repeat(room / 6), "x".repeat(room % 6));
         assert_eq!(length(&message(largest.clone(), None).unwrap()), 65_535);

@@ -26,6 +26,8 @@ pub struct PendingHead {
 pub struct PendingBundle {
     /// The bundle.
     pub id: String,
+    /// What people call it.
+    pub name: String,
     /// The version to send.
     pub version: Version,
     /// Set when it is the deletion that needs sending.

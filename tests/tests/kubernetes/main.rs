@@ -5,6 +5,7 @@ mod chart;
 mod conditions;
 mod conformance;
 mod connection;
+mod content;
 mod cost;
 mod crashes;
 mod election;

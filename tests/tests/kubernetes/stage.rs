@@ -179,13 +179,17 @@ impl Posted<'_> {
     }
 
     /// Waits until REST shows all of this for the newest version: the place of a condition (`Applied` at the work,
-    /// `0/Applied` at its first manifest) with `STATUS REASON: MESSAGE`, or [`ABSENT`].
+    /// `0/Applied` at its first manifest) with `STATUS REASON: MESSAGE`, or [`ABSENT`]. After [`NOT_APPLIED`] follows
+    /// what is said of the first manifest that failed.
     pub(super) async fn says(&self, expected: &[(&str, &str)]) -> Result<()> {
         self.shows(async |bundle| {
             let differing: Vec<String> = expected
                 .iter()
                 .map(|(place, words)| (place, words, condition(bundle, place)))
-                .filter(|(_, words, found)| found != *words)
+                .filter(|(_, words, found)| match **words {
+                    NOT_APPLIED => !found.starts_with(&not_applied(bundle)),
+                    words => found != words,
+                })
                 .map(|(place, words, found)| format!("{place}:\n  want {words}\n  have {found}"))
                 .collect();
             ensure!(differing.is_empty(), "{}", differing.join("\n"));
@@ -318,6 +322,20 @@ pub(super) fn condition(bundle: &Bundle, place: &str) -> String {
     };
     let text = |field: &str| condition[field].as_str().unwrap_or_default();
     format!("{} {}: {}", text("status"), text("reason"), text("message"))
+}
+
+/// [`NOT_APPLIED`] with the reason of the first manifest that failed.
+fn not_applied(bundle: &Bundle) -> String {
+    let manifests = bundle.status["resourceStatus"].as_array();
+    let places = (0..manifests.map_or(0, Vec::len)).map(|at| format!("{at}/Applied"));
+    let mut words = places.map(|place| condition(bundle, &place));
+    let first = words.find(|words| words.starts_with("False "));
+    let first = first.unwrap_or_default();
+    let reason = first
+        .split_once("Failed to apply manifest: ")
+        .or(first.split_once("Failed to process ignoreFields: "));
+    let reason = reason.map_or("no manifest failed", |(_, reason)| reason);
+    format!("{NOT_APPLIED}: {reason}")
 }
 
 /// The types of the conditions of the work, or of a manifest, in their order.

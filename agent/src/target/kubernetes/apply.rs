@@ -16,12 +16,13 @@ use super::object::problem;
 use super::resume::print;
 use super::server::{MANAGER, Place, is_kind_missing};
 use super::watch::{Face, Flight};
-use super::{Inner, fields, owners};
+use super::{Inner, aliases, fields, owners};
 use crate::target::ownership::Standing;
 use crate::target::{Applied, Desired, ErrorKind, Mark, Strategy, TargetError};
 use crate::work::WorkId;
 
 mod definition;
+mod others;
 mod put;
 mod server_side;
 
@@ -35,6 +36,8 @@ struct Task<'a> {
     manifest: Value,
     /// The AppliedManifestWorks that are to own it.
     holders: Vec<OwnerReference>,
+    /// Whether the work is recorded as having applied it, maybe by another process.
+    applied_before: bool,
     flight: Flight<'a>,
 }
 
@@ -89,8 +92,13 @@ impl Inner {
                 return Err(conflict(object, &leader));
             }
         }
+        let (holders, applied_before) = {
+            let claims = self.claims();
+            (claims.holders(&key), claims.has_applied(owner, &key))
+        };
         let mut task = Task {
-            holders: self.claims().holders(&key),
+            holders,
+            applied_before,
             place: Place::new(&resource, object),
             manifest: plain(desired.manifest, resource.namespaced),
             flight: self.index.begin(&resource, object, owner),
@@ -100,18 +108,26 @@ impl Inner {
         };
         let done = match desired.strategy {
             Strategy::Default => task.server_side_default().await,
-            Strategy::ServerSideApply(strategy) => task.server_side(strategy).await,
+            Strategy::ServerSideApply(options) => {
+                let manager = desired.strategy.field_manager();
+                task.server_side(options, manager).await
+            }
             Strategy::Update => task.update().await,
             Strategy::CreateOnly => task.create_only().await,
             Strategy::ReadOnly => task.read_only().await,
         };
-        let done = done.map_err(|failure| match failure {
-            Failure::Target(error) => error,
-            Failure::Server(error) if is_kind_missing(&error) => {
-                self.kind_vanished(owner, object, &resource)
+        let done = match done {
+            Ok(done) => done,
+            Err(Failure::Target(error)) => return Err(error),
+            Err(Failure::Server(error)) if is_kind_missing(&error) => {
+                return Err(self.kind_vanished(owner, object, &resource));
             }
-            Failure::Server(error) => explain(&error, "apply", object),
-        })?;
+            Err(Failure::Server(error)) => {
+                let manager = desired.strategy.field_manager();
+                let added = task.added_by_others(&error, manager).await;
+                return Err(added.unwrap_or_else(|| explain(&error, "apply", object)));
+            }
+        };
         if *desired.strategy != Strategy::ReadOnly {
             task.identify(owner, &done);
         }
@@ -152,9 +168,18 @@ impl Inner {
         let found = found.map_err(|error| explain(&error, "look up the kind of", object))?;
         let Some(resource) = found else {
             self.index.want(&object.group, owner);
-            return Err(unknown_kind(object));
+            return Err(self.discovery.unknown_kind(object));
         };
         let object = self.canonical(object);
+        if !resource.watchable && is_request(&object) {
+            let kind = &object.kind;
+            return Err(TargetError {
+                kind: ErrorKind::Invalid,
+                message: format!(
+                    "apply {object}: the cluster answers a `{kind}` and keeps none; hint: take it out of the bundle"
+                ),
+            });
+        }
         problem(&object, &resource).map_or(Ok(resource), |words| {
             Err(TargetError {
                 kind: ErrorKind::Invalid,
@@ -171,7 +196,7 @@ impl Inner {
     ) -> TargetError {
         self.discovery.forget(&resource.group, &resource.plural);
         self.index.want(&object.group, owner);
-        unknown_kind(object)
+        self.discovery.unknown_kind(object)
     }
 }
 
@@ -276,7 +301,7 @@ impl From<TargetError> for Failure {
     }
 }
 
-// The manifest without what only a server may say.
+// The manifest without what only a server may say, its fields under the names they are kept under.
 fn plain(manifest: &Value, namespaced: bool) -> Value {
     // Without rules nothing can go wrong.
     let pruned = fields::prune(manifest, None, &[], MANAGER);
@@ -289,6 +314,7 @@ fn plain(manifest: &Value, namespaced: bool) -> Value {
             metadata.remove("namespace");
         }
     }
+    aliases::resolve(&mut manifest);
     manifest
 }
 
@@ -313,27 +339,13 @@ fn unclaimed(object: &ObjectRef) -> TargetError {
     }
 }
 
-fn unknown_kind(object: &ObjectRef) -> TargetError {
-    let ObjectRef {
-        group,
-        version,
-        kind,
-        ..
-    } = object;
-    let (api_version, hint) = if group.is_empty() {
-        (version.clone(), "check `apiVersion` and `kind`".into())
-    } else {
-        let hint = format!(
-            "apply the CustomResourceDefinition of `{kind}` in group `{group}`; the work is tried again then"
-        );
-        (format!("{group}/{version}"), hint)
-    };
-    TargetError {
-        kind: ErrorKind::UnknownKind,
-        message: format!(
-            "apply {object}: no matches for kind \"{kind}\" in version \"{api_version}\"; hint: {hint}"
-        ),
-    }
+// Kinds like SubjectAccessReview: they are there, but their objects never are.
+fn is_request(object: &ObjectRef) -> bool {
+    let ObjectRef { group, kind, .. } = object;
+    matches!(
+        group.as_str(),
+        "authentication.k8s.io" | "authorization.k8s.io"
+    ) || group.is_empty() && kind == "Binding"
 }
 
 fn conflict(object: &ObjectRef, leader: &WorkId) -> TargetError {

@@ -35,6 +35,8 @@ pub(super) struct Claims {
     works: HashMap<String, WorkId>,
     // Of works that have no keeper yet.
     labels: HashMap<WorkId, BTreeMap<String, String>>,
+    // Works that hold nothing and have a keeper all the same, until they claim again.
+    registered: HashSet<WorkId>,
 }
 
 // === impl Claims ===
@@ -74,6 +76,13 @@ impl Claims {
         let owners = self.ownership.owners(key);
         let holds = self.ownership.holds(owner, key);
         (holds, owners.iter().any(|other| other != owner))
+    }
+
+    /// Whether a work is recorded as having applied an object.
+    pub(super) fn has_applied(&self, owner: &WorkId, key: &str) -> bool {
+        let record = self.ownership.record(owner);
+        let mut shares = record.into_iter().flat_map(|record| &record.objects);
+        shares.any(|share| share.key == key && share.held.uid.is_some())
     }
 
     /// References to the keepers of all works that hold an object.
@@ -149,6 +158,7 @@ impl Inner {
             let mut claims = self.claims();
             let now = |share: &Share| self.canonical_share(share);
             claims.ownership.rekey(owner, now);
+            claims.registered.remove(owner);
             let claimed = claims.ownership.claim(owner, &declared);
             let current = claims.ownership.record(owner).cloned();
             (claimed, current, claims.keepers.get(owner).cloned())
@@ -162,7 +172,10 @@ impl Inner {
         let Some(written) = record.as_ref().or(current.as_ref()) else {
             return Ok(stale);
         };
-        let keeper = self.write_intent(owner, written, keeper).await?;
+        let keeper = match keeper {
+            None if written.objects.is_empty() => None,
+            keeper => Some(self.write_intent(owner, written, keeper).await?),
+        };
         let affected = {
             let mut claims = self.claims();
             if let Some(record) = record.clone() {
@@ -198,24 +211,51 @@ impl Inner {
         keyed.filter(|(key, _)| seen.insert(key.clone())).collect()
     }
 
+    /// See [`crate::target::Target::register`].
+    pub(super) async fn register(&self, owner: &WorkId) -> Result<(), TargetError> {
+        let (record, keeper) = {
+            let mut claims = self.claims();
+            claims.registered.insert(owner.clone());
+            let nothing = Record {
+                owner: Some(owner.clone()),
+                objects: Vec::new(),
+            };
+            if claims.ownership.record(owner).is_none() {
+                claims.ownership.take(nothing.clone());
+            }
+            let record = claims.ownership.record(owner).cloned();
+            (
+                record.unwrap_or(nothing),
+                claims.keepers.get(owner).cloned(),
+            )
+        };
+        let keeper = self.write_intent(owner, &record, keeper).await?;
+        self.keep(owner, keeper.clone());
+        self.stop_eviction(owner, &keeper).await?;
+        self.retire(owner, &record, &keeper).await
+    }
+
     /// See [`crate::target::Target::settle`].
     pub(super) async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
-        let (settlement, record, keeper) = {
+        let (settlement, record, keeper, registered) = {
             let claims = self.claims();
             (
                 claims.ownership.settlement(owner),
                 claims.ownership.record(owner).cloned(),
                 claims.keepers.get(owner).cloned(),
+                claims.registered.contains(owner),
             )
         };
-        let forgets = settlement == Settlement::Forget;
-        let holds_nothing = forgets || record.is_none();
+        let holds_nothing = settlement == Settlement::Forget || record.is_none();
+        let forgets = settlement == Settlement::Forget && !registered;
         match (keeper, record) {
             (Some(keeper), _) if forgets => self.forget(owner, &keeper).await?,
             (Some(keeper), Some(record)) => self.write_down(owner, &record, &keeper).await?,
             _ => {}
         }
-        self.claims().ownership.settled(owner);
+        if !registered {
+            self.claims().ownership.settled(owner);
+        }
         self.index.end_round(owner, holds_nothing);
         Ok(())
     }

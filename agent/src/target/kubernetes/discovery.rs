@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use super::object::common_group;
 use super::server::{is_missing, within};
 
+mod missing;
+
 /// What the API server said about its kinds.
 pub(crate) struct Discovery {
     client: Client,

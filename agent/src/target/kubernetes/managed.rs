@@ -10,15 +10,23 @@ use serde_json::{Map, Value, json};
 /// Moves the fields of the managers `from` to server-side apply by `to`; answers the new `managedFields`, or
 /// `None` when nothing has to move. Entries of subresources stay, for they belong to controllers.
 pub(crate) fn upgrade(managed_fields: &[Value], from: &[&str], to: &str) -> Option<Vec<Value>> {
-    let moves = |entry: &Value| {
+    moved(managed_fields, to, |entry| {
         entry["operation"] == "Update"
-            && is_main(entry)
             && entry["manager"]
                 .as_str()
                 .is_some_and(|manager| from.contains(&manager))
-    };
+    })
+}
+
+/// The same for entries of whatever operation, but for those of subresources.
+pub(crate) fn moved(
+    managed_fields: &[Value],
+    to: &str,
+    moves: impl Fn(&Value) -> bool,
+) -> Option<Vec<Value>> {
     let applies =
         |entry: &Value| entry["operation"] == "Apply" && is_main(entry) && entry["manager"] == to;
+    let moves = |entry: &Value| is_main(entry) && !applies(entry) && moves(entry);
 
     let newest = managed_fields
         .iter()

@@ -15,7 +15,8 @@ use self::carry::carry;
 
 mod carry;
 
-/// The object to `PUT` so that `live` becomes what `required` says. Merging again changes nothing.
+/// The object to `PUT` so that `live` becomes what `required` says, whose fields have their kept names (`aliases`).
+/// Merging again changes nothing.
 pub(crate) fn merge(required: &Value, live: &Value) -> Value {
     let (Some(wanted), Some(now)) = (required.as_object(), live.as_object()) else {
         return required.clone();
@@ -89,7 +90,7 @@ fn is_dropped(name: &str, wanted: &Map<String, Value>, required: &Value) -> bool
 /// would leave removed data and revoked rights in place.
 const COMPLETE: &[(&str, &str, &[&str])] = &[
     ("v1", "ConfigMap", &["data", "binaryData"]),
-    ("v1", "Secret", &["data", "stringData"]),
+    ("v1", "Secret", &["data"]),
     (RBAC, "Role", &["rules"]),
     (RBAC, "ClusterRole", &["rules", "aggregationRule"]),
     (RBAC, "RoleBinding", &["subjects"]),

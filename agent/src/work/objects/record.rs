@@ -329,11 +329,12 @@ fn labels_of(head: &Head, consumer: &ConsumerName) -> BTreeMap<String, String> {
     labels
 }
 
-fn annotations(head: &Head) -> [(&'static str, Option<String>); 9] {
+fn annotations(head: &Head) -> [(&'static str, Option<String>); 10] {
     let id = (object_name(&head.id) != head.id.as_str()).then(|| head.id.to_string());
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
     [
         (crd::ID, id),
+        (crd::BUNDLE_NAME, bundle_name(head)),
         (crd::GENERATION, Some(head.version.to_string())),
         (SOURCE, Some(head.source.clone())),
         (CONTENT, Some(head.content.clone())),
@@ -343,6 +344,17 @@ fn annotations(head: &Head) -> [(&'static str, Option<String>); 9] {
         (DELETING_SINCE, time(head.deleting_since)),
         (REJECTED, head.rejected.clone()),
     ]
+}
+
+// The name that people know a work by. Our bridge tells it in an annotation, because the metadata's own name is the
+// id there, as with Maestro; a source of its own gives the work its name.
+fn bundle_name(head: &Head) -> Option<String> {
+    let metadata: Value = serde_json::from_str(head.metadata.as_deref()?).ok()?;
+    let named = metadata["annotations"][crd::BUNDLE_NAME].as_str();
+    let named = named.or(metadata["name"].as_str());
+    named
+        .filter(|name| *name != head.id.as_str())
+        .map(Into::into)
 }
 
 fn no_spec(spec: Option<&ManifestWorkSpec>) -> (&'static str, Option<String>) {

@@ -58,6 +58,8 @@ impl Addressed<'_> {
     ) -> Message {
         let bundle = PendingBundle {
             id: self.id.to_owned(),
+            // Left out where there is no room for it.
+            name: String::new(),
             version: Version::new(i64::from(i32::MAX)).unwrap_or(Version::FIRST),
             deleting_since: deletion.then_some(Timestamp::MAX),
             metadata: metadata.cloned(),

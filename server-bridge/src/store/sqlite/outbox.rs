@@ -48,7 +48,7 @@ pub(super) async fn pending(
     ids: Vec<String>,
 ) -> Result<Vec<PendingBundle>, StoreError> {
     let rows = sqlx::query(
-        "SELECT b.id, b.version, b.deleted_at, b.metadata, b.created_at, b.acked_version, \
+        "SELECT b.id, b.name, b.version, b.deleted_at, b.metadata, b.created_at, b.acked_version, \
          CASE WHEN b.deleted_at IS NULL THEN c.manifests END AS manifests, c.delete_option, \
          c.manifest_configs, c.executer \
          FROM bundles b JOIN contents c ON c.bundle_key = b.key \
@@ -81,6 +81,7 @@ pub(super) async fn pending(
                 payload,
                 created_at: time(row, "created_at", &id)?,
                 first: get::<i64>(row, "acked_version")? == 0,
+                name: get(row, "name")?,
                 id,
             })
         })

@@ -59,7 +59,9 @@ async fn a_work_edited_here_is_applied_as_it_was_edited_until_the_source_changes
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
     let yard = Yard::open("operations-columns", &[]).await?;
-    let id = yard.post("a", "1").await?;
+    let mut change = Change::create("cluster1", vec![yard.map("a", "1")]);
+    change.name = Some("guestbook".into());
+    let id = yard.api.create_bundle(&change).await?.id;
     yard.applied(&id, 1).await?;
     yard.change(&id, 1, "a", "2").await?;
     yard.applied(&id, 2).await?;
@@ -82,7 +84,7 @@ async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
         .collect();
     let names: Vec<&str> = shown.iter().map(|(_, name)| *name).collect();
     ensure!(
-        names == ["Name", "Applied", "Available", "Version", "Age"],
+        names == ["Name", "Bundle", "Applied", "Available", "Version", "Age"],
         "{names:?}"
     );
     let cells = &table["rows"][0]["cells"];
@@ -90,7 +92,8 @@ async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
         .iter()
         .filter_map(|(place, _)| cells[*place].as_str())
         .collect();
-    ensure!(row[..4] == [id.as_str(), "True", "True", "2"], "{row:?}");
+    let expected = [id.as_str(), "guestbook", "True", "True", "2"];
+    ensure!(row[..5] == expected, "{row:?}");
     yard.passed();
     Ok(())
 }

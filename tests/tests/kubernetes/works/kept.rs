@@ -349,7 +349,10 @@ async fn kubectl_shows_how_a_work_fares() -> Result<()> {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["NAME", "APPLIED", "AVAILABLE", "VERSION", "AGE"]);
+    assert_eq!(
+        rows[0],
+        ["NAME", "BUNDLE", "APPLIED", "AVAILABLE", "VERSION", "AGE"]
+    );
     assert_eq!(rows[1][..4], ["w", "True", "True", "7"]);
     let explained = kubectl(rig.cluster, &["explain", "manifestworks.spec.workload"], "").await?;
     assert!(

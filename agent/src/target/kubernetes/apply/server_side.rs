@@ -1,5 +1,9 @@
 //! Server-side apply: one request that carries content and owners.
+//!
+//! What the manifest drops goes away only if our entry in `managedFields` held it. So what we wrote with another
+//! strategy or under another name, and what a Go agent wrote, is taken over first: it is ours either way.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use link::bundle::{IgnoreField, UpdateStrategy};
 use link::error::chain;
 use serde_json::{Value, json};
@@ -8,36 +12,26 @@ use tracing::debug;
 use super::{Done, Failure, Task, Wrote};
 use crate::intake::blocking;
 use crate::target::kubernetes::server::MANAGER;
-use crate::target::kubernetes::{fields, managed, owners};
+use crate::target::kubernetes::{aliases, conflict, fields, managed, owners};
 use crate::target::{ErrorKind, TargetError};
 
 impl Task<'_> {
-    /// With force, so that what somebody edited is put back; fields that were written by `PUT` before are taken over,
-    /// so that what the manifest drops goes away.
+    /// With force, so that what somebody edited is put back.
     pub(super) async fn server_side_default(&mut self) -> Result<Done, Failure> {
-        let owners = self.owners(self.flight.strangers());
+        self.hold_data(MANAGER).await;
         // As large as a bundle may be, and needed once.
-        let mut body = std::mem::take(&mut self.manifest);
-        owners::set(&mut body, &owners);
-        let mut object = self.send(&body, MANAGER, true).await?;
-        if let Some(managed) = taken_over(&object)
-            && self.take_over(&object, managed).await
-        {
-            object = self.send(&body, MANAGER, true).await?;
-        }
-        Ok(Done {
-            object: Some(object),
-            wrote: Wrote::IfNewVersion,
-        })
+        let manifest = std::mem::take(&mut self.manifest);
+        self.apply_as(MANAGER, true, manifest).await
     }
 
     /// With the options of the work.
-    pub(super) async fn server_side(&self, strategy: &UpdateStrategy) -> Result<Done, Failure> {
+    pub(super) async fn server_side(
+        &self,
+        strategy: &UpdateStrategy,
+        manager: &str,
+    ) -> Result<Done, Failure> {
         let options = strategy.server_side_apply.clone().unwrap_or_default();
-        let manager = match options.field_manager.as_str() {
-            "" => MANAGER,
-            named => named,
-        };
+        self.hold_data(manager).await;
         let manifest = if options.ignore_fields.is_empty() {
             self.manifest.clone()
         } else {
@@ -46,15 +40,40 @@ impl Task<'_> {
                 Pruned::Apply(manifest) => manifest,
             }
         };
+        self.apply_as(manager, options.force, manifest).await
+    }
+
+    async fn apply_as(&self, manager: &str, force: bool, manifest: Value) -> Result<Done, Failure> {
         let body = self.body(manifest);
+        let mut object = match self.send(&body, manager, force).await {
+            // Without force even what we wrote ourselves in another way is in the way.
+            Err(Failure::Server(error)) if is_former(&error) => {
+                let live = self.inner.server.get(&self.place).await?;
+                let live = live.unwrap_or_default();
+                if self.take_over(&live, manager).await.is_none() {
+                    return Err(Failure::Server(error));
+                }
+                self.send(&body, manager, force).await?
+            }
+            sent => sent?,
+        };
+        if self.take_over(&object, manager).await.is_some() {
+            object = self.send(&body, manager, force).await?;
+        }
         Ok(Done {
-            object: Some(self.send(&body, manager, options.force).await?),
+            object: Some(object),
             wrote: Wrote::IfNewVersion,
         })
     }
 
     async fn prune(&self, rules: &[IgnoreField], manager: &str) -> Result<Pruned, Failure> {
-        let live = self.inner.server.get(&self.place).await?;
+        let mut live = self.inner.server.get(&self.place).await?;
+        // Before it is decided which of the ignored fields are held by nobody but us.
+        if let Some(found) = &live
+            && let Some(taken) = self.take_over(found, manager).await
+        {
+            live = Some(taken);
+        }
         let (manifest, manager) = (self.manifest.clone(), manager.to_owned());
         let owned_rules = rules.to_vec();
         // A jq expression may take its second.
@@ -88,9 +107,44 @@ impl Task<'_> {
         Ok(server.apply(&self.place, body, manager, force).await?)
     }
 
-    // Whether it worked; it is tried again with the next look.
-    async fn take_over(&self, object: &Value, managed: Vec<Value>) -> bool {
-        let metadata = &object["metadata"];
+    // Takes over what we, or the Go agent, wrote in another way; answers with the object if that was done. It is tried
+    // again with the next look.
+    async fn take_over(&self, live: &Value, manager: &str) -> Option<Value> {
+        let held = live["metadata"]["managedFields"].as_array()?;
+        // Another work, or another agent, may write under those names; under a name of its own each has its share.
+        let is_ours = |owner: &OwnerReference| self.holders.iter().any(|it| it.uid == owner.uid);
+        let alone = self.holders.len() <= 1
+            && owners::of(live)
+                .iter()
+                .all(|owner| !owners::is_applied_work(owner) || is_ours(owner));
+        let managed = managed::moved(held, manager, |entry| {
+            let name = entry["manager"].as_str().unwrap_or_default();
+            let is_update = entry["operation"] == "Update";
+            if is_update {
+                FORMER.contains(&name) && (alone || manager == MANAGER)
+            } else {
+                alone && name.starts_with(MANAGER)
+            }
+        })?;
+        self.set_managed(&live["metadata"], managed).await
+    }
+
+    // What was applied to a Secret as `stringData`, by an agent that did not send it as `data`, stays in it for ever
+    // once it is not named any more. Only worth a request for an object that was applied before this process began.
+    async fn hold_data(&self, manager: &str) {
+        if !aliases::is_secret(&self.manifest) || !self.applied_before || !self.flight.is_first() {
+            return;
+        }
+        let Ok(Some(live)) = self.inner.server.get(&self.place).await else {
+            return;
+        };
+        let held = live["metadata"]["managedFields"].as_array();
+        if let Some(managed) = held.and_then(|held| aliases::of_secret(held, manager)) {
+            self.set_managed(&live["metadata"], managed).await;
+        }
+    }
+
+    async fn set_managed(&self, metadata: &Value, managed: Vec<Value>) -> Option<Value> {
         let patch = json!({"metadata": {
             "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"],
@@ -101,7 +155,7 @@ impl Task<'_> {
             let object = self.object;
             debug!(error = %chain(error), "Could not take over the fields of {object}");
         }
-        taken.is_ok()
+        taken.ok()
     }
 }
 
@@ -111,9 +165,15 @@ enum Pruned {
     Apply(Value),
 }
 
-fn taken_over(object: &Value) -> Option<Vec<Value>> {
-    let managed = object["metadata"]["managedFields"].as_array()?;
-    managed::upgrade(managed, FORMER, MANAGER)
+// Whether a conflict is one with what we wrote in another way.
+fn is_former(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    conflict::describe(status).is_some_and(|conflict| {
+        let mut managers = conflict.managers.iter();
+        managers.any(|name| FORMER.contains(&name.as_str()) || name.starts_with(MANAGER))
+    })
 }
 
 // Names under which ours with another strategy, and the Go agent, write by `PUT`.

@@ -27,19 +27,3 @@ fn a_namespace_that_means_nothing_is_not_sent() {
     assert_eq!(plain(&manifest, true), manifest);
     assert_eq!(plain(&manifest, false), json!({"metadata": {"name": "a"}}));
 }
-
-#[test]
-fn an_unknown_kind_is_named_as_the_server_names_it() {
-    let object = ObjectRef {
-        group: "example.com".into(),
-        version: "v1".into(),
-        kind: "Widget".into(),
-        namespace: "a".into(),
-        name: "b".into(),
-    };
-    assert_eq!(
-        unknown_kind(&object).message,
-        "apply Widget a/b: no matches for kind \"Widget\" in version \"example.com/v1\"; hint: apply the \
-         CustomResourceDefinition of `Widget` in group `example.com`; the work is tried again then"
-    );
-}

@@ -115,10 +115,7 @@ impl Inner {
         owner: &WorkId,
         record: &Record,
         mut keeper: Option<Keeper>,
-    ) -> Result<Option<Keeper>, TargetError> {
-        if keeper.is_none() && record.objects.is_empty() {
-            return Ok(None);
-        }
+    ) -> Result<Keeper, TargetError> {
         let intent = Intent::of(owner, record).to_string();
         let usual = self.agent_id.applied_name(&object_name(owner));
         let mut name = usual.clone();
@@ -128,7 +125,7 @@ impl Inner {
             let patched = patched.map(Keeper::reference);
             let written = match keeper.take() {
                 Some(known) if known.life == Life::Lives && known.says(&intent) => {
-                    return Ok(Some(known.taking_over(retiring)));
+                    return Ok(known.taking_over(retiring));
                 }
                 Some(known) if known.life == Life::Lives => {
                     name.clone_from(&known.name);
@@ -151,7 +148,7 @@ impl Inner {
                 Ok(object) => {
                     let written = self.read_keeper(owner, &object)?;
                     if written.life == Life::Lives {
-                        return Ok(Some(written.taking_over(retiring)));
+                        return Ok(written.taking_over(retiring));
                     }
                     keeper = Some(written);
                 }

@@ -1,7 +1,6 @@
 //! What a `PUT` has to carry over from the live object, kind by kind.
 
-use k8s_openapi::ByteString;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Fills the gaps of `merged` from `live` as its kind needs it.
 pub(super) fn carry(merged: &mut Value, live: &Value) {
@@ -115,22 +114,7 @@ fn tolerations(merged: &mut Value, live: &Value) {
     }
 }
 
-// The API server does the same with `stringData`, but it never shows it again.
 fn secret(merged: &mut Value, live: &Value) {
-    if let Some(Value::Object(texts)) = merged
-        .as_object_mut()
-        .and_then(|secret| secret.remove("stringData"))
-    {
-        for (name, text) in texts {
-            if let Value::String(text) = text {
-                put(
-                    merged,
-                    &["data", &name],
-                    json!(ByteString(text.into_bytes())),
-                );
-            }
-        }
-    }
     // Token and certificate are filled in by a controller.
     if merged["type"] == "kubernetes.io/service-account-token" {
         fill_at(merged, live, &["data"]);

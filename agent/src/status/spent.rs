@@ -1,0 +1,96 @@
+//! Jobs that finish and are then removed by their own `ttlSecondsAfterFinished`: that is what their manifest asks
+//! for, so they stay away, and the status goes on saying what became of them.
+//!
+//! What has to outlast a restart stands in the condition `Finished`: that the Job was seen finished and when, how
+//! long it lives after that, and of which manifest it was. A manifest that differs is another Job.
+
+use jiff::{SignedDuration, Timestamp};
+use link::bundle::{Condition, ManifestStatus};
+use serde_json::Value;
+
+use super::{Context, previous};
+use crate::reconcile::Step;
+use crate::target::Strategy;
+use crate::work::sha256_hex;
+
+/// Whether a manifest is a Job that was seen finished and has outlived its time to live, so that it is not made again
+/// when it is gone.
+pub fn is_spent(step: &Step, context: Context<'_>) -> bool {
+    let before = previous(&super::meta(step), context.previous);
+    before.is_some_and(|before| is_over(step, before, context.now))
+}
+
+/// Whether `before` says that this very Job finished and its time to live is over.
+pub(super) fn is_over(step: &Step, before: &ManifestStatus, now: Timestamp) -> bool {
+    let told = before.conditions.iter().find(|told| told.kind == FINISHED);
+    let over = told.and_then(|told| {
+        let (ttl, digest) = read(&told.message)?;
+        let finished: Timestamp = told.last_transition_time.parse().ok()?;
+        let due = finished
+            .checked_add(SignedDuration::from_secs(ttl))
+            .and_then(|due| due.checked_sub(CLOCKS))
+            .ok()?;
+        Some(told.is_true() && due <= now && digest == self::digest(step))
+    });
+    over.unwrap_or_default() && step.strategy != Strategy::ReadOnly
+}
+
+/// The condition `Finished` of a Job that has, and that removes itself. `None` of anything else.
+pub(super) fn finished(step: &Step, object: &Value, now: Timestamp) -> Option<Condition> {
+    let kind = &step.object;
+    let is_job = kind.group == "batch" && kind.kind == "Job";
+    let ttl = object["spec"]["ttlSecondsAfterFinished"].as_i64();
+    let ttl = ttl.filter(|_| is_job && step.strategy != Strategy::ReadOnly)?;
+    let mut ends = object["status"]["conditions"].as_array()?.iter();
+    let end = ends.find(|end| {
+        end["status"] == "True" && matches!(end["type"].as_str(), Some("Complete" | "Failed"))
+    })?;
+    let reason = match end["type"].as_str() {
+        Some("Complete") => "JobComplete",
+        _ => "JobFailed",
+    };
+    let at = end["lastTransitionTime"].as_str();
+    let at = at.and_then(|at| at.parse().ok()).unwrap_or(now);
+    let message = said(ttl, &digest(step));
+    Some(Condition::new(FINISHED, "True", reason, message, 0, at))
+}
+
+fn said(ttl: i64, digest: &str) -> String {
+    format!(
+        "The Job is not made again after its time to live of {ttl} s until its manifest changes (sha256 {digest})"
+    )
+}
+
+fn read(message: &str) -> Option<(i64, &str)> {
+    let (_, rest) = message.split_once("time to live of ")?;
+    let (ttl, rest) = rest.split_once(" s ")?;
+    let (_, rest) = rest.split_once("(sha256 ")?;
+    Some((ttl.parse().ok()?, rest.strip_suffix(')')?))
+}
+
+fn digest(step: &Step) -> String {
+    let mut digest = sha256_hex(step.manifest.to_string().as_bytes());
+    digest.truncate(DIGEST);
+    digest
+}
+
+/// Type of the condition of a Job that has finished and removes itself.
+pub(super) const FINISHED: &str = "Finished";
+// Enough to tell manifests of one object apart.
+const DIGEST: usize = 16;
+// How far the clocks of the cluster and of this process may be apart.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_read() {
+        assert_eq!(read(&said(100, "abc")), Some((100, "abc")));
+        assert_eq!(read("The Job is not made again"), None);
+        assert_eq!(read(&json!({}).to_string()), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! Jobs that remove themselves.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_its_time_to_live_removed_stays_away_until_its_manifest_changes() -> Result<()> {
+    let mut stage = Stage::new("job-ttl").await?;
+    let mut change = case(&stage, include_str!("../../../cases/job-ttl.json"))?;
+    // Nobody runs its pod: the test is its controller.
+    change.manifests[0]["spec"]["managedBy"] = "example.com/nobody".into();
+    let rules = json!({ "feedbackRules": [{ "type": "WellKnownStatus" }] });
+    change.manifest_configs = vec![stage.config("batch/jobs", "once", rules)];
+    let job = change.manifests[0].clone();
+    let beside = |value: &str| stage.map("beside", json!({ "value": value }));
+    change.manifests.push(beside("1"));
+    let bundle = stage.post(change.clone()).await?;
+    bundle.is_applied().await?;
+    finish(&stage, &job).await?;
+    let finished = "True JobComplete: The Job is not made again after its time to live of 2 s until its manifest \
+                    changes (sha256 ";
+    bundle.says_like("0/Finished", &[finished]).await?;
+    removed(&stage, &job).await?;
+
+    // Told at once, after a restart, and with another version of what is beside it.
+    let gone = "False ResourceNotAvailable: Resource is not available";
+    let all = "True ResourcesAvailable: All resources are available";
+    let still = [
+        ("Applied", APPLIED),
+        ("0/Available", gone),
+        ("Available", all),
+    ];
+    bundle.says(&still).await?;
+    let id = bundle.id;
+    stage.region.agent("cluster1")?.service.restart()?;
+    change.manifests[1] = stage.map("beside", json!({ "value": "2" }));
+    let bundle = Posted { stage: &stage, id };
+    bundle.change_all(change.clone()).await?;
+    bundle.says(&still).await?;
+    bundle.says_like("0/Finished", &[finished]).await?;
+    let complete = json!({
+        "JobComplete": { "type": "String", "string": "True" },
+        "JobSucceeded": { "type": "Integer", "integer": 1 },
+    });
+    bundle.feeds_back(0, complete).await?;
+    ensure!(stage.live(&job).await?.is_none(), "nobody made it again");
+
+    change.manifests[0]["spec"]["backoffLimit"] = 1.into();
+    bundle.change_all(change).await?;
+    bundle.is_applied().await?;
+    until(&stage, &job, "the other job", |live| {
+        live["spec"]["backoffLimit"] == 1
+    })
+    .await?;
+    bundle.goes().await?;
+    stage.region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_job_that_somebody_deletes_before_its_time_is_made_again() -> Result<()> {
+    let stage = Stage::new("job-deleted").await?;
+    let mut change = case(&stage, include_str!("../../../cases/job-ttl.json"))?;
+    change.manifests[0]["spec"]["managedBy"] = "example.com/nobody".into();
+    change.manifests[0]["spec"]["ttlSecondsAfterFinished"] = 3_600.into();
+    let job = change.manifests[0].clone();
+    let bundle = stage.post(change).await?;
+    bundle.is_applied().await?;
+    finish(&stage, &job).await?;
+    bundle
+        .says_like("0/Finished", &["True JobComplete"])
+        .await?;
+    let before = stage.live(&job).await?.context("it is there")?["metadata"]["uid"].clone();
+    delete(&stage, &job).await?;
+    until(&stage, &job, "another job", |live| {
+        live.is_object() && live["metadata"]["uid"] != before
+    })
+    .await?;
+    bundle.says(&[("0/Finished", crate::stage::ABSENT)]).await?;
+    bundle.goes().await?;
+    stage.region.passed();
+    Ok(())
+}
+
+/// Its controller says that it is done, as of now.
+async fn finish(stage: &Stage, job: &Value) -> Result<()> {
+    let live = stage.live(job).await?.context("it is there")?;
+    let now = &live["metadata"]["creationTimestamp"];
+    let condition = |kind: &str| {
+        json!({
+            "type": kind, "status": "True", "reason": "CompletionsReached",
+            "lastProbeTime": now, "lastTransitionTime": now,
+        })
+    };
+    let status = json!({
+        "startTime": now, "completionTime": now, "succeeded": 1,
+        "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
+    });
+    stage.set_status(job, status).await
+}
+
+/// Its time to live removes it.
+async fn removed(stage: &Stage, job: &Value) -> Result<()> {
+    delete(stage, job).await?;
+    until(stage, job, "the job to go", Value::is_null).await
+}
+
+async fn delete(stage: &Stage, job: &Value) -> Result<()> {
+    let name = job["metadata"]["name"].as_str().unwrap_or_default();
+    let params = kube::api::DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..Default::default()
+    };
+    stage.objects(job).delete(name, &params).await?;
+    Ok(())
+}

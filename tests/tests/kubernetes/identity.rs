@@ -101,8 +101,8 @@ async fn what_moves_to_a_namespace_that_is_not_there_stays_until_it_is() -> Resu
     let name = format!("{}-next", rig.namespace);
     let mut moved = map.clone();
     moved["metadata"]["namespace"] = name.as_str().into();
-    rig.becomes(manifests(&[map.clone()])).await?;
-    let status = rig.becomes(manifests(&[moved.clone()])).await?;
+    rig.becomes(manifests([&map])).await?;
+    let status = rig.becomes(manifests([&moved])).await?;
     ensure!(
         refusal(&status, 0).contains(&format!("namespaces \"{name}\" not found")),
         "{status:?}"
@@ -138,7 +138,7 @@ async fn a_second_manifest_of_one_object_is_refused_and_harms_nothing_of_the_fir
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("{}-n", rig.namespace)}});
     let mut stray = namespace.clone();
     stray["metadata"]["namespace"] = "elsewhere".into();
-    let before = rig.becomes(manifests(&[namespace.clone()])).await?;
+    let before = rig.becomes(manifests([&namespace])).await?;
     ensure!(applied(&before, 0), "{before:?}");
     let uid = rig.uid(&namespace).await?;
     for both in [

@@ -39,7 +39,7 @@ pub(super) async fn rewrite(rig: &Rig, change: impl Fn(&mut Value, &mut Value)) 
 async fn a_stray_namespace_in_a_record_is_put_right_and_removes_nothing() -> Result<()> {
     let mut rig = Rig::new("old-stray").await?;
     let role = role(&rig);
-    rig.becomes(manifests(&[role.clone()])).await?;
+    rig.becomes(manifests([&role])).await?;
     let before = rig.uid(&role).await?;
     ensure!(before.is_some(), "it is there");
     rewrite(&rig, |claims, applied| {
@@ -48,7 +48,7 @@ async fn a_stray_namespace_in_a_record_is_put_right_and_removes_nothing() -> Res
     })
     .await?;
     rig.restart().await?;
-    let status = rig.becomes(manifests(&[role.clone()])).await?;
+    let status = rig.becomes(manifests([&role])).await?;
     ensure!(applied(&status, 0), "{status:?}");
     ensure!(rig.uid(&role).await? == before, "it is the same");
     let keeper = rig.keeper().await?.context("a record")?;
@@ -63,7 +63,7 @@ async fn a_stray_namespace_in_a_record_is_put_right_and_removes_nothing() -> Res
 async fn a_record_of_what_never_had_a_place_holds_up_nothing() -> Result<()> {
     let mut rig = Rig::new("old-homeless").await?;
     let map = rig.manifest("v1", "ConfigMap", "a", json!({}));
-    rig.becomes(manifests(&[map.clone()])).await?;
+    rig.becomes(manifests([&map])).await?;
     rewrite(&rig, |claims, _| {
         let nowhere = json!(["", "v1", "ConfigMap", "", "b", null, 1]);
         let unknown = json!(["example.com", "v1", "Gizmo", "x", "c", null, 2]);
@@ -83,7 +83,7 @@ async fn a_uid_that_a_record_has_under_another_kind_too_is_not_removed() -> Resu
     let mut rig = Rig::new("two-kinds").await?;
     let map = rig.manifest("v1", "ConfigMap", "a", json!({}));
     let view = rig.manifest("v9", "Secret", "a", json!({}));
-    rig.becomes(manifests(&[map.clone()])).await?;
+    rig.becomes(manifests([&map])).await?;
     let before = rig.uid(&map).await?;
     // As where a server shows one object as two kinds.
     rewrite(&rig, |_, applied| {
@@ -162,7 +162,7 @@ async fn what_a_go_agent_wrote_under_other_coordinates_is_the_same_object() -> R
         };
         let uid = left_by_go(&first, &manifest, listed).await?;
         let mut rig = Rig::of(first.client.clone(), ns, &[GO]).await?;
-        let status = rig.becomes(manifests(&[manifest.clone()])).await?;
+        let status = rig.becomes(manifests([&manifest])).await?;
         ensure!(applied(&status, 0), "{row}: {status:?}");
         ensure!(
             rig.uid(&manifest).await? == Some(uid),

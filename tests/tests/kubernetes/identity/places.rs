@@ -71,7 +71,7 @@ async fn a_definition_that_goes_takes_its_objects_along_and_holds_up_nothing() -
         .await?;
     wait_for("the gadget to be applied", PATIENCE, async || {
         let mut served = Rig::of(rig.client.clone(), rig.namespace.clone(), &[]).await?;
-        let status = served.becomes(manifests(&[gadget.clone()])).await?;
+        let status = served.becomes(manifests([&gadget])).await?;
         ensure!(applied(&status, 0), "{status:?}");
         rig.restart().await
     })
@@ -85,7 +85,7 @@ async fn a_definition_that_goes_takes_its_objects_along_and_holds_up_nothing() -
         anyhow::Ok(())
     })
     .await?;
-    let status = rig.becomes(manifests(&[gadget.clone()])).await?;
+    let status = rig.becomes(manifests([&gadget])).await?;
     ensure!(
         refusal(&status, 0).contains("no matches for kind"),
         "{status:?}"
@@ -115,7 +115,7 @@ async fn a_namespace_that_the_server_never_lets_go_is_given_up() -> Result<()> {
         found.context("it is there")
     })
     .await?;
-    let status = rig.becomes(manifests(&[public.clone()])).await?;
+    let status = rig.becomes(manifests([&public])).await?;
     ensure!(applied(&status, 0), "{status:?}");
     rig.ends_at_once().await?;
     let live = rig.live(&public).await?.context("it is there")?;

@@ -198,8 +198,9 @@ fn reconciler(store: Arc<Files>, target: Kubernetes) -> Result<Reconciler<Arc<Fi
 }
 
 /// A spec of these manifests.
-pub(super) fn manifests(manifests: &[Value]) -> Value {
-    json!({ "manifests": manifests })
+pub(super) fn manifests<'a>(all: impl IntoIterator<Item = &'a Value>) -> Value {
+    let all: Vec<&Value> = all.into_iter().collect();
+    json!({ "manifests": all })
 }
 
 /// Whether a manifest was applied.

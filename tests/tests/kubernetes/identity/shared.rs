@@ -56,7 +56,7 @@ async fn a_manifest_that_moves_between_versions_keeps_its_object() -> Result<()>
 async fn a_manifest_that_moves_between_groups_that_share_objects_keeps_its_object() -> Result<()> {
     let mut rig = Rig::new("groups").await?;
     let [core, own] = events(&rig, "e");
-    let status = rig.becomes(manifests(&[core.clone()])).await?;
+    let status = rig.becomes(manifests([&core])).await?;
     ensure!(applied(&status, 0), "{status:?}");
     let before = rig.uid(&core).await?;
     ensure!(before.is_some(), "it is there");
@@ -67,7 +67,7 @@ async fn a_manifest_that_moves_between_groups_that_share_objects_keeps_its_objec
     ensure!(!applied(&status, 0), "{status:?}");
     ensure!(rig.uid(&core).await? == before, "it is the same");
     for manifest in [&own, &core, &own] {
-        let status = rig.becomes(manifests(&[manifest.clone()])).await?;
+        let status = rig.becomes(manifests([manifest])).await?;
         ensure!(applied(&status, 0), "{status:?}");
         ensure!(rig.uid(&core).await? == before, "it is the same");
     }

@@ -122,7 +122,7 @@ impl Inner {
         loop {
             tokio::time::sleep(PATIENCE).await;
             for id in self.said.due() {
-                if let Err(error) = self.write_status(&id, None).await {
+                if let Err(error) = Box::pin(self.write_status(&id, None)).await {
                     warn!(resource.id = %id, error = %chain(&error), "Could not write the status of work `{id}`; it is tried again");
                 }
             }

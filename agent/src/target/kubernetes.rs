@@ -23,6 +23,7 @@ use self::executor::Executor;
 use self::server::Server;
 use self::watch::Index;
 use super::{Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError};
+use crate::cluster::hint;
 use crate::turns::Turns;
 use crate::work::WorkId;
 
@@ -202,6 +203,7 @@ impl Hint for Error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 "let the agent's account list AppliedManifestWorks; `agent permissions` prints the role".into()
             }
+            kube::Error::Api(_) => hint(error).unwrap_or_else(|| AGAIN.into()),
             _ => "check that the API server can be reached with the kubeconfig given".into(),
         })
     }
@@ -218,6 +220,8 @@ fn key(object: &ObjectRef) -> String {
     } = object;
     format!("{group}/{kind}/{namespace}/{name}")
 }
+
+const AGAIN: &str = "it is tried again; the API server's log tells more";
 
 // Only for objects that may not be watched.
 const POLL: Duration = Duration::from_secs(30);

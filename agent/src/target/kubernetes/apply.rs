@@ -9,7 +9,8 @@ use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::discovery::Resource;
+use self::definition::is_too_early;
+use super::discovery::{Resource, STEP};
 use super::executor::Intent;
 use super::explain::explain;
 use super::server::{MANAGER, Place, is_kind_missing};
@@ -92,12 +93,20 @@ impl Inner {
             object,
             key,
         };
-        let done = match desired.strategy {
-            Strategy::Default => task.server_side_default().await,
-            Strategy::ServerSideApply(strategy) => task.server_side(strategy).await,
-            Strategy::Update => task.update().await,
-            Strategy::CreateOnly => task.create_only().await,
-            Strategy::ReadOnly => task.read_only().await,
+        let done = loop {
+            let done = match desired.strategy {
+                Strategy::Default => task.server_side_default().await,
+                Strategy::ServerSideApply(strategy) => task.server_side(strategy).await,
+                Strategy::Update => task.update().await,
+                Strategy::CreateOnly => task.create_only().await,
+                Strategy::ReadOnly => task.read_only().await,
+            };
+            match done {
+                Err(Failure::Server(error)) if is_too_early(&error, object, &self.discovery) => {
+                    tokio::time::sleep(STEP).await;
+                }
+                done => break done,
+            }
         };
         let done = done.map_err(|failure| match failure {
             Failure::Target(error) => error,

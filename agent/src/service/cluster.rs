@@ -60,9 +60,7 @@ impl Cluster {
             let config = election::Config {
                 namespace: cluster.namespace.clone(),
                 name: format!("agent-{consumer}"),
-                identity: candidate
-                    .identity
-                    .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+                name_of_process: candidate.name_of_process,
                 timing: election::Timing::default(),
             };
             config.build(cluster.client.clone(), registry, clock.clone())

@@ -19,7 +19,8 @@ use link::supervise::Restarts;
 use prometheus::Registry;
 use serde_json::{Value, json};
 
-use crate::cluster::{ClusterOptions, hint, words};
+use crate::cluster::definitions::served;
+use crate::cluster::{ClusterOptions, hint, is_not_served, words};
 use crate::crd::{AppliedManifestWork, AppliedResource, CLAIMS, CONSUMER, ManifestWork};
 use crate::health::Health;
 use crate::target::FIELD_MANAGER;
@@ -105,8 +106,7 @@ impl AdoptOptions {
         let mut params = ListParams::default().labels(&selector).limit(PAGE);
         let mut held = BTreeSet::new();
         loop {
-            let page = works
-                .list_metadata(&params)
+            let page = served(client, || works.list_metadata(&params))
                 .await
                 .map_err(|error| stuck("list", "ManifestWorks", &error))?;
             held.extend(page.items.into_iter().filter_map(|work| work.metadata.name));
@@ -123,8 +123,7 @@ impl AdoptOptions {
         let mut params = ListParams::default().limit(PAGE);
         let mut works = Vec::new();
         loop {
-            let page = applied
-                .list(&params)
+            let page = served(client, || applied.list(&params))
                 .await
                 .map_err(|error| stuck("list", "AppliedManifestWorks", &error))?;
             for work in page.items {
@@ -261,6 +260,10 @@ fn stuck(operation: &'static str, object: &str, error: &kube::Error) -> Failure 
     );
     match hint(error) {
         Some(hint) => failure.with_hint(hint),
+        None if is_not_served(error) => failure.with_hint(
+            "install the definitions first: `agent crds | kubectl apply --server-side -f -`"
+                .to_string(),
+        ),
         None => failure.with_hint("run it again; what was done before stays".to_string()),
     }
 }

@@ -85,8 +85,9 @@ pub struct RunArgs {
     /// Take over the works of this agent id too; may be repeated. A Go agent on the same broker is known anyway
     #[arg(long = "adopt-agent-id", value_name = "ID")]
     pub adopt_agent_ids: Vec<String>,
-    /// Name of this process in the leader election [default: a random one]
-    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    /// Name that no other running process ever has, such as a pod's name and uid: one that comes back under it leads again
+    /// at once, and need not wait until the Lease has run out
+    #[arg(long, env = "AGENT_LEADER_IDENTITY", value_name = "NAME")]
     pub leader_identity: Option<String>,
     /// Work without electing a leader: for one replica that is replaced only after it has ended
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]

@@ -22,6 +22,7 @@ use self::pulse::Pulse;
 use self::throttle::Throttle;
 
 mod config;
+pub mod definitions;
 pub mod election;
 mod error;
 pub mod events;
@@ -31,7 +32,7 @@ mod prepare;
 mod pulse;
 mod throttle;
 
-pub use self::error::{Error, hint, words};
+pub use self::error::{Error, INITIALIZING, hint, is_not_served, is_settling, words};
 pub use self::prepare::prepare;
 pub use self::throttle::{DEFAULT_BURST, DEFAULT_QPS};
 

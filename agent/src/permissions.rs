@@ -18,6 +18,7 @@ use link::id::ConsumerName;
 use link::supervise::Restarts;
 use prometheus::Registry;
 
+use crate::cluster::definitions::served;
 use crate::cluster::{self, ClusterOptions};
 use crate::crd::{self, ManifestWork};
 use crate::health::Health;
@@ -108,8 +109,7 @@ async fn read(client: &Client, namespace: &str, consumer: &ConsumerName) -> Resu
     let mut plurals = Plurals::new();
     let mut needs = Needs::default();
     loop {
-        let page = works
-            .list(&params)
+        let page = served(client, || works.list(&params))
             .await
             .map_err(refused("list ManifestWorks"))?;
         for work in page.items {

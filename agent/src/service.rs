@@ -92,8 +92,8 @@ pub struct ClusterPlace {
 /// One process at a time does the work.
 #[derive(Clone, Debug)]
 pub struct Election {
-    /// Name of this process; `None` makes one up.
-    pub identity: Option<String>,
+    /// A name that no other running process has.
+    pub name_of_process: Option<String>,
 }
 
 /// An agent that is ready to run.

@@ -103,7 +103,7 @@ impl RunArgs {
                     .collect(),
                 poll: self.status_sync_interval,
                 election: (!self.disable_leader_election).then(|| Election {
-                    identity: self.leader_identity.clone(),
+                    name_of_process: self.leader_identity.clone(),
                 }),
             })),
         }

@@ -3,10 +3,9 @@
 //! A leader renews the Lease, and stops by itself when it could not for [`Timing::renew_deadline`], counted from when it
 //! last *asked*. A candidate takes the Lease over when it has *seen* no renewal for [`Timing::duration`]. The first span
 //! is shorter than the second and both are measured by the watcher's own monotonic clock, so that clocks that differ do
-//! no harm; the API server lets only one of several takers win. What cannot be had: a process that is stopped between
-//! looking at the clock and writing to the cluster writes late.
+//! no harm; the API server lets only one of several takers win. Who is certainly dead ([`identity`]) is not waited for.
+//! What cannot be had: a process that is stopped between looking at the clock and writing to the cluster writes late.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -24,9 +23,11 @@ use tracing::{info, warn};
 
 use super::words;
 
+use self::identity::Identity;
 use self::leadership::Keeper;
 use self::sight::Sight;
 
+mod identity;
 mod leadership;
 mod sight;
 
@@ -39,9 +40,10 @@ pub struct Config {
     pub namespace: String,
     /// Name of the Lease; one per consumer.
     pub name: String,
-    /// Who we are; no two *running* processes may share it. A process that comes back under the identity of one that
-    /// is gone (a container that was restarted in its pod) goes on at once.
-    pub identity: String,
+    /// A name of this process that no other *running* one has, if there is such a name: a process that comes back under
+    /// the name of one that is gone (a container that was started again in its pod) goes on at once. So does one on the
+    /// machine of the one that is gone, whatever it is called.
+    pub name_of_process: Option<String>,
     /// How long things take.
     pub timing: Timing,
 }
@@ -56,7 +58,7 @@ pub struct Timing {
 pub struct Election {
     leases: Api<Lease>,
     name: String,
-    identity: Arc<str>,
+    identity: Identity,
     timing: Timing,
     leader: IntGauge,
     clock: Clock,
@@ -91,7 +93,7 @@ impl Config {
         Ok(Election {
             leases: Api::namespaced(client, &self.namespace),
             name: self.name,
-            identity: self.identity.into(),
+            identity: Identity::of_this_process(self.name_of_process.as_deref()),
             timing: self.timing,
             leader,
             clock,
@@ -168,7 +170,7 @@ impl Election {
         let mut holder = None;
         let mut not_before = Instant::now();
         loop {
-            let free_at = sight.free_at(&self.identity, Instant::now());
+            let free_at = sight.free_at(|holder| self.identity.may_follow(holder), Instant::now());
             if sight.holder().is_some() && sight.holder() != holder.as_deref() {
                 holder = sight.holder().map(str::to_owned);
                 info!(lease = %self.name, holder, "Another process leads; standing by");
@@ -210,7 +212,7 @@ impl Election {
 
     /// Writes our name into the Lease, provided that nobody wrote since it was seen.
     async fn take(&self, sight: &Sight) -> Result<Keeper, Missed> {
-        let wanted = sight.taken(&self.name, &self.identity, self.clock.now());
+        let wanted = sight.taken(&self.name, self.identity.text(), self.clock.now());
         let params = PostParams::default();
         let asked = Instant::now();
         let write = async {
@@ -224,7 +226,7 @@ impl Election {
             Ok(lease) => Ok(Keeper {
                 leases: self.leases.clone(),
                 lease,
-                identity: self.identity.clone(),
+                identity: self.identity.text().clone(),
                 timing: self.timing,
                 clock: self.clock.clone(),
                 leader: self.leader.clone(),

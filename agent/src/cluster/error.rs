@@ -92,9 +92,13 @@ pub fn hint(error: &kube::Error) -> Option<String> {
                 "the API server does not accept the credentials; check that the token or certificate has not expired"
             }
             403 => "run `agent permissions` to print the role the agent needs",
-            429 => {
+            _ if is_settling(error) => {
+                "the API server was told of the kind a moment ago and does not serve it yet; try again"
+            }
+            429 if status.message.contains(FAIR) => {
                 "the API server limits this client; see its FlowSchemas (`kubectl get flowschemas`)"
             }
+            429 | 503 => "the API server is busy or just starting; try again",
             _ => return None,
         },
         kube::Error::Auth(_) => {
@@ -111,6 +115,24 @@ pub fn hint(error: &kube::Error) -> Option<String> {
     Some(hint.into())
 }
 
+/// Whether the API server refuses because it has not got round to something: the storage of a kind that was just defined
+/// (429, which is no limit), or its own start (503). It passes within seconds.
+pub fn is_settling(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status)
+        if status.code == 503 || status.code == 429 && status.message.contains(INITIALIZING))
+}
+
+/// Whether nothing is served where a kind should be: it is not defined, or was just defined.
+pub fn is_not_served(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404
+        && status.details.as_ref().is_none_or(|details| details.name.is_empty()))
+}
+
+/// How an API server says that the storage of a kind is being made, `storage is (re)initializing`.
+pub const INITIALIZING: &str = "initializing";
+// What priority and fairness answers with; others that answer 429 have words of their own.
+const FAIR: &str = "Too many requests, please try again later";
+
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
@@ -123,6 +145,52 @@ mod tests {
         let error = kube::Error::Api(status.boxed());
         assert_eq!(words(&error), "configmaps is forbidden");
         assert!(hint(&error).is_some_and(|hint| hint.contains("agent permissions")));
+    }
+
+    #[test]
+    fn only_a_refusal_by_priority_and_fairness_names_flow_schemas() {
+        for (code, words, named) in [
+            (
+                429,
+                "Too many requests, please try again later.\n",
+                "FlowSchemas",
+            ),
+            (429, "storage is (re)initializing", "does not serve it yet"),
+            (
+                503,
+                "the server is currently unable to handle the request",
+                "try again",
+            ),
+            (
+                429,
+                "Cannot evict pod as it would violate the pod's disruption budget.",
+                "busy",
+            ),
+            (429, "etcdserver: too many requests", "busy"),
+        ] {
+            let error = kube::Error::Api(Status::failure(words, "").with_code(code).boxed());
+            let hint = hint(&error).expect("it has a hint");
+            assert!(hint.contains(named), "{words}: {hint}");
+            assert_eq!(
+                hint.contains("FlowSchemas"),
+                named == "FlowSchemas",
+                "{words}: {hint}"
+            );
+        }
+    }
+
+    #[test]
+    fn kind_that_is_not_served_is_told_from_an_object_that_is_not_there() {
+        let status = |details: serde_json::Value| -> kube::Error {
+            let status = serde_json::json!({"code": 404, "message": "m", "details": details});
+            let status: Status = serde_json::from_value(status).unwrap();
+            kube::Error::Api(status.boxed())
+        };
+        assert!(is_not_served(&status(serde_json::Value::Null)));
+        assert!(is_not_served(&status(serde_json::json!({}))));
+        assert!(!is_not_served(&status(
+            serde_json::json!({"name": "a", "kind": "configmaps"})
+        )));
     }
 
     #[test]

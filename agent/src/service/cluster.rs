@@ -17,9 +17,9 @@ use prometheus::Registry;
 use tracing::{info, warn};
 
 use super::{ClusterPlace, Front, health};
-use crate::cluster;
 use crate::cluster::election::{self, Election};
 use crate::cluster::events::Recorder;
+use crate::cluster::{self, definitions};
 use crate::target::kubernetes::{Kubernetes, Options};
 use crate::work::{Found, Objects, Store, Work, WorkId};
 
@@ -60,9 +60,7 @@ impl Cluster {
             let config = election::Config {
                 namespace: cluster.namespace.clone(),
                 name: format!("agent-{consumer}"),
-                identity: candidate
-                    .identity
-                    .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+                name_of_process: candidate.name_of_process,
                 timing: election::Timing::default(),
             };
             config.build(cluster.client.clone(), registry, clock.clone())
@@ -137,6 +135,8 @@ impl Cluster {
     /// Opens works and ownership, however long it takes until the cluster lets us.
     async fn open(&self) -> (Objects, Kubernetes) {
         let client = &self.cluster.client;
+        let fit = || definitions::check(client);
+        patiently(&self.store, "use the definitions of works", fit).await;
         let store = patiently(&self.store, "read the works in the cluster", || {
             Objects::open(client.clone(), &self.cluster.namespace, &self.consumer)
         });

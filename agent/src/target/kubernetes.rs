@@ -26,6 +26,7 @@ use self::watch::Index;
 use super::{
     Applied, Change, Claim, Desired, Held, Identity, Mark, Release, Released, Target, TargetError,
 };
+use crate::cluster::hint;
 use crate::turns::Turns;
 use crate::work::WorkId;
 
@@ -224,10 +225,13 @@ impl Hint for Error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 "let the agent's account list AppliedManifestWorks; `agent permissions` prints the role".into()
             }
+            kube::Error::Api(_) => hint(error).unwrap_or_else(|| AGAIN.into()),
             _ => "check that the API server can be reached with the kubeconfig given".into(),
         })
     }
 }
+
+const AGAIN: &str = "it is tried again; the API server's log tells more";
 
 // Only for objects that may not be watched.
 const POLL: Duration = Duration::from_secs(30);

@@ -18,6 +18,7 @@ use tests::kubernetes::Cluster;
 use tests::process::{Output, Spec};
 use tests::scratch::Scratch;
 
+mod install;
 mod server;
 mod values;
 
@@ -191,18 +192,25 @@ async fn dry_run(client: &Client, object: &Value) -> Result<()> {
 }
 
 async fn helm(logs: &Path, arguments: &[&str]) -> Result<Output> {
-    // Each call has logs of its own, or it would show those of the calls before.
-    static CALL: AtomicUsize = AtomicUsize::new(0);
-    let call = CALL.fetch_add(1, Ordering::Relaxed);
-    let fetch = Spec::at("fetch", root().join("tests/helm/fetch"), REMEDY);
-    let found = fetch
-        .label(format!("fetch-{call}"))
-        .run(logs, PATIENCE)
-        .await?;
-    ensure!(found.status.success(), "{}", found.stderr);
-    let helm = Spec::at("helm", found.stdout.trim().into(), REMEDY).args(arguments);
-    let helm = helm.label(format!("helm-{call}"));
+    let helm = tool(logs, "helm").await?.args(arguments);
     Ok(helm.run(logs, PATIENCE).await?)
+}
+
+/// `helm` or `kubectl`, still without arguments.
+async fn tool(logs: &Path, program: &str) -> Result<Spec> {
+    let fetch = Spec::at("fetch", root().join("tests/helm/fetch"), REMEDY)
+        .label(next("fetch"))
+        .arg(program);
+    let found = fetch.run(logs, PATIENCE).await?;
+    ensure!(found.status.success(), "{}", found.stderr);
+    let tool = Spec::at(program, found.stdout.trim().into(), REMEDY);
+    Ok(tool.label(next(program)))
+}
+
+/// Each call has logs of its own, or it would show those of the calls before.
+fn next(label: &str) -> String {
+    static CALL: AtomicUsize = AtomicUsize::new(0);
+    format!("{label}-{}", CALL.fetch_add(1, Ordering::Relaxed))
 }
 
 fn path(chart: &str) -> String {

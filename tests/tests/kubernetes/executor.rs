@@ -120,8 +120,9 @@ async fn executor_may_do_what_its_role_says_until_it_is_revoked() -> Result<()> 
     bindings
         .delete("deployer", &DeleteParams::default())
         .await?;
-    let fresh = Executor::new(shop.client.clone());
     wait_for("the revocation", PATIENCE, async || {
+        // A new one each time: a yes out of the authorizer's cache would be remembered.
+        let fresh = Executor::new(shop.client.clone());
         match shop
             .check(&fresh, &map, &json!({}), begun + 2 * REMEMBERED)
             .await

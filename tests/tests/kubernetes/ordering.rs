@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
-use link::bundle::Status;
+use link::bundle::{Condition, Status};
 use link::event::decode;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -234,26 +234,36 @@ impl Heard {
             expected.len()
         );
         for (id, statuses) in &self.0 {
-            let failed = statuses.iter().find(|status| !is_clean(status));
-            ensure!(failed.is_none(), "bundle {id}: {failed:#?}");
+            let failed = statuses.iter().find(|status| !failures(status).is_empty());
+            let failed = failed.map(failures).unwrap_or_default();
+            ensure!(failed.is_empty(), "bundle {id}: {}", failed.join("; "));
             let applied = statuses
                 .iter()
                 .any(|status| status.condition("Applied").is_some());
-            ensure!(applied, "bundle {id} was never applied: {statuses:#?}");
+            ensure!(applied, "bundle {id} was never applied");
         }
         Ok(())
     }
 }
 
-/// Whether neither the work nor a manifest of it says that it could not be applied.
-fn is_clean(status: &Status) -> bool {
-    let manifests = status.resource_status.iter();
-    let conditions = manifests.flat_map(|manifest| &manifest.conditions);
-    status
-        .conditions
-        .iter()
-        .chain(conditions)
-        .all(|condition| condition.kind != "Applied" || condition.is_true())
+/// What could not be applied, of the work and of its manifests, and why.
+fn failures(status: &Status) -> Vec<String> {
+    let of = |whose: &str, conditions: &[Condition]| -> Vec<String> {
+        let failed = conditions.iter();
+        let failed = failed.filter(|it| it.kind == "Applied" && !it.is_true());
+        failed
+            .map(|it| format!("{whose} {}: {}", it.reason, it.message))
+            .collect()
+    };
+    let mut failures = of("work", &status.conditions);
+    for manifest in &status.resource_status {
+        let meta = &manifest.resource_meta;
+        failures.extend(of(
+            &format!("{} {}", meta.kind, meta.name),
+            &manifest.conditions,
+        ));
+    }
+    failures
 }
 
 async fn hear(mut client: Client, over: CancellationToken) -> Result<Heard> {

@@ -45,11 +45,11 @@ impl Sight {
         holder(self.lease.as_ref()?)
     }
 
-    /// When `identity` may take the Lease. A Lease that somebody deleted counts as held until what was seen of it has
-    /// run out.
-    pub(super) fn free_at(&self, identity: &str, now: Instant) -> Instant {
+    /// When the Lease may be taken by whoever `may_follow` a holder at once. A Lease that somebody deleted counts as held
+    /// until what was seen of it has run out.
+    pub(super) fn free_at(&self, may_follow: impl FnOnce(&str) -> bool, now: Instant) -> Instant {
         match self.held_until {
-            Some(until) if self.holder() != Some(identity) => until.max(now),
+            Some(until) if !self.holder().is_some_and(may_follow) => until.max(now),
             _ => now,
         }
     }
@@ -109,6 +109,10 @@ mod tests {
         Sight::new(DURATION).taken("lease", holder, at)
     }
 
+    fn me(holder: &str) -> bool {
+        holder == "me"
+    }
+
     fn at(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
     }
@@ -117,14 +121,14 @@ mod tests {
     fn lease_nobody_holds_is_free() {
         let start = Instant::now();
         let mut sight = Sight::new(DURATION);
-        assert_eq!(sight.free_at("me", start), start);
+        assert_eq!(sight.free_at(me, start), start);
         sight.see(None, start);
-        assert_eq!(sight.free_at("me", start), start);
+        assert_eq!(sight.free_at(me, start), start);
         sight.see(Some(lease("you", 1)), start);
         let mut released = lease("you", 2);
         released.spec.as_mut().unwrap().holder_identity = None;
         sight.see(Some(released), at(start, 1));
-        assert_eq!(sight.free_at("me", at(start, 1)), at(start, 1));
+        assert_eq!(sight.free_at(me, at(start, 1)), at(start, 1));
     }
 
     #[test]
@@ -133,11 +137,11 @@ mod tests {
         let mut sight = Sight::new(DURATION);
         // Renewed in 1970, as far as its holder's clock is concerned.
         sight.see(Some(lease("you", 1)), start);
-        assert_eq!(sight.free_at("me", start), at(start, 30));
+        assert_eq!(sight.free_at(me, start), at(start, 30));
         sight.see(Some(lease("you", 1)), at(start, 20));
-        assert_eq!(sight.free_at("me", at(start, 20)), at(start, 30));
+        assert_eq!(sight.free_at(me, at(start, 20)), at(start, 30));
         sight.see(Some(lease("you", 2)), at(start, 29));
-        assert_eq!(sight.free_at("me", at(start, 29)), at(start, 59));
+        assert_eq!(sight.free_at(me, at(start, 29)), at(start, 59));
     }
 
     #[test]
@@ -147,7 +151,7 @@ mod tests {
         let mut long = lease("you", 1);
         long.spec.as_mut().unwrap().lease_duration_seconds = Some(90);
         sight.see(Some(long), start);
-        assert_eq!(sight.free_at("me", start), at(start, 90));
+        assert_eq!(sight.free_at(me, start), at(start, 90));
     }
 
     #[test]
@@ -156,7 +160,7 @@ mod tests {
         let mut sight = Sight::new(DURATION);
         sight.see(Some(lease("you", 1)), start);
         sight.see(None, at(start, 1));
-        assert_eq!(sight.free_at("me", at(start, 1)), at(start, 30));
+        assert_eq!(sight.free_at(me, at(start, 1)), at(start, 30));
     }
 
     #[test]
@@ -164,7 +168,7 @@ mod tests {
         let start = Instant::now();
         let mut sight = Sight::new(DURATION);
         sight.see(Some(lease("me", 1)), start);
-        assert_eq!(sight.free_at("me", start), start);
+        assert_eq!(sight.free_at(me, start), start);
         let again = sight.taken("lease", "me", Timestamp::from_second(9).unwrap());
         let spec = again.spec.unwrap();
         assert_eq!(spec.lease_transitions, Some(1));

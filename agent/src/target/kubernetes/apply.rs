@@ -9,7 +9,8 @@ use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::discovery::Resource;
+use self::definition::is_too_early;
+use super::discovery::{Resource, STEP};
 use super::executor::Intent;
 use super::explain::explain;
 use super::object::problem;
@@ -106,15 +107,23 @@ impl Inner {
             object,
             key,
         };
-        let done = match desired.strategy {
-            Strategy::Default => task.server_side_default().await,
-            Strategy::ServerSideApply(options) => {
-                let manager = desired.strategy.field_manager();
-                task.server_side(options, manager).await
+        let done = loop {
+            let done = match desired.strategy {
+                Strategy::Default => task.server_side_default().await,
+                Strategy::ServerSideApply(options) => {
+                    let manager = desired.strategy.field_manager();
+                    task.server_side(options, manager).await
+                }
+                Strategy::Update => task.update().await,
+                Strategy::CreateOnly => task.create_only().await,
+                Strategy::ReadOnly => task.read_only().await,
+            };
+            match done {
+                Err(Failure::Server(error)) if is_too_early(&error, object, &self.discovery) => {
+                    tokio::time::sleep(STEP).await;
+                }
+                done => break done,
             }
-            Strategy::Update => task.update().await,
-            Strategy::CreateOnly => task.create_only().await,
-            Strategy::ReadOnly => task.read_only().await,
         };
         let done = match done {
             Ok(done) => done,

@@ -1,7 +1,8 @@
 //! Which kinds the API server knows: their plural, their scope, their path.
 //!
 //! Everything is read once in two requests; a group version in which a kind is missing is read again when the kind
-//! is asked for, one at a time and at most once per [`PATIENCE`]. Only what a path needs is kept.
+//! is asked for, one at a time and at most once per [`PATIENCE`], or again and again while its kinds are just being
+//! defined. Only what a path needs is kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,11 +12,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::core::discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery};
 use kube::{Client, Error};
 use link::bundle::manifest::ObjectRef;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::object::common_group;
 use super::server::{is_missing, within};
+use crate::cluster::is_settling;
+use crate::turns::Turns;
 
 mod missing;
 
@@ -26,9 +28,11 @@ pub(crate) struct Discovery {
     versions: RwLock<HashMap<String, Vec<Arc<Resource>>>>,
     // When a group version was last asked for.
     asked: Times,
-    // Groups whose kinds are just being defined, and since when.
+    // When a group version was last read again.
+    read: Times,
+    // Kinds that are just being defined, or groups of which that may be said, and until when they are waited for.
     expected: Times,
-    one_at_a_time: Mutex<()>,
+    turns: Turns,
 }
 
 /// A kind of objects at the API server.
@@ -64,13 +68,18 @@ impl Discovery {
         for list in [core, groups] {
             extend(&mut versions, list);
         }
-        Ok(Self {
+        Ok(Self::new(client, versions))
+    }
+
+    fn new(client: Client, versions: HashMap<String, Vec<Arc<Resource>>>) -> Self {
+        Self {
             client,
             versions: RwLock::new(versions),
             asked: Times::default(),
+            read: Times::default(),
             expected: Times::default(),
-            one_at_a_time: Mutex::default(),
-        })
+            turns: Turns::default(),
+        }
     }
 
     /// Finds the kind of an object, asking again for one that is not known.
@@ -82,21 +91,31 @@ impl Discovery {
             return Ok(Some(known));
         }
         let api_version = api_version(&object.group, &object.version);
-        let _alone = self.one_at_a_time.lock().await;
         loop {
+            let turn = self.turns.of(&api_version).await;
             if let Some(known) = self.known(object) {
                 return Ok(Some(known));
             }
-            if recent(&self.asked, &api_version, PATIENCE) {
+            // Somebody may just have asked for another kind of the version.
+            let expected = self.is_expected(&object.group, &object.kind);
+            if !expected && recent(&self.asked, &api_version, PATIENCE) {
                 return Ok(None);
             }
-            self.read_version(&object.group, &object.version).await?;
+            // Not once more for each who waits.
+            if !recent(&self.read, &api_version, STEP) {
+                match self.read_version(&object.group, &object.version).await {
+                    Err(error) if expected && is_settling(&error) => {}
+                    read => read?,
+                }
+                lock(&self.read).insert(api_version.clone(), Instant::now());
+            }
             let known = self.known(object);
             // The server tells of a definition before it serves the kind.
-            if known.is_some() || !recent(&self.expected, &object.group, DEFINING) {
+            if known.is_some() || !expected {
                 lock(&self.asked).insert(api_version, Instant::now());
                 return Ok(known);
             }
+            drop(turn);
             tokio::time::sleep(STEP).await;
         }
     }
@@ -133,15 +152,34 @@ impl Discovery {
         }
     }
 
-    /// Kinds of a group are being defined: for a while a missing one is worth asking for again.
-    pub(crate) fn expect(&self, group: &str) {
-        lock(&self.expected).insert(group.into(), Instant::now());
+    /// A kind was defined: it is not missing before it could be served.
+    pub(crate) fn expect(&self, kind: &ObjectRef, span: Duration) {
+        self.await_until(in_group(&kind.group, &kind.kind), Instant::now() + span);
+    }
+
+    /// Kinds of a group seem to be defined by somebody: for a while a missing one is worth asking for again.
+    pub(crate) fn expect_any(&self, group: &str) {
+        self.await_until(group.into(), Instant::now() + DEFINING);
         let of_group = |api_version: &str| {
             api_version
                 .rsplit_once('/')
                 .is_some_and(|(of, _)| of == group)
         };
         lock(&self.asked).retain(|api_version, _| !of_group(api_version));
+    }
+
+    fn await_until(&self, key: String, until: Instant) {
+        let mut expected = lock(&self.expected);
+        let longest = expected.entry(key).or_insert(until);
+        *longest = until.max(*longest);
+    }
+
+    /// Whether a kind is just being defined, as far as is known.
+    pub(crate) fn is_expected(&self, group: &str, kind: &str) -> bool {
+        let now = Instant::now();
+        let mut expected = lock(&self.expected);
+        expected.retain(|_, until| *until > now);
+        expected.contains_key(group) || expected.contains_key(&in_group(group, kind))
     }
 
     /// What is known of an object's kind, without asking.
@@ -275,6 +313,10 @@ fn is_watchable(verbs: &[String]) -> bool {
         .all(|needed| verbs.iter().any(|verb| verb == needed))
 }
 
+fn in_group(group: &str, kind: &str) -> String {
+    format!("{group}/{kind}")
+}
+
 fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() {
         version.into()
@@ -285,6 +327,10 @@ fn api_version(group: &str, version: &str) -> String {
 
 /// How soon the API server is asked again for a group version in which a kind was missing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-// How long after a definition its kind is waited for, and how often it is asked for meanwhile.
+// How long a kind is waited for that somebody else seems to define.
 const DEFINING: Duration = Duration::from_secs(3);
-const STEP: Duration = Duration::from_millis(100);
+/// How often it is asked for meanwhile.
+pub(crate) const STEP: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

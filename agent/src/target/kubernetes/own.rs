@@ -68,7 +68,7 @@ impl Inner {
 
     /// Kinds of a group were or are just being defined.
     pub(super) fn defined(&self, group: &str) {
-        self.discovery.expect(group);
+        self.discovery.expect_any(group);
         self.index.defined(group);
     }
 }

@@ -14,6 +14,7 @@ use link::bundle::manifest::ObjectRef;
 use serde_json::{Value, json};
 
 use super::discovery::Resource;
+pub(super) use crate::cluster::is_not_served as is_kind_missing;
 pub(super) use crate::target::FIELD_MANAGER as MANAGER;
 
 mod yaml;
@@ -203,12 +204,6 @@ pub(super) async fn within<T>(request: impl Future<Output = Result<T, Error>>) -
 /// Whether the object, or its kind, is not there.
 pub(super) fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
-}
-
-/// Whether nothing is served at the path: the kind is gone, not just the object.
-pub(super) fn is_kind_missing(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if status.code == 404
-        && status.details.as_ref().is_none_or(|details| details.name.is_empty()))
 }
 
 /// Whether the server keeps no objects of the kind: it only answers when one is created.

@@ -1,5 +1,6 @@
 //! Values of a region: what `provisioner outputs` prints is what the charts take, and both mount the same files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,7 +9,7 @@ use tests::process::Spec;
 use tests::scratch::Scratch;
 
 use super::server::SERVER;
-use super::{AGENT, PATIENCE, rendered_with, the, understood};
+use super::{AGENT, PATIENCE, REGION, rendered, rendered_with, root, the, understood};
 
 #[tokio::test]
 async fn the_charts_take_the_values_that_a_region_gives_them() -> Result<()> {
@@ -95,6 +96,32 @@ async fn the_values_in_an_argo_cd_application_are_those_for_helm() -> Result<()>
     Ok(())
 }
 
+#[tokio::test]
+async fn workloads_that_the_documents_name_are_those_of_the_charts() -> Result<()> {
+    let scratch = Scratch::new("chart-documents")?;
+    let mut there = BTreeSet::new();
+    for (chart, namespace, _) in PARTIES {
+        let name = format!("nameOverride={namespace}");
+        let objects = rendered(scratch.path(), chart, namespace, &[REGION, &name]).await?;
+        there.extend(objects.iter().filter_map(|object| {
+            let kind = object["kind"].as_str()?.to_lowercase();
+            Some(format!("{kind}/{}", object["metadata"]["name"].as_str()?))
+        }));
+    }
+    let mut named = 0;
+    for file in std::fs::read_dir(root().join("docs"))? {
+        let text = std::fs::read_to_string(file?.path()).unwrap_or_default();
+        let words = text.split(|c: char| c.is_whitespace() || "`'\"()".contains(c));
+        for word in words.filter(|word| WORKLOADS.iter().any(|kind| word.starts_with(kind))) {
+            ensure!(there.contains(word), "`{word}` is none of {there:?}");
+            named += 1;
+        }
+    }
+    ensure!(named > 0, "the documents name workloads");
+    scratch.passed();
+    Ok(())
+}
+
 /// The chart's objects with the values that `provisioner outputs` prints.
 async fn of_the_region(
     logs: &Path,
@@ -133,6 +160,14 @@ fn parameters(class: &Value) -> Result<Value> {
     parameters["objects"] = objects;
     Ok(parameters)
 }
+
+const WORKLOADS: [&str; 5] = [
+    "deployment/",
+    "statefulset/",
+    "daemonset/",
+    "deploy/maestro",
+    "sts/",
+];
 
 /// Chart, namespace and service account, and how `outputs` is asked for it.
 const PARTIES: &[(&str, &str, &[&str])] = &[

@@ -11,6 +11,10 @@ use super::{PATIENCE, Yard};
 
 /// Starts the one that stands by. It is ready and has never spoken to the broker.
 async fn second(yard: &Yard) -> Result<Service> {
+    second_with(yard, &[]).await
+}
+
+async fn second_with(yard: &Yard, more: &[&str]) -> Result<Service> {
     let kubeconfig = yard.cluster.kubeconfig().display().to_string();
     let namespace = yard.work_namespace()?;
     let args = [
@@ -21,6 +25,7 @@ async fn second(yard: &Yard) -> Result<Service> {
         "--agent-id",
         namespace,
     ];
+    let args = [&args, more].concat();
     let mut second = yard.region.another_agent("cluster1", "second", args)?;
     second.ready().await?;
     second.process().line_with("standing by", PATIENCE).await?;
@@ -107,6 +112,53 @@ async fn a_leader_that_dies_is_followed_when_its_lease_is_over() -> Result<()> {
     first.ready().await?;
     let page = first.metrics().await?;
     ensure!(page.count("mqtt_connections_total", &[]) == 0);
+    nobody_was_thrown_out(&mut [first, &mut second])?;
+    drop(second);
+    yard.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_killed_leads_again_as_soon_as_it_is_back() -> Result<()> {
+    let mut yard = Yard::open("operations-back", &[]).await?;
+    let id = yard.post("a", "1").await?;
+    yard.applied(&id, 1).await?;
+    let service = &mut yard.region.agent("cluster1")?.service;
+    leads(service).await?;
+    for _ in 0..2 {
+        service.restart()?;
+        let back = Instant::now();
+        service.listening().await?;
+        wait_for("the leadership", PATIENCE, async || {
+            let leader = service.metrics().await?.count("agent_leader", &[]);
+            ensure!(leader == 1);
+            anyhow::Ok(())
+        })
+        .await?;
+        ensure!(
+            back.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            back.elapsed()
+        );
+    }
+    yard.change(&id, 1, "a", "2").await?;
+    yard.applied(&id, 2).await?;
+    yard.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_one_of_the_same_machine_and_name_stands_by_while_the_first_lives() -> Result<()> {
+    // As when somebody starts the program once more in the pod.
+    let name = ["--leader-identity", "pod_uid"];
+    let mut yard = Yard::open("operations-twice", &name).await?;
+    let id = yard.post("a", "1").await?;
+    yard.applied(&id, 1).await?;
+    let mut second = second_with(&yard, &name).await?;
+    yard.change(&id, 1, "a", "2").await?;
+    yard.applied(&id, 2).await?;
+    let first = &mut yard.region.agent("cluster1")?.service;
+    leads(first).await?;
     nobody_was_thrown_out(&mut [first, &mut second])?;
     drop(second);
     yard.passed();

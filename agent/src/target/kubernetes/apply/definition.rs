@@ -1,16 +1,26 @@
 //! Definitions of kinds: applied means that the kind can be used, because the next manifest may be of that kind.
 
+use std::time::Duration;
+
+use kube::Error;
 use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Done, Task, Wrote};
+use crate::cluster::is_settling;
 use crate::target::TargetError;
+use crate::target::kubernetes::discovery::Discovery;
 use crate::target::kubernetes::explain::explain;
 use crate::target::kubernetes::own::DEFINITIONS_GROUP;
+use crate::target::kubernetes::server::is_kind_missing;
 
-use std::time::Duration;
+/// Whether an object is refused because its kind was defined a moment ago: no path leads to it yet, or its storage is being
+/// made.
+pub(super) fn is_too_early(error: &Error, kind: &ObjectRef, discovery: &Discovery) -> bool {
+    (is_kind_missing(error) || is_settling(error)) && discovery.is_expected(&kind.group, &kind.kind)
+}
 
 /// Whether an object defines a kind.
 pub(super) fn is_definition(object: &Value) -> bool {
@@ -41,8 +51,8 @@ impl Task<'_> {
             let discovery = &self.inner.discovery;
             let new = kinds(&spec).into_iter();
             let new: Vec<ObjectRef> = new.filter(|it| discovery.known(it).is_none()).collect();
-            if !new.is_empty() {
-                discovery.expect(group);
+            for kind in &new {
+                discovery.expect(kind, PATIENCE);
             }
             for kind in &new {
                 let found = discovery.find(kind).await;

@@ -23,7 +23,7 @@ impl Inner {
             return Vec::new();
         };
         let ours = desired.strategy.field_manager();
-        rivals::of(&plain(desired.manifest), &live, ours)
+        rivals::of(&plain(desired.manifest, resource.namespaced), &live, ours)
     }
 }
 

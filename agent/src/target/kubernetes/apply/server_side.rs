@@ -17,11 +17,9 @@ use crate::target::{ErrorKind, TargetError};
 
 impl Task<'_> {
     /// With force, so that what somebody edited is put back.
-    pub(super) async fn server_side_default(&mut self) -> Result<Done, Failure> {
+    pub(super) async fn server_side_default(&self) -> Result<Done, Failure> {
         self.hold_data(MANAGER).await;
-        // As large as a bundle may be, and needed once.
-        let manifest = std::mem::take(&mut self.manifest);
-        self.apply_as(MANAGER, true, manifest).await
+        self.apply_as(MANAGER, true, self.manifest.clone()).await
     }
 
     /// With the options of the work.

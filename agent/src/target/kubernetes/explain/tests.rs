@@ -134,6 +134,12 @@ fn refusals_name_cause_and_next_step() {
             "failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema; hint: remove the field, or install the version of the API that has it",
         ),
         (
+            &thing,
+            json!({"code": 429, "reason": "TooManyRequests", "message": "storage is (re)initializing", "details": {"retryAfterSeconds": 1}}),
+            &later,
+            "storage is (re)initializing; hint: the kind was defined a moment ago and is not served yet; it is tried again",
+        ),
+        (
             &deployment,
             json!({"code": 429, "reason": "TooManyRequests", "message": "too many requests"}),
             &later,

@@ -3,6 +3,7 @@
 use kube::core::Status;
 use link::bundle::manifest::ObjectRef;
 
+use crate::cluster::INITIALIZING;
 use crate::target::ErrorKind;
 
 /// A judged refusal.
@@ -103,6 +104,10 @@ fn by_code(status: &Status, verb: &str, object: &ObjectRef) -> Verdict {
         405 | 406 | 415 => Verdict::quoting(
             ErrorKind::Invalid,
             "the cluster does not take such an object in this way; see whether its API is read-only",
+        ),
+        429 if status.message.contains(INITIALIZING) => Verdict::new(
+            not_yet(),
+            "the kind was defined a moment ago and is not served yet; it is tried again",
         ),
         408 | 410 | 429 => Verdict::new(not_yet(), "the API server is busy; it is tried again"),
         500.. => Verdict::quoting(

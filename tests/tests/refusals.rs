@@ -80,11 +80,6 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
             "version 1",
         ),
         (
-            to_bridge("cluster1", &status(9, later)),
-            "stale_version",
-            "",
-        ),
-        (
             to_bridge("cluster1", &deleted),
             "not_deleting",
             "which nobody asked for",
@@ -149,6 +144,23 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
     ensure!(
         after.status["SequenceID"] == newest.to_string(),
         "{after:?}"
+    );
+    // A version that the bridge never had is shown for what it claims to be.
+    let ahead = to_bridge("cluster1", &status(9, later));
+    expect(
+        &mut region,
+        &peer,
+        ahead,
+        "ahead",
+        Some("newer than version 2 of this database"),
+    )
+    .await?;
+    let shown = api.bundle(id).await?.context("it is there")?;
+    ensure!(!shown.is("Applied"), "{:#}", shown.status);
+    ensure!(
+        shown.status.to_string().contains("NewerVersionHeld"),
+        "{:#}",
+        shown.status
     );
     // Everything else goes on: with the agent's own words about the next version.
     api.change_bundle(id, &Change::of(2, vec![config_map("a", "three")]))

@@ -115,7 +115,7 @@ async fn what_another_server_let_pass_is_refused_alone_and_told() {
         })
         .collect();
     insta::assert_snapshot!(told.join("\n"), @r"
-    Applied False Failed to apply manifest work
+    Applied False Failed to apply manifest work: manifests[1].metadata.ownerReferences: must not be set: an owner's uid belongs to one cluster, and where it is not known the object is collected as garbage; hint: take `ownerReferences` out of the manifest, the agent makes itself the owner (and 1 more manifest failed)
     ManifestConfigsMatched False manifestConfigs[0] matches no manifest; the nearest is manifests[0] (ConfigMap d/good), whose name is `good`, not `godo`; the default settings hold instead
     Applied True Apply manifest complete
     Applied False Failed to apply manifest: manifests[1].metadata.ownerReferences: must not be set: an owner's uid belongs to one cluster, and where it is not known the object is collected as garbage; hint: take `ownerReferences` out of the manifest, the agent makes itself the owner

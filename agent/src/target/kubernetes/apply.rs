@@ -37,7 +37,7 @@ struct Task<'a> {
     manifest: Value,
     /// The AppliedManifestWorks that are to own it.
     holders: Vec<OwnerReference>,
-    /// Whether the work is recorded as having applied it, maybe by another process.
+    /// Whether it is a Secret that an earlier process may have applied, and this one has not yet.
     applied_before: bool,
     flight: Flight<'a>,
 }
@@ -95,7 +95,7 @@ impl Inner {
         }
         let (holders, applied_before) = {
             let claims = self.claims();
-            (claims.holders(&key), claims.has_applied(owner, &key))
+            (claims.holders(&key), claims.is_from_before(owner, &key))
         };
         let mut task = Task {
             holders,
@@ -139,6 +139,7 @@ impl Inner {
         };
         if *desired.strategy != Strategy::ReadOnly {
             task.identify(owner, &done);
+            self.claims().is_applied(owner, &task.key);
         }
         let mut applied = task.land(done);
         drop(turn);

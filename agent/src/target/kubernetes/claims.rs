@@ -35,6 +35,8 @@ pub(super) struct Claims {
     works: HashMap<String, WorkId>,
     // Of works that have no keeper yet.
     labels: HashMap<WorkId, BTreeMap<String, String>>,
+    // Secrets that works held when this process began, and that it has not applied yet.
+    secrets: HashMap<WorkId, HashSet<String>>,
     // Works that hold nothing and have a keeper all the same, until they claim again.
     registered: HashSet<WorkId>,
 }
@@ -78,11 +80,20 @@ impl Claims {
         (holds, owners.iter().any(|other| other != owner))
     }
 
-    /// Whether a work is recorded as having applied an object.
-    pub(super) fn has_applied(&self, owner: &WorkId, key: &str) -> bool {
-        let record = self.ownership.record(owner);
-        let mut shares = record.into_iter().flat_map(|record| &record.objects);
-        shares.any(|share| share.key == key && share.held.uid.is_some())
+    /// Whether an earlier process may have applied a Secret of a work, and this one has not yet.
+    pub(super) fn is_from_before(&self, owner: &WorkId, key: &str) -> bool {
+        let keys = self.secrets.get(owner);
+        keys.is_some_and(|keys| keys.contains(key))
+    }
+
+    /// This process has applied it.
+    pub(super) fn is_applied(&mut self, owner: &WorkId, key: &str) {
+        if let Some(keys) = self.secrets.get_mut(owner) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.secrets.remove(owner);
+            }
+        }
     }
 
     /// References to the keepers of all works that hold an object.

@@ -21,7 +21,7 @@ pub(super) async fn rewrite(rig: &Rig, change: impl Fn(&mut Value, &mut Value)) 
     };
     let annotations = keeper.metadata.annotations.unwrap_or_default();
     let mut claims: Value = serde_json::from_str(annotations.get(CLAIMS).context("claims")?)?;
-    let mut applied = keeper.data["status"]["appliedResources"].clone();
+    let mut applied = listed(rig, &claims["objects"]).await?;
     change(&mut claims["objects"], &mut applied);
     let params = PatchParams::default();
     let claims = json!({"metadata": {"annotations": {CLAIMS: claims.to_string()}}});
@@ -33,6 +33,27 @@ pub(super) async fn rewrite(rig: &Rig, change: impl Fn(&mut Value, &mut Value)) 
         .patch_status(&rig.keeper_name(), &params, &Patch::Merge(status))
         .await?;
     Ok(())
+}
+
+/// The list with uids that earlier versions kept beside their claims.
+async fn listed(rig: &Rig, claims: &Value) -> Result<Value> {
+    let mut listed = Vec::new();
+    for claim in claims.as_array().context("claims")? {
+        let text = |at: usize| claim[at].as_str().unwrap_or_default();
+        let [group, version, kind, namespace, name] = [0, 1, 2, 3, 4].map(text);
+        let separator = if group.is_empty() { "" } else { "/" };
+        let uid = rig
+            .uid(&json!({
+                "apiVersion": format!("{group}{separator}{version}"), "kind": kind,
+                "metadata": {"name": name, "namespace": namespace},
+            }))
+            .await?;
+        listed.push(json!({
+            "group": group, "version": version, "resource": format!("{}s", kind.to_lowercase()),
+            "namespace": namespace, "name": name, "uid": uid,
+        }));
+    }
+    Ok(listed.into())
 }
 
 #[tokio::test]

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::{PATIENCE, Yard};
 
 /// Starts the one that stands by. It is ready and has never spoken to the broker.
-async fn second(yard: &Yard) -> Result<Service> {
+async fn second(yard: &mut Yard) -> Result<Service> {
     second_with(yard, &[]).await
 }
 
-async fn second_with(yard: &Yard, more: &[&str]) -> Result<Service> {
+async fn second_with(yard: &mut Yard, more: &[&str]) -> Result<Service> {
+    leads(&mut yard.region.agent("cluster1")?.service).await?;
     let kubeconfig = yard.cluster.kubeconfig().display().to_string();
     let namespace = yard.work_namespace()?;
     let args = [
@@ -61,7 +62,7 @@ fn nobody_was_thrown_out(services: &mut [&mut Service]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_told_to_end_is_followed_within_seconds() -> Result<()> {
     let mut yard = Yard::open("operations-term", &[]).await?;
-    let mut second = second(&yard).await?;
+    let mut second = second(&mut yard).await?;
     let id = yard.post("a", "1").await?;
     yard.applied(&id, 1).await?;
     let first = &mut yard.region.agent("cluster1")?.service;
@@ -92,7 +93,7 @@ async fn a_leader_that_is_told_to_end_is_followed_within_seconds() -> Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_dies_is_followed_when_its_lease_is_over() -> Result<()> {
     let mut yard = Yard::open("operations-kill", &[]).await?;
-    let mut second = second(&yard).await?;
+    let mut second = second(&mut yard).await?;
     let id = yard.post("a", "1").await?;
     yard.applied(&id, 1).await?;
     let died = Instant::now();
@@ -154,7 +155,7 @@ async fn another_one_of_the_same_machine_and_name_stands_by_while_the_first_live
     let mut yard = Yard::open("operations-twice", &name).await?;
     let id = yard.post("a", "1").await?;
     yard.applied(&id, 1).await?;
-    let mut second = second_with(&yard, &name).await?;
+    let mut second = second_with(&mut yard, &name).await?;
     yard.change(&id, 1, "a", "2").await?;
     yard.applied(&id, 2).await?;
     let first = &mut yard.region.agent("cluster1")?.service;

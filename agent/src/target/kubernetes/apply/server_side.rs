@@ -4,6 +4,7 @@
 //! strategy or under another name, and what a Go agent wrote, is taken over first: it is ours either way.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Error;
 use link::bundle::{IgnoreField, UpdateStrategy};
 use link::error::chain;
 use serde_json::{Value, json};
@@ -11,14 +12,14 @@ use tracing::debug;
 
 use super::{Done, Failure, Task, Wrote};
 use crate::intake::blocking;
-use crate::target::kubernetes::server::MANAGER;
+use crate::target::kubernetes::server::{ATTEMPTS, MANAGER, is_conflict};
 use crate::target::kubernetes::{aliases, conflict, fields, managed, owners};
 use crate::target::{ErrorKind, TargetError};
 
 impl Task<'_> {
     /// With force, so that what somebody edited is put back.
     pub(super) async fn server_side_default(&self) -> Result<Done, Failure> {
-        self.hold_data(MANAGER).await;
+        self.hold_data(MANAGER).await?;
         self.apply_as(MANAGER, true, self.manifest.clone()).await
     }
 
@@ -29,7 +30,7 @@ impl Task<'_> {
         manager: &str,
     ) -> Result<Done, Failure> {
         let options = strategy.server_side_apply.clone().unwrap_or_default();
-        self.hold_data(manager).await;
+        self.hold_data(manager).await?;
         let manifest = if options.ignore_fields.is_empty() {
             self.manifest.clone()
         } else {
@@ -65,13 +66,7 @@ impl Task<'_> {
     }
 
     async fn prune(&self, rules: &[IgnoreField], manager: &str) -> Result<Pruned, Failure> {
-        let mut live = self.inner.server.get(&self.place).await?;
-        // Before it is decided which of the ignored fields are held by nobody but us.
-        if let Some(found) = &live
-            && let Some(taken) = self.take_over(found, manager).await
-        {
-            live = Some(taken);
-        }
+        let live = self.read_and_take_over(manager).await?;
         let (manifest, manager) = (self.manifest.clone(), manager.to_owned());
         let owned_rules = rules.to_vec();
         // A jq expression may take its second.
@@ -105,9 +100,32 @@ impl Task<'_> {
         Ok(server.apply(&self.place, body, manager, force).await?)
     }
 
+    // Before it is decided which of the ignored fields are held by nobody but us: what would be taken over afterwards
+    // is missing in what was sent, and goes.
+    async fn read_and_take_over(&self, manager: &str) -> Result<Option<Value>, Error> {
+        let mut attempt = 1;
+        loop {
+            let live = self.inner.server.get(&self.place).await?;
+            let managed = live.as_ref().and_then(|live| self.owed(live, manager));
+            let (Some(found), Some(managed)) = (&live, managed) else {
+                return Ok(live);
+            };
+            match self.set_managed(&found["metadata"], managed).await {
+                Err(error) if is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
+                taken => return taken.map(Some),
+            }
+        }
+    }
+
     // Takes over what we, or the Go agent, wrote in another way; answers with the object if that was done. It is tried
     // again with the next look.
     async fn take_over(&self, live: &Value, manager: &str) -> Option<Value> {
+        let managed = self.owed(live, manager)?;
+        self.set_managed(&live["metadata"], managed).await.ok()
+    }
+
+    // Who holds which fields once we hold what is ours; `None` when we do.
+    fn owed(&self, live: &Value, manager: &str) -> Option<Vec<Value>> {
         let held = live["metadata"]["managedFields"].as_array()?;
         // Another work, or another agent, may write under those names; under a name of its own each has its share.
         let is_ours = |owner: &OwnerReference| self.holders.iter().any(|it| it.uid == owner.uid);
@@ -115,7 +133,7 @@ impl Task<'_> {
             && owners::of(live)
                 .iter()
                 .all(|owner| !owners::is_applied_work(owner) || is_ours(owner));
-        let managed = managed::moved(held, manager, |entry| {
+        managed::moved(held, manager, |entry| {
             let name = entry["manager"].as_str().unwrap_or_default();
             let is_update = entry["operation"] == "Update";
             if is_update {
@@ -123,26 +141,26 @@ impl Task<'_> {
             } else {
                 alone && name.starts_with(MANAGER)
             }
-        })?;
-        self.set_managed(&live["metadata"], managed).await
+        })
     }
 
     // What was applied to a Secret as `stringData`, by an agent that did not send it as `data`, stays in it for ever
     // once it is not named any more. Only worth a request for an object that was applied before this process began.
-    async fn hold_data(&self, manager: &str) {
-        if !aliases::is_secret(&self.manifest) || !self.applied_before || !self.flight.is_first() {
-            return;
+    async fn hold_data(&self, manager: &str) -> Result<(), Error> {
+        if !aliases::is_secret(&self.manifest) || !self.applied_before {
+            return Ok(());
         }
-        let Ok(Some(live)) = self.inner.server.get(&self.place).await else {
-            return;
+        let Some(live) = self.inner.server.get(&self.place).await? else {
+            return Ok(());
         };
         let held = live["metadata"]["managedFields"].as_array();
         if let Some(managed) = held.and_then(|held| aliases::of_secret(held, manager)) {
-            self.set_managed(&live["metadata"], managed).await;
+            self.set_managed(&live["metadata"], managed).await?;
         }
+        Ok(())
     }
 
-    async fn set_managed(&self, metadata: &Value, managed: Vec<Value>) -> Option<Value> {
+    async fn set_managed(&self, metadata: &Value, managed: Vec<Value>) -> Result<Value, Error> {
         let patch = json!({"metadata": {
             "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"],
@@ -153,7 +171,7 @@ impl Task<'_> {
             let object = self.object;
             debug!(error = %chain(error), "Could not take over the fields of {object}");
         }
-        taken.ok()
+        taken
     }
 }
 
@@ -164,8 +182,8 @@ enum Pruned {
 }
 
 // Whether a conflict is one with what we wrote in another way.
-fn is_former(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else {
+fn is_former(error: &Error) -> bool {
+    let Error::Api(status) = error else {
         return false;
     };
     conflict::describe(status).is_some_and(|conflict| {

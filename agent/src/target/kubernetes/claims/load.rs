@@ -1,6 +1,6 @@
 //! Learning at the start what the works hold: from every AppliedManifestWork that is ours or adopted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kube::Error;
@@ -71,7 +71,18 @@ impl Inner {
                 self.index.hold(&resource, &object, owner);
             }
         }
-        self.claims().ownership.take(all);
+        {
+            let mut claims = self.claims();
+            let secrets = all
+                .objects
+                .iter()
+                .filter(|share| share.held.kind == "Secret");
+            let secrets: HashSet<String> = secrets.map(|share| share.key.clone()).collect();
+            if !secrets.is_empty() {
+                claims.secrets.insert(owner.clone(), secrets);
+            }
+            claims.ownership.take(all);
+        }
         if let Some(first) = first {
             for retiring in &first.retiring {
                 self.index.ours(&retiring.uid, true);

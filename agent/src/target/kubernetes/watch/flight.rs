@@ -104,16 +104,6 @@ impl Flight<'_> {
         })?
     }
 
-    /// Whether no look of the work at the object has ended well yet.
-    pub(crate) fn is_first(&self) -> bool {
-        let known = self.with_tracked(|tracked| {
-            let mut interests = tracked.interests.iter();
-            let mine = interests.find(|it| it.work == self.work);
-            mine.is_some_and(|mine| !matches!(mine.seen, Seen::Unknown))
-        });
-        !known.unwrap_or_default()
-    }
-
     /// Whether the object is known to be there.
     pub(crate) fn exists(&self) -> bool {
         self.with_tracked(|tracked| tracked.last.is_some())

@@ -3,7 +3,7 @@
 //! A leader renews the Lease, and stops by itself when it could not for [`Timing::renew_deadline`], counted from when it
 //! last *asked*. A candidate takes the Lease over when it has *seen* no renewal for [`Timing::duration`]. The first span
 //! is shorter than the second and both are measured by the watcher's own monotonic clock, so that clocks that differ do
-//! no harm; the API server lets only one of several takers win. Who is certainly dead ([`identity`]) is not waited for.
+//! no harm; the API server lets only one of several takers win. Who is certainly dead (`identity.rs`) is not waited for.
 //! What cannot be had: a process that is stopped between looking at the clock and writing to the cluster writes late.
 
 use std::time::Duration;

@@ -42,12 +42,12 @@ async fn listed(rig: &Rig, claims: &Value) -> Result<Value> {
         let text = |at: usize| claim[at].as_str().unwrap_or_default();
         let [group, version, kind, namespace, name] = [0, 1, 2, 3, 4].map(text);
         let separator = if group.is_empty() { "" } else { "/" };
-        let uid = rig
-            .uid(&json!({
-                "apiVersion": format!("{group}{separator}{version}"), "kind": kind,
-                "metadata": {"name": name, "namespace": namespace},
-            }))
-            .await?;
+        let object = json!({
+            "apiVersion": format!("{group}{separator}{version}"), "kind": kind,
+            "metadata": {"name": name, "namespace": namespace},
+        });
+        // Of a kind that is not served (any more) there is none.
+        let uid = rig.uid(&object).await.unwrap_or_default();
         listed.push(json!({
             "group": group, "version": version, "resource": format!("{}s", kind.to_lowercase()),
             "namespace": namespace, "name": name, "uid": uid,

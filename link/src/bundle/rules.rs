@@ -227,6 +227,10 @@ impl std::fmt::Display for Difference<'_> {
 
 /// `*` stands for any text, at any place.
 fn wildcard(pattern: &str, text: &str) -> bool {
+    let stars = pattern.bytes().filter(|byte| *byte == b'*').count();
+    if pattern.len() - stars > text.len() {
+        return false;
+    }
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {

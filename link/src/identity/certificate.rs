@@ -107,7 +107,7 @@ pub(super) fn check_client(
         return Err(Error::CertificateVersion {
             path: path.to_owned(),
             subject: description.subject,
-            version: certificate.version().0 + 1,
+            version: certificate.version().0.saturating_add(1),
         });
     }
     if certificate.is_ca() {

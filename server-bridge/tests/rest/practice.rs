@@ -141,6 +141,39 @@ async fn a_rule_that_spares_what_is_taken_out_stays_a_rule() {
 }
 
 #[tokio::test]
+async fn a_rule_that_may_be_about_nothing_is_taken() {
+    let server = Server::with_consumer().await;
+    let config = |group: &str, resource: &str, name: &str| {
+        json!({
+            "resourceIdentifier": {"group": group, "resource": resource, "name": name, "namespace": "default"},
+            "updateStrategy": {"type": "ReadOnly"},
+        })
+    };
+    let mut new = bundle("b1");
+    new["manifests"] = json!([config_map("a", "1"), config_map("b", "1")]);
+    // One list of rules for whatever a bundle may hold.
+    new["manifest_configs"] = json!([
+        config("apps", "deployments", "*"),
+        config("", "configmaps", "b")
+    ]);
+    let (status, answer) = server
+        .send(Method::POST, "/resource-bundles", Some(new))
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    // The rule about `b` is there already, and this change takes `b` out.
+    let change = json!({"version": 1, "manifests": [config_map("a", "1")]});
+    let (status, answer) = server
+        .send(Method::PATCH, "/resource-bundles/b1", Some(change))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let typo = json!({"version": 2, "manifest_configs": [config("", "configmaps", "bb")]});
+    let (status, _) = server
+        .send(Method::PATCH, "/resource-bundles/b1", Some(typo))
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn searches_of_maestros_clients_are_answered() {
     let server = Server::with_consumer().await;
     let mut one = bundle("b1");

@@ -43,6 +43,10 @@ pub(crate) async fn statuses_are_taken_only_in_order_and_from_their_consumer(sto
         store.status_hashes_of(&name("c1")).await.unwrap(),
         [("b".into(), None)]
     );
+    store
+        .record_published("b", version(1), false, at(2))
+        .await
+        .unwrap();
     assert_eq!(
         apply(status("b", "c1", 1, 5)).await.unwrap(),
         StatusOutcome::Stored
@@ -242,4 +246,16 @@ pub(crate) async fn a_newer_version_on_the_cluster_is_shown_until_it_is_passed(s
         StatusOutcome::Stored
     );
     assert_eq!(shown().await.status.unwrap().version, version(2));
+    // Nor does a status under the same number, as long as nothing was sent under it.
+    assert_eq!(store.pending_heads(&name("c1"), 1).await.unwrap().len(), 1);
+    store
+        .record_published("b", version(2), false, at(3))
+        .await
+        .unwrap();
+    assert_eq!(
+        apply(status("b", "c1", 2, 6)).await.unwrap(),
+        StatusOutcome::Stored
+    );
+    let pending = store.pending_heads(&name("c1"), 1).await.unwrap();
+    assert!(pending.is_empty());
 }

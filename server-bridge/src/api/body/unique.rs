@@ -24,6 +24,7 @@ pub(super) fn twice(text: &[u8]) -> Vec<String> {
 struct Found<'t> {
     place: Vec<Step<'t>>,
     twice: Vec<String>,
+    noted: usize,
 }
 
 enum Step<'t> {
@@ -41,7 +42,9 @@ struct Name;
 
 impl<'t> Found<'t> {
     fn note(&mut self, name: &str) {
-        if self.twice.len() >= SHOWN {
+        // A path takes time too, and the same may come again and again.
+        self.noted += 1;
+        if self.twice.len() >= SHOWN || self.noted > NOTED {
             return;
         }
         let mut path = String::new();
@@ -164,6 +167,7 @@ impl<'t> Visitor<'t> for Name {
 }
 
 // As many as a person mends at once.
+const NOTED: usize = 64;
 const SHOWN: usize = 10;
 const PATH_BYTES: usize = 200;
 

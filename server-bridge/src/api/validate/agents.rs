@@ -24,21 +24,39 @@ pub(super) fn check(content: &Content, stored: Option<&Content>, problems: &mut 
         Ok(spec) => spec,
         Err(error) => return problem(problems, "manifests", format!("cannot be read: {error}")),
     };
-    problems.extend(spec.problems().into_iter().map(|found| Problem {
+    let stored = stored.and_then(|stored| self::spec(stored).ok());
+    let stored = stored.unwrap_or_default();
+    // What was taken once, maybe by an earlier version, is in no change's way that leaves it as it is.
+    let is_news = spec.manifests != stored.manifests;
+    let found = spec.problems().into_iter();
+    let found = found.filter(|found| is_news || !found.path.starts_with("manifests"));
+    problems.extend(found.map(|found| Problem {
         path: given_path(&found.path),
         message: found.message,
     }));
     let candidates = candidates(&spec.manifests);
-    check_configs(&spec, &candidates, problems);
-    check_orphans(&spec, candidates, stored, problems);
+    check_configs(&spec, &candidates, &stored, problems);
+    check_orphans(&spec, candidates, &stored, problems);
 }
 
-/// A rule about nothing leaves what it was to protect to the defaults.
-fn check_configs(spec: &Spec, candidates: &[Candidate], problems: &mut Vec<Problem>) {
+/// A rule about nothing leaves what it was to protect to the defaults. One with a wildcard may be about nothing, and so
+/// may one that is there already: this change may take out what it was about. The agent tells of both.
+fn check_configs(
+    spec: &Spec,
+    candidates: &[Candidate],
+    stored: &Spec,
+    problems: &mut Vec<Problem>,
+) {
     let unmatched = spec
         .manifest_configs
         .iter()
         .enumerate()
+        .filter(|(_, config)| {
+            let rule = &config.resource_identifier;
+            let mut known = stored.manifest_configs.iter();
+            let may_be_idle = rule.name.contains('*') || rule.namespace.contains('*');
+            !may_be_idle && !known.any(|known| known.resource_identifier == *rule)
+        })
         .filter_map(|(index, config)| {
             let found = Named::from(&config.resource_identifier).problem(candidates)?;
             Some(Problem {
@@ -54,7 +72,7 @@ fn check_configs(spec: &Spec, candidates: &[Candidate], problems: &mut Vec<Probl
 fn check_orphans(
     spec: &Spec,
     mut candidates: Vec<Candidate>,
-    stored: Option<&Content>,
+    stored: &Spec,
     problems: &mut Vec<Problem>,
 ) {
     let rules = |spec: &Spec| {
@@ -68,10 +86,7 @@ fn check_orphans(
     if given.is_empty() {
         return;
     }
-    let stored = stored
-        .and_then(|stored| self::spec(stored).ok())
-        .unwrap_or_default();
-    let known = rules(&stored);
+    let known = rules(stored);
     candidates.extend(link::bundle::rules::candidates(&stored.manifests));
     let unmatched = given.iter().enumerate().filter_map(|(index, rule)| {
         if known.contains(rule) {

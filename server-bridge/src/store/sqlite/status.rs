@@ -266,10 +266,13 @@ async fn store(
         update,
     )
     .await?;
-    // Who reports on a version holds it, whatever became of the broker's acknowledgement.
+    // Who reports on a version holds it, whatever became of the broker's acknowledgement; but a version that was never
+    // sent from here is one of another history, under the same number.
     sqlx::query(
-        "UPDATE bundles SET status_sequence = ?2, acked_version = MAX(acked_version, ?3), \
-         unsent = CASE WHEN deleted_at IS NULL THEN version > MAX(acked_version, ?3) ELSE deletion_acked = 0 END \
+        "UPDATE bundles SET status_sequence = ?2, acked_version = MAX(acked_version, sent), \
+         unsent = CASE WHEN deleted_at IS NULL THEN version > MAX(acked_version, sent) ELSE deletion_acked = 0 END \
+         FROM (SELECT COALESCE(MAX(version), 0) AS sent FROM ledger \
+               WHERE bundle_key = ?1 AND version = ?3 AND deletion = 0 AND attempts > 0) \
          WHERE key = ?1",
     )
     .bind(key)
@@ -280,7 +283,7 @@ async fn store(
     .map_err(driver("note the order of a status"))?;
     sqlx::query(
         "UPDATE ledger SET received_at = COALESCE(received_at, ?4), applied_at = COALESCE(applied_at, ?5), \
-         reported_at = COALESCE(reported_at, ?6) WHERE bundle_key = ?1 AND version = ?2 AND deletion = ?3",
+         reported_at = COALESCE(reported_at, ?6), failed_at = NULL, failure = NULL WHERE bundle_key = ?1 AND version = ?2 AND deletion = ?3",
     )
     .bind(key)
     .bind(update.version.get())

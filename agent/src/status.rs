@@ -21,7 +21,7 @@ mod unmatched;
 pub use fit::fit;
 pub use paused::paused;
 pub use removal::{EXPIRED, Remaining, deleted, deleting, expired};
-pub use spent::is_spent;
+pub use spent::{is_job, is_spent};
 pub use unmatched::unmatched;
 
 /// What became of one manifest.
@@ -191,8 +191,14 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
         }
     };
     conditions.push(set("Available", status, reason, message, 0));
-    if observed == &Ok(None) && is_over(step, before, context) {
-        // What was read of it last stays true.
+    let stays_true = match observed {
+        Ok(Some(_)) => false,
+        Ok(None) => is_over(step, before, context),
+        // It may have gone by its own time to live meanwhile.
+        Err(_) => is_complete(before, context) || spent::has_finished(step, before),
+    };
+    if stays_true {
+        // What was read of it last.
         let kept = before.conditions.iter().filter(|old| is_kept(old));
         conditions.extend(kept.cloned());
         return ManifestStatus {
@@ -224,10 +230,13 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
 
 // Whether an object that is gone has done what it was there for.
 fn is_over(step: &Step, before: &ManifestStatus, context: Context<'_>) -> bool {
-    let complete = before.conditions.iter().any(|old| {
+    is_complete(before, context) || spent::is_over(step, before, context.now)
+}
+
+fn is_complete(before: &ManifestStatus, context: Context<'_>) -> bool {
+    before.conditions.iter().any(|old| {
         old.kind == "Complete" && old.is_true() && old.observed_generation == context.generation
-    });
-    complete || spent::is_over(step, before, context.now)
+    })
 }
 
 fn is_kept(condition: &Condition) -> bool {

@@ -26,6 +26,15 @@ pub(crate) mod ownership;
 
 pub use mark::Mark;
 
+/// What the record of an owner carries for those who look at a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordMetadata {
+    /// Labels of the source.
+    pub labels: BTreeMap<String, String>,
+    /// The name that people know the bundle by, where it is not the owner's id.
+    pub bundle_name: Option<String>,
+}
+
 /// Where manifests are applied.
 pub trait Target: Send + Sync + 'static {
     /// Records durably that `owner` is about to hold exactly `declared`, and answers with what it held before and
@@ -93,8 +102,8 @@ pub trait Target: Send + Sync + 'static {
     /// When the record cannot be written; applying and releasing again is harmless.
     fn settle(&self, owner: &WorkId) -> impl Future<Output = Result<(), TargetError>> + Send;
 
-    /// Tells with which labels the record of an owner that holds nothing yet is to be made.
-    fn label(&self, _owner: &WorkId, _labels: BTreeMap<String, String>) {}
+    /// Tells what the record of an owner that holds nothing yet is to carry.
+    fn describe(&self, _owner: &WorkId, _metadata: RecordMetadata) {}
 
     /// Whether a record says that `owner` holds something, or is about to.
     fn owns(&self, owner: &WorkId) -> bool;

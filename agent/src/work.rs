@@ -38,7 +38,7 @@ pub use file::{Damage, safe_name, write_atomic};
 pub(crate) use file::{TEMP_PREFIX, sha256_hex};
 pub use files::{Files, Opened, Quarantined};
 pub use index::Index;
-pub(crate) use labels::labels;
+pub(crate) use labels::{bundle_name, labels, record_metadata};
 pub(crate) use name::object_name;
 pub use objects::{Found, Objects, Refusal};
 pub(crate) use sync::sync_directory;

@@ -57,16 +57,28 @@ async fn latency(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A hundred bundles from one caller as fast as it can, while another polls the list.
+/// A hundred bundles from one caller as fast as it can, while another polls the list; then all are deleted.
 async fn burst(cluster: &Cluster, rates: Rates, bytes: usize) -> Result<()> {
     let audit = cluster.audit().await?;
     let (mut bursts, mut requests) = (Vec::new(), Vec::new());
+    let (mut worked, mut deleted) = (Vec::new(), Vec::new());
     for _ in 0..BURSTS {
         let mut region = start("bench-cluster-burst", cluster, rates).await?;
+        let api = region.api().await?;
         let mark = audit.mark().await?;
-        bursts.push(path::burst(&region.api().await?, CONSUMER, BURST, bytes).await?);
+        let before = Work::so_far(cluster, &mut region)?;
+        bursts.push(path::burst(&api, CONSUMER, BURST, bytes).await?);
+        settled(&mut region, BURST).await?;
+        worked.push(Work::so_far(cluster, &mut region)?.since(&before));
         let made = of_agent(audit.since(mark).await?);
         requests.push(made.len() as f64 / BURST as f64);
+
+        let before = Work::so_far(cluster, &mut region)?;
+        for bundle in api.bundles("?size=-1").await?.items {
+            api.delete_bundle(&bundle.id).await?;
+        }
+        settled(&mut region, 0).await?;
+        deleted.push(Work::so_far(cluster, &mut region)?.since(&before));
         region.passed();
     }
     let Burst {
@@ -78,6 +90,8 @@ async fn burst(cluster: &Cluster, rates: Rates, bytes: usize) -> Result<()> {
         rates.name(),
         Sample::new(requests).median()
     ));
+    say(&format!("  processor time: {}", Work::median(&worked)));
+    say(&format!("  of their deletion: {}", Work::median(&deleted)));
     Ok(())
 }
 
@@ -138,6 +152,46 @@ async fn idle(cluster: &Cluster) -> Result<()> {
     ));
     region.passed();
     Ok(())
+}
+
+/// Processor time of those who work on a bundle, in seconds.
+struct Work {
+    of: Vec<(&'static str, f64)>,
+}
+
+impl Work {
+    fn so_far(cluster: &Cluster, region: &mut Region) -> Result<Self> {
+        let agent = region.agent(CONSUMER)?.service.process().id();
+        let all = cluster.processes().into_iter().chain([("agent", agent)]);
+        let of = all.map(|(name, id)| Ok((name, measure::processor_time(id)?.as_secs_f64())));
+        Ok(Self {
+            of: of.collect::<Result<_>>()?,
+        })
+    }
+
+    fn since(self, before: &Self) -> Self {
+        let pairs = self.of.into_iter().zip(&before.of);
+        Self {
+            of: pairs
+                .map(|((name, now), (_, then))| (name, now - then))
+                .collect(),
+        }
+    }
+
+    fn median(all: &[Self]) -> String {
+        let names = all
+            .first()
+            .into_iter()
+            .flat_map(|work| &work.of)
+            .enumerate();
+        let words: Vec<String> = names
+            .map(|(at, (name, _))| {
+                let times = all.iter().map(|work| work.of[at].1).collect();
+                format!("{name} {:.2} s", Sample::new(times).median())
+            })
+            .collect();
+        words.join(", ")
+    }
 }
 
 async fn start(name: &str, cluster: &Cluster, rates: Rates) -> Result<Region> {

@@ -30,19 +30,24 @@ pub struct Memory {
 /// Prints the title of a benchmark with what its figures depend on, and makes sure that it runs what users run.
 ///
 /// # Errors
-/// When this is a debug build, or the release binaries are missing.
+/// When this is a debug build, or the binaries of its profile are missing.
 pub fn begin(title: &str) -> Result<()> {
     let directory = profile_directory()?;
+    let profile = directory.file_name().unwrap_or_default();
+    let profile = profile.to_string_lossy().into_owned();
     ensure!(
-        directory.ends_with("release"),
-        "benchmarks measure release builds: run them with `cargo bench -p tests --bench NAME`"
+        profile == "release" || profile == "dist",
+        "benchmarks measure builds for users: run them with `cargo bench -p tests --bench NAME`, or with \
+         `--profile dist` as well"
     );
     for binary in BINARIES {
-        Spec::binary(binary).context(
-            "benchmarks run the real programs: run `cargo build --release --bins` first",
-        )?;
+        Spec::binary(binary).with_context(|| {
+            format!(
+                "benchmarks run the real programs: run `cargo build --profile {profile} --bins` first"
+            )
+        })?;
     }
-    say(&format!("# {title}"));
+    say(&format!("# {title}, built as `{profile}`"));
     say(&format!(
         "{} cores, load average {}",
         std::thread::available_parallelism()?,
@@ -97,6 +102,20 @@ pub fn memory(process: u32) -> Result<Memory> {
         resident: field("VmRSS:")?,
         peak: field("VmHWM:")?,
     })
+}
+
+/// Processor time that a running process has taken so far.
+///
+/// # Errors
+/// When it is gone, or this is not Linux.
+pub fn processor_time(process: u32) -> Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read `{path}`"))?;
+    // The name before it may hold anything. Then user and system time are the 12th and 13th, in hundredths of a second.
+    let (_, rest) = text.rsplit_once(')').context("a name in parentheses")?;
+    let ticks = rest.split_whitespace().skip(11).take(2);
+    let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>()?;
+    Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
 }
 
 // === impl Sample ===

@@ -215,8 +215,9 @@ impl Election {
         let wanted = sight.taken(&self.name, self.identity.text(), self.clock.now());
         let params = PostParams::default();
         let asked = Instant::now();
+        let replaces = wanted.metadata.resource_version.is_some();
         let write = async {
-            if wanted.metadata.resource_version.is_some() {
+            if replaces {
                 self.leases.replace(&self.name, &params, &wanted).await
             } else {
                 self.leases.create(&params, &wanted).await
@@ -232,7 +233,10 @@ impl Election {
                 leader: self.leader.clone(),
                 asked,
             }),
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+            // What is to be replaced is gone, or is not as it was seen, or what is to be made is there.
+            Err(kube::Error::Api(status))
+                if status.code == 409 || (replaces && status.code == 404) =>
+            {
                 Err(Missed::Outrun)
             }
             Err(error) => Err(Missed::Refused(error)),
@@ -242,7 +246,46 @@ impl Election {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kube::client::Body;
+    use serde_json::json;
+    use tower::service_fn;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_without_a_namespace_asks_again_with_pauses() {
+        let asked = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&asked);
+        let service = service_fn(move |request: http::Request<Body>| {
+            if request.method() == http::Method::POST {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
+                "message": "namespaces \"agent\" not found",
+            });
+            let body = Body::from(status.to_string().into_bytes());
+            std::future::ready(http::Response::builder().status(404).body(body))
+        });
+        let config = Config {
+            namespace: "agent".into(),
+            name: "l".into(),
+            name_of_process: None,
+            timing: Timing::default(),
+        };
+        let client = Client::new(service, "agent");
+        let election = config.build(client, &Registry::new(), Clock::system());
+        let campaign = election.unwrap();
+        let campaign = timeout(Duration::from_secs(60), campaign.campaign());
+        assert!(campaign.await.is_err());
+        let pause = Timing::default().retry();
+        let most = 60 / usize::try_from(pause.as_secs() / 2).unwrap() + 1;
+        let asked = asked.load(Ordering::SeqCst);
+        assert!((2..=most).contains(&asked), "{asked}");
+    }
 
     #[test]
     fn leader_stops_before_anybody_may_follow() {

@@ -15,7 +15,7 @@ use crate::status::{self, Context, Outcome};
 use crate::target::{
     Claim, Desired, ErrorKind, Held, Mark, Release, Strategy, Target, TargetError,
 };
-use crate::work::{Entry, Store, Work, WorkId, labels};
+use crate::work::{Entry, Store, Work, WorkId, record_metadata};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
     pub(super) async fn apply(
@@ -27,7 +27,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     ) -> Look {
         let context = self.context(work, previous);
         if !self.target.owns(id) {
-            self.target.label(id, labels(work.head.metadata.as_deref()));
+            self.target.describe(id, record_metadata(&work.head));
         }
         let rejected = work.head.rejected.as_deref();
         match (parse(work), rejected) {
@@ -137,11 +137,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 step.refused.is_none() && finished::is_complete_object(&step.object, context);
             let outcome = if is_complete {
                 self.observed(step, Ok(()), None).await
-            } else if self.stays_away(&step, context).await {
+            } else if let Some(observed) = self.spent(&step, context).await {
                 Outcome {
                     step,
                     applied: Ok(()),
-                    observed: Ok(None),
+                    observed,
                 }
             } else {
                 let release = release_mode(delete_option.as_ref(), &step.object, &step.resource);
@@ -153,6 +153,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             };
             if let Err(error) = &outcome.applied {
                 again = again.or(error.into());
+            } else if outcome.observed.is_err() {
+                again = again.or(Again::Backoff);
             }
             outcomes.push(outcome);
             marks.push((ordinal, mark));
@@ -227,8 +229,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                         self.note_repair(id, epoch, object, &rivals);
                     }
                 }
-                // Rules read all of an object.
-                let ruled = !step.feedback.is_empty() || !step.conditions.is_empty();
+                // Rules read all of an object, and that a Job has finished must not be missed.
+                let ruled = !step.feedback.is_empty()
+                    || !step.conditions.is_empty()
+                    || status::is_job(&step.object);
                 let exact = |mark: Mark| if ruled { mark.exact() } else { mark };
                 (Ok(()), applied.observed, applied.mark.map(exact))
             }
@@ -265,10 +269,20 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         self.explain(id, object, &fought_over(words));
     }
 
-    /// Whether an object that is spent is gone.
-    async fn stays_away(&self, step: &Step, context: Context<'_>) -> bool {
-        status::is_spent(step, context)
-            && matches!(self.target.observe(&step.object).await, Ok(None))
+    /// What is seen of an object that is spent: gone, or nobody knows. `None` when it is to be applied.
+    async fn spent(
+        &self,
+        step: &Step,
+        context: Context<'_>,
+    ) -> Option<Result<Option<serde_json::Value>, String>> {
+        if !status::is_spent(step, context) {
+            return None;
+        }
+        match self.target.observe(&step.object).await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Ok(None)),
+            Err(error) => Some(Err(error.message)),
+        }
     }
 
     pub(super) async fn observed(

@@ -67,12 +67,18 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         for step in self.plan(spec).await {
             outcomes.push(self.observed(step, Ok(()), None).await);
         }
+        let unread = outcomes.iter().any(|outcome| outcome.observed.is_err());
         let unmatched = unmatched(&configs, &outcomes);
         let mut status = judged(outcomes, context).await;
         status::unmatched(&mut status, &unmatched, context);
+        let again = left.map_or(Again::Eventually, Again::After);
         Look {
             status,
-            again: left.map_or(Again::Eventually, Again::After),
+            again: if unread {
+                again.or(Again::Backoff)
+            } else {
+                again
+            },
             sights: None,
         }
     }

@@ -16,6 +16,9 @@ struct Fake {
     pending: Mutex<u32>,
     broken: Mutex<bool>,
     applied: Mutex<u32>,
+    // Objects cannot be read; or they have removed themselves.
+    blind: Mutex<bool>,
+    expired: Mutex<bool>,
     // Whether nobody changes what was applied.
     peaceful: Mutex<bool>,
     // What panics once.
@@ -62,8 +65,15 @@ impl Target for Fake {
     }
 
     async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+        if *self.blind.lock().unwrap() {
+            return Err(TargetError {
+                kind: ErrorKind::Unavailable,
+                message: format!("could not read {object}: no answer"),
+            });
+        }
         let held = self.held.lock().unwrap();
-        let found = held.iter().any(|held| held.object() == *object);
+        let expired = *self.expired.lock().unwrap();
+        let found = held.iter().any(|held| held.object() == *object) && !expired;
         let applied = *self.applied.lock().unwrap() > 0;
         Ok((found && applied).then(|| finished_job(&object.name)))
     }
@@ -155,6 +165,21 @@ impl Fixture {
                 "resourceIdentifier": {"group": "batch", "resource": "jobs", "name": "a", "namespace": "d"},
                 "conditionRules": [{"type": "WellKnownConditions", "condition": "Complete"}]}]});
         self.order_version(version, false, payload.to_string().as_bytes());
+    }
+
+    /// A finished Job that removes itself two seconds later, and that nobody has a rule about.
+    fn order_short_lived_job(&self) {
+        let mut job = finished_job("a");
+        job["spec"] = json!({"ttlSecondsAfterFinished": 2});
+        self.order_payload(false, json!({"manifests": [job]}).to_string().as_bytes());
+    }
+
+    /// Types of the true conditions of the first manifest.
+    fn said_of_manifest(&self) -> Vec<String> {
+        let record = self.reconciler.store.status(&"w".into()).unwrap().unwrap();
+        let conditions = record.status.resource_status[0].conditions.iter();
+        let holds = conditions.filter(|condition| condition.is_true());
+        holds.map(|condition| condition.kind.clone()).collect()
     }
 
     fn order_payload(&self, deleting: bool, payload: &[u8]) {
@@ -262,6 +287,51 @@ async fn a_finished_work_is_left_alone_and_its_objects_go_when_its_time_to_live_
         "a new version begins anew"
     );
     assert_eq!(*fixture.target.applied.lock().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_job_that_is_spent_is_not_run_again_while_nobody_can_tell_whether_it_is_gone() {
+    let fixture = Fixture::new();
+    fixture.order_short_lived_job();
+    fixture.look().await;
+    assert!(fixture.said_of_manifest().contains(&"Finished".into()));
+    // Read in vain before its time is over, and after.
+    for seconds in [1, 60] {
+        *fixture.now.lock().unwrap() += SignedDuration::from_secs(seconds);
+        *fixture.target.blind.lock().unwrap() = true;
+        let before = *fixture.target.applied.lock().unwrap();
+        let (next, conditions, _) = fixture.look().await;
+        assert_eq!(conditions[0], "Applied=True");
+        assert!(fixture.said_of_manifest().contains(&"Finished".into()));
+        if seconds == 60 {
+            assert!(matches!(next, Next::Retry(_)), "{next:?}");
+            assert_eq!(*fixture.target.applied.lock().unwrap(), before);
+        }
+    }
+    *fixture.target.blind.lock().unwrap() = false;
+    *fixture.target.expired.lock().unwrap() = true;
+    let before = *fixture.target.applied.lock().unwrap();
+    let (next, ..) = fixture.look().await;
+    assert!(matches!(next, Next::After(_)), "{next:?}");
+    assert_eq!(*fixture.target.applied.lock().unwrap(), before);
+    assert!(fixture.said_of_manifest().contains(&"Finished".into()));
+}
+
+#[tokio::test]
+async fn a_finished_work_stays_finished_while_its_objects_cannot_be_read() {
+    let fixture = Fixture::new();
+    fixture.order_job(Version::FIRST);
+    fixture.look().await;
+    let told = fixture.said_of_manifest();
+    assert!(told.contains(&"Complete".into()), "{told:?}");
+    *fixture.target.blind.lock().unwrap() = true;
+    let (next, conditions, _) = fixture.look().await;
+    assert!(matches!(next, Next::Retry(_)), "{next:?}");
+    assert_eq!(conditions[2], "Complete=True");
+    *fixture.target.blind.lock().unwrap() = false;
+    fixture.look().await;
+    assert_eq!(fixture.said_of_manifest(), told);
+    assert_eq!(*fixture.target.applied.lock().unwrap(), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! words are cut, and at the very end manifests are left out. The conditions of the work itself always stay.
 
 use jiff::Timestamp;
-use link::bundle::{Condition, Status, go_json};
+use link::bundle::{Condition, ManifestStatus, Status, go_json};
 
 use super::spent::FINISHED;
 
@@ -75,20 +75,25 @@ fn shorten(status: &mut Status, longest: usize) {
     }
 }
 
-/// Keeps as many manifests from the first on as fit.
+/// Keeps as many manifests as fit: first those that have finished, because what is not remembered of them would be
+/// applied once more, then from the first on.
 fn leave_out_manifests(status: &mut Status, limit: usize, told: Option<Condition>, now: Timestamp) {
-    let manifests = std::mem::take(&mut status.resource_status);
+    let mut manifests: Vec<_> = std::mem::take(&mut status.resource_status)
+        .into_iter()
+        .enumerate()
+        .collect();
     let all = manifests.len();
+    // Stable.
+    manifests.sort_by_key(|(_, manifest)| !has_finished(manifest));
     let mut bytes = size(status) + ENVELOPE;
-    for manifest in manifests {
+    manifests.retain(|(_, manifest)| {
         // And a comma.
-        bytes += size(&manifest) + 1;
-        if bytes > limit {
-            break;
-        }
-        status.resource_status.push(manifest);
-    }
-    let shown = status.resource_status.len();
+        bytes += size(manifest) + 1;
+        bytes <= limit
+    });
+    manifests.sort_by_key(|(place, _)| *place);
+    let shown = manifests.len();
+    status.resource_status = manifests.into_iter().map(|(_, it)| it).collect();
     let mut incomplete = Condition::new(
         INCOMPLETE,
         "False",
@@ -104,6 +109,11 @@ fn leave_out_manifests(status: &mut Status, limit: usize, told: Option<Condition
         incomplete.last_transition_time = told.last_transition_time;
     }
     status.conditions.push(incomplete);
+}
+
+fn has_finished(manifest: &ManifestStatus) -> bool {
+    let mut conditions = manifest.conditions.iter();
+    conditions.any(|it| it.is_true() && (it.kind == FINISHED || it.kind == "Complete"))
 }
 
 fn take(status: &mut Status, kind: &str) -> Option<Condition> {

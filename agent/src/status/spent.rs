@@ -5,6 +5,7 @@
 //! long it lives after that, and of which manifest it was. A manifest that differs is another Job.
 
 use jiff::{SignedDuration, Timestamp};
+use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, ManifestStatus};
 use serde_json::Value;
 
@@ -22,25 +23,37 @@ pub fn is_spent(step: &Step, context: Context<'_>) -> bool {
 
 /// Whether `before` says that this very Job finished and its time to live is over.
 pub(super) fn is_over(step: &Step, before: &ManifestStatus, now: Timestamp) -> bool {
-    let told = before.conditions.iter().find(|told| told.kind == FINISHED);
-    let over = told.and_then(|told| {
-        let (ttl, digest) = read(&told.message)?;
-        let finished: Timestamp = told.last_transition_time.parse().ok()?;
-        let due = finished
-            .checked_add(SignedDuration::from_secs(ttl))
-            .and_then(|due| due.checked_sub(CLOCKS))
-            .ok()?;
-        Some(told.is_true() && due <= now && digest == self::digest(step))
-    });
-    over.unwrap_or_default() && step.strategy != Strategy::ReadOnly
+    due(step, before).is_some_and(|due| due <= now)
+}
+
+/// Whether `before` says that this very Job finished.
+pub(super) fn has_finished(step: &Step, before: &ManifestStatus) -> bool {
+    due(step, before).is_some()
+}
+
+/// When the time to live of this very Job is over, if `before` says that it finished.
+fn due(step: &Step, before: &ManifestStatus) -> Option<Timestamp> {
+    let mut conditions = before.conditions.iter();
+    let told = conditions.find(|told| told.kind == FINISHED && told.is_true())?;
+    let (ttl, digest) = read(&told.message)?;
+    let finished: Timestamp = told.last_transition_time.parse().ok()?;
+    let due = finished
+        .checked_add(SignedDuration::from_secs(ttl))
+        .and_then(|due| due.checked_sub(CLOCKS))
+        .ok()?;
+    let is_this = digest == self::digest(step) && step.strategy != Strategy::ReadOnly;
+    is_this.then_some(due)
+}
+
+/// Whether an object is a Job.
+pub fn is_job(object: &ObjectRef) -> bool {
+    object.group == "batch" && object.kind == "Job"
 }
 
 /// The condition `Finished` of a Job that has, and that removes itself. `None` of anything else.
 pub(super) fn finished(step: &Step, object: &Value, now: Timestamp) -> Option<Condition> {
-    let kind = &step.object;
-    let is_job = kind.group == "batch" && kind.kind == "Job";
     let ttl = object["spec"]["ttlSecondsAfterFinished"].as_i64();
-    let ttl = ttl.filter(|_| is_job && step.strategy != Strategy::ReadOnly)?;
+    let ttl = ttl.filter(|_| is_job(&step.object) && step.strategy != Strategy::ReadOnly)?;
     let mut ends = object["status"]["conditions"].as_array()?.iter();
     let end = ends.find(|end| {
         end["status"] == "True" && matches!(end["type"].as_str(), Some("Complete" | "Failed"))

@@ -236,6 +236,30 @@ fn a_status_of_any_size_is_made_to_fit_and_the_work_s_own_conditions_stay() {
 }
 
 #[test]
+fn of_too_many_manifests_those_that_have_finished_are_left_out_last() {
+    let mut manifests: Vec<_> = (0..2_000).map(|ordinal| manifest(ordinal, "")).collect();
+    for (ordinal, kind) in [(1_500, "Finished"), (1_999, "Complete")] {
+        let finished = Condition::new(kind, "True", "R", "how", 3, at(1));
+        manifests[ordinal].conditions.push(finished);
+    }
+    let mut status = Status {
+        conditions: Vec::new(),
+        resource_status: manifests,
+    };
+    fit(&mut status, 120_000, at(2));
+    let shown = status.resource_status.iter();
+    let shown: Vec<_> = shown.map(|it| it.resource_meta.ordinal).collect();
+    let (first, last) = shown.split_at(shown.len() - 2);
+    assert_eq!(last, [1_500, 1_999]);
+    assert!(
+        first
+            .iter()
+            .copied()
+            .eq(0..i32::try_from(first.len()).unwrap())
+    );
+}
+
+#[test]
 fn a_job_that_its_time_to_live_removed_keeps_what_was_said_of_it_until_its_manifest_changes() {
     let job = |ttl: i64| {
         outcomes(json!({"manifests": [

@@ -8,7 +8,6 @@
 //! is put back when somebody edits it, what they do not mention is left to others. Status in a manifest is sent
 //! along; the server ignores it wherever status is a subresource.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +23,8 @@ use self::executor::Executor;
 use self::server::Server;
 use self::watch::Index;
 use super::{
-    Applied, Change, Claim, Desired, Held, Identity, Mark, Release, Released, Target, TargetError,
+    Applied, Change, Claim, Desired, Held, Identity, Mark, RecordMetadata, Release, Released,
+    Target, TargetError,
 };
 use crate::cluster::hint;
 use crate::turns::Turns;
@@ -171,8 +171,8 @@ impl Target for Kubernetes {
         self.0.settle(owner).await
     }
 
-    fn label(&self, owner: &WorkId, labels: BTreeMap<String, String>) {
-        self.0.claims().label(owner, labels);
+    fn describe(&self, owner: &WorkId, metadata: RecordMetadata) {
+        self.0.claims().describe(owner, metadata);
     }
 
     fn owns(&self, owner: &WorkId) -> bool {

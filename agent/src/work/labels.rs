@@ -1,9 +1,14 @@
-//! The labels that a source gave a bundle, as its work and what keeps its objects carry them in a cluster. Pure.
+//! The labels and the name that a source gave a bundle, as its work and the record of its objects carry them in a
+//! cluster. Pure.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::Head;
+use crate::crd::BUNDLE_NAME;
+use crate::target::RecordMetadata;
 
 /// Labels of an ObjectMeta as JSON text, as far as a cluster takes them: what it would refuse must not hold up the work.
 /// Names of our own are left out.
@@ -27,6 +32,25 @@ pub(crate) fn labels(metadata: Option<&str>) -> BTreeMap<String, String> {
             Some((name, value.to_owned()))
         })
         .collect()
+}
+
+/// The name that people know a work by. Our bridge tells it in an annotation, because the metadata's own name is the
+/// id there, as with Maestro; a source of its own gives the work its name.
+pub(crate) fn bundle_name(head: &Head) -> Option<String> {
+    let metadata: Value = serde_json::from_str(head.metadata.as_deref()?).ok()?;
+    let named = metadata["annotations"][BUNDLE_NAME].as_str();
+    let named = named.or(metadata["name"].as_str());
+    named
+        .filter(|name| *name != head.id.as_str())
+        .map(Into::into)
+}
+
+/// What the record of a work's objects carries.
+pub(crate) fn record_metadata(head: &Head) -> RecordMetadata {
+    RecordMetadata {
+        labels: labels(head.metadata.as_deref()),
+        bundle_name: bundle_name(head),
+    }
 }
 
 /// `[prefix/]name`

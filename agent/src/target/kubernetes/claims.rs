@@ -5,7 +5,7 @@
 //! Its finalizer makes sure that nothing it owns is collected without us: when somebody deletes it, its objects move
 //! to a successor first ([`retire`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -19,7 +19,7 @@ use super::explain::explain;
 use super::server::{Place, is_missing};
 use crate::crd::AppliedResource;
 use crate::target::ownership::{Claimed, Ownership, Record, Settlement, Share, Standing};
-use crate::target::{Claim, Held, TargetError};
+use crate::target::{Claim, Held, RecordMetadata, TargetError};
 use crate::work::WorkId;
 
 mod intent;
@@ -34,7 +34,7 @@ pub(super) struct Claims {
     keepers: HashMap<WorkId, Keeper>,
     works: HashMap<String, WorkId>,
     // Of works that have no keeper yet.
-    labels: HashMap<WorkId, BTreeMap<String, String>>,
+    metadata: HashMap<WorkId, RecordMetadata>,
     // Secrets that works held when this process began, and that it has not applied yet.
     secrets: HashMap<WorkId, HashSet<String>>,
     // Works that hold nothing and have a keeper all the same, until they claim again.
@@ -48,10 +48,10 @@ impl Claims {
         self.keepers.keys().cloned().collect()
     }
 
-    /// With which labels the keeper of a work is made.
-    pub(super) fn label(&mut self, owner: &WorkId, labels: BTreeMap<String, String>) {
-        if !labels.is_empty() && !self.keepers.contains_key(owner) {
-            self.labels.insert(owner.clone(), labels);
+    /// What the keeper of a work carries from when it is made.
+    pub(super) fn describe(&mut self, owner: &WorkId, metadata: RecordMetadata) {
+        if metadata != RecordMetadata::default() && !self.keepers.contains_key(owner) {
+            self.metadata.insert(owner.clone(), metadata);
         }
     }
 
@@ -113,7 +113,7 @@ impl Claims {
         let keeper = self.keepers.get(owner);
         held.len() == count
             && held.iter().all(|share| keys.contains(&share.key))
-            && keeper.map_or(count == 0, Keeper::is_at_rest)
+            && keeper.is_some_and(Keeper::is_at_rest)
     }
 
     /// Uids of the owner references that a work may have on its objects.
@@ -274,7 +274,7 @@ impl Inner {
     fn keep(&self, owner: &WorkId, keeper: Keeper) {
         self.index.ours(&keeper.uid, true);
         let mut claims = self.claims();
-        claims.labels.remove(owner);
+        claims.metadata.remove(owner);
         claims.works.insert(keeper.uid.clone(), owner.clone());
         claims.keepers.insert(owner.clone(), keeper);
     }

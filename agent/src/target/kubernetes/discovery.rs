@@ -71,7 +71,7 @@ impl Discovery {
         Ok(Self::new(client, versions))
     }
 
-    fn new(client: Client, versions: HashMap<String, Vec<Arc<Resource>>>) -> Self {
+    pub(super) fn new(client: Client, versions: HashMap<String, Vec<Arc<Resource>>>) -> Self {
         Self {
             client,
             versions: RwLock::new(versions),

@@ -57,14 +57,15 @@ impl Cache {
         self.shrink();
     }
 
-    /// Replaces the status of a work that is here.
+    /// Replaces the status of a work that is here. That makes it no newer: what has a status is done with, and what
+    /// came after it waits for its first look.
     pub(super) fn put_record(&mut self, id: &WorkId, record: StatusRecord) {
-        if let Some(slot) = self.slots.remove(id) {
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.stored.record = Some(record);
             self.bytes -= slot.bytes;
-            self.insert(Stored {
-                record: Some(record),
-                ..slot.stored
-            });
+            slot.bytes = cost(&slot.stored);
+            self.bytes += slot.bytes;
+            self.shrink();
         }
     }
 
@@ -148,6 +149,16 @@ mod tests {
         }
     }
 
+    fn record() -> StatusRecord {
+        StatusRecord {
+            version: Version::FIRST,
+            status: Status::default(),
+            hash: "h".into(),
+            acknowledged: false,
+            applied_at: None,
+        }
+    }
+
     #[test]
     fn the_oldest_make_room_and_the_bytes_are_bounded() {
         let mut cache = Cache::default();
@@ -163,6 +174,21 @@ mod tests {
     }
 
     #[test]
+    fn statuses_of_works_that_were_looked_at_cost_no_work_that_waits_its_place() {
+        let mut cache = Cache::default();
+        let id = |number: usize| format!("w{number}");
+        // Looks follow with 131 works between, as intake lets them.
+        for number in 0..1_000 {
+            cache.put(stored(&id(number), 50_000));
+            if let Some(looked_at) = number.checked_sub(131) {
+                assert!(cache.get(&id(looked_at).into()).is_some(), "{looked_at}");
+                cache.put_record(&id(looked_at).into(), record());
+            }
+        }
+        assert!(cache.bytes <= MOST_BYTES);
+    }
+
+    #[test]
     fn a_work_too_large_for_it_is_not_kept() {
         let mut cache = Cache::default();
         cache.put(stored("large", MOST_BYTES));
@@ -173,13 +199,7 @@ mod tests {
     #[test]
     fn a_status_joins_only_a_work_that_is_there() {
         let mut cache = Cache::default();
-        let record = StatusRecord {
-            version: Version::FIRST,
-            status: Status::default(),
-            hash: "h".into(),
-            acknowledged: false,
-            applied_at: None,
-        };
+        let record = record();
         cache.put_record(&"a".into(), record.clone());
         assert!(cache.get(&"a".into()).is_none());
         cache.put(stored("a", 1));

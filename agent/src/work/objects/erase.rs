@@ -18,7 +18,7 @@ impl Inner {
             return Ok(());
         };
         let name = object_name(id);
-        let erased = self.erase(id).await?;
+        let erased = self.erase(id, entry.deleting).await?;
         self.strays().remove(&name);
         // What the object said last is what its source said last.
         let erased = erased.filter(|_| entry.deleting);
@@ -35,8 +35,9 @@ impl Inner {
     }
 
     /// Deletes the object and takes our finalizer off it. Killed between the two requests, the object stands there as
-    /// one to be deleted, and the next start goes on.
-    async fn erase(&self, id: &WorkId) -> Result<Option<ObjectMeta>, Error> {
+    /// one to be deleted, and the next start goes on. What stands in its place by now goes only when its source wants
+    /// the work gone.
+    async fn erase(&self, id: &WorkId, any: bool) -> Result<Option<ObjectMeta>, Error> {
         let name = object_name(id);
         let mut uid = self.known().get(id).and_then(|known| known.uid.clone());
         let mut tries = TRIES;
@@ -56,7 +57,10 @@ impl Inner {
                     if tries > 0 && Error::refusal(&error).is_some_and(Refusal::is_conflict) =>
                 {
                     let found = optional(self.works.metadata(&name).await)?;
-                    let Some(found) = found else { return Ok(None) };
+                    let same = |found: &ObjectMeta| any || uid.is_none() || found.uid == uid;
+                    let Some(found) = found.filter(same) else {
+                        return Ok(None);
+                    };
                     uid = found.uid;
                 }
                 done => return done,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::{Head, Looked, StatusRecord, Stored, Work, WorkId};
 use crate::crd::{self, ManifestWorkSpec, ManifestWorkStatus, ReportState, ResourceStatus};
-use crate::work::{labels, object_name};
+use crate::work::{bundle_name, labels, object_name};
 
 /// A ManifestWork as it is read. A status that somebody broke is as good as none.
 #[derive(Deserialize)]
@@ -344,17 +344,6 @@ fn annotations(head: &Head) -> [(&'static str, Option<String>); 10] {
         (DELETING_SINCE, time(head.deleting_since)),
         (REJECTED, head.rejected.clone()),
     ]
-}
-
-// The name that people know a work by. Our bridge tells it in an annotation, because the metadata's own name is the
-// id there, as with Maestro; a source of its own gives the work its name.
-fn bundle_name(head: &Head) -> Option<String> {
-    let metadata: Value = serde_json::from_str(head.metadata.as_deref()?).ok()?;
-    let named = metadata["annotations"][crd::BUNDLE_NAME].as_str();
-    let named = named.or(metadata["name"].as_str());
-    named
-        .filter(|name| *name != head.id.as_str())
-        .map(Into::into)
 }
 
 fn no_spec(spec: Option<&ManifestWorkSpec>) -> (&'static str, Option<String>) {

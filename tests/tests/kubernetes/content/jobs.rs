@@ -1,5 +1,8 @@
 //! Jobs that remove themselves.
 
+use agent::crd::ManifestWork;
+use kube::Api;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,6 +79,48 @@ async fn a_finished_job_that_somebody_deletes_before_its_time_is_made_again() ->
     })
     .await?;
     bundle.says(&[("0/Finished", crate::stage::ABSENT)]).await?;
+    bundle.goes().await?;
+    stage.region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_rules_that_finishes_while_no_agent_runs_is_not_made_again() -> Result<()> {
+    let mut stage = Stage::new("job-alone").await?;
+    let mut change = case(&stage, include_str!("../../../cases/job-ttl.json"))?;
+    change.manifests[0]["spec"]["managedBy"] = "example.com/nobody".into();
+    let job = change.manifests[0].clone();
+    let id = stage.post(change).await?.id;
+    Posted {
+        stage: &stage,
+        id: id.clone(),
+    }
+    .is_applied()
+    .await?;
+    let works = stage.region.agent("cluster1")?.namespace.clone();
+    let works = works.context("works in a cluster")?;
+    let works: Api<ManifestWork> = Api::namespaced(stage.client.clone(), &works);
+    let left_in_order = async || -> Result<bool> {
+        let status = works.get(&id).await?.status;
+        let report = status.and_then(|status| status.report);
+        Ok(report.and_then(|report| report.look).is_some())
+    };
+    wait_for("the look to be kept", PATIENCE, async || {
+        ensure!(left_in_order().await?);
+        anyhow::Ok(())
+    })
+    .await?;
+    stage.region.agent("cluster1")?.service.kill()?;
+    finish(&stage, &job).await?;
+    stage.region.agent("cluster1")?.service.restart()?;
+    let bundle = Posted { stage: &stage, id };
+    bundle
+        .says_like("0/Finished", &["True JobComplete"])
+        .await?;
+    removed(&stage, &job).await?;
+    let gone = "False ResourceNotAvailable: Resource is not available";
+    bundle.says(&[("0/Available", gone)]).await?;
+    ensure!(stage.live(&job).await?.is_none(), "nobody made it again");
     bundle.goes().await?;
     stage.region.passed();
     Ok(())

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::intent::Intent;
 use super::{API_VERSION, KIND, hash, object, place};
-use crate::crd::{APPLIED_FINALIZER, AppliedManifestWork, AppliedResource, CLAIMS};
+use crate::crd::{APPLIED_FINALIZER, AppliedManifestWork, AppliedResource, BUNDLE_NAME, CLAIMS};
 use crate::target::kubernetes::explain::explain;
 use crate::target::kubernetes::identity::successor_name;
 use crate::target::kubernetes::server::{is_conflict, is_missing};
 use crate::target::kubernetes::{Inner, owners};
 use crate::target::ownership::Record;
-use crate::target::{ErrorKind, TargetError};
+use crate::target::{ErrorKind, RecordMetadata, TargetError};
 use crate::work::{WorkId, object_name};
 
 /// The AppliedManifestWork of a work.
@@ -183,7 +183,15 @@ impl Inner {
         intent: &str,
     ) -> Result<Value, Error> {
         let id = self.agent_id.as_str();
-        let labels = self.claims().labels.get(owner).cloned();
+        let metadata = self.claims().metadata.get(owner).cloned();
+        let RecordMetadata {
+            labels,
+            bundle_name,
+        } = metadata.unwrap_or_default();
+        let mut annotations = json!({CLAIMS: intent});
+        if let Some(name) = bundle_name {
+            annotations[BUNDLE_NAME] = json!(name);
+        }
         let keeper = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -191,7 +199,7 @@ impl Inner {
                 "name": name,
                 "labels": labels,
                 "finalizers": [APPLIED_FINALIZER],
-                "annotations": {CLAIMS: intent},
+                "annotations": annotations,
             },
             "spec": {"hubHash": id, "agentID": id, "manifestWorkName": object_name(owner)},
         });

@@ -75,7 +75,9 @@ impl Index {
         for kind in kinds.values_mut() {
             changed |= kind.forget(|interest| interest.work == *work && interest.round != round);
         }
-        if holds_nothing && !kinds.values().any(|kind| kind.interests(work)) {
+        // Who waits for a kind is told apart from who waited for it earlier by the round.
+        let waits = wanting.keys().any(|(waits, _)| waits == work);
+        if holds_nothing && !waits && !kinds.values().any(|kind| kind.interests(work)) {
             rounds.remove(work);
         }
         if changed {
@@ -214,6 +216,18 @@ impl Index {
         for (_, tracked) in objects.filter(|((namespace, _), _)| scope.holds(namespace)) {
             tracked.doubt();
         }
+    }
+
+    /// What has changed since an earlier process looked cannot be read as a list: the works look themselves.
+    pub(super) fn look_anew(&self, resource: &Arc<Resource>, scope: &Scope) {
+        let mut state = self.state();
+        let State { kinds, wakes, .. } = &mut *state;
+        let kind = kinds.get_mut(resource).into_iter();
+        let objects = kind.flat_map(|kind| kind.objects.iter_mut());
+        for (_, tracked) in objects.filter(|((namespace, _), _)| scope.holds(namespace)) {
+            tracked.look_anew(wakes);
+        }
+        self.woken.notify_one();
     }
 
     /// The tracked objects of a scope.

@@ -95,6 +95,7 @@ impl Stream {
     async fn follow_while_allowed(&mut self) {
         let mut backoff = FIRST_RETRY;
         let mut from: Option<String> = None;
+        let first = Instant::now();
         loop {
             let began = Instant::now();
             let stop = match from.take() {
@@ -113,10 +114,16 @@ impl Stream {
                 Stop::Paused(version) => from = Some(version),
                 Stop::Lost => {}
                 Stop::Forbidden => return,
-                Stop::Failed(error) => debug!(
-                    kind = self.resource.kind, error = %chain(&error),
-                    "Lost the watch of {}", self.resource.plural
-                ),
+                Stop::Failed(error) => {
+                    debug!(
+                        kind = self.resource.kind, error = %chain(&error),
+                        "Lost the watch of {}", self.resource.plural
+                    );
+                    // A moment without an answer is worth waiting for: a list costs less than all the looks.
+                    if first.elapsed() > LONGEST_RETRY {
+                        self.inner.index.look_anew(&self.resource, &self.scope);
+                    }
+                }
             }
             if began.elapsed() > LONGEST_RETRY {
                 backoff = FIRST_RETRY;
@@ -233,10 +240,13 @@ impl Stream {
                 Ok(None) => {
                     self.saw(&name, Sight::Gone(None), None);
                 }
-                Err(error) => debug!(
-                    kind = self.resource.kind, error = %chain(&error),
-                    "Could not read {}/{}", name.0, name.1
-                ),
+                Err(error) => {
+                    debug!(
+                        kind = self.resource.kind, error = %chain(&error),
+                        "Could not read {}/{}", name.0, name.1
+                    );
+                    self.inner.index.look_anew(&self.resource, &self.scope);
+                }
             }
         }
     }
@@ -307,4 +317,4 @@ const PAGE: u32 = 200;
 // A watch lasts 290 s by default, and bookmarks come in between.
 const SILENCE: Duration = Duration::from_secs(300);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(30);

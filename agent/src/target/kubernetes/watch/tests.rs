@@ -1,9 +1,17 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use link::bundle::manifest::ObjectRef;
 
 use super::tracked::Name;
 use super::*;
+use crate::target::Mark;
+use crate::target::kubernetes::discovery::Discovery;
+use crate::target::kubernetes::executor::Executor;
 use crate::target::kubernetes::owners::reference;
+use crate::target::kubernetes::server::Server;
+use crate::turns::Turns;
 use crate::work::WorkId;
 
 fn maps() -> Arc<Resource> {
@@ -151,6 +159,54 @@ fn who_waits_for_a_kind_is_woken_until_it_has_what_it_wants() {
     index.defined("example.com");
     assert_eq!(woken(&index), []);
     assert!(index.wants_kinds());
+}
+
+#[test]
+fn who_waits_for_a_kind_and_holds_nothing_leaves_no_trace_when_it_goes() {
+    let index = Index::default();
+    let work: WorkId = "w".into();
+    // Its only manifest is of a kind that is not defined, from the first look on.
+    index.begin_round(&work);
+    index.want("example.com", &work);
+    index.end_round(&work, true);
+    assert!(index.wants_kinds());
+    index.begin_round(&work);
+    index.end_round(&work, true);
+    assert!(!index.wants_kinds());
+    assert!(index.state().rounds.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_work_that_was_left_in_order_looks_itself_when_its_kind_cannot_be_listed_for_long() {
+    let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
+        let refused = http::Response::builder().status(500);
+        std::future::ready(refused.body(kube::client::Body::from(b"{}".to_vec())))
+    });
+    let client = kube::Client::new(service, "agent");
+    let inner = Arc::new(Inner {
+        executor: Executor::new(client.clone()),
+        poll: Duration::from_secs(60),
+        server: Server::new(client.clone()),
+        agent_id: "agent".into(),
+        adopted: Vec::new(),
+        discovery: Discovery::new(client, HashMap::new()),
+        claims: Mutex::default(),
+        index: Index::default(),
+        turns: Turns::default(),
+    });
+    let index = &inner.index;
+    index.resume(&maps(), &map(), &"w".into(), &Mark::read("10"));
+    let begun = Instant::now();
+    let stream = Stream::new(Arc::clone(&inner), maps(), Scope::Cluster);
+    let watching = tokio::spawn(stream.watch());
+    index.woken.notified().await;
+    assert!(begun.elapsed() > stream::LONGEST_RETRY);
+    assert_eq!(woken(index), [WorkId::from("w")]);
+    watching.abort();
+    // The first list after that is a look like any other.
+    write(index, "w", "11");
+    became(index, "11");
+    assert_eq!(woken(index), []);
 }
 
 #[test]

@@ -108,6 +108,16 @@ impl Tracked {
         }
     }
 
+    /// Wakes who has not looked in this process, and relies on what an earlier one saw.
+    pub(super) fn look_anew(&mut self, wakes: &mut Wakes) {
+        for interest in &mut self.interests {
+            if matches!(interest.seen, Seen::Before(..)) {
+                interest.seen = Seen::Unknown;
+                wakes.extend([interest.work.clone()]);
+            }
+        }
+    }
+
     /// Wakes whom this is news to; whether there was anybody.
     pub(super) fn settle(&mut self, sight: &Sight, wakes: &mut Wakes) -> bool {
         let mut any = false;

@@ -27,6 +27,7 @@ mod apply;
 mod cause;
 mod feud;
 mod finished;
+mod hold;
 mod keep;
 mod plan;
 mod queue;
@@ -188,8 +189,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             .as_ref()
             .map_or_else(Status::default, |record| record.status.clone());
         if work.is_awaited() {
-            // Taken over with its objects; there is nothing to compare them with until its source has spoken.
-            return Next::Forget;
+            return self.hold_awaited(id, &entry).await;
         }
         let paused = self.paused.clone();
         let paused = paused.or_else(|| self.store.index().paused());

@@ -77,13 +77,13 @@ pub fn judge(mut outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
     }
 }
 
-/// Says that a version could not be used; what was applied before stays and is still described.
+/// Says that a version could not be used; what was applied before stays and is still described, also that it has ended.
 pub fn rejected(problem: &str, context: Context<'_>) -> Status {
     let message = format!("Failed to apply manifest work: {problem}");
     let mut status = context.previous.clone();
     status
         .conditions
-        .retain(|condition| condition.kind == "Applied" || condition.kind == "Available");
+        .retain(|condition| KEPT_BY_REJECTED.contains(&condition.kind.as_str()));
     set_condition(
         &mut status.conditions,
         context.work("Applied", "False", INVALID, message),
@@ -195,7 +195,7 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
         Ok(Some(_)) => false,
         Ok(None) => is_over(step, before, context),
         // It may have gone by its own time to live meanwhile.
-        Err(_) => is_complete(before, context) || spent::has_finished(step, before),
+        Err(_) => is_complete(&before.conditions, context) || spent::has_finished(step, before),
     };
     if stays_true {
         // What was read of it last.
@@ -230,12 +230,21 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
 
 // Whether an object that is gone has done what it was there for.
 fn is_over(step: &Step, before: &ManifestStatus, context: Context<'_>) -> bool {
-    is_complete(before, context) || spent::is_over(step, before, context.now)
+    is_complete(&before.conditions, context) || spent::is_over(step, before, context.now)
 }
 
-fn is_complete(before: &ManifestStatus, context: Context<'_>) -> bool {
-    before.conditions.iter().any(|old| {
-        old.kind == "Complete" && old.is_true() && old.observed_generation == context.generation
+/// Whether a work or an object has finished in the version in hand: rules read whatever is there, so it must have been
+/// brought to that version too.
+pub fn is_complete(conditions: &[Condition], context: Context<'_>) -> bool {
+    has(conditions, "Complete", context) && has(conditions, "Applied", context)
+}
+
+/// Whether a condition is true for the version in hand.
+pub fn has(conditions: &[Condition], kind: &str, context: Context<'_>) -> bool {
+    conditions.iter().any(|condition| {
+        condition.kind == kind
+            && condition.is_true()
+            && condition.observed_generation == context.generation
     })
 }
 
@@ -336,6 +345,7 @@ fn carry(before: &[Condition], new: Condition) -> Condition {
     list.pop().unwrap_or(new)
 }
 
+const KEPT_BY_REJECTED: [&str; 4] = ["Applied", "Available", "Complete", EXPIRED];
 // Not a word of the Go agent, which says nothing at all in this case.
 const INVALID: &str = "ManifestWorkInvalid";
 

@@ -5,16 +5,14 @@ use std::time::Duration;
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::resume::Sights;
 use super::unmatched::unmatched;
-use super::{Again, Look, Reconciler, Step, finished, given_up, parse, release_mode};
+use super::{Again, Look, Reconciler, Step, finished, parse, release_mode};
 use crate::intake::blocking;
 use crate::status::{self, Context, Outcome};
-use crate::target::{
-    Claim, Desired, ErrorKind, Held, Mark, Release, Strategy, Target, TargetError,
-};
+use crate::target::{Desired, ErrorKind, Held, Mark, Release, Strategy, Target, TargetError};
 use crate::work::{Entry, Store, Work, WorkId, record_metadata};
 
 impl<S: Store, T: Target> Reconciler<S, T> {
@@ -31,7 +29,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
         let rejected = work.head.rejected.as_deref();
         match (parse(work), rejected) {
-            (Ok(spec), None) if finished::is_complete(&previous.conditions, context) => {
+            (Ok(spec), None) if status::is_complete(&previous.conditions, context) => {
                 self.look_at_finished(id, spec, context).await
             }
             (Ok(spec), None) => {
@@ -51,10 +49,11 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             (Ok(spec), Some(problem)) => Look {
                 status: status::rejected(problem, context),
                 // What was accepted before stays in force; the status is about the version that cannot be used.
-                again: if spec.manifests.is_empty() {
+                again: if spec.manifests.is_empty() || finished::has_ended(&previous.conditions) {
                     Again::Eventually
                 } else {
-                    self.apply_spec(id, entry.epoch, spec, context).await.1
+                    let accepted = finished::accepted(context);
+                    self.apply_spec(id, entry.epoch, spec, accepted).await.1
                 },
                 sights: None,
             },
@@ -99,25 +98,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
         };
         let steps = self.plan(spec).await;
-        let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
-        let mut claimed = self.target.claim(id, &claims).await;
-        if claims.is_empty()
-            && let Err(error) = self.target.register(id).await
-        {
-            claimed = claimed.and(Err(error));
-        }
-        let mut stale = match claimed {
-            Ok(stale) => {
-                self.health.ok();
-                given_up(
-                    &steps,
-                    stale,
-                    |held| self.mode(held, delete_option.as_ref()),
-                    |object| self.target.identify(object),
-                )
-            }
+        let claimed = self.claim(id, &steps, delete_option.as_ref()).await;
+        let (claims, mut stale) = match claimed {
+            Ok(claimed) => claimed,
             Err(error) => {
-                self.health.failing(error.message.clone());
                 let failed = |step| Outcome {
                     step,
                     applied: Err(error.clone()),
@@ -166,25 +150,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         };
         stale.retain(|(held, _)| !waits(held));
         let settled = self.settle(id, &stale).await;
-        let claims = claims.len();
         (outcomes, again.or(settled), Some(Sights { claims, marks }))
-    }
-
-    /// Gives up what the work no longer declares, and has the target write down what is held now.
-    pub(super) async fn settle(&self, id: &WorkId, stale: &[(Held, Release)]) -> Again {
-        if !stale.is_empty() {
-            let remaining = self.release(id, stale).await;
-            if !remaining.is_empty() {
-                return Again::Backoff;
-            }
-        }
-        match self.target.settle(id).await {
-            Ok(()) => Again::Eventually,
-            Err(error) => {
-                warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
-                Again::Backoff
-            }
-        }
     }
 
     /// Applies one manifest. While somebody else fights over the object, that is what is said of it, for so long at

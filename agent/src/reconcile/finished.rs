@@ -29,7 +29,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             again: Again::Eventually,
             sights: None,
         };
-        if has(&context.previous.conditions, status::EXPIRED, context) {
+        if status::has(&context.previous.conditions, status::EXPIRED, context) {
             return nothing_new;
         }
         let option = spec.delete_option.clone();
@@ -63,15 +63,21 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             };
         }
         let configs = spec.manifest_configs.clone();
+        let steps = self.plan(spec).await;
+        // What an earlier look could not give up, and a record that somebody took away.
+        let settled = match self.claim(id, &steps, option.as_ref()).await {
+            Ok((_, stale)) => self.settle(id, &stale).await,
+            Err(_) => Again::Backoff,
+        };
         let mut outcomes = Vec::new();
-        for step in self.plan(spec).await {
+        for step in steps {
             outcomes.push(self.observed(step, Ok(()), None).await);
         }
         let unread = outcomes.iter().any(|outcome| outcome.observed.is_err());
         let unmatched = unmatched(&configs, &outcomes);
         let mut status = judged(outcomes, context).await;
         status::unmatched(&mut status, &unmatched, context);
-        let again = left.map_or(Again::Eventually, Again::After);
+        let again = left.map_or(Again::Eventually, Again::After).or(settled);
         Look {
             status,
             again: if unread {
@@ -89,7 +95,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         status: &link::bundle::Status,
         context: Context<'_>,
     ) -> Again {
-        if is_complete(&status.conditions, context) {
+        if status::is_complete(&status.conditions, context) {
             Again::After(Duration::ZERO)
         } else {
             Again::Eventually
@@ -97,19 +103,33 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 }
 
-/// Whether the version in hand has finished.
-pub(super) fn is_complete(conditions: &[Condition], context: Context<'_>) -> bool {
-    has(conditions, "Complete", context)
+/// Whether a version has finished, and its objects may be gone for that.
+pub(super) fn has_ended(conditions: &[Condition]) -> bool {
+    let mut conditions = conditions.iter();
+    conditions.any(|it| it.is_true() && matches!(it.kind.as_str(), "Complete" | status::EXPIRED))
+}
+
+/// The context of the version that is in force while the one in hand cannot be used: what its objects say of themselves
+/// is about that version.
+pub(super) fn accepted(context: Context<'_>) -> Context<'_> {
+    let manifests = context.previous.resource_status.iter();
+    let conditions = manifests.flat_map(|manifest| &manifest.conditions);
+    let applied = conditions.filter(|condition| condition.kind == "Applied");
+    let newest = applied.map(|condition| condition.observed_generation).max();
+    Context {
+        generation: newest.unwrap_or(context.generation),
+        ..context
+    }
 }
 
 /// Whether an object has finished for the version in hand.
 pub(super) fn is_complete_object(object: &ObjectRef, context: Context<'_>) -> bool {
-    conditions(object, context).is_some_and(|all| is_complete(all, context))
+    conditions(object, context).is_some_and(|all| status::is_complete(all, context))
 }
 
 /// Whether an object was applied in the version in hand.
 pub(super) fn was_applied(object: &ObjectRef, context: Context<'_>) -> bool {
-    conditions(object, context).is_some_and(|all| has(all, "Applied", context))
+    conditions(object, context).is_some_and(|all| status::has(all, "Applied", context))
 }
 
 fn conditions<'a>(object: &ObjectRef, context: Context<'a>) -> Option<&'a [Condition]> {
@@ -122,14 +142,6 @@ fn conditions<'a>(object: &ObjectRef, context: Context<'a>) -> Option<&'a [Condi
             && meta.name == object.name
     });
     found.map(|manifest| manifest.conditions.as_slice())
-}
-
-fn has(conditions: &[Condition], kind: &str, context: Context<'_>) -> bool {
-    conditions.iter().any(|condition| {
-        condition.kind == kind
-            && condition.is_true()
-            && condition.observed_generation == context.generation
-    })
 }
 
 /// What is left of the time to live, counted from when the work finished; zero when it is over.

@@ -28,7 +28,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         write: Write,
     ) -> Result<(), work::Error> {
         let version = work.head.version;
-        let applied = status.condition("Applied").is_some_and(Condition::is_true)
+        // Of a paused work it may be about an earlier version.
+        let generation = i64::from(version.get());
+        let is_applied = |it: &Condition| it.is_true() && it.observed_generation == generation;
+        let applied = status.condition("Applied").is_some_and(is_applied)
             && status.condition("Deleting").is_none();
         let hash = status_hash(&status);
         // The same words about another version are news: the source waits for that version's status.

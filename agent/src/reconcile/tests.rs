@@ -9,6 +9,9 @@ use super::*;
 use crate::target::{Applied, Claim, Desired, Held, Release, Released};
 use crate::work::{Files, Head};
 
+mod feuds;
+mod finished;
+
 /// A target whose answers are set by the test.
 #[derive(Default)]
 struct Fake {
@@ -16,6 +19,7 @@ struct Fake {
     pending: Mutex<u32>,
     broken: Mutex<bool>,
     applied: Mutex<u32>,
+    registered: Mutex<u32>,
     // Objects cannot be read; or they have removed themselves.
     blind: Mutex<bool>,
     expired: Mutex<bool>,
@@ -40,6 +44,11 @@ impl Target for Fake {
             .collect();
         held.extend(declared);
         Ok(stale)
+    }
+
+    async fn register(&self, _: &WorkId) -> Result<(), TargetError> {
+        *self.registered.lock().unwrap() += 1;
+        Ok(())
     }
 
     async fn apply(&self, _: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
@@ -187,7 +196,26 @@ impl Fixture {
     }
 
     fn order_version(&self, version: Version, deleting: bool, payload: &[u8]) {
+        let head = self.head(version, deleting);
+        let payload = Bytes::copy_from_slice(payload);
+        Files::commit(&self.reconciler.store, &[Work { head, payload }]).unwrap();
+    }
+
+    /// A version that cannot be used; what was accepted before stays.
+    fn order_unusable(&self, version: Version) {
+        let stored = Files::read(&self.reconciler.store, &"w".into())
+            .unwrap()
+            .unwrap();
         let head = Head {
+            rejected: Some("no".into()),
+            ..self.head(version, false)
+        };
+        let payload = stored.payload;
+        Files::commit(&self.reconciler.store, &[Work { head, payload }]).unwrap();
+    }
+
+    fn head(&self, version: Version, deleting: bool) -> Head {
+        Head {
             id: "w".into(),
             version,
             source: "maestro".into(),
@@ -197,12 +225,7 @@ impl Fixture {
             received_at: None,
             content: String::new(),
             rejected: None,
-        };
-        let work = Work {
-            head,
-            payload: Bytes::copy_from_slice(payload),
-        };
-        Files::commit(&self.reconciler.store, &[work]).unwrap();
+        }
     }
 
     fn told(&self) -> u32 {
@@ -261,77 +284,48 @@ async fn a_target_that_does_not_answer_is_told_and_tried_again_without_new_noise
 }
 
 #[tokio::test]
-async fn a_finished_work_is_left_alone_and_its_objects_go_when_its_time_to_live_is_over() {
+async fn a_version_that_came_during_a_pause_is_applied_after_it_and_not_told_before() {
     let fixture = Fixture::new();
     fixture.order_job(Version::FIRST);
-    let (next, conditions, _) = fixture.look().await;
-    assert_eq!(conditions[2], "Complete=True");
-    assert_eq!(next, Next::After(Duration::ZERO));
-    let (next, ..) = fixture.look().await;
-    assert_eq!(next, Next::After(Duration::from_secs(60)));
-    assert_eq!(*fixture.target.applied.lock().unwrap(), 1);
-
-    *fixture.now.lock().unwrap() += SignedDuration::from_secs(60);
-    let (_, conditions, told) = fixture.look().await;
-    assert_eq!(conditions.last().unwrap(), "Expired=True");
-    assert!(fixture.target.held.lock().unwrap().is_empty());
-    let (_, _, again) = fixture.look().await;
-    assert_eq!((again, fixture.told()), (told, told), "nothing new is said");
-
-    let second = Version::new(2).unwrap();
-    fixture.order_job(second);
-    let (_, conditions, _) = fixture.look().await;
-    assert_eq!(
-        conditions[2..],
-        ["Complete=True"],
-        "a new version begins anew"
-    );
+    fixture.look().await;
+    let index = fixture.reconciler.store.index();
+    index.set_paused(Some("paused by the operator".into()));
+    fixture.order_job(Version::new(2).unwrap());
+    fixture.look().await;
+    let applied_at = || {
+        let record = fixture
+            .reconciler
+            .store
+            .status(&"w".into())
+            .unwrap()
+            .unwrap();
+        record.applied_at
+    };
+    assert_eq!(applied_at(), None);
+    *fixture.now.lock().unwrap() += SignedDuration::from_secs(5);
+    index.set_paused(None);
+    fixture.look().await;
     assert_eq!(*fixture.target.applied.lock().unwrap(), 2);
+    assert_eq!(applied_at(), Some(*fixture.now.lock().unwrap()));
 }
 
 #[tokio::test]
-async fn a_job_that_is_spent_is_not_run_again_while_nobody_can_tell_whether_it_is_gone() {
+async fn an_awaited_work_holds_its_objects_whatever_becomes_of_itself()
+{
     let fixture = Fixture::new();
-    fixture.order_short_lived_job();
+    fixture.order(false);
     fixture.look().await;
-    assert!(fixture.said_of_manifest().contains(&"Finished".into()));
-    // Read in vain before its time is over, and after.
-    for seconds in [1, 60] {
-        *fixture.now.lock().unwrap() += SignedDuration::from_secs(seconds);
-        *fixture.target.blind.lock().unwrap() = true;
-        let before = *fixture.target.applied.lock().unwrap();
-        let (next, conditions, _) = fixture.look().await;
-        assert_eq!(conditions[0], "Applied=True");
-        assert!(fixture.said_of_manifest().contains(&"Finished".into()));
-        if seconds == 60 {
-            assert!(matches!(next, Next::Retry(_)), "{next:?}");
-            assert_eq!(*fixture.target.applied.lock().unwrap(), before);
-        }
+    let held = fixture.target.held.lock().unwrap().clone();
+    let store = &fixture.reconciler.store;
+    Files::commit(store, &[Work::awaited("w".into())]).unwrap();
+    for dropped in [false, true] {
+        let drop = |entry: &mut Entry| entry.dropped = dropped;
+        store.index().update(&"w".into(), drop);
+        let next = fixture.reconciler.reconcile(&"w".into()).await;
+        assert_eq!(next, Next::Forget);
+        assert_eq!(*fixture.target.registered.lock().unwrap(), 1);
+        assert_eq!(*fixture.target.held.lock().unwrap(), held);
     }
-    *fixture.target.blind.lock().unwrap() = false;
-    *fixture.target.expired.lock().unwrap() = true;
-    let before = *fixture.target.applied.lock().unwrap();
-    let (next, ..) = fixture.look().await;
-    assert!(matches!(next, Next::After(_)), "{next:?}");
-    assert_eq!(*fixture.target.applied.lock().unwrap(), before);
-    assert!(fixture.said_of_manifest().contains(&"Finished".into()));
-}
-
-#[tokio::test]
-async fn a_finished_work_stays_finished_while_its_objects_cannot_be_read() {
-    let fixture = Fixture::new();
-    fixture.order_job(Version::FIRST);
-    fixture.look().await;
-    let told = fixture.said_of_manifest();
-    assert!(told.contains(&"Complete".into()), "{told:?}");
-    *fixture.target.blind.lock().unwrap() = true;
-    let (next, conditions, _) = fixture.look().await;
-    assert!(matches!(next, Next::Retry(_)), "{next:?}");
-    assert_eq!(conditions[2], "Complete=True");
-    *fixture.target.blind.lock().unwrap() = false;
-    fixture.look().await;
-    assert_eq!(fixture.said_of_manifest(), told);
-    assert_eq!(*fixture.target.applied.lock().unwrap(), 1);
 }
 
 #[tokio::test]
@@ -383,76 +377,4 @@ fn restarted(registry: &prometheus::Registry) -> Vec<String> {
             )
         })
         .collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_feud_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
-    let fixture = Fixture::new();
-    fixture.order(false);
-    let waits = async || {
-        let next = fixture.reconciler.reconcile(&"w".into()).await;
-        matches!(next, Next::After(left) if left <= Duration::from_secs(60))
-    };
-    // The target says each time that somebody else had changed it.
-    for _ in 0..100 {
-        fixture.reconciler.reconcile(&"w".into()).await;
-    }
-    assert!(waits().await);
-    let before = *fixture.target.applied.lock().unwrap();
-    fixture.order_version(Version::new(2).unwrap(), false, br#"{"manifests":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"b","namespace":"d"}}]}"#);
-    assert!(!waits().await);
-    assert_eq!(*fixture.target.applied.lock().unwrap(), before + 1);
-    for _ in 0..100 {
-        fixture.reconciler.reconcile(&"w".into()).await;
-    }
-    assert!(waits().await);
-    fixture.order(true);
-    let (_, conditions, _) = fixture.look().await;
-    assert_eq!(conditions.last().unwrap(), "Deleted=True");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_feud_is_told_with_its_rival_until_there_is_peace_and_costs_two_reports() {
-    let fixture = Fixture::new();
-    fixture.order(false);
-    let message = || {
-        let record = fixture
-            .reconciler
-            .store
-            .status(&"w".into())
-            .unwrap()
-            .unwrap();
-        let applied = record.status.condition("Applied").unwrap().clone();
-        (applied.status, applied.message)
-    };
-    for _ in 0..100 {
-        let (next, ..) = fixture.look().await;
-        if let Next::After(left) = next {
-            tokio::time::advance(left.min(Duration::from_secs(60))).await;
-        }
-    }
-    let (status, words) = message();
-    assert_eq!(status, "False");
-    assert!(
-        words.starts_with(
-            "Failed to apply manifest work: `hpa` changes ConfigMap d/a again and again"
-        ),
-        "{words}"
-    );
-    assert_eq!(
-        fixture.told(),
-        2,
-        "that it was applied, and that it is fought over"
-    );
-
-    *fixture.target.peaceful.lock().unwrap() = true;
-    let (next, conditions, _) = fixture.look().await;
-    // The last repair may be a whole pause ago.
-    if conditions[0] == "Applied=False" {
-        let Next::After(left) = next else {
-            panic!("{next:?}");
-        };
-        tokio::time::advance(left).await;
-    }
-    assert_eq!(fixture.look().await.1[0], "Applied=True");
 }

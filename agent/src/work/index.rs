@@ -147,7 +147,7 @@ impl Index {
     }
 
     /// Changes an entry; `None` when the work is not held.
-    pub(super) fn update<T>(&self, id: &WorkId, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+    pub(crate) fn update<T>(&self, id: &WorkId, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         self.state().entries.get_mut(id).map(act)
     }
 

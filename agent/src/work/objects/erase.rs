@@ -28,7 +28,9 @@ impl Inner {
         }
         // Asked now, because the source may have spoken while the object went.
         let last = self.forget(id);
-        if last.is_some_and(|entry| entry.refused_while_deleting || !entry.deleting) {
+        if last
+            .is_some_and(|entry| entry.refused_while_deleting || entry.dropped || !entry.deleting)
+        {
             self.index.want_resync();
         }
         Ok(())

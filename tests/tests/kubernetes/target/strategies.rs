@@ -18,9 +18,22 @@ async fn a_new_object_costs_two_requests() -> Result<()> {
     let mut bench = Bench::new("cost").await?;
     let user = cluster.client_called("agent-that-counts").await?;
     let namespace = bench.namespace.clone();
+    let audit = cluster.audit().await?;
+    let mark = audit.mark().await?;
     bench = Bench::of(bench.client.clone(), user, namespace, &[]).await?;
     bench.watched().await?;
-    let audit = cluster.audit().await?;
+    // Whoever lists them reads those that came meanwhile.
+    wait_for("the watch of AppliedManifestWorks", PATIENCE, async || {
+        let entries = audit.since(mark).await?;
+        let watched = entries.iter().any(|entry| {
+            entry.user_agent == "agent-that-counts"
+                && entry.verb == "watch"
+                && entry.resource == "appliedmanifestworks"
+        });
+        ensure!(watched);
+        anyhow::Ok(())
+    })
+    .await?;
     let mark = audit.mark().await?;
     bench.hold("a", &bench.map("a", "red")).await?;
     let mine = |entries: Vec<tests::kubernetes::Entry>| -> Vec<String> {

@@ -1,0 +1,75 @@
+//! What a work holds: recorded before an object is touched, given up when the work no longer declares it, and kept for a
+//! work whose source has not spoken yet.
+
+use link::bundle::DeleteOption;
+use tracing::warn;
+
+use super::{Again, Cause, Next, Reconciler, Step, given_up};
+use crate::target::{Claim, Held, Release, Target, TargetError};
+use crate::work::{Entry, Store, WorkId};
+
+impl<S: Store, T: Target> Reconciler<S, T> {
+    /// Records what is about to be held. Returns how much that is, and what is to be given up.
+    pub(super) async fn claim(
+        &self,
+        id: &WorkId,
+        steps: &[Step],
+        option: Option<&DeleteOption>,
+    ) -> Result<(usize, Vec<(Held, Release)>), TargetError> {
+        let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
+        let mut claimed = self.target.claim(id, &claims).await;
+        if claims.is_empty()
+            && let Err(error) = self.target.register(id).await
+        {
+            claimed = claimed.and(Err(error));
+        }
+        match claimed {
+            Ok(stale) => {
+                self.health.ok();
+                let stale = given_up(
+                    steps,
+                    stale,
+                    |held| self.mode(held, option),
+                    |object| self.target.identify(object),
+                );
+                Ok((claims.len(), stale))
+            }
+            Err(error) => {
+                self.health.failing(error.message.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up what the work no longer declares, and has the target write down what is held now.
+    pub(super) async fn settle(&self, id: &WorkId, stale: &[(Held, Release)]) -> Again {
+        if !stale.is_empty() {
+            let remaining = self.release(id, stale).await;
+            if !remaining.is_empty() {
+                return Again::Backoff;
+            }
+        }
+        match self.target.settle(id).await {
+            Ok(()) => Again::Eventually,
+            Err(error) => {
+                warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
+                Again::Backoff
+            }
+        }
+    }
+
+    /// A work that was taken over with its objects: there is nothing to compare them with until its source has spoken, so
+    /// they are held and otherwise left alone.
+    pub(super) async fn hold_awaited(&self, id: &WorkId, entry: &Entry) -> Next {
+        if entry.dropped && !entry.deleting {
+            return self.forget(id).await;
+        }
+        match self.target.register(id).await {
+            Ok(()) => Next::Forget,
+            Err(error) => {
+                warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
+                Next::Retry(Cause::default())
+            }
+        }
+    }
+}

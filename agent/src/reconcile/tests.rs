@@ -310,8 +310,7 @@ async fn a_version_that_came_during_a_pause_is_applied_after_it_and_not_told_bef
 }
 
 #[tokio::test]
-async fn an_awaited_work_holds_its_objects_whatever_becomes_of_itself()
-{
+async fn an_awaited_work_holds_its_objects_whatever_becomes_of_itself() {
     let fixture = Fixture::new();
     fixture.order(false);
     fixture.look().await;

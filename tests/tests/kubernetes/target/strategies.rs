@@ -1,6 +1,7 @@
 //! What each strategy writes, and what it leaves alone.
 
 use agent::target::ErrorKind;
+use anyhow::ensure;
 use link::bundle::{IgnoreField, ServerSideApply, UpdateStrategy};
 
 use super::*;

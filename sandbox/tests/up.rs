@@ -14,7 +14,10 @@ use self::rig::{Up, http, sh, wait_for};
 #[tokio::test]
 async fn the_json_line_leads_to_every_agent_and_nothing_is_left_behind() {
     let temporary = tempfile::tempdir().unwrap();
-    let up = Up::start(temporary.path(), &["--json", "--agents", "2"]);
+    // Free ports: the usual ones are another test's as soon as this region lets go of them.
+    let ports = ["--broker-port", "0", "--api-listen", "127.0.0.1:0"];
+    let args = [&ports[..], &["--json", "--agents", "2"]].concat();
+    let up = Up::start(temporary.path(), &args);
     let region: Value = serde_json::from_str(&up.line()).unwrap();
     assert_eq!(
         keys(&region),

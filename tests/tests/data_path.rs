@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tests::api::{Change, config_map};
 use tests::region::{Builder, Kind};
 use tests::wait::wait_for;
@@ -56,26 +56,28 @@ async fn a_posted_bundle_is_applied_and_its_status_read_back(test: &str, kind: K
             .to_string()
             .contains('2')
     );
-    // The ledger shows every hop of the version.
-    let shown = api
-        .bundle(&created.id)
-        .await?
-        .context("the bundle is there")?;
-    let ledger = shown.rest["ledger"].clone();
-    let newest = ledger
-        .as_array()
-        .and_then(|entries| entries.iter().max_by_key(|entry| entry["version"].as_i64()))
-        .cloned();
-    let newest = newest.unwrap_or_default();
-    for hop in [
-        "stored_at",
-        "published_at",
-        "broker_acked_at",
-        "applied_at",
-        "reported_at",
-    ] {
-        assert!(newest[hop].is_string(), "{hop} is missing in {newest}");
-    }
+    // The ledger shows every hop of the version; that of the broker is noted beside what the agent says.
+    wait_for("every hop in the ledger", PATIENCE, async || {
+        let shown = api.bundle(&created.id).await?;
+        let ledger = shown.context("the bundle is there")?.rest["ledger"].clone();
+        let entries = ledger.as_array().into_iter().flatten();
+        let newest = entries.max_by_key(|entry| entry["version"].as_i64());
+        let newest = newest.cloned().unwrap_or_default();
+        let hops = [
+            "stored_at",
+            "published_at",
+            "broker_acked_at",
+            "applied_at",
+            "reported_at",
+        ];
+        let missing: Vec<_> = hops
+            .into_iter()
+            .filter(|hop| !newest[hop].is_string())
+            .collect();
+        ensure!(missing.is_empty(), "{missing:?} in {newest}");
+        anyhow::Ok(())
+    })
+    .await?;
     // Removal is shown as done only once it is.
     api.delete_bundle(&created.id).await?;
     wait_for("the bundle is gone", PATIENCE, async || {

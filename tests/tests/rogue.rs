@@ -187,6 +187,7 @@ async fn a_deleted_for_a_live_bundle_makes_the_bridge_send_it_again() -> Result<
     let tap = Tap::start(region.peer("tap", &[&source_topic("cluster1")])?).await?;
     let id = create(&api, "cluster1", "a").await?;
     applied(&api, &id, 1).await?;
+    tap.creation_of(&id).await?;
     let before = tap.specs_of(&id);
     let peer = region.peer("rogue", &[])?;
     let sequence = SequenceId::from_parts(forge::now(), 1, 0);
@@ -264,7 +265,7 @@ async fn an_object_that_a_late_creation_brought_back_is_removed_again() -> Resul
     gone(&api, &id).await?;
     let file = region.agent("cluster1")?.file_of(&config_map("a", ""));
     ensure!(!file.exists());
-    let copy = tap.creation_of(&id).context("it was on the wire")?;
+    let copy = tap.creation_of(&id).await?;
     let peer = region.peer("late", &[])?;
     // An agent that remembers the end of the work takes no copy of its beginning.
     publish(&peer, copy.clone()).await?;
@@ -336,7 +337,7 @@ async fn an_id_that_is_used_again_at_once_is_a_new_bundle_and_copies_of_its_earl
         ensure!(there == Some(config_map("a", &value)), "{there:?}");
         if life > 0 {
             // Of the first of them, with another content and the same version.
-            let copy = tap.creation_of(id).context("it was on the wire")?;
+            let copy = tap.creation_of(id).await?;
             publish(&peer, copy).await?;
             let change = Change::of(1, vec![config_map("a", &value), config_map("b", &value)]);
             api.change_bundle(id, &change).await?;
@@ -482,8 +483,12 @@ impl Tap {
         self.of(id).len()
     }
 
-    fn creation_of(&self, id: &str) -> Option<Message> {
-        self.of(id).into_iter().next()
+    /// The first version of it. Whoever applied it may have heard it before this did.
+    async fn creation_of(&self, id: &str) -> Result<Message> {
+        let heard = wait_for("the creation on the wire", PATIENCE, async || {
+            self.of(id).into_iter().next().ok_or("not heard")
+        });
+        Ok(heard.await?)
     }
 
     fn of(&self, id: &str) -> Vec<Message> {

@@ -77,7 +77,7 @@ impl Drop for Broker {
 }
 
 /// A port nobody listens on just now.
-pub(crate) fn free_port() -> u16 {
+fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

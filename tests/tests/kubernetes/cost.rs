@@ -68,7 +68,9 @@ impl Counted {
             works: works.context("works in a cluster")?,
         };
         // From here on the kind is watched, and an event comes back by the watch.
+        let mark = this.mark().await?;
         let first = this.apply("first").await?;
+        this.watches(mark, &["configmaps"]).await?;
         this.delete(&first).await?;
         Ok(this)
     }
@@ -111,6 +113,22 @@ impl Counted {
             ensure!(self.api.bundle(id).await?.is_none(), "it is in the bridge");
             let work = self.works().get_opt(id).await?;
             ensure!(work.is_none(), "its work is there");
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until these kinds were listed and are watched since then.
+    async fn watches(&self, since: Mark, kinds: &[&str]) -> Result<()> {
+        wait_for("the watches", PATIENCE, async || {
+            let entries = self.audit.since(since).await?;
+            for &kind in kinds {
+                let watched = entries.iter().any(|entry| {
+                    entry.user == self.user && entry.verb == "watch" && entry.resource == kind
+                });
+                ensure!(watched, "{kind} are not watched");
+            }
             anyhow::Ok(())
         })
         .await?;
@@ -199,8 +217,12 @@ async fn a_deletion_costs_six_requests() -> Result<()> {
 
     // Also by an agent that has nothing of it in memory.
     let old = counted.apply("old").await?;
+    let mark = counted.mark().await?;
     counted.region.agent("cluster1")?.service.restart()?;
     let settled = counted.apply("settled").await?;
+    // What it lists to begin with is no part of the deletion.
+    let kinds = ["manifestworks", "appliedmanifestworks", "configmaps"];
+    counted.watches(mark, &kinds).await?;
     let mark = counted.mark().await?;
     counted.delete(&old).await?;
     assert_eq!(counted.asked(mark).await?, GONE);

@@ -16,7 +16,7 @@ use kube::{Api, Client};
 use link::bundle::manifest::ObjectRef;
 use serde_json::{Value, json};
 use tests::kubernetes::Cluster;
-use tests::wait::wait_for;
+use tests::wait::{quick_enough, wait_for};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -222,6 +222,26 @@ impl Bench {
                 other => bail!("{other:?}"),
             }
         }
+    }
+
+    /// Whether what somebody else does to an object of a work wakes it as soon as that is promised. It is done anew, to
+    /// an object that is as it should be, when the machine was late.
+    async fn woken_soon(
+        &mut self,
+        work: &str,
+        mut act: impl AsyncFnMut(&Self, &str) -> Result<()>,
+    ) -> Result<()> {
+        let mut round = 0;
+        quick_enough("waking the owner", SOON, async || {
+            round += 1;
+            self.hold(work, &self.map(work, "red")).await?;
+            while self.changes.try_recv().is_ok() {}
+            act(self, &format!("green {round}")).await?;
+            let begun = Instant::now();
+            self.woken(work).await?;
+            Ok(begun.elapsed())
+        })
+        .await
     }
 
     /// Until the watch of ConfigMaps follows, an event may come with the list. A work of its own tells.

@@ -169,6 +169,16 @@ impl Bench {
         .await;
     }
 
+    /// Waits until everything for a consumer was sent and its acknowledgement noted. What was sent is in the broker's list
+    /// a moment earlier.
+    pub(super) async fn until_settled(&self, name: &str) {
+        let (store, consumer) = (self.store.sound(), consumer(name));
+        self.until("everything to be sent and noted", async || {
+            store.pending_heads(&consumer, 1).await.unwrap().is_empty()
+        })
+        .await;
+    }
+
     /// Waits for a condition.
     pub(super) async fn until(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
         let waiting = async {

@@ -92,7 +92,8 @@ async fn a_lane_that_panics_gets_the_hints_of_its_consumer_again() {
             .await;
     }
     assert_eq!(bench.counted("task_restarts_total", "lane"), 3);
-    // The database that fails while a bundle is settled costs a repetition, not the bundle.
+    // The database that fails while a bundle is settled costs a repetition, not the bundle. It is the next to be settled.
+    bench.until_settled("c1").await;
     bench.store.next("record_broker_acked", 1, Fault::Panic);
     bench.create("last", "c1").await;
     bench

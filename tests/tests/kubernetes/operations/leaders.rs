@@ -100,12 +100,8 @@ async fn a_leader_that_dies_is_followed_when_its_lease_is_over() -> Result<()> {
     yard.region.agent("cluster1")?.service.kill()?;
     yard.change(&id, 1, "a", "2").await?;
     leads(&mut second).await?;
-    // 30 s since the last renewal that it saw, and its first request.
-    ensure!(
-        died.elapsed() < Duration::from_secs(35),
-        "{:?}",
-        died.elapsed()
-    );
+    // One lease since the last renewal that it saw, and what it takes to begin on a busy machine.
+    ensure!(died.elapsed() < LEASE * 3 / 2, "{:?}", died.elapsed());
     yard.applied(&id, 2).await?;
     // Who comes back stands by.
     let first = &mut yard.region.agent("cluster1")?.service;
@@ -136,11 +132,8 @@ async fn an_agent_that_was_killed_leads_again_as_soon_as_it_is_back() -> Result<
             anyhow::Ok(())
         })
         .await?;
-        ensure!(
-            back.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            back.elapsed()
-        );
+        // A second on an idle machine; whoever waits for the lease takes the whole of it.
+        ensure!(back.elapsed() < LEASE / 2, "{:?}", back.elapsed());
     }
     yard.change(&id, 1, "a", "2").await?;
     yard.applied(&id, 2).await?;
@@ -165,3 +158,6 @@ async fn another_one_of_the_same_machine_and_name_stands_by_while_the_first_live
     yard.passed();
     Ok(())
 }
+
+/// How long a leader leads that nobody hears of, by default.
+const LEASE: Duration = Duration::from_secs(30);

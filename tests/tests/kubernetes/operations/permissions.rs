@@ -1,14 +1,16 @@
 //! An agent with just the role that `agent permissions` prints.
 
+use agent::crd::{AppliedManifestWork, ManifestWork};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, from_value, json};
 use tests::api::Change;
 use tests::kubernetes::Cluster;
 use tests::process::Spec;
 use tests::region::{Builder, Kind};
+use tests::wait::wait_for;
 use uuid::Uuid;
 
 use super::{PATIENCE, Yard};
@@ -36,8 +38,23 @@ async fn the_printed_role_is_enough_for_the_bundles_that_are_there() -> Result<(
         .run(yard.region.scratch.path(), PATIENCE)
         .await?;
     ensure!(printed.status.success(), "{printed:?}");
+    yard.region.agent("cluster1")?.service.kill()?;
     grant(&client, &printed.stdout, &user).await?;
     bindings.delete(&user, &DeleteParams::default()).await?;
+    // The authorizer reads roles and bindings from caches, each in its own time.
+    let theirs = cluster.client_as(&user).await?;
+    wait_for("the printed rights and no others", PATIENCE, async || {
+        let list = ListParams::default();
+        let works: Api<ManifestWork> = Api::namespaced(theirs.clone(), yard.work_namespace()?);
+        works.list(&list).await?;
+        Api::<AppliedManifestWork>::all(theirs.clone())
+            .list(&list)
+            .await?;
+        let roles = Api::<ClusterRole>::all(theirs.clone()).list(&list).await;
+        ensure!(roles.is_err(), "it may do everything still");
+        anyhow::Ok(())
+    })
+    .await?;
     let mark = cluster.audit().await?.mark().await?;
 
     let service = &mut yard.region.agent("cluster1")?.service;

@@ -10,9 +10,11 @@ use super::*;
 async fn an_edit_wakes_the_owner_within_a_second_and_is_put_back() -> Result<()> {
     let mut bench = Bench::new("edit").await?;
     bench.watched().await?;
-    bench.hold("a", &bench.map("a", "red")).await?;
-    bench.edit("a", json!({"data": {"color": "green"}})).await?;
-    timeout(SOON, bench.woken("a")).await??;
+    bench
+        .woken_soon("a", async |bench, color| {
+            bench.edit("a", json!({"data": {"color": color}})).await
+        })
+        .await?;
     assert!(bench.hold("a", &bench.map("a", "red")).await?.changed);
     assert_eq!(bench.color("a").await?, "red");
     Ok(())
@@ -22,9 +24,9 @@ async fn an_edit_wakes_the_owner_within_a_second_and_is_put_back() -> Result<()>
 async fn a_deletion_wakes_the_owner_within_a_second_and_is_made_good() -> Result<()> {
     let mut bench = Bench::new("removal").await?;
     bench.watched().await?;
-    bench.hold("a", &bench.map("a", "red")).await?;
-    bench.delete("a").await?;
-    timeout(SOON, bench.woken("a")).await??;
+    bench
+        .woken_soon("a", async |bench, _| bench.delete("a").await)
+        .await?;
     bench.hold("a", &bench.map("a", "red")).await?;
     assert_eq!(bench.color("a").await?, "red");
     Ok(())

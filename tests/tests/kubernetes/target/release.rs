@@ -82,7 +82,7 @@ async fn a_finalizer_is_named_and_its_end_wakes_the_work() -> Result<()> {
     bench
         .edit("a", json!({"metadata": {"finalizers": null}}))
         .await?;
-    timeout(SOON, bench.woken("a")).await??;
+    bench.woken("a").await?;
     assert_eq!(bench.give_up("a", Release::Remove).await?, Released::Gone);
     Ok(())
 }

@@ -97,10 +97,11 @@ async fn where_the_cluster_may_not_be_watched_the_namespace_is() -> Result<()> {
     let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]}]);
     let mut bench = restricted("narrow", rules).await?;
     bench.watched().await?;
-    bench.hold("a", &bench.map("a", "red")).await?;
-    bench.edit("a", json!({"data": {"color": "green"}})).await?;
-    timeout(SOON, bench.woken("a")).await??;
-    Ok(())
+    bench
+        .woken_soon("a", async |bench, color| {
+            bench.edit("a", json!({"data": {"color": color}})).await
+        })
+        .await
 }
 
 #[tokio::test]

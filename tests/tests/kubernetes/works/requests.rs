@@ -1,5 +1,7 @@
 //! What the works cost the API server.
 
+use std::time::Instant;
+
 use agent::work::Store as _;
 use anyhow::{Context as _, Result, ensure};
 use tests::kubernetes::Entry;
@@ -114,6 +116,7 @@ async fn many_acknowledgements_are_noted_with_few_writes() -> Result<()> {
     commit(&store, &works).await?;
     let audit = rig.cluster.audit().await?;
     let mark = audit.mark().await?;
+    let begun = Instant::now();
     for work in &works {
         let said = record(1, "m");
         say(&store, work.head.id.as_str(), &said).await?;
@@ -138,6 +141,8 @@ async fn many_acknowledgements_are_noted_with_few_writes() -> Result<()> {
         .iter()
         .filter(|what| *what == "patch configmaps")
         .count();
-    ensure!(writes <= 2, "{writes} writes");
+    // One in ten seconds, whatever a busy machine takes for the rest.
+    let most = 2 + begun.elapsed().as_secs() / 10;
+    ensure!(writes as u64 <= most, "{writes} writes, at most {most}");
     Ok(())
 }

@@ -252,7 +252,19 @@ async fn a_takeover_is_named_and_waited_out() -> anyhow::Result<()> {
         "{error}"
     );
     assert!(*retry_in >= Duration::from_millis(200), "{retry_in:?}");
+    drop(seen);
+    // What the other leaves with the broker is not ours: whoever relies on the session has to ask what it missed.
+    assert!(second.session.ready().await);
     drop(second);
+    let again = tokio::time::timeout(
+        Duration::from_secs(60),
+        state.wait_for(|state| matches!(state, State::Ready { .. })),
+    )
+    .await??;
+    assert!(
+        matches!(*again, State::Ready { resumed: false, .. }),
+        "{again:?}"
+    );
     scratch.passed();
     Ok(())
 }

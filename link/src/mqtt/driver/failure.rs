@@ -39,6 +39,11 @@ impl Driver {
         {
             self.forget_session(reason.clone());
         }
+        if let ConnectError::Disconnected { code: 0x8e, .. } = error {
+            // What the broker keeps under this client id now is what another process made of it: its subscriptions, and
+            // none of what it was given.
+            self.start_anew();
+        }
         let silent = matches!(error, ConnectError::ClosedBeforeConnAck);
         self.silent_closes = if silent { self.silent_closes + 1 } else { 0 };
         if !established {
@@ -90,9 +95,14 @@ impl Driver {
 
     /// The library would send an offending message again for ever: it forgets what it holds, and the pump sends again.
     pub(super) fn forget_session(&mut self, reason: String) {
+        self.start_anew();
+        self.shared.note_message_fault(reason);
+    }
+
+    /// The next connection resumes nothing.
+    fn start_anew(&mut self) {
         self.events.reset_session_state();
         self.events.options.set_clean_start(true);
-        self.shared.note_message_fault(reason);
     }
 }
 

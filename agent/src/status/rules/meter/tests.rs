@@ -58,7 +58,7 @@ fn what_costs_too_much_is_given_up_quickly() {
                 && judged.contains("costs more than 1000000 steps"),
             "{expression}: {judged}"
         );
-        assert!(took < Duration::from_secs(5), "{expression} took {took:?}");
+        assert!(took < BOUNDED, "{expression} took {took:?}");
     }
 }
 
@@ -117,6 +117,9 @@ fn hostile_texts_are_parsed_quickly() {
         let judged = judged(&cel(&text), &json!({}));
         let took = started.elapsed();
         assert!(judged.contains("ConditionRuleExpressionError"), "{judged}");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < BOUNDED, "{took:?}");
     }
 }
+
+// A fraction of a second on a quiet machine; without a bound on its steps each would take hours.
+const BOUNDED: Duration = Duration::from_secs(60);

@@ -191,7 +191,7 @@ fn endless_expressions_end_in_time() {
         let started = Instant::now();
         let error = find_within(expression, &document, limit).unwrap_err();
         assert_eq!(error, "takes longer than 20 ms", "{expression}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{expression}");
+        assert!(started.elapsed() < BOUNDED, "{expression}");
     }
 }
 
@@ -211,3 +211,6 @@ proptest! {
         }
     }
 }
+
+// A fraction of a second on a quiet machine; unbounded, each would never end.
+const BOUNDED: Duration = Duration::from_secs(60);

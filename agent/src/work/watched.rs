@@ -59,7 +59,10 @@ impl<S: Store> Store for Watched<S> {
 
     async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
         let done = self.store.commit(works).await;
-        self.troubles.note(Call::Commit, &done);
+        // That one name is taken says nothing of the store; its source is told.
+        if done.as_ref().err().and_then(Error::foreign).is_none() {
+            self.troubles.note(Call::Commit, &done);
+        }
         done
     }
 

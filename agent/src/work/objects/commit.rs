@@ -143,7 +143,7 @@ impl Inner {
     }
 
     /// The consumer that an object is labelled for, unless it is this agent's.
-    fn foreign_owner<'a>(&self, metadata: &'a ObjectMeta) -> Option<&'a String> {
+    pub(super) fn foreign_owner<'a>(&self, metadata: &'a ObjectMeta) -> Option<&'a String> {
         let consumer = metadata.labels.as_ref()?.get(crd::CONSUMER)?;
         (*consumer != self.consumer.as_str()).then_some(consumer)
     }
@@ -210,7 +210,9 @@ impl Inner {
             return Ok(());
         };
         if let Some(consumer) = self.foreign_owner(&metadata) {
+            self.foreign.note(&head.id);
             return Err(Error::Foreign {
+                id: head.id.clone(),
                 object: self.works.object(&name),
                 consumer: consumer.clone(),
             });

@@ -59,9 +59,10 @@ impl<S: Store> Store for Watched<S> {
 
     async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
         let done = self.store.commit(works).await;
-        // That one name is taken says nothing of the store; its source is told.
-        if done.as_ref().err().and_then(Error::foreign).is_none() {
-            self.troubles.note(Call::Commit, &done);
+        match &done {
+            // That one name is taken is no failure of the store; the others are committed next.
+            Err(error) if error.foreign().is_some() => self.troubles.note(Call::Commit, &Ok(())),
+            _ => self.troubles.note(Call::Commit, &done),
         }
         done
     }

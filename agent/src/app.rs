@@ -43,6 +43,8 @@ pub struct Config {
     pub store_health: Health,
     /// Readiness of the target.
     pub target_health: Health,
+    /// Whether the source can be asked for what was missed.
+    pub resync_health: Health,
     /// Counters.
     pub metrics: Metrics,
     /// Counts the tasks that died and were made again.
@@ -133,6 +135,7 @@ impl Config {
             agent: self.agent,
             topic: self.resync_topic,
             arrivals,
+            health: self.resync_health,
             clock: self.clock,
             metrics: self.metrics,
         };

@@ -27,6 +27,7 @@ use crate::uplink::{Downlink, Incoming};
 use crate::work::{self, Store, Work, WorkId, created};
 
 mod decide;
+mod decline;
 mod explain;
 pub mod resync;
 
@@ -261,28 +262,38 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             return Ok(());
         }
         self.flush(batch, drain).await?;
-        tokio::select! {
-            () = drain.cancelled() => Err(Drained),
-            () = self.outbox.room() => Ok(()),
-        }
+        self.room(drain).await
     }
 
     /// Makes the batch durable and acks it. A full or broken disk holds up intake, never an unkept promise.
     async fn flush(&self, batch: &mut Batch, drain: &CancellationToken) -> Result<(), Drained> {
-        let Batch { works, waiting, .. } = std::mem::take(batch);
+        let Batch {
+            works, mut waiting, ..
+        } = std::mem::take(batch);
         if works.is_empty() {
             return Ok(());
         }
-        let works = Arc::new(works);
-        patiently(drain, "make received works durable", || {
-            self.store.commit(Arc::clone(&works))
-        })
-        .await?;
+        let mut works = Arc::new(works);
+        let mut refused = Vec::new();
+        loop {
+            let committed = patiently(drain, "make received works durable", || {
+                self.commit(Arc::clone(&works))
+            });
+            let Some((at, why)) = committed.await? else {
+                break;
+            };
+            let mut others = Arc::unwrap_or_clone(works);
+            refused.push((others.remove(at), waiting.remove(at), why));
+            works = Arc::new(others);
+        }
         for incoming in waiting {
             incoming.ack();
         }
         for work in works.iter() {
             self.queue.add(&work.head.id);
+        }
+        for (work, incoming, why) in refused {
+            self.decline(work.head, incoming, why, drain).await?;
         }
         Ok(())
     }

@@ -143,9 +143,10 @@ impl<S: Store, U: Uplink> Report<S, U> {
         }
     }
 
-    /// Tells the source of a deletion that its work is gone, and acknowledges the deletion then.
+    /// Tells the source of a deletion that its work is gone, or of a work why it cannot be held, and acknowledges what
+    /// it sent then.
     async fn say_farewell(&self, id: &WorkId) -> Next {
-        let Some((head, count)) = self.outbox.pending_farewell(id) else {
+        let Some((head, refused, count)) = self.outbox.pending_farewell(id) else {
             return Next::Forget;
         };
         let context = Context {
@@ -154,7 +155,10 @@ impl<S: Store, U: Uplink> Report<S, U> {
             now: self.reporter.clock.now(),
             max_raw_bytes: 0,
         };
-        let status = status::deleted(self.reporter.consumer.as_str(), context);
+        let status = match refused {
+            Some(why) => status::rejected(&why, context),
+            None => status::deleted(self.reporter.consumer.as_str(), context),
+        };
         let record = StatusRecord {
             version: head.version,
             hash: link::bundle::status_hash(&status),
@@ -163,7 +167,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
             applied_at: None,
         };
         match self.publish(&head, &record, Action::Update).await {
-            // Heard or not: who deletes asks again until it is confirmed.
+            // Heard or not: who deletes asks again until it is confirmed, and who creates when it is asked.
             Ok(Published { .. }) => {
                 self.outbox.said_farewell(id, count);
                 Next::Forget

@@ -121,7 +121,7 @@ enum Opened {
 
 impl Settings {
     /// Opens the place and the session; nothing is dialled yet. Adds the readiness checks `identity`, `broker`,
-    /// `store` and `target`, in a cluster also `kubernetes` and `leader`.
+    /// `store`, `target` and `resync`, in a cluster also `kubernetes` and `leader`.
     ///
     /// # Errors
     /// What is wrong with the configuration, the certificate, the kubeconfig or one of the directories.
@@ -198,6 +198,7 @@ impl Settings {
             max_status_bytes: PART_BYTES,
             store_health: health(store),
             target_health: health(target),
+            resync_health: health(checks.add("resync")),
             metrics,
             restarts,
             clock: self.clock,

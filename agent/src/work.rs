@@ -52,7 +52,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Makes works durable, all of them or none that a caller may acknowledge. One id at most once per call.
     ///
     /// # Errors
-    /// Some of the works may be durable already, which a repetition does not mind.
+    /// Some of the works may be durable already, which a repetition does not mind. [`Error::Foreign`] names the one work
+    /// without which it can be repeated.
     fn commit(&self, works: Arc<Vec<Work>>) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Reads a work with its newest status; `None` when it is not held (any more).

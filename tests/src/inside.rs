@@ -92,6 +92,7 @@ impl Inside {
             on_trouble: Box::new(|_, _, _| {}),
             store_health: Health::ignored(),
             target_health: Health::ignored(),
+            resync_health: Health::ignored(),
             metrics: Metrics::register(&registry)?,
             restarts: Restarts::unregistered(),
             clock,

@@ -2,7 +2,8 @@
 //! (wire.md §4.4–4.5).
 //!
 //! Each request makes the source send everything that may differ, so requests are merged, wait while something comes in,
-//! and keep a distance that grows while they go on. Only a new subscription asks at once.
+//! and keep a distance that grows while they go on. Only a new subscription asks at once. A request that the broker
+//! refuses is not forgotten: readiness says so, and it is sent again after a while, because policies get repaired.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,8 +21,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::uplink::Uplink;
+use crate::uplink::{PublishFailure, Uplink};
 use crate::work::{Index, Store, WorkId};
 
 /// Asks the source for what this agent misses after every new subscription, and when the store lost something.
@@ -38,6 +40,8 @@ pub struct Resync<S, U> {
     pub topic: String,
     /// When something came in last.
     pub arrivals: Arc<Arrivals>,
+    /// Whether the source can be asked.
+    pub health: Health,
     /// Wall clock.
     pub clock: Clock,
     /// Counters.
@@ -53,6 +57,16 @@ pub struct Arrivals(Mutex<Option<Instant>>);
 struct Pace {
     last: Option<Instant>,
     distance: Duration,
+}
+
+/// What became of a request.
+enum Asked {
+    /// The broker has all of it.
+    Taken,
+    /// The broker refuses it, and would refuse the same again.
+    Refused,
+    /// The subscription changed before all parts were taken.
+    Interrupted,
 }
 
 // === impl Resync ===
@@ -78,20 +92,33 @@ impl<S: Store, U: Uplink> Resync<S, U> {
         let mut asked = 0;
         let mut wanted: Option<Instant> = None;
         let mut pace = Pace::default();
+        let mut refused: Option<Instant> = None;
         loop {
             let now = *subscription.borrow_and_update();
             let due = wanted.map(|since| pace.due(since, self.arrivals.last()));
+            let due = due.map(|due| refused.map_or(due, |at| due.max(at + REFUSED_AGAIN)));
             let is_due = due.is_some_and(|due| due <= Instant::now());
             if now.active && (now.generation != asked || is_due) {
                 // What is wanted from here on is for another request.
                 let before = wanted.take();
-                if self.ask().await {
-                    asked = now.generation;
-                    pace.asked(Instant::now());
-                    continue;
+                let outcome = self.ask().await;
+                let at = Instant::now();
+                match outcome {
+                    Asked::Taken => {
+                        asked = now.generation;
+                        refused = None;
+                        pace.asked(at);
+                        continue;
+                    }
+                    Asked::Refused => {
+                        asked = now.generation;
+                        refused = Some(at);
+                        wanted = before.or(Some(at));
+                        continue;
+                    }
+                    // The next session asks, of whatever generation.
+                    Asked::Interrupted => wanted = before,
                 }
-                // The session went down meanwhile; the next one asks, of whatever generation.
-                wanted = before;
             }
             tokio::select! {
                 changed = subscription.changed() => if changed.is_err() { return },
@@ -103,24 +130,43 @@ impl<S: Store, U: Uplink> Resync<S, U> {
         }
     }
 
-    /// Sends every part; false when the subscription changed before all were taken.
-    async fn ask(&self) -> bool {
+    /// Sends every part.
+    async fn ask(&self) -> Asked {
         let messages = self.request();
         let parts = messages.len();
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
         let started = *self.uplink.subscription().borrow();
         for message in messages {
             while let Err(failure) = self.uplink.publish(message.clone()).await {
-                if !failure.retryable || *self.uplink.subscription().borrow() != started {
+                if !failure.retryable {
+                    self.refused(&failure);
+                    return Asked::Refused;
+                }
+                if *self.uplink.subscription().borrow() != started {
                     warn!(error = %failure, "Could not send the resync request");
-                    return !failure.retryable;
+                    return Asked::Interrupted;
                 }
                 tokio::time::sleep(backoff.next_jittered(Duration::ZERO)).await;
             }
         }
         self.metrics.resync_requests.inc();
         info!(parts, "Asked the source for missed works");
-        true
+        self.health.ok();
+        Asked::Taken
+    }
+
+    fn refused(&self, failure: &PublishFailure) {
+        let hint = format!(
+            "see that the policy of the agent's certificate lets it publish to `{}`",
+            self.topic
+        );
+        warn!(
+            error = %failure, hint,
+            "Could not ask the source for missed works; it is tried again in {} s", REFUSED_AGAIN.as_secs()
+        );
+        self.health.failing(format!(
+            "the source cannot be asked for missed works: {failure}; hint: {hint}"
+        ));
     }
 
     /// The request's messages: one towards a Go peer unless the list is long, parts marked so that ours can join
@@ -242,6 +288,8 @@ pub fn statuses_wanted(request: &StatusRequest, index: &Index) -> Vec<WorkId> {
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+// As with a status that is refused.
+const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 /// The least time between two requests, unless the subscription is new; doubled while they go on.
 const LEAST_DISTANCE: Duration = Duration::from_secs(2);
 const MOST_DISTANCE: Duration = Duration::from_secs(60);

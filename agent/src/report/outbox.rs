@@ -1,7 +1,7 @@
 //! What is to be told of which work: statuses by id, and farewells to works that are not held.
 //!
-//! A farewell answers a deletion for which nothing has to be done: it lives here only, and its deliveries are
-//! acknowledged when the broker has taken the answer.
+//! A farewell answers a deletion for which nothing has to be done, or says why a work cannot be held: it lives here
+//! only, and its deliveries are acknowledged when the broker has taken the answer.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,10 +35,11 @@ struct State {
     gone: HashMap<WorkId, u64>,
 }
 
-/// A deletion that is to be answered.
+/// What is to be told of a work that is not held.
 #[derive(Debug)]
 struct Farewell {
     head: Head,
+    refused: Option<String>,
     owed: Vec<Owed>,
 }
 
@@ -76,7 +77,15 @@ impl Outbox {
     /// acknowledged. Wait for [`Outbox::room`] first.
     pub fn farewell(&self, head: Head, owed: Owed) {
         let id = head.id.clone();
-        self.state().farewell(head, owed);
+        self.state().farewell(head, None, owed);
+        self.queue.add(&id);
+    }
+
+    /// A work came that cannot be held: its source is told why, then the delivery is acknowledged. Wait for
+    /// [`Outbox::room`] first.
+    pub fn decline(&self, head: Head, why: String, owed: Owed) {
+        let id = head.id.clone();
+        self.state().farewell(head, Some(why), owed);
         self.queue.add(&id);
     }
 
@@ -94,7 +103,7 @@ impl Outbox {
                 }
                 return owed.ack();
             }
-            state.farewell(head, owed);
+            state.farewell(head, None, owed);
         }
         self.queue.add(&id);
     }
@@ -132,11 +141,16 @@ impl Outbox {
         self.state().asked.remove(id)
     }
 
-    /// The farewell to a work, and how many deliveries wait for it.
-    pub(super) fn pending_farewell(&self, id: &WorkId) -> Option<(Head, usize)> {
+    /// The farewell to a work, why it is refused if it is, and how many deliveries wait for it.
+    pub(super) fn pending_farewell(&self, id: &WorkId) -> Option<(Head, Option<String>, usize)> {
         let state = self.state();
         let farewell = state.farewells.get(id)?;
-        Some((farewell.head.clone(), farewell.owed.len()))
+        let Farewell {
+            head,
+            refused,
+            owed,
+        } = farewell;
+        Some((head.clone(), refused.clone(), owed.len()))
     }
 
     /// Acknowledges the first `count` deliveries that wait for a farewell; those that came since are answered again.
@@ -195,17 +209,19 @@ impl Default for Outbox {
 // === impl State ===
 
 impl State {
-    fn farewell(&mut self, head: Head, owed: Owed) {
+    fn farewell(&mut self, head: Head, refused: Option<String>, owed: Owed) {
         self.owed += 1;
         let farewell = self
             .farewells
             .entry(head.id.clone())
             .or_insert_with(|| Farewell {
                 head: head.clone(),
+                refused: None,
                 owed: Vec::new(),
             });
         if head.version >= farewell.head.version {
             farewell.head = head;
+            farewell.refused = refused;
         }
         farewell.owed.push(owed);
     }
@@ -266,13 +282,13 @@ mod tests {
         outbox.farewell(head("w"), owed(&acks));
         outbox.farewell(head("w"), owed(&acks));
         assert_eq!(outbox.queue.next().await, Some(id.clone()));
-        let (_, count) = outbox.pending_farewell(&id).unwrap();
+        let (.., count) = outbox.pending_farewell(&id).unwrap();
         outbox.farewell(head("w"), owed(&acks));
         outbox.said_farewell(&id, count);
         assert_eq!(acks.load(Ordering::SeqCst), 2);
         outbox.said_farewell(&id, 1);
         assert_eq!(acks.load(Ordering::SeqCst), 3);
-        assert_eq!(outbox.pending_farewell(&id), None);
+        assert!(outbox.pending_farewell(&id).is_none());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! and rights that are not granted yet are waited for, and `/readyz` says which.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use link::admin::{Check, Checks};
@@ -21,7 +22,7 @@ use crate::cluster::election::{self, Election};
 use crate::cluster::events::Recorder;
 use crate::cluster::{self, definitions};
 use crate::target::kubernetes::{Kubernetes, Options};
-use crate::work::{Found, Objects, Store, Work, WorkId};
+use crate::work::{self, Found, Objects, Store, Work, WorkId};
 
 /// A cluster that is connected to and not yet worked in.
 pub(super) struct Cluster {
@@ -161,19 +162,28 @@ impl Cluster {
 
     /// Works whose objects were taken over are held from now on, so that the next resync asks for them; without it
     /// nobody would ever say that they are to go.
-    async fn await_source(
-        &self,
-        store: &Objects,
-        owners: Vec<WorkId>,
-    ) -> Result<(), crate::work::Error> {
+    async fn await_source(&self, store: &Objects, owners: Vec<WorkId>) -> Result<(), work::Error> {
         let unknown = owners
             .into_iter()
             .filter(|id| store.index().entry(id).is_none());
-        let works: Vec<Work> = unknown.map(Work::awaited).collect();
+        let mut works: Vec<Work> = unknown.map(Work::awaited).collect();
         if !works.is_empty() {
-            info!(works = works.len(), "Taking over works of another agent");
+            info!(
+                works = works.len(),
+                "Taking over works that another agent left, or whose objects somebody changed"
+            );
         }
-        store.commit(std::sync::Arc::new(works)).await
+        loop {
+            let Err(error) = store.commit(Arc::new(works.clone())).await else {
+                return Ok(());
+            };
+            let Some(taken) = error.foreign() else {
+                return Err(error);
+            };
+            // It must not hold up all the others.
+            warn!(error = %chain(&error), "Left alone a work whose name is taken");
+            works.retain(|work| work.head.id != *taken);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use link::error::Hint;
 
+use super::WorkId;
 use super::objects::Refusal;
 
 /// Why the store could not do its work.
@@ -35,9 +36,11 @@ pub enum Error {
         #[source]
         source: Refusal,
     },
-    /// The name of a work is taken by an object that is not this agent's.
+    /// The name of a work is taken by an object that is not this agent's. It concerns no other work.
     #[error("{object} is not this agent's: it is labelled for consumer `{consumer}`")]
     Foreign {
+        /// Which work cannot be held.
+        id: WorkId,
         /// Which object.
         object: String,
         /// Whose it says it is.
@@ -61,12 +64,24 @@ impl Hint for Error {
                 Some("check that `--state-dir` is a writable directory on a local volume".into())
             }
             Self::Api { source, .. } => source.hint(),
-            Self::Foreign { .. } => Some("give each agent a namespace of its own".into()),
+            Self::Foreign { .. } => Some(
+                "delete the bundle of that consumer, use another id, or give each agent a namespace of its own; what its \
+                 name waits for is taken as soon as it is free"
+                    .into(),
+            ),
         }
     }
 }
 
 impl Error {
+    /// The work that cannot be held because another agent's object has its name, if that is what happened.
+    pub fn foreign(&self) -> Option<&WorkId> {
+        match self {
+            Self::Foreign { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     /// What the API server said, if that is what happened.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {

@@ -94,16 +94,15 @@ impl Index {
         self.state().departed.is_late(id, event)
     }
 
-    /// Notes that the source wants a work to be there that is being deleted, which cannot be done before it is gone. Says
-    /// nothing of other works.
+    /// Notes that the source wants a work to be there that is being deleted, which cannot be done before it is gone. When
+    /// it has gone since that was seen, the source is asked at once: whoever removed it did not know.
     pub fn note_refused_while_deleting(&self, id: &WorkId) {
-        if let Some(entry) = self
-            .state()
-            .entries
-            .get_mut(id)
-            .filter(|entry| entry.deleting)
-        {
-            entry.refused_while_deleting = true;
+        let noted = self.update(id, |entry| {
+            entry.refused_while_deleting = entry.deleting;
+            entry.deleting
+        });
+        if noted != Some(true) {
+            self.want_resync();
         }
     }
 

@@ -25,6 +25,7 @@ use crate::target::Change;
 use crate::turns::Turns;
 use crate::work::object_name;
 use cache::Cache;
+use foreign::Foreign;
 use journal::{Journal, Notes};
 use looks::Looks;
 use record::{Listed, Object};
@@ -34,6 +35,7 @@ use said::Said;
 mod cache;
 mod commit;
 mod erase;
+mod foreign;
 mod journal;
 mod looks;
 mod marks;
@@ -69,6 +71,7 @@ struct Inner {
     // breaks every work.
     strays: Mutex<HashSet<String>>,
     cache: Mutex<Cache>,
+    foreign: Foreign,
     said: Said,
     looks: Looks,
     turns: Turns,
@@ -107,6 +110,7 @@ impl Objects {
             known: Mutex::default(),
             strays: Mutex::default(),
             cache: Mutex::default(),
+            foreign: Foreign::default(),
             said: Said::default(),
             looks: Looks::default(),
             turns: Turns::default(),
@@ -372,7 +376,8 @@ impl Store for Objects {
             self.0.watch_works(&changes),
             self.0.watch_journal(&changes),
             self.0.keep_journal(),
-            self.0.keep_statuses()
+            self.0.keep_statuses(),
+            Box::pin(self.0.await_names())
         );
     }
 }

@@ -53,6 +53,7 @@ pub(crate) struct Faulty {
 #[derive(Default)]
 struct Faults {
     failing: Option<(Call, Class)>,
+    foreign: Option<WorkId>,
     panics: Option<Call>,
     commits: HashMap<WorkId, usize>,
 }
@@ -118,6 +119,11 @@ impl Faulty {
         self.faults.lock().unwrap().failing = failing;
     }
 
+    /// An object of another agent has the name of this work.
+    pub(crate) fn take_name_of(&self, id: Option<WorkId>) {
+        self.faults.lock().unwrap().foreign = id;
+    }
+
     pub(crate) fn panic_once(&self, call: Call) {
         self.faults.lock().unwrap().panics = Some(call);
     }
@@ -148,6 +154,14 @@ impl Store for Faulty {
 
     async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
         self.check(Call::Commit)?;
+        let foreign = self.faults.lock().unwrap().foreign.clone();
+        if let Some(id) = foreign.filter(|id| works.iter().any(|work| work.head.id == *id)) {
+            return Err(Error::Foreign {
+                object: format!("ManifestWork `agent/{id}`"),
+                consumer: "cluster2".into(),
+                id,
+            });
+        }
         Store::commit(&self.files, Arc::clone(&works)).await?;
         let mut faults = self.faults.lock().unwrap();
         for work in works.iter() {

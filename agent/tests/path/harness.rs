@@ -49,6 +49,8 @@ pub(crate) struct Harness {
     panics: Arc<AtomicBool>,
     deaf: Arc<AtomicBool>,
     unheard: Arc<AtomicUsize>,
+    denied: Arc<AtomicBool>,
+    resync: Arc<Mutex<Result<(), String>>>,
 }
 
 pub(crate) struct Halted {
@@ -67,6 +69,8 @@ struct Up {
     // Nobody is subscribed: what is published is counted and lost.
     deaf: Arc<AtomicBool>,
     unheard: Arc<AtomicUsize>,
+    // Resync requests are not authorized.
+    denied: Arc<AtomicBool>,
 }
 
 impl Downlink for Down {
@@ -88,6 +92,12 @@ impl Uplink for Up {
             decode(&message).is_ok_and(|event| event.kind == Kind::spec(Action::ResyncRequest));
         if asks && self.panics.swap(false, Ordering::SeqCst) {
             panic!("an uplink fails on purpose");
+        }
+        if asks && self.denied.load(Ordering::SeqCst) {
+            return Err(PublishFailure {
+                message: "not authorized".into(),
+                retryable: false,
+            });
         }
         if self.deaf.load(Ordering::SeqCst) {
             self.unheard.fetch_add(1, Ordering::SeqCst);
@@ -187,6 +197,16 @@ impl Harness {
     /// The next resync request panics.
     pub(crate) fn panic_at_resync(&self) {
         self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the broker refuses resync requests, or takes them again.
+    pub(crate) fn deny_resync(&self, denied: bool) {
+        self.denied.store(denied, Ordering::SeqCst);
+    }
+
+    /// What readiness says of resync requests.
+    pub(crate) fn resync_health(&self) -> Result<(), String> {
+        self.resync.lock().unwrap().clone()
     }
 
     /// From now on nobody is subscribed to what the agent says, or somebody is again.
@@ -353,7 +373,9 @@ impl Halted {
         let registry = prometheus::Registry::new();
         let panics = Arc::new(AtomicBool::new(false));
         let (deaf, unheard) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let denied = Arc::<AtomicBool>::default();
         let health = Arc::new(Mutex::new(Ok(())));
+        let resync = Arc::new(Mutex::new(Ok(())));
         let (deliveries, incoming) = mpsc::channel(256);
         let (sender, published) = mpsc::channel(1024);
         let (subscription, receiver) = watch::channel(Subscription {
@@ -379,6 +401,10 @@ impl Halted {
                 move |state| *health.lock().unwrap() = state
             }),
             target_health: Health::ignored(),
+            resync_health: Health::new({
+                let resync = Arc::clone(&resync);
+                move |state| *resync.lock().unwrap() = state
+            }),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             restarts: Restarts::register(&registry).unwrap(),
             clock: Clock::system(),
@@ -394,6 +420,7 @@ impl Halted {
                 panics: Arc::clone(&panics),
                 deaf: Arc::clone(&deaf),
                 unheard: Arc::clone(&unheard),
+                denied: Arc::clone(&denied),
             },
         );
         let task = tokio::spawn(agent.run(drain.clone()));
@@ -415,6 +442,8 @@ impl Halted {
             panics,
             deaf,
             unheard,
+            denied,
+            resync,
         }
     }
 }

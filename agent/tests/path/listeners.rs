@@ -125,3 +125,71 @@ async fn what_another_server_let_pass_is_refused_alone_and_told() {
     assert_eq!(files.len(), 1, "{files:?}");
     agent.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_resync_request_that_the_broker_refuses_shows_in_readiness_and_is_sent_once_it_is_allowed()
+ {
+    let mut agent = Harness::start().await;
+    agent.resync_request().await;
+    agent.deny_resync(true);
+    agent.reconnect();
+    agent.until(|agent| agent.resync_health().is_err()).await;
+    let why = agent.resync_health().err().unwrap_or_default();
+    assert!(
+        why.contains("not authorized") && why.contains("hint: see that the policy"),
+        "{why}"
+    );
+    // It is refused again now and then, and nothing else waits for it.
+    agent.send(upsert("w", 1, &[config_map("a", "1")])).await;
+    agent.status("w", is_applied).await;
+    agent.pass(Duration::from_secs(700)).await;
+    assert_eq!(agent.requests(), 1);
+    assert!(agent.resync_health().is_err());
+    agent.deny_resync(false);
+    agent
+        .until_within(Duration::from_secs(301), |agent| agent.requests() == 2)
+        .await;
+    assert_eq!(agent.resync_health(), Ok(()));
+    // Once, not time and again.
+    agent.pass(Duration::from_secs(700)).await;
+    assert_eq!(agent.requests(), 2);
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_work_whose_name_another_agent_has_is_refused_alone_and_told() {
+    let mut agent = Harness::start().await;
+    agent.resync_request().await;
+    agent.store.take_name_of(Some("theirs".into()));
+    for id in ["a", "theirs", "b"] {
+        agent.send(upsert(id, 1, &[config_map(id, "1")])).await;
+    }
+    let (_, status) = agent
+        .status("theirs", |status| status.condition("Applied").is_some())
+        .await;
+    let told = status.condition("Applied").map(|it| it.message.clone());
+    let told = told.unwrap_or_default();
+    assert!(
+        told.contains("is labelled for consumer `cluster2`; hint: delete the bundle"),
+        "{told}"
+    );
+    agent
+        .until(|agent| agent.acks() == 3 && agent.files().len() == 2)
+        .await;
+    assert_eq!(agent.held(), ["a".into(), "b".into()]);
+    assert_eq!(agent.store_health(), Ok(()));
+    // Alone in its batch, and another version.
+    agent
+        .send(upsert("theirs", 2, &[config_map("theirs", "1")]))
+        .await;
+    agent.status("theirs", |status| !is_applied(status)).await;
+    agent.until(|agent| agent.acks() == 4).await;
+    assert_eq!(agent.store_health(), Ok(()));
+    // What its source sends once the name is free is taken.
+    agent.store.take_name_of(None);
+    agent
+        .send(upsert("theirs", 2, &[config_map("theirs", "1")]))
+        .await;
+    agent.status("theirs", is_applied).await;
+    agent.stop().await;
+}

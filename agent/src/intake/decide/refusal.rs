@@ -38,6 +38,8 @@ pub enum Refusal {
     Departed,
     /// The id or the source is longer than any status about it could carry.
     TooLong,
+    /// Another agent's object has the name under which the work would be held.
+    ForeignWork,
     /// A resync request whose data cannot be read.
     Payload,
 }
@@ -46,7 +48,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, so that each metric exists from the start.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotAnEvent,
         Self::ForeignTopic,
         Self::ForeignConsumer,
@@ -59,6 +61,7 @@ impl Refusal {
         Self::Deleting,
         Self::Departed,
         Self::TooLong,
+        Self::ForeignWork,
         Self::Payload,
     ];
 
@@ -77,6 +80,7 @@ impl Refusal {
             Self::Deleting => "deleting",
             Self::Departed => "departed",
             Self::TooLong => "too_long",
+            Self::ForeignWork => "foreign_work",
             Self::Payload => "payload",
         }
     }

@@ -171,6 +171,19 @@ async fn only_deleting_works_leave_and_a_refused_upsert_is_asked_for_again() {
     assert_eq!(Files::open(dir.path()).unwrap().works, 1);
 }
 
+#[tokio::test]
+async fn an_upsert_refused_for_a_deletion_that_has_just_ended_is_asked_for_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(&[deleting("b")]).unwrap();
+    // Seen as being deleted, and gone before that could be noted.
+    assert!(store.index.entry(&"b".into()).unwrap().deleting);
+    store.remove(&"b".into()).unwrap();
+    store.index.note_refused_while_deleting(&"b".into());
+    let wanted = std::pin::pin!(store.index.resync_wanted());
+    assert!(futures_util::poll!(wanted).is_ready());
+}
+
 fn temps(dir: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for dir in [dir.to_path_buf(), dir.join("works")] {

@@ -5,8 +5,8 @@ use link::error::{Hint as _, chain};
 use serde_json::Value;
 use tracing::warn;
 
-use super::super::{Error, Head, Stored, Work};
-use super::record::{self, Content, Object};
+use super::super::{Error, Head, Stored, Work, WorkId};
+use super::record::{self, Content, Object, Unreadable};
 use super::remote::optional;
 use super::{Inner, Refusal};
 use crate::crd;
@@ -60,8 +60,8 @@ impl Inner {
         };
         // Each asks less of the cluster than the one before.
         for (head, content) in [
-            (&told, Content::Kept),
-            (&small, Content::Kept),
+            (&told, Content::Kept(None)),
+            (&small, Content::Kept(None)),
             (&small, Content::Emptied),
         ] {
             match self.put(head, content).await {
@@ -74,18 +74,27 @@ impl Inner {
 
     async fn hold(&self, work: &Work) -> Result<(), Error> {
         let mut head = work.head.clone();
+        if work.is_awaited()
+            && let Some(left) = self.left(&head.id).await?
+        {
+            head = left;
+        }
         let spec = record::spec_of(&work.payload).unwrap_or_else(|error| {
             // Intake has checked it; should it be unreadable all the same, it is the source that can mend it.
             let why = format!("the spec is not a manifest bundle: {error}");
             head.rejected.get_or_insert(why);
             None
         });
-        // What is deleted or refused is still what was accepted before.
-        let keeps = head.deleting_since.is_some() || head.rejected.is_some();
-        let given = Content::Given(spec.as_ref());
+        // What is deleted or refused is still what was accepted before, and what is awaited what is applied, also where
+        // the object is not held at the moment: in it stands how to delete.
+        let ends = head.deleting_since.is_some() || head.rejected.is_some();
+        let keeps = ends || work.is_awaited();
         let cached = self.cache().get(&head.id).cloned();
-        let held = self.known().contains_key(&head.id);
-        let content = if keeps && held { Content::Kept } else { given };
+        let content = if keeps {
+            Content::Kept(spec.as_ref())
+        } else {
+            Content::Given(spec.as_ref())
+        };
         let written = self.put(&head, content).await?;
 
         // Kept where the next look finds it without asking, and as it would be read back. Of what was there before
@@ -95,9 +104,16 @@ impl Inner {
             (Written::Changed(_), Some(stored)) if !keeps => stored.record,
             (Written::Changed(_), _) => return Ok(()),
             (Written::Kept(object), _) => {
-                // Should it be unreadable, the next look finds out.
-                if let Ok(stored) = object.stored() {
-                    self.cache().put(stored);
+                let delete_option = object.only_delete_option();
+                match object.stored() {
+                    Ok(stored) => self.cache().put(stored),
+                    // Its source has no other to send: asked for what is lost, it would say the same again and again.
+                    Err(Unreadable::Spec(_)) if ends => {
+                        let least = Content::Given(delete_option.as_ref());
+                        self.put(&head, least).await?;
+                    }
+                    // The next look finds out, and has the source asked.
+                    Err(_) => {}
                 }
                 return Ok(());
             }
@@ -118,11 +134,25 @@ impl Inner {
         Ok(written)
     }
 
+    /// What the object of a work that is not held says of it, where that can be read: it is ours but for a label that
+    /// somebody took away, and its source need not be waited for.
+    async fn left(&self, id: &WorkId) -> Result<Option<Head>, Error> {
+        let metadata = optional(self.works.metadata(&object_name(id)).await)?;
+        let ours = metadata.filter(|metadata| self.foreign_owner(metadata).is_none());
+        Ok(ours.and_then(|metadata| record::head(&metadata).ok()))
+    }
+
+    /// The consumer that an object is labelled for, unless it is this agent's.
+    pub(super) fn foreign_owner<'a>(&self, metadata: &'a ObjectMeta) -> Option<&'a String> {
+        let consumer = metadata.labels.as_ref()?.get(crd::CONSUMER)?;
+        (*consumer != self.consumer.as_str()).then_some(consumer)
+    }
+
     async fn write(&self, head: &Head, content: Content<'_>) -> Result<Written, Error> {
         let name = object_name(&head.id);
         let spec = match content {
-            Content::Given(spec) => spec,
-            Content::Kept | Content::Emptied => None,
+            Content::Given(spec) | Content::Kept(spec) => spec,
+            Content::Emptied => None,
         };
         let create = async || {
             let object = record::created(head, spec, &self.consumer);
@@ -162,7 +192,7 @@ impl Inner {
         content: Content<'_>,
     ) -> Result<Written, Error> {
         match content {
-            Content::Kept => {
+            Content::Kept(_) => {
                 let object = self.works.patch_whole(name, steps).await;
                 object.map(Box::new).map(Written::Kept)
             }
@@ -179,10 +209,10 @@ impl Inner {
         let Some(metadata) = optional(self.works.metadata(&name).await)? else {
             return Ok(());
         };
-        let labels = metadata.labels.as_ref();
-        let consumer = labels.and_then(|labels| labels.get(crd::CONSUMER));
-        if let Some(consumer) = consumer.filter(|consumer| *consumer != self.consumer.as_str()) {
+        if let Some(consumer) = self.foreign_owner(&metadata) {
+            self.foreign.note(&head.id);
             return Err(Error::Foreign {
+                id: head.id.clone(),
                 object: self.works.object(&name),
                 consumer: consumer.clone(),
             });

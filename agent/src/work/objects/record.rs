@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use link::bundle::manifest::ObjectRef;
-use link::bundle::{Spec, Status, status_hash};
+use link::bundle::{DeleteOption, Spec, Status, status_hash};
 use link::id::ConsumerName;
 use link::order::Version;
 use serde::{Deserialize, Serialize};
@@ -136,8 +136,8 @@ pub(super) fn created<'a>(
 pub(super) enum Content<'a> {
     /// It becomes this one; `None` is an empty payload.
     Given(Option<&'a ManifestWorkSpec>),
-    /// It stays: what was accepted before is still in force.
-    Kept,
+    /// It stays: what was accepted before is still in force. An object that has to be made gets this one.
+    Kept(Option<&'a ManifestWorkSpec>),
     /// Its manifests go, for a cluster that does not even take what it has; how to delete stays.
     Emptied,
 }
@@ -151,7 +151,7 @@ pub(super) fn changed(head: &Head, consumer: &ConsumerName, content: Content<'_>
     let mut steps = vec![json!({"op": "add", "path": "/metadata/labels", "value": labels})];
     let mark = match content {
         Content::Given(spec) => Some(no_spec(spec)),
-        Content::Kept | Content::Emptied => None,
+        Content::Kept(_) | Content::Emptied => None,
     };
     for (key, value) in annotations(head).into_iter().chain(mark) {
         let path = format!(
@@ -174,7 +174,7 @@ pub(super) fn changed(head: &Head, consumer: &ConsumerName, content: Content<'_>
         Content::Emptied => {
             steps.push(json!({"op": "add", "path": "/spec/workload", "value": none.workload}));
         }
-        Content::Kept => {}
+        Content::Kept(_) => {}
     }
     steps
 }
@@ -252,6 +252,16 @@ pub(super) fn head(metadata: &ObjectMeta) -> Result<Head, Unreadable> {
 // === impl Object ===
 
 impl Object {
+    /// How the work is deleted, without everything else; `None` when that cannot be read either.
+    pub(super) fn only_delete_option(&self) -> Option<ManifestWorkSpec> {
+        let delete_option = self.spec.delete_option.clone()?;
+        DeleteOption::deserialize(&delete_option).ok()?;
+        Some(ManifestWorkSpec {
+            delete_option: Some(delete_option),
+            ..ManifestWorkSpec::default()
+        })
+    }
+
     /// The work and what was last said of it.
     pub(super) fn stored(self) -> Result<Stored, Unreadable> {
         let head = head(&self.metadata)?;

@@ -21,6 +21,7 @@ async fn readiness_names_every_part() -> Result<()> {
         "identity",
         "kubernetes",
         "leader",
+        "resync",
         "store",
         "target",
     ];

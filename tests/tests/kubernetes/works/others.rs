@@ -251,6 +251,15 @@ async fn another_agent_s_works_are_not_touched() -> Result<()> {
         rig.works().get("w").await?.labels()[agent::crd::CONSUMER],
         "cluster1"
     );
+    // Once the other agent is done with it, its source is asked.
+    let _watching = Watching::of(&two);
+    let mut ended = work("w", 1, "");
+    ended.head.deleting_since = Some(at("2026-08-01T11:00:00Z"));
+    commit(&one, &[ended]).await?;
+    one.remove(&"w".into()).await?;
+    assert!(resync_wanted(&two).await);
+    commit(&two, &[work("w", 1, &bundle("2"))]).await?;
+    assert_eq!(read(&two, "w").await?.work.payload, bundle("2"));
     Ok(())
 }
 

@@ -106,7 +106,7 @@ fn a_change_without_spec_keeps_the_one_that_is_there() {
     let mut object = object(&older);
     patch(
         &mut object,
-        &changed(&newer.head, &consumer(), Content::Kept),
+        &changed(&newer.head, &consumer(), Content::Kept(None)),
     );
     let stored = read(object).unwrap();
     assert_eq!(stored.work.head, newer.head);

@@ -96,6 +96,16 @@ pub(crate) struct Context<S> {
 // === impl Config ===
 
 impl Config {
+    /// The session on which the statuses come that a session asks for: without a share group every subscriber would get
+    /// every status, so only the first one listens; with one they come on any, and each looks after itself.
+    pub(crate) fn listener(&self, index: usize) -> usize {
+        if self.scheme.share().is_some() {
+            index
+        } else {
+            0
+        }
+    }
+
     /// Builds delivery over sessions that someone else drives. Messages of every `inbound` are taken.
     ///
     /// # Errors

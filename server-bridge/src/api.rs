@@ -39,6 +39,7 @@ pub use bundles::search_problem;
 pub use operation::Metrics;
 pub use origin::{HostName, InvalidHostName};
 pub use validate::{Envelope, Limits};
+pub(crate) use validate::{LABELS_BYTES, fit_labels};
 
 use crate::store::Store;
 use body::Intake;

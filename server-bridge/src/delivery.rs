@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use jiff::SignedDuration;
 use link::admin::Check;
 use link::clock::Clock;
 use link::id::{ConsumerName, SourceId};
@@ -45,6 +44,7 @@ mod repairs;
 mod resync;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 
 use border::{Intake, SharedIntake};
 pub use metrics::Metrics;
@@ -96,6 +96,16 @@ pub(crate) struct Context<S> {
 // === impl Config ===
 
 impl Config {
+    /// The session on which the statuses come that a session asks for: without a share group every subscriber would get
+    /// every status, so only the first one listens; with one they come on any, and each looks after itself.
+    pub(crate) fn listener(&self, index: usize) -> usize {
+        if self.scheme.share().is_some() {
+            index
+        } else {
+            0
+        }
+    }
+
     /// Builds delivery over sessions that someone else drives. Messages of every `inbound` are taken.
     ///
     /// # Errors
@@ -172,7 +182,7 @@ impl<S: Store> Delivery<S> {
             ),
             keep(
                 "tombstones",
-                part(|context, drain| forget_tombstones(context, drain).boxed()),
+                part(|context, drain| tombstones::run(context.store, context.clock, drain).boxed()),
             ),
         ];
         for index in 0..context.pool.len() {
@@ -222,19 +232,3 @@ impl<S: Clone> Clone for Context<S> {
         }
     }
 }
-
-async fn forget_tombstones<S: Store>(context: Context<S>, drain: CancellationToken) {
-    let mut tick = tokio::time::interval(std::time::Duration::from_secs(3600));
-    while drain.run_until_cancelled(tick.tick()).await.is_some() {
-        let before = context.clock.now() - TOMBSTONES_KEPT;
-        if let Err(error) = context.store.prune_tombstones(before).await {
-            tracing::warn!(
-                "Could not forget old deletions: {}",
-                link::error::chain(&error)
-            );
-        }
-    }
-}
-
-// An agent that was away for longer than this keeps what was deleted meanwhile.
-const TOMBSTONES_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);

@@ -12,6 +12,7 @@ use link::id::ConsumerName;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::api::{LABELS_BYTES, fit_labels};
 use crate::store::{Labels, NewConsumer};
 
 /// Why the registrations cannot be used; nothing of the file is.
@@ -41,6 +42,18 @@ pub enum PreloadError {
         path.display()
     )]
     Name {
+        /// The file.
+        path: PathBuf,
+        /// The entry, from 1.
+        entry: usize,
+    },
+    /// One entry has labels that the API would refuse too.
+    #[error(
+        "entry {entry} of consumer registrations in `{}` has labels that no consumer may have: names and values are those \
+         of Kubernetes labels, at most {LABELS_BYTES} bytes together",
+        path.display()
+    )]
+    Labels {
         /// The file.
         path: PathBuf,
         /// The entry, from 1.
@@ -111,6 +124,12 @@ fn parse(path: &Path, text: &str) -> Result<Vec<NewConsumer>, PreloadError> {
             path: path.to_owned(),
             entry: index + 1,
         })?;
+        if !fit_labels(&labels) {
+            return Err(PreloadError::Labels {
+                path: path.to_owned(),
+                entry: index + 1,
+            });
+        }
         consumers.push(NewConsumer {
             id: Uuid::new_v4().to_string(),
             name,
@@ -162,6 +181,22 @@ mod tests {
             "entry 2 of consumer registrations in `c.yaml` is no consumer name: 1 to 63 lower-case letters, digits \
              and `-`, which stands at neither end"
         );
+        for (bytes, taken) in [(63, true), (64, false)] {
+            let text = format!(
+                "- ok\n- {{name: a, labels: {{a: {}}}}}\n",
+                "v".repeat(bytes)
+            );
+            assert_eq!(parse(Path::new("c.yaml"), &text).is_ok(), taken);
+        }
+        let many: Vec<String> = (0..300)
+            .map(|number| format!("l{number}: {}", "v".repeat(60)))
+            .collect();
+        let text = format!("- {{name: a, labels: {{{}}}}}\n", many.join(", "));
+        assert_eq!(
+            chain(&parse(Path::new("c.yaml"), &text).unwrap_err()),
+            "entry 1 of consumer registrations in `c.yaml` has labels that no consumer may have: names and values are \
+             those of Kubernetes labels, at most 16384 bytes together"
+        );
         let error = parse(Path::new("c.yaml"), "- {nmae: a}\n").unwrap_err();
         assert!(
             error
@@ -181,6 +216,8 @@ mod tests {
             "- {SECRET: a}",
             "- {name: [SECRET]}",
             "- {name: a, labels: SECRET}",
+            "- {name: a, labels: {a: SECRET!}}",
+            "- {name: a, labels: {SECRET!: a}}",
             "a: SECRET\n b: - SECRET",
             "\"SECRET",
             "- *SECRET",

@@ -102,15 +102,18 @@ impl Settings {
             let new = store.ensure_consumers(listed, self.clock.now()).await?;
             info!(new, file = %file.display(), "Registered the listed consumers");
         }
-        let shared = self.endpoint.scheme.share().is_some();
+        let config = delivery::Config {
+            source: self.source.clone(),
+            scheme: self.endpoint.scheme.clone(),
+            delete_unknown_works: self.delete_unknown_works,
+        };
         let lines = party
             .client_ids()
             .into_iter()
             .enumerate()
             .map(|(index, client_id)| Line {
                 client_id,
-                // Without a share group every subscriber gets every status: one is enough.
-                subscriptions: if index == 0 || shared {
+                subscriptions: if config.listener(index) == index {
                     party.subscribes().to_vec()
                 } else {
                     Vec::new()
@@ -129,12 +132,7 @@ impl Settings {
         let api = api::Config {
             listen: self.api_listen,
             hosts: self.api_hosts,
-            ..api::Config::new(self.source.clone(), self.endpoint.scheme.clone())
-        };
-        let config = delivery::Config {
-            source: self.source,
-            scheme: self.endpoint.scheme,
-            delete_unknown_works: self.delete_unknown_works,
+            ..api::Config::new(self.source, self.endpoint.scheme)
         };
         let signs = delivery::Signs {
             check: checks.add("delivery"),

@@ -97,16 +97,23 @@ impl Intake {
 impl Object {
     /// Refuses members that are not in the list, each with the nearest known one.
     pub(super) fn only(self, known: &[&str]) -> Result<Self, ApiError> {
-        let unknown: Vec<String> = self
+        let mut strangers = self
             .members
             .keys()
-            .filter(|key| !known.contains(&key.as_str()))
+            .filter(|key| !known.contains(&key.as_str()));
+        let mut told: Vec<String> = strangers
+            .by_ref()
+            .take(SHOWN)
             .map(|key| unknown(key, known))
             .collect();
-        if unknown.is_empty() {
+        let more = strangers.count();
+        if more > 0 {
+            told.push(format!("and {more} more"));
+        }
+        if told.is_empty() {
             return Ok(self);
         }
-        Err(ApiError::validation(unknown.join("; ")))
+        Err(ApiError::validation(told.join("; ")))
     }
 
     /// Takes a member; `null` counts as absent.
@@ -249,6 +256,9 @@ pub(super) const fn kind(value: &Value) -> &'static str {
 /// The longest body: 500 KiB of manifests (wire.md §2.3), four times over for white space and escapes.
 pub(super) const BODY_BYTES: usize = 2 * 1024 * 1024;
 
+/// Unknown members that are named, each with the nearest known one: as many as a person mends at once.
+const SHOWN: usize = 10;
+
 /// How much of a longer one is read before its client is cut off.
 const DISCARD_BYTES: usize = 8 * BODY_BYTES;
 
@@ -306,6 +316,24 @@ mod tests {
         assert!(intake.read(body(BODY_BYTES)).await.is_ok());
         let refused = reason(intake.read(body(BODY_BYTES + 1)).await);
         assert_eq!(refused, "the request body is longer than 2097152 bytes");
+    }
+
+    #[test]
+    fn a_body_full_of_unknown_members_is_answered_by_the_first_ones_and_their_number() {
+        let members: Map<String, Value> = (0..230_000)
+            .map(|number| (format!("m{number:06}"), Value::Null))
+            .collect();
+        let object = |members: &Map<String, Value>, count| Object {
+            members: members.clone().into_iter().take(count).collect(),
+            _held: None,
+        };
+        let refused = object(&members, 230_000).only(&["name", "labels"]);
+        let reason = refused.unwrap_err().reason().to_owned();
+        assert!(reason.ends_with("; and 229990 more"), "{reason}");
+        assert!(reason.len() < 1000, "{}", reason.len());
+        let refused = object(&members, SHOWN).only(&["name", "labels"]);
+        let reason = refused.unwrap_err().reason().to_owned();
+        assert!(reason.ends_with("unknown field `m000009`, known are `name`, `labels`"));
     }
 
     #[test]

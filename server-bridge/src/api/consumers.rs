@@ -9,10 +9,11 @@ use link::id::ConsumerName;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::body::{Object, kind, wrong_type};
+use super::body::{Object, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
 use super::search::Roots;
+use super::validate::check_labels;
 use super::{Context, json_response, render};
 use crate::store::{Consumer, Labels, NewConsumer, Store};
 
@@ -121,16 +122,12 @@ fn labels(value: Option<Value>) -> Result<Labels, ApiError> {
     let Value::Object(entries) = value else {
         return Err(wrong_type("labels", "an object of strings", &value));
     };
-    entries
-        .into_iter()
-        .map(|(name, value)| match value {
-            Value::String(text) => Ok((name, text)),
-            other => Err(ApiError::validation(format!(
-                "labels[{name}]: must be a string, not {}",
-                kind(&other)
-            ))),
-        })
-        .collect()
+    check_labels(&entries)?;
+    let text = |(name, value)| match value {
+        Value::String(text) => Some((name, text)),
+        _ => None,
+    };
+    Ok(entries.into_iter().filter_map(text).collect())
 }
 
 fn answer(status: StatusCode, consumer: &Consumer) -> Response {

@@ -11,12 +11,15 @@ use crate::store::{Content, Json};
 
 mod agents;
 mod fit;
+mod labels;
 mod shapes;
 #[cfg(test)]
 mod tests;
 
 pub(super) use fit::Addressed;
 pub use fit::Envelope;
+pub(super) use labels::check_labels;
+pub(crate) use labels::{LABELS_BYTES, fit_labels};
 
 /// Sizes a bundle must keep to, besides those of the messages that carry it ([`Envelope`]).
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +145,16 @@ pub(super) fn problem(
         path: path.into(),
         message: message.into(),
     });
+}
+
+/// The same of what a text may break as often as it is long: written out only if it will be shown, counted otherwise.
+pub(super) fn problem_with(problems: &mut Vec<Problem>, broken: impl FnOnce() -> (String, String)) {
+    let (path, message) = if problems.len() < SHOWN {
+        broken()
+    } else {
+        Default::default()
+    };
+    problems.push(Problem { path, message });
 }
 
 /// Why a bundle id or name is refused: it names a Kubernetes object on the other side.

@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** an event is acked when what it asks for is done, or when it is refused by its content. Any failure of
 //! ours, whatever its class, is tried again in place until it passes or the bridge stops; it shows in the readiness
-//! check `delivery`, and without the ack the broker keeps the event.
+//! check `delivery`, and without the ack the broker keeps the event. What waits for its turn and is replaced
+//! by a newer word counts as done: that one is acked when it is done.
+//! **Invariant:** whatever one consumer sends, and whatever fails on it, leaves room for the others (`inbound/turns.rs`).
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -13,21 +15,39 @@ use futures_util::stream::FuturesUnordered;
 use link::backoff::Backoff;
 use link::error::chain;
 use link::id::ConsumerName;
+use link::mqtt::IN_FLIGHT_WINDOW;
 use link::telemetry::clip;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::Context;
 use super::border::{Incoming, SharedIntake};
 use super::health::Stuck;
 use super::log::Line;
-use super::orphans::Orphan;
-use super::{Context, resync};
-use crate::store::{StatusOutcome, StatusUpdate, Store, StoreError};
+use crate::store::Store;
 
+mod act;
+mod turns;
 mod understand;
 
+use act::act;
+use turns::{Turn, Turns};
 use understand::{Refusal, Request, refusal, understand};
+
+/// One event that asks for something.
+struct Job {
+    consumer: ConsumerName,
+    request: Request,
+    incoming: Incoming,
+    came: Instant,
+}
+
+/// Whose job is done, and what kind it was.
+enum Done {
+    Status(ConsumerName),
+    List(ConsumerName),
+}
 
 /// Takes events until `drain` is cancelled.
 pub(super) async fn run<S: Store>(
@@ -36,57 +56,151 @@ pub(super) async fn run<S: Store>(
     drain: CancellationToken,
 ) {
     let mut intake = intake.lock().await;
+    let mut turns = Turns::new();
     let mut taking = FuturesUnordered::new();
     let mut tidy = interval(TIDY);
     let mut open = true;
     loop {
+        let now = Instant::now();
+        while let Some(job) = turns.due(now) {
+            taking.push(take(&context, &drain, job));
+        }
+        let due = turns.next_due(now);
+        let room = taking.len() + turns.waiting() < IN_HAND;
         tokio::select! {
             () = drain.cancelled() => break,
-            Some(()) = taking.next(), if !taking.is_empty() => {}
-            _ = tidy.tick() => forget_old(&context),
-            incoming = intake.recv(), if open && taking.len() < CONCURRENCY => match incoming {
-                Some(incoming) => taking.push(take(&context, &drain, incoming)),
+            Some(done) = taking.next(), if !taking.is_empty() => match done {
+                Done::Status(consumer) => {
+                    if let Some(job) = turns.stored(&consumer) {
+                        taking.push(take(&context, &drain, job));
+                    }
+                }
+                Done::List(consumer) => turns.answered(&consumer),
+            },
+            _ = tidy.tick() => {
+                forget_old(&context);
+                turns.forget_quiet(Instant::now());
+            }
+            () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
+            incoming = intake.recv(), if open && room => match incoming {
+                Some(incoming) => {
+                    if let Some(job) = begin(&context, &mut turns, incoming) {
+                        taking.push(take(&context, &drain, job));
+                    }
+                }
                 // The session was shut down: nothing comes in any more.
                 None => open = false,
             },
         }
     }
-    // What is being committed is finished, so that the agent need not send it again.
+    // What is being committed is finished, so that the agent need not send it again. What waits is left to the broker.
     while taking.next().await.is_some() {}
 }
 
-/// Takes one event: understood once, done until it is done.
-async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, incoming: Incoming) {
-    let started = Instant::now();
+/// Reads an event: gives it back if its turn is now; otherwise it waits, or is done already.
+fn begin<S: Store>(
+    context: &Context<S>,
+    turns: &mut Turns<Job>,
+    incoming: Incoming,
+) -> Option<Job> {
+    let came = Instant::now();
     let understood = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let at = context.clock.now();
-        understand(
-            &context.config,
-            &context.parts,
-            &incoming.message,
-            at,
-            started,
-        )
+        understand(&context.config, &context.parts, &incoming.message, at, came)
     }));
-    let (consumer, request) = match understood {
-        Ok(Ok(understood)) => understood,
-        Ok(Err(refused)) => return refuse(context, incoming, &refused),
-        // Reading depends on nothing but the message: it would panic again.
-        Err(_) => {
-            return refuse(
-                context,
+    let refused = match understood {
+        Ok(Ok((consumer, request))) => {
+            let job = Job {
+                consumer: consumer.clone(),
+                request,
                 incoming,
-                &refusal("panicked", "reading it panicked"),
-            );
+                came,
+            };
+            return match &job.request {
+                Request::Status(_) => match turns.status(&consumer, job, replaces) {
+                    Turn::Now(job) => Some(job),
+                    Turn::Waits => None,
+                    Turn::Replaces(older) => {
+                        accept(context, older.incoming, "replaced");
+                        None
+                    }
+                },
+                Request::Resync(_) => {
+                    // What the newer list says is answered before the newer one is acked; this one is not needed.
+                    if let Some(replaced) = turns.list(&consumer, job) {
+                        accept(context, replaced.incoming, "resync");
+                    }
+                    None
+                }
+                Request::Part => {
+                    accept(context, job.incoming, "resync");
+                    None
+                }
+            };
         }
+        Ok(Err(refused)) => refused,
+        // Reading depends on nothing but the message: it would panic again.
+        Err(_) => refusal("panicked", "reading it panicked"),
     };
+    refuse(context, incoming, &refused);
+    None
+}
+
+/// Whether a status says all that one said which waits: newer, of the same version of the same bundle, and neither of a
+/// deletion.
+fn replaces(new: &Job, old: &Job) -> bool {
+    let (Request::Status(new), Request::Status(old)) = (&new.request, &old.request) else {
+        return false;
+    };
+    let alike = new.bundle_id == old.bundle_id && new.version == old.version;
+    let newer = new.sequence_id.is_newer_than(Some(old.sequence_id));
+    alike && !new.deleted && !old.deleted && newer.unwrap_or(false)
+}
+
+/// Does what one event asks for until it is done.
+async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, job: Job) -> Done {
+    let Job {
+        consumer,
+        request,
+        incoming,
+        came,
+    } = job;
+    let is_status = matches!(request, Request::Status(_));
+    match patiently(context, drain, &consumer, &request).await {
+        // Left to the broker, which delivers it to the next process.
+        None => drop(incoming),
+        Some(done) => {
+            if is_status {
+                let seconds = &context.metrics.status_seconds;
+                seconds.observe(came.elapsed().as_secs_f64());
+            }
+            match done {
+                Ok(outcome) => accept(context, incoming, outcome),
+                Err(refused) => refuse(context, incoming, &refused),
+            }
+        }
+    }
+    if is_status {
+        Done::Status(consumer)
+    } else {
+        Done::List(consumer)
+    }
+}
+
+/// Tries until it is done; `None` if the bridge stops before.
+async fn patiently<S: Store>(
+    context: &Context<S>,
+    drain: &CancellationToken,
+    consumer: &ConsumerName,
+    request: &Request,
+) -> Option<Result<&'static str, Refusal>> {
     let mut repair = None;
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST, Duration::MAX);
     let mut stuck: Option<Stuck> = None;
-    let done = loop {
-        let attempt = act(context, &consumer, &request, &mut repair);
+    loop {
+        let attempt = act(context, consumer, request, &mut repair);
         let why = match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(done)) => break done,
+            Ok(Ok(done)) => return Some(done),
             Ok(Err(failed)) => {
                 let why = chain(&failed);
                 if let Some(held_back) = context.log.admit(Line::Store, None) {
@@ -106,22 +220,14 @@ async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, incomin
             None => stuck = Some(context.health.stuck(&why)),
         }
         let pause = tokio::time::sleep(backoff.next_jittered(Duration::ZERO));
-        if drain.run_until_cancelled(pause).await.is_none() {
-            // Left to the broker, which delivers it to the next process.
-            return;
-        }
-    };
-    if matches!(request, Request::Status(_)) {
-        let seconds = &context.metrics.status_seconds;
-        seconds.observe(started.elapsed().as_secs_f64());
+        drain.run_until_cancelled(pause).await?;
     }
-    match done {
-        Ok(outcome) => {
-            context.metrics.received.with_label_values(&[outcome]).inc();
-            incoming.ack();
-        }
-        Err(refused) => refuse(context, incoming, &refused),
-    }
+}
+
+/// Acks and counts what is done.
+fn accept<S: Store>(context: &Context<S>, incoming: Incoming, outcome: &'static str) {
+    context.metrics.received.with_label_values(&[outcome]).inc();
+    incoming.ack();
 }
 
 /// Acks, counts and explains what is refused by its content: sending it again would not make it better, and it must
@@ -142,143 +248,6 @@ fn refuse<S: Store>(context: &Context<S>, incoming: Incoming, refused: &Refusal)
     incoming.ack();
 }
 
-/// Does what an event asks for. `repair` keeps, over attempts, whether what it shows to be wrong may be mended now.
-async fn act<S: Store>(
-    context: &Context<S>,
-    consumer: &ConsumerName,
-    request: &Request,
-    repair: &mut Option<bool>,
-) -> Result<Result<&'static str, Refusal>, StoreError> {
-    match request {
-        Request::Part => Ok(Ok("resync")),
-        Request::Resync(held) => {
-            resync::answer(context, consumer, held).await?;
-            Ok(Ok("resync"))
-        }
-        Request::Status(update) => {
-            let outcome = context.store.apply_status((**update).clone()).await?;
-            let id = update.bundle_id.as_str();
-            let mut admitted = || {
-                *repair.get_or_insert_with(|| context.repairs.admit(consumer, id, Instant::now()))
-            };
-            match outcome {
-                StatusOutcome::DeletedHere if admitted() => delete_again(context, update),
-                StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
-                _ => {}
-            }
-            Ok(explain(context, update, outcome))
-        }
-    }
-}
-
-/// The agent reports on a work whose deletion it has confirmed: a late copy of an old event brought it back.
-fn delete_again<S: Store>(context: &Context<S>, update: &StatusUpdate) {
-    let (id, consumer) = (&update.bundle_id, &update.consumer);
-    let orphan = Orphan {
-        version: update.version,
-        deleted_here: true,
-    };
-    context.orphans.add(consumer, [(id.clone(), orphan)]);
-    context
-        .metrics
-        .repairs
-        .with_label_values(&["deleted_again"])
-        .inc();
-    if let Some(held_back) = context
-        .log
-        .admit(Line::Repaired("deleted_again"), Some(consumer))
-    {
-        warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent holds again what was deleted; it is deleted there again");
-    }
-}
-
-/// The agent has deleted a work that nobody deletes: a late copy of an old deletion took it away.
-async fn send_again<S: Store>(
-    context: &Context<S>,
-    update: &StatusUpdate,
-) -> Result<(), StoreError> {
-    let (id, consumer) = (&update.bundle_id, &update.consumer);
-    let reason =
-        "its agent says that it deleted this bundle, which nobody asked for; it is sent again";
-    let at = context.clock.now();
-    if context.store.send_again(consumer, id, reason, at).await? {
-        context
-            .metrics
-            .repairs
-            .with_label_values(&["sent_again"])
-            .inc();
-        if let Some(held_back) = context
-            .log
-            .admit(Line::Repaired("sent_again"), Some(consumer))
-        {
-            warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent has deleted a bundle that nobody deletes; it is sent again");
-        }
-    }
-    Ok(())
-}
-
-fn explain<S: Store>(
-    context: &Context<S>,
-    update: &StatusUpdate,
-    outcome: StatusOutcome,
-) -> Result<&'static str, Refusal> {
-    let id = clip(&update.bundle_id, ID_BYTES);
-    let (label, reason) = match outcome {
-        StatusOutcome::Stored => return Ok("stored"),
-        StatusOutcome::Deleted => {
-            info!(resource.id = %id, consumer = %update.consumer, "Removed bundle `{id}`: its cluster confirmed the deletion");
-            return Ok("deleted");
-        }
-        StatusOutcome::DeletedHere => return Ok("deleted_here"),
-        // Late words about a bundle that is gone, and repetitions after a reconnect, are normal: no warnings.
-        StatusOutcome::UnknownBundle => (
-            "unknown_bundle",
-            format!("Ignored a status of bundle `{id}`, which is not there (any more)"),
-        ),
-        StatusOutcome::Ahead { stored } => {
-            if let Some(held_back) = context
-                .log
-                .admit(Line::Event("ahead"), Some(&update.consumer))
-            {
-                warn!(
-                    resource.id = %id, consumer = %update.consumer, held_back,
-                    "The cluster holds version {} of bundle `{id}`, newer than version {stored} of this database, and \
-                     takes no older one; hint: restore a newer database, or change the bundle until its version is above \
-                     that", update.version
-                );
-            }
-            return Ok("ahead");
-        }
-        StatusOutcome::StaleVersion { stored } => (
-            "stale_version",
-            format!(
-                "Ignored a status of version {} of bundle `{id}`, which is at version {stored}",
-                update.version
-            ),
-        ),
-        StatusOutcome::StaleSequence { stored } => (
-            "stale_sequence",
-            format!(
-                "Ignored a status of bundle `{id}`: its sequence id {} is not newer than the stored {stored}",
-                update.sequence_id
-            ),
-        ),
-        StatusOutcome::WrongConsumer { expected } => {
-            let reason = format!("bundle `{id}` belongs to `{expected}`");
-            return Err(refusal("wrong_consumer", reason));
-        }
-        StatusOutcome::NotDeleting => {
-            let reason = format!("it says that bundle `{id}` is deleted, which nobody asked for");
-            return Err(refusal("not_deleting", reason));
-        }
-    };
-    let consumer = &update.consumer;
-    if let Some(held_back) = context.log.admit(Line::Event(label), Some(consumer)) {
-        info!(resource.id = %id, %consumer, held_back, "{reason}");
-    }
-    Ok(label)
-}
-
 fn forget_old<S: Store>(context: &Context<S>) {
     let forgotten = context.parts.forget_old(Instant::now());
     if forgotten > 0 {
@@ -289,15 +258,14 @@ fn forget_old<S: Store>(context: &Context<S>) {
     }
 }
 
-/// Events being committed at a time. The store commits those that wait together, and orders them by sequence id, so
-/// arrival order need not be kept.
-const CONCURRENCY: usize = 64;
+/// Events in hand, at work or waiting for their turn: all that a session may receive without acks, and once more what
+/// comes again on its next connection. Statuses are ordered by their sequence ids, so that arrival order need not be kept.
+const IN_HAND: usize = 2 * IN_FLIGHT_WINDOW as usize;
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 const TIDY: Duration = Duration::from_secs(60);
 
-// What an agent sends is shown by its beginning: ids have 253 bytes at most, topics 256.
-const ID_BYTES: usize = 253;
+// What an agent sends is shown by its beginning: topics have 256 bytes at most.
 const TOPIC_BYTES: usize = 256;
 const ERROR_BYTES: usize = 300;

@@ -42,7 +42,7 @@ impl Metrics {
             received: IntCounterVec::new(
                 Opts::new(
                     "bridge_agent_events_total",
-                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, deleted_here, stale_version and stale_sequence are late or repeated; ahead describes a version newer than this database's; the rest was refused",
+                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, deleted_here, stale_version and stale_sequence are late or repeated; replaced had waited when a newer one came; ahead describes a version newer than this database's; the rest was refused",
                 ),
                 &["outcome"],
             )?,

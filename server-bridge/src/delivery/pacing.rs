@@ -28,6 +28,11 @@ pub(super) enum What {
     Orphan,
 }
 
+/// How far apart the same consumer is answered: the first time at once, again after two seconds, doubling to a minute
+/// while it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Distance(Option<(Instant, Duration)>);
+
 #[derive(Debug)]
 struct Sent {
     what: What,
@@ -77,6 +82,35 @@ impl Pacing {
     }
 }
 
+// === impl Distance ===
+
+impl Distance {
+    /// When the next time is, which may be over.
+    pub(super) fn next(&self, now: Instant) -> Instant {
+        self.0
+            .map_or(now, |(last, distance)| now.max(last + distance))
+    }
+
+    /// How long after a failure it is tried again.
+    pub(super) fn after_failure(&self) -> Duration {
+        self.0.map_or(FIRST, |(_, distance)| distance)
+    }
+
+    /// Notes that it is done now.
+    pub(super) fn note(&mut self, now: Instant) {
+        let distance = match self.0 {
+            Some((last, distance)) if now < last + 2 * distance => (2 * distance).min(LONGEST),
+            _ => FIRST,
+        };
+        self.0 = Some((now, distance));
+    }
+
+    /// Whether it would be the first time again.
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        self.0.is_none_or(|(last, _)| now >= last + 2 * LONGEST)
+    }
+}
+
 /// The first repetition goes at once: an agent that was not there asks for it.
 fn distance(times: u32) -> Duration {
     match times {
@@ -86,7 +120,7 @@ fn distance(times: u32) -> Duration {
 }
 
 const FIRST: Duration = Duration::from_secs(2);
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 // Whoever was quiet for this long starts over. At 100 messages a second and 150 bytes each, what is remembered of a
 // consumer stays below 3 MB.
 const FORGOTTEN: Duration = Duration::from_secs(120);

@@ -125,19 +125,24 @@ async fn reconcile<S: Store>(
 }
 
 /// Asks the consumers of one session for the statuses that differ from the stored ones: all of them after each fresh
-/// subscription, one that said what it holds after that.
+/// subscription of the session on which their statuses come, one that said what it holds after that.
+///
+/// Nobody is asked while that session is not there: what is answered then may reach nobody, and the agent counts it as
+/// told.
 pub(super) async fn ask_for_statuses<S: Store>(
     context: Context<S>,
     index: usize,
     drain: CancellationToken,
 ) {
-    let mut state = context.pool.at(index).state();
+    let mut state = context.pool.at(context.config.listener(index)).state();
     let mut seen = 0;
     loop {
         let newer = |state: &State| {
             state.epoch().is_some_and(|epoch| epoch > seen) || matches!(state, State::Closed)
         };
         let due = context.asks[index].next_due();
+        let ready = state.borrow().is_ready();
+        let due = due.filter(|_| ready);
         let reached = tokio::select! {
             () = drain.cancelled() => return,
             reached = state.wait_for(newer) => match reached.map(|state| state.clone()) {
@@ -159,7 +164,8 @@ pub(super) async fn ask_for_statuses<S: Store>(
                     want_all(&context, index).await;
                 }
             }
-            if let Some((consumer, cause)) = context.asks[index].take_due(Instant::now()) {
+            let ready = state.borrow().is_ready();
+            if ready && let Some((consumer, cause)) = context.asks[index].take_due(Instant::now()) {
                 ask(&context, &consumer, cause).await;
             }
         };
@@ -190,9 +196,13 @@ async fn want_all<S: Store>(context: &Context<S>, index: usize) {
         }
     };
     let now = Instant::now();
+    // Of a shared subscription each session may have lost what anybody sent.
+    let shared = context.config.scheme.share().is_some();
     for consumer in everyone {
-        if context.pool.index_of(&consumer) == index {
-            context.asks[index].want(&consumer, Cause::Subscribed, now);
+        if shared || context.pool.index_of(&consumer) == index {
+            context
+                .asks(&consumer)
+                .want(&consumer, Cause::Subscribed, now);
         }
     }
 }
@@ -219,7 +229,7 @@ async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: Cau
     for part in split(hashes) {
         debug!(%consumer, bundles = part.len(), "Asking for statuses");
         let mut event = event::status_request(&context.config.source, consumer, part, now);
-        if cause == Cause::Agent {
+        if cause != Cause::Subscribed {
             // Our agent would answer a request without it by saying what it holds, once more.
             event.extensions.insert(RESYNC_ANSWER.into(), "true".into());
         }

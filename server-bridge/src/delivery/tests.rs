@@ -1,8 +1,10 @@
 //! Delivery over a store that fails as a test says and a broker that is a list.
 
 mod acks;
+mod asks;
 mod bench;
 mod bundles;
 mod repairs;
 mod resync;
 mod supervision;
+mod turns;

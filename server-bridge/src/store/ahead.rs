@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use link::clock::rfc3339_seconds;
 use link::order::Version;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::json::Json;
 
@@ -22,9 +22,10 @@ pub(super) fn told(payload: &Json, held: Version, stored: Version, at: Timestamp
         "type": APPLIED, "status": "False", "observedGeneration": stored.get(),
         "lastTransitionTime": rfc3339_seconds(at), "reason": "NewerVersionHeld", "message": explained(held, stored),
     });
-    let mut status = payload.to_value();
-    let Value::Object(members) = &mut status else {
-        return payload.clone();
+    // Of what is no status nothing is told but this.
+    let mut members = match payload.to_value() {
+        Value::Object(members) => members,
+        _ => Map::new(),
     };
     match members.get_mut("conditions") {
         Some(Value::Array(conditions)) => {
@@ -35,7 +36,7 @@ pub(super) fn told(payload: &Json, held: Version, stored: Version, at: Timestamp
             members.insert("conditions".into(), json!([applied]));
         }
     }
-    Json::from_value(&status)
+    Json::from_value(&Value::Object(members))
 }
 
 const APPLIED: &str = "Applied";
@@ -48,14 +49,15 @@ mod tests {
     fn an_agents_success_with_a_newer_version_is_no_success_of_the_stored_one() {
         let version = |number| Version::new(number).unwrap();
         let shown = |payload: &str| {
-            let payload = Json::parse(payload).unwrap();
+            let payload = Json::trusted(payload.to_owned());
             told(&payload, version(7), version(3), Timestamp::UNIX_EPOCH).to_string()
         };
         let both = shown(
             r#"{"conditions":[{"type":"Available","status":"True"},{"type":"Applied","status":"True","observedGeneration":7}],"resourceStatus":[]}"#,
         );
         insta::assert_snapshot!(both, @r#"{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"the cluster holds version 7 of this bundle, newer than version 3 of this database, and takes no older one; hint: restore a newer database, or change the bundle until its version is above 7","observedGeneration":3,"reason":"NewerVersionHeld","status":"False","type":"Applied"},{"status":"True","type":"Available"}],"resourceStatus":[]}"#);
-        for without in ["{}", r#"{"conditions":null}"#] {
+        let unreadable = r#"{"conditions":[],"x":"\ud800"}"#;
+        for without in ["{}", r#"{"conditions":null}"#, unreadable, "[]"] {
             assert!(shown(without).contains("NewerVersionHeld"), "{without}");
         }
     }

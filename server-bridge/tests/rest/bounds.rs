@@ -130,3 +130,69 @@ async fn idle_connections_past_the_cap_are_told_and_others_go_on() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
+
+#[tokio::test]
+async fn a_body_full_of_what_nobody_knows_is_answered_in_a_few_lines() {
+    let server = Server::with_consumer().await;
+    let strangers: serde_json::Map<String, Value> = (0..100_000)
+        .map(|number| (format!("m{number}"), Value::Null))
+        .collect();
+    let mut inside = bundle("b1");
+    inside["delete_option"] = Value::Object(strangers.clone());
+    // Of the second one the size is wrong too.
+    for (path, body, more) in [
+        ("/consumers", Value::Object(strangers), 99_990),
+        ("/resource-bundles", inside, 99_991),
+    ] {
+        let refused = server.refused(Method::POST, path, body).await;
+        assert!(refused.contains("unknown field `m0`"), "{refused}");
+        assert!(
+            refused.ends_with(&format!("; and {more} more")),
+            "{refused}"
+        );
+        assert!(refused.len() < 3000, "{}", refused.len());
+    }
+}
+
+#[tokio::test]
+async fn labels_of_a_consumer_are_kept_up_to_their_bytes_and_refused_one_past() {
+    let server = Server::with_consumer().await;
+    // 256 labels of 64 bytes, and one byte more.
+    let labels = |last: usize| {
+        let labels = (0..256).map(|number| {
+            let length = if number == 255 { last } else { 60 };
+            (format!("l{number:03}"), Value::from("v".repeat(length)))
+        });
+        Value::Object(labels.collect())
+    };
+    let past = "400 maestro-8: labels: have 16385 bytes together, at most 16384 are kept";
+    let (most, more) = (labels(60), labels(61));
+    let new = json!({"name": "cluster2", "labels": more});
+    assert_eq!(server.refused(Method::POST, "/consumers", new).await, past);
+    let new = json!({"name": "cluster2", "labels": most});
+    let (status, _) = server.send(Method::POST, "/consumers", Some(new)).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let change = json!({ "labels": more });
+    let path = "/consumers/cluster1";
+    assert_eq!(server.refused(Method::PATCH, path, change).await, past);
+    let change = json!({ "labels": most });
+    let (status, _) = server.send(Method::PATCH, path, Some(change)).await;
+    assert_eq!(status, StatusCode::OK);
+    let wrong = json!({"labels": {"a b": "c", "env": "p r", "n": 1}});
+    assert_eq!(
+        server.refused(Method::PATCH, path, wrong).await,
+        "400 maestro-8: labels: name `a b` may hold only letters, digits and `-_.`; labels[env]: `p r` may hold only \
+         letters, digits and `-_.`; labels[n]: must be a string, not a number"
+    );
+}
+
+#[tokio::test]
+async fn half_a_surrogate_pair_is_no_json_in_what_callers_send() {
+    let server = Server::with_consumer().await;
+    let text = bundle("b1").to_string().replace("\"1\"", r#""\ud800""#);
+    let url = format!("{}/resource-bundles", server.base);
+    let request = server.client.post(&url).body(text);
+    let response = request.header("content-type", "application/json");
+    let response = response.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}

@@ -1,8 +1,9 @@
 //! Grammars of Kubernetes names, and the shapes of a bundle's settings (wire.md §3.1).
 
+use link::telemetry::clip;
 use serde_json::{Map, Value};
 
-use super::{Problem, problem};
+use super::{Problem, problem, problem_with};
 use crate::api::body::{kind, listed, unknown};
 
 /// Delete option, manifest configs and executer.
@@ -173,7 +174,7 @@ fn object<'v>(
         return None;
     };
     for key in members.keys().filter(|key| !known.contains(&key.as_str())) {
-        problem(problems, path, unknown(key, known));
+        problem_with(problems, || (path.to_owned(), unknown(key, known)));
     }
     Some(members)
 }
@@ -205,23 +206,24 @@ pub(super) fn check_entries(
 ) {
     for (name, value) in entries {
         if let Some(rule) = qualified_name_problem(name) {
-            problem(problems, path, format!("name `{name}` {rule}"));
+            problem_with(problems, || {
+                let name = clip(name, SHOWN_BYTES);
+                (path.to_owned(), format!("name `{name}` {rule}"))
+            });
         }
+        let at = || format!("{path}[{}]", clip(name, SHOWN_BYTES));
         match value {
             Value::String(text) if values_are_labels => {
                 if let Some(rule) = label_value_problem(text) {
-                    problem(
-                        problems,
-                        format!("{path}[{name}]"),
-                        format!("`{text}` {rule}"),
-                    );
+                    problem_with(problems, || {
+                        (at(), format!("`{}` {rule}", clip(text, SHOWN_BYTES)))
+                    });
                 }
             }
             Value::String(_) => {}
-            other => {
-                let message = format!("must be a string, not {}", kind(other));
-                problem(problems, format!("{path}[{name}]"), message);
-            }
+            other => problem_with(problems, || {
+                (at(), format!("must be a string, not {}", kind(other)))
+            }),
         }
     }
 }
@@ -335,6 +337,9 @@ fn dns_problem(text: &str, dots: bool) -> Option<&'static str> {
         None
     }
 }
+
+// The longest qualified name: a DNS name, `/` and a name.
+const SHOWN_BYTES: usize = 253 + 1 + 63;
 
 const PROPAGATION: &[&str] = &["Foreground", "Orphan", "SelectivelyOrphan"];
 const UPDATE: &[&str] = &["Update", "CreateOnly", "ServerSideApply", "ReadOnly"];

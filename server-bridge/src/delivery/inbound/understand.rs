@@ -1,6 +1,8 @@
 //! From a message to what it asks for, or why it is refused. Does no I/O: what is refused here is refused by its
 //! content, and would be again.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use link::bundle::Status;
 use link::bundle::resync::{HeldVersion, SpecRequest};
@@ -9,6 +11,7 @@ use link::id::ConsumerName;
 use link::message::Message;
 use link::telemetry::clip;
 use link::topic::Channel;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use tokio::time::Instant;
 
@@ -143,6 +146,7 @@ fn status_update(
     if payload.object_members().is_none() {
         return Err(refusal("undecodable", "its data is no status: no object"));
     }
+    let payload = without_ours(payload);
     let applied = status
         .condition("Applied")
         .filter(|applied| {
@@ -165,6 +169,22 @@ fn status_update(
         applied_at: extension_time(event, APPLIED_AT).or(applied),
         at,
     })
+}
+
+/// Without the members that this side adds when it shows a status, in any spelling that Go takes for theirs: behind ours
+/// they would count.
+fn without_ours(payload: Json) -> Json {
+    let is_ours = |name: &str| OURS.contains(&name.to_uppercase().as_str());
+    let members: HashMap<String, IgnoredAny> =
+        serde_json::from_str(payload.as_str()).unwrap_or_default();
+    if !members.keys().any(|name| is_ours(name)) {
+        return payload;
+    }
+    let mut value = payload.to_value();
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|name, _| !is_ours(name));
+    }
+    Json::from_value(&value)
 }
 
 /// Hashes are echoed in lists: what is no hash would make a list that cannot be sent. Without one the status is asked
@@ -193,6 +213,9 @@ fn place(error: &serde_json::Error) -> String {
         error.column()
     )
 }
+
+// `ObservedVersion` and `SequenceID` (`api/render.rs`); in capitals, because Go compares names without case.
+const OURS: [&str; 2] = ["OBSERVEDVERSION", "SEQUENCEID"];
 
 // Names and types are shorter; what is longer is shown by its beginning and its length.
 const NAME_BYTES: usize = 100;

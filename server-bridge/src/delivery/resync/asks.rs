@@ -4,11 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use link::id::ConsumerName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::delivery::pacing::Distance;
 
 /// Why statuses are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(in crate::delivery) enum Cause {
     Subscribed,
     /// The agent has just said what it holds.
     Agent,
+    /// A status was not taken because a later one, by its sequence id, was there.
+    Stale,
 }
 
 /// The consumers of one session that are to be asked. The first request of a consumer is answered at once, further ones
@@ -27,12 +30,11 @@ pub(in crate::delivery) struct Asks {
     changed: Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ask {
     /// When and why to ask next.
     due: Option<(Instant, Cause)>,
-    asked: Option<Instant>,
-    distance: Duration,
+    asked: Distance,
 }
 
 // === impl Asks ===
@@ -40,24 +42,34 @@ struct Ask {
 impl Asks {
     /// Has a consumer asked, for the newest cause: at once after a subscription of ours, which has a pace of its own.
     pub(in crate::delivery) fn want(&self, consumer: &ConsumerName, cause: Cause, now: Instant) {
+        self.want_at(consumer, cause, now, now);
+    }
+
+    /// The same, not before `at`. What is wanted sooner for another reason replaces it: if it was too soon, the answer is
+    /// not taken either and brings this back.
+    pub(in crate::delivery) fn want_at(
+        &self,
+        consumer: &ConsumerName,
+        cause: Cause,
+        at: Instant,
+        now: Instant,
+    ) {
         {
             let mut consumers = self.lock();
             if !consumers.contains_key(consumer) {
-                consumers.retain(|_, ask| {
-                    ask.due.is_some() || ask.asked.is_some_and(|at| now < at + 2 * LONGEST)
-                });
+                consumers.retain(|_, ask| ask.due.is_some() || !ask.asked.is_forgotten(now));
             }
-            let ask = consumers.entry(consumer.clone()).or_insert(Ask {
-                due: None,
-                asked: None,
-                distance: FIRST,
-            });
-            let at = match (cause, ask.asked) {
-                (Cause::Agent, Some(asked)) => now.max(asked + ask.distance),
-                _ => now,
+            let ask = consumers.entry(consumer.clone()).or_default();
+            let at = match cause {
+                Cause::Subscribed => at,
+                Cause::Agent | Cause::Stale => at.max(ask.asked.next(now)),
             };
-            let at = ask.due.map_or(at, |(due, _)| due.min(at));
-            ask.due = Some((at, cause));
+            ask.due = Some(match ask.due {
+                // It says nothing of what else the agent has to be asked for.
+                Some((due, other)) if cause == Cause::Stale => (due.min(at), other),
+                Some((due, _)) => (due.min(at), cause),
+                None => (at, cause),
+            });
         }
         self.changed.notify_one();
     }
@@ -68,7 +80,7 @@ impl Asks {
         if let Some(ask) = consumers.get_mut(consumer)
             && ask.due.is_none()
         {
-            ask.due = Some((now + ask.distance, cause));
+            ask.due = Some((now + ask.asked.after_failure(), cause));
         }
     }
 
@@ -82,11 +94,7 @@ impl Asks {
             .min_by_key(|(due, ..)| *due)
             .map(|(_, consumer, ask)| (consumer, ask))?;
         let (_, cause) = ask.due.take()?;
-        ask.distance = match ask.asked {
-            Some(asked) if now < asked + 2 * ask.distance => (2 * ask.distance).min(LONGEST),
-            _ => FIRST,
-        };
-        ask.asked = Some(now);
+        ask.asked.note(now);
         Some((consumer.clone(), cause))
     }
 
@@ -108,12 +116,12 @@ impl Asks {
     }
 }
 
-const FIRST: Duration = Duration::from_secs(2);
-const LONGEST: Duration = Duration::from_secs(60);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::delivery::pacing::LONGEST;
 
     #[test]
     fn the_first_request_is_answered_at_once_and_many_are_answered_together() {
@@ -146,5 +154,31 @@ mod tests {
         asks.failed(&c1, Cause::Subscribed, later);
         assert!(asks.take_due(later).is_none());
         assert!(asks.next_due().is_some());
+    }
+
+    #[test]
+    fn what_was_stale_is_asked_for_when_it_will_not_be_and_takes_nothing_from_other_causes() {
+        let c1 = ConsumerName::new("c1").unwrap();
+        let asks = Asks::default();
+        let now = Instant::now();
+        let minutes = |minutes: u64| now + Duration::from_secs(60 * minutes);
+        asks.want_at(&c1, Cause::Stale, minutes(5), now);
+        asks.want_at(&c1, Cause::Stale, minutes(3), now);
+        assert_eq!(asks.next_due(), Some(minutes(3)));
+        assert_eq!(asks.take_due(minutes(3)), Some((c1.clone(), Cause::Stale)));
+        asks.want(&c1, Cause::Subscribed, minutes(3));
+        asks.want_at(&c1, Cause::Stale, minutes(5), minutes(3));
+        assert_eq!(
+            asks.take_due(minutes(3)),
+            Some((c1.clone(), Cause::Subscribed))
+        );
+        // However often it is said, it is paced.
+        let mut asked = 0;
+        for second in 0..3600 {
+            let now = minutes(10) + Duration::from_secs(second);
+            asks.want_at(&c1, Cause::Stale, now, now);
+            asked += u64::from(asks.take_due(now).is_some());
+        }
+        assert!((60..70).contains(&asked), "{asked}");
     }
 }

@@ -38,6 +38,10 @@ pub(super) struct Bench {
     pub(super) registry: Registry,
     pub(super) broker: Broker,
     pub(super) state: watch::Sender<State>,
+    /// What the sessions after the first one are doing.
+    pub(super) others: Vec<watch::Sender<State>>,
+    /// Whether all sessions share the subscription.
+    pub(super) shared: bool,
     /// The next wait for a message panics.
     pub(super) recv_panics: Arc<AtomicBool>,
     acked: Arc<Mutex<Vec<u32>>>,
@@ -96,6 +100,8 @@ impl Bench {
             registry: Registry::new(),
             broker,
             state,
+            others: Vec::new(),
+            shared: false,
             recv_panics: Arc::default(),
             acked: Arc::default(),
             said: 0,
@@ -115,17 +121,25 @@ impl Bench {
         self.drain = CancellationToken::new();
         let config = Config {
             source: source(),
-            scheme: Scheme::default(),
+            scheme: Scheme::default()
+                .with_share(self.shared.then_some("bridge"))
+                .unwrap(),
             delete_unknown_works: false,
         };
         let signs = Signs {
             check: self.checks.add("delivery"),
             restarts: Restarts::register(&self.registry).unwrap(),
         };
+        let others = self.others.iter().map(|state| Broker {
+            state: state.subscribe(),
+            ..self.broker.clone()
+        });
+        let outlets = [self.broker.clone()].into_iter().chain(others);
+        let outlets = outlets.map(|broker| Box::new(broker) as Box<dyn Outlet>);
         let delivery = config
             .build_on(
                 self.store.clone(),
-                Pool::of_outlets(vec![Box::new(self.broker.clone())]).unwrap(),
+                Pool::of_outlets(outlets.collect()).unwrap(),
                 vec![Box::new(Received(received, self.recv_panics.clone()))],
                 Clock::system(),
                 &self.registry,
@@ -167,6 +181,12 @@ impl Bench {
             self.acked().contains(&number)
         })
         .await;
+    }
+
+    /// A connection of the first session became ready.
+    pub(super) fn connected(&self, epoch: u64) {
+        let resumed = false;
+        self.state.send_replace(State::Ready { epoch, resumed });
     }
 
     /// Waits until everything for a consumer was sent and its acknowledgement noted. What was sent is in the broker's list

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use link::bundle::resync::{HeldVersion, SpecRequest};
-use link::event::{Action, RESYNC_ANSWER};
-use link::mqtt::State;
+use link::event::{Action, Event, RESYNC_ANSWER};
 use link::order::{SequenceId, Version};
 
 use super::bench::{APPLIED, Bench, DELETED, bundle, from_agent, holds, now};
@@ -15,6 +14,7 @@ use crate::store::{Store, StoreError};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_requests_cost_as_many_deletions_as_there_are_and_not_times_the_requests() {
     let mut bench = Bench::start().await;
+    bench.connected(1);
     let ids: Vec<String> = (0..60).map(|number| format!("b{number:02}")).collect();
     for id in &ids {
         bench.create(id, "c1").await;
@@ -26,18 +26,23 @@ async fn many_requests_cost_as_many_deletions_as_there_are_and_not_times_the_req
         .await;
     let names: Vec<&str> = ids.iter().map(String::as_str).collect();
     let began = Instant::now();
+    let mut requests = Vec::new();
     for _ in 0..50 {
-        let request = bench.say(from_agent(&holds(&names))).await;
+        requests.push(bench.say(from_agent(&holds(&names))).await);
+    }
+    for request in requests {
         bench.until_acked(request).await;
     }
     bench
         .until("the answer", async || deletions(&bench) >= 2 * ids.len())
         .await;
-    let (deletions, asked) = (deletions(&bench), bench.broker.events());
-    let asked = asked
-        .iter()
-        .filter(|event| event.extensions.contains_key(RESYNC_ANSWER))
-        .count();
+    let asked = |bench: &Bench| {
+        let events = bench.broker.events();
+        let told = |event: &&Event| event.extensions.contains_key(RESYNC_ANSWER);
+        events.iter().filter(told).count()
+    };
+    bench.until("the request", async || asked(&bench) > 0).await;
+    let (deletions, asked) = (deletions(&bench), asked(&bench));
     // Once more at once, then after two seconds, four, eight and so on, for as long as this test runs.
     let mut distances = (1..).map(|times| Duration::from_secs(2 << (times - 1)));
     let mut passed = Duration::ZERO;
@@ -179,10 +184,7 @@ async fn asking_for_statuses_is_tried_again_when_the_store_is_back() {
         .store
         .next("status_hashes_of", 1, Fault::Error(StoreError::Closed));
     bench.run();
-    bench.state.send_replace(State::Ready {
-        epoch: 1,
-        resumed: false,
-    });
+    bench.connected(1);
     bench
         .until("both consumers", async || {
             let events = bench.broker.events();

@@ -13,7 +13,6 @@ async fn a_panic_in_each_supervised_task_is_counted_and_its_work_is_done_all_the
     bench.store.next("pending_heads", 2, Fault::Panic);
     bench.store.next("consumers_with_pending", 2, Fault::Panic);
     bench.store.next("status_hashes_of", 1, Fault::Panic);
-    bench.store.next("prune_tombstones", 1, Fault::Panic);
     bench.create("a", "c1").await;
     bench.create("b", "c2").await;
     bench.run();
@@ -35,18 +34,13 @@ async fn a_panic_in_each_supervised_task_is_counted_and_its_work_is_done_all_the
             asked.count() >= 2
         })
         .await;
-    for (task, least) in [("lane", 1), ("dispatch", 2), ("asks", 1), ("tombstones", 1)] {
+    for (task, least) in [("lane", 1), ("dispatch", 2), ("asks", 1)] {
         bench
             .until(task, async || {
                 bench.counted("task_restarts_total", task) >= least
             })
             .await;
     }
-    bench
-        .until("the tombstones' second look", async || {
-            bench.store.calls("prune_tombstones") > 1
-        })
-        .await;
 
     // A panic while a status is stored: it is tried again, and acked then.
     bench.store.next("apply_status", 2, Fault::Panic);

@@ -1,5 +1,5 @@
 //! What every reader of our JSON can read: Go's `encoding/json` refuses a whole list for one number beyond a 64-bit
-//! float, and every parser has a depth at which it gives up.
+//! float, strict parsers one for half a surrogate pair, and every parser has a depth at which it gives up.
 
 use serde::de::IgnoredAny;
 
@@ -9,12 +9,13 @@ use super::InvalidJson;
 /// a few more around.
 pub const MAX_DEPTH: usize = 120;
 
-/// Checks that the text is one JSON value, that its numbers are finite as 64-bit floats, and its depth.
+/// Checks that the text is one JSON value, that its strings are Unicode, that its numbers are finite as 64-bit floats, and
+/// its depth.
 ///
 /// # Errors
 /// [`InvalidJson`] names the place.
 pub(super) fn check(text: &str) -> Result<(), InvalidJson> {
-    // Accepts any depth and any number; from here on the text is well-formed.
+    // Accepts any depth, any number and any escape; from here on the text is well-formed.
     serde_json::from_str::<IgnoredAny>(text)?;
     let mut place = Vec::new();
     let mut at = 0;
@@ -33,6 +34,10 @@ pub(super) fn check(text: &str) -> Result<(), InvalidJson> {
             }
             b'"' => {
                 let end = string_end(bytes, at);
+                if text[at..end].contains("\\u") {
+                    // Half a surrogate pair is no character.
+                    serde_json::from_str::<String>(&text[at..end])?;
+                }
                 // A string before a colon names the member; a value that is a string names nothing that follows.
                 if let Some(Step::Member(name)) = place.last_mut()
                     && next_is_colon(bytes, end)
@@ -137,6 +142,27 @@ mod tests {
     }
 
     #[test]
+    fn half_a_surrogate_pair_is_refused_wherever_it_stands_and_a_whole_one_passes() {
+        for bad in [
+            r#""\ud800""#,
+            r#"{"conditions":[],"x":"\uD800"}"#,
+            r#"{"a\udc00":1}"#,
+            r#"["\ud83d\ud83d\ude00"]"#,
+            r#"["\ud83dx\ude00"]"#,
+            r#"["\ude00\ud83d"]"#,
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+            assert!(serde_json::from_str::<serde_json::Value>(bad).is_err());
+        }
+        for good in [
+            r#"["\ud83d\ude00","\u0041\n"]"#,
+            r#"{"\\ud800":"\\\\udc00"}"#,
+        ] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
     fn the_greatest_depth_passes_and_is_read_even_inside_a_list_and_one_more_is_refused() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(check(&nested(MAX_DEPTH)).is_ok());
@@ -150,7 +176,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_serde_reads_as_a_value_passes(text in r#"[\[\]{}",:\\0-9eE+\-. a]{0,40}"#) {
+        fn what_serde_reads_as_a_value_passes(text in r#"([\[\]{}",:\\0-9eE+\-. au]|\\ud[8-9c-d]00){0,40}"#) {
             let value = serde_json::from_str::<serde_json::Value>(&text);
             proptest::prop_assert_eq!(value.is_ok(), check(&text).is_ok(), "{}", text);
         }

@@ -1,0 +1,199 @@
+//! Does what an event asks for, and says what came of it.
+
+use std::time::Duration;
+
+use link::id::ConsumerName;
+use link::order::{SequenceId, Version};
+use link::telemetry::clip;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::understand::{Refusal, Request, refusal};
+use crate::delivery::log::Line;
+use crate::delivery::orphans::Orphan;
+use crate::delivery::resync::Cause;
+use crate::delivery::{Context, resync};
+use crate::store::{Held, StatusOutcome, StatusUpdate, Store, StoreError};
+
+/// Does what an event asks for. `repair` keeps, over attempts, whether what it shows to be wrong may be mended now.
+pub(super) async fn act<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+    request: &Request,
+    repair: &mut Option<bool>,
+) -> Result<Result<&'static str, Refusal>, StoreError> {
+    match request {
+        Request::Part => Ok(Ok("resync")),
+        Request::Resync(held) => {
+            resync::answer(context, consumer, held).await?;
+            Ok(Ok("resync"))
+        }
+        Request::Status(update) => {
+            let outcome = context.store.apply_status((**update).clone()).await?;
+            let id = update.bundle_id.as_str();
+            let mut admitted = || {
+                *repair.get_or_insert_with(|| context.repairs.admit(consumer, id, Instant::now()))
+            };
+            match outcome {
+                StatusOutcome::DeletedHere if admitted() => delete_again(context, update),
+                StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
+                StatusOutcome::StaleSequence { stored } => {
+                    ask_later(context, update, stored).await?;
+                }
+                _ => {}
+            }
+            Ok(explain(context, update, outcome))
+        }
+    }
+}
+
+/// The agent reports on a work whose deletion it has confirmed: a late copy of an old event brought it back.
+fn delete_again<S: Store>(context: &Context<S>, update: &StatusUpdate) {
+    let (id, consumer) = (&update.bundle_id, &update.consumer);
+    let orphan = Orphan {
+        version: update.version,
+        deleted_here: true,
+    };
+    context.orphans.add(consumer, [(id.clone(), orphan)]);
+    context
+        .metrics
+        .repairs
+        .with_label_values(&["deleted_again"])
+        .inc();
+    if let Some(held_back) = context
+        .log
+        .admit(Line::Repaired("deleted_again"), Some(consumer))
+    {
+        warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent holds again what was deleted; it is deleted there again");
+    }
+}
+
+/// The agent has deleted a work that nobody deletes: a late copy of an old deletion took it away.
+async fn send_again<S: Store>(
+    context: &Context<S>,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    let (id, consumer) = (&update.bundle_id, &update.consumer);
+    let reason =
+        "its agent says that it deleted this bundle, which nobody asked for; it is sent again";
+    let at = context.clock.now();
+    if context.store.send_again(consumer, id, reason, at).await? {
+        context
+            .metrics
+            .repairs
+            .with_label_values(&["sent_again"])
+            .inc();
+        if let Some(held_back) = context
+            .log
+            .admit(Line::Repaired("sent_again"), Some(consumer))
+        {
+            warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent has deleted a bundle that nobody deletes; it is sent again");
+        }
+    }
+    Ok(())
+}
+
+/// A status that is not newer by its id may be the newest all the same: its agent was replaced, without its state, by
+/// one whose clock is behind the former one's. It counts as told there, so it is asked for once its ids are the newer
+/// ones; an agent that has nothing else to say does not answer. A work that is gone is asked for by its deletion, which
+/// its lane paces.
+async fn ask_later<S: Store>(
+    context: &Context<S>,
+    update: &StatusUpdate,
+    stored: SequenceId,
+) -> Result<(), StoreError> {
+    // Delivered twice.
+    if update.sequence_id == stored {
+        return Ok(());
+    }
+    if update.deleted {
+        let held = Held {
+            id: update.bundle_id.clone(),
+            version: Version::UNVERSIONED,
+        };
+        context
+            .store
+            .request_resend(&update.consumer, vec![held])
+            .await?;
+        return Ok(());
+    }
+    let clock = update.sequence_id.time().min(update.at);
+    let behind = stored.time().duration_since(clock);
+    let delay = Duration::try_from(behind).unwrap_or_default();
+    let now = Instant::now();
+    let at = now + (delay + ASK_MARGIN).min(ASK_LATEST);
+    context
+        .asks(&update.consumer)
+        .want_at(&update.consumer, Cause::Stale, at, now);
+    Ok(())
+}
+
+fn explain<S: Store>(
+    context: &Context<S>,
+    update: &StatusUpdate,
+    outcome: StatusOutcome,
+) -> Result<&'static str, Refusal> {
+    let id = clip(&update.bundle_id, ID_BYTES);
+    let (label, reason) = match outcome {
+        StatusOutcome::Stored => return Ok("stored"),
+        StatusOutcome::Deleted => {
+            info!(resource.id = %id, consumer = %update.consumer, "Removed bundle `{id}`: its cluster confirmed the deletion");
+            return Ok("deleted");
+        }
+        StatusOutcome::DeletedHere => return Ok("deleted_here"),
+        // Late words about a bundle that is gone, and repetitions after a reconnect, are normal: no warnings.
+        StatusOutcome::UnknownBundle => (
+            "unknown_bundle",
+            format!("Ignored a status of bundle `{id}`, which is not there (any more)"),
+        ),
+        StatusOutcome::Ahead { stored } => {
+            if let Some(held_back) = context
+                .log
+                .admit(Line::Event("ahead"), Some(&update.consumer))
+            {
+                warn!(
+                    resource.id = %id, consumer = %update.consumer, held_back,
+                    "The cluster holds version {} of bundle `{id}`, newer than version {stored} of this database, and \
+                     takes no older one; hint: restore a newer database, or change the bundle until its version is above \
+                     that", update.version
+                );
+            }
+            return Ok("ahead");
+        }
+        StatusOutcome::StaleVersion { stored } => (
+            "stale_version",
+            format!(
+                "Ignored a status of version {} of bundle `{id}`, which is at version {stored}",
+                update.version
+            ),
+        ),
+        StatusOutcome::StaleSequence { stored } => (
+            "stale_sequence",
+            format!(
+                "Ignored a status of bundle `{id}`: its sequence id {} is not newer than the stored {stored}",
+                update.sequence_id
+            ),
+        ),
+        StatusOutcome::WrongConsumer { expected } => {
+            let reason = format!("bundle `{id}` belongs to `{expected}`");
+            return Err(refusal("wrong_consumer", reason));
+        }
+        StatusOutcome::NotDeleting => {
+            let reason = format!("it says that bundle `{id}` is deleted, which nobody asked for");
+            return Err(refusal("not_deleting", reason));
+        }
+    };
+    let consumer = &update.consumer;
+    if let Some(held_back) = context.log.admit(Line::Event(label), Some(consumer)) {
+        info!(resource.id = %id, %consumer, held_back, "{reason}");
+    }
+    Ok(label)
+}
+
+// What is asked for reaches the agent's clock a little later than this one's.
+const ASK_MARGIN: Duration = Duration::from_secs(1);
+// An id that is further ahead counts as made when it was taken (`store/order.rs`).
+const ASK_LATEST: Duration = Duration::from_secs(600);
+
+// What an agent sends is shown by its beginning: ids have 253 bytes at most.
+const ID_BYTES: usize = 253;

@@ -28,6 +28,7 @@ mod release;
 mod rights;
 mod sharing;
 mod strategies;
+mod versions;
 
 /// A namespace, and a target that works in it under an identity of its own.
 struct Bench {

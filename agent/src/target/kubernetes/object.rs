@@ -9,8 +9,9 @@ use link::bundle::manifest::ObjectRef;
 
 use super::Inner;
 use super::discovery::Resource;
+use super::explain::explain;
 use crate::target::ownership::Share;
-use crate::target::{Held, Identity};
+use crate::target::{Held, Identity, TargetError};
 
 impl Inner {
     /// See [`crate::target::Target::learn`].
@@ -58,13 +59,31 @@ impl Inner {
         }
     }
 
-    /// Where an object can be reached; `None` when nothing serves it.
+    /// Where an object can be reached; `None` when nothing serves it, or it has no place.
     pub(super) async fn reach(
         &self,
         object: &ObjectRef,
-    ) -> Result<Option<Arc<Resource>>, kube::Error> {
-        let found = self.discovery.find(object).await?;
-        Ok(found.or_else(|| self.discovery.serving(object)))
+    ) -> Result<Option<Arc<Resource>>, TargetError> {
+        let found = self.discovery.find(object).await;
+        let found = found.map_err(|error| explain(&error, "look up the kind of", object))?;
+        let known = found.or_else(|| self.discovery.serving(object));
+        let found = match known {
+            None => self.discovery.serving_anew(object, &[]).await?,
+            known => known,
+        };
+        Ok(found.filter(|resource| problem(object, resource).is_none()))
+    }
+
+    /// Where else it can be reached, when that place turned out not to be served; `lost` grows until nothing is left.
+    pub(super) async fn reach_otherwise(
+        &self,
+        object: &ObjectRef,
+        unserved: Arc<Resource>,
+        lost: &mut Vec<Arc<Resource>>,
+    ) -> Result<Option<Arc<Resource>>, TargetError> {
+        lost.push(unserved);
+        let found = self.discovery.serving_anew(object, lost).await?;
+        Ok(found.filter(|resource| problem(object, resource).is_none()))
     }
 }
 

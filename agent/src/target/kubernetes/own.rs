@@ -31,7 +31,7 @@ impl Inner {
                 return;
             };
             match sight {
-                Sight::Gone(_) => self.discovery.forget(group, plural),
+                Sight::Gone(_) => self.discovery.forget_kind(group, plural),
                 Sight::Became(_) => self.defined(group),
                 // It may be long ago.
                 Sight::Listed(_) => self.index.defined(group),

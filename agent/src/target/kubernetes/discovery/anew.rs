@@ -69,7 +69,8 @@ impl Discovery {
             if let Definition::Unknown = definition {
                 self.read_group(group).await.map_err(failed)?;
             }
-            let listed = lost.iter().any(|lost| self.is_listed(lost));
+            // Where objects are answered and not kept no path leads to one, however long the kind is listed.
+            let listed = lost.iter().any(|it| it.watchable && self.is_listed(it));
             if let Some(found) = self.serving_otherwise(object, lost) {
                 return Ok(Some(found));
             }

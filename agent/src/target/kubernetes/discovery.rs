@@ -11,10 +11,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::core::discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery};
 use kube::{Client, Error};
+use link::bundle::kinds::common_group;
 use link::bundle::manifest::ObjectRef;
 use tokio::time::Instant;
 
-use super::object::common_group;
 use super::server::within;
 use crate::cluster::{is_not_served, is_settling};
 use crate::turns::Turns;

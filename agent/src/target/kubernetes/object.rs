@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use link::bundle::kinds::common_group;
 use link::bundle::manifest::ObjectRef;
 
 use super::Inner;
@@ -108,14 +109,6 @@ pub(super) fn problem(object: &ObjectRef, resource: &Resource) -> Option<String>
     odd.map(|(part, text)| format!("`{text}` is no {part}"))
 }
 
-/// The group that stands for all groups that serve the objects of a kind; its own for nearly every kind.
-pub(super) fn common_group<'a>(group: &'a str, kind: &str) -> &'a str {
-    let shared = SHARED
-        .iter()
-        .find(|(other, _, kinds)| *other == group && kinds.contains(&kind));
-    shared.map_or(group, |(_, common, _)| common)
-}
-
 fn canonical(object: &ObjectRef, resource: Option<&Resource>) -> ObjectRef {
     let mut object = object.clone();
     if resource.is_some_and(|resource| !resource.namespaced) {
@@ -130,23 +123,6 @@ fn key(object: &ObjectRef) -> String {
         ..object.clone()
     })
 }
-
-// Kinds that kube-apiserver stores once and serves in two groups: the other group, the one that stands for both, kinds.
-const SHARED: &[(&str, &str, &[&str])] = &[
-    ("events.k8s.io", "", &["Event"]),
-    ("extensions", "", &["ReplicationController"]),
-    (
-        "extensions",
-        "apps",
-        &["Deployment", "DaemonSet", "ReplicaSet"],
-    ),
-    (
-        "extensions",
-        "networking.k8s.io",
-        &["Ingress", "NetworkPolicy"],
-    ),
-    ("extensions", "policy", &["PodSecurityPolicy"]),
-];
 
 #[cfg(test)]
 mod tests {

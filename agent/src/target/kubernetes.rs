@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use self::claims::Claims;
+use self::claims::foreign::Foreign;
 use self::discovery::Discovery;
 use self::executor::Executor;
 use self::server::Server;
@@ -88,6 +89,7 @@ struct Inner {
     executor: Executor,
     discovery: Discovery,
     claims: Mutex<Claims>,
+    foreign: Foreign,
     index: Index,
     turns: Turns,
 }
@@ -109,6 +111,7 @@ impl Kubernetes {
             adopted: options.adopted,
             discovery: discovery.map_err(Error::Discover)?,
             claims: Mutex::default(),
+            foreign: Foreign::default(),
             index: Index::default(),
             turns: Turns::default(),
         };

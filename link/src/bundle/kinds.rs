@@ -15,8 +15,8 @@ pub enum Scope {
 
 /// The scope of a kind of Kubernetes itself; `None` for any other.
 pub fn scope(object: &ObjectRef) -> Option<Scope> {
-    let group = current_group(object);
     let kind = object.kind.as_str();
+    let group = common_group(&object.group, kind);
     let (_, cluster, namespaced) = KINDS.iter().find(|(name, _, _)| *name == group)?;
     if cluster.contains(&kind) {
         Some(Scope::Cluster)
@@ -31,7 +31,7 @@ pub fn scope(object: &ObjectRef) -> Option<Scope> {
 /// namespace where it has one, its name. Versions do not count.
 pub fn identity(object: &ObjectRef) -> ObjectRef {
     let mut identity = ObjectRef {
-        group: current_group(object).to_owned(),
+        group: common_group(&object.group, &object.kind).to_owned(),
         version: String::new(),
         ..object.clone()
     };
@@ -41,12 +41,13 @@ pub fn identity(object: &ObjectRef) -> ObjectRef {
     identity
 }
 
-/// The group under which a kind is served today.
-fn current_group(object: &ObjectRef) -> &str {
+/// The group that stands for all groups that serve, or served, the objects of a kind: the one it is served under today;
+/// for nearly every kind the given one.
+pub fn common_group<'a>(group: &'a str, kind: &str) -> &'a str {
     let moved = MOVED
         .iter()
-        .find(|(old, kinds, _)| *old == object.group && kinds.contains(&object.kind.as_str()));
-    moved.map_or(object.group.as_str(), |(_, _, now)| now)
+        .find(|(old, kinds, _)| *old == group && kinds.contains(&kind));
+    moved.map_or(group, |(_, _, now)| now)
 }
 
 /// A group, the kinds that were or are served by it too, and the group whose objects they are.
@@ -64,6 +65,7 @@ const MOVED: &[Moved] = &[
         "networking.k8s.io",
     ),
     ("extensions", &["PodSecurityPolicy"], "policy"),
+    ("extensions", &["ReplicationController"], ""),
     ("events.k8s.io", &["Event"], ""),
 ];
 

@@ -2,6 +2,8 @@
 //!
 //! Left out are those that do not depend on how many bundles there are: the lease, the ConfigMap of the agent's state,
 //! which is written once in ten seconds at most, the two definitions, which are read at a start, and watches.
+//!
+//! Each test has a cluster of its own: what another agent may hold there is read before it is applied.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use tests::api::{self, Change, config_map};
 use tests::kubernetes::{Audit, Cluster, Entry, Mark};
 use tests::region::{Builder, Kind, Region};
+use tests::scratch::Scratch;
 use tests::wait::wait_for;
 use uuid::Uuid;
 
@@ -26,6 +29,9 @@ mod restart;
 /// A region whose agent has a user of its own, by whom its requests are known.
 struct Counted {
     region: Region,
+    // Ends after the agent.
+    cluster: Cluster,
+    scratch: Scratch,
     api: api::Api,
     audit: Audit,
     user: String,
@@ -38,7 +44,8 @@ struct Counted {
 
 impl Counted {
     async fn new(name: &str) -> Result<Self> {
-        let cluster = Cluster::shared().await?;
+        let scratch = Scratch::new(name)?;
+        let cluster = Cluster::start(scratch.path()).await?;
         let user = format!("{name}-{}", Uuid::new_v4());
         let everything = json!({
             "metadata": { "name": user },
@@ -66,6 +73,8 @@ impl Counted {
             client,
             namespace: cluster.namespace(name).await?,
             works: works.context("works in a cluster")?,
+            cluster,
+            scratch,
         };
         // From here on the kind is watched, and an event comes back by the watch.
         let mark = this.mark().await?;
@@ -73,6 +82,12 @@ impl Counted {
         this.watches(mark, &["configmaps"]).await?;
         this.delete(&first).await?;
         Ok(this)
+    }
+
+    fn passed(self) {
+        self.region.passed();
+        drop(self.cluster);
+        self.scratch.passed();
     }
 
     fn map(&self, name: &str) -> Value {
@@ -197,7 +212,7 @@ async fn a_new_bundle_costs_four_requests() -> Result<()> {
     let names: Vec<String> = (0..MANY).map(|number| format!("m{number}")).collect();
     try_join_all(names.iter().map(|name| counted.apply(name))).await?;
     assert_eq!(tally(counted.asked(mark).await?), times(MANY, &NEW));
-    counted.region.passed();
+    counted.passed();
     Ok(())
 }
 
@@ -227,7 +242,7 @@ async fn a_deletion_costs_six_requests() -> Result<()> {
     counted.delete(&old).await?;
     assert_eq!(counted.asked(mark).await?, GONE);
     counted.delete(&settled).await?;
-    counted.region.passed();
+    counted.passed();
     Ok(())
 }
 

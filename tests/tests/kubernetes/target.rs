@@ -28,6 +28,7 @@ mod release;
 mod rights;
 mod sharing;
 mod strategies;
+mod versions;
 
 /// A namespace, and a target that works in it under an identity of its own.
 struct Bench {
@@ -247,8 +248,9 @@ impl Bench {
     /// Until the watch of ConfigMaps follows, an event may come with the list. A work of its own tells.
     async fn watched(&mut self) -> Result<Vec<WorkId>> {
         self.hold("marker", &self.map("marker", "red")).await?;
-        self.edit("marker", json!({"data": {"seen": "yes"}}))
-            .await?;
+        // An earlier one may have done so too.
+        let seen = uuid::Uuid::new_v4().to_string();
+        self.edit("marker", json!({"data": {"seen": seen}})).await?;
         self.woken("marker").await
     }
 }

@@ -15,9 +15,10 @@ use super::executor::Intent;
 use super::explain::explain;
 use super::object::problem;
 use super::resume::print;
-use super::server::{MANAGER, Place, is_kind_missing};
+use super::server::{MANAGER, Place};
 use super::watch::{Face, Flight};
 use super::{Inner, aliases, fields, owners};
+use crate::cluster::is_not_served;
 use crate::target::ownership::Standing;
 use crate::target::{Applied, Desired, ErrorKind, Mark, Strategy, TargetError};
 use crate::work::WorkId;
@@ -128,7 +129,7 @@ impl Inner {
         let done = match done {
             Ok(done) => done,
             Err(Failure::Target(error)) => return Err(error),
-            Err(Failure::Server(error)) if is_kind_missing(&error) => {
+            Err(Failure::Server(error)) if is_not_served(&error) => {
                 return Err(self.kind_vanished(owner, object, &resource));
             }
             Err(Failure::Server(error)) => {
@@ -165,8 +166,10 @@ impl Inner {
         if problem(&self.canonical(object), &resource).is_some() {
             return Ok(None);
         }
-        let found = self.server.get(&Place::new(&resource, object)).await;
-        Ok(found.map_err(failed)?.map(presentable))
+        match self.server.get(&Place::new(&resource, object)).await {
+            Err(error) if is_not_served(&error) => Ok(None),
+            found => Ok(found.map_err(failed)?.map(presentable)),
+        }
     }
 
     async fn resolve(
@@ -204,7 +207,7 @@ impl Inner {
         object: &ObjectRef,
         resource: &Resource,
     ) -> TargetError {
-        self.discovery.forget(&resource.group, &resource.plural);
+        self.discovery.forget(resource);
         self.index.want(&object.group, owner);
         self.discovery.unknown_kind(object)
     }

@@ -22,6 +22,7 @@ use crate::target::ownership::{Claimed, Ownership, Record, Settlement, Share, St
 use crate::target::{Claim, Held, RecordMetadata, TargetError};
 use crate::work::WorkId;
 
+pub(super) mod foreign;
 mod intent;
 mod keeper;
 pub(super) mod load;

@@ -11,14 +11,15 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::core::discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery};
 use kube::{Client, Error};
+use link::bundle::kinds::common_group;
 use link::bundle::manifest::ObjectRef;
 use tokio::time::Instant;
 
-use super::object::common_group;
-use super::server::{is_missing, within};
-use crate::cluster::is_settling;
+use super::server::within;
+use crate::cluster::{is_not_served, is_settling};
 use crate::turns::Turns;
 
+mod anew;
 mod missing;
 
 /// What the API server said about its kinds.
@@ -32,6 +33,8 @@ pub(crate) struct Discovery {
     read: Times,
     // Kinds that are just being defined, or groups of which that may be said, and until when they are waited for.
     expected: Times,
+    // Plurals of kinds in versions that are not served any more.
+    plurals: std::sync::Mutex<HashMap<String, String>>,
     turns: Turns,
 }
 
@@ -78,6 +81,7 @@ impl Discovery {
             asked: Times::default(),
             read: Times::default(),
             expected: Times::default(),
+            plurals: std::sync::Mutex::default(),
             turns: Turns::default(),
         }
     }
@@ -133,7 +137,7 @@ impl Discovery {
         };
         let resources = match read {
             Ok(list) => list.resources,
-            Err(error) if is_missing(&error) => Vec::new(),
+            Err(error) if is_not_served(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
         let resources = resources
@@ -141,15 +145,11 @@ impl Discovery {
             .filter(|resource| !resource.name.contains('/'))
             .map(|resource| Arc::new(Resource::of(resource, group, version)))
             .collect();
-        self.write().insert(api_version, resources);
-        Ok(())
-    }
-
-    /// Forgets a kind that turned out to be gone.
-    pub(crate) fn forget(&self, group: &str, plural: &str) {
-        for resources in self.write().values_mut() {
-            resources.retain(|known| known.group != group || known.plural != plural);
+        let before = self.write().insert(api_version, resources);
+        for known in before.into_iter().flatten() {
+            self.remember_plural(&known);
         }
+        Ok(())
     }
 
     /// A kind was defined: it is not missing before it could be served.
@@ -165,7 +165,7 @@ impl Discovery {
                 .rsplit_once('/')
                 .is_some_and(|(of, _)| of == group)
         };
-        lock(&self.asked).retain(|api_version, _| !of_group(api_version));
+        lock(&self.asked).retain(|asked, _| asked != group && !of_group(asked));
     }
 
     fn await_until(&self, key: String, until: Instant) {

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use link::bundle::kinds::common_group;
 use link::bundle::manifest::ObjectRef;
 
 use super::Inner;
 use super::discovery::Resource;
+use super::explain::explain;
 use crate::target::ownership::Share;
-use crate::target::{Held, Identity};
+use crate::target::{Held, Identity, TargetError};
 
 impl Inner {
     /// See [`crate::target::Target::learn`].
@@ -58,13 +60,31 @@ impl Inner {
         }
     }
 
-    /// Where an object can be reached; `None` when nothing serves it.
+    /// Where an object can be reached; `None` when nothing serves it, or it has no place.
     pub(super) async fn reach(
         &self,
         object: &ObjectRef,
-    ) -> Result<Option<Arc<Resource>>, kube::Error> {
-        let found = self.discovery.find(object).await?;
-        Ok(found.or_else(|| self.discovery.serving(object)))
+    ) -> Result<Option<Arc<Resource>>, TargetError> {
+        let found = self.discovery.find(object).await;
+        let found = found.map_err(|error| explain(&error, "look up the kind of", object))?;
+        let known = found.or_else(|| self.discovery.serving(object));
+        let found = match known {
+            None => self.discovery.serving_anew(object, &[]).await?,
+            known => known,
+        };
+        Ok(found.filter(|resource| problem(object, resource).is_none()))
+    }
+
+    /// Where else it can be reached, when that place turned out not to be served; `lost` grows until nothing is left.
+    pub(super) async fn reach_otherwise(
+        &self,
+        object: &ObjectRef,
+        unserved: Arc<Resource>,
+        lost: &mut Vec<Arc<Resource>>,
+    ) -> Result<Option<Arc<Resource>>, TargetError> {
+        lost.push(unserved);
+        let found = self.discovery.serving_anew(object, lost).await?;
+        Ok(found.filter(|resource| problem(object, resource).is_none()))
     }
 }
 
@@ -89,14 +109,6 @@ pub(super) fn problem(object: &ObjectRef, resource: &Resource) -> Option<String>
     odd.map(|(part, text)| format!("`{text}` is no {part}"))
 }
 
-/// The group that stands for all groups that serve the objects of a kind; its own for nearly every kind.
-pub(super) fn common_group<'a>(group: &'a str, kind: &str) -> &'a str {
-    let shared = SHARED
-        .iter()
-        .find(|(other, _, kinds)| *other == group && kinds.contains(&kind));
-    shared.map_or(group, |(_, common, _)| common)
-}
-
 fn canonical(object: &ObjectRef, resource: Option<&Resource>) -> ObjectRef {
     let mut object = object.clone();
     if resource.is_some_and(|resource| !resource.namespaced) {
@@ -111,23 +123,6 @@ fn key(object: &ObjectRef) -> String {
         ..object.clone()
     })
 }
-
-// Kinds that kube-apiserver stores once and serves in two groups: the other group, the one that stands for both, kinds.
-const SHARED: &[(&str, &str, &[&str])] = &[
-    ("events.k8s.io", "", &["Event"]),
-    ("extensions", "", &["ReplicationController"]),
-    (
-        "extensions",
-        "apps",
-        &["Deployment", "DaemonSet", "ReplicaSet"],
-    ),
-    (
-        "extensions",
-        "networking.k8s.io",
-        &["Ingress", "NetworkPolicy"],
-    ),
-    ("extensions", "policy", &["PodSecurityPolicy"]),
-];
 
 #[cfg(test)]
 mod tests {

@@ -31,13 +31,21 @@ impl Inner {
                 return;
             };
             match sight {
-                Sight::Gone(_) => self.discovery.forget(group, plural),
+                Sight::Gone(_) => self.discovery.forget_kind(group, plural),
                 Sight::Became(_) => self.defined(group),
                 // It may be long ago.
                 Sight::Listed(_) => self.index.defined(group),
             }
-        } else if self.is_own_kind(resource) && (gone || meta.deletion_timestamp.is_some()) {
-            self.lose_keeper(meta.uid.as_deref().unwrap_or_default(), gone);
+        } else if self.is_own_kind(resource) {
+            let uid = meta.uid.as_deref().unwrap_or_default();
+            if gone {
+                self.foreign.forget(uid);
+            } else {
+                self.note_foreign(meta);
+            }
+            if gone || meta.deletion_timestamp.is_some() {
+                self.lose_keeper(uid, gone);
+            }
         }
     }
 
@@ -46,8 +54,9 @@ impl Inner {
         *resource == *load::resource()
     }
 
-    /// A list of AppliedManifestWorks was read: those of ours that it does not name may be gone.
+    /// A list of AppliedManifestWorks was read: those of ours that it does not name may be gone, those of others are.
     pub(super) async fn miss_keepers(&self, listed: &HashSet<String>) {
+        self.foreign.retain(listed);
         let missed = self.claims().others_than(listed);
         for keeper in missed {
             // It may be newer than the list.

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::Inner;
 use super::explain::explain;
-use super::object::problem;
 use super::owners::is_applied_work;
 use super::server::{ATTEMPTS, Place, is_conflict, is_immortal, is_missing, is_not_kept};
 use super::watch::Face;
+use crate::cluster::is_not_served;
 use crate::target::{Held, Release, Released, TargetError};
 use crate::work::WorkId;
 
@@ -22,6 +22,8 @@ enum Fate {
     Left,
     /// It is terminating.
     Going(Box<ObjectMeta>),
+    /// Its kind is not served in this version any more: another one knows.
+    Unserved,
 }
 
 /// An object to give up.
@@ -30,9 +32,9 @@ struct Farewell<'a> {
     object: &'a ObjectRef,
     place: &'a Place,
     /// Uids of our owner references.
-    mine: Vec<String>,
+    mine: &'a [String],
     /// What else the work holds under that name.
-    namesakes: Vec<Held>,
+    namesakes: &'a [Held],
     /// It is to stay.
     spared: bool,
     /// As it was last seen.
@@ -48,8 +50,7 @@ impl Inner {
         mode: Release,
     ) -> Result<Released, TargetError> {
         let object = held.object();
-        let found = self.reach(&object).await;
-        let found = found.map_err(|error| explain(&error, "look up the kind of", &object))?;
+        let mut way = self.reach(&object).await?;
         let Some(key) = self.claims().key_of(owner, held) else {
             return Ok(Released::Left);
         };
@@ -59,12 +60,6 @@ impl Inner {
                 "is of a kind that has just been defined".into(),
             ));
         }
-        // A kind that is gone took its objects along.
-        let resource = found.filter(|resource| problem(&object, resource).is_none());
-        let Some(resource) = resource else {
-            self.give_up(owner, &key);
-            return Ok(Released::Gone);
-        };
         let _turn = self.turns.of(&key).await;
         let (holds, shared, mine, namesakes) = {
             let claims = self.claims();
@@ -79,21 +74,25 @@ impl Inner {
         if !holds {
             return Ok(Released::Left);
         }
-        let place = Place::new(&resource, &object);
-        let mut flight = self.index.begin(&resource, &object, owner);
-        let farewell = Farewell {
-            held,
-            object: &object,
-            place: &place,
-            mine,
-            namesakes,
-            spared: shared || mode == Release::Orphan,
-            face: flight.face(),
-        };
-        let released = match self.part(&farewell).await? {
-            Fate::Gone => Released::Gone,
-            Fate::Left => Released::Left,
-            Fate::Going(meta) => {
+        let mut lost = Vec::new();
+        let released = loop {
+            let Some(resource) = way else {
+                // A kind that is gone took its objects along.
+                break Released::Gone;
+            };
+            let place = Place::new(&resource, &object);
+            let mut flight = self.index.begin(&resource, &object, owner);
+            let farewell = Farewell {
+                held,
+                object: &object,
+                place: &place,
+                mine: &mine,
+                namesakes: &namesakes,
+                spared: shared || mode == Release::Orphan,
+                face: flight.face(),
+            };
+            let fate = self.part(&farewell).await?;
+            if let Fate::Going(meta) = fate {
                 let revision = meta.resource_version.as_deref().unwrap_or_default();
                 let owners = meta.owner_references.as_deref().unwrap_or_default();
                 flight.landed(revision, None, owners);
@@ -101,8 +100,15 @@ impl Inner {
                     self.what_it_waits_for(&object, &place, &meta).await,
                 ));
             }
+            flight.leave();
+            match fate {
+                Fate::Unserved => {
+                    way = self.reach_otherwise(&object, resource, &mut lost).await?;
+                }
+                Fate::Left => break Released::Left,
+                _ => break Released::Gone,
+            }
         };
-        flight.leave();
         self.give_up(owner, &key);
         Ok(released)
     }
@@ -125,6 +131,7 @@ impl Inner {
         loop {
             let meta = match self.server.metadata(place).await {
                 Err(error) if is_not_kept(&error) => return Ok(Fate::Gone),
+                Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
                 read => read.map_err(failed)?,
             };
             let Some(meta) = meta else {
@@ -137,6 +144,7 @@ impl Inner {
             if spared || others.iter().any(is_applied_work) {
                 match self.server.set_owners(place, &meta, &others).await {
                     Ok(_) => return Ok(Fate::Left),
+                    Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
                     Err(error) if is_missing(&error) => return Ok(Fate::Gone),
                     Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {
                         attempt += 1;
@@ -150,6 +158,7 @@ impl Inner {
             }
             let uid = meta.uid.as_deref().unwrap_or_default();
             match self.server.delete(place, uid).await {
+                Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
                 Err(error) if is_missing(&error) => return Ok(Fate::Gone),
                 Err(error) if is_immortal(&error) => {
                     spared = true;
@@ -174,7 +183,7 @@ impl Inner {
         farewell: &Farewell<'_>,
         meta: &ObjectMeta,
     ) -> Result<bool, TargetError> {
-        for held in &farewell.namesakes {
+        for held in farewell.namesakes {
             let uid = match &held.uid {
                 Some(uid) => Some(uid.clone()),
                 // It was not applied yet.
@@ -188,13 +197,20 @@ impl Inner {
     }
 
     async fn uid_of(&self, object: &ObjectRef) -> Result<Option<String>, TargetError> {
-        let failed = |error| explain(&error, "get", object);
-        let resource = self.reach(object).await.map_err(failed)?;
-        let Some(resource) = resource.filter(|resource| problem(object, resource).is_none()) else {
-            return Ok(None);
-        };
-        let found = self.server.metadata(&Place::new(&resource, object)).await;
-        Ok(found.map_err(failed)?.and_then(|meta| meta.uid))
+        let mut lost = Vec::new();
+        let mut way = self.reach(object).await?;
+        while let Some(resource) = way {
+            match self.server.metadata(&Place::new(&resource, object)).await {
+                Err(error) if is_not_served(&error) => {
+                    way = self.reach_otherwise(object, resource, &mut lost).await?;
+                }
+                found => {
+                    let found = found.map_err(|error| explain(&error, "get", object))?;
+                    return Ok(found.and_then(|meta| meta.uid));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Deletes an object that is still as it was last seen, without reading it first. `None` when it is not.
@@ -213,6 +229,7 @@ impl Inner {
                 let fate = self.after_deletion(farewell, &face.uid, &answer).await?;
                 Ok(Some(fate))
             }
+            Err(error) if is_not_served(&error) => Ok(Some(Fate::Unserved)),
             Err(error) if is_missing(&error) => Ok(Some(Fate::Gone)),
             Err(error) if is_conflict(&error) || is_immortal(&error) => Ok(None),
             Err(error) => Err(explain(&error, "delete", farewell.object)),
@@ -240,8 +257,10 @@ impl Inner {
         if answered.uid.as_deref() == Some(uid) && waits(&answered) {
             return Ok(Fate::Going(Box::new(answered)));
         }
-        let found = self.server.metadata(farewell.place).await;
-        let found = found.map_err(|error| explain(&error, "delete", farewell.object))?;
+        let found = match self.server.metadata(farewell.place).await {
+            Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
+            found => found.map_err(|error| explain(&error, "delete", farewell.object))?,
+        };
         Ok(match found {
             Some(after) if after.uid.as_deref() == Some(uid) => Fate::Going(Box::new(after)),
             _ => Fate::Gone,

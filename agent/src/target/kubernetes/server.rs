@@ -14,7 +14,7 @@ use link::bundle::manifest::ObjectRef;
 use serde_json::{Value, json};
 
 use super::discovery::Resource;
-pub(super) use crate::cluster::is_not_served as is_kind_missing;
+use crate::cluster::is_not_served;
 pub(super) use crate::target::FIELD_MANAGER as MANAGER;
 
 mod yaml;
@@ -42,13 +42,14 @@ impl Server {
         &self.0
     }
 
-    /// Reads an object; `None` when it or its kind is not there.
+    /// Reads an object; `None` when it is not there. That its kind is not served in this version is an error, because the
+    /// object may be there in another one.
     pub(super) async fn get(&self, place: &Place) -> Result<Option<Value>, Error> {
         let request = place.request().get(&place.name, &GetParams::default());
         found(within(self.0.request(request.map_err(unusable)?)).await)
     }
 
-    /// Reads an object's metadata; `None` when it or its kind is not there.
+    /// Reads an object's metadata; as [`get`](Self::get) does.
     pub(super) async fn metadata(&self, place: &Place) -> Result<Option<ObjectMeta>, Error> {
         let params = GetParams::default();
         let request = place.request().get_metadata(&place.name, &params);
@@ -142,7 +143,7 @@ impl Server {
             };
             match self.set_owners(place, &meta, &owners).await {
                 Err(error) if is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
-                Err(error) if is_missing(&error) => return Ok(None),
+                Err(error) if is_missing(&error) && !is_not_served(&error) => return Ok(None),
                 changed => return changed.map(Some),
             }
         }
@@ -234,7 +235,7 @@ pub(super) fn is_forbidden(error: &Error) -> bool {
 
 fn found<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
     match read {
-        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) if is_missing(&error) && !is_not_served(&error) => Ok(None),
         read => read.map(Some),
     }
 }

@@ -9,17 +9,16 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Done, Task, Wrote};
-use crate::cluster::is_settling;
+use crate::cluster::{is_not_served, is_settling};
 use crate::target::TargetError;
 use crate::target::kubernetes::discovery::Discovery;
 use crate::target::kubernetes::explain::explain;
 use crate::target::kubernetes::own::DEFINITIONS_GROUP;
-use crate::target::kubernetes::server::is_kind_missing;
 
 /// Whether an object is refused because its kind was defined a moment ago: no path leads to it yet, or its storage is being
 /// made.
 pub(super) fn is_too_early(error: &Error, kind: &ObjectRef, discovery: &Discovery) -> bool {
-    (is_kind_missing(error) || is_settling(error)) && discovery.is_expected(&kind.group, &kind.kind)
+    (is_not_served(error) || is_settling(error)) && discovery.is_expected(&kind.group, &kind.kind)
 }
 
 /// Whether an object defines a kind.

@@ -43,6 +43,7 @@ impl Task<'_> {
     }
 
     async fn apply_as(&self, manager: &str, force: bool, manifest: Value) -> Result<Done, Failure> {
+        self.meet_strangers().await?;
         let body = self.body(manifest);
         let mut object = match self.send(&body, manager, force).await {
             // Without force even what we wrote ourselves in another way is in the way.
@@ -86,6 +87,20 @@ impl Task<'_> {
             Some(live) if pruned.unchanged && may_change => Pruned::Unchanged(live),
             _ => Pruned::Apply(pruned.manifest),
         })
+    }
+
+    // What was seen of an object shows its owners. Another agent may not be there to put its own back, and would lose the
+    // object with our next release.
+    async fn meet_strangers(&self) -> Result<(), Error> {
+        let inner = self.inner;
+        if self.flight.exists() || !inner.foreign.may_hold(self.object) {
+            return Ok(());
+        }
+        if let Some(meta) = inner.server.metadata(&self.place).await? {
+            let owners = meta.owner_references.unwrap_or_default();
+            self.flight.has_owners(&owners);
+        }
+        Ok(())
     }
 
     // Owners from other agents are named too: under the same manager, what is not named is taken away.

@@ -1,4 +1,5 @@
-//! Learning at the start what the works hold: from every AppliedManifestWork that is ours or adopted.
+//! Learning at the start what the works hold: from every AppliedManifestWork that is ours or adopted. What the others
+//! say is noted too.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ impl Inner {
                     let (owner, record) = self.record(&work);
                     let keeper = Keeper::of(&work, self.agent_id.as_str());
                     found.entry(owner).or_default().push((keeper, record));
+                } else {
+                    self.note_foreign(&work.metadata);
                 }
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());

@@ -6,6 +6,7 @@ use link::bundle::manifest::ObjectRef;
 use tracing::info;
 
 use super::keeper::Keeper;
+use crate::cluster::is_not_served;
 use crate::target::TargetError;
 use crate::target::kubernetes::Inner;
 use crate::target::kubernetes::explain::explain;
@@ -47,20 +48,30 @@ impl Inner {
         from: &OwnerReference,
         to: OwnerReference,
     ) -> Result<(), TargetError> {
-        let Some(resource) = self.discovery.serving(object) else {
-            return Ok(());
-        };
-        let place = Place::new(&resource, object);
-        let moved = self
-            .server
-            .change_owners(&place, |owners| {
-                let others = owners.iter().filter(|owner| owner.uid != from.uid);
-                let others: Vec<OwnerReference> = others.cloned().collect();
-                (others.len() < owners.len()).then(|| united(others, [to.clone()]))
-            })
-            .await;
-        moved
-            .map(drop)
-            .map_err(|error| explain(&error, "change the owner of", object))
+        let mut lost = Vec::new();
+        let mut way = self.reach(object).await?;
+        while let Some(resource) = way {
+            let place = Place::new(&resource, object);
+            let moved = self
+                .server
+                .change_owners(&place, |owners| {
+                    let others = owners.iter().filter(|owner| owner.uid != from.uid);
+                    let others: Vec<OwnerReference> = others.cloned().collect();
+                    (others.len() < owners.len()).then(|| united(others, [to.clone()]))
+                })
+                .await;
+            match moved {
+                Err(error) if is_not_served(&error) => {
+                    way = self.reach_otherwise(object, resource, &mut lost).await?;
+                }
+                moved => {
+                    return moved
+                        .map(drop)
+                        .map_err(|error| explain(&error, "change the owner of", object));
+                }
+            }
+        }
+        // A kind that is gone took its objects along.
+        Ok(())
     }
 }

@@ -116,6 +116,15 @@ impl Flight<'_> {
             .unwrap_or_default()
     }
 
+    /// The object was read: it has these owners.
+    pub(crate) fn has_owners(&self, owners: &[OwnerReference]) {
+        let mut state = self.index.state();
+        let State { kinds, ours, .. } = &mut *state;
+        if let Some(tracked) = tracked(kinds, &self.resource, &self.name) {
+            tracked.strangers = strangers(owners, ours);
+        }
+    }
+
     pub(super) fn with_tracked_mut(&self, change: impl FnOnce(&mut Tracked)) {
         let mut state = self.index.state();
         if let Some(tracked) = tracked(&mut state.kinds, &self.resource, &self.name) {

@@ -131,6 +131,11 @@ impl Index {
         }
     }
 
+    /// Whether an owner is ours.
+    pub(crate) fn is_ours(&self, uid: &str) -> bool {
+        self.state().ours.contains(uid)
+    }
+
     // --- for the streams ---
 
     /// Takes the works that are due, and says when the next will be.

@@ -240,6 +240,9 @@ impl Stream {
                 Ok(None) => {
                     self.saw(&name, Sight::Gone(None), None);
                 }
+                Err(error) if is_missing(&error) => {
+                    self.saw(&name, Sight::Gone(None), None);
+                }
                 Err(error) => {
                     debug!(
                         kind = self.resource.kind, error = %chain(&error),

@@ -7,6 +7,7 @@ use link::bundle::manifest::ObjectRef;
 use super::tracked::Name;
 use super::*;
 use crate::target::Mark;
+use crate::target::kubernetes::claims::foreign::Foreign;
 use crate::target::kubernetes::discovery::Discovery;
 use crate::target::kubernetes::executor::Executor;
 use crate::target::kubernetes::owners::reference;
@@ -188,6 +189,7 @@ async fn a_work_that_was_left_in_order_looks_itself_when_its_kind_cannot_be_list
         poll: Duration::from_secs(60),
         server: Server::new(client.clone()),
         agent_id: "agent".into(),
+        foreign: Foreign::default(),
         adopted: Vec::new(),
         discovery: Discovery::new(client, HashMap::new()),
         claims: Mutex::default(),

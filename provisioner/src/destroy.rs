@@ -1,6 +1,6 @@
 //! Taking a region down: what would go, what stands in the way, and the removal in reverse order.
 //!
-//! Only what carries the region's mark is removed. A database is data: it goes only when its name was given, and not
+//! Only what carries the region's mark is removed, and of that no EKS add-on: others may use it by now. A database is data: it goes only when its name was given, and not
 //! at all while AWS protects it from deletion.
 
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Leaving {
 pub enum Fate {
     /// It goes.
     Delete,
-    /// It stays: it is not ours.
+    /// It stays: it is not ours, or not ours alone.
     Stay {
         /// Why.
         why: String,
@@ -129,7 +129,7 @@ async fn remove(
         let Some(there) = observed.flatten() else {
             return Ok(told);
         };
-        if there.owner != Owner::Ours {
+        if matches!(fate(resource, &there), Fate::Stay { .. }) {
             return Ok(told);
         }
         if !told {
@@ -175,6 +175,12 @@ fn fate(resource: &Resource, there: &Observed) -> Fate {
         }
     }
     match resource {
+        Resource::Addon(addon) => Fate::Stay {
+            why: format!(
+                "others on the cluster may use it; by hand: aws eks delete-addon --cluster-name {} --addon-name {}",
+                addon.cluster, addon.name
+            ),
+        },
         Resource::Database(database) if there.attributes.get(PROTECTION) == Some(&true.into()) => {
             Fate::Protected {
                 why: "AWS protects it from deletion".into(),

@@ -207,7 +207,8 @@ const NEEDS: &[(&str, Needs)] = &[
         Needs {
             read: &["eks:DescribeCluster", "eks:DescribeAddon"],
             make: &["eks:CreateAddon", "eks:UpdateAddon", "eks:TagResource"],
-            remove: &["eks:DeleteAddon"],
+            // It stays.
+            remove: &[],
         },
     ),
     (

@@ -5,11 +5,15 @@
 
 use serde::Serialize;
 
-use crate::aws::Cloud;
+use crate::aws::{self, Cloud, Optional as _};
 use crate::identity::registry::Registry;
 use crate::identity::state::{INACTIVE, REVOKED};
 use crate::identity::{Error, Progress};
 use crate::resource::{Certificate, Note};
+
+use self::rounds::{Core, Rounds};
+
+mod rounds;
 
 /// How certificates go out of service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub struct Options {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revoked {
-    /// Certificates that are out of service now, by id.
+    /// Certificates that are out of service now, by id; one that was removed meanwhile is among them.
     pub certificates: Vec<String>,
     /// Clients whose connection was ended.
     pub disconnected: Vec<String>,
@@ -30,10 +34,12 @@ pub struct Revoked {
     pub notes: Vec<Note>,
 }
 
-/// Revokes every certificate that carries the party's policy: whoever has one can act as the party.
+/// Revokes every certificate that carries the party's policy, also one that is attached meanwhile: whoever has one can
+/// act as the party.
 ///
 /// # Errors
-/// [`Error::NothingAttached`] when there is none, [`Error::NotVerified`] when IoT Core shows another state afterwards.
+/// [`Error::NothingAttached`] when there is none. [`Error::InService`] with those that resisted, after all others went
+/// out of service and the connections were ended.
 pub async fn party(
     cloud: &Cloud,
     party: &Certificate,
@@ -47,7 +53,8 @@ pub async fn party(
             policy: party.policy.clone(),
         });
     }
-    revoke(registry, party, &targets, options, progress).await
+    let policy = Some(party.policy.as_str());
+    revoke(registry, party, targets, policy, options, progress).await
 }
 
 /// Revokes one certificate, which must carry the policy of one of `parties`.
@@ -65,7 +72,8 @@ pub async fn certificate(
     for party in parties {
         let targets = registry.targets(&party.policy).await?;
         if targets.iter().any(|target| target == id) {
-            return revoke(registry, party, &[id.to_owned()], options, progress).await;
+            let only = vec![id.to_owned()];
+            return revoke(registry, party, only, None, options, progress).await;
         }
     }
     Err(Error::UnknownCertificate {
@@ -76,64 +84,15 @@ pub async fn certificate(
 async fn revoke(
     registry: Registry<'_>,
     party: &Certificate,
-    ids: &[String],
+    ids: Vec<String>,
+    policy: Option<&str>,
     options: Options,
     progress: Progress<'_>,
 ) -> Result<Revoked, Error> {
-    let mut done = Revoked::default();
-    for id in ids {
-        let status = put_out_of_service(registry, id, options).await?;
-        progress(&format!("certificate `{id}` is {status}"));
-        done.certificates.push(id.clone());
-    }
-    for client in &party.client_ids {
-        match registry.disconnect(client, true).await {
-            Ok(true) => {
-                progress(&format!("the connection of client `{client}` is ended"));
-                done.disconnected.push(client.clone());
-            }
-            Ok(false) => {}
-            // The certificate is out of service; that its connection lives a little longer must not look like failure.
-            Err(error) => done.notes.push(Note {
-                text: format!(
-                    "the connection of client `{client}` could not be ended here: {error}"
-                ),
-                hint: "wait: IoT Core ends it within minutes".into(),
-            }),
-        }
-    }
-    done.notes.push(remaining(party, options));
-    Ok(done)
-}
-
-async fn put_out_of_service(
-    registry: Registry<'_>,
-    id: &str,
-    options: Options,
-) -> Result<&'static str, Error> {
-    let unverified = |found: &str, expected: &str| Error::NotVerified {
-        certificate: id.to_owned(),
-        found: found.to_owned(),
-        expected: expected.to_owned(),
-    };
-    let found = registry.describe(id).await?;
-    let found = found.ok_or_else(|| Error::UnknownCertificate {
-        certificate: id.to_owned(),
-    })?;
-    // REVOKED is final: nothing makes it INACTIVE again.
-    let wanted = match options.deactivate {
-        true if found.status != REVOKED => INACTIVE,
-        _ => REVOKED,
-    };
-    if found.status == wanted {
-        return Ok(wanted);
-    }
-    registry.set_status(id, wanted).await?;
-    match registry.describe(id).await? {
-        Some(after) if after.status == wanted => Ok(wanted),
-        Some(after) => Err(unverified(&after.status, wanted)),
-        None => Err(unverified("gone", wanted)),
-    }
+    let rounds = Rounds::new(registry, options, &party.client_ids, progress);
+    let mut revoked = rounds.run(ids, policy).await?;
+    revoked.notes.push(remaining(party, options));
+    Ok(revoked)
 }
 
 fn remaining(party: &Certificate, options: Options) -> Note {
@@ -151,5 +110,25 @@ fn remaining(party: &Certificate, options: Options) -> Note {
             "run `provisioner enroll {}` to give the party a new certificate",
             party.keeper.party()
         ),
+    }
+}
+
+// === impl Core ===
+
+impl Core for Registry<'_> {
+    async fn targets(&self, policy: &str) -> Result<Vec<String>, aws::Error> {
+        Registry::targets(*self, policy).await
+    }
+
+    async fn status(&self, id: &str) -> Result<Option<String>, aws::Error> {
+        Ok(self.describe(id).await?.map(|found| found.status))
+    }
+
+    async fn set_status(&self, id: &str, status: &str) -> Result<bool, aws::Error> {
+        Registry::set_status(*self, id, status).await.was_there()
+    }
+
+    async fn disconnect(&self, client: &str) -> Result<bool, aws::Error> {
+        Registry::disconnect(*self, client, true).await
     }
 }

@@ -146,16 +146,19 @@ impl Rotating<'_> {
     async fn standing(&self, sight: &Sight) -> Result<Rotation, Error> {
         let own = own::certificates(self.keeper, self.registry, self.party).await?;
         let current = current_id(sight);
-        let targets = self.registry.targets(&self.party.policy).await?;
-        let superseded: Vec<Superseded> = own
-            .into_iter()
-            .filter(|certificate| Some(&certificate.id) != current.as_ref())
-            .map(|certificate| Superseded {
-                attached: targets.contains(&certificate.id),
+        let mut superseded = Vec::new();
+        for certificate in own {
+            if Some(&certificate.id) == current.as_ref() {
+                continue;
+            }
+            // Asked of the certificate: the party's policy may have had another name when it was attached.
+            let policies = self.registry.policies(&certificate.arn).await?;
+            superseded.push(Superseded {
+                attached: !policies.is_empty(),
                 id: certificate.id,
                 status: certificate.status,
-            })
-            .collect();
+            });
+        }
         Ok(rotation(sight.waiting().is_some(), &superseded))
     }
 

@@ -128,6 +128,17 @@ pub enum Error {
         /// Name of the policy.
         policy: String,
     },
+    /// Certificates could not be taken out of service; what else there was to do was done.
+    #[error("{} of {all} certificates may still be in service: {}", certificates.len(), certificates.join(", "))]
+    InService {
+        /// Ids of those that resisted.
+        certificates: Vec<String>,
+        /// How many there are.
+        all: usize,
+        /// What happened to the first.
+        #[source]
+        source: Box<Self>,
+    },
     /// IoT Core took the change and shows another state.
     #[error("certificate `{certificate}` is {found} instead of {expected}")]
     NotVerified {
@@ -208,6 +219,7 @@ impl Hint for Error {
             Self::UnknownCertificate { .. } => {
                 "look the id up in `provisioner status`; other certificates are not this region's to revoke".into()
             }
+            Self::InService { source, .. } => return source.hint(),
             Self::NothingAttached { .. } => "look at `provisioner status`".into(),
             Self::NotVerified { .. } => {
                 "run the same command again; it goes on where it stopped".into()

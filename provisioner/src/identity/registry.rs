@@ -7,11 +7,13 @@ use aws_sdk_iot::types::{CertificateDescription, CertificateStatus};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
-use crate::resource::{Certificate, Scope};
+use crate::resource::Scope;
 
 use super::key::{self, Leaf, PublicKey};
 use super::settle::settled;
 use super::state::{ACTIVE, INACTIVE};
+
+mod attachments;
 
 /// Certificates of one account.
 #[derive(Clone, Copy)]
@@ -57,43 +59,6 @@ impl<'a> Registry<'a> {
     pub(crate) fn of(cloud: &'a Cloud) -> Result<Self, Error> {
         let account = cloud.of(&Scope::Region)?;
         Ok(Self { account })
-    }
-
-    /// Ids of the certificates a policy is attached to; none when there is no such policy.
-    pub(crate) async fn targets(self, policy: &str) -> Result<Vec<String>, Error> {
-        let targets = self
-            .account
-            .iot
-            .list_targets_for_policy()
-            .policy_name(policy)
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<String>, _>>()
-            .await
-            .during("iot:ListTargetsForPolicy", policy)
-            .optional()?;
-        // Thing groups and other principals can be targets too.
-        let ids = targets.unwrap_or_default();
-        let ids = ids.iter().filter_map(|arn| arn.split_once(":cert/"));
-        Ok(ids.map(|(_, id)| id.to_owned()).collect())
-    }
-
-    /// Whether a certificate is attached to a thing.
-    pub(crate) async fn is_principal(self, thing: &str, arn: &str) -> Result<bool, Error> {
-        let principals = self
-            .account
-            .iot
-            .list_thing_principals()
-            .thing_name(thing)
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<String>, _>>()
-            .await
-            .during("iot:ListThingPrincipals", thing)
-            .optional()?;
-        Ok(principals.unwrap_or_default().iter().any(|it| it == arn))
     }
 
     pub(crate) async fn describe(self, id: &str) -> Result<Option<Registered>, Error> {
@@ -238,35 +203,6 @@ impl<'a> Registry<'a> {
             })
     }
 
-    /// Attaches the party's policy and thing. Attaching twice is as attaching once.
-    pub(crate) async fn attach(self, party: &Certificate, arn: &str) -> Result<(), Error> {
-        self.attach_policy(&party.policy, arn).await?;
-        let Some(thing) = &party.thing else {
-            return Ok(());
-        };
-        self.account
-            .iot
-            .attach_thing_principal()
-            .thing_name(thing)
-            .principal(arn)
-            .send()
-            .await
-            .during("iot:AttachThingPrincipal", thing)?;
-        Ok(())
-    }
-
-    pub(crate) async fn attach_policy(self, policy: &str, arn: &str) -> Result<(), Error> {
-        self.account
-            .iot
-            .attach_policy()
-            .policy_name(policy)
-            .target(arn)
-            .send()
-            .await
-            .during("iot:AttachPolicy", policy)?;
-        Ok(())
-    }
-
     pub(crate) async fn set_status(self, id: &str, status: &str) -> Result<(), Error> {
         self.account
             .iot
@@ -296,50 +232,6 @@ impl<'a> Registry<'a> {
             deleted.was_there()
         })
         .await?;
-        Ok(())
-    }
-
-    async fn detach(self, arn: &str) -> Result<(), Error> {
-        let iot = &self.account.iot;
-        let policies = iot
-            .list_attached_policies()
-            .target(arn)
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<_>, _>>()
-            .await
-            .during("iot:ListAttachedPolicies", arn)
-            .optional()?;
-        for policy in policies.unwrap_or_default() {
-            let name = policy.policy_name.unwrap_or_default();
-            iot.detach_policy()
-                .policy_name(&name)
-                .target(arn)
-                .send()
-                .await
-                .during("iot:DetachPolicy", &name)
-                .was_there()?;
-        }
-        let things = iot
-            .list_principal_things()
-            .principal(arn)
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<String>, _>>()
-            .await
-            .during("iot:ListPrincipalThings", arn)
-            .optional()?;
-        for thing in things.unwrap_or_default() {
-            iot.detach_thing_principal()
-                .thing_name(&thing)
-                .principal(arn)
-                .send()
-                .await
-                .during("iot:DetachThingPrincipal", &thing)
-                .was_there()?;
-        }
         Ok(())
     }
 

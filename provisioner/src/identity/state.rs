@@ -94,7 +94,7 @@ pub(crate) struct Superseded {
     pub(crate) id: String,
     /// Its state.
     pub(crate) status: String,
-    /// Whether it carries the party's policy.
+    /// Whether it carries any policy, under whatever name the party's was at the time.
     pub(crate) attached: bool,
 }
 
@@ -119,9 +119,10 @@ pub(crate) enum Rotation {
 
 /// Where a rotation stands.
 ///
-/// A removal takes the policy away first, so a certificate without it is what a removal left. One that is out of
-/// service and still carries it was revoked or deactivated by a person and has been replaced by `enroll`: it is
-/// evidence, as is whatever is revoked, and no rotation removes it.
+/// A removal takes all policies away first, so a certificate without any is what a removal left, and serves nobody. One
+/// that is active and carries one may serve clients. One that is out of service and carries one was revoked or
+/// deactivated by a person and has been replaced by `enroll`: it is evidence, as is whatever is revoked, and no rotation
+/// removes it.
 pub(crate) fn rotation(pending: bool, superseded: &[Superseded]) -> Rotation {
     let with = |wanted: &dyn Fn(&Superseded) -> bool| -> Vec<String> {
         let wanted = superseded.iter().filter(|certificate| wanted(certificate));

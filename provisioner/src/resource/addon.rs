@@ -1,8 +1,11 @@
 //! An add-on of an EKS cluster.
 //!
 //! A cluster has one add-on of a name, and it serves everybody on it. So one that is not marked as this region's
-//! (installed by the cluster's owner, or by another region) is shared: it counts as ours in a plan, its other settings
-//! and its tags are left alone, and it is never removed. Only adopting it makes it ours.
+//! (installed by the cluster's owner, or by another region) is shared: it counts as ours in a plan, and its other settings
+//! and its tags are left alone.
+//!
+//! **Invariant:** none is ever removed. Even of one that was installed for this region nobody can tell who else uses it by
+//! now, and their pods would lose the driver that mounts their secrets.
 //!
 //! The version is AWS's default at the time of creation and the cluster owner's business afterwards.
 
@@ -113,18 +116,8 @@ impl Manage for Addon {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
-        let account = cloud.of(&self.scope)?;
-        let Some(live) = self.describe(account).await? else {
-            return Ok(());
-        };
-        let marked = self.mark(&live).0 == Owner::Ours;
-        if !marked || live.status() == Some(&AddonStatus::Deleting) {
-            return Ok(());
-        }
-        let request = account.eks.delete_addon().cluster_name(&self.cluster);
-        let done = request.addon_name(&self.name).send().await;
-        done.during("eks:DeleteAddon", &self.object()).was_there()?;
+    /// Does nothing; `destroy` says that it stays (`crate::destroy`).
+    async fn delete(&self, _cloud: &Cloud) -> Result<(), Error> {
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Which clients were seen with the new certificate. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -12,12 +13,11 @@ pub(super) struct Connected {
     pub(super) client_id: String,
     /// Id of the certificate it showed.
     principal_identifier: String,
-    /// Rises with every connection of the client.
+    /// Rises with every connection of the client, until it has been away for about an hour: then it begins at 0 again.
     #[serde(default)]
     version_number: u64,
-    /// Milliseconds since 1970.
-    #[serde(default)]
-    timestamp: i64,
+    /// Milliseconds since 1970, which AWS's clocks know to two minutes or so.
+    timestamp: Option<i64>,
 }
 
 /// Certificate by client, of the newest connection seen.
@@ -33,6 +33,18 @@ impl Connected {
     /// Reads an event; `None` for anything else.
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         serde_json::from_slice(payload).ok()
+    }
+
+    /// Whether it tells of a later connection than another event of the same client.
+    fn is_after(&self, other: &Self) -> bool {
+        if let (Some(this), Some(that)) = (self.timestamp, other.timestamp)
+            && Duration::from_millis(this.abs_diff(that)) > CLEARLY_APART
+        {
+            // Versions of before and after a long absence say nothing of each other.
+            return this > that;
+        }
+        let order = |event: &Self| (event.version_number, event.timestamp);
+        order(self) > order(other)
     }
 }
 
@@ -50,11 +62,7 @@ impl Proof {
     /// Takes an event, which may be late, repeated or out of order. The client, if this made it count as seen.
     pub(super) fn note(&mut self, event: &Connected) -> Option<String> {
         let last = self.seen.get_mut(&event.client_id)?;
-        let order = |event: &Connected| (event.version_number, event.timestamp);
-        if last
-            .as_ref()
-            .is_some_and(|last| order(last) >= order(event))
-        {
+        if last.as_ref().is_some_and(|last| !event.is_after(last)) {
             return None;
         }
         let before = last
@@ -82,16 +90,23 @@ impl Proof {
     }
 }
 
+// Far more than what AWS's clocks differ by, and far less than the absence after which versions begin anew.
+const CLEARLY_APART: Duration = Duration::from_secs(10 * 60);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn event(client: &str, certificate: &str, version: u64) -> Connected {
+        event_at(client, certificate, version, 0)
+    }
+
+    fn event_at(client: &str, certificate: &str, version: u64, minute: i64) -> Connected {
         let text = serde_json::json!({
             "clientId": client,
             "principalIdentifier": certificate,
             "versionNumber": version,
-            "timestamp": 1,
+            "timestamp": minute * 60_000,
             "eventType": "connected",
         });
         Connected::parse(text.to_string().as_bytes()).unwrap()
@@ -123,6 +138,39 @@ mod tests {
         assert_eq!(proof.note(&event("a", "old", 2)), None);
         assert_eq!(proof.note(&event("a", "new", 3)), None);
         assert!(proof.is_complete());
+    }
+
+    #[test]
+    fn a_client_that_was_away_for_long_is_proven_although_its_versions_began_anew() {
+        let mut proof = Proof::new("new", &["a".into()]);
+        proof.note(&event_at("a", "old", 40, 0));
+        assert_eq!(proof.note(&event_at("a", "new", 0, 70)), Some("a".into()));
+        assert!(proof.is_complete());
+        // What was before the absence comes late, and is over.
+        assert_eq!(proof.note(&event_at("a", "old", 40, 0)), None);
+        assert!(proof.is_complete());
+        proof.note(&event_at("a", "old", 1, 71));
+        assert_eq!(proof.unseen(), ["a"]);
+    }
+
+    #[test]
+    fn within_the_error_of_clocks_the_version_decides() {
+        let mut proof = Proof::new("new", &["a".into()]);
+        proof.note(&event_at("a", "new", 3, 0));
+        assert_eq!(proof.note(&event_at("a", "old", 2, 4)), None);
+        assert!(proof.is_complete());
+        proof.note(&event_at("a", "old", 4, -4));
+        assert_eq!(proof.unseen(), ["a"]);
+    }
+
+    #[test]
+    fn an_event_without_a_time_is_ordered_by_its_version() {
+        let bare = |version: u64| Connected {
+            timestamp: None,
+            ..event("a", "new", version)
+        };
+        assert!(bare(2).is_after(&event_at("a", "old", 1, 100)));
+        assert!(!bare(1).is_after(&event_at("a", "old", 2, 0)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `provisioner destroy`.
 
 use link::error::{Failure, Hint};
+use serde::Serialize;
 
 use super::{print, print_json};
 use crate::args::{DestroyArgs, Place};
@@ -9,8 +10,8 @@ use crate::context::{Context, UnknownCluster};
 use crate::converge::StoppedError;
 use crate::desired;
 use crate::destroy::{Fate, Leaving, Removal, destroy};
-use crate::progress::Lines;
-use crate::resource::Resource;
+use crate::progress::{Lines, Progress as _};
+use crate::resource::{Address, Note, Resource, Scope};
 use crate::survey::Survey;
 
 /// It was not done.
@@ -26,15 +27,32 @@ enum DestroyError {
     Data(String),
 }
 
+/// The part of a removal that is in an account this command does not reach.
+#[derive(Debug, Serialize)]
+struct Unreached {
+    /// Whose account.
+    scope: String,
+    /// What belongs there, whether it is there or not.
+    resources: Vec<String>,
+    #[serde(flatten)]
+    note: Note,
+}
+
 pub(crate) async fn run(place: &Place, args: &DestroyArgs) -> Result<(), Failure> {
     let context = Context::open(place).await?;
-    let resources = resources(&context, args)?;
+    let (resources, unreached) = resources(&context, args)?;
     let survey = Survey::of(&context.cloud, &resources)
         .await
         .map_err(|error| StoppedError::look(error).into_failure())?;
     let removal = Removal::of(&resources, &survey);
     if !args.json {
         print(&describe(&removal))?;
+    }
+    for part in &unreached {
+        Lines::default().note(&format!(
+            "note: {}\nhint: {}",
+            part.note.text, part.note.hint
+        ));
     }
     if let Some(leaving) = removal.obstacle() {
         return Err(Failure::failed(DestroyError::obstacle(leaving)));
@@ -44,22 +62,43 @@ pub(crate) async fn run(place: &Place, args: &DestroyArgs) -> Result<(), Failure
         .await
         .map_err(StoppedError::into_failure)?;
     if args.json {
-        return print_json(
-            &serde_json::json!({"removed": removed, "resources": removal.resources}),
-        );
+        return print_json(&serde_json::json!({
+            "removed": removed,
+            "resources": removal.resources,
+            "unreached": unreached,
+        }));
     }
     print(&format!("{removed} removed"))
 }
 
-fn resources(context: &Context, args: &DestroyArgs) -> Result<Vec<Resource>, Failure> {
-    let Some(id) = &args.cluster else {
-        return Ok(context.resources());
-    };
-    let cluster = context.region.cluster(id.as_str());
-    let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
-    let all = desired::everything_of(&context.region, cluster).into_iter();
-    let within = all.filter(|resource| context.cloud.reaches(&resource.address().scope));
-    Ok(within.collect())
+/// What is to go, and what belongs to it in accounts that this command does not reach.
+fn resources(
+    context: &Context,
+    args: &DestroyArgs,
+) -> Result<(Vec<Resource>, Vec<Unreached>), Failure> {
+    let region = &context.region;
+    if let Some(id) = &args.cluster {
+        let cluster = region.cluster(id.as_str());
+        let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
+        let all = desired::everything_of(region, cluster).into_iter();
+        let reached = |resource: &Resource| context.cloud.reaches(&resource.address().scope);
+        let (within, beyond): (Vec<_>, Vec<_>) = all.partition(reached);
+        return Ok((
+            within,
+            Unreached::of(id.as_str(), &beyond).into_iter().collect(),
+        ));
+    }
+    let mut unreached = Vec::new();
+    // The region's part takes every agent's policy along, also of clusters that `--only` leaves out.
+    if context.scopes.contains(&Scope::Region) {
+        for cluster in &region.clusters {
+            if !context.scopes.contains(&Scope::Cluster(cluster.id.clone())) {
+                let beyond = desired::cluster(region, cluster);
+                unreached.extend(Unreached::of(cluster.id.as_str(), &beyond));
+            }
+        }
+    }
+    Ok((context.resources(), unreached))
 }
 
 fn confirm(removal: &Removal, args: &DestroyArgs) -> Result<(), Failure> {
@@ -95,6 +134,37 @@ fn describe(removal: &Removal) -> String {
     let mut text: String = removal.resources.iter().map(line).collect();
     text.push_str(&format!("{} to remove", removal.count()));
     text
+}
+
+// === impl Unreached ===
+
+impl Unreached {
+    fn of(cluster: &str, beyond: &[Resource]) -> Option<Self> {
+        let addresses: Vec<Address> = beyond.iter().map(Resource::address).collect();
+        let scope = addresses.first()?.scope.clone();
+        let what: Vec<String> = addresses
+            .iter()
+            .map(|address| format!("{}/{}", address.kind, address.name))
+            .collect();
+        let then = match scope {
+            Scope::Region => "",
+            Scope::Cluster(_) => {
+                "; its agent is cut off, and the agent's certificate stays ACTIVE without a policy"
+            }
+        };
+        let text = format!(
+            "the account of `{scope}` is left out; what is there of these stays: {}{then}",
+            what.join(", ")
+        );
+        let hint = format!(
+            "run `provisioner destroy --cluster {cluster}` with credentials for both accounts (`--profile {scope}=NAME`), better before this than after"
+        );
+        Some(Self {
+            scope: scope.to_string(),
+            resources: addresses.iter().map(Address::to_string).collect(),
+            note: Note { text, hint },
+        })
+    }
 }
 
 // === impl DestroyError ===

@@ -91,7 +91,7 @@ async fn rotate_that_waits_for_proof_leaves_no_witness_wherever_it_is_killed() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn destroy_killed_after_any_call_leaves_nothing() -> Result<()> {
+async fn destroy_killed_after_any_call_leaves_what_an_undisturbed_one_leaves() -> Result<()> {
     let case = Case {
         name: "crash_destroy",
         before: &[APPLY],

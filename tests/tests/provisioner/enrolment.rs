@@ -187,6 +187,61 @@ async fn a_rotation_after_revoke_and_enroll_rotates_and_keeps_the_evidence() -> 
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_waits_for_proof_also_where_the_old_certificate_carries_an_old_policy() -> Result
+{
+    let estate = Estate::start("rotate_renamed", &[CLUSTER]).await?;
+    estate.must(&["apply", "--yes"]).await?;
+    let registry = estate.broker.registry();
+    let old = registry.policy_targets(AGENT_POLICY)?;
+    // Nobody connects, so both certificates are in service.
+    let rotate = ["rotate", CLUSTER, "--within", "1s"];
+    let waits = estate.run(&rotate).await?;
+    assert_eq!(waits.status.code(), Some(3), "{waits:?}");
+
+    let renamed = "names: {agentPolicy: another-policy}\n";
+    estate.write_file(&format!("{}{renamed}", estate.file()))?;
+    estate.run(&["apply", "--yes"]).await?;
+    assert_eq!(registry.policy_targets("another-policy")?.len(), 1);
+    let waits = estate.run(&rotate).await?;
+    assert_eq!(waits.status.code(), Some(3), "{waits:?}");
+    let found = registry.certificate(&old[0]).context("it was removed")?;
+    assert_eq!(found.state, CertificateState::Active);
+    assert!(registry.policy_targets(AGENT_POLICY)?.contains(&old[0]));
+
+    estate
+        .must(&["rotate", CLUSTER, "--insecure-without-proof"])
+        .await?;
+    assert!(registry.certificate(&old[0]).is_none());
+    estate.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_fails_keeps_no_other_certificate_in_service() -> Result {
+    let estate = Estate::start("revoke_both", &[CLUSTER]).await?;
+    estate.must(&["apply", "--yes"]).await?;
+    let waits = estate.run(&["rotate", CLUSTER, "--within", "1s"]).await?;
+    assert_eq!(waits.status.code(), Some(3), "{waits:?}");
+    let registry = estate.broker.registry();
+    let both = registry.policy_targets(AGENT_POLICY)?;
+    assert_eq!(both.len(), 2);
+
+    let front = estate.world.front();
+    front.fail_once("iot:UpdateCertificate", "CertificateStateException", 406);
+    front.forget();
+    let revoked = estate.must(&["revoke", CLUSTER, "--yes"]).await?;
+    assert!(revoked.stderr.contains("may still be"), "{revoked:?}");
+    for id in &both {
+        let state = registry.certificate(id).map(|it| it.state);
+        assert_eq!(state, Some(CertificateState::Revoked));
+    }
+    let ended = |call: &tests::aws::Call| call.operation == "DeleteConnection";
+    assert!(front.calls().iter().any(ended));
+    estate.passed();
+    Ok(())
+}
+
 /// What `provisioner permissions` prints is enough for everything that was done so far.
 async fn permissions_cover_every_call(estate: &Estate) -> Result {
     let printed = estate.must(&["permissions"]).await?;

@@ -1,5 +1,6 @@
 //! What a region made goes again, and nothing else does.
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use tests::estate::Estate;
 
@@ -8,7 +9,8 @@ use super::{AGENT_POLICY, CLUSTER, SERVER_POLICY, statement};
 type Result<T = ()> = std::result::Result<T, anyhow::Error>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destroyed_region_leaves_the_accounts_as_they_were() -> Result {
+async fn a_destroyed_region_leaves_the_accounts_as_they_were_but_for_add_ons_that_others_may_use()
+-> Result {
     let other = "management-02";
     let estate = Estate::start("takedown", &[CLUSTER, other]).await?;
     strangers(&estate).await?;
@@ -23,7 +25,7 @@ async fn a_destroyed_region_leaves_the_accounts_as_they_were() -> Result {
         .must(&["destroy", "--cluster", CLUSTER, "--yes"])
         .await?;
     let without = everything(&estate).await?;
-    assert_eq!(without[CLUSTER], before[CLUSTER]);
+    assert_eq!(without[CLUSTER], with_addons(&before, &applied, CLUSTER));
     assert_eq!(without[other], applied[other]);
     assert_eq!(without["region"], applied["region"]);
     assert!(registry.policy(AGENT_POLICY).is_none());
@@ -43,7 +45,13 @@ async fn a_destroyed_region_leaves_the_accounts_as_they_were() -> Result {
     let gone = estate.must(&destroy).await?;
     let stays = "stays, others on the cluster use it too";
     assert!(gone.stdout.contains(stays), "{}", gone.stdout);
-    assert_eq!(everything(&estate).await?, before);
+    let by_hand =
+        "others on the cluster may use it; by hand: aws eks delete-addon --cluster-name region";
+    assert!(gone.stdout.contains(by_hand), "{}", gone.stdout);
+    let after = everything(&estate).await?;
+    for account in ["region", CLUSTER, other] {
+        assert_eq!(after[account], with_addons(&before, &applied, account));
+    }
     assert!(registry.certificates().is_empty());
     assert!(registry.things().is_empty());
     let policies: Vec<_> = registry
@@ -59,6 +67,68 @@ async fn a_destroyed_region_leaves_the_accounts_as_they_were() -> Result {
     assert_eq!(estate.world.front().mutations(), calls);
     estate.passed();
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_in_an_account_without_credentials_is_told_and_can_be_removed_later() -> Result
+{
+    let estate = Estate::start("takedown_alone", &[CLUSTER]).await?;
+    let before = everything(&estate).await?;
+    estate.must(&["apply", "--yes"]).await?;
+    let applied = everything(&estate).await?;
+    let registry = estate.broker.registry();
+    let identity = registry.policy_targets(AGENT_POLICY)?;
+    assert_eq!(identity.len(), 1);
+
+    // The region's operator, alone.
+    let both = estate.file();
+    let alone = both.replace(&format!(", access: {{profile: {CLUSTER}}}"), "");
+    assert_ne!(alone, both);
+    estate.write_file(&alone)?;
+    let said = [
+        "note: the account of `management-01` is left out",
+        "certificate/maestro/agent-cert",
+        "stays ACTIVE without a policy",
+        "hint: run `provisioner destroy --cluster management-01`",
+    ];
+    // Before anybody agrees to anything.
+    let destroy = ["destroy", "--delete-database", "estate-maestro"];
+    let asked = estate.run(&destroy).await?;
+    assert_eq!(asked.status.code(), Some(2), "{asked:?}");
+    for text in said {
+        assert!(asked.stderr.contains(text), "{asked:?}");
+    }
+    assert_eq!(everything(&estate).await?, applied);
+
+    let destroy = [&destroy[..], &["--yes", "--json"]].concat();
+    let gone = estate.must(&destroy).await?;
+    let told: Value = serde_json::from_str(&gone.stdout)?;
+    let left = &told["unreached"][0];
+    assert_eq!(left["scope"], CLUSTER);
+    let certificate = "management-01 certificate/maestro/agent-cert";
+    let resources = left["resources"].as_array().context("nothing is left")?;
+    assert!(resources.iter().any(|it| it == certificate), "{left}");
+    assert_eq!(everything(&estate).await?[CLUSTER], applied[CLUSTER]);
+    assert!(registry.policy(AGENT_POLICY).is_none());
+    assert_eq!(registry.certificates().len(), 1);
+
+    // With both accounts the rest goes.
+    estate.write_file(&both)?;
+    let rest = ["destroy", "--cluster", CLUSTER, "--yes"];
+    let rest = estate.must(&rest).await?;
+    assert!(!rest.stderr.contains("is left out"), "{rest:?}");
+    assert!(registry.certificates().is_empty());
+    let after = everything(&estate).await?;
+    assert_eq!(after[CLUSTER], with_addons(&before, &applied, CLUSTER));
+    estate.passed();
+    Ok(())
+}
+
+/// An account as it was before, with the add-ons that were installed since.
+fn with_addons(before: &Value, since: &Value, account: &str) -> Value {
+    let mut expected = before[account].clone();
+    expected["addons"] = since[account]["addons"].clone();
+    expected
 }
 
 /// What others have in the same accounts.

@@ -14,6 +14,7 @@ use link::order::Version;
 use tokio::sync::broadcast;
 
 mod ahead;
+mod any;
 mod bundle;
 mod consumer;
 mod decide;
@@ -28,6 +29,7 @@ pub mod query;
 mod sql;
 pub mod sqlite;
 
+pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
 pub use error::{FailureClass, OpenError, StoreError};

@@ -28,7 +28,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// Its programs are not there.
-    #[error("no PostgreSQL server is installed; run `apt-get install postgresql-15`")]
+    #[error("no PostgreSQL server is installed; run `apt-get install postgresql` (15 or newer)")]
     Missing,
     /// The operating system's.
     #[error("{0}")]
@@ -292,17 +292,21 @@ fn home() -> Result<PathBuf, PostgresError> {
     Ok(home)
 }
 
-/// Where the server's programs are: of the distribution's package, or wherever they are on the path.
+/// Where the server's programs are: where distributions put them, the newest first, or on the path.
 fn programs() -> Option<PathBuf> {
-    let listed = Command::new("dpkg").args(["-L", "postgresql-15"]).output();
-    let listed = listed.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-    let listed = listed.unwrap_or_default();
-    let packaged = listed
-        .lines()
-        .filter_map(|line| line.strip_suffix("/initdb"));
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    packaged
-        .map(PathBuf::from)
+    versions
+        .into_iter()
+        .map(|(_, directory)| directory)
         .chain(std::env::split_paths(&path))
         .find(|directory| directory.join("initdb").is_file() && directory.join("psql").is_file())
 }

@@ -79,6 +79,8 @@ pub struct Limits {
     pub look: Duration,
     /// How often idle connections are tried.
     pub ping: Duration,
+    /// A connection older than this is replaced, and with it the user and password it was made with.
+    pub lifetime: Duration,
 }
 
 /// Where the server is and who we are, as read.
@@ -279,6 +281,7 @@ impl Default for Limits {
             look: Duration::from_secs(2),
             // A failover takes half a minute; a connection nobody closed is noticed well before it is over.
             ping: Duration::from_secs(5),
+            lifetime: Duration::from_secs(30 * 60),
         }
     }
 }

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::super::{OpenError, StoreError};
 use super::config::{Config, Credentials, TlsMode};
-use super::failure::{driver, is_denied, opening, passes};
+use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
 
 /// The connections of one store. Clones share them.
@@ -41,7 +41,7 @@ impl Connections {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.limits.acquire)
-            .max_lifetime(LIFETIME)
+            .max_lifetime(config.limits.lifetime)
             .idle_timeout(IDLE)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
@@ -176,7 +176,7 @@ impl Connections {
 pub(super) async fn first(
     config: &Config,
 ) -> Result<(PgConnection, Credentials), (String, OpenError)> {
-    let until = Instant::now() + config.limits.patience;
+    let began = Instant::now();
     let mut said = false;
     loop {
         let read = config.files.clone();
@@ -194,7 +194,7 @@ pub(super) async fn first(
                 },
             ),
         };
-        if !passes(&error) || Instant::now() + AGAIN > until {
+        if began.elapsed() + AGAIN > worth_waiting(&error, config.limits.patience) {
             return Err((place, error));
         }
         if !said {
@@ -272,9 +272,6 @@ fn set(connection: &mut PgConnection, session: Arc<str>) -> BoxFuture<'_, Result
         connection.execute(text).await.map(|_| ())
     })
 }
-
-// A password that was rotated is out of use after this at the latest.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 // What a burst needed is given back to the server.
 const IDLE: Duration = Duration::from_secs(5 * 60);

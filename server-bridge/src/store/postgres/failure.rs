@@ -1,6 +1,7 @@
 //! What a failure of the driver means: while working, and while opening.
 
 use std::io;
+use std::time::Duration;
 
 use link::tls::diagnose;
 use sqlx::postgres::PgDatabaseError;
@@ -77,18 +78,18 @@ pub(super) fn opening(error: sqlx::Error, schema: &str, root_given: bool) -> Ope
     }
 }
 
-/// Whether trying again soon may help, with nobody doing anything: a server that starts, one without a free connection,
-/// or two files of which only one was replaced yet.
-pub(super) fn passes(error: &OpenError) -> bool {
-    matches!(
-        error,
-        OpenError::Unreachable(_)
-            | OpenError::Connections(_)
-            | OpenError::Denied(_)
-            | OpenError::ReadOnly
-            | OpenError::Given { .. }
-    )
+/// For how long trying again may help, with nobody doing anything, at most `patience`: a server that starts, one without a
+/// free connection, or two files of which only one was replaced yet.
+pub(super) fn worth_waiting(error: &OpenError, patience: Duration) -> Duration {
+    match error {
+        OpenError::Unreachable(_) | OpenError::Connections(_) => patience,
+        OpenError::Denied(_) => patience.min(TORN),
+        _ => Duration::ZERO,
+    }
 }
+
+// Both files are replaced by one writer, one right after the other.
+const TORN: Duration = Duration::from_secs(5);
 
 /// Whether the server did not let the user in.
 pub(super) fn is_denied(error: &sqlx::Error) -> bool {

@@ -53,19 +53,26 @@ impl Health {
 /// one may find room where a bundle does not. Where no connection can be had, says why.
 pub(super) async fn prove(store: &PostgresStore) -> Result<(), StoreError> {
     match beat(store).await {
-        Err(failed) if failed.class() == Some(FailureClass::Unreachable) => {
-            match store.connections.problem().await {
-                None => Err(failed),
-                Some(problem) => Err(StoreError::Unavailable {
-                    reason: match problem.hint() {
-                        Some(hint) => format!("{}; {hint}", chain(&problem)),
-                        None => chain(&problem),
-                    },
-                }),
-            }
-        }
+        Err(failed) if is_of_the_connection(&failed) => match store.connections.problem().await {
+            None => Err(failed),
+            Some(problem) => Err(StoreError::Unavailable {
+                reason: match problem.hint() {
+                    Some(hint) => format!("{}; {hint}", chain(&problem)),
+                    None => chain(&problem),
+                },
+            }),
+        },
         outcome => outcome,
     }
+}
+
+/// Whether a connection of its own may say more.
+fn is_of_the_connection(error: &StoreError) -> bool {
+    use FailureClass::{Busy, CannotOpen, Denied, Unreachable};
+    matches!(
+        error.class(),
+        Some(Busy | CannotOpen | Denied | Unreachable)
+    )
 }
 
 async fn beat(store: &PostgresStore) -> Result<(), StoreError> {

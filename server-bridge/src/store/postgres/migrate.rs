@@ -115,7 +115,8 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Faul
     let mut migrator = migrations();
     migrator.set_ignore_missing(true).set_locking(false);
     info!(schema, "Bringing the tables of the database up to date");
-    match migrator.run(connection).await {
+    // `run` asks for more than a future that may be spawned can promise.
+    match migrator.run_direct(None, connection, false).await {
         Ok(()) => Ok(()),
         Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
             Err(error.into())

@@ -230,6 +230,16 @@ impl Server {
         Ok(path)
     }
 
+    /// A directory that the server's user owns; asked for again, it is owned again, whatever was mounted on it.
+    ///
+    /// # Errors
+    /// What `install` said.
+    pub fn directory(&self, name: &str) -> Result<PathBuf, PostgresError> {
+        let path = self.home.join(name);
+        own(&path, "700")?;
+        Ok(path)
+    }
+
     fn data(&self) -> String {
         self.home.join("data").display().to_string()
     }
@@ -282,14 +292,19 @@ fn home() -> Result<PathBuf, PostgresError> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let home = std::env::temp_dir().join(format!("bridge-pg-{}-{count}", std::process::id()));
+    own(&home, "755")?;
+    Ok(home)
+}
+
+/// Makes a directory of the server's user.
+fn own(directory: &Path, mode: &str) -> Result<(), PostgresError> {
     let mut command = Command::new("install");
-    command.args(["-d", "-m", "755"]);
+    command.args(["-d", "-m", mode]);
     if is_root() {
         command.args(["-o", OWNER]);
     }
-    command.arg(&home);
-    output(command, "install")?;
-    Ok(home)
+    command.arg(directory);
+    output(command, "install").map(|_| ())
 }
 
 /// Where the server's programs are: where distributions put them, the newest first, or on the path.

@@ -1,5 +1,7 @@
 //! The bridge on PostgreSQL, as processes and over TLS.
 
+#[path = "postgres/disk.rs"]
+mod disk;
 #[path = "postgres/tls.rs"]
 mod tls;
 
@@ -8,8 +10,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::json;
+use server_bridge::store::Store as _;
+use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
 use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
+use tests::proxy::RetargetableProxy;
 use tests::region::{Builder, Kind};
 use tests::wait::wait_for;
 
@@ -54,6 +59,44 @@ async fn a_region_outlives_its_bridge_and_its_database_server() -> Result<()> {
     let log = region.bridge.process().output();
     ensure!(!log.contains(tests::postgres::PASSWORD), "{log}");
     region.passed();
+    Ok(())
+}
+
+/// As after a failover: nobody closed the old connections, and the name leads elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_nobody_closed_are_given_up_within_seconds() -> Result<()> {
+    let server = Server::start(&[])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let proxy = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+    let port = files.path().join("db.port");
+    std::fs::write(&port, proxy.address().port().to_string())?;
+    let mut config = Config::new(CredentialFiles::mounted(files.path()));
+    config.tls = TlsMode::Disable;
+    config.limits.answer = Duration::from_secs(4);
+    let store = PostgresStore::open(config).await?;
+    // All connections are used and idle again.
+    let everybody = async || {
+        let reads = (0..16).map(|_| store.consumer_names());
+        futures_util::future::try_join_all(reads).await
+    };
+    everybody().await?;
+    proxy.stall();
+    let began = tokio::time::Instant::now();
+    std::fs::write(&port, server.port().to_string())?;
+    wait_for(
+        "everybody to be answered",
+        PATIENCE,
+        async || match tokio::time::timeout(Duration::from_secs(1), everybody()).await {
+            Ok(Ok(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await?;
+    store.ping().await?;
+    let took = began.elapsed();
+    ensure!(took < Duration::from_secs(20), "{took:?}");
+    store.close().await;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
@@ -47,7 +47,8 @@ pub struct PostgresStore {
     limits: Limits,
     health: health::Health,
     changes: broadcast::Sender<ConsumerName>,
-    /// Ends the task that looks after the connections, with the last clone.
+    /// Ends the task that looks after the connections, with the last clone or when the store is closed.
+    closing: CancellationToken,
     _stop: Arc<DropGuard>,
 }
 
@@ -358,6 +359,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
+        self.closing.cancel();
         self.connections.close().await;
     }
 }

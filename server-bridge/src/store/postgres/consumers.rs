@@ -10,6 +10,14 @@ use super::Written;
 use super::failure::driver;
 use super::text::{labels_search, storable};
 
+/// By name: `*` would change under a prepared statement when a newer bridge adds a column.
+macro_rules! columns {
+    () => {
+        "id, name, labels, created_at, updated_at"
+    };
+}
+pub(super) use columns;
+
 pub(super) async fn create(
     connection: &mut PgConnection,
     new: NewConsumer,
@@ -54,11 +62,15 @@ pub(super) async fn by_id(
     connection: &mut PgConnection,
     id: String,
 ) -> Result<Option<Consumer>, StoreError> {
-    let row = sqlx::query("SELECT * FROM consumers WHERE id = $1")
-        .bind(storable(&id))
-        .fetch_optional(connection)
-        .await
-        .map_err(driver("read a consumer"))?;
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM consumers WHERE id = $1"
+    ))
+    .bind(storable(&id))
+    .fetch_optional(connection)
+    .await
+    .map_err(driver("read a consumer"))?;
     row.as_ref().map(rows::consumer).transpose()
 }
 
@@ -66,11 +78,15 @@ pub(super) async fn by_name(
     connection: &mut PgConnection,
     name: ConsumerName,
 ) -> Result<Option<Consumer>, StoreError> {
-    let row = sqlx::query("SELECT * FROM consumers WHERE name = $1")
-        .bind(name.as_str())
-        .fetch_optional(connection)
-        .await
-        .map_err(driver("read a consumer"))?;
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM consumers WHERE name = $1"
+    ))
+    .bind(name.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(driver("read a consumer"))?;
     row.as_ref().map(rows::consumer).transpose()
 }
 
@@ -91,7 +107,10 @@ pub(super) async fn set_labels(
     now: Timestamp,
 ) -> Result<Written<Consumer>, StoreError> {
     let row = sqlx::query(
-        "UPDATE consumers SET labels = $2, search = $3::jsonb, updated_at = $4 WHERE id = $1 RETURNING *",
+        concat!(
+            "UPDATE consumers SET labels = $2, search = $3::jsonb, updated_at = $4 WHERE id = $1 RETURNING ",
+            columns!()
+        ),
     )
     .bind(storable(&id))
     .bind(text(&labels))

@@ -10,6 +10,7 @@ use super::super::sql::filter::{Table, push_from, push_page};
 use super::super::sql::rows::{self, Cells as _};
 use super::super::{Bundle, Consumer, Page, StoreError};
 use super::bundles::select_bundle;
+use super::consumers::columns;
 use super::failure::driver;
 use super::{PostgresStore, Use};
 
@@ -62,7 +63,7 @@ pub(super) async fn consumers(
             Box::pin(async move {
                 let mut snapshot = begin(connection, limit).await?;
                 let total = count(&mut snapshot, &query).await?;
-                let mut sql = QueryBuilder::<Postgres>::new("SELECT t.*");
+                let mut sql = QueryBuilder::<Postgres>::new(concat!("SELECT ", columns!()));
                 push_page(&mut sql, &query);
                 // A consumer is a few hundred bytes, so the longest page is held whole.
                 let rows = sql

@@ -53,6 +53,7 @@ impl PostgresStore {
             connections: connections.clone(),
             health: Health::new(),
             changes,
+            closing: stop.clone(),
             _stop: Arc::new(stop.clone().drop_guard()),
         };
         tokio::spawn(async move {

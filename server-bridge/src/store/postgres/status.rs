@@ -120,11 +120,15 @@ pub(super) async fn prune_tombstones(
     connection: &mut PgConnection,
     before: Timestamp,
 ) -> Result<Written<u64>, StoreError> {
-    let done = sqlx::query("DELETE FROM tombstones WHERE removed_at < $1")
-        .bind(micros(before))
-        .execute(connection)
-        .await
-        .map_err(driver("forget bundles deleted long ago"))?;
+    // What another process is just forgetting is left to it.
+    let done = sqlx::query(
+        "DELETE FROM tombstones WHERE bundle_id IN \
+         (SELECT bundle_id FROM tombstones WHERE removed_at < $1 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(micros(before))
+    .execute(connection)
+    .await
+    .map_err(driver("forget bundles deleted long ago"))?;
     Ok(Written {
         value: done.rows_affected(),
         hint: None,

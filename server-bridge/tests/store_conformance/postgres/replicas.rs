@@ -205,7 +205,7 @@ async fn everything_at_once_on_the_same_bundles_ends_without_a_deadlock() {
                     0 => {
                         store
                             .record_broker_acked(id, v1, false, true, at(3))
-                            .await?
+                            .await?;
                     }
                     1 => drop(store.apply_status(status(id, task * 100 + round)).await?),
                     2 => {

@@ -151,3 +151,41 @@ fn is_network(error: &io::Error) -> bool {
             | InvalidData
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_of_its_class_before_it_is_of_its_family() {
+        use FailureClass::{
+            Busy, CannotOpen, Content, Corrupt, Denied, Full, Interrupted, Io, Other, ReadOnly,
+            Unreachable,
+        };
+        for (state, class) in [
+            ("08006", Unreachable),
+            ("22021", Content),
+            ("23505", Content),
+            ("25006", ReadOnly),
+            ("25P03", Unreachable),
+            ("28P01", Denied),
+            ("3D000", CannotOpen),
+            ("40001", Busy),
+            ("40P01", Busy),
+            ("42501", Denied),
+            ("42P01", Other),
+            ("53100", Full),
+            ("53300", Busy),
+            ("54000", Content),
+            ("55P03", Busy),
+            ("57014", Interrupted),
+            ("57P01", Unreachable),
+            ("58030", Io),
+            ("XX000", Other),
+            ("XX001", Corrupt),
+            ("", Other),
+        ] {
+            assert_eq!(FailureClass::of_state(state), class, "{state}");
+        }
+    }
+}

@@ -95,7 +95,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "{what} within {PATIENCE:?}");
-        tokio::task::yield_now().await;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }
 
@@ -106,3 +106,6 @@ fn passing(error: &StoreError, class: FailureClass) {
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+// A look is a program that connects: many at once would be the load.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

@@ -167,6 +167,11 @@ impl Credentials {
             || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
+    /// Whether these lead to another database than those.
+    pub(super) fn is_elsewhere(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.name) != (&other.host, other.port, &other.name)
+    }
+
     /// `user@host:port/name`, for messages.
     pub(super) fn place(&self) -> String {
         let Self {

@@ -5,11 +5,10 @@
 //! So what was read is tried on a connection of its own, and new connections of the pool use it only once it was let in;
 //! those that are open stay as they are.
 
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use link::error::chain;
 use link::telemetry::Throttle;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
@@ -21,6 +20,7 @@ use super::super::{OpenError, StoreError};
 use super::config::{Config, Credentials, TlsMode};
 use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
+use super::migrate;
 
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
@@ -28,6 +28,10 @@ pub(super) struct Connections {
     pool: PgPool,
     config: Arc<Config>,
     current: Arc<Mutex<Credentials>>,
+    /// Since when connections lead to another database; older ones are not used again.
+    moved: Arc<Mutex<Option<Instant>>>,
+    /// When a connection last failed; what is idle since before that is tried before it is used.
+    suspected: Arc<Mutex<Option<Instant>>>,
     said: Arc<Throttle<String>>,
 }
 
@@ -38,15 +42,24 @@ impl Connections {
     pub(super) fn new(config: Arc<Config>, credentials: Credentials) -> Result<Self, OpenError> {
         let options = options(&config, &credentials)?;
         let session = session(&config);
+        let moved = Arc::new(Mutex::new(None::<Instant>));
+        let since = moved.clone();
+        let suspected = Arc::new(Mutex::new(None::<Instant>));
+        let failed = suspected.clone();
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.limits.acquire)
             .max_lifetime(config.limits.lifetime)
             .idle_timeout(IDLE)
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
+                let elsewhere = lock(&since).is_some_and(|since| meta.age > since.elapsed());
+                let suspect = lock(&failed).is_some_and(|failed| meta.idle_for > failed.elapsed());
                 Box::pin(async move {
-                    if meta.idle_for < FRESH {
+                    if elsewhere {
+                        return Ok(false);
+                    }
+                    if meta.idle_for < FRESH && !suspect {
                         return Ok(true);
                     }
                     // What fails here is replaced by a new connection, whoever waits for it.
@@ -62,6 +75,8 @@ impl Connections {
             pool,
             config,
             current: Arc::new(Mutex::new(credentials)),
+            moved,
+            suspected,
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
     }
@@ -82,6 +97,11 @@ impl Connections {
                 Ok(Err(error)) => return Err(driver(operation)(error)),
             }
         }
+    }
+
+    /// A connection failed: the others may have as well.
+    pub(super) fn suspect(&self) {
+        *lock(&self.suspected) = Some(Instant::now());
     }
 
     /// Why there was no connection within the time: all are taken, or none can be made.
@@ -107,37 +127,45 @@ impl Connections {
             Ok(found) => found,
             Err(error) => return self.say("The files of the database cannot be used", &error),
         };
-        match connect(&self.config, &found).await {
-            Ok(connection) => {
-                let Ok(options) = options(&self.config, &found) else {
-                    return;
-                };
-                self.pool.set_connect_options(options);
-                info!(
-                    database = found.place(),
-                    "New connections use the new credentials"
-                );
-                *self.lock() = found;
-                // A person may look at the server's sessions: this one is not ours any more.
-                let _ = timeout(PING_ANSWER, connection.close()).await;
-            }
-            Err(error) => self.say("New credentials do not work yet; the old ones stay", &error),
+        if let Err(error) = self.follow(found).await {
+            self.say("New credentials do not work yet; the old ones stay", &error);
         }
+    }
+
+    /// Tries what was read and uses it for new connections. Where it leads to another database, that one gets its tables
+    /// first, and the connections to the old one are not used again.
+    async fn follow(&self, found: Credentials) -> Result<(), OpenError> {
+        let mut connection = connect(&self.config, &found).await?;
+        let moved = found.is_elsewhere(&self.lock());
+        if moved {
+            migrate::prepare(&mut connection, &self.config).await?;
+        }
+        self.pool
+            .set_connect_options(options(&self.config, &found)?);
+        if moved {
+            *lock(&self.moved) = Some(Instant::now());
+        }
+        info!(
+            database = found.place(),
+            "New connections use the new credentials"
+        );
+        *self.lock() = found;
+        let _ = timeout(PING_ANSWER, connection.close()).await;
+        Ok(())
     }
 
     /// Tries every connection that is idle; one that does not answer is closed.
     pub(super) async fn ping(&self) {
-        for _ in 0..self.pool.num_idle() {
-            let Some(connection) = self.pool.try_acquire() else {
-                return;
-            };
+        let idle = (0..self.pool.num_idle()).map_while(|_| self.pool.try_acquire());
+        let tried = idle.map(|connection| async {
             let mut lease = Lease::new(connection);
             match timeout(PING_ANSWER, lease.ping()).await {
                 Ok(Ok(())) => lease.give_back(),
                 Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),
                 Err(_) => warn!("An idle connection to the database does not answer"),
             }
-        }
+        });
+        join_all(tried).await;
     }
 
     /// Why no connection can be had, found out by making one.
@@ -166,10 +194,14 @@ impl Connections {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Credentials> {
-        // Every change under the lock is complete in itself.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Credentials> {
+        lock(&self.current)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is complete in itself.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first connection: tried again while a server starts, has no connection left, or half of the files is new.

@@ -126,6 +126,8 @@ impl PostgresStore {
             Ok(Err(error)) => {
                 if keeps_connection(&error) {
                     lease.give_back();
+                } else {
+                    self.connections.suspect();
                 }
                 Err(match error.class() {
                     Some(FailureClass::Interrupted) => StoreError::Deadline {
@@ -135,7 +137,10 @@ impl PostgresStore {
                     _ => error,
                 })
             }
-            Err(_) => Err(StoreError::Deadline { operation, limit }),
+            Err(_) => {
+                self.connections.suspect();
+                Err(StoreError::Deadline { operation, limit })
+            }
         }
     }
 }

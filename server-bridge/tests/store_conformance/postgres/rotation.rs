@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use server_bridge::store::Store;
 use server_bridge::store::postgres::PostgresStore;
+use server_bridge::store::{NewConsumer, Store};
 use tokio::task::JoinSet;
 
 use super::{Place, until};
@@ -116,4 +116,30 @@ async fn a_password_that_changes_before_its_file_fails_no_request() {
         load.goes_on().await;
     }
     load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_leads_elsewhere_is_followed_whole_and_the_tables_are_made_there() {
+    let mut place = Place::new();
+    place.config.limits.look = Duration::from_millis(50);
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    let other = place.server.database().unwrap();
+    std::fs::write(&place.config.files.name, &other).unwrap();
+    until("the other database to be used", async || {
+        store.consumer_names().await.unwrap().is_empty()
+    })
+    .await;
+    // Nothing goes to the old one any more, however many connections were open.
+    for number in 0..20 {
+        let new = NewConsumer {
+            id: format!("id-{number}"),
+            name: name(&format!("n{number}")),
+            labels: Default::default(),
+        };
+        store.create_consumer(new, at(1)).await.unwrap();
+    }
+    let count = "SELECT count(*) FROM bridge.consumers";
+    assert_eq!(place.server.sql(&other, count).unwrap(), "20");
+    assert_eq!(place.sql(count), "1");
 }

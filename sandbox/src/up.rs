@@ -189,7 +189,7 @@ fn bridge(
         source: names.source,
         client_id: names.bridge,
         connections: 1,
-        db: home.database(),
+        store: server_bridge::store::Location::Sqlite(home.database()),
         consumers: Some(home.write_consumers(consumers)?),
         delete_unknown_works: false,
         // Bound already.

@@ -19,6 +19,10 @@ use prometheus::Registry;
 use crate::api::HostName;
 use crate::service::Settings;
 
+pub mod store;
+
+use store::StoreFlags;
+
 /// The regional side: takes bundles by REST, delivers them to their clusters, shows their status
 #[derive(Debug, Parser)]
 #[command(name = "server-bridge", version = link::cli::version())]
@@ -38,14 +42,9 @@ pub struct Args {
     /// MQTT connections to spread the consumers over; each carries 100 publishes a second on IoT Core
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
     pub connections: u16,
-    /// SQLite file that holds everything; made when missing
-    #[arg(
-        long,
-        env = "BRIDGE_DB",
-        default_value = "server-bridge.db",
-        value_name = "FILE"
-    )]
-    pub db: PathBuf,
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub store: StoreFlags,
     /// Consumers to register at start: a YAML or JSON list of names or of `{name, labels}`
     #[arg(long, value_name = "FILE")]
     pub consumers: Option<PathBuf>,
@@ -139,7 +138,7 @@ impl Args {
             source: self.source_id.clone(),
             client_id: self.client_id.clone(),
             connections: self.connections,
-            db: self.db.clone(),
+            store: self.store.location(self.mount.as_deref())?,
             consumers: self.consumers.clone(),
             delete_unknown_works: self.delete_unknown_works,
             api_listen: self.api_listen,

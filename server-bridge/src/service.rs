@@ -23,8 +23,7 @@ use tracing::info;
 use crate::api::{self, Api, HostName};
 use crate::delivery::{self, Delivery, Pool};
 use crate::preload;
-use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
+use crate::store::{AnyStore, Location, Store};
 
 /// Everything a bridge needs to know.
 #[derive(Clone, Debug)]
@@ -37,8 +36,8 @@ pub struct Settings {
     pub client_id: ClientId,
     /// MQTT connections, at least one.
     pub connections: u16,
-    /// SQLite file.
-    pub db: PathBuf,
+    /// Where everything is kept.
+    pub store: Location,
     /// Consumers to register at start.
     pub consumers: Option<PathBuf>,
     /// Whether agents delete works this bridge does not know.
@@ -55,10 +54,10 @@ pub struct Settings {
 
 /// A bridge that is ready to run: its store is open, its sockets are bound, nothing is dialled.
 pub struct Service {
-    api: Api<SqliteStore>,
-    delivery: Delivery<SqliteStore>,
+    api: Api<AnyStore>,
+    delivery: Delivery<AnyStore>,
     runner: Runner,
-    store: SqliteStore,
+    store: AnyStore,
     store_check: Check,
     restarts: Restarts,
 }
@@ -95,7 +94,7 @@ impl Settings {
         )
         .map_err(Failure::misuse)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
-        let store = SqliteStore::open_counting(&self.db, restarts.clone()).await?;
+        let store = self.store.open(restarts.clone()).await?;
         let store_check = checks.add("store");
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
@@ -202,7 +201,7 @@ impl Service {
 }
 
 /// Says whether writes can be committed now, until `stop` is done.
-async fn watch_store(store: SqliteStore, check: Check, stop: CancellationToken) {
+async fn watch_store(store: AnyStore, check: Check, stop: CancellationToken) {
     let mut tick = tokio::time::interval(STORE_CHECK);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         let Some(answer) = stop

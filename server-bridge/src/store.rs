@@ -1,5 +1,5 @@
-//! The store: consumers, bundles, their statuses and their ledger, behind one trait so that SQLite and a
-//! later engine keep the same promises (`tests/store_conformance.rs`).
+//! The store: consumers, bundles, their statuses and their ledger, behind one trait so that SQLite and PostgreSQL keep the
+//! same promises (`tests/store_conformance.rs`).
 //!
 //! State is the outbox: a bundle needs sending while its version is greater than the acknowledged one, or
 //! while its deletion is not acknowledged. There is no event queue. Ids and times are arguments; every method
@@ -14,17 +14,22 @@ use link::order::Version;
 use tokio::sync::broadcast;
 
 mod ahead;
+mod any;
 mod bundle;
 mod consumer;
+mod decide;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod json;
 mod order;
 mod outbox;
+pub mod postgres;
 pub mod query;
+mod sql;
 pub mod sqlite;
 
+pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
 pub use error::{FailureClass, OpenError, StoreError};

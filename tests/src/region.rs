@@ -56,6 +56,7 @@ pub struct Builder {
     bridge_args: Vec<String>,
     bridge_limits: Option<String>,
     database: Option<PathBuf>,
+    postgres: Option<PathBuf>,
     agent_args: Vec<String>,
 }
 
@@ -124,6 +125,7 @@ impl Builder {
             bridge_args: Vec::new(),
             bridge_limits: None,
             database: None,
+            postgres: None,
             agent_args: Vec::new(),
         }
     }
@@ -206,6 +208,13 @@ impl Builder {
     #[must_use]
     pub fn database(mut self, file: PathBuf) -> Self {
         self.database = Some(file);
+        self
+    }
+
+    /// With a bridge on the PostgreSQL database that the five files in this directory name; it is on loopback.
+    #[must_use]
+    pub fn postgres(mut self, files: &Path) -> Self {
+        self.postgres = Some(files.to_owned());
         self
     }
 
@@ -309,13 +318,22 @@ impl Builder {
             .collect();
         let file = home.join("consumers.json");
         std::fs::write(&file, Value::from(consumers).to_string())?;
-        let database = self.database.clone();
-        let database = database.unwrap_or_else(|| home.join(DATABASE));
-        let spec = Spec::binary("server-bridge")?
+        let mut spec = Spec::binary("server-bridge")?
             .arg("--mount")
-            .arg(mount.directory())
-            .arg("--db")
-            .arg(database)
+            .arg(mount.directory());
+        if let Some(files) = &self.postgres {
+            spec = spec.args(["--db-sslmode", "disable"]);
+            for name in ["host", "port", "name", "user", "password"] {
+                spec = spec
+                    .arg(format!("--db-{name}-file"))
+                    .arg(files.join(format!("db.{name}")));
+            }
+        } else {
+            let database = self.database.clone();
+            let database = database.unwrap_or_else(|| home.join(DATABASE));
+            spec = spec.arg("--db").arg(database);
+        }
+        let spec = spec
             .arg("--consumers")
             .arg(file)
             .args(["--api-listen", ANY, "--admin-listen", ANY])

@@ -102,6 +102,40 @@ pub struct LedgerEntry {
     pub failure: Option<String>,
 }
 
+// === impl NewBundle ===
+
+impl NewBundle {
+    /// The bundle as it is stored at its first version.
+    pub(super) fn stored(self, now: Timestamp) -> Bundle {
+        Bundle {
+            id: self.id,
+            name: self.name,
+            consumer_name: self.consumer_name,
+            version: Version::FIRST,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+            metadata: self.metadata,
+            content: Some(self.content),
+            status: None,
+            ledger: Some(vec![LedgerEntry {
+                version: Version::FIRST,
+                deletion: false,
+                stored_at: now,
+                published_at: None,
+                acked_at: None,
+                matched: None,
+                received_at: None,
+                applied_at: None,
+                reported_at: None,
+                attempts: 0,
+                failed_at: None,
+                failure: None,
+            }]),
+        }
+    }
+}
+
 // === impl Content ===
 
 impl Content {

@@ -1,13 +1,17 @@
 //! Why the store could not do what it was asked.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use link::error::Hint;
 use link::id::ConsumerName;
 use link::order::Version;
+
+mod class;
+mod open;
+
+pub use class::FailureClass;
+pub use open::OpenError;
 
 /// A refusal or a failure of the store. Refusals leave everything as it was.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -81,10 +85,10 @@ pub enum StoreError {
         problem: String,
     },
     /// The database could not be opened or migrated.
-    #[error("open database `{}`", path.display())]
+    #[error("open database `{database}`")]
     Open {
-        /// The file.
-        path: PathBuf,
+        /// The file, or where the server is.
+        database: String,
         /// What went wrong.
         #[source]
         source: Arc<OpenError>,
@@ -118,51 +122,6 @@ pub enum StoreError {
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
-}
-
-/// What kind of failure a driver's error is: a closed set for answers, readiness and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FailureClass {
-    /// Somebody else holds the database, or every reader is taken.
-    Busy,
-    /// No space is left.
-    Full,
-    /// The file system failed.
-    Io,
-    /// The file cannot be written.
-    ReadOnly,
-    /// The file is not a sound database.
-    Corrupt,
-    /// The file cannot be opened.
-    CannotOpen,
-    /// The connection to the database is gone.
-    Closed,
-    /// The query was stopped.
-    Interrupted,
-    /// The database refuses this content, or a stored value is of another type than it should be.
-    Content,
-    /// Anything else.
-    Other,
-}
-
-/// The stage at which opening failed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Connecting failed.
-    #[error(transparent)]
-    Connect(#[from] sqlx::Error),
-    /// Bringing the schema up to date failed.
-    #[error(transparent)]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// The files cannot be made or are not fit to hold the database.
-    #[error(transparent)]
-    Files(#[from] io::Error),
-    /// Another process uses this file.
-    #[error("another process holds `{}`", lock.display())]
-    Locked {
-        /// The file that is locked.
-        lock: PathBuf,
-    },
 }
 
 // === impl StoreError ===
@@ -206,60 +165,6 @@ impl StoreError {
     }
 }
 
-// === impl FailureClass ===
-
-impl FailureClass {
-    /// The class of a driver's error, from SQLite's primary result code where it has one.
-    pub fn of(error: &sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(error) => error
-                .code()
-                .and_then(|code| code.parse::<u32>().ok())
-                .map_or(Self::Other, |code| Self::of_code(code & 0xff)),
-            sqlx::Error::PoolTimedOut => Self::Busy,
-            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::Full,
-            sqlx::Error::Io(_) => Self::Io,
-            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Closed,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Content,
-            _ => Self::Other,
-        }
-    }
-
-    /// In words, for a caller or an operator.
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Busy => "the database is busy",
-            Self::Full => "the disk of the database is full",
-            Self::Io => "the disk of the database fails",
-            Self::ReadOnly => "the database cannot be written",
-            Self::Corrupt => "the database is damaged",
-            Self::CannotOpen => "the database cannot be opened",
-            Self::Closed => "the store is closed",
-            Self::Interrupted => "the query took too long",
-            Self::Content => "the database refuses this content",
-            Self::Other => "the database failed",
-        }
-    }
-
-    const fn of_code(primary: u32) -> Self {
-        match primary {
-            // BUSY, LOCKED, NOMEM, PROTOCOL: pass by themselves.
-            5 | 6 | 7 | 15 => Self::Busy,
-            13 => Self::Full,
-            10 => Self::Io,
-            // PERM, READONLY, AUTH.
-            3 | 8 | 23 => Self::ReadOnly,
-            // CORRUPT, NOTADB.
-            11 | 26 => Self::Corrupt,
-            14 => Self::CannotOpen,
-            9 => Self::Interrupted,
-            // TOOBIG, CONSTRAINT, MISMATCH, RANGE.
-            18 | 19 | 20 | 25 => Self::Content,
-            _ => Self::Other,
-        }
-    }
-}
-
 impl Hint for StoreError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -272,15 +177,7 @@ impl Hint for StoreError {
             Self::VersionConflict { .. } => {
                 Some("read the bundle again and repeat the change on its latest version".into())
             }
-            Self::Open { source, .. } => Some(
-                match source.as_ref() {
-                    OpenError::Locked { .. } => {
-                        "one bridge per file: stop the other one, or name another file with `--db`"
-                    }
-                    _ => "check that this user may write in the directory and owns the file",
-                }
-                .into(),
-            ),
+            Self::Open { source, .. } => source.hint(),
             Self::Corrupt { .. } => {
                 Some("restore the database from a backup, or delete the row named".into())
             }

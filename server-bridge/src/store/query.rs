@@ -182,6 +182,24 @@ impl Comparison {
     }
 }
 
+// === impl Pattern ===
+
+impl Pattern {
+    /// As LIKE with `\` before a literal `%`, `_` and `\` takes it.
+    pub(super) fn like(&self) -> String {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Glob::AnyText => text.push('%'),
+                Glob::AnyChar => text.push('_'),
+                Glob::Char(c @ ('%' | '_' | '\\')) => text.extend(['\\', *c]),
+                Glob::Char(c) => text.push(*c),
+            }
+        }
+        text
+    }
+}
+
 // === impl Parts ===
 
 impl Parts {

@@ -1,17 +1,24 @@
-//! The API on a free port over a store in a temporary directory.
+//! The API on a free port over an empty store: a file in a temporary directory, or with `TEST_STORE=postgres` a database of
+//! its own at a server of this process.
 
 use link::clock::Clock;
 use link::id::SourceId;
+use link::supervise::Restarts;
 use link::topic::Scheme;
 use prometheus::Registry;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use server_bridge::api::{Config, Metrics};
-use server_bridge::store::sqlite::SqliteStore;
+use server_bridge::store::postgres::{self, CredentialFiles, TlsMode};
+use server_bridge::store::{AnyStore, Location};
+
+#[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share it")]
+#[path = "../../../tests/src/postgres.rs"]
+mod database;
 
 pub(crate) struct Server {
     pub(crate) base: String,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: AnyStore,
     pub(crate) registry: Registry,
     pub(crate) client: Client,
     _directory: tempfile::TempDir,
@@ -25,7 +32,8 @@ impl Server {
     /// One that takes only so many connections at once.
     pub(crate) async fn bounded(connections: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join("bridge.db"))
+        let store = location(&directory)
+            .open(Restarts::unregistered())
             .await
             .unwrap();
         let registry = Registry::new();
@@ -90,6 +98,18 @@ impl Server {
         let text = |key: &str| body[key].as_str().unwrap().to_owned();
         format!("{} {}: {}", status.as_u16(), text("code"), text("reason"))
     }
+}
+
+fn location(directory: &tempfile::TempDir) -> Location {
+    if std::env::var("TEST_STORE").as_deref() != Ok("postgres") {
+        return Location::Sqlite(directory.path().join("bridge.db"));
+    }
+    let server = database::Server::shared();
+    let database = server.database().unwrap();
+    server.mount(directory.path(), &database).unwrap();
+    let mut config = postgres::Config::new(CredentialFiles::mounted(directory.path()));
+    config.tls = TlsMode::Disable;
+    Location::Postgres(Box::new(config))
 }
 
 pub(crate) fn config_map(name: &str, data: &str) -> Value {

@@ -1,6 +1,6 @@
 //! Bundles: what a caller of the API does to them.
 
-use server_bridge::store::{Store, StoreError};
+use server_bridge::store::{Json, Store, StoreError};
 
 use crate::{at, bundle, content, name, version, with_consumers};
 
@@ -115,4 +115,37 @@ pub(crate) async fn concurrent_writers_neither_lose_nor_mix_their_writes(store: 
     assert_eq!(store.versions_of(&name("c1")).await.unwrap().len(), 201);
     let shared = store.get_bundle("shared").await.unwrap().unwrap();
     assert_eq!(shared.version.get(), won + 1);
+}
+
+pub(crate) async fn json_comes_back_to_the_letter(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    let json = |text: &str| Json::parse(text).unwrap();
+    let mut new = bundle("b", "c1");
+    new.metadata = Some(json(
+        r#"{"b":1.0,"a":1e2,"annotations":{"n":"\u0000\ud83d\ude00"},"labels":{"z":"1","a":"\u0000"}}"#,
+    ));
+    new.content.manifests = json(
+        r#"[{"n":[12345678901234567890123, 1.10, -0, 1E-7],"s":"\u0000 \" \\ ü","dup":1,"dup":2}]"#,
+    );
+    new.content.executer = Some(json("null"));
+    let created = store.create_bundle(new.clone(), at(1)).await.unwrap();
+    let read = store.get_bundle("b").await.unwrap().unwrap();
+    assert_eq!(read, created);
+    assert_eq!(read.content, Some(new.content.clone()));
+    assert_eq!(read.metadata, new.metadata);
+    let pending = store.pending(&name("c1"), vec!["b".into()]).await.unwrap();
+    assert_eq!(pending[0].payload, new.content.payload());
+    assert_eq!(pending[0].metadata, new.metadata);
+    // Equal text is equal content; another text is another version, whatever it means.
+    let same = store
+        .update_bundle("b", None, new.metadata.clone(), new.content.clone(), at(2))
+        .await
+        .unwrap();
+    assert_eq!(same.version, version(1));
+    new.content.executer = None;
+    let other = store
+        .update_bundle("b", None, new.metadata, new.content, at(2))
+        .await
+        .unwrap();
+    assert_eq!(other.version, version(2));
 }

@@ -1,4 +1,4 @@
-//! What every engine behind the `Store` trait promises. An engine is one line at the end.
+//! What every engine behind the `Store` trait promises. An engine is one line of the macro.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -11,8 +11,10 @@ use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, Store}
 
 mod bundles;
 mod consumers;
+mod engines;
 mod list;
 mod outbox;
+mod postgres;
 mod status;
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -58,7 +60,7 @@ pub(crate) async fn with_consumers(store: &impl Store, names: &[&str]) {
     store.ensure_consumers(new, at(0)).await.unwrap();
 }
 
-/// Runs every promise against an engine; `$open` opens an empty store and keeps what must outlive it.
+/// Runs every promise against every engine; `$open` opens an empty store and keeps what must outlive it.
 macro_rules! conformance {
     ($engine:ident, $open:expr, [$($noun:ident :: $promise:ident),* $(,)?]) => {
         mod $engine {
@@ -67,6 +69,10 @@ macro_rules! conformance {
                 super::run($open, super::$noun::$promise).await;
             })*
         }
+    };
+    ($promises:tt) => {
+        conformance!(on_sqlite, super::engines::sqlite(), $promises);
+        conformance!(on_postgres, super::engines::postgres(), $promises);
     };
 }
 
@@ -78,30 +84,20 @@ async fn run<S: Store, K, F: Future<Output = ()>>(
     promise(store).await;
 }
 
-async fn open_sqlite() -> (server_bridge::store::sqlite::SqliteStore, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("bridge.db");
-    let store = server_bridge::store::sqlite::SqliteStore::open(path)
-        .await
-        .unwrap();
-    (store, directory)
-}
-
-conformance!(
-    sqlite,
-    super::open_sqlite(),
-    [
-        consumers::consumers_live_and_are_protected_by_their_bundles,
-        bundles::versions_rise_only_with_content_and_only_from_the_latest,
-        outbox::the_outbox_holds_what_the_broker_has_not_acknowledged,
-        outbox::a_resend_outlives_acknowledgements_of_older_publications,
-        outbox::a_bundle_is_sent_again_with_its_reason_unless_it_is_being_deleted,
-        status::statuses_are_taken_only_in_order_and_from_their_consumer,
-        status::a_newer_version_and_an_agent_on_another_node_are_heard,
-        status::a_newer_version_on_the_cluster_is_shown_until_it_is_passed,
-        status::a_status_from_the_future_gives_way_and_never_holds_up_a_deletion,
-        status::a_sign_of_life_after_a_deletion_is_told_from_a_late_word,
-        list::pages_are_filtered_ordered_and_complete,
-        bundles::concurrent_writers_neither_lose_nor_mix_their_writes,
-    ]
-);
+conformance!([
+    consumers::consumers_live_and_are_protected_by_their_bundles,
+    bundles::versions_rise_only_with_content_and_only_from_the_latest,
+    bundles::json_comes_back_to_the_letter,
+    outbox::the_outbox_holds_what_the_broker_has_not_acknowledged,
+    outbox::a_resend_outlives_acknowledgements_of_older_publications,
+    outbox::a_bundle_is_sent_again_with_its_reason_unless_it_is_being_deleted,
+    outbox::ids_that_nothing_can_have_are_unknown,
+    status::statuses_are_taken_only_in_order_and_from_their_consumer,
+    status::a_newer_version_and_an_agent_on_another_node_are_heard,
+    status::a_newer_version_on_the_cluster_is_shown_until_it_is_passed,
+    status::a_status_from_the_future_gives_way_and_never_holds_up_a_deletion,
+    status::a_sign_of_life_after_a_deletion_is_told_from_a_late_word,
+    list::pages_are_filtered_ordered_and_complete,
+    list::searches_compare_by_bytes_and_absent_values_sort_first,
+    bundles::concurrent_writers_neither_lose_nor_mix_their_writes,
+]);

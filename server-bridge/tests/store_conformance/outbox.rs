@@ -225,3 +225,35 @@ pub(crate) async fn a_bundle_is_sent_again_with_its_reason_unless_it_is_being_de
     store.mark_deleting("a", at(6)).await.unwrap();
     assert!(!again("c1", "a").await.unwrap());
 }
+
+pub(crate) async fn ids_that_nothing_can_have_are_unknown(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("a", "c1"), at(1)).await.unwrap();
+    let c1 = name("c1");
+    let odd = "a\0".to_owned();
+    assert!(store.get_bundle(&odd).await.unwrap().is_none());
+    assert!(store.get_consumer(&odd).await.unwrap().is_none());
+    assert!(store.tombstone(&odd).await.unwrap().is_none());
+    let ids = vec![odd.clone(), "a".to_owned()];
+    assert_eq!(store.pending(&c1, ids.clone()).await.unwrap().len(), 1);
+    let gone = store.gone(&c1, ids).await.unwrap();
+    assert_eq!(gone.len(), 1);
+    assert_eq!(
+        (gone[0].id.as_str(), gone[0].deleted_here),
+        (odd.as_str(), false)
+    );
+    let held = vec![Held {
+        id: odd.clone(),
+        version: version(0),
+    }];
+    assert_eq!(store.request_resend(&c1, held).await.unwrap(), 0);
+    assert!(!store.send_again(&c1, &odd, "", at(2)).await.unwrap());
+    store
+        .record_publish_failed("a", version(1), false, "no\0t", at(2))
+        .await
+        .unwrap();
+    store
+        .record_broker_acked(&odd, version(1), false, true, at(2))
+        .await
+        .unwrap();
+}

@@ -201,6 +201,15 @@ pub(crate) async fn a_sign_of_life_after_a_deletion_is_told_from_a_late_word(sto
     assert!(gone("c2", ask.clone()).await.iter().all(|(_, here)| !here));
     store.create_bundle(bundle("b", "c1"), at(9)).await.unwrap();
     assert_eq!(gone("c1", ask).await, [("unheard".into(), false)]);
+
+    store.mark_deleting("live", at(10)).await.unwrap();
+    let mut last = status("live", "c1", 1, 1);
+    last.deleted = true;
+    assert_eq!(stored(last).await, StatusOutcome::Deleted);
+    for (before, forgotten) in [(100, 0), (101, 1), (102, 0)] {
+        assert_eq!(store.prune_tombstones(at(before)).await.unwrap(), forgotten);
+    }
+    assert_eq!(store.tombstone("live").await.unwrap(), None);
 }
 
 pub(crate) async fn a_newer_version_on_the_cluster_is_shown_until_it_is_passed(store: impl Store) {

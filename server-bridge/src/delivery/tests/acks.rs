@@ -21,6 +21,16 @@ async fn every_class() -> Vec<StoreError> {
     let mut errors = vec![
         driver(sqlx::Error::Io(io::Error::from(io::ErrorKind::StorageFull))),
         driver(sqlx::Error::Io(io::Error::from(io::ErrorKind::Other))),
+        driver(sqlx::Error::Io(io::Error::from(
+            io::ErrorKind::ConnectionReset,
+        ))),
+        StoreError::Deadline {
+            operation: "take a status",
+            limit: std::time::Duration::from_secs(10),
+        },
+        StoreError::Unavailable {
+            reason: "the connection was lost while committing".into(),
+        },
         driver(sqlx::Error::PoolTimedOut),
         driver(sqlx::Error::WorkerCrashed),
         driver(sqlx::Error::Protocol("unexpected".into())),

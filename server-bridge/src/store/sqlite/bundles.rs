@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, LedgerEntry, NewBundle, StoreError};
+use super::super::decide::Changing;
+use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
 use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
 use super::writer::Written;
 
@@ -66,35 +67,9 @@ pub(super) async fn create(
         .execute(&mut *connection)
         .await
         .map_err(driver("forget an earlier bundle of the same id"))?;
-    let now = truncated(now);
     Ok(Written {
         hint: Some(new.consumer_name.clone()),
-        value: Bundle {
-            id: new.id,
-            name: new.name,
-            consumer_name: new.consumer_name,
-            version: Version::FIRST,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-            metadata: new.metadata,
-            content: Some(new.content),
-            status: None,
-            ledger: Some(vec![LedgerEntry {
-                version: Version::FIRST,
-                deletion: false,
-                stored_at: now,
-                published_at: None,
-                acked_at: None,
-                matched: None,
-                received_at: None,
-                applied_at: None,
-                reported_at: None,
-                attempts: 0,
-                failed_at: None,
-                failure: None,
-            }]),
-        },
+        value: new.stored(truncated(now)),
     })
 }
 
@@ -138,28 +113,18 @@ pub(super) async fn update(
     let Some(row) = row else {
         return Err(StoreError::BundleNotFound { id });
     };
-    let latest = version(&row, "version", &id)?;
-    if get::<Option<i64>>(&row, "deleted_at")?.is_some() {
-        return Err(StoreError::BundleDeleting { id });
-    }
-    if let Some(expected) = expected
-        && expected != latest
-    {
-        return Err(StoreError::VersionConflict {
-            id,
-            expected,
-            latest,
-        });
-    }
-    let hint = if get::<bool>(&row, "same")? {
-        None
-    } else {
-        let key: i64 = get(&row, "key")?;
-        let Some(next) = latest.next() else {
-            return Err(StoreError::VersionExhausted { id });
-        };
-        replace(connection, key, next, metadata, content, now).await?;
-        Some(consumer_name(&row, "consumer_name", &id)?)
+    let held = Changing {
+        latest: version(&row, "version", &id)?,
+        deleting: get::<Option<i64>>(&row, "deleted_at")?.is_some(),
+        same: get(&row, "same")?,
+    };
+    let hint = match held.next(&id, expected)? {
+        None => None,
+        Some(next) => {
+            let key: i64 = get(&row, "key")?;
+            replace(connection, key, next, metadata, content, now).await?;
+            Some(consumer_name(&row, "consumer_name", &id)?)
+        }
     };
     let value = by_id(&mut *connection, &id)
         .await?

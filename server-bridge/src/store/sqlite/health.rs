@@ -121,7 +121,7 @@ impl Health {
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 // Every class, and what has none.
-const KINDS: usize = 11;
+const KINDS: usize = 13;
 
 #[cfg(test)]
 pub(super) use injected::PANIC;

@@ -6,8 +6,8 @@ use futures_util::stream::{self, StreamExt};
 use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
+use super::super::sql::filter::{Table, push_from, push_page};
 use super::super::{Bundle, Consumer, Page, StoreError};
-use super::filter::{Table, push_from, push_order};
 use super::outbox::array;
 use super::rows::{self, driver, get, select_bundle};
 use super::search::Searches;
@@ -23,7 +23,7 @@ pub(super) async fn bundles(
             Box::pin(async move {
                 let mut snapshot = connection.begin().await.map_err(driver("begin a list"))?;
                 let total = count(&mut snapshot, &query).await?;
-                let mut sql = QueryBuilder::new("SELECT t.key");
+                let mut sql = QueryBuilder::<Sqlite>::new("SELECT t.key");
                 push_page(&mut sql, &query);
                 let keys: Vec<i64> = sql
                     .build_query_scalar()
@@ -59,7 +59,7 @@ pub(super) async fn consumers(
             Box::pin(async move {
                 let mut snapshot = connection.begin().await.map_err(driver("begin a list"))?;
                 let total = count(&mut snapshot, &query).await?;
-                let mut sql = QueryBuilder::new("SELECT t.*");
+                let mut sql = QueryBuilder::<Sqlite>::new("SELECT t.*");
                 push_page(&mut sql, &query);
                 // A consumer is a few hundred bytes, so the longest page is held whole.
                 let rows = sql
@@ -82,7 +82,7 @@ async fn count<C: Table>(
     connection: &mut SqliteConnection,
     query: &Query<C>,
 ) -> Result<u64, StoreError> {
-    let mut sql = QueryBuilder::new("SELECT COUNT(*)");
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT COUNT(*)");
     push_from(&mut sql, query.filter.as_ref());
     let total: i64 = sql
         .build_query_scalar()
@@ -91,14 +91,6 @@ async fn count<C: Table>(
         .await
         .map_err(driver("count a list"))?;
     Ok(total.unsigned_abs())
-}
-
-fn push_page<C: Table>(sql: &mut QueryBuilder<Sqlite>, query: &Query<C>) {
-    push_from(sql, query.filter.as_ref());
-    push_order(sql, &query.order);
-    sql.push(" LIMIT ").push_bind(query.limit);
-    sql.push(" OFFSET ")
-        .push_bind(i64::try_from(query.offset).unwrap_or(i64::MAX));
 }
 
 async fn read(pool: SqlitePool, keys: Vec<i64>, parts: Parts) -> Result<Vec<Bundle>, StoreError> {

@@ -37,7 +37,7 @@ impl SqliteStore {
         let path = path.as_ref();
         let opened = Self::open_at(path, restarts).await;
         opened.map_err(|source| StoreError::Open {
-            path: path.to_owned(),
+            database: path.display().to_string(),
             source: Arc::new(source),
         })
     }

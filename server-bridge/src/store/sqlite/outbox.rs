@@ -1,13 +1,12 @@
 //! The outbox in SQLite: what needs sending, and what became of it.
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::{BundleVersion, Content, Held, Json, PendingBundle, PendingHead, StoreError};
-use super::rows::{self, driver, get, micros, optional_time, time, version};
+use super::super::{BundleVersion, Held, PendingBundle, PendingHead, StoreError};
+use super::rows::{self, driver, micros};
 use super::writer::Written;
 
 pub(super) async fn heads(
@@ -29,17 +28,7 @@ pub(super) async fn heads(
     .fetch_all(pool)
     .await
     .map_err(driver("read the outbox of a consumer"))?;
-    rows.iter()
-        .map(|row| {
-            let id: String = get(row, "id")?;
-            Ok(PendingHead {
-                version: version(row, "version", &id)?,
-                deleting_since: optional_time(row, "deleted_at", &id)?,
-                bytes: get::<i64>(row, "bytes")?.unsigned_abs(),
-                id,
-            })
-        })
-        .collect()
+    rows.iter().map(rows::pending_head).collect()
 }
 
 pub(super) async fn pending(
@@ -60,32 +49,7 @@ pub(super) async fn pending(
     .fetch_all(pool)
     .await
     .map_err(driver("read bundles of the outbox"))?;
-    rows.iter()
-        .map(|row| {
-            let id: String = get(row, "id")?;
-            let manifests: Option<String> = get(row, "manifests")?;
-            let payload = match manifests {
-                None => Bytes::new(),
-                Some(manifests) => Content {
-                    manifests: Json::trusted(manifests),
-                    delete_option: rows::json(row, "delete_option")?,
-                    manifest_configs: rows::json(row, "manifest_configs")?,
-                    executer: rows::json(row, "executer")?,
-                }
-                .payload(),
-            };
-            Ok(PendingBundle {
-                version: version(row, "version", &id)?,
-                deleting_since: optional_time(row, "deleted_at", &id)?,
-                metadata: rows::json(row, "metadata")?,
-                payload,
-                created_at: time(row, "created_at", &id)?,
-                first: get::<i64>(row, "acked_version")? == 0,
-                name: get(row, "name")?,
-                id,
-            })
-        })
-        .collect()
+    rows.iter().map(rows::pending_bundle).collect()
 }
 
 pub(super) async fn consumers(pool: &SqlitePool) -> Result<Vec<ConsumerName>, StoreError> {
@@ -219,16 +183,7 @@ pub(super) async fn versions(
     .fetch_all(pool)
     .await
     .map_err(driver("read the versions of a consumer"))?;
-    rows.iter()
-        .map(|row| {
-            let id: String = get(row, "id")?;
-            Ok(BundleVersion {
-                version: version(row, "version", &id)?,
-                deleting_since: optional_time(row, "deleted_at", &id)?,
-                id,
-            })
-        })
-        .collect()
+    rows.iter().map(rows::bundle_version).collect()
 }
 
 pub(super) async fn resend(

@@ -6,10 +6,13 @@ use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::ahead;
-use super::super::order::{capped, is_ahead, newer};
+use super::super::decide::{Judgement, Remembered, Reported};
+use super::super::order::capped;
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
-use super::rows::{consumer_name, driver, get, micros, optional_time, sequence, time, version};
+use super::rows::{
+    self, consumer_name, driver, get, micros, optional_time, sequence, time, version,
+};
 use super::writer::Written;
 
 pub(super) async fn apply(
@@ -48,13 +51,7 @@ pub(super) async fn tombstone(
     .fetch_optional(pool)
     .await
     .map_err(driver("read what is remembered of a bundle"))?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(Tombstone {
-        bundle_id: get(&row, "bundle_id")?,
-        consumer: consumer_name(&row, "consumer_name", id)?,
-        version: version(&row, "version", id)?,
-        removed_at: time(&row, "removed_at", id)?,
-    }))
+    row.as_ref().map(rows::tombstone).transpose()
 }
 
 pub(super) async fn gone(
@@ -111,54 +108,34 @@ async fn check_and_apply(
     let Some(row) = row else {
         return without_bundle(connection, &update).await;
     };
-    let expected = consumer_name(&row, "consumer_name", id)?;
-    if expected != update.consumer {
-        return Ok(StatusOutcome::WrongConsumer { expected });
-    }
-    let deleting = optional_time(&row, "deleted_at", id)?.is_some();
-    let described: Option<i64> = get(&row, "status_version")?;
-    let late = match sequence(&row, id)? {
-        Some(stored) => {
-            // Without a status it is the last id of an earlier bundle of this id.
-            let stored_at = match optional_time(&row, "status_stored_at", id)? {
-                Some(at) => at,
-                None => time(&row, "created_at", id)?,
-            };
-            // Nothing from the future keeps a deletion from being confirmed.
-            let newer = newer(update.sequence_id, update.at, stored, stored_at)
-                || (update.deleted && deleting && is_ahead(stored, stored_at));
-            (!newer).then_some(StatusOutcome::StaleSequence { stored })
-        }
-        None => None,
+    let known = Reported {
+        consumer: consumer_name(&row, "consumer_name", id)?,
+        version: version(&row, "version", id)?,
+        deleting: optional_time(&row, "deleted_at", id)?.is_some(),
+        created_at: time(&row, "created_at", id)?,
+        sequence: sequence(&row, id)?,
+        described: get(&row, "status_version")?,
+        taken_at: optional_time(&row, "status_stored_at", id)?,
     };
-    // What is known of a newer version counts, whatever came with an older one.
-    let counts = described.is_some_and(|version| version < i64::from(update.version.get()));
-    let stale = if counts { None } else { late.clone() };
-    if update.deleted && !deleting {
-        return Ok(stale.unwrap_or(StatusOutcome::NotDeleting));
+    let (key, stored): (i64, _) = (get(&row, "key")?, known.version);
+    match known.judge(&update) {
+        Judgement::Leave(outcome) => Ok(outcome),
+        Judgement::Keep => {
+            store(connection, key, known.deleting, &update).await?;
+            Ok(StatusOutcome::Stored)
+        }
+        Judgement::KeepAhead => {
+            store_ahead(connection, key, stored, &update).await?;
+            Ok(StatusOutcome::Ahead { stored })
+        }
+        Judgement::Remove => {
+            remove(connection, key, &update).await?;
+            Ok(StatusOutcome::Deleted)
+        }
     }
-    let stored = version(&row, "version", id)?;
-    let key: i64 = get(&row, "key")?;
-    // A late word about an earlier bundle of this id says nothing about this one.
-    if update.version > stored && !deleting && late.is_none() {
-        store_ahead(connection, key, stored, &update).await?;
-        return Ok(StatusOutcome::Ahead { stored });
-    }
-    if update.version != stored {
-        return Ok(StatusOutcome::StaleVersion { stored });
-    }
-    if let Some(stale) = stale {
-        return Ok(stale);
-    }
-    if update.deleted {
-        remove(connection, key, &update).await?;
-        return Ok(StatusOutcome::Deleted);
-    }
-    store(connection, key, deleting, &update).await?;
-    Ok(StatusOutcome::Stored)
 }
 
-/// A status of a bundle that is not there: a late word, or a sign that the agent holds again what was deleted.
+/// A status of a bundle that is not there.
 async fn without_bundle(
     connection: &mut SqliteConnection,
     update: &StatusUpdate,
@@ -175,16 +152,14 @@ async fn without_bundle(
     let Some(row) = row else {
         return Ok(StatusOutcome::UnknownBundle);
     };
-    let removed_at = time(&row, "removed_at", id)?;
-    if sequence(&row, id)?
-        .is_some_and(|stored| !newer(update.sequence_id, update.at, stored, removed_at))
-    {
-        return Ok(StatusOutcome::UnknownBundle);
+    let remembered = Remembered {
+        sequence: sequence(&row, id)?,
+        removed_at: time(&row, "removed_at", id)?,
+    };
+    let (outcome, renews) = remembered.judge(update);
+    if !renews {
+        return Ok(outcome);
     }
-    if !update.deleted {
-        return Ok(StatusOutcome::DeletedHere);
-    }
-    // Deleted once more: what it said before this is not to be taken for a sign of life.
     sqlx::query("UPDATE tombstones SET status_sequence = ?2, removed_at = ?3 WHERE bundle_id = ?1")
         .bind(id)
         .bind(capped(update.sequence_id, update.at).to_string())
@@ -192,7 +167,7 @@ async fn without_bundle(
         .execute(connection)
         .await
         .map_err(driver("renew what is remembered of a bundle"))?;
-    Ok(StatusOutcome::UnknownBundle)
+    Ok(outcome)
 }
 
 /// Keeps what is shown of the bundle from here on.

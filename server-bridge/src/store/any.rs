@@ -1,0 +1,113 @@
+//! The engine that was chosen at start, behind the one trait.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use link::id::ConsumerName;
+use link::order::Version;
+use link::supervise::Restarts;
+use tokio::sync::broadcast;
+
+use super::postgres::{self, PostgresStore};
+use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
+use super::sqlite::SqliteStore;
+use super::{
+    Bundle, BundleVersion, Consumer, Content, Gone, Held, Json, Labels, NewBundle, NewConsumer,
+    Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
+};
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A file on this machine.
+    Sqlite(PathBuf),
+    /// A schema of a PostgreSQL database.
+    Postgres(Box<postgres::Config>),
+}
+
+/// A store of either engine. Clones share it.
+#[derive(Clone, Debug)]
+pub enum AnyStore {
+    /// In a file.
+    Sqlite(SqliteStore),
+    /// At a server.
+    Postgres(PostgresStore),
+}
+
+// === impl Location ===
+
+impl Location {
+    /// Opens the store that is there, making it as needed; restarts of its tasks are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place.
+    pub async fn open(self, restarts: Restarts) -> Result<AnyStore, StoreError> {
+        Ok(match self {
+            Self::Sqlite(path) => {
+                AnyStore::Sqlite(SqliteStore::open_counting(path, restarts).await?)
+            }
+            Self::Postgres(config) => {
+                AnyStore::Postgres(PostgresStore::open_counting(*config, restarts).await?)
+            }
+        })
+    }
+}
+
+/// Passes calls on to the engine.
+macro_rules! passed_on {
+    ($($method:ident($($name:ident: $kind:ty),*) -> $value:ty;)*) => {
+        $(async fn $method(&self, $($name: $kind),*) -> Result<$value, StoreError> {
+            match self {
+                Self::Sqlite(store) => store.$method($($name),*).await,
+                Self::Postgres(store) => store.$method($($name),*).await,
+            }
+        })*
+    };
+}
+
+impl Store for AnyStore {
+    passed_on! {
+        create_consumer(new: NewConsumer, now: Timestamp) -> Consumer;
+        get_consumer(id: &str) -> Option<Consumer>;
+        get_consumer_by_name(name: &ConsumerName) -> Option<Consumer>;
+        list_consumers(query: Query<ConsumerColumn>) -> Page<Consumer>;
+        update_consumer_labels(id: &str, labels: Labels, now: Timestamp) -> Consumer;
+        delete_consumer(id: &str) -> ();
+        ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;
+        create_bundle(new: NewBundle, now: Timestamp) -> Bundle;
+        get_bundle(id: &str) -> Option<Bundle>;
+        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, now: Timestamp) -> Bundle;
+        mark_deleting(id: &str, now: Timestamp) -> ();
+        list_bundles(query: Query<BundleColumn>, parts: Parts) -> Page<Bundle>;
+        pending_heads(consumer: &ConsumerName, limit: u32) -> Vec<PendingHead>;
+        pending(consumer: &ConsumerName, ids: Vec<String>) -> Vec<PendingBundle>;
+        consumers_with_pending() -> Vec<ConsumerName>;
+        consumer_names() -> Vec<ConsumerName>;
+        record_published(id: &str, version: Version, deletion: bool, at: Timestamp) -> ();
+        record_broker_acked(id: &str, version: Version, deletion: bool, matched: bool, at: Timestamp) -> ();
+        record_publish_failed(id: &str, version: Version, deletion: bool, reason: &str, at: Timestamp) -> ();
+        apply_status(update: StatusUpdate) -> StatusOutcome;
+        send_again(consumer: &ConsumerName, id: &str, reason: &str, at: Timestamp) -> bool;
+        versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
+        status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
+        request_resend(consumer: &ConsumerName, held: Vec<Held>) -> u64;
+        gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
+        tombstone(id: &str) -> Option<Tombstone>;
+        prune_tombstones(before: Timestamp) -> u64;
+        ping() -> ();
+    }
+
+    fn changes(&self) -> broadcast::Receiver<ConsumerName> {
+        match self {
+            Self::Sqlite(store) => store.changes(),
+            Self::Postgres(store) => store.changes(),
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is done with a change or a status, from what the store holds. Pure, so that every engine decides alike; an engine
+//! reads what is held and does what was decided in one transaction, under a lock on the bundle's row.
+
+use jiff::Timestamp;
+use link::id::ConsumerName;
+use link::order::{SequenceId, Version};
+
+use super::order::{is_ahead, newer};
+use super::{StatusOutcome, StatusUpdate, StoreError};
+
+/// What the store holds of a bundle when a caller changes it.
+pub(super) struct Changing {
+    /// Its version.
+    pub(super) latest: Version,
+    /// Whether it is being deleted.
+    pub(super) deleting: bool,
+    /// Whether metadata and content are equal to what the caller gives.
+    pub(super) same: bool,
+}
+
+/// What the store holds of a bundle when a status of it comes.
+pub(super) struct Reported {
+    /// The consumer it belongs to.
+    pub(super) consumer: ConsumerName,
+    /// Its version.
+    pub(super) version: Version,
+    /// Whether it is being deleted.
+    pub(super) deleting: bool,
+    /// When it was created.
+    pub(super) created_at: Timestamp,
+    /// The last sequence id taken, of this bundle or of an earlier one of the same id.
+    pub(super) sequence: Option<SequenceId>,
+    /// The version that the stored status describes.
+    pub(super) described: Option<i64>,
+    /// When that status was taken.
+    pub(super) taken_at: Option<Timestamp>,
+}
+
+/// What the store remembers of a bundle that is gone.
+pub(super) struct Remembered {
+    /// The id of what confirmed the deletion.
+    pub(super) sequence: Option<SequenceId>,
+    /// When that was.
+    pub(super) removed_at: Timestamp,
+}
+
+/// What is done with a status of a bundle that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Nothing.
+    Leave(StatusOutcome),
+    /// It is kept, and proves that the agent holds the version.
+    Keep,
+    /// It is kept and shown as that of a version newer than the stored one.
+    KeepAhead,
+    /// The bundle is removed and remembered.
+    Remove,
+}
+
+// === impl Changing ===
+
+impl Changing {
+    /// The version of the change; `None` when it changes nothing.
+    ///
+    /// # Errors
+    /// The refusals of [`super::Store::update_bundle`] for a bundle that is there.
+    pub(super) fn next(
+        &self,
+        id: &str,
+        expected: Option<Version>,
+    ) -> Result<Option<Version>, StoreError> {
+        let id = || id.to_owned();
+        if self.deleting {
+            return Err(StoreError::BundleDeleting { id: id() });
+        }
+        match expected {
+            Some(expected) if expected != self.latest => Err(StoreError::VersionConflict {
+                id: id(),
+                expected,
+                latest: self.latest,
+            }),
+            _ if self.same => Ok(None),
+            _ => match self.latest.next() {
+                Some(next) => Ok(Some(next)),
+                None => Err(StoreError::VersionExhausted { id: id() }),
+            },
+        }
+    }
+}
+
+// === impl Reported ===
+
+impl Reported {
+    /// Checks in the order of [`super::Store::apply_status`].
+    pub(super) fn judge(&self, update: &StatusUpdate) -> Judgement {
+        if self.consumer != update.consumer {
+            return Judgement::Leave(StatusOutcome::WrongConsumer {
+                expected: self.consumer.clone(),
+            });
+        }
+        let stored = self.version;
+        let late = self.late(update);
+        // What is known of a newer version counts, whatever came with an older one.
+        let counts = self
+            .described
+            .is_some_and(|version| version < i64::from(update.version.get()));
+        let stale = if counts { None } else { late.clone() };
+        if update.deleted && !self.deleting {
+            return Judgement::Leave(stale.unwrap_or(StatusOutcome::NotDeleting));
+        }
+        // A late word about an earlier bundle of this id says nothing about this one.
+        if update.version > stored && !self.deleting && late.is_none() {
+            return Judgement::KeepAhead;
+        }
+        if update.version != stored {
+            return Judgement::Leave(StatusOutcome::StaleVersion { stored });
+        }
+        match stale {
+            Some(stale) => Judgement::Leave(stale),
+            None if update.deleted => Judgement::Remove,
+            None => Judgement::Keep,
+        }
+    }
+
+    fn late(&self, update: &StatusUpdate) -> Option<StatusOutcome> {
+        let stored = self.sequence?;
+        // Without a status it is the last id of an earlier bundle of this id.
+        let stored_at = self.taken_at.unwrap_or(self.created_at);
+        // Nothing from the future keeps a deletion from being confirmed.
+        let newer = newer(update.sequence_id, update.at, stored, stored_at)
+            || (update.deleted && self.deleting && is_ahead(stored, stored_at));
+        (!newer).then_some(StatusOutcome::StaleSequence { stored })
+    }
+}
+
+// === impl Remembered ===
+
+impl Remembered {
+    /// What a status of a bundle that is gone means, and whether it renews what is remembered: a late word, or a sign
+    /// that the agent holds again what was deleted.
+    pub(super) fn judge(&self, update: &StatusUpdate) -> (StatusOutcome, bool) {
+        let late = self
+            .sequence
+            .is_some_and(|stored| !newer(update.sequence_id, update.at, stored, self.removed_at));
+        if late {
+            (StatusOutcome::UnknownBundle, false)
+        } else if update.deleted {
+            // Deleted once more: what it said before this is not to be taken for a sign of life.
+            (StatusOutcome::UnknownBundle, true)
+        } else {
+            (StatusOutcome::DeletedHere, false)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Why a database could not be opened, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use link::error::Hint;
+use link::tls::TlsProblem;
+
+/// The stage at which opening failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Connecting failed.
+    #[error(transparent)]
+    Connect(#[from] sqlx::Error),
+    /// Bringing the schema up to date failed.
+    #[error(transparent)]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The files cannot be made or are not fit to hold the database.
+    #[error(transparent)]
+    Files(#[from] io::Error),
+    /// Another process uses this file.
+    #[error("another process holds `{}`", lock.display())]
+    Locked {
+        /// The file that is locked.
+        lock: PathBuf,
+    },
+    /// A file that says where the server is, who we are or whom to trust cannot be used.
+    #[error("`{}` {problem}", file.display())]
+    Given {
+        /// What is wrong with it.
+        problem: String,
+        /// The file.
+        file: PathBuf,
+    },
+    /// The server cannot be reached.
+    #[error("the server cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    /// The server does not speak TLS, or its certificate is not to be trusted.
+    #[error("TLS with the server failed: {problem}")]
+    Tls {
+        /// What is wrong.
+        problem: TlsProblem,
+        /// Whether a file of authorities was given.
+        given: bool,
+    },
+    /// The server does not offer TLS.
+    #[error("the server offers no TLS")]
+    NoTls,
+    /// Without TLS the password would go over a network.
+    #[error("a server that is not on loopback is not spoken to without TLS")]
+    Plain,
+    /// The server does not let the user in.
+    #[error("the server refuses the user or its password")]
+    Denied(#[source] sqlx::Error),
+    /// The server has no such database.
+    #[error("the server has no such database")]
+    NoDatabase(#[source] sqlx::Error),
+    /// Every connection of the server is taken.
+    #[error("every connection of the server is taken")]
+    Connections(#[source] sqlx::Error),
+    /// The server takes no writes.
+    #[error("the server is read-only: a standby, or one that is being replaced")]
+    ReadOnly,
+    /// The disk of the server is full.
+    #[error("the disk of the server is full")]
+    Full(#[source] sqlx::Error),
+    /// The server is too old, or its text is no UTF-8.
+    #[error("{problem}")]
+    Unfit {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The user may not make the tables.
+    #[error("the user may not make or change the tables of schema `{schema}`")]
+    Privileges {
+        /// The schema.
+        schema: String,
+        /// What the server said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A newer version of the bridge has changed the tables so that this one would misread them.
+    #[error("schema `{schema}` is at version {found}; this bridge knows versions up to {known}")]
+    Newer {
+        /// The schema.
+        schema: String,
+        /// The newest change made to it.
+        found: i64,
+        /// The newest change this binary knows.
+        known: i64,
+    },
+    /// The server refused something else.
+    #[error("the server refused")]
+    Server(#[source] sqlx::Error),
+    /// The tables cannot be brought up to date.
+    #[error("bring the tables of schema `{schema}` up to date")]
+    Schema {
+        /// The schema.
+        schema: String,
+        /// What went wrong.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// Tables of something else are in the place of ours.
+    #[error("schema `{schema}` holds tables that are not the bridge's, such as `{table}`")]
+    Foreign {
+        /// The schema.
+        schema: String,
+        /// One of the tables.
+        table: String,
+    },
+}
+
+impl Hint for OpenError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Locked { .. } => {
+                "one bridge per file: stop the other one, or name another file with `--db`".into()
+            }
+            Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => {
+                "check that this user may write in the directory and owns the file".into()
+            }
+            Self::Given { .. } => {
+                "check what is mounted there and the flags that begin with `--db-`".into()
+            }
+            Self::Unreachable(_) => {
+                "check host and port, that the server runs, and that security groups and network policies let this pod reach it".into()
+            }
+            Self::Tls { problem, given } => match problem {
+                TlsProblem::UnknownIssuer { .. } if !given => {
+                    "give the authorities of the server with `--db-rootcert`; for RDS that is `global-bundle.pem`".into()
+                }
+                TlsProblem::UnknownIssuer { .. } => {
+                    "`--db-rootcert` does not hold the authority that issued the server's certificate; for RDS take the newest `global-bundle.pem`".into()
+                }
+                TlsProblem::NameMismatch { .. } => {
+                    "name the host exactly as in the server's certificate, for RDS its endpoint, never an address or an alias".into()
+                }
+                _ => "check the server's certificate, the file of `--db-rootcert` and the clock of this machine".into(),
+            },
+            Self::NoTls => "turn TLS on at the server (`ssl = on`); without it only a server on loopback is spoken to, with `--db-sslmode disable`".into(),
+            Self::Plain => "leave out `--db-sslmode disable`, and give the server's authorities with `--db-rootcert`".into(),
+            Self::Denied(_) => {
+                "check that the mounted user and password belong together and that the server's `pg_hba.conf` admits them; they are read again by themselves".into()
+            }
+            Self::NoDatabase(_) => "create it, or correct `db.name`".into(),
+            Self::Connections(_) => {
+                "lower `--db-max-open-connections` (replicas × (connections + 1) × 2 must fit during a rollout), or raise the server's `max_connections`".into()
+            }
+            Self::ReadOnly => "connect to the endpoint of the writer, not of a reader".into(),
+            Self::Full(_) => "give the server more storage".into(),
+            Self::Unfit { .. } => "use PostgreSQL 14 or newer with a database in UTF-8".into(),
+            Self::Privileges { schema, .. } => format!(
+                "`GRANT CREATE ON DATABASE … TO …`, or create schema `{schema}` for this user; after a change of user, make it a member of the role that owns the schema"
+            ),
+            Self::Newer { .. } => "start the newer version of the bridge again, or restore a database from before it".into(),
+            Self::Server(_) => "look into the server's log".into(),
+            Self::Schema { .. } => {
+                "restore the tables from a backup; what was changed by hand has to be changed back".into()
+            }
+            Self::Foreign { .. } => "name another schema with `--db-schema`".into(),
+        })
+    }
+}

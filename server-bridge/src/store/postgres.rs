@@ -1,0 +1,365 @@
+//! The PostgreSQL engine: several processes on one schema, each with a small set of connections.
+//!
+//! Every decision about a bundle is made under a lock on its row, or by one statement; ids and times come from the caller.
+//! A commit is at the server's disk before it is answered (`synchronous_commit`). What fails in between is the caller's to
+//! repeat: `StoreError::is_retryable` says when, and every write may be repeated.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use link::id::ConsumerName;
+use link::order::Version;
+use tokio::sync::broadcast;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
+use super::{
+    Bundle, BundleVersion, Consumer, Content, Gone, Held, Json, Labels, NewBundle, NewConsumer,
+    Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
+};
+
+mod bundles;
+mod config;
+mod connect;
+mod consumers;
+mod failure;
+mod filter;
+mod health;
+mod lease;
+mod list;
+mod migrate;
+mod open;
+mod outbox;
+mod run;
+mod status;
+mod text;
+
+pub use config::{
+    Config, CredentialFiles, DEFAULT_CONNECTIONS, Limits, MIN_CONNECTIONS, Schema, TlsMode,
+};
+
+/// A store in one schema of a PostgreSQL database. Clones share its connections.
+#[derive(Clone)]
+pub struct PostgresStore {
+    connections: connect::Connections,
+    shares: run::Shares,
+    limits: Limits,
+    health: health::Health,
+    changes: broadcast::Sender<ConsumerName>,
+    /// Ends the task that looks after the connections, with the last clone or when the store is closed.
+    closing: CancellationToken,
+    _stop: Arc<DropGuard>,
+}
+
+/// Who reads, and so how many connections it may take.
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    /// Delivery: any.
+    Delivery,
+    /// Single rows and batches whose rows are known, for the API.
+    Api,
+    /// The search for the rows of a list.
+    Search,
+}
+
+/// What a write gives back: its value, and the consumer for which something may need sending now.
+struct Written<T> {
+    value: T,
+    hint: Option<ConsumerName>,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PostgresStore")
+    }
+}
+
+impl Store for PostgresStore {
+    async fn create_consumer(
+        &self,
+        new: NewConsumer,
+        now: Timestamp,
+    ) -> Result<Consumer, StoreError> {
+        self.write("store a consumer", move |c| {
+            Box::pin(consumers::create(c, new, now))
+        })
+        .await
+    }
+
+    async fn get_consumer(&self, id: &str) -> Result<Option<Consumer>, StoreError> {
+        let id = id.to_owned();
+        self.read(Use::Api, "read a consumer", |c| {
+            Box::pin(consumers::by_id(c, id))
+        })
+        .await
+    }
+
+    async fn get_consumer_by_name(
+        &self,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        let name = name.clone();
+        self.read(Use::Api, "read a consumer", |c| {
+            Box::pin(consumers::by_name(c, name))
+        })
+        .await
+    }
+
+    async fn list_consumers(
+        &self,
+        query: Query<ConsumerColumn>,
+    ) -> Result<Page<Consumer>, StoreError> {
+        list::consumers(self, query).await
+    }
+
+    async fn update_consumer_labels(
+        &self,
+        id: &str,
+        labels: Labels,
+        now: Timestamp,
+    ) -> Result<Consumer, StoreError> {
+        let id = id.to_owned();
+        self.write("store the labels of a consumer", move |c| {
+            Box::pin(consumers::set_labels(c, id, labels, now))
+        })
+        .await
+    }
+
+    async fn delete_consumer(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write("delete a consumer", move |c| {
+            Box::pin(consumers::delete(c, id))
+        })
+        .await
+    }
+
+    async fn ensure_consumers(
+        &self,
+        consumers: Vec<NewConsumer>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.write("store consumers", move |c| {
+            Box::pin(consumers::ensure(c, consumers, now))
+        })
+        .await
+    }
+
+    async fn create_bundle(&self, new: NewBundle, now: Timestamp) -> Result<Bundle, StoreError> {
+        self.write("store a bundle", move |c| {
+            Box::pin(bundles::create(c, new, now))
+        })
+        .await
+    }
+
+    async fn get_bundle(&self, id: &str) -> Result<Option<Bundle>, StoreError> {
+        let id = id.to_owned();
+        self.read(Use::Api, "read a bundle", move |c| {
+            Box::pin(async move { bundles::by_id(c, &id).await })
+        })
+        .await
+    }
+
+    async fn update_bundle(
+        &self,
+        id: &str,
+        expected: Option<Version>,
+        metadata: Option<Json>,
+        content: Content,
+        now: Timestamp,
+    ) -> Result<Bundle, StoreError> {
+        let id = id.to_owned();
+        self.write("store the next version of a bundle", move |c| {
+            Box::pin(bundles::update(c, id, expected, metadata, content, now))
+        })
+        .await
+    }
+
+    async fn mark_deleting(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write("mark a bundle as being deleted", move |c| {
+            Box::pin(bundles::mark_deleting(c, id, now))
+        })
+        .await
+    }
+
+    async fn list_bundles(
+        &self,
+        query: Query<BundleColumn>,
+        parts: Parts,
+    ) -> Result<Page<Bundle>, StoreError> {
+        list::bundles(self, query, parts).await
+    }
+
+    async fn pending_heads(
+        &self,
+        consumer: &ConsumerName,
+        limit: u32,
+    ) -> Result<Vec<PendingHead>, StoreError> {
+        let consumer = consumer.clone();
+        self.read(Use::Delivery, "read the outbox of a consumer", move |c| {
+            Box::pin(outbox::heads(c, consumer, limit))
+        })
+        .await
+    }
+
+    async fn pending(
+        &self,
+        consumer: &ConsumerName,
+        ids: Vec<String>,
+    ) -> Result<Vec<PendingBundle>, StoreError> {
+        let consumer = consumer.clone();
+        self.read(Use::Delivery, "read bundles of the outbox", move |c| {
+            Box::pin(outbox::pending(c, consumer, ids))
+        })
+        .await
+    }
+
+    async fn consumers_with_pending(&self) -> Result<Vec<ConsumerName>, StoreError> {
+        self.read(Use::Delivery, "read who has something to send", |c| {
+            Box::pin(outbox::consumers(c))
+        })
+        .await
+    }
+
+    async fn consumer_names(&self) -> Result<Vec<ConsumerName>, StoreError> {
+        self.read(Use::Delivery, "read the names of consumers", |c| {
+            Box::pin(consumers::names(c))
+        })
+        .await
+    }
+
+    async fn record_published(
+        &self,
+        id: &str,
+        version: Version,
+        deletion: bool,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write("note a publication", move |c| {
+            Box::pin(outbox::published(c, id, version, deletion, at))
+        })
+        .await
+    }
+
+    async fn record_broker_acked(
+        &self,
+        id: &str,
+        version: Version,
+        deletion: bool,
+        matched: bool,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write("note an acknowledgement", move |c| {
+            Box::pin(outbox::acked(c, id, version, deletion, matched, at))
+        })
+        .await
+    }
+
+    async fn record_publish_failed(
+        &self,
+        id: &str,
+        version: Version,
+        deletion: bool,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        self.write("note a failed publication", move |c| {
+            Box::pin(outbox::failed(c, id, version, deletion, reason, at))
+        })
+        .await
+    }
+
+    async fn apply_status(&self, update: StatusUpdate) -> Result<StatusOutcome, StoreError> {
+        self.write("take a status", move |c| Box::pin(status::apply(c, update)))
+            .await
+    }
+
+    async fn send_again(
+        &self,
+        consumer: &ConsumerName,
+        id: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (consumer, id, reason) = (consumer.clone(), id.to_owned(), reason.to_owned());
+        self.write("put a bundle back into the outbox", move |c| {
+            Box::pin(outbox::send_again(c, consumer, id, reason, at))
+        })
+        .await
+    }
+
+    async fn versions_of(&self, consumer: &ConsumerName) -> Result<Vec<BundleVersion>, StoreError> {
+        let consumer = consumer.clone();
+        self.read(Use::Delivery, "read the versions of a consumer", |c| {
+            Box::pin(outbox::versions(c, consumer))
+        })
+        .await
+    }
+
+    async fn status_hashes_of(
+        &self,
+        consumer: &ConsumerName,
+    ) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let consumer = consumer.clone();
+        self.read(Use::Delivery, "read the status hashes of a consumer", |c| {
+            Box::pin(status::hashes(c, consumer))
+        })
+        .await
+    }
+
+    async fn request_resend(
+        &self,
+        consumer: &ConsumerName,
+        held: Vec<Held>,
+    ) -> Result<u64, StoreError> {
+        let consumer = consumer.clone();
+        self.write("put bundles back into the outbox", move |c| {
+            Box::pin(outbox::resend(c, consumer, held))
+        })
+        .await
+    }
+
+    async fn gone(
+        &self,
+        consumer: &ConsumerName,
+        ids: Vec<String>,
+    ) -> Result<Vec<Gone>, StoreError> {
+        let consumer = consumer.clone();
+        self.read(Use::Delivery, "read which bundles are gone", |c| {
+            Box::pin(status::gone(c, consumer, ids))
+        })
+        .await
+    }
+
+    async fn tombstone(&self, id: &str) -> Result<Option<Tombstone>, StoreError> {
+        let id = id.to_owned();
+        self.read(Use::Delivery, "read what is remembered of a bundle", |c| {
+            Box::pin(status::tombstone(c, id))
+        })
+        .await
+    }
+
+    async fn prune_tombstones(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write("forget bundles deleted long ago", move |c| {
+            Box::pin(status::prune_tombstones(c, before))
+        })
+        .await
+    }
+
+    fn changes(&self) -> broadcast::Receiver<ConsumerName> {
+        self.changes.subscribe()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        health::prove(self).await
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.connections.close().await;
+    }
+}

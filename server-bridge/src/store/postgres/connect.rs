@@ -1,0 +1,326 @@
+//! Connections: how one is made, how a whole set of them follows credentials that change, and how one that nobody closed
+//! is noticed.
+//!
+//! User and password are two files that are replaced one after the other: only the server knows whether they are a pair.
+//! So what was read is tried on a connection of its own, and new connections of the pool use it only once it was let in;
+//! those that are open stay as they are.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use link::error::chain;
+use link::telemetry::Throttle;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{info, warn};
+
+use super::super::{OpenError, StoreError};
+use super::config::{Config, Credentials, TlsMode};
+use super::failure::{driver, is_denied, opening, worth_waiting};
+use super::lease::Lease;
+use super::migrate;
+
+/// The connections of one store. Clones share them.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pool: PgPool,
+    config: Arc<Config>,
+    current: Arc<Mutex<Credentials>>,
+    /// Since when connections lead to another database; older ones are not used again.
+    moved: Arc<Mutex<Option<Instant>>>,
+    /// When a connection last failed; what is idle since before that is tried before it is used.
+    suspected: Arc<Mutex<Option<Instant>>>,
+    said: Arc<Throttle<String>>,
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// Makes the pool; it dials when a connection is needed.
+    pub(super) fn new(config: Arc<Config>, credentials: Credentials) -> Result<Self, OpenError> {
+        let options = options(&config, &credentials)?;
+        let session = session(&config);
+        let moved = Arc::new(Mutex::new(None::<Instant>));
+        let since = moved.clone();
+        let suspected = Arc::new(Mutex::new(None::<Instant>));
+        let failed = suspected.clone();
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.limits.acquire)
+            .max_lifetime(config.limits.lifetime)
+            .idle_timeout(IDLE)
+            .test_before_acquire(false)
+            .before_acquire(move |connection, meta| {
+                let elsewhere = lock(&since).is_some_and(|since| meta.age > since.elapsed());
+                let suspect = lock(&failed).is_some_and(|failed| meta.idle_for > failed.elapsed());
+                Box::pin(async move {
+                    if elsewhere {
+                        return Ok(false);
+                    }
+                    if meta.idle_for < FRESH && !suspect {
+                        return Ok(true);
+                    }
+                    // What fails here is replaced by a new connection, whoever waits for it.
+                    match timeout(PING_ANSWER, connection.ping()).await {
+                        Ok(answered) => answered.map(|()| true),
+                        Err(_) => Err(sqlx::Error::Protocol("no answer to a ping".into())),
+                    }
+                })
+            })
+            .after_connect(move |connection, _| set(connection, session.clone()))
+            .connect_lazy_with(options);
+        Ok(Self {
+            pool,
+            config,
+            current: Arc::new(Mutex::new(credentials)),
+            moved,
+            suspected,
+            said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
+        })
+    }
+
+    /// A connection, free or new. While the server does not let us in, files are read again.
+    pub(super) async fn acquire(&self, operation: &'static str) -> Result<Lease, StoreError> {
+        let until = Instant::now() + self.config.limits.acquire;
+        loop {
+            match timeout_at(until, self.pool.acquire()).await {
+                Ok(Ok(connection)) => return Ok(Lease::new(connection)),
+                Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
+                    self.look().await;
+                    sleep(PAUSE).await;
+                }
+                Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => {
+                    return Err(driver(operation)(self.none()));
+                }
+                Ok(Err(error)) => return Err(driver(operation)(error)),
+            }
+        }
+    }
+
+    /// A connection failed: the others may have as well.
+    pub(super) fn suspect(&self) {
+        *lock(&self.suspected) = Some(Instant::now());
+    }
+
+    /// Why there was no connection within the time: all are taken, or none can be made.
+    fn none(&self) -> sqlx::Error {
+        if self.pool.size() >= self.config.max_connections {
+            return sqlx::Error::PoolTimedOut;
+        }
+        let waited = self.config.limits.acquire.as_secs_f32();
+        sqlx::Error::Io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no connection within {waited} s"),
+        ))
+    }
+
+    /// Reads the files and, when they say something new, tries it and uses it from then on.
+    pub(super) async fn look(&self) {
+        let read = self.config.files.clone();
+        let Ok(read) = tokio::task::spawn_blocking(move || read.read()).await else {
+            return;
+        };
+        let found = match read {
+            Ok(found) if found == *self.lock() => return,
+            Ok(found) => found,
+            Err(error) => return self.say("The files of the database cannot be used", &error),
+        };
+        if let Err(error) = self.follow(found).await {
+            self.say("New credentials do not work yet; the old ones stay", &error);
+        }
+    }
+
+    /// Tries what was read and uses it for new connections. Where it leads to another database, that one gets its tables
+    /// first, and the connections to the old one are not used again.
+    async fn follow(&self, found: Credentials) -> Result<(), OpenError> {
+        let mut connection = connect(&self.config, &found).await?;
+        let moved = found.is_elsewhere(&self.lock());
+        if moved {
+            migrate::prepare(&mut connection, &self.config).await?;
+        }
+        self.pool
+            .set_connect_options(options(&self.config, &found)?);
+        if moved {
+            *lock(&self.moved) = Some(Instant::now());
+        }
+        info!(
+            database = found.place(),
+            "New connections use the new credentials"
+        );
+        *self.lock() = found;
+        let _ = timeout(PING_ANSWER, connection.close()).await;
+        Ok(())
+    }
+
+    /// Tries every connection that is idle; one that does not answer is closed.
+    pub(super) async fn ping(&self) {
+        let idle = (0..self.pool.num_idle()).map_while(|_| self.pool.try_acquire());
+        let tried = idle.map(|connection| async {
+            let mut lease = Lease::new(connection);
+            match timeout(PING_ANSWER, lease.ping()).await {
+                Ok(Ok(())) => lease.give_back(),
+                Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),
+                Err(_) => warn!("An idle connection to the database does not answer"),
+            }
+        });
+        join_all(tried).await;
+    }
+
+    /// Why no connection can be had, found out by making one.
+    pub(super) async fn problem(&self) -> Option<OpenError> {
+        let current = self.lock().clone();
+        match connect(&self.config, &current).await {
+            Ok(connection) => {
+                drop(connection);
+                None
+            }
+            Err(error) => Some(error),
+        }
+    }
+
+    /// Waits for what is under way and closes; later calls fail.
+    pub(super) async fn close(&self) {
+        if timeout(CLOSING, self.pool.close()).await.is_err() {
+            warn!("Connections to the database were still in use and are given up");
+        }
+    }
+
+    fn say(&self, what: &'static str, error: &OpenError) {
+        let text = chain(error);
+        if let Some(more) = self.said.admit(&text, Instant::now()) {
+            warn!(error = text, more, "{what}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Credentials> {
+        lock(&self.current)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is complete in itself.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first connection: tried again while a server starts, has no connection left, or half of the files is new.
+pub(super) async fn first(
+    config: &Config,
+) -> Result<(PgConnection, Credentials), (String, OpenError)> {
+    let began = Instant::now();
+    let mut said = false;
+    loop {
+        let read = config.files.clone();
+        let read = tokio::task::spawn_blocking(move || read.read()).await;
+        let (place, error) = match read {
+            Ok(Ok(credentials)) => match connect(config, &credentials).await {
+                Ok(connection) => return Ok((connection, credentials)),
+                Err(error) => (credentials.place(), error),
+            },
+            Ok(Err(error)) => ("postgres".to_owned(), error),
+            Err(_) => (
+                "postgres".to_owned(),
+                OpenError::Unfit {
+                    problem: "reading files panicked".into(),
+                },
+            ),
+        };
+        if began.elapsed() + AGAIN > worth_waiting(&error, config.limits.patience) {
+            return Err((place, error));
+        }
+        if !said {
+            warn!(
+                database = place,
+                error = chain(&error),
+                "The database cannot be opened yet"
+            );
+            said = true;
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// One connection outside the pool, with the session settings of all.
+pub(super) async fn connect(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<PgConnection, OpenError> {
+    let fault = |error| opening(error, config.schema.as_str(), config.root_cert.is_some());
+    let options = options(config, credentials)?;
+    let dial = async {
+        let mut connection = options.connect().await?;
+        set(&mut connection, session(config)).await?;
+        Ok(connection)
+    };
+    match timeout(config.limits.acquire, dial).await {
+        Ok(connected) => connected.map_err(fault),
+        Err(_) => Err(fault(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+fn options(config: &Config, credentials: &Credentials) -> Result<PgConnectOptions, OpenError> {
+    let mode = match config.tls {
+        TlsMode::VerifyFull => PgSslMode::VerifyFull,
+        TlsMode::VerifyCa => PgSslMode::VerifyCa,
+        TlsMode::Disable if credentials.is_local() => PgSslMode::Disable,
+        TlsMode::Disable => return Err(OpenError::Plain),
+    };
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(&credentials.host)
+        .port(credentials.port)
+        .username(&credentials.user)
+        .password(&credentials.password)
+        .database(&credentials.name)
+        .application_name(&config.application_name)
+        .ssl_mode(mode);
+    if let Some(file) = &config.root_cert {
+        options = options.ssl_root_cert(file);
+    }
+    Ok(options)
+}
+
+/// What every session of ours runs with, as one text of statements. By `SET` and not as start-up options, which a proxy in
+/// between may refuse.
+fn session(config: &Config) -> Arc<str> {
+    let limits = &config.limits;
+    format!(
+        "SET search_path = \"{}\"; SET statement_timeout = {}; SET lock_timeout = {}; \
+         SET idle_in_transaction_session_timeout = {}; SET client_connection_check_interval = {}; \
+         SET synchronous_commit = on; SET standard_conforming_strings = on",
+        config.schema.as_str(),
+        limits.statement.as_millis(),
+        limits.lock.as_millis(),
+        limits.idle_in_transaction.as_millis(),
+        // A statement whose caller went away is stopped within this.
+        GONE_MILLIS,
+    )
+    .into()
+}
+
+fn set(connection: &mut PgConnection, session: Arc<str>) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+    Box::pin(async move {
+        let text = sqlx::raw_sql(sqlx::AssertSqlSafe(session.to_string()));
+        connection.execute(text).await.map(|_| ())
+    })
+}
+
+// What a burst needed is given back to the server.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+
+// A connection that worked a moment ago is not tried before it is used.
+const FRESH: Duration = Duration::from_secs(1);
+
+const PING_ANSWER: Duration = Duration::from_secs(2);
+const GONE_MILLIS: u32 = 1000;
+
+// Between two attempts with credentials that are refused, and at opening.
+const PAUSE: Duration = Duration::from_millis(200);
+const AGAIN: Duration = Duration::from_millis(500);
+
+const CLOSING: Duration = Duration::from_secs(10);
+
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+// Few problems at a time; each text is a few hundred bytes.
+const KINDS: usize = 16;

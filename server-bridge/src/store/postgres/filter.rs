@@ -1,0 +1,45 @@
+//! How PostgreSQL writes filters ([`crate::store::sql::filter`]). Columns of text compare by their bytes; what is made
+//! from `search` is told to.
+
+use sqlx::{Postgres, QueryBuilder};
+
+use super::super::query::Pattern;
+use super::super::sql::filter::Dialect;
+use super::text::storable;
+
+impl Dialect for Postgres {
+    const TRUE: &'static str = "TRUE";
+    const FALSE: &'static str = "FALSE";
+    const CREATION: &'static str = "t.key";
+    const RISING: &'static str = " NULLS FIRST";
+    const FALLING: &'static str = " DESC NULLS LAST";
+
+    fn push_text(sql: &mut QueryBuilder<Self>, text: &str) {
+        sql.push_bind(storable(text).into_owned());
+        sql.push(BYTES);
+    }
+
+    fn push_integer(sql: &mut QueryBuilder<Self>, number: i64) {
+        sql.push_bind(number);
+    }
+
+    fn push_label(sql: &mut QueryBuilder<Self>, _: &'static str, name: &str) {
+        sql.push("(t.search -> 'labels' ->> ");
+        sql.push_bind(storable(name).into_owned());
+        sql.push(")").push(BYTES);
+    }
+
+    fn push_metadata(sql: &mut QueryBuilder<Self>, _: &'static str, member: &str) {
+        sql.push("(t.search ->> ").push_bind(member.to_owned());
+        sql.push(")").push(BYTES);
+    }
+
+    fn push_like(sql: &mut QueryBuilder<Self>, pattern: &Pattern, fold: bool) {
+        // With this collation ILIKE folds ASCII alone.
+        sql.push(if fold { " ILIKE " } else { " LIKE " });
+        sql.push_bind(storable(&pattern.like()).into_owned());
+        sql.push(BYTES).push(" ESCAPE '\\'");
+    }
+}
+
+const BYTES: &str = " COLLATE \"C\"";

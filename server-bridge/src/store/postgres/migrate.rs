@@ -1,0 +1,214 @@
+//! The schema's history, and bringing a database up to it.
+//!
+//! Changes go forward only, and first expand: a bridge of the version before goes on with the tables of the next. One that
+//! contracts raises `compatibility.oldest` to the change that a bridge must know. Processes that start together take turns
+//! by an advisory lock; tables belong to whom the schema belongs, whichever of two alternating users makes them.
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Executor as _, PgConnection, SqlSafeStr as _};
+use tracing::info;
+
+use super::super::OpenError;
+use super::config::Config;
+use super::failure::opening;
+
+/// Checks that the server is fit, and makes or changes the tables as needed.
+pub(super) async fn prepare(
+    connection: &mut PgConnection,
+    config: &Config,
+) -> Result<(), OpenError> {
+    let schema = config.schema.as_str();
+    let fault = |error| opening(error, schema, config.root_cert.is_some());
+    fit(connection).await.map_err(fault)??;
+    // The others may be busy with a long change.
+    run(
+        connection,
+        "SET lock_timeout = '120s'; SET statement_timeout = '120s'",
+    )
+    .await
+    .map_err(fault)?;
+    sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+        .bind(format!("server-bridge {schema}"))
+        .execute(&mut *connection)
+        .await
+        .map_err(fault)?;
+    // The lock goes with the connection, which is used for nothing else.
+    migrate(connection, schema)
+        .await
+        .map_err(|error| match error {
+            Fault::Driver(error) => fault(error),
+            Fault::Open(error) => *error,
+        })
+}
+
+enum Fault {
+    Driver(sqlx::Error),
+    Open(Box<OpenError>),
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        Self::Open(Box::new(error))
+    }
+}
+
+/// What the server must be.
+async fn fit(connection: &mut PgConnection) -> Result<Result<(), OpenError>, sqlx::Error> {
+    let (version, encoding, read_only): (i32, String, bool) = sqlx::query_as(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), \
+         pg_is_in_recovery() OR current_setting('transaction_read_only')::bool",
+    )
+    .fetch_one(connection)
+    .await?;
+    let unfit = |problem| Ok(Err(OpenError::Unfit { problem }));
+    if version < OLDEST_SERVER {
+        return unfit(format!("the server is PostgreSQL {}", version / 10_000));
+    }
+    if encoding != "UTF8" {
+        return unfit(format!("the database's text is in {encoding}"));
+    }
+    Ok(if read_only {
+        Err(OpenError::ReadOnly)
+    } else {
+        Ok(())
+    })
+}
+
+async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Fault> {
+    let owner: Option<String> = sqlx::query_scalar(
+        "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = $1",
+    )
+    .bind(schema)
+    .fetch_optional(&mut *connection)
+    .await?;
+    match owner {
+        None => run(connection, &format!("CREATE SCHEMA \"{schema}\"")).await?,
+        Some(owner) => become_owner(connection, &owner).await?,
+    }
+    let ours: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(format!("{schema}.{HISTORY}"))
+        .fetch_one(&mut *connection)
+        .await?;
+    if ours {
+        if known(connection, schema).await? {
+            return Ok(());
+        }
+    } else {
+        let stranger: Option<String> = sqlx::query_scalar(
+            "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace \
+             WHERE nspname = $1 ORDER BY relname LIMIT 1",
+        )
+        .bind(schema)
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(table) = stranger {
+            let schema = schema.to_owned();
+            return Err(OpenError::Foreign { schema, table }.into());
+        }
+    }
+    let mut migrator = migrations();
+    migrator.set_ignore_missing(true).set_locking(false);
+    info!(schema, "Bringing the tables of the database up to date");
+    // `run` asks for more than a future that may be spawned can promise.
+    match migrator.run_direct(None, connection, false).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+            Err(error.into())
+        }
+        Err(source) => Err(OpenError::Schema {
+            schema: schema.to_owned(),
+            source,
+        }
+        .into()),
+    }
+}
+
+/// Whether the tables are as this binary, or a newer one that it can live with, left them.
+async fn known(connection: &mut PgConnection, schema: &str) -> Result<bool, Fault> {
+    let applied: Vec<(i64, Vec<u8>)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT version, checksum FROM {HISTORY} WHERE success ORDER BY version"
+    )))
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut missing = false;
+    let mut newest = 0;
+    for ours in migrations().iter() {
+        newest = ours.version;
+        match applied.iter().find(|(version, _)| *version == ours.version) {
+            Some((_, checksum)) if checksum[..] != ours.checksum[..] => {
+                return Err(OpenError::Schema {
+                    schema: schema.to_owned(),
+                    source: MigrateError::VersionMismatch(ours.version),
+                }
+                .into());
+            }
+            Some(_) => {}
+            None => missing = true,
+        }
+    }
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    if found <= newest {
+        return Ok(!missing);
+    }
+    let oldest: i64 = sqlx::query_scalar("SELECT oldest FROM compatibility")
+        .fetch_one(connection)
+        .await?;
+    if missing || oldest > newest {
+        return Err(OpenError::Newer {
+            schema: schema.to_owned(),
+            found,
+            known: newest,
+        }
+        .into());
+    }
+    info!(
+        schema,
+        found, newest, "A newer bridge has changed the tables; this one can use them"
+    );
+    Ok(true)
+}
+
+/// Makes what follows belong to the owner of the schema, where this user is a member of it.
+async fn become_owner(connection: &mut PgConnection, owner: &str) -> Result<(), sqlx::Error> {
+    let role: Option<String> = sqlx::query_scalar(
+        "SELECT quote_ident($1) WHERE current_user <> $1 AND pg_has_role(current_user, $1, 'MEMBER')",
+    )
+    .bind(owner)
+    .fetch_optional(&mut *connection)
+    .await?;
+    match role {
+        Some(role) => run(connection, &format!("SET ROLE {role}")).await,
+        None => Ok(()),
+    }
+}
+
+async fn run(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
+    let text = sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned()));
+    connection.execute(text).await.map(|_| ())
+}
+
+/// In order. What is in it never changes: a database remembers a checksum of each.
+pub(super) fn migrations() -> Migrator {
+    let history = [(
+        1,
+        "bundles",
+        include_str!("../../../migrations/postgres/0001_bundles.sql"),
+    )];
+    let migrations = history.map(|(version, name, text)| {
+        let text = text.into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, text, false)
+    });
+    Migrator::with_migrations(migrations.to_vec())
+}
+
+/// The table in which the migrator notes what it did.
+const HISTORY: &str = "_sqlx_migrations";
+
+// `client_connection_check_interval` came with it.
+const OLDEST_SERVER: i32 = 140_000;

@@ -1,0 +1,104 @@
+//! Opening: credentials, server, tables, then the connections and the task that looks after them.
+
+use std::sync::Arc;
+
+use link::supervise::{Restarts, restarting};
+use sqlx::Connection as _;
+use tokio::sync::broadcast;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use super::super::{OpenError, StoreError};
+use super::config::{Config, MIN_CONNECTIONS};
+use super::connect::{self, Connections};
+use super::health::Health;
+use super::run::Shares;
+use super::{PostgresStore, migrate};
+
+impl PostgresStore {
+    /// Connects, makes the tables or brings them up to date, and looks after the connections from then on. Any number of
+    /// processes may use one schema.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the server and the database.
+    pub async fn open(config: Config) -> Result<Self, StoreError> {
+        Self::open_counting(config, Restarts::unregistered()).await
+    }
+
+    /// The same; restarts of its task are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the server and the database.
+    pub async fn open_counting(config: Config, restarts: Restarts) -> Result<Self, StoreError> {
+        let failed = |(database, source)| StoreError::Open {
+            database,
+            source: Arc::new(source),
+        };
+        let mut config = config;
+        config.max_connections = config.max_connections.max(MIN_CONNECTIONS);
+        trusted(&config).map_err(|error| failed(("postgres".into(), error)))?;
+        let (mut connection, credentials) = connect::first(&config).await.map_err(failed)?;
+        let place = credentials.place();
+        let prepared = migrate::prepare(&mut connection, &config).await;
+        let _ = connection.close().await;
+        prepared.map_err(|error| failed((place.clone(), error)))?;
+        let config = Arc::new(config);
+        let connections = Connections::new(config.clone(), credentials)
+            .map_err(|error| failed((place, error)))?;
+        let (changes, _) = broadcast::channel(CHANGE_HINTS);
+        let stop = CancellationToken::new();
+        let store = Self {
+            shares: Shares::of(config.max_connections),
+            limits: config.limits,
+            connections: connections.clone(),
+            health: Health::new(),
+            changes,
+            closing: stop.clone(),
+            _stop: Arc::new(stop.clone().drop_guard()),
+        };
+        tokio::spawn(async move {
+            restarting("store-connections", &restarts, &stop, || {
+                look_after(connections.clone(), config.clone(), stop.clone())
+            })
+            .await;
+        });
+        Ok(store)
+    }
+}
+
+/// A file of authorities that cannot be used is found before anything is dialled.
+fn trusted(config: &Config) -> Result<(), OpenError> {
+    let Some(file) = &config.root_cert else {
+        return Ok(());
+    };
+    let problem = match link::file::read_text(file, ROOTS_BYTES) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Ok(()),
+        Ok(_) => "holds no certificate in PEM".to_owned(),
+        Err(error) => link::error::chain(&error),
+    };
+    Err(OpenError::Given {
+        problem,
+        file: file.clone(),
+    })
+}
+
+/// Follows the files and tries idle connections until `stop` is done.
+async fn look_after(connections: Connections, config: Arc<Config>, stop: CancellationToken) {
+    let mut look = interval(config.limits.look);
+    let mut ping = interval(config.limits.ping);
+    let work = async {
+        loop {
+            tokio::select! {
+                _ = look.tick() => connections.look().await,
+                _ = ping.tick() => connections.ping().await,
+            }
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+// A listener that falls 1 024 hints behind sweeps anyway; 64 bytes each.
+const CHANGE_HINTS: usize = 1024;
+
+// RDS's bundle of all regions has about 170 KB.
+const ROOTS_BYTES: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,273 @@
+//! Statuses in PostgreSQL, and what remains of a deleted bundle. What is done with one is decided in
+//! [`crate::store::decide`], under a lock on the bundle's row.
+
+use jiff::Timestamp;
+use link::id::ConsumerName;
+use link::order::Version;
+use sqlx::PgConnection;
+
+use super::super::ahead;
+use super::super::decide::{Judgement, Remembered, Reported};
+use super::super::order::capped;
+use super::super::sql::rows::{
+    self, Cells as _, consumer_name, micros, optional_time, sequence, time, version,
+};
+use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
+use super::Written;
+use super::failure::driver;
+use super::text::storable;
+
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    update: StatusUpdate,
+) -> Result<Written<StatusOutcome>, StoreError> {
+    let id = update.bundle_id.as_str();
+    // The strongest lock, because the row may be removed.
+    let row = sqlx::query(
+        "SELECT key, consumer_name, version, deleted_at, created_at, status_sequence, status_version, \
+         status_taken_at FROM bundles WHERE id = $1 FOR UPDATE",
+    )
+    .bind(storable(id))
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(driver("read the bundle of a status"))?;
+    let Some(row) = row else {
+        return without_bundle(connection, &update).await;
+    };
+    let known = Reported {
+        consumer: consumer_name(&row, "consumer_name", id)?,
+        version: version(&row, "version", id)?,
+        deleting: optional_time(&row, "deleted_at", id)?.is_some(),
+        created_at: time(&row, "created_at", id)?,
+        sequence: sequence(&row, id)?,
+        described: row.optional_integer("status_version")?,
+        taken_at: optional_time(&row, "status_taken_at", id)?,
+    };
+    let (key, stored) = (row.integer("key")?, known.version);
+    let outcome = match known.judge(&update) {
+        Judgement::Leave(outcome) => outcome,
+        Judgement::Keep => {
+            keep(connection, key, known.deleting, &update).await?;
+            StatusOutcome::Stored
+        }
+        Judgement::KeepAhead => {
+            keep_ahead(connection, key, stored, &update).await?;
+            StatusOutcome::Ahead { stored }
+        }
+        Judgement::Remove => {
+            remove(connection, key, &update).await?;
+            StatusOutcome::Deleted
+        }
+    };
+    Ok(taken(outcome))
+}
+
+pub(super) async fn hashes(
+    connection: &mut PgConnection,
+    consumer: ConsumerName,
+) -> Result<Vec<(String, Option<String>)>, StoreError> {
+    sqlx::query_as("SELECT id, status_hash FROM bundles WHERE consumer_name = $1 ORDER BY key")
+        .bind(consumer.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(driver("read the status hashes of a consumer"))
+}
+
+pub(super) async fn tombstone(
+    connection: &mut PgConnection,
+    id: String,
+) -> Result<Option<Tombstone>, StoreError> {
+    let row = sqlx::query(
+        "SELECT bundle_id, consumer_name, version, removed_at FROM tombstones WHERE bundle_id = $1",
+    )
+    .bind(storable(&id))
+    .fetch_optional(connection)
+    .await
+    .map_err(driver("read what is remembered of a bundle"))?;
+    row.as_ref().map(rows::tombstone).transpose()
+}
+
+pub(super) async fn gone(
+    connection: &mut PgConnection,
+    consumer: ConsumerName,
+    ids: Vec<String>,
+) -> Result<Vec<Gone>, StoreError> {
+    let asked: Vec<String> = super::outbox::storables(ids.clone());
+    // One statement sees one state of the store: an id is not both gone and there.
+    let rows: Vec<(i64, bool)> = sqlx::query_as(
+        "SELECT j.place, EXISTS (SELECT FROM tombstones t WHERE t.bundle_id = j.id AND t.consumer_name = $2) \
+         FROM unnest($1::text[]) WITH ORDINALITY AS j (id, place) WHERE NOT EXISTS \
+         (SELECT FROM bundles b WHERE b.id = j.id AND b.consumer_name = $2) ORDER BY j.place",
+    )
+    .bind(asked)
+    .bind(consumer.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(driver("read which bundles are gone"))?;
+    let id = |place: i64| ids.get(usize::try_from(place).ok()?.checked_sub(1)?);
+    Ok(rows
+        .into_iter()
+        .filter_map(|(place, deleted_here)| {
+            Some(Gone {
+                id: id(place)?.clone(),
+                deleted_here,
+            })
+        })
+        .collect())
+}
+
+pub(super) async fn prune_tombstones(
+    connection: &mut PgConnection,
+    before: Timestamp,
+) -> Result<Written<u64>, StoreError> {
+    // What another process is just forgetting is left to it.
+    let done = sqlx::query(
+        "DELETE FROM tombstones WHERE bundle_id IN \
+         (SELECT bundle_id FROM tombstones WHERE removed_at < $1 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(micros(before))
+    .execute(connection)
+    .await
+    .map_err(driver("forget bundles deleted long ago"))?;
+    Ok(Written {
+        value: done.rows_affected(),
+        hint: None,
+    })
+}
+
+/// A status of a bundle that is not there.
+async fn without_bundle(
+    connection: &mut PgConnection,
+    update: &StatusUpdate,
+) -> Result<Written<StatusOutcome>, StoreError> {
+    let id = update.bundle_id.as_str();
+    let row = sqlx::query(
+        "SELECT status_sequence, removed_at FROM tombstones WHERE bundle_id = $1 AND consumer_name = $2 FOR UPDATE",
+    )
+    .bind(storable(id))
+    .bind(update.consumer.as_str())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(driver("read what is remembered of a bundle"))?;
+    let Some(row) = row else {
+        return Ok(taken(StatusOutcome::UnknownBundle));
+    };
+    let remembered = Remembered {
+        sequence: sequence(&row, id)?,
+        removed_at: time(&row, "removed_at", id)?,
+    };
+    let (outcome, renews) = remembered.judge(update);
+    if renews {
+        sqlx::query(
+            "UPDATE tombstones SET status_sequence = $2, removed_at = $3 WHERE bundle_id = $1",
+        )
+        .bind(storable(id))
+        .bind(capped(update.sequence_id, update.at).to_string())
+        .bind(micros(update.at))
+        .execute(connection)
+        .await
+        .map_err(driver("renew what is remembered of a bundle"))?;
+    }
+    Ok(taken(outcome))
+}
+
+/// Stores the status and what it proves. Who reports on a version holds it, whatever became of the broker's
+/// acknowledgement; but a version that was never sent from here is one of another history, under the same number.
+async fn keep(
+    connection: &mut PgConnection,
+    key: i64,
+    deleting: bool,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "WITH s AS (INSERT INTO statuses (bundle_key, payload, metadata) VALUES ($1, $2, $3) \
+             ON CONFLICT (bundle_key) DO UPDATE SET payload = excluded.payload, metadata = excluded.metadata), \
+         l AS (UPDATE ledger SET received_at = COALESCE(received_at, $8), applied_at = COALESCE(applied_at, $9), \
+             reported_at = COALESCE(reported_at, $7), failed_at = NULL, failure = NULL \
+             WHERE bundle_key = $1 AND version = $4 AND deletion = $10), \
+         proved AS (SELECT COALESCE(MAX(version), 0) AS sent FROM ledger \
+             WHERE bundle_key = $1 AND version = $4 AND NOT deletion AND attempts > 0) \
+         UPDATE bundles SET status_version = $4, status_sequence = $5, status_hash = $6, status_taken_at = $7, \
+             acked_version = GREATEST(acked_version, sent), unsent = CASE WHEN deleted_at IS NULL \
+             THEN version > GREATEST(acked_version, sent) ELSE NOT deletion_acked END \
+         FROM proved WHERE key = $1",
+    )
+    .bind(key)
+    .bind(update.payload.as_str())
+    .bind(update.metadata.as_ref().map(Json::as_str))
+    .bind(i64::from(update.version.get()))
+    .bind(update.sequence_id.to_string())
+    // One that cannot be stored is like none: the status is asked for again.
+    .bind(update.status_hash.as_deref().filter(|hash| !hash.contains('\0')))
+    .bind(micros(update.at))
+    .bind(update.received_at.map(micros))
+    .bind(update.applied_at.map(micros))
+    .bind(deleting)
+    .execute(connection)
+    .await
+    .map_err(driver("store a status"))?;
+    Ok(())
+}
+
+/// Keeps the status of a version that this store has never had: it proves no arrival of the stored one, which is said in
+/// its place in the ledger. Without the hash it is asked for again whenever statuses are: the versions may have met
+/// meanwhile.
+async fn keep_ahead(
+    connection: &mut PgConnection,
+    key: i64,
+    stored: Version,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    let held = update.version;
+    let payload = ahead::told(&update.payload, held, stored, update.at);
+    sqlx::query(
+        "WITH s AS (INSERT INTO statuses (bundle_key, payload, metadata) VALUES ($1, $2, $3) \
+             ON CONFLICT (bundle_key) DO UPDATE SET payload = excluded.payload, metadata = excluded.metadata), \
+         l AS (UPDATE ledger SET failed_at = $6, failure = $8 \
+             WHERE bundle_key = $1 AND version = $7 AND NOT deletion) \
+         UPDATE bundles SET status_version = $4, status_sequence = $5, status_hash = NULL, status_taken_at = $6 \
+         WHERE key = $1",
+    )
+    .bind(key)
+    .bind(payload.as_str())
+    .bind(update.metadata.as_ref().map(Json::as_str))
+    .bind(i64::from(held.get()))
+    .bind(update.sequence_id.to_string())
+    .bind(micros(update.at))
+    .bind(i64::from(stored.get()))
+    .bind(ahead::explained(held, stored))
+    .execute(connection)
+    .await
+    .map_err(driver("store the status of a newer version"))?;
+    Ok(())
+}
+
+async fn remove(
+    connection: &mut PgConnection,
+    key: i64,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO tombstones (bundle_id, consumer_name, version, status_sequence, removed_at) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (bundle_id) DO UPDATE SET consumer_name = excluded.consumer_name, \
+         version = excluded.version, status_sequence = excluded.status_sequence, removed_at = excluded.removed_at",
+    )
+    .bind(storable(&update.bundle_id))
+    .bind(update.consumer.as_str())
+    .bind(i64::from(update.version.get()))
+    .bind(capped(update.sequence_id, update.at).to_string())
+    .bind(micros(update.at))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("remember a deleted bundle"))?;
+    sqlx::query("DELETE FROM bundles WHERE key = $1")
+        .bind(key)
+        .execute(connection)
+        .await
+        .map_err(driver("remove a deleted bundle"))?;
+    Ok(())
+}
+
+const fn taken(value: StatusOutcome) -> Written<StatusOutcome> {
+    Written { value, hint: None }
+}

@@ -1,0 +1,176 @@
+//! Filters, orders and pages as SQL. Column names come from an enum and values are bound, so no text of a caller
+//! ever becomes part of a statement.
+
+use sqlx::{Database, QueryBuilder};
+
+use super::super::query::{
+    BundleColumn, Column, Comparison, ConsumerColumn, Filter, Order, Pattern, Query, Subject, Value,
+};
+
+/// A resource whose rows can be filtered, with alias `t`.
+pub(in crate::store) trait Table: Column {
+    /// Table name.
+    const TABLE: &'static str;
+}
+
+impl Table for BundleColumn {
+    const TABLE: &'static str = "bundles";
+}
+
+impl Table for ConsumerColumn {
+    const TABLE: &'static str = "consumers";
+}
+
+/// How an engine writes what differs between engines. Text is compared by its bytes, absent values sort first.
+pub(in crate::store) trait Dialect: Database + Sized {
+    /// A condition that always holds.
+    const TRUE: &'static str;
+    /// A condition that never holds.
+    const FALSE: &'static str;
+    /// The column that orders rows by their creation.
+    const CREATION: &'static str;
+    /// Behind a sort key that rises.
+    const RISING: &'static str;
+    /// Behind a sort key that falls.
+    const FALLING: &'static str;
+
+    /// A text as a parameter.
+    fn push_text(sql: &mut QueryBuilder<Self>, text: &str);
+    /// An integer as a parameter.
+    fn push_integer(sql: &mut QueryBuilder<Self>, number: i64);
+    /// The value of a label, or NULL.
+    fn push_label(sql: &mut QueryBuilder<Self>, table: &'static str, name: &str);
+    /// The value of a member of the metadata, or NULL.
+    fn push_metadata(sql: &mut QueryBuilder<Self>, table: &'static str, member: &str);
+    /// The operator and its pattern; `fold` ignores ASCII case.
+    fn push_like(sql: &mut QueryBuilder<Self>, pattern: &Pattern, fold: bool);
+}
+
+/// `FROM … WHERE …`
+pub(in crate::store) fn push_from<D: Dialect, C: Table>(
+    sql: &mut QueryBuilder<D>,
+    filter: Option<&Filter<C>>,
+) {
+    sql.push(" FROM ").push(C::TABLE).push(" t");
+    if let Some(filter) = filter {
+        sql.push(" WHERE ");
+        push_filter(sql, filter);
+    }
+}
+
+/// `FROM … WHERE … ORDER BY … LIMIT … OFFSET …`
+pub(in crate::store) fn push_page<D: Dialect, C: Table>(
+    sql: &mut QueryBuilder<D>,
+    query: &Query<C>,
+) {
+    push_from(sql, query.filter.as_ref());
+    push_order(sql, &query.order);
+    sql.push(" LIMIT ");
+    D::push_integer(sql, query.limit.into());
+    sql.push(" OFFSET ");
+    D::push_integer(sql, i64::try_from(query.offset).unwrap_or(i64::MAX));
+}
+
+/// `ORDER BY …`, ending in the order of creation.
+fn push_order<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, order: &[Order<C>]) {
+    sql.push(" ORDER BY ");
+    for key in order {
+        sql.push("t.").push(key.column.name());
+        sql.push(if key.descending {
+            D::FALLING
+        } else {
+            D::RISING
+        });
+        sql.push(", ");
+    }
+    sql.push(D::CREATION);
+}
+
+fn push_filter<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, filter: &Filter<C>) {
+    match filter {
+        Filter::All(parts) => push_joined(sql, parts, " AND ", D::TRUE),
+        Filter::Any(parts) => push_joined(sql, parts, " OR ", D::FALSE),
+        Filter::Not(inner) => {
+            sql.push("NOT (");
+            push_filter(sql, inner);
+            sql.push(")");
+        }
+        Filter::Compare(subject, comparison, value) => {
+            push_subject(sql, subject);
+            sql.push(operator(*comparison));
+            push_value(sql, value);
+        }
+        Filter::Like {
+            subject,
+            pattern,
+            fold,
+        } => {
+            push_subject(sql, subject);
+            D::push_like(sql, pattern, *fold);
+        }
+        Filter::In(subject, values) => {
+            push_subject(sql, subject);
+            sql.push(" IN (");
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    sql.push(", ");
+                }
+                push_value(sql, value);
+            }
+            sql.push(")");
+        }
+        Filter::IsNull(subject) => {
+            push_subject(sql, subject);
+            sql.push(" IS NULL");
+        }
+    }
+}
+
+fn push_joined<D: Dialect, C: Table>(
+    sql: &mut QueryBuilder<D>,
+    parts: &[Filter<C>],
+    operator: &str,
+    empty: &str,
+) {
+    if parts.is_empty() {
+        sql.push(empty);
+        return;
+    }
+    sql.push("(");
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            sql.push(operator);
+        }
+        push_filter(sql, part);
+    }
+    sql.push(")");
+}
+
+fn push_subject<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, subject: &Subject<C>) {
+    match subject {
+        Subject::Column(column) => {
+            sql.push("t.").push(column.name());
+        }
+        Subject::Label(name) => D::push_label(sql, C::TABLE, name),
+        Subject::Metadata(member) => D::push_metadata(sql, C::TABLE, member),
+        Subject::Constant(value) => D::push_text(sql, value),
+    }
+}
+
+fn push_value<D: Dialect>(sql: &mut QueryBuilder<D>, value: &Value) {
+    match value {
+        Value::Text(text) => D::push_text(sql, text),
+        Value::Integer(number) => D::push_integer(sql, *number),
+    }
+}
+
+const fn operator(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => " = ",
+        Comparison::NotEqual => " <> ",
+        Comparison::Less => " < ",
+        Comparison::LessOrEqual => " <= ",
+        Comparison::Greater => " > ",
+        Comparison::GreaterOrEqual => " >= ",
+    }
+}

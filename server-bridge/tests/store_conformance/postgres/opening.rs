@@ -1,0 +1,182 @@
+//! Databases that cannot be opened: each says what is wrong and what to do.
+
+use std::path::Path;
+use std::time::Duration;
+
+use link::error::{Hint as _, chain};
+use server_bridge::store::Store;
+use server_bridge::store::postgres::{Config, PostgresStore, TlsMode};
+
+use super::Place;
+use crate::{at, bundle, with_consumers};
+
+/// What opening says: the error, and what to do.
+async fn refused(config: Config) -> String {
+    let error = PostgresStore::open(config).await.unwrap_err();
+    let hint = error.hint().unwrap_or_default();
+    format!("{}; {hint}", chain(&error))
+}
+
+fn says(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "`{word}` in {text}");
+    }
+}
+
+fn give(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_keeps_a_database_from_being_opened_is_said_with_what_to_do() {
+    let mut place = Place::new();
+    place.config.limits.patience = Duration::from_millis(300);
+    let files = place.config.files.clone();
+    let config = || place.config.clone();
+
+    give(&files.password, "wrong");
+    says(
+        &refused(config()).await,
+        &[
+            "postgres://postgres@127.0.0.1:",
+            "refuses the user or its password",
+            "belong together",
+        ],
+    );
+    place
+        .server
+        .mount(files.user.parent().unwrap(), "none")
+        .unwrap();
+    says(&refused(config()).await, &["no such database", "`db.name`"]);
+    place
+        .server
+        .mount(files.user.parent().unwrap(), &place.database)
+        .unwrap();
+
+    let mut verified = config();
+    verified.tls = TlsMode::VerifyFull;
+    says(&refused(verified).await, &["offers no TLS", "ssl = on"]);
+    give(&files.host, "192.0.2.1");
+    says(
+        &refused(config()).await,
+        &["not on loopback", "--db-rootcert"],
+    );
+    give(&files.host, "127.0.0.1");
+    let mut rooted = config();
+    rooted.root_cert = Some(files.host.clone());
+    says(
+        &refused(rooted).await,
+        &["db.host` holds no certificate in PEM"],
+    );
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    give(&files.port, &port.to_string());
+    says(
+        &refused(config()).await,
+        &["cannot be reached", "refused", "security groups"],
+    );
+    give(&files.port, &place.server.port().to_string());
+
+    place.sql("CREATE ROLE few LOGIN PASSWORD 'p' CONNECTION LIMIT 0");
+    place.sql("CREATE ROLE weak LOGIN PASSWORD 'p'");
+    give(&files.password, "p");
+    give(&files.user, "few");
+    says(
+        &refused(config()).await,
+        &[
+            "every connection of the server is taken",
+            "--db-max-open-connections",
+        ],
+    );
+    give(&files.user, "weak");
+    says(
+        &refused(config()).await,
+        &[
+            "may not make or change the tables of schema `bridge`",
+            "GRANT CREATE",
+        ],
+    );
+    place.sql("CREATE SCHEMA bridge AUTHORIZATION weak");
+    place.sql("CREATE TABLE bridge.orders ()");
+    says(
+        &refused(config()).await,
+        &["not the bridge's, such as `orders`", "--db-schema"],
+    );
+    std::fs::remove_file(&files.user).unwrap();
+    says(
+        &refused(config()).await,
+        &["db.user` cannot be read", "`--db-`"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_and_a_database_in_another_encoding_are_refused() {
+    let mut place = Place::new();
+    place.config.limits.patience = Duration::ZERO;
+    place.sql(&format!(
+        "ALTER DATABASE {} SET default_transaction_read_only = on",
+        place.database
+    ));
+    says(
+        &refused(place.config.clone()).await,
+        &["read-only", "endpoint of the writer"],
+    );
+    let latin = format!("{}_latin", place.database);
+    let make = format!(
+        "CREATE DATABASE {latin} ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    );
+    place.server.sql("postgres", &make).unwrap();
+    give(&place.config.files.name, &latin);
+    says(
+        &refused(place.config.clone()).await,
+        &["text is in LATIN1", "UTF-8"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_a_newer_bridge_are_used_while_it_says_so_and_refused_otherwise() {
+    let place = Place::new();
+    place.open().await.close().await;
+    place.sql("INSERT INTO bridge._sqlx_migrations VALUES (9, 'later', now(), true, '\\x00', 0)");
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    place.sql("UPDATE bridge.compatibility SET oldest = 9");
+    says(
+        &refused(place.config.clone()).await,
+        &[
+            "schema `bridge` is at version 9; this bridge knows versions up to 1",
+            "newer version of the bridge",
+        ],
+    );
+    place.sql("DELETE FROM bridge._sqlx_migrations WHERE version = 9");
+    place.sql("UPDATE bridge._sqlx_migrations SET checksum = '\\x00'");
+    says(
+        &refused(place.config.clone()).await,
+        &["up to date", "has been modified", "backup"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_belong_to_whom_the_schema_belongs_whichever_user_makes_them() {
+    let place = Place::new();
+    let (a, b) = (
+        format!("{}_a", place.database),
+        format!("{}_b", place.database),
+    );
+    for role in [&a, &b] {
+        place.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'p'"));
+    }
+    place.sql(&format!("GRANT {a} TO {b}"));
+    place.sql(&format!("CREATE SCHEMA bridge AUTHORIZATION {a}"));
+    give(&place.config.files.password, "p");
+    for user in [&b, &a, &b] {
+        give(&place.config.files.user, user);
+        let store = place.open().await;
+        with_consumers(&store, &["c1"]).await;
+        store.ping().await.unwrap();
+    }
+    let owners = place.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'bridge'");
+    assert_eq!(owners, a);
+}

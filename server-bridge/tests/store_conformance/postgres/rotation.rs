@@ -1,0 +1,145 @@
+//! Credentials that change while everything goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use server_bridge::store::postgres::PostgresStore;
+use server_bridge::store::{NewConsumer, Store};
+use tokio::task::JoinSet;
+
+use super::{Place, until};
+use crate::{at, name, with_consumers};
+
+/// A database whose owner is a role that two users are members of.
+fn alternating() -> (Place, [String; 2]) {
+    let mut place = Place::new();
+    let owner = format!("{}_owner", place.database);
+    let users = [format!("{owner}_1"), format!("{owner}_2")];
+    place.sql(&format!("CREATE ROLE {owner}"));
+    for user in &users {
+        place.sql(&format!(
+            "CREATE ROLE {user} LOGIN PASSWORD 'first' IN ROLE {owner}"
+        ));
+    }
+    place.sql(&format!("CREATE SCHEMA bridge AUTHORIZATION {owner}"));
+    std::fs::write(&place.config.files.password, "first").unwrap();
+    std::fs::write(&place.config.files.user, &users[0]).unwrap();
+    place.config.limits.look = Duration::from_millis(50);
+    // So that new connections are made all the time.
+    place.config.limits.lifetime = Duration::from_millis(20);
+    (place, users)
+}
+
+/// Callers without a pause; says how many requests went well, and stops at the first that does not.
+struct Load {
+    tasks: JoinSet<()>,
+    done: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Load {
+    async fn start(store: &PostgresStore) -> Self {
+        with_consumers(store, &["c1"]).await;
+        let (done, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let mut tasks = JoinSet::new();
+        for _ in 0..3 {
+            let (store, done, stop) = (store.clone(), done.clone(), stop.clone());
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    with_consumers(&store, &["c1"]).await;
+                    store.pending_heads(&name("c1"), 10).await.unwrap();
+                    assert!(store.get_consumer("id-c1").await.unwrap().is_some());
+                    store.prune_tombstones(at(0)).await.unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { tasks, done, stop }
+    }
+
+    async fn goes_on(&mut self) {
+        let before = self.done.load(Ordering::Relaxed);
+        until("the load to go on", async || {
+            if let Some(ended) = self.tasks.try_join_next() {
+                ended.unwrap();
+            }
+            self.done.load(Ordering::Relaxed) >= before + 10
+        })
+        .await;
+    }
+
+    async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_that_alternate_and_files_that_do_not_fit_meanwhile_fail_no_request() {
+    let (place, users) = alternating();
+    let store = place.open().await;
+    let mut load = Load::start(&store).await;
+    for round in 1..=6 {
+        let (old, new) = (&users[(round + 1) % 2], &users[round % 2]);
+        let secret = format!("secret {round}");
+        place.sql(&format!("ALTER ROLE {new} LOGIN PASSWORD '{secret}'"));
+        std::fs::write(&place.config.files.user, new).unwrap();
+        // Torn for as long as it takes: the new user, and the password of the old one.
+        load.goes_on().await;
+        std::fs::write(&place.config.files.password, &secret).unwrap();
+        let of_old = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{old}'");
+        until("the old user to be out of use", async || {
+            place.sql(&of_old) == "0"
+        })
+        .await;
+        place.sql(&format!("ALTER ROLE {old} NOLOGIN"));
+        load.goes_on().await;
+    }
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_changes_before_its_file_fails_no_request() {
+    let (place, users) = alternating();
+    let store = place.open().await;
+    let mut load = Load::start(&store).await;
+    for round in 1..=3 {
+        let secret = format!("secret {round}");
+        place.sql(&format!("ALTER ROLE {} PASSWORD '{secret}'", users[0]));
+        let sessions = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'",
+            users[0]
+        );
+        until("nobody to be let in", async || place.sql(&sessions) == "0").await;
+        std::fs::write(&place.config.files.password, &secret).unwrap();
+        load.goes_on().await;
+    }
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_leads_elsewhere_is_followed_whole_and_the_tables_are_made_there() {
+    let mut place = Place::new();
+    place.config.limits.look = Duration::from_millis(50);
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    let other = place.server.database().unwrap();
+    std::fs::write(&place.config.files.name, &other).unwrap();
+    until("the other database to be used", async || {
+        store.consumer_names().await.unwrap().is_empty()
+    })
+    .await;
+    // Nothing goes to the old one any more, however many connections were open.
+    for number in 0..20 {
+        let new = NewConsumer {
+            id: format!("id-{number}"),
+            name: name(&format!("n{number}")),
+            labels: Default::default(),
+        };
+        store.create_consumer(new, at(1)).await.unwrap();
+    }
+    let count = "SELECT count(*) FROM bridge.consumers";
+    assert_eq!(place.server.sql(&other, count).unwrap(), "20");
+    assert_eq!(place.sql(count), "1");
+}

@@ -1,0 +1,113 @@
+//! The bridge on PostgreSQL, as processes and over TLS.
+
+#[path = "postgres/disk.rs"]
+mod disk;
+#[path = "postgres/tls.rs"]
+mod tls;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use reqwest::Method;
+use serde_json::json;
+use server_bridge::store::Store as _;
+use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
+use tests::api::{Api, Change, config_map};
+use tests::postgres::Server;
+use tests::proxy::RetargetableProxy;
+use tests::region::{Builder, Kind};
+use tests::wait::wait_for;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_outlives_its_bridge_and_its_database_server() -> Result<()> {
+    let server = Server::start(&["max_connections=80"])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let mut region = Builder::new("postgres-region", Kind::Sandbox)
+        .postgres(files.path())
+        .start()
+        .await?;
+    let api = region.api().await?;
+    let change = Change::create("cluster1", vec![config_map("a", "here")]);
+    let first = api.create_bundle(&change).await?.id;
+    applied(&api, &first).await?;
+
+    region.bridge.kill()?;
+    region.bridge.restart()?;
+    let api = region.api().await?;
+    let page = api.bundles("").await?;
+    ensure!(page.items.len() == 1 && page.items[0].id == first);
+    applied(&api, &first).await?;
+
+    server.stop()?;
+    let said = region
+        .bridge
+        .unready("the server cannot be reached")
+        .await?;
+    ensure!(said.contains("store"), "{said}");
+    let body = json!({"consumer_name": "cluster1", "manifests": [config_map("lost", "here")]});
+    let answer = api
+        .raw(Method::POST, "/resource-bundles", Some(&body))
+        .await?;
+    ensure!(answer.0 == 503, "{answer:?}");
+    server.launch(&[])?;
+    region.ready().await?;
+    let change = Change::create("cluster1", vec![config_map("b", "here")]);
+    let second = api.create_bundle(&change).await?.id;
+    applied(&api, &second).await?;
+    ensure!(api.bundles("").await?.items.len() == 2);
+    let log = region.bridge.process().output();
+    ensure!(!log.contains(tests::postgres::PASSWORD), "{log}");
+    region.passed();
+    Ok(())
+}
+
+/// As after a failover: nobody closed the old connections, and the name leads elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_nobody_closed_are_given_up_within_seconds() -> Result<()> {
+    let server = Server::start(&[])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let proxy = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+    let port = files.path().join("db.port");
+    std::fs::write(&port, proxy.address().port().to_string())?;
+    let mut config = Config::new(CredentialFiles::mounted(files.path()));
+    config.tls = TlsMode::Disable;
+    config.limits.answer = Duration::from_secs(4);
+    let store = PostgresStore::open(config).await?;
+    // All connections are used and idle again.
+    let everybody = async || {
+        let reads = (0..16).map(|_| store.consumer_names());
+        futures_util::future::try_join_all(reads).await
+    };
+    everybody().await?;
+    proxy.stall();
+    let began = tokio::time::Instant::now();
+    std::fs::write(&port, server.port().to_string())?;
+    wait_for(
+        "everybody to be answered",
+        PATIENCE,
+        async || match tokio::time::timeout(Duration::from_secs(1), everybody()).await {
+            Ok(Ok(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await?;
+    store.ping().await?;
+    let took = began.elapsed();
+    ensure!(took < Duration::from_secs(20), "{took:?}");
+    store.close().await;
+    Ok(())
+}
+
+async fn applied(api: &Api, id: &str) -> Result<()> {
+    let what = format!("`{id}` to be applied");
+    wait_for(&what, PATIENCE, async || match api.bundle(id).await {
+        Ok(Some(bundle)) if bundle.is("Applied") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await?;
+    Ok(())
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -80,13 +80,15 @@ CREATE TABLE ledger (
     CONSTRAINT ledger_pkey PRIMARY KEY (bundle_key, version, deletion)
 ) WITH (fillfactor = 80);
 
--- What is gone, so that an id used again does not take the statuses of its earlier life for its own.
+-- What is gone, so that an id used again does not take the statuses of its earlier life for its own. One used again for
+-- another consumer does not make the former one's deletion forgotten.
 CREATE TABLE tombstones (
-    bundle_id       text COLLATE "C" NOT NULL CONSTRAINT tombstones_pkey PRIMARY KEY,
+    bundle_id       text COLLATE "C" NOT NULL,
     consumer_name   text COLLATE "C" NOT NULL,
     version         bigint NOT NULL,
     status_sequence text,
-    removed_at      bigint NOT NULL
+    removed_at      bigint NOT NULL,
+    CONSTRAINT tombstones_pkey PRIMARY KEY (bundle_id, consumer_name)
 );
 CREATE INDEX tombstones_by_age ON tombstones (removed_at);
 

@@ -1,4 +1,5 @@
-//! Readiness check `delivery`: it fails while something that came in waits because of a failure of ours.
+//! Readiness check `delivery`: it fails while something that came in, or what is to go out, waits because of a failure of
+//! ours.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,11 +12,24 @@ pub(super) struct Health(Arc<Shared>);
 
 struct Shared {
     check: Check,
-    stuck: Mutex<u64>,
+    stuck: Mutex<Counts>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    events: u64,
+    consumers: u64,
+}
+
+/// What waits.
+#[derive(Clone, Copy)]
+enum What {
+    Event,
+    Consumer,
 }
 
 /// Something waits. Dropping it says that it does not any more.
-pub(super) struct Stuck(Health);
+pub(super) struct Stuck(Health, What);
 
 // === impl Health ===
 
@@ -24,27 +38,52 @@ impl Health {
         check.ok();
         Self(Arc::new(Shared {
             check,
-            stuck: Mutex::new(0),
+            stuck: Mutex::default(),
         }))
     }
 
-    /// Notes that something waits, and why. The reason is shown to whoever asks: no payload.
+    /// Notes that an event from an agent waits, and why. The reason is shown to whoever asks: no payload.
     pub(super) fn stuck(&self, why: &str) -> Stuck {
-        self.change(|stuck| stuck + 1, why);
-        Stuck(self.clone())
+        self.wait(What::Event, why)
     }
 
-    fn change(&self, step: impl FnOnce(u64) -> u64, why: &str) {
+    /// Notes that nothing can be sent to a consumer, and why.
+    pub(super) fn stuck_lane(&self, why: &str) -> Stuck {
+        self.wait(What::Consumer, why)
+    }
+
+    fn wait(&self, what: What, why: &str) -> Stuck {
+        self.change(|counts| *counts.of(what) += 1, why);
+        Stuck(self.clone(), what)
+    }
+
+    fn change(&self, step: impl FnOnce(&mut Counts), why: &str) {
         // Held while the check is set, so that the last one to change it is the last one to say so.
-        let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        *stuck = step(*stuck);
-        match *stuck {
-            0 => self.0.check.ok(),
-            _ if why.is_empty() => {}
-            waiting => self.0.check.failing(format!(
-                "{waiting} event(s) from agents cannot be taken: {}",
-                clip(why, REASON_BYTES)
-            )),
+        let mut counts = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        step(&mut counts);
+        let Counts { events, consumers } = *counts;
+        let what = match (events, consumers) {
+            (0, 0) => return self.0.check.ok(),
+            (events, 0) => format!("{events} event(s) from agents cannot be taken"),
+            (0, consumers) => format!("nothing can be sent to {consumers} consumer(s)"),
+            (events, consumers) => format!(
+                "{events} event(s) from agents cannot be taken, and nothing can be sent to {consumers} consumer(s)"
+            ),
+        };
+        if !why.is_empty() {
+            let why = clip(why, REASON_BYTES);
+            self.0.check.failing(format!("{what}: {why}"));
+        }
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    const fn of(&mut self, what: What) -> &mut u64 {
+        match what {
+            What::Event => &mut self.events,
+            What::Consumer => &mut self.consumers,
         }
     }
 }
@@ -54,13 +93,18 @@ impl Health {
 impl Stuck {
     /// It still waits, now for this reason.
     pub(super) fn because(&self, why: &str) {
-        self.0.change(|stuck| stuck, why);
+        self.0.change(|_| {}, why);
     }
 }
 
 impl Drop for Stuck {
     fn drop(&mut self) {
-        self.0.change(|stuck| stuck.saturating_sub(1), "");
+        let what = self.1;
+        let less = |counts: &mut Counts| {
+            let count = counts.of(what);
+            *count = count.saturating_sub(1);
+        };
+        self.0.change(less, "");
     }
 }
 
@@ -86,7 +130,10 @@ mod tests {
         assert!(reason.is_some_and(|reason| reason.contains("the disk is full")));
         other.because("it is still full");
         assert!(!checks.all_ok());
+        let lane = health.stuck_lane("a page is unreadable");
         drop(other);
+        assert!(!checks.all_ok());
+        drop(lane);
         assert!(checks.all_ok());
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::health::Stuck;
 use super::log::Line;
 use super::pacing::{Pacing, What};
 use super::quarantine::Quarantine;
@@ -81,11 +82,16 @@ impl<S: Store> Lane<S> {
 
     /// Runs until the lane was idle for a while, or until drained.
     pub(super) async fn run(mut self, drain: &CancellationToken) {
+        // Shows while the store fails on what is to be sent.
+        let mut stuck: Option<Stuck> = None;
         loop {
             let pass = tokio::select! {
                 pass = self.pass() => pass,
                 () = drain.cancelled() => break,
             };
+            if pass.is_ok() {
+                stuck = None;
+            }
             self.quarantined.show(self.quarantine.len());
             let pause = match pass {
                 Ok(Pass::Progress) => {
@@ -98,6 +104,11 @@ impl<S: Store> Lane<S> {
                     Some(self.backoff.next_jittered(Duration::ZERO))
                 }
                 Err(error) => {
+                    let why = format!("`{}`: {}", self.consumer, chain(&error));
+                    match &stuck {
+                        Some(stuck) => stuck.because(&why),
+                        None => stuck = Some(self.context.health.stuck_lane(&why)),
+                    }
                     if let Some(held_back) = self.context.log.admit(Line::Store, None) {
                         warn!(consumer = %self.consumer, held_back, "Could not work on the outbox yet: {}", chain(&error));
                     }

@@ -133,6 +133,15 @@ impl Reported {
     }
 }
 
+/// What a status of another consumer's bundle means when its own consumer had one of that id before: `earlier` is what it
+/// would mean if there were none now.
+pub(super) fn of_earlier(wrong: StatusOutcome, earlier: StatusOutcome) -> StatusOutcome {
+    match earlier {
+        StatusOutcome::DeletedHere => earlier,
+        _ => wrong,
+    }
+}
+
 // === impl Remembered ===
 
 impl Remembered {

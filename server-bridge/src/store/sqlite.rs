@@ -180,7 +180,8 @@ impl Store for SqliteStore {
         consumer: &ConsumerName,
         limit: u32,
     ) -> Result<Vec<PendingHead>, StoreError> {
-        outbox::heads(&self.readers, consumer, limit).await
+        let heads = outbox::heads(&self.readers, consumer, limit).await;
+        self.health.noted(heads)
     }
 
     async fn pending(
@@ -188,15 +189,16 @@ impl Store for SqliteStore {
         consumer: &ConsumerName,
         ids: Vec<String>,
     ) -> Result<Vec<PendingBundle>, StoreError> {
-        outbox::pending(&self.readers, consumer, ids).await
+        let pending = outbox::pending(&self.readers, consumer, ids).await;
+        self.health.noted(pending)
     }
 
     async fn consumers_with_pending(&self) -> Result<Vec<ConsumerName>, StoreError> {
-        outbox::consumers(&self.readers).await
+        self.health.noted(outbox::consumers(&self.readers).await)
     }
 
     async fn consumer_names(&self) -> Result<Vec<ConsumerName>, StoreError> {
-        consumers::names(&self.readers).await
+        self.health.noted(consumers::names(&self.readers).await)
     }
 
     async fn record_published(
@@ -255,14 +257,16 @@ impl Store for SqliteStore {
     }
 
     async fn versions_of(&self, consumer: &ConsumerName) -> Result<Vec<BundleVersion>, StoreError> {
-        outbox::versions(&self.readers, consumer).await
+        let versions = outbox::versions(&self.readers, consumer).await;
+        self.health.noted(versions)
     }
 
     async fn status_hashes_of(
         &self,
         consumer: &ConsumerName,
     ) -> Result<Vec<(String, Option<String>)>, StoreError> {
-        status::hashes(&self.readers, consumer).await
+        let hashes = status::hashes(&self.readers, consumer).await;
+        self.health.noted(hashes)
     }
 
     async fn request_resend(
@@ -280,11 +284,13 @@ impl Store for SqliteStore {
         consumer: &ConsumerName,
         ids: Vec<String>,
     ) -> Result<Vec<Gone>, StoreError> {
-        status::gone(&self.readers, consumer, ids).await
+        let gone = status::gone(&self.readers, consumer, ids).await;
+        self.health.noted(gone)
     }
 
     async fn tombstone(&self, id: &str) -> Result<Option<Tombstone>, StoreError> {
-        status::tombstone(&self.readers, id).await
+        self.health
+            .noted(status::tombstone(&self.readers, id).await)
     }
 
     async fn prune_tombstones(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -93,6 +93,7 @@ conformance!([
     outbox::a_bundle_is_sent_again_with_its_reason_unless_it_is_being_deleted,
     outbox::ids_that_nothing_can_have_are_unknown,
     status::statuses_are_taken_only_in_order_and_from_their_consumer,
+    status::an_id_used_again_for_another_consumer_mixes_nothing,
     status::a_newer_version_and_an_agent_on_another_node_are_heard,
     status::a_newer_version_on_the_cluster_is_shown_until_it_is_passed,
     status::a_status_from_the_future_gives_way_and_never_holds_up_a_deletion,

@@ -268,3 +268,42 @@ pub(crate) async fn a_newer_version_on_the_cluster_is_shown_until_it_is_passed(s
     let pending = store.pending_heads(&name("c1"), 1).await.unwrap();
     assert!(pending.is_empty());
 }
+
+pub(crate) async fn an_id_used_again_for_another_consumer_mixes_nothing(store: impl Store) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    let of = |consumer: &str, sequence: u16, deleted: bool| StatusUpdate {
+        deleted,
+        ..status("b", consumer, 1, sequence)
+    };
+    let ends = async |consumer: &str, sequence: u16| {
+        store.mark_deleting("b", at(2)).await.unwrap();
+        let confirmed = of(consumer, sequence, true);
+        let outcome = store.apply_status(confirmed).await.unwrap();
+        assert_eq!(outcome, StatusOutcome::Deleted);
+    };
+    let deleted_here = async |consumer: &str| {
+        let gone = store.gone(&name(consumer), vec!["b".into()]).await.unwrap();
+        gone.first().is_some_and(|gone| gone.deleted_here)
+    };
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    ends("c1", 9).await;
+    // The ids of the other's agent have their own order.
+    store.create_bundle(bundle("b", "c2"), at(3)).await.unwrap();
+    let outcome = store.apply_status(of("c2", 1, false)).await.unwrap();
+    assert_eq!(outcome, StatusOutcome::Stored);
+    // What the first one deleted is not forgotten: should it come back there, it is deleted again.
+    assert!(deleted_here("c1").await);
+    let late = store.apply_status(of("c1", 8, false)).await.unwrap();
+    assert!(
+        matches!(late, StatusOutcome::WrongConsumer { .. }),
+        "{late:?}"
+    );
+    let back = store.apply_status(of("c1", 10, false)).await.unwrap();
+    assert_eq!(back, StatusOutcome::DeletedHere);
+    ends("c2", 2).await;
+    assert!(deleted_here("c1").await && deleted_here("c2").await);
+    // And of two in turn.
+    store.create_bundle(bundle("b", "c1"), at(4)).await.unwrap();
+    ends("c1", 11).await;
+    assert!(deleted_here("c1").await && deleted_here("c2").await);
+}

@@ -66,11 +66,12 @@ pub(super) async fn create(
     };
     // Only now: while the insertion waited for the end of an earlier bundle of this id, that one left its tombstone.
     sqlx::query(
-        "WITH t AS (DELETE FROM tombstones WHERE bundle_id = $1 RETURNING status_sequence) \
+        "WITH t AS (DELETE FROM tombstones WHERE bundle_id = $1 AND consumer_name = $3 RETURNING status_sequence) \
          UPDATE bundles SET status_sequence = t.status_sequence FROM t WHERE key = $2",
     )
     .bind(&new.id)
     .bind(key)
+    .bind(new.consumer_name.as_str())
     .execute(connection)
     .await
     .map_err(driver("forget an earlier bundle of the same id"))?;

@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, SqlSafeStr as 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::sql::filter::{Table, push_from, push_page};
 use super::super::sql::rows::{self, Cells as _};
+use super::super::sql::to_its_end;
 use super::super::{Bundle, Consumer, Page, StoreError};
 use super::bundles::select_bundle;
 use super::consumers::columns;
@@ -41,7 +42,7 @@ pub(super) async fn bundles(
     let batches: Vec<Vec<i64>> = keys.chunks(BATCH).map(<[i64]>::to_vec).collect();
     let store = store.clone();
     let rows = stream::iter(batches)
-        .map(move |keys| batch(store.clone(), keys, parts))
+        .map(move |keys| to_its_end(batch(store.clone(), keys, parts)))
         .buffered(AHEAD)
         .flat_map(|batch| {
             stream::iter(match batch {

@@ -7,7 +7,7 @@ use link::order::Version;
 use sqlx::PgConnection;
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Remembered, Reported};
+use super::super::decide::{Judgement, Remembered, Reported, of_earlier};
 use super::super::order::capped;
 use super::super::sql::rows::{
     self, Cells as _, consumer_name, micros, optional_time, sequence, time, version,
@@ -45,6 +45,10 @@ pub(super) async fn apply(
     };
     let (key, stored) = (row.integer("key")?, known.version);
     let outcome = match known.judge(&update) {
+        Judgement::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
+            let earlier = without_bundle(connection, &update).await?;
+            of_earlier(wrong, earlier.value)
+        }
         Judgement::Leave(outcome) => outcome,
         Judgement::Keep => {
             keep(connection, key, known.deleting, &update).await?;
@@ -78,7 +82,8 @@ pub(super) async fn tombstone(
     id: String,
 ) -> Result<Option<Tombstone>, StoreError> {
     let row = sqlx::query(
-        "SELECT bundle_id, consumer_name, version, removed_at FROM tombstones WHERE bundle_id = $1",
+        "SELECT bundle_id, consumer_name, version, removed_at FROM tombstones WHERE bundle_id = $1 \
+         ORDER BY removed_at DESC LIMIT 1",
     )
     .bind(storable(&id))
     .fetch_optional(connection)
@@ -122,8 +127,8 @@ pub(super) async fn prune_tombstones(
 ) -> Result<Written<u64>, StoreError> {
     // What another process is just forgetting is left to it.
     let done = sqlx::query(
-        "DELETE FROM tombstones WHERE bundle_id IN \
-         (SELECT bundle_id FROM tombstones WHERE removed_at < $1 FOR UPDATE SKIP LOCKED)",
+        "DELETE FROM tombstones WHERE (bundle_id, consumer_name) IN \
+         (SELECT bundle_id, consumer_name FROM tombstones WHERE removed_at < $1 FOR UPDATE SKIP LOCKED)",
     )
     .bind(micros(before))
     .execute(connection)
@@ -159,9 +164,10 @@ async fn without_bundle(
     let (outcome, renews) = remembered.judge(update);
     if renews {
         sqlx::query(
-            "UPDATE tombstones SET status_sequence = $2, removed_at = $3 WHERE bundle_id = $1",
+            "UPDATE tombstones SET status_sequence = $3, removed_at = $4 WHERE bundle_id = $1 AND consumer_name = $2",
         )
         .bind(storable(id))
+        .bind(update.consumer.as_str())
         .bind(capped(update.sequence_id, update.at).to_string())
         .bind(micros(update.at))
         .execute(connection)
@@ -249,7 +255,7 @@ async fn remove(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO tombstones (bundle_id, consumer_name, version, status_sequence, removed_at) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (bundle_id) DO UPDATE SET consumer_name = excluded.consumer_name, \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (bundle_id, consumer_name) DO UPDATE SET \
          version = excluded.version, status_sequence = excluded.status_sequence, removed_at = excluded.removed_at",
     )
     .bind(storable(&update.bundle_id))

@@ -18,7 +18,7 @@ pub(super) async fn create(
         "INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, changed, \
          unsent, status_sequence) VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, \
          (SELECT COALESCE(MAX(changed), 0) + 1 FROM bundles), 1, \
-         (SELECT status_sequence FROM tombstones WHERE bundle_id = ?1)) RETURNING key",
+         (SELECT status_sequence FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?3)) RETURNING key",
     )
     .bind(&new.id)
     .bind(&new.name)
@@ -62,8 +62,9 @@ pub(super) async fn create(
     .await
     .map_err(driver("store the content of a bundle"))?;
     enter(connection, key, Version::FIRST, false, now).await?;
-    sqlx::query("DELETE FROM tombstones WHERE bundle_id = ?1")
+    sqlx::query("DELETE FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?2")
         .bind(&new.id)
+        .bind(new.consumer_name.as_str())
         .execute(&mut *connection)
         .await
         .map_err(driver("forget an earlier bundle of the same id"))?;

@@ -7,6 +7,7 @@ use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::sql::filter::{Table, push_from, push_page};
+use super::super::sql::to_its_end;
 use super::super::{Bundle, Consumer, Page, StoreError};
 use super::outbox::array;
 use super::rows::{self, driver, get, select_bundle};
@@ -38,7 +39,7 @@ pub(super) async fn bundles(
     let batches: Vec<Vec<i64>> = keys.chunks(BATCH).map(<[i64]>::to_vec).collect();
     let pool = pool.clone();
     let rows = stream::iter(batches)
-        .map(move |keys| read(pool.clone(), keys, parts))
+        .map(move |keys| to_its_end(read(pool.clone(), keys, parts)))
         .buffered(AHEAD)
         .flat_map(|batch| {
             stream::iter(match batch {

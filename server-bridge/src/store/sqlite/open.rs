@@ -100,6 +100,11 @@ pub(super) fn migrations() -> Migrator {
             "heartbeat",
             include_str!("../../../migrations/sqlite/0002_heartbeat.sql"),
         ),
+        (
+            3,
+            "tombstones of consumers",
+            include_str!("../../../migrations/sqlite/0003_tombstones_of_consumers.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

@@ -6,7 +6,7 @@ use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Remembered, Reported};
+use super::super::decide::{Judgement, Remembered, Reported, of_earlier};
 use super::super::order::capped;
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
@@ -45,7 +45,8 @@ pub(super) async fn tombstone(
     id: &str,
 ) -> Result<Option<Tombstone>, StoreError> {
     let row = sqlx::query(
-        "SELECT bundle_id, consumer_name, version, removed_at FROM tombstones WHERE bundle_id = ?1",
+        "SELECT bundle_id, consumer_name, version, removed_at FROM tombstones WHERE bundle_id = ?1 \
+         ORDER BY removed_at DESC LIMIT 1",
     )
     .bind(id)
     .fetch_optional(pool)
@@ -119,6 +120,10 @@ async fn check_and_apply(
     };
     let (key, stored): (i64, _) = (get(&row, "key")?, known.version);
     match known.judge(&update) {
+        Judgement::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
+            let earlier = without_bundle(connection, &update).await?;
+            Ok(of_earlier(wrong, earlier))
+        }
         Judgement::Leave(outcome) => Ok(outcome),
         Judgement::Keep => {
             store(connection, key, known.deleting, &update).await?;
@@ -160,13 +165,16 @@ async fn without_bundle(
     if !renews {
         return Ok(outcome);
     }
-    sqlx::query("UPDATE tombstones SET status_sequence = ?2, removed_at = ?3 WHERE bundle_id = ?1")
-        .bind(id)
-        .bind(capped(update.sequence_id, update.at).to_string())
-        .bind(micros(update.at))
-        .execute(connection)
-        .await
-        .map_err(driver("renew what is remembered of a bundle"))?;
+    sqlx::query(
+        "UPDATE tombstones SET status_sequence = ?3, removed_at = ?4 WHERE bundle_id = ?1 AND consumer_name = ?2",
+    )
+    .bind(id)
+    .bind(update.consumer.as_str())
+    .bind(capped(update.sequence_id, update.at).to_string())
+    .bind(micros(update.at))
+    .execute(connection)
+    .await
+    .map_err(driver("renew what is remembered of a bundle"))?;
     Ok(outcome)
 }
 
@@ -279,7 +287,8 @@ async fn remove(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO tombstones (bundle_id, consumer_name, version, status_sequence, removed_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (bundle_id, consumer_name) DO UPDATE SET \
+         version = excluded.version, status_sequence = excluded.status_sequence, removed_at = excluded.removed_at",
     )
     .bind(&update.bundle_id)
     .bind(update.consumer.as_str())

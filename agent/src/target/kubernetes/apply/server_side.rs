@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::{Done, Failure, Task, Wrote};
 use crate::intake::blocking;
-use crate::target::kubernetes::server::{ATTEMPTS, MANAGER, is_conflict};
+use crate::target::kubernetes::server::{ATTEMPTS, MANAGER, is_conflict, is_forbidden};
 use crate::target::kubernetes::{aliases, conflict, fields, managed, owners};
 use crate::target::{ErrorKind, TargetError};
 
@@ -96,7 +96,12 @@ impl Task<'_> {
         if self.flight.exists() || !inner.foreign.may_hold(self.object) {
             return Ok(());
         }
-        if let Some(meta) = inner.server.metadata(&self.place).await? {
+        let meta = match inner.server.metadata(&self.place).await {
+            // Who may not read it can know nothing of it.
+            Err(error) if is_forbidden(&error) => None,
+            read => read?,
+        };
+        if let Some(meta) = meta {
             let owners = meta.owner_references.unwrap_or_default();
             self.flight.has_owners(&owners);
         }

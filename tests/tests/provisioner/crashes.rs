@@ -100,7 +100,7 @@ async fn destroy_killed_after_any_call_leaves_what_an_undisturbed_one_leaves() -
         code: 0,
     };
     let points = one_after_the_other(&case).await?;
-    ensure!(points > 30, "only {points} calls change something");
+    ensure!(points > 25, "only {points} calls change something");
     Ok(())
 }
 

@@ -162,9 +162,9 @@ impl<T> Default for Consumer<T> {
     }
 }
 
-/// Statuses of one consumer being stored at a time. The store commits those that wait together, of all consumers; one
-/// that sends alone has four in each commit, several times what a session may receive.
-const STATUSES: usize = 4;
+/// Statuses of one consumer being stored at a time. The store commits those together that wait, of all consumers; one that
+/// sends alone has as many in each commit, so that 100 at once, all that a session receives, are a dozen commits.
+const STATUSES: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -181,7 +181,8 @@ mod tests {
         let (c1, c2) = (consumer("c1"), consumer("c2"));
         let mut turns = Turns::new();
         let alike = |new: &u32, old: &u32| new % 100 == old % 100;
-        for number in 0..4 {
+        let most = u32::try_from(STATUSES).unwrap();
+        for number in 11..11 + most {
             assert_eq!(turns.status(&c1, number, alike), Turn::Now(number));
         }
         for number in [4, 5, 106, 7, 8, 9] {
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(turns.waiting(), 6);
         let rest: Vec<u32> = std::iter::from_fn(|| turns.stored(&c1)).collect();
         assert_eq!((rest, turns.waiting()), (vec![4, 5, 6, 7, 8, 9], 0));
-        for _ in 0..3 {
+        for _ in 1..STATUSES {
             assert_eq!(turns.stored(&c1), None);
         }
         assert_eq!(turns.stored(&c2), None);

@@ -193,7 +193,6 @@ async fn a_work_that_was_left_in_order_looks_itself_when_its_kind_cannot_be_list
         adopted: Vec::new(),
         discovery: Discovery::new(client, HashMap::new()),
         claims: Mutex::default(),
-        foreign: crate::target::kubernetes::claims::foreign::Foreign::default(),
         index: Index::default(),
         turns: Turns::default(),
     });

@@ -44,7 +44,6 @@ pub use config::{
 pub struct PostgresStore {
     connections: connect::Connections,
     shares: run::Shares,
-    limits: Limits,
     health: health::Health,
     changes: broadcast::Sender<ConsumerName>,
     /// Ends the task that looks after the connections, with the last clone or when the store is closed.

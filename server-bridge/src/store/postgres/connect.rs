@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::super::{OpenError, StoreError};
-use super::config::{Config, Credentials, TlsMode};
+use super::config::{Config, Credentials, Limits, TlsMode};
 use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
 use super::migrate;
@@ -79,6 +79,10 @@ impl Connections {
             suspected,
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.config.limits
     }
 
     /// A connection, free or new. While the server does not let us in, files are read again.

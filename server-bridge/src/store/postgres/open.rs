@@ -49,7 +49,6 @@ impl PostgresStore {
         let stop = CancellationToken::new();
         let store = Self {
             shares: Shares::of(config.max_connections),
-            limits: config.limits,
             connections: connections.clone(),
             health: Health::new(),
             changes,

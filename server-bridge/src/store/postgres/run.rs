@@ -45,8 +45,8 @@ impl Shares {
 // === impl PostgresStore ===
 
 impl PostgresStore {
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
+    pub(super) fn limits(&self) -> &Limits {
+        self.connections.limits()
     }
 
     /// Reads on a connection of its share. A caller who goes away stops it.
@@ -71,7 +71,7 @@ impl PostgresStore {
         share: &'s Semaphore,
         operation: &'static str,
     ) -> Result<tokio::sync::SemaphorePermit<'s>, StoreError> {
-        let limit = self.limits.search;
+        let limit = self.limits().search;
         match timeout(limit, share.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) => Err(StoreError::Closed),
@@ -116,7 +116,7 @@ impl PostgresStore {
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let mut lease = self.connections.acquire(operation).await?;
-        let limit = self.limits.answer;
+        let limit = self.limits().answer;
         let until = tokio::time::Instant::now() + limit;
         match timeout_at(until, work(&mut lease)).await {
             Ok(Ok(value)) => {
@@ -132,7 +132,7 @@ impl PostgresStore {
                 Err(match error.class() {
                     Some(FailureClass::Interrupted) => StoreError::Deadline {
                         operation,
-                        limit: self.limits.statement,
+                        limit: self.limits().statement,
                     },
                     _ => error,
                 })

@@ -102,7 +102,7 @@ pub(super) fn migrations() -> Migrator {
         ),
         (
             3,
-            "tombstones of consumers",
+            "tombstones_of_consumers",
             include_str!("../../../migrations/sqlite/0003_tombstones_of_consumers.sql"),
         ),
     ];

@@ -45,7 +45,7 @@ struct Counted {
 impl Counted {
     async fn new(name: &str) -> Result<Self> {
         let scratch = Scratch::new(name)?;
-        let cluster = Cluster::start(scratch.path()).await?;
+        let cluster = Box::pin(Cluster::start(scratch.path())).await?;
         let user = format!("{name}-{}", Uuid::new_v4());
         let everything = json!({
             "metadata": { "name": user },

@@ -108,8 +108,11 @@ impl Yard {
     /// One look at the work as it is, which is told that the version is not served.
     async fn look(&self) -> Result<()> {
         let looks = [(self.gadget(), Strategy::Default)];
-        let error = self.bench.look("w", &looks).await?.remove(0).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::UnknownKind);
+        let outcome = self.bench.look("w", &looks).await?.remove(0);
+        assert!(
+            matches!(&outcome, Err(error) if error.kind == ErrorKind::UnknownKind),
+            "{outcome:?}"
+        );
         Ok(())
     }
 }

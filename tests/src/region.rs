@@ -237,9 +237,8 @@ impl Builder {
             quotas: self.quotas,
             persistence: self.persistence,
         };
-        let broker = Broker::start(self.kind, &authority, &members, options, scratch.path())
-            .await
-            .context("start the broker")?;
+        let broker = Broker::start(self.kind, &authority, &members, options, scratch.path());
+        let broker = Box::pin(broker).await.context("start the broker")?;
         let cutter = match self.network {
             Network::Cutting => Some(CuttingProxy::start(broker.address()).await?),
             Network::Direct | Network::Retargetable => None,
@@ -260,7 +259,7 @@ impl Builder {
         let bridge = self.bridge(&scratch, &bridge_mount)?;
         let mut agents = BTreeMap::new();
         for (name, mount) in mounts {
-            self.place.prepare(&name).await?;
+            Box::pin(self.place.prepare(&name)).await?;
             agents.insert(name.clone(), self.agent(&scratch, &name, mount)?);
         }
         let mut region = Region {
@@ -273,7 +272,7 @@ impl Builder {
             authority,
             scratch,
         };
-        region.ready().await?;
+        Box::pin(region.ready()).await?;
         Ok(region)
     }
 

@@ -23,8 +23,9 @@ CREATE SEQUENCE changes;
 
 CREATE TABLE bundles (
     key             bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT bundles_pkey PRIMARY KEY,
-    id              text COLLATE "C" NOT NULL CONSTRAINT bundles_id_key UNIQUE,
+    -- Rules are looked at in this order: of a bundle whose name and id are both taken, the name is said.
     name            text COLLATE "C" NOT NULL CONSTRAINT bundles_name_key UNIQUE,
+    id              text COLLATE "C" NOT NULL CONSTRAINT bundles_id_key UNIQUE,
     consumer_name   text COLLATE "C" NOT NULL
                     CONSTRAINT bundles_consumer_name_fkey REFERENCES consumers (name) ON DELETE RESTRICT,
     version         bigint  NOT NULL,

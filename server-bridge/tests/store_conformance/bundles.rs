@@ -11,11 +11,14 @@ pub(crate) async fn versions_rise_only_with_content_and_only_from_the_latest(sto
         .await
         .unwrap();
     assert_eq!(store.get_bundle("b1").await.unwrap(), Some(created.clone()));
-    for (id, bundle_name) in [("b1", "x"), ("x", "b1")] {
+    for (id, bundle_name, taken) in [("b1", "x", "id"), ("x", "b1", "name"), ("b1", "b1", "name")] {
         let mut twin = bundle(id, "c1");
         twin.name = bundle_name.to_owned();
         let error = store.create_bundle(twin, at(1)).await.unwrap_err();
-        assert!(matches!(error, StoreError::BundleExists { value, .. } if value == "b1"));
+        assert!(
+            matches!(error, StoreError::BundleExists { field, ref value } if value == "b1" && field == taken),
+            "{error:?}"
+        );
     }
     let metadata = created.metadata.clone();
     let same = store

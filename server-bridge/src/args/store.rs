@@ -45,8 +45,8 @@ pub struct StoreFlags {
     /// File with the password; `db.password` in the mounted directory unless given. Read again when it changes
     #[arg(long, value_name = "FILE")]
     pub db_password_file: Option<PathBuf>,
-    /// How the PostgreSQL server proves who it is: `verify-full` by a certificate for its host name, `verify-ca` by one for
-    /// any name; `disable` is for a server on loopback or a Unix socket only
+    /// How the PostgreSQL server proves who it is: `verify-full` by a certificate for its host name; `disable` is for a
+    /// server on loopback or a Unix socket only
     #[arg(long, env = "BRIDGE_DB_SSLMODE", default_value_t = TlsMode::VerifyFull, value_name = "MODE")]
     pub db_sslmode: TlsMode,
     /// Authorities that may issue the server's certificate, in PEM, such as RDS's global-bundle.pem; the public ones are

@@ -52,7 +52,7 @@ pub struct PostgresStore {
 }
 
 /// Who reads, and so how many connections it may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     /// Delivery: any.
     Delivery,

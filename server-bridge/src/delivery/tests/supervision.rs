@@ -52,7 +52,7 @@ async fn a_panic_in_each_supervised_task_is_counted_and_its_work_is_done_all_the
         .recv_panics
         .store(true, std::sync::atomic::Ordering::SeqCst);
     bench
-        .say(link::message::Message::new("elsewhere", ""))
+        .say(link::message::Message::new("nobody/listens", ""))
         .await;
     bench
         .until("inbound", async || {

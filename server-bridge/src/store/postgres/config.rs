@@ -29,8 +29,6 @@ pub enum TlsMode {
     /// Its certificate is of a known authority and for the host that is dialled.
     #[default]
     VerifyFull,
-    /// Its certificate is of a known authority.
-    VerifyCa,
     /// No TLS, which is for loopback and Unix sockets only.
     Disable,
 }
@@ -199,12 +197,12 @@ impl FromStr for TlsMode {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "verify-full" => Ok(Self::VerifyFull),
-            "verify-ca" => Ok(Self::VerifyCa),
             "disable" => Ok(Self::Disable),
-            "require" | "prefer" | "allow" => Err(format!(
+            // Authorities that sign for everybody are known, so any of their certificates would do for `verify-ca`.
+            "verify-ca" | "require" | "prefer" | "allow" => Err(format!(
                 "`{text}` does not check to whom the password goes; use `verify-full` and `--db-rootcert`"
             )),
-            _ => Err("one of `verify-full`, `verify-ca` and `disable`".into()),
+            _ => Err("`verify-full` or `disable`".into()),
         }
     }
 }
@@ -213,7 +211,6 @@ impl fmt::Display for TlsMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::VerifyFull => "verify-full",
-            Self::VerifyCa => "verify-ca",
             Self::Disable => "disable",
         })
     }
@@ -313,7 +310,7 @@ mod tests {
     fn modes_that_check_nothing_and_schemas_of_others_are_refused_with_what_to_do() {
         let mode = |text: &str| text.parse::<TlsMode>();
         assert_eq!(mode("verify-full"), Ok(TlsMode::VerifyFull));
-        for text in ["require", "prefer", "allow"] {
+        for text in ["verify-ca", "require", "prefer", "allow"] {
             assert!(mode(text).unwrap_err().contains("--db-rootcert"));
         }
         for text in [

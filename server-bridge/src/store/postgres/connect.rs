@@ -25,14 +25,25 @@ use super::migrate;
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
 pub(super) struct Connections {
-    pool: PgPool,
+    /// Another one when the database is another.
+    pool: Arc<Mutex<PgPool>>,
     config: Arc<Config>,
     current: Arc<Mutex<Credentials>>,
-    /// Since when connections lead to another database; older ones are not used again.
-    moved: Arc<Mutex<Option<Instant>>>,
+    /// Held while files are looked at.
+    looking: Arc<tokio::sync::Mutex<Look>>,
     /// When a connection last failed; what is idle since before that is tried before it is used.
-    suspected: Arc<Mutex<Option<Instant>>>,
+    suspected: Suspected,
     said: Arc<Throttle<String>>,
+}
+
+type Suspected = Arc<Mutex<Option<Instant>>>;
+
+/// The last look at the files.
+#[derive(Default)]
+struct Look {
+    began: Option<Instant>,
+    /// What led to another database, and was not there yet when it was looked at before.
+    elsewhere: Option<Credentials>,
 }
 
 // === impl Connections ===
@@ -40,42 +51,13 @@ pub(super) struct Connections {
 impl Connections {
     /// Makes the pool; it dials when a connection is needed.
     pub(super) fn new(config: Arc<Config>, credentials: Credentials) -> Result<Self, OpenError> {
-        let options = options(&config, &credentials)?;
-        let session = session(&config);
-        let moved = Arc::new(Mutex::new(None::<Instant>));
-        let since = moved.clone();
-        let suspected = Arc::new(Mutex::new(None::<Instant>));
-        let failed = suspected.clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.limits.acquire)
-            .max_lifetime(config.limits.lifetime)
-            .idle_timeout(IDLE)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, meta| {
-                let elsewhere = lock(&since).is_some_and(|since| meta.age > since.elapsed());
-                let suspect = lock(&failed).is_some_and(|failed| meta.idle_for > failed.elapsed());
-                Box::pin(async move {
-                    if elsewhere {
-                        return Ok(false);
-                    }
-                    if meta.idle_for < FRESH && !suspect {
-                        return Ok(true);
-                    }
-                    // What fails here is replaced by a new connection, whoever waits for it.
-                    match timeout(PING_ANSWER, connection.ping()).await {
-                        Ok(answered) => answered.map(|()| true),
-                        Err(_) => Err(sqlx::Error::Protocol("no answer to a ping".into())),
-                    }
-                })
-            })
-            .after_connect(move |connection, _| set(connection, session.clone()))
-            .connect_lazy_with(options);
+        let suspected = Suspected::default();
+        let pool = pool(&config, &credentials, &suspected)?;
         Ok(Self {
-            pool,
+            pool: Arc::new(Mutex::new(pool)),
             config,
             current: Arc::new(Mutex::new(credentials)),
-            moved,
+            looking: Arc::default(),
             suspected,
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
@@ -89,12 +71,16 @@ impl Connections {
     pub(super) async fn acquire(&self, operation: &'static str) -> Result<Lease, StoreError> {
         let until = Instant::now() + self.config.limits.acquire;
         loop {
-            match timeout_at(until, self.pool.acquire()).await {
+            let pool = self.pool();
+            match timeout_at(until, pool.acquire()).await {
                 Ok(Ok(connection)) => return Ok(Lease::new(connection)),
                 Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
-                    self.look().await;
+                    // Whoever looks goes on for the others.
+                    let _ = timeout_at(until, self.look()).await;
                     sleep(PAUSE).await;
                 }
+                // The database is another one by now.
+                Ok(Err(sqlx::Error::PoolClosed)) if !self.pool().is_closed() => {}
                 Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => {
                     return Err(driver(operation)(self.none()));
                 }
@@ -110,7 +96,7 @@ impl Connections {
 
     /// Why there was no connection within the time: all are taken, or none can be made.
     fn none(&self) -> sqlx::Error {
-        if self.pool.size() >= self.config.max_connections {
+        if self.pool().size() >= self.config.max_connections {
             return sqlx::Error::PoolTimedOut;
         }
         let waited = self.config.limits.acquire.as_secs_f32();
@@ -120,17 +106,37 @@ impl Connections {
         ))
     }
 
+    fn pool(&self) -> PgPool {
+        lock(&self.pool).clone()
+    }
+
     /// Reads the files and, when they say something new, tries it and uses it from then on.
     pub(super) async fn look(&self) {
+        let asked = Instant::now();
+        let mut look = self.looking.lock().await;
+        // Somebody has looked meanwhile.
+        if look.began.is_some_and(|began| began > asked) {
+            return;
+        }
+        look.began = Some(Instant::now());
         let read = self.config.files.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || read.read()).await else {
             return;
         };
         let found = match read {
-            Ok(found) if found == *self.lock() => return,
+            Ok(found) if found == *self.lock() => {
+                look.elsewhere = None;
+                return;
+            }
             Ok(found) => found,
             Err(error) => return self.say("The files of the database cannot be used", &error),
         };
+        // The server tells whether user and password fit each other, and nobody whether host and name do: they are
+        // followed when they stay.
+        if found.is_elsewhere(&self.lock()) && look.elsewhere.as_ref() != Some(&found) {
+            look.elsewhere = Some(found);
+            return;
+        }
         if let Err(error) = self.follow(found).await {
             self.say("New credentials do not work yet; the old ones stay", &error);
         }
@@ -144,10 +150,13 @@ impl Connections {
         if moved {
             migrate::prepare(&mut connection, &self.config).await?;
         }
-        self.pool
-            .set_connect_options(options(&self.config, &found)?);
         if moved {
-            *lock(&self.moved) = Some(Instant::now());
+            let pool = pool(&self.config, &found, &self.suspected)?;
+            let former = std::mem::replace(&mut *lock(&self.pool), pool);
+            tokio::spawn(async move { timeout(CLOSING, former.close()).await });
+        } else {
+            let options = options(&self.config, &found)?;
+            self.pool().set_connect_options(options);
         }
         info!(
             database = found.place(),
@@ -160,7 +169,8 @@ impl Connections {
 
     /// Tries every connection that is idle; one that does not answer is closed.
     pub(super) async fn ping(&self) {
-        let idle = (0..self.pool.num_idle()).map_while(|_| self.pool.try_acquire());
+        let pool = self.pool();
+        let idle = (0..pool.num_idle()).map_while(|_| pool.try_acquire());
         let tried = idle.map(|connection| async {
             let mut lease = Lease::new(connection);
             match timeout(PING_ANSWER, lease.ping()).await {
@@ -186,7 +196,7 @@ impl Connections {
 
     /// Waits for what is under way and closes; later calls fail.
     pub(super) async fn close(&self) {
-        if timeout(CLOSING, self.pool.close()).await.is_err() {
+        if timeout(CLOSING, self.pool().close()).await.is_err() {
             warn!("Connections to the database were still in use and are given up");
         }
     }
@@ -206,6 +216,38 @@ impl Connections {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is complete in itself.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A pool that dials when a connection is needed.
+fn pool(
+    config: &Config,
+    credentials: &Credentials,
+    suspected: &Suspected,
+) -> Result<PgPool, OpenError> {
+    let session = session(config);
+    let suspected = suspected.clone();
+    let options = options(config, credentials)?;
+    Ok(PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(config.limits.acquire)
+        .max_lifetime(config.limits.lifetime)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, meta| {
+            let failed = *lock(&suspected);
+            let suspect = failed.is_some_and(|failed| meta.idle_for > failed.elapsed());
+            Box::pin(async move {
+                if meta.idle_for < FRESH && !suspect {
+                    return Ok(true);
+                }
+                // What fails here is replaced by a new connection, whoever waits for it.
+                match timeout(PING_ANSWER, connection.ping()).await {
+                    Ok(answered) => answered.map(|()| true),
+                    Err(_) => Err(sqlx::Error::Protocol("no answer to a ping".into())),
+                }
+            })
+        })
+        .after_connect(move |connection, _| set(connection, session.clone()))
+        .connect_lazy_with(options))
 }
 
 /// The first connection: tried again while a server starts, has no connection left, or half of the files is new.
@@ -266,7 +308,6 @@ pub(super) async fn connect(
 fn options(config: &Config, credentials: &Credentials) -> Result<PgConnectOptions, OpenError> {
     let mode = match config.tls {
         TlsMode::VerifyFull => PgSslMode::VerifyFull,
-        TlsMode::VerifyCa => PgSslMode::VerifyCa,
         TlsMode::Disable if credentials.is_local() => PgSslMode::Disable,
         TlsMode::Disable => return Err(OpenError::Plain),
     };
@@ -291,7 +332,8 @@ fn session(config: &Config) -> Arc<str> {
     format!(
         "SET search_path = \"{}\"; SET statement_timeout = {}; SET lock_timeout = {}; \
          SET idle_in_transaction_session_timeout = {}; SET client_connection_check_interval = {}; \
-         SET synchronous_commit = on; SET standard_conforming_strings = on",
+         SET synchronous_commit = on; SET standard_conforming_strings = on; \
+         SET default_transaction_isolation = 'read committed'",
         config.schema.as_str(),
         limits.statement.as_millis(),
         limits.lock.as_millis(),
@@ -309,13 +351,11 @@ fn set(connection: &mut PgConnection, session: Arc<str>) -> BoxFuture<'_, Result
     })
 }
 
-// What a burst needed is given back to the server.
-const IDLE: Duration = Duration::from_secs(5 * 60);
-
 // A connection that worked a moment ago is not tried before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
-const PING_ANSWER: Duration = Duration::from_secs(2);
+/// How long a connection may take to answer that it works.
+pub(super) const PING_ANSWER: Duration = Duration::from_secs(2);
 const GONE_MILLIS: u32 = 1000;
 
 // Between two attempts with credentials that are refused, and at opening.

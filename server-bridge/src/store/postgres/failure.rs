@@ -35,7 +35,8 @@ fn copy(error: &io::Error) -> io::Error {
 /// Whether the connection can be used again after this.
 pub(super) fn keeps_connection(error: &StoreError) -> bool {
     match error.class() {
-        None => true,
+        // Nothing says so but a connection that was lost.
+        None => !matches!(error, StoreError::Unavailable { .. }),
         Some(class) => matches!(
             class,
             FailureClass::Content | FailureClass::Busy | FailureClass::Full

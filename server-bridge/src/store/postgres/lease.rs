@@ -1,10 +1,17 @@
 //! A connection in use. Given back, it goes to the next; dropped, it is closed: whatever still ran on it is stopped by the
 //! server, and nobody waits for it.
+//!
+//! The library asks the server whether a connection that is given back still works, without a limit: one whose way was
+//! lost just then would keep its place among the connections until the kernel gives up. Here that question has a limit.
 
 use std::ops::{Deref, DerefMut};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::connect::PING_ANSWER;
 
 /// A connection of the pool.
 pub(super) struct Lease {
@@ -44,8 +51,13 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.clean {
-            self.connection.close_on_drop();
+        match Handle::try_current() {
+            Ok(runtime) if self.clean => {
+                let back = self.connection.return_to_pool();
+                // What does not answer is closed when this gives up.
+                runtime.spawn(async move { timeout(PING_ANSWER, back).await });
+            }
+            _ => self.connection.close_on_drop(),
         }
     }
 }

@@ -4,8 +4,11 @@
 //! contracts raises `compatibility.oldest` to the change that a bridge must know. Processes that start together take turns
 //! by an advisory lock; tables belong to whom the schema belongs, whichever of two alternating users makes them.
 
+use std::time::Duration;
+
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Executor as _, PgConnection, SqlSafeStr as _};
+use tokio::time::timeout;
 use tracing::info;
 
 use super::super::OpenError;
@@ -14,6 +17,16 @@ use super::failure::opening;
 
 /// Checks that the server is fit, and makes or changes the tables as needed.
 pub(super) async fn prepare(
+    connection: &mut PgConnection,
+    config: &Config,
+) -> Result<(), OpenError> {
+    match timeout(LONGEST, prepare_patiently(connection, config)).await {
+        Ok(prepared) => prepared,
+        Err(_) => Err(OpenError::Unreachable(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+async fn prepare_patiently(
     connection: &mut PgConnection,
     config: &Config,
 ) -> Result<(), OpenError> {
@@ -206,6 +219,9 @@ pub(super) fn migrations() -> Migrator {
     });
     Migrator::with_migrations(migrations.to_vec())
 }
+
+// Longer than the server waits for a lock or a statement: only a server that is gone lets it pass.
+const LONGEST: Duration = Duration::from_secs(150);
 
 /// The table in which the migrator notes what it did.
 const HISTORY: &str = "_sqlx_migrations";

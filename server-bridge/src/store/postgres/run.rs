@@ -4,6 +4,7 @@
 //! takes the last connection from delivery and from writes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use link::id::ConsumerName;
@@ -63,7 +64,17 @@ impl PostgresStore {
             };
             self.run(operation, work).await
         };
-        self.health.noted(outcome.await)
+        let outcome = outcome.await.map_err(|error| match error {
+            // A search has a limit of its own.
+            StoreError::Deadline { operation, limit }
+                if purpose == Use::Search && limit == self.limits().statement =>
+            {
+                let limit = self.limits().search;
+                StoreError::Deadline { operation, limit }
+            }
+            error => error,
+        });
+        self.health.noted(outcome)
     }
 
     async fn share<'s>(
@@ -90,11 +101,19 @@ impl PostgresStore {
     ) -> Result<T, StoreError> {
         let store = self.clone();
         let done = tokio::spawn(async move {
+            let committing = Arc::new(AtomicBool::new(false));
+            let commits = Arc::clone(&committing);
             let done = store
                 .run(operation, |connection| {
-                    Box::pin(transaction(connection, job))
+                    Box::pin(transaction(connection, commits, job))
                 })
                 .await;
+            let done = match done {
+                Err(StoreError::Deadline { .. }) if committing.load(Ordering::Relaxed) => {
+                    Err(unknown("it did not answer"))
+                }
+                done => done,
+            };
             let written = store.health.noted(done)?;
             if let Some(consumer) = written.hint {
                 announce(&store.changes, consumer);
@@ -153,13 +172,16 @@ fn announce(changes: &broadcast::Sender<ConsumerName>, consumer: ConsumerName) {
 
 async fn transaction<T: Send>(
     connection: &mut PgConnection,
+    committing: Arc<AtomicBool>,
     job: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<Written<T>, StoreError>>
     + Send,
 ) -> Result<Written<T>, StoreError> {
     let mut transaction = connection.begin().await.map_err(driver("begin a write"))?;
     match job(&mut transaction).await {
         Ok(written) => {
+            committing.store(true, Ordering::Relaxed);
             transaction.commit().await.map_err(in_doubt)?;
+            committing.store(false, Ordering::Relaxed);
             Ok(written)
         }
         Err(error) => {
@@ -178,12 +200,17 @@ async fn transaction<T: Send>(
 fn in_doubt(error: sqlx::Error) -> StoreError {
     let failed = driver("commit to the database")(error);
     match failed.class() {
-        Some(FailureClass::Unreachable | FailureClass::Other) => StoreError::Unavailable {
-            reason: format!(
-                "the connection was lost while committing, and whether this write was kept is not known: {}",
-                link::error::chain(&failed)
-            ),
-        },
+        Some(FailureClass::Unreachable | FailureClass::Other) => {
+            unknown(&link::error::chain(&failed))
+        }
         _ => failed,
+    }
+}
+
+fn unknown(why: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: format!(
+            "the connection was lost while committing, and whether this write was kept is not known: {why}"
+        ),
     }
 }

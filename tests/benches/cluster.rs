@@ -62,6 +62,7 @@ async fn burst(cluster: &Cluster, rates: Rates, bytes: usize) -> Result<()> {
     let audit = cluster.audit().await?;
     let (mut bursts, mut requests) = (Vec::new(), Vec::new());
     let (mut worked, mut deleted) = (Vec::new(), Vec::new());
+    let mut resident = Vec::new();
     for _ in 0..BURSTS {
         let mut region = start("bench-cluster-burst", cluster, rates).await?;
         let api = region.api().await?;
@@ -72,9 +73,10 @@ async fn burst(cluster: &Cluster, rates: Rates, bytes: usize) -> Result<()> {
         worked.push(Work::so_far(cluster, &mut region)?.since(&before));
         let made = of_agent(audit.since(mark).await?);
         requests.push(made.len() as f64 / BURST as f64);
+        resident.push(memory(&mut region)?);
 
         let before = Work::so_far(cluster, &mut region)?;
-        for bundle in api.bundles("?size=-1").await?.items {
+        for bundle in api.bundles("size=-1").await?.items {
             api.delete_bundle(&bundle.id).await?;
         }
         settled(&mut region, 0).await?;
@@ -90,6 +92,7 @@ async fn burst(cluster: &Cluster, rates: Rates, bytes: usize) -> Result<()> {
         rates.name(),
         Sample::new(requests).median()
     ));
+    say(&format!("  agent afterwards: {}", resident.join(", ")));
     say(&format!("  processor time: {}", Work::median(&worked)));
     say(&format!("  of their deletion: {}", Work::median(&deleted)));
     Ok(())

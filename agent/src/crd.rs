@@ -208,7 +208,8 @@ impl ManifestWorkSpec {
 
 /// The work's id when its name cannot say it, on a ManifestWork.
 pub const ID: &str = "work.open-cluster-management.io/bundle-id";
-/// The name of the source's bundle, on a ManifestWork and its AppliedManifestWork, and in the metadata of a spec event; its id is the work's id.
+/// The name of the source's bundle, on a ManifestWork and its AppliedManifestWork, and in the metadata of a spec event;
+/// its id is the work's id.
 pub const BUNDLE_NAME: &str = "work.open-cluster-management.io/bundle-name";
 /// The source's version of a work, on a ManifestWork; the same annotation as upstream's.
 pub const GENERATION: &str = "cloudevents.open-cluster-management.io/generation";

@@ -1,7 +1,7 @@
 //! Taking a region down: what would go, what stands in the way, and the removal in reverse order.
 //!
-//! Only what carries the region's mark is removed, and of that no EKS add-on: others may use it by now. A database is data: it goes only when its name was given, and not
-//! at all while AWS protects it from deletion.
+//! Only what carries the region's mark is removed, and of that no EKS add-on: others may use it by now. A database is
+//! data: it goes only when its name was given, and not at all while AWS protects it from deletion.
 
 use std::time::Duration;
 

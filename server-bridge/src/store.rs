@@ -36,7 +36,8 @@ pub use error::{FailureClass, OpenError, StoreError};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
 pub use outbox::{
-    BundleVersion, Gone, Held, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Tombstone,
+    BundleVersion, Gone, Held, Hint, PendingBundle, PendingHead, StatusOutcome, StatusUpdate,
+    Tombstone,
 };
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 
@@ -256,8 +257,8 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     // --- life ---
 
-    /// Names of consumers for which something may need sending. A hint: some may be lost, a sweep finds them.
-    fn changes(&self) -> broadcast::Receiver<ConsumerName>;
+    /// What may need doing. Some may be lost, a sweep finds them.
+    fn changes(&self) -> broadcast::Receiver<Hint>;
 
     /// Commits a write and reads it back, and looks whether there is room for more; for the readiness check.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

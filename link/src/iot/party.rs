@@ -48,7 +48,7 @@ pub enum PartyError {
         #[source]
         source: InvalidName,
     },
-    /// A bridge without connections.
+    /// A bridge without connections, or without slots.
     #[error("bridge has 0 connections")]
     NoConnections,
 }
@@ -98,8 +98,8 @@ impl Party {
         })
     }
 
-    /// The bridge of `source`: client id `base`, or `base-0` to `base-<n-1>` for a pool of n connections. It
-    /// speaks to every consumer and hears every consumer, but cannot speak for one.
+    /// The bridge of `source`, alone on its store: client id `base`, or `base-0` to `base-<n-1>` for a pool of n connections.
+    /// It speaks to every consumer and hears every consumer, but cannot speak for one.
     ///
     /// # Errors
     /// [`PartyError`] when the topics are another source's or a client id would not be accepted.
@@ -109,18 +109,95 @@ impl Party {
         base: &ClientId,
         connections: u16,
     ) -> Result<Self, PartyError> {
-        let party = "bridge";
+        let names = match connections {
+            1 => vec![base.to_string()],
+            many => (0..many).map(|index| format!("{base}-{index}")).collect(),
+        };
+        let mut bridge = Self::bridge_as(scheme, source, &names)?;
+        if connections > 1 {
+            bridge.connects_compact = counted(&format!("{base}-"), connections);
+        }
+        Ok(bridge)
+    }
+
+    /// One of several bridges of `source` on one store, by its numbered slot: client id `base-<slot>`, and
+    /// `base-<slot>-1` to `base-<slot>-<n-1>` for its further connections. They share what they hear
+    /// ([`Party::replica_scheme`]).
+    ///
+    /// # Errors
+    /// [`PartyError`] when the topics are another source's or a client id would not be accepted.
+    pub fn replica(
+        scheme: &Scheme,
+        source: &SourceId,
+        base: &ClientId,
+        slot: u16,
+        connections: u16,
+    ) -> Result<Self, PartyError> {
+        let scheme = Self::replica_scheme(scheme, base)?;
+        Self::bridge_as(&scheme, source, &of_slot(base, slot, connections))
+    }
+
+    /// All the bridges of `source` on one store, which have one certificate and so one policy: the client ids of `slots`
+    /// slots of `connections` connections each.
+    ///
+    /// # Errors
+    /// [`PartyError`] when the topics are another source's or a client id would not be accepted.
+    pub fn replicas(
+        scheme: &Scheme,
+        source: &SourceId,
+        base: &ClientId,
+        slots: u16,
+        connections: u16,
+    ) -> Result<Self, PartyError> {
+        let scheme = Self::replica_scheme(scheme, base)?;
+        let names: Vec<String> = (0..slots)
+            .flat_map(|slot| of_slot(base, slot, connections))
+            .collect();
+        let mut replicas = Self::bridge_as(&scheme, source, &names)?;
+        replicas.connects_compact = counted(&format!("{base}-"), slots)
+            .into_iter()
+            .flat_map(|slot| {
+                let further = counted(&format!("{slot}-"), connections);
+                let further = if connections > 1 { further } else { Vec::new() };
+                std::iter::once(slot).chain(further)
+            })
+            .collect();
+        Ok(replicas)
+    }
+
+    /// The topics of bridges that share one store: each status goes to one of them. The group is the one that the topics
+    /// name, or else `base`.
+    ///
+    /// # Errors
+    /// [`PartyError::Scheme`] when the shared filter would be too long.
+    pub fn replica_scheme(scheme: &Scheme, base: &ClientId) -> Result<Scheme, PartyError> {
+        if scheme.share().is_some() {
+            return Ok(scheme.clone());
+        }
+        let shared = scheme.clone().with_share(Some(base.as_str()));
+        shared.map_err(|source| PartyError::Scheme {
+            party: BRIDGE,
+            source,
+        })
+    }
+
+    fn bridge_as(
+        scheme: &Scheme,
+        source: &SourceId,
+        client_ids: &[String],
+    ) -> Result<Self, PartyError> {
+        let party = BRIDGE;
         scheme
             .check_source(source)
             .map_err(|source| PartyError::Scheme { party, source })?;
-        let client_ids = match connections {
-            0 => return Err(PartyError::NoConnections),
-            1 => vec![base.clone()],
-            many => (0..many)
-                .map(|index| ClientId::new(format!("{base}-{index}")))
-                .collect::<Result<_, _>>()
-                .map_err(|source| PartyError::ClientId { party, source })?,
-        };
+        if client_ids.is_empty() {
+            return Err(PartyError::NoConnections);
+        }
+        let client_ids = client_ids
+            .iter()
+            .map(|name| ClientId::new(name.as_str()))
+            .collect::<Result<_, _>>()
+            .map_err(|source| PartyError::ClientId { party, source })?;
         let topics = scheme.bridge_topics();
         let mut publishes = vec![received(&topics.source_events)];
         publishes.extend(scheme.source_broadcast(source));
@@ -130,21 +207,13 @@ impl Party {
             .collect();
         let mut receives: Vec<String> = subscribes.iter().map(|filter| received(filter)).collect();
         add_shared(&subscribes, &mut receives);
-        let mut bridge = Self {
+        Ok(Self {
             event_source: Some(source.to_string()),
             publishes,
             subscribes,
             receives,
             ..Self::connecting(party, client_ids)
-        };
-        if connections > 1 {
-            // `-?` for ten connections, `-??` for the next ninety: the length is pinned, the digits are not.
-            let digits = (connections - 1).to_string().len();
-            bridge.connects_compact = (1..=digits)
-                .map(|count| format!("{base}-{}", "?".repeat(count)))
-                .collect();
-        }
-        Ok(bridge)
+        })
     }
 
     /// The operator's tools: client ids `name` and `name-<anything>` except agents' (`…client`); topics `test/…` and those of the consumer
@@ -290,6 +359,25 @@ fn received(filter: &str) -> String {
     bare.replace('+', "*")
 }
 
+// The client ids of one slot.
+fn of_slot(base: &ClientId, slot: u16, connections: u16) -> Vec<String> {
+    (0..connections)
+        .map(|index| match index {
+            0 => format!("{base}-{slot}"),
+            further => format!("{base}-{slot}-{further}"),
+        })
+        .collect()
+}
+
+// Patterns for `before0` to `before<n-1>`: `?` for ten of them, `??` for the next ninety. The length is pinned, the digits
+// are not.
+fn counted(before: &str, n: u16) -> Vec<String> {
+    let digits = n.saturating_sub(1).to_string().len();
+    (1..=digits)
+        .map(|count| format!("{before}{}", "?".repeat(count)))
+        .collect()
+}
+
 // Which resource IoT Core checks on the delivery of a shared subscription is not verified: grant both
 // (iot-core.md §1.5).
 fn add_shared(subscribes: &[String], receives: &mut Vec<String>) {
@@ -299,6 +387,8 @@ fn add_shared(subscribes: &[String], receives: &mut Vec<String>) {
         .map(|filter| filter.replace('+', "*"));
     receives.extend(shared);
 }
+
+const BRIDGE: &str = "bridge";
 
 // The consumer and the first level that belong to nobody but the operator.
 const TEST: &str = "test";

@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use super::log::Line;
 use super::{Context, lane};
-use crate::store::Store;
+use crate::store::{Hint, Store};
 
 /// Runs the lanes until `drain` is cancelled.
 pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken) {
@@ -36,8 +36,9 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
         tokio::select! {
             () = drain.cancelled() => break,
             hint = hints.recv() => match hint {
-                Ok(consumer) => lanes.wake(consumer),
-                Err(RecvError::Lagged(_)) => lanes.sweep().await,
+                Ok(Hint::Consumer(consumer)) => lanes.wake(consumer),
+                Ok(Hint::Replicas) => {}
+                Ok(Hint::Somebody) | Err(RecvError::Lagged(_)) => lanes.sweep().await,
                 Err(RecvError::Closed) => break,
             },
             () = orphans.added() => lanes.wake_for_orphans(),

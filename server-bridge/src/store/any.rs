@@ -12,8 +12,9 @@ use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Json, Labels, NewBundle, NewConsumer,
-    Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
+    Tombstone,
 };
 
 /// Where a store is.
@@ -97,7 +98,7 @@ impl Store for AnyStore {
         ping() -> ();
     }
 
-    fn changes(&self) -> broadcast::Receiver<ConsumerName> {
+    fn changes(&self) -> broadcast::Receiver<Hint> {
         match self {
             Self::Sqlite(store) => store.changes(),
             Self::Postgres(store) => store.changes(),

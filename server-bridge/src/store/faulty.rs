@@ -10,8 +10,9 @@ use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Json, Labels, NewBundle, NewConsumer,
-    Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
+    Tombstone,
 };
 
 /// What a call does instead of its work.
@@ -138,7 +139,7 @@ impl<S: Store> Store for Faulty<S> {
         ping() -> ();
     }
 
-    fn changes(&self) -> broadcast::Receiver<ConsumerName> {
+    fn changes(&self) -> broadcast::Receiver<Hint> {
         self.inner.changes()
     }
 

@@ -8,6 +8,17 @@ use link::order::{SequenceId, Version};
 
 use super::json::Json;
 
+/// That something may need doing. Some may be lost: what they would have told is found by looking now and then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// For this consumer something may need sending.
+    Consumer(ConsumerName),
+    /// For somebody something may need sending.
+    Somebody,
+    /// Another replica came, went or gave something up.
+    Replicas,
+}
+
 /// What a lane needs to know of a pending bundle to choose whether it goes now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingHead {

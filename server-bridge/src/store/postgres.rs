@@ -15,8 +15,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Json, Labels, NewBundle, NewConsumer,
-    Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
+    Tombstone,
 };
 
 mod bundles;
@@ -45,7 +46,7 @@ pub struct PostgresStore {
     connections: connect::Connections,
     shares: run::Shares,
     health: health::Health,
-    changes: broadcast::Sender<ConsumerName>,
+    changes: broadcast::Sender<Hint>,
     /// Ends the task that looks after the connections, with the last clone or when the store is closed.
     closing: CancellationToken,
     _stop: Arc<DropGuard>,
@@ -349,7 +350,7 @@ impl Store for PostgresStore {
         .await
     }
 
-    fn changes(&self) -> broadcast::Receiver<ConsumerName> {
+    fn changes(&self) -> broadcast::Receiver<Hint> {
         self.changes.subscribe()
     }
 

@@ -14,8 +14,9 @@ use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Json, Labels, NewBundle, NewConsumer,
-    Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
+    Tombstone,
 };
 
 mod bundles;
@@ -48,7 +49,7 @@ pub struct SqliteStore {
     api: SqlitePool,
     searches: Searches,
     health: Health,
-    changes: broadcast::Sender<ConsumerName>,
+    changes: broadcast::Sender<Hint>,
 }
 
 // === impl SqliteStore ===
@@ -298,7 +299,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    fn changes(&self) -> broadcast::Receiver<ConsumerName> {
+    fn changes(&self) -> broadcast::Receiver<Hint> {
         self.changes.subscribe()
     }
 

@@ -1,6 +1,6 @@
 //! The way down: what needs sending.
 
-use server_bridge::store::{Held, Store};
+use server_bridge::store::{Held, Hint, Store};
 
 use crate::{at, bundle, content, name, version, with_consumers};
 
@@ -21,7 +21,7 @@ pub(crate) async fn the_outbox_holds_what_the_broker_has_not_acknowledged(store:
             .await
             .unwrap();
     }
-    assert_eq!(changes.recv().await.unwrap(), name("c1"));
+    assert_eq!(changes.recv().await.unwrap(), Hint::Consumer(name("c1")));
     assert_eq!(
         store.consumers_with_pending().await.unwrap(),
         [name("c1"), name("c2")]
@@ -210,7 +210,7 @@ pub(crate) async fn a_bundle_is_sent_again_with_its_reason_unless_it_is_being_de
     assert!(pending_ids(&store, "c1").await.is_empty());
     let mut changes = store.changes();
     assert!(again("c1", "a").await.unwrap());
-    assert_eq!(changes.recv().await.unwrap(), name("c1"));
+    assert_eq!(changes.recv().await.unwrap(), Hint::Consumer(name("c1")));
     assert_eq!(pending_ids(&store, "c1").await, [("a".into(), 1, false)]);
     let stored = store.get_bundle("a").await.unwrap().unwrap();
     let entry = &stored.ledger.unwrap()[0];

@@ -158,6 +158,54 @@ fn pool_ids_are_listed_one_by_one_until_the_policy_is_full() {
 }
 
 #[test]
+fn replicas_have_the_ids_of_their_slots_one_policy_and_share_what_they_hear() {
+    let (scheme, m, base) = (Scheme::default(), source("m"), client("maestro"));
+    for connections in [1, 3] {
+        let all = Party::replicas(&scheme, &m, &base, 8, connections).unwrap();
+        let of_slots: Vec<ClientId> = (0..8)
+            .flat_map(|slot| {
+                let replica = Party::replica(&scheme, &m, &base, slot, connections).unwrap();
+                assert_eq!(replica.subscribes(), all.subscribes());
+                replica.client_ids()
+            })
+            .collect();
+        assert_eq!(all.client_ids(), of_slots);
+        for id in &of_slots {
+            assert!(Asker::new(&all, id.as_str()).connect(), "{id}");
+        }
+        // The policy lists them one by one as long as that fits, and then by their length.
+        let foreign: &[&str] = if connections == 1 {
+            &["maestro", "maestro-8", "maestro-0-1"]
+        } else {
+            &[
+                "maestro",
+                "maestro-10",
+                "maestro-0-10",
+                "maestro-x-work-agent-client",
+            ]
+        };
+        for foreign in foreign {
+            assert!(!Asker::new(&all, foreign).connect(), "{foreign}");
+        }
+        let asker = Asker::new(&all, "maestro-7");
+        assert!(asker.subscribe("$share/maestro/maestro/consumers/+/agentevents"));
+        assert!(!asker.subscribe("maestro/consumers/+/agentevents"));
+        assert!(asker.receive("maestro/consumers/c1/agentevents"));
+    }
+    let ids = |slot| {
+        Party::replica(&scheme, &m, &base, slot, 2)
+            .unwrap()
+            .client_ids()
+    };
+    assert_eq!(ids(11), [client("maestro-11"), client("maestro-11-1")]);
+    let named = longest_scheme();
+    let replica = Party::replica(&named, named.source().unwrap(), &base, 0, 1).unwrap();
+    assert_eq!(replica.subscribes()[0], named.agent_events_filter());
+    let none = Party::replicas(&scheme, &m, &base, 0, 1).unwrap_err();
+    assert_eq!(none, PartyError::NoConnections);
+}
+
+#[test]
 fn every_policy_fits_with_the_longest_names() {
     let scheme = longest_scheme();
     let longest = consumer(&"c".repeat(63));
@@ -166,6 +214,7 @@ fn every_policy_fits_with_the_longest_names() {
         Party::agent(&scheme, &longest).unwrap(),
         Party::bridge(&scheme, scheme.source().unwrap(), &base, 1).unwrap(),
         Party::bridge(&scheme, scheme.source().unwrap(), &base, 1000).unwrap(),
+        Party::replicas(&scheme, scheme.source().unwrap(), &base, 64, 1).unwrap(),
         Party::operator(&scheme, &base),
     ];
     for party in parties {

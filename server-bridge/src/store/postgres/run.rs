@@ -12,7 +12,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{timeout, timeout_at};
 
-use super::super::{FailureClass, StoreError};
+use super::super::{FailureClass, Hint, StoreError};
 use super::failure::{driver, keeps_connection};
 use super::{Limits, PostgresStore, Use, Written};
 
@@ -165,9 +165,9 @@ impl PostgresStore {
 }
 
 /// The one place where a committed write is told of: here to this process. Other processes find it in their sweep.
-fn announce(changes: &broadcast::Sender<ConsumerName>, consumer: ConsumerName) {
+fn announce(changes: &broadcast::Sender<Hint>, consumer: ConsumerName) {
     // Nobody listening is fine: the hint is only a hint.
-    let _ = changes.send(consumer);
+    let _ = changes.send(Hint::Consumer(consumer));
 }
 
 async fn transaction<T: Send>(

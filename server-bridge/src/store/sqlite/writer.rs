@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::super::{FailureClass, StoreError};
+use super::super::{FailureClass, Hint, StoreError};
 use super::files::Lock;
 use super::health::Health;
 use super::rows::driver;
@@ -113,7 +113,7 @@ impl Writer {
 
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        changes: broadcast::Sender<ConsumerName>,
+        changes: broadcast::Sender<Hint>,
         job: impl for<'c> FnOnce(
             &'c mut SqliteConnection,
         ) -> BoxFuture<'c, Result<Written<T>, StoreError>>
@@ -137,7 +137,7 @@ impl Writer {
                             (Ok(written), Ok(())) => {
                                 if let Some(consumer) = written.hint {
                                     // Nobody listening is fine: the hint is only a hint.
-                                    let _ = changes.send(consumer);
+                                    let _ = changes.send(Hint::Consumer(consumer));
                                 }
                                 Ok(written.value)
                             }

@@ -94,7 +94,8 @@ impl Settings {
         )
         .map_err(Failure::misuse)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
-        let store = self.store.open(restarts.clone()).await?;
+        let store = self.store.registered(registry).map_err(failed)?;
+        let store = store.open(restarts.clone()).await?;
         let store_check = checks.add("store");
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;

@@ -287,6 +287,7 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable { reason } => {
                 Self::unavailable(format!("the store is not available: {reason}"))
             }
+            StoreError::Overloaded { .. } => Self::busy(&error.to_string()),
             StoreError::Deadline { .. } => {
                 Self::unavailable(format!("{error}; ask for less, or try again later"))
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use link::error::Failure;
 
 use crate::store::Location;
@@ -64,6 +64,20 @@ pub struct StoreFlags {
     /// Schema of the database that holds the tables; made when missing
     #[arg(long, default_value = "bridge", value_name = "NAME")]
     pub db_schema: Schema,
+    /// Whether replicas on one schema tell each other at once what they commit, on one more connection to the server each
+    /// (LISTEN, which needs a session of its own). Without it a look every five seconds finds what others committed
+    #[arg(long, env = "BRIDGE_DB_NOTIFY", default_value_t = Switch::On, value_enum, value_name = "on|off")]
+    pub db_notify: Switch,
+}
+
+/// What is on or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is done.
+    #[default]
+    On,
+    /// It is not done.
+    Off,
 }
 
 // === impl Engine ===
@@ -145,6 +159,7 @@ impl StoreFlags {
             .filter(|file| !file.as_os_str().is_empty());
         config.max_connections = self.db_max_open_connections;
         config.schema = self.db_schema.clone();
+        config.notify = self.db_notify == Switch::On;
         if let Ok(host) = std::env::var("HOSTNAME") {
             config.application_name = format!("server-bridge {host}");
         }
@@ -199,7 +214,7 @@ mod tests {
     fn modes_that_check_nothing_too_few_connections_and_urls_are_refused() {
         for (args, hint) in [
             (["--db-sslmode", "require"], "verify-full"),
-            (["--db-max-open-connections", "2"], "3..=200"),
+            (["--db-max-open-connections", "3"], "4..=200"),
             (["--store", "postgres://u:p@h/d"], "come from files"),
             (["--db-schema", "public"], "of its own"),
         ] {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
 use link::supervise::Restarts;
+use prometheus::Registry;
 use tokio::sync::broadcast;
 
 use super::postgres::{self, PostgresStore};
@@ -38,6 +39,17 @@ pub enum AnyStore {
 // === impl Location ===
 
 impl Location {
+    /// The same place; what its engine counts is registered.
+    ///
+    /// # Errors
+    /// If a metric of the same name is registered already.
+    pub fn registered(mut self, registry: &Registry) -> Result<Self, prometheus::Error> {
+        if let Self::Postgres(config) = &mut self {
+            config.metrics = postgres::Metrics::register(registry)?;
+        }
+        Ok(self)
+    }
+
     /// Opens the store that is there, making it as needed; restarts of its tasks are counted.
     ///
     /// # Errors

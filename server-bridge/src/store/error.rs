@@ -116,6 +116,14 @@ pub enum StoreError {
         /// How long it may take.
         limit: Duration,
     },
+    /// More wait for a connection to the database than will get one in time; nothing was begun.
+    #[error("{operation}: {waiting} operations wait for the database already")]
+    Overloaded {
+        /// What was to be done.
+        operation: &'static str,
+        /// How many wait.
+        waiting: usize,
+    },
     /// The operation panicked; nothing of it was kept.
     #[error("an operation of the store panicked; nothing of it was kept")]
     Panicked,
@@ -131,9 +139,11 @@ impl StoreError {
     /// refusal, a row that breaks a rule, content that the database does not take, and a panic stay as they are.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Deadline { .. } | Self::Closed | Self::Open { .. } => {
-                true
-            }
+            Self::Unavailable { .. }
+            | Self::Deadline { .. }
+            | Self::Overloaded { .. }
+            | Self::Closed
+            | Self::Open { .. } => true,
             Self::Driver { .. } => self.class() != Some(FailureClass::Content),
             _ => false,
         }
@@ -145,6 +155,7 @@ impl StoreError {
             Self::Driver { source, .. } => Some(FailureClass::of(source)),
             Self::Closed => Some(FailureClass::Closed),
             Self::Deadline { .. } => Some(FailureClass::Interrupted),
+            Self::Overloaded { .. } => Some(FailureClass::Busy),
             Self::Open { .. } => Some(FailureClass::CannotOpen),
             _ => None,
         }
@@ -159,6 +170,7 @@ impl StoreError {
                 | Self::Driver { .. }
                 | Self::Unavailable { .. }
                 | Self::Deadline { .. }
+                | Self::Overloaded { .. }
                 | Self::Panicked
                 | Self::Closed
         )

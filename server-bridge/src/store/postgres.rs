@@ -6,11 +6,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
@@ -24,6 +26,7 @@ mod bundles;
 mod config;
 mod connect;
 mod consumers;
+mod doorbell;
 mod failure;
 mod filter;
 mod health;
@@ -32,6 +35,7 @@ mod list;
 mod migrate;
 mod open;
 mod outbox;
+mod queue;
 mod run;
 mod status;
 mod text;
@@ -39,28 +43,35 @@ mod text;
 pub use config::{
     Config, CredentialFiles, DEFAULT_CONNECTIONS, Limits, MIN_CONNECTIONS, Schema, TlsMode,
 };
+pub use doorbell::Metrics;
 
 /// A store in one schema of a PostgreSQL database. Clones share its connections.
 #[derive(Clone)]
 pub struct PostgresStore {
     connections: connect::Connections,
-    shares: run::Shares,
+    queue: queue::Queue,
     health: health::Health,
     changes: broadcast::Sender<Hint>,
+    /// Rings to other replicas, unless nobody is to be rung.
+    doorbell: Option<doorbell::Doorbell>,
+    /// Cancelled when the last ring is out.
+    silent: CancellationToken,
     /// Ends the task that looks after the connections, with the last clone or when the store is closed.
     closing: CancellationToken,
     _stop: Arc<DropGuard>,
 }
 
-/// Who reads, and so how many connections it may take.
+/// Who reads or writes, and so how many connections it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// Delivery: any.
+    /// Delivery, and what agents sent: any but that of upkeep.
     Delivery,
-    /// Single rows and batches whose rows are known, for the API.
+    /// Changes, single rows, and batches whose rows are known, for the API.
     Api,
     /// The search for the rows of a list.
     Search,
+    /// The heartbeat, and what holds the replicas together: one that nobody else takes.
+    Upkeep,
 }
 
 /// What a write gives back: its value, and the consumer for which something may need sending now.
@@ -81,7 +92,7 @@ impl Store for PostgresStore {
         new: NewConsumer,
         now: Timestamp,
     ) -> Result<Consumer, StoreError> {
-        self.write("store a consumer", move |c| {
+        self.write(Use::Api, "store a consumer", move |c| {
             Box::pin(consumers::create(c, new, now))
         })
         .await
@@ -120,7 +131,7 @@ impl Store for PostgresStore {
         now: Timestamp,
     ) -> Result<Consumer, StoreError> {
         let id = id.to_owned();
-        self.write("store the labels of a consumer", move |c| {
+        self.write(Use::Api, "store the labels of a consumer", move |c| {
             Box::pin(consumers::set_labels(c, id, labels, now))
         })
         .await
@@ -128,7 +139,7 @@ impl Store for PostgresStore {
 
     async fn delete_consumer(&self, id: &str) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.write("delete a consumer", move |c| {
+        self.write(Use::Api, "delete a consumer", move |c| {
             Box::pin(consumers::delete(c, id))
         })
         .await
@@ -139,14 +150,14 @@ impl Store for PostgresStore {
         consumers: Vec<NewConsumer>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.write("store consumers", move |c| {
+        self.write(Use::Api, "store consumers", move |c| {
             Box::pin(consumers::ensure(c, consumers, now))
         })
         .await
     }
 
     async fn create_bundle(&self, new: NewBundle, now: Timestamp) -> Result<Bundle, StoreError> {
-        self.write("store a bundle", move |c| {
+        self.write(Use::Api, "store a bundle", move |c| {
             Box::pin(bundles::create(c, new, now))
         })
         .await
@@ -169,7 +180,7 @@ impl Store for PostgresStore {
         now: Timestamp,
     ) -> Result<Bundle, StoreError> {
         let id = id.to_owned();
-        self.write("store the next version of a bundle", move |c| {
+        self.write(Use::Api, "store the next version of a bundle", move |c| {
             Box::pin(bundles::update(c, id, expected, metadata, content, now))
         })
         .await
@@ -177,7 +188,7 @@ impl Store for PostgresStore {
 
     async fn mark_deleting(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.write("mark a bundle as being deleted", move |c| {
+        self.write(Use::Api, "mark a bundle as being deleted", move |c| {
             Box::pin(bundles::mark_deleting(c, id, now))
         })
         .await
@@ -237,7 +248,7 @@ impl Store for PostgresStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.write("note a publication", move |c| {
+        self.write(Use::Delivery, "note a publication", move |c| {
             Box::pin(outbox::published(c, id, version, deletion, at))
         })
         .await
@@ -252,7 +263,7 @@ impl Store for PostgresStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.write("note an acknowledgement", move |c| {
+        self.write(Use::Delivery, "note an acknowledgement", move |c| {
             Box::pin(outbox::acked(c, id, version, deletion, matched, at))
         })
         .await
@@ -267,15 +278,17 @@ impl Store for PostgresStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let (id, reason) = (id.to_owned(), reason.to_owned());
-        self.write("note a failed publication", move |c| {
+        self.write(Use::Delivery, "note a failed publication", move |c| {
             Box::pin(outbox::failed(c, id, version, deletion, reason, at))
         })
         .await
     }
 
     async fn apply_status(&self, update: StatusUpdate) -> Result<StatusOutcome, StoreError> {
-        self.write("take a status", move |c| Box::pin(status::apply(c, update)))
-            .await
+        self.write(Use::Delivery, "take a status", move |c| {
+            Box::pin(status::apply(c, update))
+        })
+        .await
     }
 
     async fn send_again(
@@ -286,9 +299,11 @@ impl Store for PostgresStore {
         at: Timestamp,
     ) -> Result<bool, StoreError> {
         let (consumer, id, reason) = (consumer.clone(), id.to_owned(), reason.to_owned());
-        self.write("put a bundle back into the outbox", move |c| {
-            Box::pin(outbox::send_again(c, consumer, id, reason, at))
-        })
+        self.write(
+            Use::Delivery,
+            "put a bundle back into the outbox",
+            move |c| Box::pin(outbox::send_again(c, consumer, id, reason, at)),
+        )
         .await
     }
 
@@ -317,9 +332,11 @@ impl Store for PostgresStore {
         held: Vec<Held>,
     ) -> Result<u64, StoreError> {
         let consumer = consumer.clone();
-        self.write("put bundles back into the outbox", move |c| {
-            Box::pin(outbox::resend(c, consumer, held))
-        })
+        self.write(
+            Use::Delivery,
+            "put bundles back into the outbox",
+            move |c| Box::pin(outbox::resend(c, consumer, held)),
+        )
         .await
     }
 
@@ -344,7 +361,7 @@ impl Store for PostgresStore {
     }
 
     async fn prune_tombstones(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.write("forget bundles deleted long ago", move |c| {
+        self.write(Use::Delivery, "forget bundles deleted long ago", move |c| {
             Box::pin(status::prune_tombstones(c, before))
         })
         .await
@@ -360,6 +377,10 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.closing.cancel();
+        // A last ring, such as that leases were given back, is out within a moment or not at all.
+        let _ = timeout(LAST_RING, self.silent.cancelled()).await;
         self.connections.close().await;
     }
 }
+
+const LAST_RING: Duration = Duration::from_secs(1);

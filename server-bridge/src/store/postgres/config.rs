@@ -4,9 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use super::super::OpenError;
+use super::doorbell::Metrics;
+
+mod limits;
+
+pub use limits::Limits;
 
 /// The five files that the CSI driver mounts, or that flags name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,33 +56,12 @@ pub struct Config {
     pub schema: Schema,
     /// What the server calls these connections in its views and logs.
     pub application_name: String,
-    /// Time-outs.
+    /// Whether replicas ring each other, on a connection besides the others.
+    pub notify: bool,
+    /// Counts those rings.
+    pub metrics: Metrics,
+    /// Time-outs and bounds.
     pub limits: Limits,
-}
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The server stops a statement after this.
-    pub statement: Duration,
-    /// The server stops waiting for a lock after this.
-    pub lock: Duration,
-    /// The server ends a session that is idle in a transaction for this long.
-    pub idle_in_transaction: Duration,
-    /// How long a list may look for its rows.
-    pub search: Duration,
-    /// How long to wait for a connection, free or new.
-    pub acquire: Duration,
-    /// An answer that took longer is not waited for: the connection is given up.
-    pub answer: Duration,
-    /// How long the first connection is tried for while the server starts or has no connection left.
-    pub patience: Duration,
-    /// How often files are looked at.
-    pub look: Duration,
-    /// How often idle connections are tried.
-    pub ping: Duration,
-    /// A connection older than this is replaced, and with it the user and password it was made with.
-    pub lifetime: Duration,
 }
 
 /// Where the server is and who we are, as read.
@@ -261,35 +244,15 @@ impl Config {
             max_connections: DEFAULT_CONNECTIONS,
             schema: Schema::default(),
             application_name: "server-bridge".into(),
+            notify: true,
+            metrics: Metrics::unregistered(),
             limits: Limits::default(),
         }
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // Every statement of ours takes milliseconds, behind a lock or a stall of the disk seconds.
-            statement: Duration::from_secs(10),
-            lock: Duration::from_secs(5),
-            idle_in_transaction: Duration::from_secs(10),
-            // The slowest search the grammar allows takes a tenth of that on 10 000 bundles.
-            search: Duration::from_secs(5),
-            acquire: Duration::from_secs(5),
-            // Later than the server's own time-outs: only a server that is gone lets it pass.
-            answer: Duration::from_secs(12),
-            patience: Duration::from_secs(30),
-            // The CSI driver looks every two minutes; a rotation is in use at the server at once.
-            look: Duration::from_secs(2),
-            // A failover takes half a minute; a connection nobody closed is noticed well before it is over.
-            ping: Duration::from_secs(5),
-            lifetime: Duration::from_secs(30 * 60),
-        }
-    }
-}
-
-/// Searches, the API and delivery need one each.
-pub const MIN_CONNECTIONS: u32 = 3;
+/// Searches, the API, delivery and the heartbeat need one each.
+pub const MIN_CONNECTIONS: u32 = 4;
 
 /// Fits twice, for a rollout, four replicas into the 80 connections of the smallest RDS class.
 pub const DEFAULT_CONNECTIONS: u32 = 8;

@@ -13,14 +13,17 @@ use link::error::chain;
 use link::telemetry::Throttle;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::super::{OpenError, StoreError};
 use super::config::{Config, Credentials, Limits, TlsMode};
+use super::doorbell;
 use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
 use super::migrate;
+use super::queue::Place;
 
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
@@ -33,6 +36,10 @@ pub(super) struct Connections {
     looking: Arc<tokio::sync::Mutex<Look>>,
     /// When a connection last failed; what is idle since before that is tried before it is used.
     suspected: Suspected,
+    /// Changes whenever the database is another one.
+    moved: watch::Sender<()>,
+    /// On which replicas ring.
+    channel: Arc<str>,
     said: Arc<Throttle<String>>,
 }
 
@@ -55,6 +62,8 @@ impl Connections {
         let pool = pool(&config, &credentials, &suspected)?;
         Ok(Self {
             pool: Arc::new(Mutex::new(pool)),
+            moved: watch::Sender::new(()),
+            channel: doorbell::channel(config.schema.as_str()),
             config,
             current: Arc::new(Mutex::new(credentials)),
             looking: Arc::default(),
@@ -67,13 +76,41 @@ impl Connections {
         &self.config.limits
     }
 
-    /// A connection, free or new. While the server does not let us in, files are read again.
-    pub(super) async fn acquire(&self, operation: &'static str) -> Result<Lease, StoreError> {
-        let until = Instant::now() + self.config.limits.acquire;
+    /// Tells when the database is another one.
+    pub(super) fn moved(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+
+    pub(super) fn channel(&self) -> Arc<str> {
+        self.channel.clone()
+    }
+
+    /// Connections to the same place, one at a time, that are not of the pool.
+    pub(super) fn lone(&self) -> Result<PgPool, sqlx::Error> {
+        let options = options(&self.config, &self.lock())
+            .map_err(|error| sqlx::Error::Configuration(Box::new(error)))?;
+        let session = session(&self.config);
+        Ok(PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(self.config.limits.acquire)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .after_connect(move |connection, _| set(connection, session.clone()))
+            .connect_lazy_with(options))
+    }
+
+    /// A connection, free or new, until `until`, for who has a place. While the server does not let us in, files are read
+    /// again.
+    pub(super) async fn acquire(
+        &self,
+        operation: &'static str,
+        place: Place,
+        until: Instant,
+    ) -> Result<Lease, StoreError> {
         loop {
             let pool = self.pool();
             match timeout_at(until, pool.acquire()).await {
-                Ok(Ok(connection)) => return Ok(Lease::new(connection)),
+                Ok(Ok(connection)) => return Ok(Lease::new(connection, Some(place))),
                 Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
                     // Whoever looks goes on for the others.
                     let _ = timeout_at(until, self.look()).await;
@@ -95,7 +132,7 @@ impl Connections {
     }
 
     /// Why there was no connection within the time: all are taken, or none can be made.
-    fn none(&self) -> sqlx::Error {
+    pub(super) fn none(&self) -> sqlx::Error {
         if self.pool().size() >= self.config.max_connections {
             return sqlx::Error::PoolTimedOut;
         }
@@ -153,6 +190,8 @@ impl Connections {
         if moved {
             let pool = pool(&self.config, &found, &self.suspected)?;
             let former = std::mem::replace(&mut *lock(&self.pool), pool);
+            *self.lock() = found.clone();
+            self.moved.send_replace(());
             tokio::spawn(async move { timeout(CLOSING, former.close()).await });
         } else {
             let options = options(&self.config, &found)?;
@@ -172,7 +211,7 @@ impl Connections {
         let pool = self.pool();
         let idle = (0..pool.num_idle()).map_while(|_| pool.try_acquire());
         let tried = idle.map(|connection| async {
-            let mut lease = Lease::new(connection);
+            let mut lease = Lease::new(connection, None);
             match timeout(PING_ANSWER, lease.ping()).await {
                 Ok(Ok(())) => lease.give_back(),
                 Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),

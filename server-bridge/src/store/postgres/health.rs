@@ -79,20 +79,20 @@ async fn beat(store: &PostgresStore) -> Result<(), StoreError> {
     let full = store.health.full.load(Ordering::Relaxed);
     let filler = if full { FILLER_BYTES } else { 0 };
     let written: i64 = store
-        .read(Use::Delivery, "write the heartbeat", move |c| {
+        .read(Use::Upkeep, "write the heartbeat", move |c| {
             Box::pin(write(c, filler))
         })
         .await?;
     if full {
         store.health.full.store(false, Ordering::Relaxed);
         store
-            .read(Use::Delivery, "write the heartbeat", |c| {
+            .read(Use::Upkeep, "write the heartbeat", |c| {
                 Box::pin(write(c, 0))
             })
             .await?;
     }
     let read: i64 = store
-        .read(Use::Delivery, "read the heartbeat back", |c| {
+        .read(Use::Upkeep, "read the heartbeat back", |c| {
             Box::pin(async move {
                 sqlx::query_scalar("SELECT beats FROM heartbeat")
                     .fetch_one(c)

@@ -12,20 +12,24 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::connect::PING_ANSWER;
+use super::queue::Place;
 
 /// A connection of the pool.
 pub(super) struct Lease {
     connection: PoolConnection<Postgres>,
     clean: bool,
+    /// Kept until the connection is back: the next in the queue finds it free.
+    place: Option<Place>,
 }
 
 // === impl Lease ===
 
 impl Lease {
-    pub(super) fn new(connection: PoolConnection<Postgres>) -> Self {
+    pub(super) fn new(connection: PoolConnection<Postgres>, place: Option<Place>) -> Self {
         Self {
             connection,
             clean: false,
+            place,
         }
     }
 
@@ -54,8 +58,12 @@ impl Drop for Lease {
         match Handle::try_current() {
             Ok(runtime) if self.clean => {
                 let back = self.connection.return_to_pool();
+                let place = self.place.take();
                 // What does not answer is closed when this gives up.
-                runtime.spawn(async move { timeout(PING_ANSWER, back).await });
+                runtime.spawn(async move {
+                    let _ = timeout(PING_ANSWER, back).await;
+                    drop(place);
+                });
             }
             _ => self.connection.close_on_drop(),
         }

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::super::{OpenError, StoreError};
 use super::config::{Config, MIN_CONNECTIONS};
 use super::connect::{self, Connections};
+use super::doorbell::{self, Doorbell};
 use super::health::Health;
-use super::run::Shares;
+use super::queue::Queue;
 use super::{PostgresStore, migrate};
 
 impl PostgresStore {
@@ -48,13 +49,19 @@ impl PostgresStore {
         let (changes, _) = broadcast::channel(CHANGE_HINTS);
         let stop = CancellationToken::new();
         let store = Self {
-            shares: Shares::of(config.max_connections),
+            queue: Queue::new(config.max_connections, &config.limits),
             connections: connections.clone(),
             health: Health::new(),
+            doorbell: config.notify.then(|| {
+                let every = config.limits.ring;
+                Doorbell::new(every, config.metrics.clone())
+            }),
+            silent: CancellationToken::new(),
             changes,
             closing: stop.clone(),
             _stop: Arc::new(stop.clone().drop_guard()),
         };
+        store.listen(restarts.clone(), stop.clone());
         tokio::spawn(async move {
             restarting("store-connections", &restarts, &stop, || {
                 look_after(connections.clone(), config.clone(), stop.clone())
@@ -62,6 +69,23 @@ impl PostgresStore {
             .await;
         });
         Ok(store)
+    }
+
+    /// Rings and hears rings from now on, unless nobody is to be rung.
+    fn listen(&self, restarts: Restarts, stop: CancellationToken) {
+        let silent = self.silent.clone();
+        let Some(bell) = self.doorbell.clone() else {
+            return silent.cancel();
+        };
+        let (connections, changes) = (self.connections.clone(), self.changes.clone());
+        tokio::spawn(async move {
+            restarting("store-doorbell", &restarts, &stop, || {
+                let (bell, connections) = (bell.clone(), connections.clone());
+                doorbell::tend(bell, connections, changes.clone(), stop.clone())
+            })
+            .await;
+            silent.cancel();
+        });
     }
 }
 

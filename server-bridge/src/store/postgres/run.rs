@@ -1,7 +1,6 @@
 //! How work gets a connection, ends in time, and is committed.
 //!
-//! One set of connections, which is small, and three uses of it. Searches and the API are bounded apart, so that neither
-//! takes the last connection from delivery and from writes.
+//! One set of connections, which is small, and the queue before it ([`super::queue`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,39 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 use link::id::ConsumerName;
 use sqlx::{Connection as _, PgConnection};
-use tokio::sync::{Semaphore, broadcast};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::super::{FailureClass, Hint, StoreError};
 use super::failure::{driver, keeps_connection};
 use super::{Limits, PostgresStore, Use, Written};
-
-/// How many of the connections searches and the API may take at once.
-#[derive(Clone)]
-pub(super) struct Shares {
-    search: Arc<Semaphore>,
-    api: Arc<Semaphore>,
-}
-
-// === impl Shares ===
-
-impl Shares {
-    pub(super) fn of(connections: u32) -> Self {
-        let connections = usize::try_from(connections).unwrap_or(usize::MAX);
-        Self {
-            search: Arc::new(Semaphore::new((connections / 4).max(1))),
-            api: Arc::new(Semaphore::new((connections / 2).clamp(1, connections - 2))),
-        }
-    }
-
-    fn of_use(&self, purpose: Use) -> Option<&Semaphore> {
-        match purpose {
-            Use::Delivery => None,
-            Use::Api => Some(&self.api),
-            Use::Search => Some(&self.search),
-        }
-    }
-}
 
 // === impl PostgresStore ===
 
@@ -57,14 +28,8 @@ impl PostgresStore {
         operation: &'static str,
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let outcome = async {
-            let _share = match self.shares.of_use(purpose) {
-                None => None,
-                Some(share) => Some(self.share(share, operation).await?),
-            };
-            self.run(operation, work).await
-        };
-        let outcome = outcome.await.map_err(|error| match error {
+        let outcome = self.run(purpose, operation, work).await;
+        let outcome = outcome.map_err(|error| match error {
             // A search has a limit of its own.
             StoreError::Deadline { operation, limit }
                 if purpose == Use::Search && limit == self.limits().statement =>
@@ -77,23 +42,11 @@ impl PostgresStore {
         self.health.noted(outcome)
     }
 
-    async fn share<'s>(
-        &self,
-        share: &'s Semaphore,
-        operation: &'static str,
-    ) -> Result<tokio::sync::SemaphorePermit<'s>, StoreError> {
-        let limit = self.limits().search;
-        match timeout(limit, share.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(StoreError::Closed),
-            Err(_) => Err(StoreError::Deadline { operation, limit }),
-        }
-    }
-
     /// Runs a write in a transaction of its own and tells of it once it is committed. A caller who goes away does not undo
     /// it.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        purpose: Use,
         operation: &'static str,
         job: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<Written<T>, StoreError>>
         + Send
@@ -104,7 +57,7 @@ impl PostgresStore {
             let committing = Arc::new(AtomicBool::new(false));
             let commits = Arc::clone(&committing);
             let done = store
-                .run(operation, |connection| {
+                .run(purpose, operation, |connection| {
                     Box::pin(transaction(connection, commits, job))
                 })
                 .await;
@@ -116,7 +69,7 @@ impl PostgresStore {
             };
             let written = store.health.noted(done)?;
             if let Some(consumer) = written.hint {
-                announce(&store.changes, consumer);
+                store.announce(consumer);
             }
             Ok(written.value)
         });
@@ -128,15 +81,35 @@ impl PostgresStore {
         }
     }
 
+    /// The one place where a committed write is told of: here, and to the other replicas.
+    fn announce(&self, consumer: ConsumerName) {
+        let hint = Hint::Consumer(consumer);
+        self.ring(hint.clone());
+        // Nobody listening is fine: the hint is only a hint.
+        let _ = self.changes.send(hint);
+    }
+
+    /// Tells the other replicas, soon and perhaps not at all; this one is not told.
+    pub(super) fn ring(&self, hint: Hint) {
+        if let Some(bell) = &self.doorbell {
+            bell.ring(hint);
+        }
+    }
+
     /// Runs work on a connection; one on which something went wrong, or took too long, is not used again.
     async fn run<T>(
         &self,
+        purpose: Use,
         operation: &'static str,
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let mut lease = self.connections.acquire(operation).await?;
+        let until = Instant::now() + self.limits().acquire;
+        let place = self.queue.enter(purpose, until).await;
+        let place = place
+            .map_err(|none| none.told(operation, driver(operation)(self.connections.none())))?;
+        let mut lease = self.connections.acquire(operation, place, until).await?;
         let limit = self.limits().answer;
-        let until = tokio::time::Instant::now() + limit;
+        let until = Instant::now() + limit;
         match timeout_at(until, work(&mut lease)).await {
             Ok(Ok(value)) => {
                 lease.give_back();
@@ -162,12 +135,6 @@ impl PostgresStore {
             }
         }
     }
-}
-
-/// The one place where a committed write is told of: here to this process. Other processes find it in their sweep.
-fn announce(changes: &broadcast::Sender<Hint>, consumer: ConsumerName) {
-    // Nobody listening is fine: the hint is only a hint.
-    let _ = changes.send(Hint::Consumer(consumer));
 }
 
 async fn transaction<T: Send>(

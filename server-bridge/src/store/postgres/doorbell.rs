@@ -1,0 +1,286 @@
+//! Rings between the replicas on one schema: what one committed wakes the lanes of the others at once.
+//!
+//! Looking is the mechanism, a ring only makes it look sooner: rings may be lost, late or made up, and without them the
+//! sweep finds everything. A commit that notifies takes a lock of the whole server until it is on disk, so rings are sent
+//! after the commit, on the connection that hears them, and never more often than every [`Limits::ring`]
+//! (`super::Limits`), whatever was committed meanwhile. Payloads are names of consumers, `!` for [`Hint::Replicas`] and
+//! `*` for [`Hint::Somebody`]; an empty one says the latter too, and is sent when names do not fit. Words that say
+//! nothing here are passed over: a newer bridge may have more to say.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::id::ConsumerName;
+use link::telemetry::register;
+use prometheus::{IntCounter, Registry};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::super::Hint;
+
+mod listener;
+
+pub(super) use listener::{channel, tend};
+
+/// Counts rings.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    sent: IntCounter,
+    heard: IntCounter,
+    reconnects: IntCounter,
+}
+
+/// What is to be rung next. Clones share it.
+#[derive(Clone)]
+pub(super) struct Doorbell {
+    next: Arc<Mutex<Next>>,
+    rung: Arc<Notify>,
+    every: Duration,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Next {
+    consumers: BTreeSet<ConsumerName>,
+    /// Of the payload with these consumers.
+    bytes: usize,
+    somebody: bool,
+    replicas: bool,
+    last: Option<Instant>,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Creates and registers the counters.
+    ///
+    /// # Errors
+    /// If a metric of the same name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self::made()?;
+        for counter in [&metrics.sent, &metrics.heard, &metrics.reconnects] {
+            register(registry, counter.clone())?;
+        }
+        Ok(metrics)
+    }
+
+    /// Counters that nobody scrapes.
+    ///
+    /// # Panics
+    /// Never: the names are valid.
+    pub fn unregistered() -> Self {
+        Self::made().expect("valid names")
+    }
+
+    /// Rings sent to other replicas.
+    pub fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Rings heard from other replicas.
+    pub fn heard(&self) -> u64 {
+        self.heard.get()
+    }
+
+    /// Times the connection that hears rings was made again.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.get()
+    }
+
+    fn made() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            sent: IntCounter::new(
+                "bridge_rings_sent_total",
+                "Rings sent to other replicas on the same PostgreSQL schema",
+            )?,
+            heard: IntCounter::new(
+                "bridge_rings_heard_total",
+                "Rings heard from other replicas on the same PostgreSQL schema",
+            )?,
+            reconnects: IntCounter::new(
+                "bridge_listener_reconnects_total",
+                "Times the connection that hears rings was lost",
+            )?,
+        })
+    }
+}
+
+// === impl Doorbell ===
+
+impl Doorbell {
+    pub(super) fn new(every: Duration, metrics: Metrics) -> Self {
+        Self {
+            next: Arc::default(),
+            rung: Arc::default(),
+            every,
+            metrics,
+        }
+    }
+
+    /// Has other replicas told soon, without waiting.
+    pub(super) fn ring(&self, hint: Hint) {
+        self.lock().add(hint);
+        self.rung.notify_one();
+    }
+
+    /// Waits until something is to be rung and enough time has passed since the last ring. May be dropped at any time.
+    async fn due(&self) {
+        loop {
+            let last = {
+                let next = self.lock();
+                next.is_some().then_some(next.last)
+            };
+            match last {
+                None => self.rung.notified().await,
+                Some(None) => return,
+                Some(Some(last)) => return sleep_until(last + self.every).await,
+            }
+        }
+    }
+
+    /// What to send now, if anything.
+    fn take(&self) -> Option<String> {
+        let mut next = self.lock();
+        next.is_some().then(|| next.take(Instant::now()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Next> {
+        // Every change is complete in itself.
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Next ===
+
+impl Next {
+    fn add(&mut self, hint: Hint) {
+        match hint {
+            Hint::Replicas => self.replicas = true,
+            Hint::Somebody => self.somebody = true,
+            // Said already.
+            Hint::Consumer(_) if self.somebody => {}
+            Hint::Consumer(name) => {
+                let bytes = name.as_str().len() + 1;
+                if self.bytes + bytes > PAYLOAD_BYTES {
+                    self.somebody = true;
+                } else if self.consumers.insert(name) {
+                    self.bytes += bytes;
+                }
+            }
+        }
+        if self.somebody {
+            self.consumers.clear();
+            self.bytes = 0;
+        }
+    }
+
+    fn is_some(&self) -> bool {
+        self.somebody || self.replicas || !self.consumers.is_empty()
+    }
+
+    fn take(&mut self, now: Instant) -> String {
+        let taken = std::mem::take(self);
+        self.last = Some(now);
+        let mut words: Vec<&str> = taken.consumers.iter().map(ConsumerName::as_str).collect();
+        match (taken.somebody, taken.replicas) {
+            (true, false) => return String::new(),
+            (true, true) => words.extend([SOMEBODY, REPLICAS]),
+            (false, true) => words.push(REPLICAS),
+            (false, false) => {}
+        }
+        words.join(" ")
+    }
+}
+
+/// What a payload says, whoever sent it.
+fn heard(payload: &str) -> Vec<Hint> {
+    if payload.is_empty() {
+        return vec![Hint::Somebody];
+    }
+    let words = payload.split(' ').filter_map(|word| match word {
+        SOMEBODY => Some(Hint::Somebody),
+        REPLICAS => Some(Hint::Replicas),
+        name => ConsumerName::new(name).ok().map(Hint::Consumer),
+    });
+    words.collect()
+}
+
+const SOMEBODY: &str = "*";
+const REPLICAS: &str = "!";
+
+// PostgreSQL takes less than 8 000; room is left for the two signs.
+const PAYLOAD_BYTES: usize = 6990;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ConsumerName {
+        ConsumerName::new(text).unwrap()
+    }
+
+    fn said(hints: Vec<Hint>) -> String {
+        let mut next = Next::default();
+        hints.into_iter().for_each(|hint| next.add(hint));
+        next.take(Instant::now())
+    }
+
+    #[test]
+    fn a_ring_says_each_name_once_and_is_understood_as_it_was_meant() {
+        let consumers = ["b", "a", "b"].map(|text| Hint::Consumer(name(text)));
+        let payload = said([consumers.to_vec(), vec![Hint::Replicas]].concat());
+        assert_eq!(payload, "a b !");
+        assert_eq!(
+            heard(&payload),
+            [
+                Hint::Consumer(name("a")),
+                Hint::Consumer(name("b")),
+                Hint::Replicas
+            ]
+        );
+        assert_eq!(heard(&said(vec![Hint::Somebody])), [Hint::Somebody]);
+        let both = said(vec![Hint::Replicas, Hint::Somebody]);
+        assert_eq!(heard(&both), [Hint::Somebody, Hint::Replicas]);
+    }
+
+    #[test]
+    fn names_that_do_not_fit_become_somebody_and_a_payload_always_fits() {
+        let many = |count: u32| -> Vec<Hint> {
+            let names = (0..count).map(|number| name(&format!("consumer-{number:05}")));
+            names.map(Hint::Consumer).collect()
+        };
+        let fits = said(many(6990 / 15));
+        assert!(
+            fits.len() < 7000 && heard(&fits).len() == 466,
+            "{}",
+            fits.len()
+        );
+        assert_eq!(said(many(467)), "");
+        assert_eq!(said([many(500), vec![Hint::Replicas]].concat()), "* !");
+    }
+
+    #[test]
+    fn words_that_say_nothing_are_passed_over() {
+        assert_eq!(heard("  \u{0}/+# {\"a\":1} ?later"), []);
+        assert_eq!(
+            heard("DROP TABLE; a *"),
+            [Hint::Consumer(name("a")), Hint::Somebody]
+        );
+        assert!(heard(&"\u{1F514}".repeat(1999)).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rings_are_as_far_apart_as_they_must_be() {
+        let bell = Doorbell::new(Duration::from_millis(50), Metrics::unregistered());
+        let began = Instant::now();
+        for _ in 0..10 {
+            bell.ring(Hint::Consumer(name("a")));
+            bell.ring(Hint::Consumer(name("b")));
+            bell.due().await;
+            assert_eq!(bell.take().unwrap(), "a b");
+            assert_eq!(bell.take(), None);
+        }
+        assert_eq!(began.elapsed(), Duration::from_millis(450));
+    }
+}

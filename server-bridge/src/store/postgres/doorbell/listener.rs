@@ -1,0 +1,178 @@
+//! The connection on which rings are sent and heard: outside the pool, so that load does not delay it, and made again
+//! whenever it fails, is silent for too long, or is as old as connections become.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::backoff::Backoff;
+use link::error::chain;
+use link::telemetry::Throttle;
+use sqlx::postgres::PgListener;
+use tokio::sync::broadcast;
+use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::super::super::Hint;
+use super::super::connect::Connections;
+use super::super::failure::is_denied;
+use super::{Doorbell, heard};
+
+/// Sends and hears rings until `stop` is done.
+pub(in super::super) async fn tend(
+    bell: Doorbell,
+    connections: Connections,
+    changes: broadcast::Sender<Hint>,
+    stop: CancellationToken,
+) {
+    let mut backoff = Backoff::new(AGAIN_FIRST, AGAIN_LONGEST, STABLE);
+    let said = Throttle::new(SAY_EVERY, KINDS);
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        let line = Line {
+            bell: &bell,
+            connections: &connections,
+            changes: &changes,
+            stop: &stop,
+        };
+        let Err(error) = line.serve().await else {
+            continue;
+        };
+        bell.metrics.reconnects.inc();
+        let text = chain(&error);
+        if let Some(more) = said.admit(&text, Instant::now()) {
+            warn!(
+                error = text,
+                more, "Rings of other replicas are not heard; the sweep finds what they tell"
+            );
+        }
+        let again = async {
+            if is_denied(&error) {
+                connections.look().await;
+            }
+            sleep(backoff.next_jittered(began.elapsed())).await;
+        };
+        stop.run_until_cancelled(again).await;
+    }
+}
+
+struct Line<'a> {
+    bell: &'a Doorbell,
+    connections: &'a Connections,
+    changes: &'a broadcast::Sender<Hint>,
+    stop: &'a CancellationToken,
+}
+
+// === impl Line ===
+
+impl Line<'_> {
+    /// One connection from beginning to end. Well when it is to be replaced, or nothing is to be heard any more.
+    async fn serve(&self) -> Result<(), sqlx::Error> {
+        let limits = self.connections.limits();
+        let mut moved = self.connections.moved();
+        let connected = self.stop.run_until_cancelled(self.connect());
+        let Some(connected) = connected.await else {
+            return Ok(());
+        };
+        let (mut listener, own) = connected?;
+        debug!("Listening for rings of other replicas");
+        // What was rung while nobody listened.
+        self.tell(Hint::Somebody);
+        let until = Instant::now() + limits.lifetime;
+        let mut ping = interval_at(Instant::now() + limits.listener_ping, limits.listener_ping);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => {
+                    // A last word, such as that leases were given back.
+                    return self.send(&mut listener).await;
+                }
+                _ = moved.changed() => return Ok(()),
+                () = sleep_until(until) => return Ok(()),
+                notification = listener.try_recv() => match notification? {
+                    // The server sends to whoever listens, so what we sent comes back.
+                    Some(ring) if ring.process_id() == own => {}
+                    Some(ring) => {
+                        self.bell.metrics.heard.inc();
+                        heard(ring.payload()).into_iter().for_each(|hint| self.tell(hint));
+                    }
+                    None => return Err(gone("the server closed the connection")),
+                },
+                () = self.bell.due() => self.send(&mut listener).await?,
+                _ = ping.tick() => {
+                    let answer = sqlx::query("SELECT 1").execute(&mut listener);
+                    within(limits.listener_answer, answer).await?;
+                }
+            }
+        }
+    }
+
+    /// A new connection that listens, and the process at the server that serves it.
+    async fn connect(&self) -> Result<(PgListener, u32), sqlx::Error> {
+        let pool = self.connections.lone()?;
+        let channel = self.connections.channel();
+        let connect = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.ignore_pool_close_event(true);
+            // Another connection is another conversation: it is begun above.
+            listener.eager_reconnect(false);
+            listener.listen(&channel).await?;
+            let own: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+                .fetch_one(&mut listener)
+                .await?;
+            Ok((listener, own.unsigned_abs()))
+        };
+        within(self.connections.limits().acquire, connect).await
+    }
+
+    async fn send(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
+        let Some(payload) = self.bell.take() else {
+            return Ok(());
+        };
+        let notify = sqlx::query("SELECT pg_notify($1, $2)")
+            .bind(self.connections.channel().as_ref())
+            .bind(payload)
+            .execute(listener);
+        let sent = within(self.connections.limits().listener_answer, notify).await;
+        match sent {
+            Ok(_) => self.bell.metrics.sent.inc(),
+            // Once more on the next connection, in fewer words.
+            Err(_) => self.bell.ring(Hint::Somebody),
+        }
+        sent.map(|_| ())
+    }
+
+    fn tell(&self, hint: Hint) {
+        // Nobody listening is fine: the hint is only a hint.
+        let _ = self.changes.send(hint);
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => Err(gone("no answer in time")),
+    }
+}
+
+fn gone(why: &'static str) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
+}
+
+/// The channel of a schema, which nobody else's rings come through.
+pub(in super::super) fn channel(schema: &str) -> Arc<str> {
+    format!("{schema}.wake").into()
+}
+
+const AGAIN_FIRST: Duration = Duration::from_millis(200);
+
+// As long as a sweep may take to find what a ring would tell.
+const AGAIN_LONGEST: Duration = Duration::from_secs(5);
+const STABLE: Duration = Duration::from_secs(60);
+
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+// Few problems at a time; each text is a few hundred bytes.
+const KINDS: usize = 16;

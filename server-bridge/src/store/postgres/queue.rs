@@ -1,0 +1,213 @@
+//! The queue before the connections: fair, bounded, and with a share for each use.
+//!
+//! Whoever needs a connection takes a place, in the order of asking. Searches and the API are bounded apart, before they
+//! stand in the queue of all, so that neither takes the last connection from delivery, nor from the writes of what agents
+//! sent. One connection is for upkeep alone: readiness and what holds the replicas together do not fail under load. Only so
+//! many wait at each of these queues; the next one is told at once, and comes again later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::super::StoreError;
+use super::{Limits, Use};
+
+/// How many of the connections each use may take at once.
+#[derive(Clone)]
+pub(super) struct Queue {
+    search: Share,
+    api: Share,
+    /// Everybody but upkeep.
+    all: Share,
+    upkeep: Share,
+}
+
+/// A right to one of the connections.
+pub(super) struct Place {
+    _of_use: Option<OwnedSemaphorePermit>,
+    _of_all: OwnedSemaphorePermit,
+}
+
+/// Why there is no place.
+pub(super) enum NoPlace {
+    /// Too many wait already.
+    Full(usize),
+    /// None became free in time.
+    Late,
+}
+
+#[derive(Clone)]
+struct Share {
+    places: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    most: usize,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    pub(super) fn new(connections: u32, limits: &Limits) -> Self {
+        let connections = usize::try_from(connections).unwrap_or(usize::MAX).max(4);
+        let share = |places: usize| Share {
+            places: Arc::new(Semaphore::new(places)),
+            waiting: Arc::default(),
+            most: places.saturating_mul(limits.waiting),
+        };
+        Self {
+            search: share(connections / 4),
+            api: share((connections / 2).min(connections - 3)),
+            all: share(connections - UPKEEP),
+            upkeep: share(UPKEEP),
+        }
+    }
+
+    /// Waits for a place until `until`.
+    pub(super) async fn enter(&self, purpose: Use, until: Instant) -> Result<Place, NoPlace> {
+        let (of_use, of_all) = match purpose {
+            Use::Delivery => (None, &self.all),
+            Use::Api => (Some(&self.api), &self.all),
+            Use::Search => (Some(&self.search), &self.all),
+            Use::Upkeep => (None, &self.upkeep),
+        };
+        let of_use = match of_use {
+            Some(share) => Some(share.enter(until).await?),
+            None => None,
+        };
+        Ok(Place {
+            _of_use: of_use,
+            _of_all: of_all.enter(until).await?,
+        })
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    async fn enter(&self, until: Instant) -> Result<OwnedSemaphorePermit, NoPlace> {
+        // Never before those who wait.
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        let waiting = Waiting::join(&self.waiting, self.most)?;
+        let place = timeout_at(until, self.places.clone().acquire_owned()).await;
+        drop(waiting);
+        match place {
+            Ok(Ok(place)) => Ok(place),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(NoPlace::Late),
+        }
+    }
+}
+
+/// Counts somebody who waits, until it is dropped.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn join(waiting: &Arc<AtomicUsize>, most: usize) -> Result<Self, NoPlace> {
+        let joined = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            (waiting < most).then_some(waiting + 1)
+        });
+        match joined {
+            Ok(_) => Ok(Self(waiting.clone())),
+            Err(waiting) => Err(NoPlace::Full(waiting)),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl NoPlace ===
+
+impl NoPlace {
+    /// What the caller is told; `late` is what it is when no place became free.
+    pub(super) fn told(self, operation: &'static str, late: StoreError) -> StoreError {
+        match self {
+            Self::Full(waiting) => StoreError::Overloaded { operation, waiting },
+            Self::Late => late,
+        }
+    }
+}
+
+/// Connections that are kept for the heartbeat and for what holds the replicas together: each needs one for milliseconds.
+const UPKEEP: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    fn queue(connections: u32, waiting: usize) -> Queue {
+        let limits = Limits {
+            waiting,
+            ..Limits::default()
+        };
+        Queue::new(connections, &limits)
+    }
+
+    async fn places(queue: &Queue, purpose: Use, count: usize) -> Vec<Place> {
+        let mut places = Vec::new();
+        for _ in 0..count {
+            let place = queue.enter(purpose, Instant::now()).await;
+            places.push(place.unwrap_or_else(|_| panic!("no place of {purpose:?}")));
+        }
+        places
+    }
+
+    async fn is_late(queue: &Queue, purpose: Use) -> bool {
+        let until = Instant::now() + Duration::from_millis(1);
+        matches!(queue.enter(purpose, until).await, Err(NoPlace::Late))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_use_has_its_share_and_none_takes_the_last_one_from_another() {
+        for connections in [4, 5, 8, 200] {
+            let queue = queue(connections, 1);
+            let most = connections as usize;
+            let _api = places(&queue, Use::Api, (most / 2).min(most - 3)).await;
+            assert!(is_late(&queue, Use::Api).await);
+            let _searches = places(&queue, Use::Search, most / 4).await;
+            assert!(is_late(&queue, Use::Search).await);
+            let taken = (most / 2).min(most - 3) + most / 4;
+            let _delivery = places(&queue, Use::Delivery, most - 1 - taken).await;
+            assert!(is_late(&queue, Use::Delivery).await);
+            let _upkeep = places(&queue, Use::Upkeep, 1).await;
+            assert!(is_late(&queue, Use::Upkeep).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_wait_as_may_the_next_is_turned_away_and_places_go_in_order() {
+        let queue = queue(4, 2);
+        let mut held = places(&queue, Use::Delivery, 3).await;
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut waiting = JoinSet::new();
+        for number in 0..6 {
+            let queue = queue.clone();
+            waiting.spawn(async move {
+                let place = queue.enter(Use::Delivery, until).await;
+                (number, place.ok())
+            });
+            tokio::task::yield_now().await;
+        }
+        let turned_away = queue.enter(Use::Delivery, until).await;
+        assert!(matches!(turned_away, Err(NoPlace::Full(6))));
+        for number in 0..6 {
+            drop(held.pop());
+            let (first, place) = waiting.join_next().await.unwrap().unwrap();
+            assert_eq!(first, number);
+            held.insert(0, place.unwrap());
+        }
+        // Those who went away wait no more.
+        assert!(is_late(&queue, Use::Delivery).await);
+        assert!(is_late(&queue, Use::Delivery).await);
+    }
+}

@@ -2,6 +2,8 @@
 
 #[path = "postgres/disk.rs"]
 mod disk;
+#[path = "postgres/doorbell.rs"]
+mod doorbell;
 #[path = "postgres/tls.rs"]
 mod tls;
 

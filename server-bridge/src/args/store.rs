@@ -8,7 +8,7 @@ use link::error::Failure;
 
 use crate::store::Location;
 use crate::store::postgres::{
-    Config, CredentialFiles, DEFAULT_CONNECTIONS, MIN_CONNECTIONS, Schema, TlsMode,
+    Config, CredentialFiles, DEFAULT_CONNECTIONS, Iam, MIN_CONNECTIONS, Schema, TlsMode,
 };
 
 /// What `--store` names.
@@ -45,6 +45,13 @@ pub struct StoreFlags {
     /// File with the password; `db.password` in the mounted directory unless given. Read again when it changes
     #[arg(long, value_name = "FILE")]
     pub db_password_file: Option<PathBuf>,
+    /// Sign in with tokens made of the pod's IAM role (Pod Identity, or where else the AWS SDK finds credentials) instead of
+    /// a password; no file of one is needed then. For RDS and Aurora, with a user that has `rds_iam`
+    #[arg(long, env = "BRIDGE_DB_IAM_AUTH")]
+    pub db_iam_auth: bool,
+    /// Region of the database for those tokens; that of the host name (NAME.ID.REGION.rds.amazonaws.com) unless given
+    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    pub db_iam_region: Option<String>,
     /// How the PostgreSQL server proves who it is: `verify-full` by a certificate for its host name; `disable` is for a
     /// server on loopback or a Unix socket only
     #[arg(long, env = "BRIDGE_DB_SSLMODE", default_value_t = TlsMode::VerifyFull, value_name = "MODE")]
@@ -143,6 +150,8 @@ impl StoreFlags {
             match given {
                 Some(file) => (*place).clone_from(file),
                 None if mount.is_some() => {}
+                // A token stands in for it.
+                None if self.db_iam_auth && flag == "--db-password-file" => {}
                 None => {
                     return Err(Failure::usage(format!(
                         "PostgreSQL needs `{flag}`, or `--mount` with the files of the database"
@@ -152,6 +161,14 @@ impl StoreFlags {
         }
         let mut config = Config::new(files);
         config.tls = self.db_sslmode;
+        if self.db_iam_auth {
+            if self.db_sslmode != TlsMode::VerifyFull {
+                return Err(Failure::usage(
+                    "`--db-iam-auth` goes with `--db-sslmode verify-full` only: a token is as good as a password",
+                ));
+            }
+            config.iam = Some(Iam::new(self.db_iam_region.clone()));
+        }
         // Upstream's deployments give an empty one for none.
         config.root_cert = self
             .db_rootcert
@@ -208,6 +225,20 @@ mod tests {
         assert_eq!(chosen(&user, Some(mount)).unwrap(), "postgres u");
         let error = chosen(&user, None).unwrap_err();
         assert!(error.contains("--db-host-file"), "{error}");
+    }
+
+    #[test]
+    fn tokens_need_no_password_and_a_server_that_proves_who_it_is() {
+        let files = ["host", "port", "name", "user"]
+            .map(|file| [format!("--db-{file}-file"), file.to_owned()]);
+        let mut args: Vec<&str> = files.iter().flatten().map(String::as_str).collect();
+        let error = chosen(&args, None).unwrap_err();
+        assert!(error.contains("--db-password-file"), "{error}");
+        args.push("--db-iam-auth");
+        assert_eq!(chosen(&args, None).unwrap(), "postgres user");
+        args.extend(["--db-sslmode", "disable"]);
+        let error = chosen(&args, None).unwrap_err();
+        assert!(error.contains("verify-full"), "{error}");
     }
 
     #[test]

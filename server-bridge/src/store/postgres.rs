@@ -30,6 +30,7 @@ mod doorbell;
 mod failure;
 mod filter;
 mod health;
+mod iam;
 mod lease;
 mod list;
 mod migrate;
@@ -44,6 +45,7 @@ pub use config::{
     Config, CredentialFiles, DEFAULT_CONNECTIONS, Limits, MIN_CONNECTIONS, Schema, TlsMode,
 };
 pub use doorbell::Metrics;
+pub use iam::Iam;
 
 /// A store in one schema of a PostgreSQL database. Clones share its connections.
 #[derive(Clone)]

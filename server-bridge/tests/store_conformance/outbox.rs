@@ -1,6 +1,7 @@
 //! The way down: what needs sending.
 
 use server_bridge::store::{Held, Hint, Store};
+use tokio::sync::broadcast::Receiver;
 
 use crate::{at, bundle, content, name, version, with_consumers};
 
@@ -12,6 +13,16 @@ async fn pending_ids(store: &impl Store, consumer: &str) -> Vec<(String, i32, bo
         .collect()
 }
 
+/// The next hint that says something: an engine may say that somebody needs looking for whenever it cannot know better.
+async fn next(changes: &mut Receiver<Hint>) -> Hint {
+    loop {
+        match changes.recv().await.unwrap() {
+            Hint::Somebody => {}
+            hint => return hint,
+        }
+    }
+}
+
 pub(crate) async fn the_outbox_holds_what_the_broker_has_not_acknowledged(store: impl Store) {
     with_consumers(&store, &["c1", "c2"]).await;
     let mut changes = store.changes();
@@ -21,7 +32,7 @@ pub(crate) async fn the_outbox_holds_what_the_broker_has_not_acknowledged(store:
             .await
             .unwrap();
     }
-    assert_eq!(changes.recv().await.unwrap(), Hint::Consumer(name("c1")));
+    assert_eq!(next(&mut changes).await, Hint::Consumer(name("c1")));
     assert_eq!(
         store.consumers_with_pending().await.unwrap(),
         [name("c1"), name("c2")]
@@ -210,7 +221,7 @@ pub(crate) async fn a_bundle_is_sent_again_with_its_reason_unless_it_is_being_de
     assert!(pending_ids(&store, "c1").await.is_empty());
     let mut changes = store.changes();
     assert!(again("c1", "a").await.unwrap());
-    assert_eq!(changes.recv().await.unwrap(), Hint::Consumer(name("c1")));
+    assert_eq!(next(&mut changes).await, Hint::Consumer(name("c1")));
     assert_eq!(pending_ids(&store, "c1").await, [("a".into(), 1, false)]);
     let stored = store.get_bundle("a").await.unwrap().unwrap();
     let entry = &stored.ledger.unwrap()[0];

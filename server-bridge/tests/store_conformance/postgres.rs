@@ -11,8 +11,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::engines::{Server, fresh};
 
+mod doorbell;
+mod iam;
 mod opening;
 mod outages;
+mod queue;
 mod replicas;
 mod rotation;
 

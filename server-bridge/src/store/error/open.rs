@@ -52,6 +52,12 @@ pub enum OpenError {
     /// The server does not let the user in.
     #[error("the server refuses the user or its password")]
     Denied(#[source] sqlx::Error),
+    /// No token could be made that stands for a password.
+    #[error("no IAM token for the database: {problem}")]
+    Token {
+        /// What is wrong, and with which source of credentials.
+        problem: String,
+    },
     /// The server has no such database.
     #[error("the server has no such database")]
     NoDatabase(#[source] sqlx::Error),
@@ -142,6 +148,9 @@ impl Hint for OpenError {
             Self::Plain => "leave out `--db-sslmode disable`, and give the server's authorities with `--db-rootcert`".into(),
             Self::Denied(_) => {
                 "check that the mounted user and password belong together and that the server's `pg_hba.conf` admits them; they are read again by themselves".into()
+            }
+            Self::Token { .. } => {
+                "check that the pod's service account has a role (Pod Identity) whose policy allows `rds-db:connect` for this user, and that the agent of Pod Identity runs on the node".into()
             }
             Self::NoDatabase(_) => "create it, or correct `db.name`".into(),
             Self::Connections(_) => {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::super::OpenError;
 use super::doorbell::Metrics;
+use super::iam::Iam;
 
 mod limits;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub files: CredentialFiles,
     /// How the server proves who it is.
     pub tls: TlsMode,
+    /// A token for each connection instead of the password, whose file is not read then.
+    pub iam: Option<Iam>,
     /// Authorities to trust, in PEM, besides the public ones; read with every new connection.
     pub root_cert: Option<PathBuf>,
     /// Connections at most, at least [`MIN_CONNECTIONS`].
@@ -104,7 +107,7 @@ impl CredentialFiles {
     }
 
     /// Reads them all. They may be of different moments: only the server knows whether user and password are a pair.
-    pub(super) fn read(&self) -> Result<Credentials, OpenError> {
+    pub(super) fn read(&self, with_password: bool) -> Result<Credentials, OpenError> {
         let text = |file: &Path| match link::file::read_text(file, FILE_BYTES) {
             Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => Err(given(file, link::error::chain(&error))),
@@ -126,7 +129,11 @@ impl CredentialFiles {
             port,
             name: filled(&self.name)?,
             user: filled(&self.user)?,
-            password: filled(&self.password)?,
+            password: if with_password {
+                filled(&self.password)?
+            } else {
+                String::new()
+            },
         })
     }
 }
@@ -240,6 +247,7 @@ impl Config {
         Self {
             files,
             tls: TlsMode::default(),
+            iam: None,
             root_cert: None,
             max_connections: DEFAULT_CONNECTIONS,
             schema: Schema::default(),
@@ -248,6 +256,19 @@ impl Config {
             metrics: Metrics::unregistered(),
             limits: Limits::default(),
         }
+    }
+
+    /// Where the server is and who we are now.
+    pub(super) async fn credentials(&self) -> Result<Credentials, OpenError> {
+        let (files, with_password) = (self.files.clone(), self.iam.is_none());
+        let read = tokio::task::spawn_blocking(move || files.read(with_password)).await;
+        let mut read = read.map_err(|_| OpenError::Unfit {
+            problem: "reading files panicked".into(),
+        })??;
+        if let Some(iam) = &self.iam {
+            read.password = iam.token(&read, &self.limits).await?;
+        }
+        Ok(read)
     }
 }
 
@@ -305,12 +326,12 @@ mod tests {
         ] {
             std::fs::write(directory.path().join(format!("db.{file}")), text).unwrap();
         }
-        let read = files.read().unwrap();
+        let read = files.read(true).unwrap();
         assert_eq!((read.port, read.password.as_str()), (5432, " s p"));
         assert_eq!(read.place(), "postgres://app@db.internal:5432/maestro");
         assert!(!format!("{read:?}").contains("s p"));
         std::fs::write(&files.port, "x").unwrap();
-        let error = files.read().unwrap_err().to_string();
+        let error = files.read(true).unwrap_err().to_string();
         assert!(error.ends_with("db.port` holds no port"), "{error}");
     }
 }

@@ -112,6 +112,9 @@ impl Connections {
             match timeout_at(until, pool.acquire()).await {
                 Ok(Ok(connection)) => return Ok(Lease::new(connection, Some(place))),
                 Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
+                    if let Some(iam) = &self.config.iam {
+                        iam.doubt().await;
+                    }
                     // Whoever looks goes on for the others.
                     let _ = timeout_at(until, self.look()).await;
                     sleep(PAUSE).await;
@@ -156,17 +159,13 @@ impl Connections {
             return;
         }
         look.began = Some(Instant::now());
-        let read = self.config.files.clone();
-        let Ok(read) = tokio::task::spawn_blocking(move || read.read()).await else {
-            return;
-        };
-        let found = match read {
+        let found = match self.config.credentials().await {
             Ok(found) if found == *self.lock() => {
                 look.elsewhere = None;
                 return;
             }
             Ok(found) => found,
-            Err(error) => return self.say("The files of the database cannot be used", &error),
+            Err(error) => return self.say("No credentials for new connections", &error),
         };
         // The server tells whether user and password fit each other, and nobody whether host and name do: they are
         // followed when they stay.
@@ -228,6 +227,10 @@ impl Connections {
             Ok(connection) => {
                 drop(connection);
                 None
+            }
+            // There may be nothing better to show.
+            Err(error @ OpenError::Denied(_)) if self.config.iam.is_some() => {
+                Some(self.config.credentials().await.err().unwrap_or(error))
             }
             Err(error) => Some(error),
         }
@@ -296,20 +299,12 @@ pub(super) async fn first(
     let began = Instant::now();
     let mut said = false;
     loop {
-        let read = config.files.clone();
-        let read = tokio::task::spawn_blocking(move || read.read()).await;
-        let (place, error) = match read {
-            Ok(Ok(credentials)) => match connect(config, &credentials).await {
+        let (place, error) = match config.credentials().await {
+            Ok(credentials) => match connect(config, &credentials).await {
                 Ok(connection) => return Ok((connection, credentials)),
                 Err(error) => (credentials.place(), error),
             },
-            Ok(Err(error)) => ("postgres".to_owned(), error),
-            Err(_) => (
-                "postgres".to_owned(),
-                OpenError::Unfit {
-                    problem: "reading files panicked".into(),
-                },
-            ),
+            Err(error) => ("postgres".to_owned(), error),
         };
         if began.elapsed() + AGAIN > worth_waiting(&error, config.limits.patience) {
             return Err((place, error));

@@ -198,12 +198,14 @@ fn heard(payload: &str) -> Vec<Hint> {
     if payload.is_empty() {
         return vec![Hint::Somebody];
     }
-    let words = payload.split(' ').filter_map(|word| match word {
+    let mut known = BTreeSet::new();
+    let words = payload.split(' ').filter(|word| known.insert(*word));
+    let hints = words.filter_map(|word| match word {
         SOMEBODY => Some(Hint::Somebody),
         REPLICAS => Some(Hint::Replicas),
         name => ConsumerName::new(name).ok().map(Hint::Consumer),
     });
-    words.collect()
+    hints.collect()
 }
 
 const SOMEBODY: &str = "*";

@@ -83,7 +83,7 @@ pub(super) fn opening(error: sqlx::Error, schema: &str, root_given: bool) -> Ope
 /// free connection, or two files of which only one was replaced yet.
 pub(super) fn worth_waiting(error: &OpenError, patience: Duration) -> Duration {
     match error {
-        OpenError::Unreachable(_) | OpenError::Connections(_) => patience,
+        OpenError::Unreachable(_) | OpenError::Connections(_) | OpenError::Token { .. } => patience,
         OpenError::Denied(_) => patience.min(TORN),
         _ => Duration::ZERO,
     }

@@ -32,14 +32,14 @@ fn alternating() -> (Place, [String; 2]) {
 }
 
 /// Callers without a pause; says how many requests went well, and stops at the first that does not.
-struct Load {
+pub(super) struct Load {
     tasks: JoinSet<()>,
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl Load {
-    async fn start(store: &PostgresStore) -> Self {
+    pub(super) async fn start(store: &PostgresStore) -> Self {
         with_consumers(store, &["c1"]).await;
         let (done, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let mut tasks = JoinSet::new();
@@ -58,7 +58,7 @@ impl Load {
         Self { tasks, done, stop }
     }
 
-    async fn goes_on(&mut self) {
+    pub(super) async fn goes_on(&mut self) {
         let before = self.done.load(Ordering::Relaxed);
         until("the load to go on", async || {
             if let Some(ended) = self.tasks.try_join_next() {
@@ -69,7 +69,7 @@ impl Load {
         .await;
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
     }

@@ -33,6 +33,10 @@ pub struct Limits {
     pub listener_ping: Duration,
     /// How long it may take to answer.
     pub listener_answer: Duration,
+    /// A token that stands for a password is made anew after this.
+    pub token_renewal: Duration,
+    /// The server takes it for this long.
+    pub token_life: Duration,
 }
 
 impl Default for Limits {
@@ -58,6 +62,8 @@ impl Default for Limits {
             ring: Duration::from_millis(50),
             listener_ping: Duration::from_secs(10),
             listener_answer: Duration::from_secs(5),
+            token_renewal: Duration::from_secs(10 * 60),
+            token_life: Duration::from_secs(15 * 60),
         }
     }
 }

@@ -27,6 +27,7 @@ mod consumers;
 mod failure;
 mod filter;
 mod health;
+mod heard;
 mod lease;
 mod list;
 mod migrate;

@@ -36,12 +36,12 @@ mod inbound;
 mod lane;
 mod log;
 mod metrics;
-mod orphans;
 mod pacing;
 mod pool;
 mod quarantine;
 mod repairs;
 mod resync;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -87,9 +87,8 @@ pub(crate) struct Context<S> {
     restarts: Restarts,
     health: health::Health,
     log: log::Log,
-    parts: Arc<resync::Parts>,
     asks: Arc<[resync::Asks]>,
-    orphans: Arc<orphans::Orphans>,
+    seen: Arc<seen::Seen>,
     repairs: Arc<repairs::Repairs>,
 }
 
@@ -146,9 +145,8 @@ impl Config {
             restarts: signs.restarts,
             health: health::Health::new(signs.check),
             log: log::Log::new(),
-            parts: Arc::default(),
             asks,
-            orphans: Arc::default(),
+            seen: Arc::default(),
             repairs: Arc::default(),
         };
         let inbound = inbound
@@ -183,6 +181,16 @@ impl<S: Store> Delivery<S> {
             keep(
                 "tombstones",
                 part(|context, drain| tombstones::run(context.store, context.clock, drain).boxed()),
+            ),
+            keep(
+                "resync-parts",
+                part(|context, drain| {
+                    resync::forget_old(context.store, context.clock, drain).boxed()
+                }),
+            ),
+            keep(
+                "seen",
+                part(|context, drain| seen::run(context, drain).boxed()),
             ),
         ];
         for index in 0..context.pool.len() {
@@ -225,9 +233,8 @@ impl<S: Clone> Clone for Context<S> {
             restarts: self.restarts.clone(),
             health: self.health.clone(),
             log: self.log.clone(),
-            parts: self.parts.clone(),
             asks: self.asks.clone(),
-            orphans: self.orphans.clone(),
+            seen: self.seen.clone(),
             repairs: self.repairs.clone(),
         }
     }

@@ -21,6 +21,7 @@ mod decide;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
+mod heard;
 mod json;
 mod order;
 mod outbox;
@@ -33,6 +34,10 @@ pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
 pub use error::{FailureClass, OpenError, StoreError};
+pub use heard::{
+    ALL_BYTES, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
+    SEEN_EVERY, unseen_since,
+};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
 pub use outbox::{
@@ -50,7 +55,7 @@ pub struct Page<T> {
 }
 
 /// Everything the bridge keeps.
-pub trait Store: Clone + Send + Sync + 'static {
+pub trait Store: Heard {
     // --- consumers ---
 
     /// Registers a consumer. Refused with `ConsumerExists`.
@@ -153,7 +158,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         ids: Vec<String>,
     ) -> impl Future<Output = Result<Vec<PendingBundle>, StoreError>> + Send;
 
-    /// The consumers for which something needs sending.
+    /// The consumers for which something needs sending, orphans included.
     fn consumers_with_pending(
         &self,
     ) -> impl Future<Output = Result<Vec<ConsumerName>, StoreError>> + Send;

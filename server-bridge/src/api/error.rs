@@ -273,6 +273,7 @@ impl From<StoreError> for ApiError {
             StoreError::BundleNotFound { id } => Self::not_found("ResourceBundle", id),
             StoreError::ConsumerInUse { .. } => Self::new(Code::Forbidden, with_hint(&error)),
             StoreError::ConsumerExists { .. }
+            | StoreError::ConsumerSeen { .. }
             | StoreError::BundleExists { .. }
             | StoreError::BundleDeleting { .. }
             | StoreError::VersionExhausted { .. } => Self::new(Code::Conflict, with_hint(&error)),

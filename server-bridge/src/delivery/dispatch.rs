@@ -31,7 +31,6 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
     // Registered before the first sweep, so that nothing falls between the two.
     let mut hints = lanes.context.store.changes();
     let mut sweep = tokio::time::interval(SWEEP);
-    let orphans = lanes.context.orphans.clone();
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
@@ -41,7 +40,6 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
                 Ok(Hint::Somebody) | Err(RecvError::Lagged(_)) => lanes.sweep().await,
                 Err(RecvError::Closed) => break,
             },
-            () = orphans.added() => lanes.wake_for_orphans(),
             _ = sweep.tick() => lanes.sweep().await,
             Some(ended) = lanes.tasks.join_next(), if !lanes.tasks.is_empty() => match ended {
                 Ok(consumer) => lanes.ended(&consumer),
@@ -84,14 +82,7 @@ impl<S: Store> Lanes<S> {
         self.known.insert(consumer, Known { waker, task });
     }
 
-    fn wake_for_orphans(&mut self) {
-        for consumer in self.context.orphans.consumers() {
-            self.wake(consumer);
-        }
-    }
-
     async fn sweep(&mut self) {
-        self.wake_for_orphans();
         match self.context.store.consumers_with_pending().await {
             Ok(consumers) => {
                 for consumer in consumers {

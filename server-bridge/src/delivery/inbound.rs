@@ -31,7 +31,7 @@ mod act;
 mod turns;
 mod understand;
 
-use act::act;
+use act::{Acted, act};
 use turns::{Turn, Turns};
 use understand::{Refusal, Request, refusal, understand};
 
@@ -46,6 +46,8 @@ struct Job {
 /// Whose job is done, and what kind it was.
 enum Done {
     Status(ConsumerName),
+    /// The job that is left if it was the last part of a list: to answer it.
+    Part(ConsumerName, Option<Job>),
     List(ConsumerName),
 }
 
@@ -75,12 +77,17 @@ pub(super) async fn run<S: Store>(
                         taking.push(take(&context, &drain, job));
                     }
                 }
+                Done::Part(consumer, list) => {
+                    if let Some(job) = turns.stored(&consumer) {
+                        taking.push(take(&context, &drain, job));
+                    }
+                    if let Some(list) = list {
+                        wait_for_answer(&context, &mut turns, list);
+                    }
+                }
                 Done::List(consumer) => turns.answered(&consumer),
             },
-            _ = tidy.tick() => {
-                forget_old(&context);
-                turns.forget_quiet(Instant::now());
-            }
+            _ = tidy.tick() => turns.forget_quiet(Instant::now()),
             () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
             incoming = intake.recv(), if open && room => match incoming {
                 Some(incoming) => {
@@ -106,34 +113,26 @@ fn begin<S: Store>(
     let came = Instant::now();
     let understood = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let at = context.clock.now();
-        understand(&context.config, &context.parts, &incoming.message, at, came)
+        understand(&context.config, &incoming.message, at)
     }));
     let refused = match understood {
         Ok(Ok((consumer, request))) => {
+            context.seen.note(&consumer);
             let job = Job {
                 consumer: consumer.clone(),
                 request,
                 incoming,
                 came,
             };
-            return match &job.request {
-                Request::Status(_) => match turns.status(&consumer, job, replaces) {
-                    Turn::Now(job) => Some(job),
-                    Turn::Waits => None,
-                    Turn::Replaces(older) => {
-                        accept(context, older.incoming, "replaced");
-                        None
-                    }
-                },
-                Request::Resync(_) => {
-                    // What the newer list says is answered before the newer one is acked; this one is not needed.
-                    if let Some(replaced) = turns.list(&consumer, job) {
-                        accept(context, replaced.incoming, "resync");
-                    }
-                    None
-                }
-                Request::Part => {
-                    accept(context, job.incoming, "resync");
+            if let Request::Resync { .. } = job.request {
+                wait_for_answer(context, turns, job);
+                return None;
+            }
+            return match turns.status(&consumer, job, replaces) {
+                Turn::Now(job) => Some(job),
+                Turn::Waits => None,
+                Turn::Replaces(older) => {
+                    accept(context, older.incoming, "replaced");
                     None
                 }
             };
@@ -144,6 +143,28 @@ fn begin<S: Store>(
     };
     refuse(context, incoming, &refused);
     None
+}
+
+/// Lets a list wait for its turn to be answered.
+fn wait_for_answer<S: Store>(context: &Context<S>, turns: &mut Turns<Job>, job: Job) {
+    let consumer = job.consumer.clone();
+    let of_parts = |job: &Job| match &job.request {
+        Request::Resync { joined, .. } => joined.as_ref().map(|joined| joined.made_at),
+        _ => None,
+    };
+    let made_at = of_parts(&job);
+    let Some(mut replaced) = turns.list(&consumer, job) else {
+        return;
+    };
+    // Of lists that came in parts over several sessions the older one may be complete later.
+    if made_at.is_some() && of_parts(&replaced) > made_at {
+        match turns.list(&consumer, replaced) {
+            Some(older) => replaced = older,
+            None => return,
+        }
+    }
+    // What the newer list says is answered before the newer one is acked; this one is not needed.
+    accept(context, replaced.incoming, "resync");
 }
 
 /// Whether a status says all that one said which waits: newer, of the same version of the same bundle, and neither of a
@@ -165,25 +186,34 @@ async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, job: Jo
         incoming,
         came,
     } = job;
-    let is_status = matches!(request, Request::Status(_));
+    let mut list = None;
     match patiently(context, drain, &consumer, &request).await {
         // Left to the broker, which delivers it to the next process.
         None => drop(incoming),
         Some(done) => {
-            if is_status {
+            if matches!(request, Request::Status(_)) {
                 let seconds = &context.metrics.status_seconds;
                 seconds.observe(came.elapsed().as_secs_f64());
             }
             match done {
-                Ok(outcome) => accept(context, incoming, outcome),
+                // Acked when it is answered: until then its parts are kept, and whoever gets this one again answers.
+                Ok(Acted::Whole(request)) => {
+                    list = Some(Job {
+                        consumer: consumer.clone(),
+                        request,
+                        incoming,
+                        came,
+                    });
+                }
+                Ok(Acted::Done(outcome)) => accept(context, incoming, outcome),
                 Err(refused) => refuse(context, incoming, &refused),
             }
         }
     }
-    if is_status {
-        Done::Status(consumer)
-    } else {
-        Done::List(consumer)
+    match request {
+        Request::Status(_) => Done::Status(consumer),
+        Request::Part(_) => Done::Part(consumer, list),
+        Request::Resync { .. } => Done::List(consumer),
     }
 }
 
@@ -193,7 +223,7 @@ async fn patiently<S: Store>(
     drain: &CancellationToken,
     consumer: &ConsumerName,
     request: &Request,
-) -> Option<Result<&'static str, Refusal>> {
+) -> Option<Result<Acted, Refusal>> {
     let mut repair = None;
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST, Duration::MAX);
     let mut stuck: Option<Stuck> = None;
@@ -246,16 +276,6 @@ fn refuse<S: Store>(context: &Context<S>, incoming: Incoming, refused: &Refusal)
         warn!(%topic, outcome, held_back, "Refused an event from an agent: {reason}");
     }
     incoming.ack();
-}
-
-fn forget_old<S: Store>(context: &Context<S>) {
-    let forgotten = context.parts.forget_old(Instant::now());
-    if forgotten > 0 {
-        warn!(
-            forgotten,
-            "Forgot resync requests whose parts did not all come"
-        );
-    }
 }
 
 /// Events in hand, at work or waiting for their turn: all that a session may receive without acks, and once more what

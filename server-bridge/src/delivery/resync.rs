@@ -21,15 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::log::Line;
-use super::orphans::Orphan;
 use super::{Context, event};
-use crate::store::{Held, Store, StoreError};
+use crate::store::{Held, Orphan, Store, StoreError};
 
 mod asks;
 mod parts;
 
 pub(super) use asks::{Asks, Cause};
-pub(super) use parts::Parts;
+pub(super) use parts::{Listed, forget_old, listed};
 
 /// Answers a whole spec resync request. Done again after a failure it does the same.
 ///
@@ -89,17 +88,22 @@ async fn reconcile<S: Store>(
     if let Some(held_back) = context.log.admit(Line::Answered, Some(consumer)) {
         info!(%consumer, held = held.len(), stored = ours.len(), resent, orphans = orphans.len(), unknown = unknown.len(), held_back, "Answered a resync");
     }
-    let works = orphans.into_iter().map(|work| {
-        let orphan = Orphan {
+    let works: Vec<Orphan> = orphans
+        .into_iter()
+        .map(|work| Orphan {
             version: holds
                 .get(work.id.as_str())
                 .copied()
                 .unwrap_or(Version::UNVERSIONED),
             deleted_here: work.deleted_here,
-        };
-        (work.id, orphan)
-    });
-    let refused = context.orphans.add(consumer, works);
+            id: work.id,
+        })
+        .collect();
+    let refused = if works.is_empty() {
+        0
+    } else {
+        context.store.add_orphans(consumer, works).await?
+    };
     if refused > 0
         && let Some(held_back) = context.log.admit(Line::TooManyOrphans, Some(consumer))
     {

@@ -9,6 +9,7 @@ use link::supervise::Restarts;
 use prometheus::Registry;
 use tokio::sync::broadcast;
 
+use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
@@ -76,6 +77,19 @@ macro_rules! passed_on {
             }
         })*
     };
+}
+
+impl Heard for AnyStore {
+    passed_on! {
+        add_resync_part(part: ResyncPart, at: Timestamp) -> PartOutcome;
+        forget_resync(consumer: &ConsumerName, list: &str) -> ();
+        prune_resyncs(before: Timestamp) -> u64;
+        add_orphans(consumer: &ConsumerName, works: Vec<Orphan>) -> u64;
+        orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
+        remove_orphans(keys: Vec<i64>) -> ();
+        note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
+        remove_consumer(id: &str, unseen_since: Option<Timestamp>) -> RemovedConsumer;
+    }
 }
 
 impl Store for AnyStore {

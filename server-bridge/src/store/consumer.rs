@@ -21,6 +21,8 @@ pub struct Consumer {
     pub created_at: Timestamp,
     /// When its labels last changed.
     pub updated_at: Timestamp,
+    /// When its agent was heard last, about a minute late; `None` if it never was.
+    pub last_seen_at: Option<Timestamp>,
 }
 
 /// A consumer to register.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use link::error::Hint;
 use link::id::ConsumerName;
 use link::order::Version;
@@ -35,6 +36,14 @@ pub enum StoreError {
         name: ConsumerName,
         /// How many bundles it has.
         bundles: u64,
+    },
+    /// Its agent was heard a short while ago.
+    #[error("consumer `{name}` is alive: its agent was heard at {last_seen_at}")]
+    ConsumerSeen {
+        /// The consumer.
+        name: ConsumerName,
+        /// When it was heard last.
+        last_seen_at: Timestamp,
     },
     /// No bundle has this id.
     #[error("resource bundle `{id}` does not exist")]
@@ -186,6 +195,9 @@ impl Hint for StoreError {
             Self::ConsumerInUse { .. } => {
                 Some("delete its resource bundles and wait until its agent confirmed".into())
             }
+            Self::ConsumerSeen { name, .. } => Some(format!(
+                "if it is to be removed all the same, repeat its name with `confirm={name}` (`--confirm {name}`)"
+            )),
             Self::VersionConflict { .. } => {
                 Some("read the bundle again and repeat the change on its latest version".into())
             }

@@ -8,6 +8,7 @@ use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
 
+use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
@@ -105,6 +106,19 @@ macro_rules! gated {
             self.inner.$method($($name),*).await
         })*
     };
+}
+
+impl<S: Store> Heard for Faulty<S> {
+    gated! {
+        add_resync_part(part: ResyncPart, at: Timestamp) -> PartOutcome;
+        forget_resync(consumer: &ConsumerName, list: &str) -> ();
+        prune_resyncs(before: Timestamp) -> u64;
+        add_orphans(consumer: &ConsumerName, works: Vec<Orphan>) -> u64;
+        orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
+        remove_orphans(keys: Vec<i64>) -> ();
+        note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
+        remove_consumer(id: &str, unseen_since: Option<Timestamp>) -> RemovedConsumer;
+    }
 }
 
 impl<S: Store> Store for Faulty<S> {

@@ -30,6 +30,7 @@ mod doorbell;
 mod failure;
 mod filter;
 mod health;
+mod heard;
 mod iam;
 mod lease;
 mod list;

@@ -24,6 +24,7 @@ mod consumers;
 mod files;
 mod filter;
 mod health;
+mod heard;
 mod heartbeat;
 mod list;
 mod open;

@@ -12,6 +12,7 @@ use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, Store}
 mod bundles;
 mod consumers;
 mod engines;
+mod heard;
 mod list;
 mod outbox;
 mod postgres;
@@ -101,4 +102,10 @@ conformance!([
     list::pages_are_filtered_ordered_and_complete,
     list::searches_compare_by_bytes_and_absent_values_sort_first,
     bundles::concurrent_writers_neither_lose_nor_mix_their_writes,
+    heard::a_list_is_whole_once_all_its_parts_came_in_any_order_and_repeated,
+    heard::newer_lists_take_the_place_of_older_ones_and_totals_are_not_believed_twice,
+    heard::unfinished_lists_are_bounded_each_and_together,
+    heard::orphans_wait_in_the_outbox_until_they_are_removed,
+    heard::a_consumer_is_noted_as_heard_about_once_a_minute,
+    heard::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
 ]);

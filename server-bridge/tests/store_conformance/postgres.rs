@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use crate::engines::{Server, fresh};
 
 mod doorbell;
+mod heard;
 mod iam;
 mod opening;
 mod outages;

@@ -8,12 +8,22 @@ use link::telemetry::clip;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::understand::{Refusal, Request, refusal};
+use super::understand::{Joined, Refusal, Request, refusal};
 use crate::delivery::log::Line;
-use crate::delivery::orphans::Orphan;
 use crate::delivery::resync::Cause;
 use crate::delivery::{Context, resync};
-use crate::store::{Held, StatusOutcome, StatusUpdate, Store, StoreError};
+use crate::store::{
+    Held, LIST_BYTES, Orphan, PartOutcome, ResyncPart, StatusOutcome, StatusUpdate, Store,
+    StoreError,
+};
+
+/// What came of an event that was not refused.
+pub(super) enum Acted {
+    /// It is done, with this outcome.
+    Done(&'static str),
+    /// It was the last part of a list, which is to be answered before it is done.
+    Whole(Request),
+}
 
 /// Does what an event asks for. `repair` keeps, over attempts, whether what it shows to be wrong may be mended now.
 pub(super) async fn act<S: Store>(
@@ -21,12 +31,15 @@ pub(super) async fn act<S: Store>(
     consumer: &ConsumerName,
     request: &Request,
     repair: &mut Option<bool>,
-) -> Result<Result<&'static str, Refusal>, StoreError> {
+) -> Result<Result<Acted, Refusal>, StoreError> {
     match request {
-        Request::Part => Ok(Ok("resync")),
-        Request::Resync(held) => {
+        Request::Part(part) => keep_part(context, part).await,
+        Request::Resync { held, joined } => {
             resync::answer(context, consumer, held).await?;
-            Ok(Ok("resync"))
+            if let Some(Joined { list, .. }) = joined {
+                context.store.forget_resync(consumer, list).await?;
+            }
+            Ok(Ok(Acted::Done("resync")))
         }
         Request::Status(update) => {
             let outcome = context.store.apply_status((**update).clone()).await?;
@@ -35,26 +48,56 @@ pub(super) async fn act<S: Store>(
                 *repair.get_or_insert_with(|| context.repairs.admit(consumer, id, Instant::now()))
             };
             match outcome {
-                StatusOutcome::DeletedHere if admitted() => delete_again(context, update),
+                StatusOutcome::DeletedHere if admitted() => delete_again(context, update).await?,
                 StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
                 StatusOutcome::StaleSequence { stored } => {
                     ask_later(context, update, stored).await?;
                 }
                 _ => {}
             }
-            Ok(explain(context, update, outcome))
+            Ok(explain(context, update, outcome).map(Acted::Done))
         }
     }
 }
 
+async fn keep_part<S: Store>(
+    context: &Context<S>,
+    part: &ResyncPart,
+) -> Result<Result<Acted, Refusal>, StoreError> {
+    let at = context.clock.now();
+    let reason = match context.store.add_resync_part(part.clone(), at).await? {
+        PartOutcome::Whole(held) => {
+            let joined = Some(Joined {
+                list: part.list.clone(),
+                made_at: part.made_at,
+            });
+            return Ok(Ok(Acted::Whole(Request::Resync { held, joined })));
+        }
+        // What a newer list says is what counts.
+        PartOutcome::Waits | PartOutcome::Superseded => return Ok(Ok(Acted::Done("resync"))),
+        PartOutcome::OtherTotal { earlier } => format!(
+            "it says that the list has {} parts, an earlier one said {earlier}",
+            part.total
+        ),
+        PartOutcome::TooLong { bytes } => {
+            format!("the parts of the list hold {bytes} bytes so far, the limit is {LIST_BYTES}")
+        }
+    };
+    Ok(Err(refusal("bad_resync", reason)))
+}
+
 /// The agent reports on a work whose deletion it has confirmed: a late copy of an old event brought it back.
-fn delete_again<S: Store>(context: &Context<S>, update: &StatusUpdate) {
+async fn delete_again<S: Store>(
+    context: &Context<S>,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
     let (id, consumer) = (&update.bundle_id, &update.consumer);
     let orphan = Orphan {
+        id: id.clone(),
         version: update.version,
         deleted_here: true,
     };
-    context.orphans.add(consumer, [(id.clone(), orphan)]);
+    context.store.add_orphans(consumer, vec![orphan]).await?;
     context
         .metrics
         .repairs
@@ -66,6 +109,7 @@ fn delete_again<S: Store>(context: &Context<S>, update: &StatusUpdate) {
     {
         warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent holds again what was deleted; it is deleted there again");
     }
+    Ok(())
 }
 
 /// The agent has deleted a work that nobody deletes: a late copy of an old deletion took it away.

@@ -13,20 +13,32 @@ use link::telemetry::clip;
 use link::topic::Channel;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
-use tokio::time::Instant;
 
-use crate::delivery::{Config, resync};
-use crate::store::{Json, StatusUpdate};
+use crate::delivery::Config;
+use crate::delivery::resync::{self, Listed};
+use crate::store::{Json, ResyncPart, StatusUpdate};
 
 /// What an event asks for.
 #[derive(Debug)]
 pub(super) enum Request {
     /// Take a status.
     Status(Box<StatusUpdate>),
-    /// Bring the agent what it lacks, compared with all it holds.
-    Resync(Vec<HeldVersion>),
-    /// Nothing yet: a part of a resync request whose other parts are to come.
-    Part,
+    /// Bring the agent what it lacks, compared with all it holds. The parts of a list that came in parts are forgotten
+    /// then.
+    Resync {
+        held: Vec<HeldVersion>,
+        joined: Option<Joined>,
+    },
+    /// Keep a part of a list, and bring the agent what it lacks once all are there.
+    Part(ResyncPart),
+}
+
+/// A list whose parts were joined.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) list: String,
+    /// When its agent made it, by the agent's clock.
+    pub(super) made_at: Timestamp,
 }
 
 /// Why an event is refused: an outcome from a closed set, and a sentence without anything of the payload.
@@ -46,10 +58,8 @@ pub(super) fn refusal(outcome: &'static str, reason: impl Into<String>) -> Refus
 /// Reads an event; `consumer` is whom its topic speaks for.
 pub(super) fn understand(
     config: &Config,
-    parts: &resync::Parts,
     message: &Message,
     at: Timestamp,
-    now: Instant,
 ) -> Result<(ConsumerName, Request), Refusal> {
     let Some((Channel::AgentEvents, consumer)) = config.scheme.recognise(&message.topic) else {
         return Err(refusal(
@@ -90,10 +100,13 @@ pub(super) fn understand(
                         format!("its data is no resync request: {}", place(&error)),
                     )
                 })?;
-            let whole = parts
-                .add(&consumer, &event, request.resource_versions, now)
+            let listed = resync::listed(&consumer, &event, request.resource_versions, at)
                 .map_err(|reason| refusal("bad_resync", reason))?;
-            Ok((consumer, whole.map_or(Request::Part, Request::Resync)))
+            let request = match listed {
+                Listed::Whole(held) => Request::Resync { held, joined: None },
+                Listed::Part(part) => Request::Part(part),
+            };
+            Ok((consumer, request))
         }
         (SubResource::Status, Action::Create | Action::Update | Action::ResyncResponse) => {
             let original = event.original_source.as_deref().unwrap_or_default();

@@ -12,9 +12,8 @@ use tracing::warn;
 use super::{BATCH, Lane, Pass, REASON_BYTES};
 use crate::delivery::event;
 use crate::delivery::log::Line;
-use crate::delivery::orphans::Orphan;
 use crate::delivery::pacing::What;
-use crate::store::{Store, StoreError};
+use crate::store::{Orphan, Store, StoreError};
 
 impl<S: Store> Lane<S> {
     /// Sends a batch of the deletions that wait. Whether each is still one is asked just before: a bundle that was made
@@ -24,38 +23,46 @@ impl<S: Store> Lane<S> {
         let context = self.context.clone();
         let most = if self.sick { 1 } else { BATCH as usize };
         let consumer = self.consumer.clone();
-        let waiting = context
-            .orphans
-            .peek(&consumer, most, |id| !self.is_paced(id, What::Orphan, now));
+        // Behind those that are paced there may be others: read past them.
+        let limit = most.saturating_add(self.pacing.held(now));
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let mut waiting = context.store.orphans(&consumer, limit).await?;
+        waiting.retain(|(_, orphan)| !self.is_paced(&orphan.id, What::Orphan, now));
+        waiting.truncate(most);
         if waiting.is_empty() {
             return Ok(Pass::Idle);
         }
-        let ids = waiting.iter().map(|(id, _)| id.clone()).collect();
+        let ids = waiting
+            .iter()
+            .map(|(_, orphan)| orphan.id.clone())
+            .collect();
         let gone = context.store.gone(&consumer, ids).await?;
         let mut receipts = Vec::with_capacity(waiting.len());
-        for (id, orphan) in waiting {
+        let mut done = Vec::with_capacity(waiting.len());
+        for (key, orphan) in waiting {
             let still = gone
                 .iter()
-                .any(|gone| gone.id == id && (gone.deleted_here || !orphan.deleted_here));
+                .any(|gone| gone.id == orphan.id && (gone.deleted_here || !orphan.deleted_here));
             if still {
-                receipts.push((id.clone(), self.publish_orphan(&id, orphan).await));
+                let receipt = self.publish_orphan(&orphan).await;
+                receipts.push((key, orphan.id, receipt));
             } else {
-                context.orphans.remove(&consumer, &id);
+                done.push(key);
             }
         }
-        let outcomes = join_all(receipts.into_iter().map(|(id, receipt)| async move {
+        let outcomes = join_all(receipts.into_iter().map(|(key, id, receipt)| async move {
             let outcome = match receipt {
                 Ok(receipt) => receipt.await.map(|_| ()),
                 Err(error) => Err(error),
             };
-            (id, outcome)
+            (key, id, outcome)
         }))
         .await;
         let mut pass = Pass::Progress;
-        for (id, outcome) in outcomes {
+        for (key, id, outcome) in outcomes {
             let Err(error) = outcome else {
                 self.pacing.sent(&id, What::Orphan, now);
-                context.orphans.remove(&consumer, &id);
+                done.push(key);
                 continue;
             };
             if let Some(held_back) = context.log.admit(Line::Publish("orphan"), Some(&consumer)) {
@@ -64,23 +71,24 @@ impl<S: Store> Lane<S> {
             if error.is_retryable() || error.is_denied() {
                 pass = Pass::Sick;
             } else {
-                context.orphans.remove(&consumer, &id);
+                done.push(key);
             }
         }
+        // Sent once more if this fails, which changes nothing there.
+        context.store.remove_orphans(done).await?;
         Ok(pass)
     }
 
     async fn publish_orphan(
         &self,
-        id: &str,
-        orphan: Orphan,
+        orphan: &Orphan,
     ) -> Result<crate::delivery::border::Receipt, PublishError> {
         let context = &self.context;
         let now = context.clock.now();
         let event = event::orphan(
             &context.config.source,
             &self.consumer,
-            id,
+            &orphan.id,
             orphan.version,
             now,
         );

@@ -46,7 +46,8 @@ pub(super) struct Bench {
     pub(super) recv_panics: Arc<AtomicBool>,
     acked: Arc<Mutex<Vec<u32>>>,
     said: u32,
-    inbound: mpsc::Sender<Incoming>,
+    /// Of each session that listens.
+    inbound: Vec<mpsc::Sender<Incoming>>,
     drain: CancellationToken,
     running: JoinHandle<()>,
     sequence: i64,
@@ -105,7 +106,7 @@ impl Bench {
             recv_panics: Arc::default(),
             acked: Arc::default(),
             said: 0,
-            inbound: mpsc::channel(1).0,
+            inbound: Vec::new(),
             drain: CancellationToken::new(),
             running: tokio::spawn(async {}),
             sequence: 0,
@@ -115,7 +116,18 @@ impl Bench {
 
     /// Runs delivery, as a new process would: nothing but the store is kept.
     pub(super) fn run(&mut self) {
-        let (inbound, received) = mpsc::channel(100);
+        let listening = if self.shared {
+            1 + self.others.len()
+        } else {
+            1
+        };
+        let mut intakes: Vec<Box<dyn Intake>> = Vec::new();
+        self.inbound.clear();
+        for _ in 0..listening {
+            let (inbound, received) = mpsc::channel(100);
+            self.inbound.push(inbound);
+            intakes.push(Box::new(Received(received, self.recv_panics.clone())));
+        }
         self.registry = Registry::new();
         self.checks = Checks::new();
         self.drain = CancellationToken::new();
@@ -140,13 +152,12 @@ impl Bench {
             .build_on(
                 self.store.clone(),
                 Pool::of_outlets(outlets.collect()).unwrap(),
-                vec![Box::new(Received(received, self.recv_panics.clone()))],
+                intakes,
                 Clock::system(),
                 &self.registry,
                 signs,
             )
             .unwrap();
-        self.inbound = inbound;
         self.running = tokio::spawn(delivery.run(self.drain.clone()));
     }
 
@@ -163,10 +174,15 @@ impl Bench {
 
     /// Lets a message come in; its number is acked later.
     pub(super) async fn say(&mut self, message: Message) -> u32 {
+        self.say_on(0, message).await
+    }
+
+    /// The same on one of the sessions that listen.
+    pub(super) async fn say_on(&mut self, session: usize, message: Message) -> u32 {
         self.said += 1;
         let (number, acked) = (self.said, self.acked.clone());
         let incoming = Incoming::new(message, move || acked.lock().unwrap().push(number));
-        self.inbound.send(incoming).await.unwrap();
+        self.inbound[session].send(incoming).await.unwrap();
         number
     }
 

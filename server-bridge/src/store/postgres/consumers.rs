@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::PgConnection;
 
+use super::super::heard::refuse_if_seen;
 use super::super::sql::rows::{self, micros, truncated};
-use super::super::{Consumer, Labels, NewConsumer, StoreError};
+use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::Written;
 use super::failure::driver;
 use super::text::{labels_search, storable};
@@ -13,7 +14,7 @@ use super::text::{labels_search, storable};
 /// By name: `*` would change under a prepared statement when a newer bridge adds a column.
 macro_rules! columns {
     () => {
-        "id, name, labels, created_at, updated_at"
+        "id, name, labels, created_at, updated_at, last_seen_at"
     };
 }
 pub(super) use columns;
@@ -42,6 +43,7 @@ pub(super) async fn create(
                 labels: new.labels,
                 created_at: truncated(now),
                 updated_at: truncated(now),
+                last_seen_at: None,
             },
             hint: None,
         });
@@ -160,6 +162,66 @@ pub(super) async fn delete(
         .map_err(driver("delete a consumer"))?;
     Ok(Written {
         value: (),
+        hint: None,
+    })
+}
+
+/// Removes a consumer with all that is kept of it. Its row is locked before those of its bundles: nobody who holds a lock
+/// on a bundle asks for one on a consumer, but who adds one, and that one is not there yet.
+pub(super) async fn remove(
+    connection: &mut PgConnection,
+    id: String,
+    unseen_since: Option<Timestamp>,
+) -> Result<Written<RemovedConsumer>, StoreError> {
+    let row = sqlx::query("SELECT name, last_seen_at FROM consumers WHERE id = $1 FOR UPDATE")
+        .bind(storable(&id))
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(driver("read a consumer"))?;
+    let Some(row) = row else {
+        return Err(StoreError::ConsumerNotFound { consumer: id });
+    };
+    let name = rows::consumer_name(&row, "name", &id)?;
+    let last_seen_at = rows::optional_time(&row, "last_seen_at", &id)?;
+    refuse_if_seen(&name, last_seen_at, unseen_since)?;
+    let keys: Vec<i64> = sqlx::query_scalar(
+        "SELECT key FROM bundles WHERE consumer_name = $1 ORDER BY key FOR UPDATE",
+    )
+    .bind(name.as_str())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(driver("lock the bundles of a consumer"))?;
+    // What belongs to a bundle would go with it, but row by row.
+    for statement in [
+        "DELETE FROM ledger WHERE bundle_key = ANY($1)",
+        "DELETE FROM statuses WHERE bundle_key = ANY($1)",
+        "DELETE FROM contents WHERE bundle_key = ANY($1)",
+        "DELETE FROM bundles WHERE key = ANY($1)",
+    ] {
+        sqlx::query(statement)
+            .bind(&keys)
+            .execute(&mut *connection)
+            .await
+            .map_err(driver("remove the bundles of a consumer"))?;
+    }
+    for statement in [
+        "DELETE FROM orphans WHERE consumer_name = $1",
+        "DELETE FROM resync_lists WHERE consumer_name = $1",
+        "DELETE FROM tombstones WHERE consumer_name = $1",
+        "DELETE FROM consumers WHERE name = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(name.as_str())
+            .execute(&mut *connection)
+            .await
+            .map_err(driver("remove a consumer"))?;
+    }
+    Ok(Written {
+        value: RemovedConsumer {
+            name,
+            bundles: keys.len() as u64,
+            last_seen_at,
+        },
         hint: None,
     })
 }

@@ -58,7 +58,7 @@ pub(super) async fn consumers(
     connection: &mut PgConnection,
 ) -> Result<Vec<ConsumerName>, StoreError> {
     let rows = sqlx::query(
-        "SELECT DISTINCT consumer_name FROM bundles WHERE unsent ORDER BY consumer_name",
+        "SELECT consumer_name FROM bundles WHERE unsent UNION SELECT consumer_name FROM orphans ORDER BY 1",
     )
     .fetch_all(connection)
     .await

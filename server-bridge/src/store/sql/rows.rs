@@ -9,8 +9,8 @@ use link::order::{SequenceId, Version};
 use sqlx::Row as _;
 
 use super::super::{
-    Bundle, BundleVersion, Consumer, Content, Json, LedgerEntry, PendingBundle, PendingHead,
-    Status, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Json, LedgerEntry, Orphan, PendingBundle,
+    PendingHead, Status, StoreError, Tombstone,
 };
 
 /// The cells of a row by the name of their column, whichever engine it comes from.
@@ -69,6 +69,7 @@ pub(in crate::store) fn consumer(row: &impl Cells) -> Result<Consumer, StoreErro
             .map_err(|error| corrupt("consumers.labels", &id, error))?,
         created_at: time(row, "created_at", &id)?,
         updated_at: time(row, "updated_at", &id)?,
+        last_seen_at: optional_time(row, "last_seen_at", &id)?,
         id,
     })
 }
@@ -255,6 +256,17 @@ pub(in crate::store) fn bundle_version(row: &impl Cells) -> Result<BundleVersion
         deleting_since: optional_time(row, "deleted_at", &id)?,
         id,
     })
+}
+
+/// A work to be deleted, with its key.
+pub(in crate::store) fn orphan(row: &impl Cells) -> Result<(i64, Orphan), StoreError> {
+    let id = row.text("bundle_id")?;
+    let orphan = Orphan {
+        version: version(row, "version", &id)?,
+        deleted_here: row.flag("deleted_here")?,
+        id,
+    };
+    Ok((row.integer("key")?, orphan))
 }
 
 pub(in crate::store) fn tombstone(row: &impl Cells) -> Result<Tombstone, StoreError> {

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::{Consumer, Labels, NewConsumer, StoreError};
+use super::super::heard::refuse_if_seen;
+use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::rows::{self, driver, get, micros, truncated};
 use super::writer::Written;
 
@@ -30,6 +31,7 @@ pub(super) async fn create(
                 labels: new.labels,
                 created_at: truncated(now),
                 updated_at: truncated(now),
+                last_seen_at: None,
             },
             hint: None,
         }),
@@ -126,6 +128,50 @@ pub(super) async fn delete(
         .map_err(driver("delete a consumer"))?;
     Ok(Written {
         value: (),
+        hint: None,
+    })
+}
+
+/// Removes a consumer with all that is kept of it. The rows of a bundle go with it.
+pub(super) async fn remove(
+    connection: &mut SqliteConnection,
+    id: String,
+    unseen_since: Option<Timestamp>,
+) -> Result<Written<RemovedConsumer>, StoreError> {
+    let row = sqlx::query("SELECT name, last_seen_at FROM consumers WHERE id = ?1")
+        .bind(&id)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(driver("read a consumer"))?;
+    let Some(row) = row else {
+        return Err(StoreError::ConsumerNotFound { consumer: id });
+    };
+    let name = rows::consumer_name(&row, "name", &id)?;
+    let last_seen_at = rows::optional_time(&row, "last_seen_at", &id)?;
+    refuse_if_seen(&name, last_seen_at, unseen_since)?;
+    let mut bundles = 0;
+    for statement in [
+        "DELETE FROM bundles WHERE consumer_name = ?1",
+        "DELETE FROM orphans WHERE consumer_name = ?1",
+        "DELETE FROM resync_lists WHERE consumer_name = ?1",
+        "DELETE FROM tombstones WHERE consumer_name = ?1",
+        "DELETE FROM consumers WHERE name = ?1",
+    ] {
+        let done = sqlx::query(statement)
+            .bind(name.as_str())
+            .execute(&mut *connection)
+            .await
+            .map_err(driver("remove a consumer"))?;
+        if statement.contains("FROM bundles") {
+            bundles = done.rows_affected();
+        }
+    }
+    Ok(Written {
+        value: RemovedConsumer {
+            name,
+            bundles,
+            last_seen_at,
+        },
         hint: None,
     })
 }

@@ -105,6 +105,11 @@ pub(super) fn migrations() -> Migrator {
             "tombstones_of_consumers",
             include_str!("../../../migrations/sqlite/0003_tombstones_of_consumers.sql"),
         ),
+        (
+            4,
+            "resync",
+            include_str!("../../../migrations/sqlite/0004_resync.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

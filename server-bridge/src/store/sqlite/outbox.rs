@@ -54,7 +54,7 @@ pub(super) async fn pending(
 
 pub(super) async fn consumers(pool: &SqlitePool) -> Result<Vec<ConsumerName>, StoreError> {
     let rows = sqlx::query(
-        "SELECT DISTINCT consumer_name FROM bundles WHERE unsent = 1 ORDER BY consumer_name",
+        "SELECT consumer_name FROM bundles WHERE unsent = 1 UNION SELECT consumer_name FROM orphans ORDER BY 1",
     )
     .fetch_all(pool)
     .await

@@ -5,8 +5,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
 pub(super) use super::super::sql::rows::{
-    bundle, bundle_version, consumer, consumer_name, driver, micros, optional_time, pending_bundle,
-    pending_head, sequence, time, tombstone, truncated, version,
+    bundle, bundle_version, consumer, consumer_name, driver, micros, optional_time, orphan,
+    pending_bundle, pending_head, sequence, time, tombstone, truncated, version,
 };
 
 /// Columns of a bundle: `?1`, `?2`, `?3` say whether content, status and ledger are wanted, so that an

@@ -14,6 +14,7 @@ use tracing::info;
 use super::super::OpenError;
 use super::config::Config;
 use super::failure::opening;
+use super::history;
 
 /// Checks that the server is fit, and makes or changes the tables as needed.
 pub(super) async fn prepare(
@@ -51,7 +52,9 @@ async fn prepare_patiently(
         .map_err(|error| match error {
             Fault::Driver(error) => fault(error),
             Fault::Open(error) => *error,
-        })
+        })?;
+    // Under the lock too: of processes that open a restored database together one begins the new epoch.
+    history::open(connection).await.map_err(fault)
 }
 
 enum Fault {
@@ -208,11 +211,18 @@ async fn run(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Erro
 
 /// In order. What is in it never changes: a database remembers a checksum of each.
 pub(super) fn migrations() -> Migrator {
-    let history = [(
-        1,
-        "bundles",
-        include_str!("../../../migrations/postgres/0001_bundles.sql"),
-    )];
+    let history = [
+        (
+            1,
+            "bundles",
+            include_str!("../../../migrations/postgres/0001_bundles.sql"),
+        ),
+        (
+            4,
+            "epoch",
+            include_str!("../../../migrations/postgres/0004_epoch.sql"),
+        ),
+    ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();
         Migration::new(version, name.into(), MigrationType::Simple, text, false)

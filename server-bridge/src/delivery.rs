@@ -32,6 +32,7 @@ mod border;
 mod dispatch;
 pub(crate) mod event;
 mod health;
+mod history;
 mod inbound;
 mod lane;
 mod log;
@@ -91,6 +92,7 @@ pub(crate) struct Context<S> {
     asks: Arc<[resync::Asks]>,
     orphans: Arc<orphans::Orphans>,
     repairs: Arc<repairs::Repairs>,
+    raises: Arc<history::Raises>,
 }
 
 // === impl Config ===
@@ -150,6 +152,7 @@ impl Config {
             asks,
             orphans: Arc::default(),
             repairs: Arc::default(),
+            raises: Arc::default(),
         };
         let inbound = inbound
             .into_iter()
@@ -229,6 +232,7 @@ impl<S: Clone> Clone for Context<S> {
             asks: self.asks.clone(),
             orphans: self.orphans.clone(),
             repairs: self.repairs.clone(),
+            raises: self.raises.clone(),
         }
     }
 }

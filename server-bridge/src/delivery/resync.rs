@@ -20,9 +20,10 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::history::Ahead;
 use super::log::Line;
 use super::orphans::Orphan;
-use super::{Context, event};
+use super::{Context, event, history};
 use crate::store::{Held, Store, StoreError};
 
 mod asks;
@@ -59,6 +60,17 @@ async fn reconcile<S: Store>(
         .iter()
         .map(|work| (work.resource_id.as_str(), work.resource_version))
         .collect();
+    let ahead: Vec<_> = ours
+        .iter()
+        .filter_map(|bundle| {
+            let held = *holds.get(bundle.id.as_str())?;
+            (held > bundle.version).then(|| Ahead {
+                id: bundle.id.clone(),
+                held,
+                stored: bundle.version,
+            })
+        })
+        .collect();
     let compare = ours
         .iter()
         .map(|bundle| Held {
@@ -70,6 +82,9 @@ async fn reconcile<S: Store>(
         })
         .collect();
     let resent = context.store.request_resend(consumer, compare).await?;
+    if !ahead.is_empty() {
+        history::raise(context, consumer, ahead).await?;
+    }
     let strangers: Vec<String> = holds
         .keys()
         .filter(|id| !known.contains(*id))
@@ -125,7 +140,8 @@ async fn reconcile<S: Store>(
 }
 
 /// Asks the consumers of one session for the statuses that differ from the stored ones: all of them after each fresh
-/// subscription of the session on which their statuses come, one that said what it holds after that.
+/// subscription of the session on which their statuses come and when a new epoch of the store has begun, one that said
+/// what it holds after that.
 ///
 /// Nobody is asked while that session is not there: what is answered then may reach nobody, and the agent counts it as
 /// told.
@@ -165,6 +181,9 @@ pub(super) async fn ask_for_statuses<S: Store>(
                 }
             }
             let ready = state.borrow().is_ready();
+            if ready && context.asks[index].take_everyone() {
+                want_all(&context, index).await;
+            }
             if ready && let Some((consumer, cause)) = context.asks[index].take_due(Instant::now()) {
                 ask(&context, &consumer, cause).await;
             }

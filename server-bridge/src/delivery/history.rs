@@ -5,7 +5,7 @@
 //! times at once and then ever less often, and the log says why. What is held back is not forgotten: the agent is asked for
 //! its status when it may be raised again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Raises(Mutex<Lately>);
 #[derive(Debug, Default)]
 struct Lately {
     bundles: HashMap<(ConsumerName, String), Raise>,
+    /// Consumers whose agents hold what the store does not know.
+    strangers: HashSet<ConsumerName>,
     tidied: Option<Instant>,
 }
 
@@ -91,6 +93,24 @@ pub(super) async fn raise<S: Store>(
     }
     hold_back(context, consumer, early, now);
     Ok(())
+}
+
+/// Notes that an agent holds a work that the store does not know.
+pub(super) fn holds_a_stranger<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
+    let mut lately = context.raises.lock();
+    if lately.strangers.len() < CONSUMERS {
+        lately.strangers.insert(consumer.clone());
+    }
+}
+
+/// A bundle went to its consumer for the first time. If its agent holds what the store does not know, this may be some of
+/// it, posted again: a Go agent drops that without a word where it holds a newer version, so it is asked what it holds.
+pub(super) fn sent_first<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
+    if context.raises.lock().strangers.contains(consumer) {
+        let now = Instant::now();
+        let asks = context.asks(consumer);
+        asks.want_at(consumer, Cause::Stale, now + TAKEN, now);
+    }
 }
 
 fn say<S: Store>(context: &Context<S>, consumer: &ConsumerName, raised: &[Raised]) {
@@ -198,6 +218,12 @@ const FIRST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 // A whole region of 200 000 bundles that is raised at once is remembered for this long: about 30 MB.
 const REMEMBERED: Duration = Duration::from_secs(600);
+
+// An agent that takes it says so sooner.
+const TAKEN: Duration = Duration::from_secs(2);
+
+// As many as a store of this size has; of more, some are asked with the next subscription only. 100 bytes each.
+const CONSUMERS: usize = 100_000;
 
 // One transaction of a few statements, milliseconds each, in which their rows are locked.
 const TOGETHER: usize = 500;

@@ -121,6 +121,7 @@ async fn reconcile<S: Store>(
         warn!(%consumer, refused, held_back, "An agent holds more works to be deleted than can wait; the next resync deletes the rest");
     }
     if !unknown.is_empty() {
+        history::holds_a_stranger(context, consumer);
         context.metrics.unknown_works.inc_by(unknown.len() as u64);
         let mut ids: Vec<&str> = unknown.iter().map(|work| work.id.as_str()).collect();
         ids.sort_unstable();

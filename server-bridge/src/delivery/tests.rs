@@ -4,6 +4,7 @@ mod acks;
 mod asks;
 mod bench;
 mod bundles;
+mod history;
 mod repairs;
 mod resync;
 mod supervision;

@@ -2,6 +2,7 @@
 //! passwords that change.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use server_bridge::store::postgres::{Config, PostgresStore};
@@ -14,6 +15,7 @@ use crate::engines::{Server, fresh};
 mod opening;
 mod outages;
 mod replicas;
+mod restores;
 mod rotation;
 
 /// A database of its own, and how to open it.
@@ -21,7 +23,7 @@ struct Place {
     config: Config,
     database: String,
     server: &'static Server,
-    _files: TempDir,
+    files: TempDir,
 }
 
 impl Place {
@@ -34,12 +36,16 @@ impl Place {
             config,
             database,
             server,
-            _files: files,
+            files,
         }
     }
 
     async fn open(&self) -> PostgresStore {
         PostgresStore::open(self.config.clone()).await.unwrap()
+    }
+
+    fn dump(&self) -> PathBuf {
+        self.files.path().join("dump.sql")
     }
 
     fn sql(&self, text: &str) -> String {

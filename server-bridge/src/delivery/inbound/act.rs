@@ -38,6 +38,9 @@ pub(super) async fn act<S: Store>(
             match outcome {
                 StatusOutcome::DeletedHere if admitted() => delete_again(context, update),
                 StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
+                StatusOutcome::UnknownBundle if !update.deleted => {
+                    history::holds_a_stranger(context, consumer);
+                }
                 StatusOutcome::Ahead { stored } => {
                     let ahead = Ahead {
                         id: id.to_owned(),

@@ -32,6 +32,7 @@ mod border;
 mod dispatch;
 pub(crate) mod event;
 mod health;
+mod history;
 mod inbound;
 mod lane;
 mod log;
@@ -90,6 +91,7 @@ pub(crate) struct Context<S> {
     asks: Arc<[resync::Asks]>,
     seen: Arc<seen::Seen>,
     repairs: Arc<repairs::Repairs>,
+    raises: Arc<history::Raises>,
 }
 
 // === impl Config ===
@@ -148,6 +150,7 @@ impl Config {
             asks,
             seen: Arc::default(),
             repairs: Arc::default(),
+            raises: Arc::default(),
         };
         let inbound = inbound
             .into_iter()
@@ -236,6 +239,7 @@ impl<S: Clone> Clone for Context<S> {
             asks: self.asks.clone(),
             seen: self.seen.clone(),
             repairs: self.repairs.clone(),
+            raises: self.raises.clone(),
         }
     }
 }

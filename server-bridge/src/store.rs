@@ -22,6 +22,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod heard;
+mod history;
 mod json;
 mod order;
 mod outbox;
@@ -38,6 +39,7 @@ pub use heard::{
     ALL_BYTES, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
     SEEN_EVERY, unseen_since,
 };
+pub use history::{EPOCHS, Epoch, History, JUMP, Raised, Raising};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
 pub use outbox::{
@@ -116,7 +118,8 @@ pub trait Store: Heard {
         id: &str,
     ) -> impl Future<Output = Result<Option<Bundle>, StoreError>> + Send;
 
-    /// Replaces metadata and content at the next version; equal content changes nothing and keeps the version.
+    /// Replaces metadata and content at the next version; equal content changes nothing and keeps the version. Where the
+    /// version was neither made nor confirmed in the present epoch, the next one is [`JUMP`] higher.
     /// Refused with `BundleNotFound`, `BundleDeleting`, `VersionConflict` (when `expected` is another
     /// version) or `VersionExhausted`.
     fn update_bundle(
@@ -202,7 +205,7 @@ pub trait Store: Heard {
 
     /// Takes a status if it is newer, or removes the bundle if it confirms its deletion. Checks, in this order:
     /// bundle, consumer, deletion asked for, version, sequence ([`newer`]). A status of the current version also
-    /// proves that the agent holds it. A `Deleted` of a bundle that is gone already renews what is remembered of it.
+    /// proves that the agent holds it, and confirms the version in the present epoch. A `Deleted` of a bundle that is gone already renews what is remembered of it.
     fn apply_status(
         &self,
         update: StatusUpdate,
@@ -234,12 +237,24 @@ pub trait Store: Heard {
 
     /// Puts those bundles back into the outbox that the agent holds in an older version than ours, or that
     /// are being deleted; ids of other consumers and unknown ids are ignored. How many it put back: those that wait
-    /// there already, and are not on their way, are left as they are.
+    /// there already, and are not on their way, are left as they are. A version that is held exactly is confirmed in the
+    /// present epoch.
     fn request_resend(
         &self,
         consumer: &ConsumerName,
         held: Vec<Held>,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Raises those bundles of a consumer, also those being deleted, whose agent holds a newer version than the stored one
+    /// to the version after the held one, with what they carry, and puts them into the outbox; their ledger says why. A
+    /// bundle that has reached or passed the held version is left alone. Begins a new epoch if this shows that the store
+    /// went back in time during the present one.
+    fn raise(
+        &self,
+        consumer: &ConsumerName,
+        held: Vec<Held>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Raising, StoreError>> + Send;
 
     /// Those of `ids` that name no bundle of this consumer, and whether one of it was deleted here.
     fn gone(
@@ -261,6 +276,12 @@ pub trait Store: Heard {
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     // --- life ---
+
+    /// The present epoch.
+    fn epoch(&self) -> impl Future<Output = Result<Epoch, StoreError>> + Send;
+
+    /// The last epochs, and what is not confirmed in the present one. Looks at every bundle.
+    fn history(&self) -> impl Future<Output = Result<History, StoreError>> + Send;
 
     /// What may need doing. Some may be lost, a sweep finds them.
     fn changes(&self) -> broadcast::Receiver<Hint>;

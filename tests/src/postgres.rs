@@ -147,25 +147,43 @@ impl Server {
     /// # Errors
     /// What the server said.
     pub fn sql(&self, database: &str, text: &str) -> Result<String, PostgresError> {
+        let args = ["-X", "-v", "ON_ERROR_STOP=1", "-Atqc", text];
+        self.client("psql", database, &args)
+    }
+
+    /// Writes a database as text that [`Server::restore`] reads.
+    ///
+    /// # Errors
+    /// What `pg_dump` said.
+    pub fn dump(&self, database: &str, file: &Path) -> Result<(), PostgresError> {
+        let file = file.display().to_string();
+        self.client("pg_dump", database, &["-f", &file]).map(|_| ())
+    }
+
+    /// Reads a dump into a database.
+    ///
+    /// # Errors
+    /// What `psql` said.
+    pub fn restore(&self, database: &str, file: &Path) -> Result<(), PostgresError> {
+        let file = file.display().to_string();
+        let args = ["-X", "-v", "ON_ERROR_STOP=1", "-qf", &file];
+        self.client("psql", database, &args).map(|_| ())
+    }
+
+    /// Runs a program that talks to the server as the superuser.
+    fn client(
+        &self,
+        program: &str,
+        database: &str,
+        args: &[&str],
+    ) -> Result<String, PostgresError> {
         let home = self.home.display().to_string();
         let port = self.port.to_string();
-        let mut command = Command::new(self.programs.join("psql"));
-        command.env("PGPASSWORD", PASSWORD).args([
-            "-X",
-            "-h",
-            &home,
-            "-p",
-            &port,
-            "-U",
-            USER,
-            "-d",
-            database,
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-Atqc",
-            text,
-        ]);
-        output(command, "psql")
+        let mut command = Command::new(self.programs.join(program));
+        command.env("PGPASSWORD", PASSWORD);
+        command.args(["-h", &home, "-p", &port, "-U", USER, "-d", database]);
+        command.args(args);
+        output(command, program)
     }
 
     /// Stops it, ending every session at once as a crash of the machine would.

@@ -123,6 +123,8 @@ struct Hop<'a> {
     failed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
 }
 
 impl<'a> From<&'a LedgerEntry> for Hop<'a> {
@@ -140,6 +142,7 @@ impl<'a> From<&'a LedgerEntry> for Hop<'a> {
             attempts: entry.attempts,
             failed_at: entry.failed_at.map(rfc3339_nanos),
             failure: entry.failure.as_deref(),
+            note: entry.note.as_deref(),
         }
     }
 }

@@ -24,7 +24,7 @@ use super::health::Stuck;
 use super::log::Line;
 use super::pacing::{Pacing, What};
 use super::quarantine::Quarantine;
-use super::{Context, event};
+use super::{Context, event, history};
 use crate::store::{PendingBundle, PendingHead, Store, StoreError};
 
 mod failure;
@@ -278,6 +278,9 @@ impl<S: Store> Lane<S> {
                 self.quarantine.passed(&bundle.id);
                 let what = what(bundle.deleting_since, bundle.version);
                 self.pacing.sent(&bundle.id, what, now);
+                if bundle.first && !deletion {
+                    history::sent_first(&self.context, &self.consumer);
+                }
                 debug!(consumer = %self.consumer, resource.id = %bundle.id, resource.version = bundle.version.get(), matched, "Published a bundle");
                 return true;
             }

@@ -28,6 +28,8 @@ pub(super) enum Line {
     Publish(&'static str),
     /// A bundle is sent again, or deleted again, because of what its agent said.
     Repaired(&'static str),
+    /// An agent holds a newer version than the store, with what came of it.
+    Raised(&'static str),
 }
 
 /// Holds lines back. Clones share it.

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub(super) unknown_works: IntCounter,
     /// What was put right because of what an agent said.
     pub(super) repairs: IntCounterVec,
+    /// Bundles of which an agent held a newer version.
+    pub(super) raises: IntCounterVec,
     /// Sweeps that found something no hint had told.
     pub(super) sweeps_late: IntCounter,
 }
@@ -66,6 +68,13 @@ impl Metrics {
                 ),
                 &["action"],
             )?,
+            raises: IntCounterVec::new(
+                Opts::new(
+                    "bridge_raises_total",
+                    "Bundles of which an agent held a newer version than this database, by outcome: raised above it; held_back, because they were raised several times lately; exhausted, no version above it exists",
+                ),
+                &["outcome"],
+            )?,
             sweeps_late: IntCounter::new(
                 "bridge_sweep_found_total",
                 "Lanes that a sweep woke and no hint had",
@@ -78,7 +87,15 @@ impl Metrics {
         registry.register(Box::new(metrics.status_seconds.clone()))?;
         registry.register(Box::new(metrics.unknown_works.clone()))?;
         registry.register(Box::new(metrics.repairs.clone()))?;
+        registry.register(Box::new(metrics.raises.clone()))?;
         registry.register(Box::new(metrics.sweeps_late.clone()))?;
         Ok(metrics)
+    }
+
+    /// Counts bundles of which an agent held a newer version.
+    pub(super) fn raised(&self, outcome: &str, bundles: usize) {
+        self.raises
+            .with_label_values(&[outcome])
+            .inc_by(bundles as u64);
     }
 }

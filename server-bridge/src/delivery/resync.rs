@@ -20,8 +20,9 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::history::Ahead;
 use super::log::Line;
-use super::{Context, event};
+use super::{Context, event, history};
 use crate::store::{Held, Orphan, Store, StoreError};
 
 mod asks;
@@ -58,6 +59,17 @@ async fn reconcile<S: Store>(
         .iter()
         .map(|work| (work.resource_id.as_str(), work.resource_version))
         .collect();
+    let ahead: Vec<_> = ours
+        .iter()
+        .filter_map(|bundle| {
+            let held = *holds.get(bundle.id.as_str())?;
+            (held > bundle.version).then(|| Ahead {
+                id: bundle.id.clone(),
+                held,
+                stored: bundle.version,
+            })
+        })
+        .collect();
     let compare = ours
         .iter()
         .map(|bundle| Held {
@@ -69,6 +81,9 @@ async fn reconcile<S: Store>(
         })
         .collect();
     let resent = context.store.request_resend(consumer, compare).await?;
+    if !ahead.is_empty() {
+        history::raise(context, consumer, ahead).await?;
+    }
     let strangers: Vec<String> = holds
         .keys()
         .filter(|id| !known.contains(*id))
@@ -110,6 +125,7 @@ async fn reconcile<S: Store>(
         warn!(%consumer, refused, held_back, "An agent holds more works to be deleted than can wait; the next resync deletes the rest");
     }
     if !unknown.is_empty() {
+        history::holds_a_stranger(context, consumer);
         context.metrics.unknown_works.inc_by(unknown.len() as u64);
         let mut ids: Vec<&str> = unknown.iter().map(|work| work.id.as_str()).collect();
         ids.sort_unstable();
@@ -129,7 +145,8 @@ async fn reconcile<S: Store>(
 }
 
 /// Asks the consumers of one session for the statuses that differ from the stored ones: all of them after each fresh
-/// subscription of the session on which their statuses come, one that said what it holds after that.
+/// subscription of the session on which their statuses come and when a new epoch of the store has begun, one that said
+/// what it holds after that.
 ///
 /// Nobody is asked while that session is not there: what is answered then may reach nobody, and the agent counts it as
 /// told.
@@ -169,6 +186,9 @@ pub(super) async fn ask_for_statuses<S: Store>(
                 }
             }
             let ready = state.borrow().is_ready();
+            if ready && context.asks[index].take_everyone() {
+                want_all(&context, index).await;
+            }
             if ready && let Some((consumer, cause)) = context.asks[index].take_due(Instant::now()) {
                 ask(&context, &consumer, cause).await;
             }

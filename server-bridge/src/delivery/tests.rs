@@ -5,6 +5,7 @@ mod asks;
 mod bench;
 mod bundles;
 mod heard;
+mod history;
 mod repairs;
 mod resync;
 mod supervision;

@@ -1,5 +1,6 @@
 //! What is shown of a bundle whose cluster holds a newer version than the store: the store is older than its agents (it
-//! was restored, or moved here from another server), and they refuse what it sends. Pure.
+//! was restored, or moved here from another server), and they refuse what it sends until its version is raised
+//! ([`super::history`]). Pure.
 
 use jiff::Timestamp;
 use link::clock::rfc3339_seconds;
@@ -8,12 +9,19 @@ use serde_json::{Map, Value, json};
 
 use super::json::Json;
 
-/// What happened and what to do, for the status and the ledger.
+/// What happened and what comes of it, for the status and the ledger.
 pub(super) fn explained(held: Version, stored: Version) -> String {
-    format!(
+    let behind = format!(
         "the cluster holds version {held} of this bundle, newer than version {stored} of this database, and takes no older \
-         one; hint: restore a newer database, or change the bundle until its version is above {held}"
-    )
+         one"
+    );
+    if held.next().is_some() {
+        format!("{behind}; the bridge sends this one again under a version above {held}")
+    } else {
+        format!(
+            "{behind}, and no version above it exists; hint: delete the bundle, and post it again once it is gone"
+        )
+    }
 }
 
 /// The status the agent gave of its version, with `Applied` as it stands for the stored one.
@@ -55,10 +63,15 @@ mod tests {
         let both = shown(
             r#"{"conditions":[{"type":"Available","status":"True"},{"type":"Applied","status":"True","observedGeneration":7}],"resourceStatus":[]}"#,
         );
-        insta::assert_snapshot!(both, @r#"{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"the cluster holds version 7 of this bundle, newer than version 3 of this database, and takes no older one; hint: restore a newer database, or change the bundle until its version is above 7","observedGeneration":3,"reason":"NewerVersionHeld","status":"False","type":"Applied"},{"status":"True","type":"Available"}],"resourceStatus":[]}"#);
+        insta::assert_snapshot!(both, @r#"{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"the cluster holds version 7 of this bundle, newer than version 3 of this database, and takes no older one; the bridge sends this one again under a version above 7","observedGeneration":3,"reason":"NewerVersionHeld","status":"False","type":"Applied"},{"status":"True","type":"Available"}],"resourceStatus":[]}"#);
         let unreadable = r#"{"conditions":[],"x":"\ud800"}"#;
         for without in ["{}", r#"{"conditions":null}"#, unreadable, "[]"] {
             assert!(shown(without).contains("NewerVersionHeld"), "{without}");
         }
+        let last = explained(version(i64::from(i32::MAX)), version(3));
+        assert!(
+            last.contains("no version above it") && last.contains("hint: delete"),
+            "{last}"
+        );
     }
 }

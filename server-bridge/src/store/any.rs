@@ -14,9 +14,9 @@ use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
-    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
-    Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
+    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
+    Store, StoreError, Tombstone,
 };
 
 /// Where a store is.
@@ -118,9 +118,12 @@ impl Store for AnyStore {
         versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
         status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
         request_resend(consumer: &ConsumerName, held: Vec<Held>) -> u64;
+        raise(consumer: &ConsumerName, held: Vec<Held>, at: Timestamp) -> Raising;
         gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
         tombstone(id: &str) -> Option<Tombstone>;
         prune_tombstones(before: Timestamp) -> u64;
+        epoch() -> Epoch;
+        history() -> History;
         ping() -> ();
     }
 

@@ -16,7 +16,7 @@ pub struct Bundle {
     pub name: String,
     /// The consumer it is meant for.
     pub consumer_name: ConsumerName,
-    /// Starts at 1 and rises with each change of content or metadata.
+    /// Starts at 1 and rises with each change of content or metadata, and when its agent holds a newer one.
     pub version: Version,
     /// When it was created.
     pub created_at: Timestamp,
@@ -100,6 +100,8 @@ pub struct LedgerEntry {
     pub failed_at: Option<Timestamp>,
     /// Why publishing last failed; cleared by an acknowledgement.
     pub failure: Option<String>,
+    /// Why the version has this number, if it is not the one after the version before; or why it was made at all.
+    pub note: Option<String>,
 }
 
 // === impl NewBundle ===
@@ -131,6 +133,7 @@ impl NewBundle {
                 attempts: 0,
                 failed_at: None,
                 failure: None,
+                note: None,
             }]),
         }
     }

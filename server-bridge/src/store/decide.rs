@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 
+use super::history;
 use super::order::{is_ahead, newer};
 use super::{StatusOutcome, StatusUpdate, StoreError};
 
@@ -16,6 +17,17 @@ pub(super) struct Changing {
     pub(super) deleting: bool,
     /// Whether metadata and content are equal to what the caller gives.
     pub(super) same: bool,
+    /// Whether its version was made, or confirmed by its agent, in the present epoch.
+    pub(super) known: bool,
+}
+
+/// The version of a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    /// The version.
+    pub(super) version: Version,
+    /// Why it is not simply the next one, for the ledger.
+    pub(super) jumped: Option<String>,
 }
 
 /// What the store holds of a bundle when a status of it comes.
@@ -68,7 +80,7 @@ impl Changing {
         &self,
         id: &str,
         expected: Option<Version>,
-    ) -> Result<Option<Version>, StoreError> {
+    ) -> Result<Option<Next>, StoreError> {
         let id = || id.to_owned();
         if self.deleting {
             return Err(StoreError::BundleDeleting { id: id() });
@@ -80,11 +92,22 @@ impl Changing {
                 latest: self.latest,
             }),
             _ if self.same => Ok(None),
-            _ => match self.latest.next() {
+            _ => match self.after_latest() {
                 Some(next) => Ok(Some(next)),
                 None => Err(StoreError::VersionExhausted { id: id() }),
             },
         }
+    }
+
+    fn after_latest(&self) -> Option<Next> {
+        if self.known {
+            let version = self.latest.next()?;
+            let jumped = None;
+            return Some(Next { version, jumped });
+        }
+        let (version, why) = history::jump(self.latest)?;
+        let jumped = Some(why);
+        Some(Next { version, jumped })
     }
 }
 
@@ -109,8 +132,13 @@ impl Reported {
             return Judgement::Leave(stale.unwrap_or(StatusOutcome::NotDeleting));
         }
         // A late word about an earlier bundle of this id says nothing about this one.
-        if update.version > stored && !self.deleting && late.is_none() {
-            return Judgement::KeepAhead;
+        if update.version > stored && (late.is_none() || self.repeats(update)) {
+            return match update.version.next() {
+                _ if !update.deleted => Judgement::KeepAhead,
+                Some(_) => Judgement::Leave(StatusOutcome::Ahead { stored }),
+                // No version above it is left to delete with, and the cluster holds nothing any more.
+                None => Judgement::Remove,
+            };
         }
         if update.version != stored {
             return Judgement::Leave(StatusOutcome::StaleVersion { stored });
@@ -120,6 +148,12 @@ impl Reported {
             None if update.deleted => Judgement::Remove,
             None => Judgement::Keep,
         }
+    }
+
+    /// Whether it is the very status of a newer version that is kept: it came twice, or something failed after it was kept.
+    fn repeats(&self, update: &StatusUpdate) -> bool {
+        self.sequence == Some(update.sequence_id)
+            && self.described == Some(i64::from(update.version.get()))
     }
 
     fn late(&self, update: &StatusUpdate) -> Option<StatusOutcome> {

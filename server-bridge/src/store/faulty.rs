@@ -11,9 +11,9 @@ use tokio::sync::broadcast;
 use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
-    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
-    Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
+    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
+    Store, StoreError, Tombstone,
 };
 
 /// What a call does instead of its work.
@@ -147,9 +147,12 @@ impl<S: Store> Store for Faulty<S> {
         versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
         status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
         request_resend(consumer: &ConsumerName, held: Vec<Held>) -> u64;
+        raise(consumer: &ConsumerName, held: Vec<Held>, at: Timestamp) -> Raising;
         gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
         tombstone(id: &str) -> Option<Tombstone>;
         prune_tombstones(before: Timestamp) -> u64;
+        epoch() -> Epoch;
+        history() -> History;
         ping() -> ();
     }
 

@@ -125,7 +125,8 @@ pub enum StatusOutcome {
         /// The consumer it belongs to.
         expected: ConsumerName,
     },
-    /// It describes a newer version than the stored one: this store is older than the agent. Kept, and shown as such.
+    /// It describes a newer version than the stored one: this store is older than the agent, and the version is to be raised
+    /// ([`super::Store::raise`]). Kept until then, and shown as such, unless it says `Deleted`.
     Ahead {
         /// The stored version.
         stored: Version,

@@ -17,9 +17,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
-    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
-    Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
+    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
+    Store, StoreError, Tombstone,
 };
 
 mod bundles;
@@ -31,6 +31,7 @@ mod failure;
 mod filter;
 mod health;
 mod heard;
+mod history;
 mod iam;
 mod lease;
 mod list;
@@ -343,6 +344,21 @@ impl Store for PostgresStore {
         .await
     }
 
+    async fn raise(
+        &self,
+        consumer: &ConsumerName,
+        held: Vec<Held>,
+        at: Timestamp,
+    ) -> Result<Raising, StoreError> {
+        let consumer = consumer.clone();
+        self.write(
+            Use::Delivery,
+            "raise versions above those an agent holds",
+            move |c| Box::pin(history::raise(c, consumer, held, at)),
+        )
+        .await
+    }
+
     async fn gone(
         &self,
         consumer: &ConsumerName,
@@ -372,6 +388,20 @@ impl Store for PostgresStore {
 
     fn changes(&self) -> broadcast::Receiver<Hint> {
         self.changes.subscribe()
+    }
+
+    async fn epoch(&self) -> Result<Epoch, StoreError> {
+        self.read(Use::Delivery, "read the present epoch", |c| {
+            Box::pin(history::present(c))
+        })
+        .await
+    }
+
+    async fn history(&self) -> Result<History, StoreError> {
+        self.read(Use::Search, "read the epochs", |c| {
+            Box::pin(history::read(c))
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

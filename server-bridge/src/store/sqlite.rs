@@ -14,9 +14,9 @@ use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
-    NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
-    Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
+    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
+    Store, StoreError, Tombstone,
 };
 
 mod bundles;
@@ -26,6 +26,7 @@ mod filter;
 mod health;
 mod heard;
 mod heartbeat;
+mod history;
 mod list;
 mod open;
 mod outbox;
@@ -281,6 +282,17 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn raise(
+        &self,
+        consumer: &ConsumerName,
+        held: Vec<Held>,
+        at: Timestamp,
+    ) -> Result<Raising, StoreError> {
+        let consumer = consumer.clone();
+        self.write(move |c| Box::pin(history::raise(c, consumer, held, at)))
+            .await
+    }
+
     async fn gone(
         &self,
         consumer: &ConsumerName,
@@ -302,6 +314,14 @@ impl Store for SqliteStore {
 
     fn changes(&self) -> broadcast::Receiver<Hint> {
         self.changes.subscribe()
+    }
+
+    async fn epoch(&self) -> Result<Epoch, StoreError> {
+        self.health.noted(history::present(&self.readers).await)
+    }
+
+    async fn history(&self) -> Result<History, StoreError> {
+        self.health.noted(history::read(&self.readers).await)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

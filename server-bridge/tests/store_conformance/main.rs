@@ -13,9 +13,11 @@ mod bundles;
 mod consumers;
 mod engines;
 mod heard;
+mod history;
 mod list;
 mod outbox;
 mod postgres;
+mod sqlite;
 mod status;
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -97,6 +99,12 @@ conformance!([
     status::an_id_used_again_for_another_consumer_mixes_nothing,
     status::a_newer_version_and_an_agent_on_another_node_are_heard,
     status::a_newer_version_on_the_cluster_is_shown_until_it_is_passed,
+    history::a_version_is_raised_above_the_held_one_with_its_content,
+    history::at_the_end_of_the_versions_nothing_is_raised_or_made,
+    history::a_deletion_is_sent_again_under_a_version_above_the_held_one,
+    history::a_status_that_comes_twice_shows_a_newer_version_twice,
+    history::the_first_change_of_what_nobody_confirmed_jumps,
+    history::the_ledger_remembers_as_many_versions_however_they_are_numbered,
     status::a_status_from_the_future_gives_way_and_never_holds_up_a_deletion,
     status::a_sign_of_life_after_a_deletion_is_told_from_a_late_word,
     list::pages_are_filtered_ordered_and_complete,

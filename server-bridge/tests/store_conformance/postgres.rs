@@ -2,6 +2,7 @@
 //! passwords that change.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use server_bridge::store::postgres::{Config, PostgresStore};
@@ -18,6 +19,7 @@ mod opening;
 mod outages;
 mod queue;
 mod replicas;
+mod restores;
 mod rotation;
 
 /// A database of its own, and how to open it.
@@ -25,7 +27,7 @@ struct Place {
     config: Config,
     database: String,
     server: &'static Server,
-    _files: TempDir,
+    files: TempDir,
 }
 
 impl Place {
@@ -38,12 +40,16 @@ impl Place {
             config,
             database,
             server,
-            _files: files,
+            files,
         }
     }
 
     async fn open(&self) -> PostgresStore {
         PostgresStore::open(self.config.clone()).await.unwrap()
+    }
+
+    fn dump(&self) -> PathBuf {
+        self.files.path().join("dump.sql")
     }
 
     fn sql(&self, text: &str) -> String {

@@ -5,7 +5,7 @@ use server_bridge::store::{Json, StatusOutcome, StatusUpdate, Store};
 
 use crate::{at, bundle, content, name, version, with_consumers};
 
-fn status(id: &str, consumer: &str, number: i64, step: u16) -> StatusUpdate {
+pub(crate) fn status(id: &str, consumer: &str, number: i64, step: u16) -> StatusUpdate {
     StatusUpdate {
         bundle_id: id.to_owned(),
         consumer: name(consumer),

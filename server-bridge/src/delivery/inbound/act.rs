@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::understand::{Joined, Refusal, Request, refusal};
+use crate::delivery::history::{self, Ahead};
 use crate::delivery::log::Line;
 use crate::delivery::resync::Cause;
 use crate::delivery::{Context, resync};
@@ -50,6 +51,17 @@ pub(super) async fn act<S: Store>(
             match outcome {
                 StatusOutcome::DeletedHere if admitted() => delete_again(context, update).await?,
                 StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
+                StatusOutcome::UnknownBundle if !update.deleted => {
+                    history::holds_a_stranger(context, consumer);
+                }
+                StatusOutcome::Ahead { stored } => {
+                    let ahead = Ahead {
+                        id: id.to_owned(),
+                        held: update.version,
+                        stored,
+                    };
+                    history::raise(context, consumer, vec![ahead]).await?;
+                }
                 StatusOutcome::StaleSequence { stored } => {
                     ask_later(context, update, stored).await?;
                 }
@@ -190,20 +202,7 @@ fn explain<S: Store>(
             "unknown_bundle",
             format!("Ignored a status of bundle `{id}`, which is not there (any more)"),
         ),
-        StatusOutcome::Ahead { stored } => {
-            if let Some(held_back) = context
-                .log
-                .admit(Line::Event("ahead"), Some(&update.consumer))
-            {
-                warn!(
-                    resource.id = %id, consumer = %update.consumer, held_back,
-                    "The cluster holds version {} of bundle `{id}`, newer than version {stored} of this database, and \
-                     takes no older one; hint: restore a newer database, or change the bundle until its version is above \
-                     that", update.version
-                );
-            }
-            return Ok("ahead");
-        }
+        StatusOutcome::Ahead { .. } => return Ok("ahead"),
         StatusOutcome::StaleVersion { stored } => (
             "stale_version",
             format!(

@@ -3,6 +3,7 @@
 //! Kept in memory: a bridge that has just started asks every consumer anyway.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use link::id::ConsumerName;
@@ -27,6 +28,8 @@ pub(in crate::delivery) enum Cause {
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct Asks {
     consumers: Mutex<HashMap<ConsumerName, Ask>>,
+    /// All are to be asked once more.
+    everyone: AtomicBool,
     changed: Notify,
 }
 
@@ -72,6 +75,17 @@ impl Asks {
             });
         }
         self.changed.notify_one();
+    }
+
+    /// Has every consumer of the session asked as after a subscription of ours.
+    pub(in crate::delivery) fn want_everyone(&self) {
+        self.everyone.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// Whether every consumer was wanted since this was last asked.
+    pub(in crate::delivery) fn take_everyone(&self) -> bool {
+        self.everyone.swap(false, Ordering::Relaxed)
     }
 
     /// Has a consumer asked again after a failure, later each time.

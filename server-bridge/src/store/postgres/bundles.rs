@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{PgConnection, PgExecutor};
 
-use super::super::decide::Changing;
+use super::super::decide::{Changing, Next};
 use super::super::sql::rows::{self, Cells as _, consumer_name, micros, truncated, version};
 use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
 use super::Written;
 use super::failure::driver;
+use super::history;
 use super::text::{bundle_search, storable};
 
 /// Columns of a bundle: `$1`, `$2`, `$3` say whether content, status and ledger are wanted, so that an unwanted part is
@@ -25,7 +26,7 @@ macro_rules! select_bundle {
              CASE WHEN $2 THEN s.payload END AS status, \
              CASE WHEN $3 THEN COALESCE((SELECT json_agg(json_build_array(l.version, l.deletion::int, l.stored_at, \
                l.published_at, l.acked_at, l.matched::int, l.received_at, l.applied_at, l.reported_at, l.attempts, \
-               l.failed_at, l.failure) ORDER BY l.version, l.deletion) FROM ledger l \
+               l.failed_at, l.failure, l.note) ORDER BY l.version, l.deletion) FROM ledger l \
                WHERE l.bundle_key = b.key)::text, '[]') END AS ledger \
              FROM bundles b JOIN contents c ON c.bundle_key = b.key \
              LEFT JOIN statuses s ON s.bundle_key = b.key ",
@@ -41,8 +42,8 @@ pub(super) async fn create(
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     let key: Result<i64, sqlx::Error> = sqlx::query_scalar(
-        "WITH b AS (INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, search) \
-           VALUES ($1, $2, $3, 1, $4, $4, $5, $6::jsonb) RETURNING key), \
+        "WITH b AS (INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, search, epoch) \
+           VALUES ($1, $2, $3, 1, $4, $4, $5, $6::jsonb, (SELECT MAX(number) FROM epochs)) RETURNING key), \
          c AS (INSERT INTO contents (bundle_key, manifests, delete_option, manifest_configs, executer) \
            SELECT key, $7, $8, $9, $10 FROM b), \
          l AS (INSERT INTO ledger (bundle_key, version, deletion, stored_at) SELECT key, 1, false, $4 FROM b) \
@@ -129,7 +130,8 @@ pub(super) async fn update(
     let row = sqlx::query(
         "SELECT b.key, b.version, b.deleted_at, b.consumer_name, (b.metadata IS NOT DISTINCT FROM $2 \
          AND c.manifests = $3 AND c.delete_option IS NOT DISTINCT FROM $4 \
-         AND c.manifest_configs IS NOT DISTINCT FROM $5 AND c.executer IS NOT DISTINCT FROM $6) AS same \
+         AND c.manifest_configs IS NOT DISTINCT FROM $5 AND c.executer IS NOT DISTINCT FROM $6) AS same, \
+         b.epoch = (SELECT MAX(number) FROM epochs) AS known \
          FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.id = $1 FOR NO KEY UPDATE",
     )
     .bind(storable(&id))
@@ -148,6 +150,7 @@ pub(super) async fn update(
         latest: version(&row, "version", &id)?,
         deleting: row.optional_integer("deleted_at")?.is_some(),
         same: row.flag("same")?,
+        known: row.flag("known")?,
     };
     let hint = match held.next(&id, expected)? {
         None => None,
@@ -173,21 +176,22 @@ pub(super) async fn update(
 async fn replace(
     connection: &mut PgConnection,
     key: i64,
-    next: Version,
+    next: Next,
     metadata: Option<Json>,
     content: Content,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "WITH b AS (UPDATE bundles SET version = $2, updated_at = $3, metadata = $4, search = $5::jsonb, \
-           unsent = true, changed = nextval('changes') WHERE key = $1), \
+           unsent = true, epoch = (SELECT MAX(number) FROM epochs), changed = nextval('changes') WHERE key = $1), \
          c AS (UPDATE contents SET manifests = $6, delete_option = $7, manifest_configs = $8, executer = $9 \
            WHERE bundle_key = $1), \
-         old AS (DELETE FROM ledger WHERE bundle_key = $1 AND version <= $10) \
-         INSERT INTO ledger (bundle_key, version, deletion, stored_at) VALUES ($1, $2, false, $3)",
+         old AS (DELETE FROM ledger WHERE bundle_key = $1 AND version < (SELECT DISTINCT version FROM ledger \
+           WHERE bundle_key = $1 ORDER BY version DESC OFFSET $10 LIMIT 1)) \
+         INSERT INTO ledger (bundle_key, version, deletion, stored_at, note) VALUES ($1, $2, false, $3, $11)",
     )
     .bind(key)
-    .bind(i64::from(next.get()))
+    .bind(i64::from(next.version.get()))
     .bind(micros(now))
     .bind(metadata.as_ref().map(Json::as_str))
     .bind(bundle_search(metadata.as_ref()))
@@ -195,10 +199,15 @@ async fn replace(
     .bind(content.delete_option.as_ref().map(Json::as_str))
     .bind(content.manifest_configs.as_ref().map(Json::as_str))
     .bind(content.executer.as_ref().map(Json::as_str))
-    .bind(i64::from(next.get() - LEDGER_VERSIONS))
-    .execute(connection)
+    // With the new one as many as are remembered.
+    .bind(i64::from(LEDGER_VERSIONS - 2))
+    .bind(&next.jumped)
+    .execute(&mut *connection)
     .await
     .map_err(driver("store the next version of a bundle"))?;
+    if next.jumped.is_some() {
+        history::count(connection, 0, 1).await?;
+    }
     Ok(())
 }
 

@@ -24,7 +24,7 @@ impl Heard for PostgresStore {
         at: Timestamp,
     ) -> Result<PartOutcome, StoreError> {
         let held = to_text(&part.held);
-        self.write("keep a part of a resync", move |c| {
+        self.write(Use::Delivery, "keep a part of a resync", move |c| {
             Box::pin(add_part(c, part, held, at))
         })
         .await
@@ -32,16 +32,18 @@ impl Heard for PostgresStore {
 
     async fn forget_resync(&self, consumer: &ConsumerName, list: &str) -> Result<(), StoreError> {
         let (consumer, list) = (consumer.clone(), list.to_owned());
-        self.write("forget an answered resync", move |c| {
+        self.write(Use::Delivery, "forget an answered resync", move |c| {
             Box::pin(forget(c, consumer, list))
         })
         .await
     }
 
     async fn prune_resyncs(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.write("forget resyncs whose parts stay away", move |c| {
-            Box::pin(prune(c, before))
-        })
+        self.write(
+            Use::Delivery,
+            "forget resyncs whose parts stay away",
+            move |c| Box::pin(prune(c, before)),
+        )
         .await
     }
 
@@ -51,7 +53,7 @@ impl Heard for PostgresStore {
         works: Vec<Orphan>,
     ) -> Result<u64, StoreError> {
         let consumer = consumer.clone();
-        self.write("add works to be deleted", move |c| {
+        self.write(Use::Delivery, "add works to be deleted", move |c| {
             Box::pin(add_orphans(c, consumer, works))
         })
         .await
@@ -70,9 +72,11 @@ impl Heard for PostgresStore {
     }
 
     async fn remove_orphans(&self, keys: Vec<i64>) -> Result<(), StoreError> {
-        self.write("take works to be deleted out of the outbox", move |c| {
-            Box::pin(remove_orphans(c, keys))
-        })
+        self.write(
+            Use::Delivery,
+            "take works to be deleted out of the outbox",
+            move |c| Box::pin(remove_orphans(c, keys)),
+        )
         .await
     }
 
@@ -81,7 +85,7 @@ impl Heard for PostgresStore {
         consumers: Vec<ConsumerName>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write("note which consumers were heard", move |c| {
+        self.write(Use::Delivery, "note which consumers were heard", move |c| {
             Box::pin(note_seen(c, consumers, at))
         })
         .await
@@ -93,7 +97,7 @@ impl Heard for PostgresStore {
         unseen_since: Option<Timestamp>,
     ) -> Result<RemovedConsumer, StoreError> {
         let id = id.to_owned();
-        self.write("remove a consumer", move |c| {
+        self.write(Use::Api, "remove a consumer", move |c| {
             Box::pin(consumers::remove(c, id, unseen_since))
         })
         .await

@@ -14,6 +14,7 @@ use tracing::info;
 use super::super::OpenError;
 use super::config::Config;
 use super::failure::opening;
+use super::history;
 
 /// Checks that the server is fit, and makes or changes the tables as needed.
 pub(super) async fn prepare(
@@ -51,7 +52,9 @@ async fn prepare_patiently(
         .map_err(|error| match error {
             Fault::Driver(error) => fault(error),
             Fault::Open(error) => *error,
-        })
+        })?;
+    // Under the lock too: of processes that open a restored database together one begins the new epoch.
+    history::open(connection).await.map_err(fault)
 }
 
 enum Fault {
@@ -218,6 +221,11 @@ pub(super) fn migrations() -> Migrator {
             3,
             "resync",
             include_str!("../../../migrations/postgres/0003_resync.sql"),
+        ),
+        (
+            4,
+            "epoch",
+            include_str!("../../../migrations/postgres/0004_epoch.sql"),
         ),
     ];
     let migrations = history.map(|(version, name, text)| {

@@ -193,10 +193,12 @@ pub(super) async fn resend(
         .map(|held| (held.id, i64::from(held.version.get())))
         .unzip();
     let ids = storables(ids);
-    // Those that may have to go once more, each with the version that is held.
-    let locked: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT b.key, h.version FROM bundles b JOIN unnest($1::text[], $2::bigint[]) AS h (id, version) \
-         ON b.id = h.id WHERE b.consumer_name = $3 AND (b.deleted_at IS NOT NULL OR b.version > h.version) \
+    // Those that may have to go once more, each with the version that is held, and those that are held exactly.
+    let locked: Vec<(i64, i64, bool, bool)> = sqlx::query_as(
+        "SELECT b.key, h.version, b.deleted_at IS NOT NULL OR b.version > h.version, b.version = h.version \
+         FROM bundles b JOIN unnest($1::text[], $2::bigint[]) AS h (id, version) \
+         ON b.id = h.id WHERE b.consumer_name = $3 AND (b.deleted_at IS NOT NULL OR b.version > h.version \
+         OR (b.version = h.version AND b.epoch <> (SELECT MAX(number) FROM epochs))) \
          ORDER BY b.key FOR NO KEY UPDATE OF b",
     )
     .bind(ids)
@@ -205,6 +207,21 @@ pub(super) async fn resend(
     .fetch_all(&mut *connection)
     .await
     .map_err(driver("find what an agent holds in an older version"))?;
+    let exact: Vec<i64> = locked.iter().filter(|row| row.3).map(|row| row.0).collect();
+    if !exact.is_empty() {
+        sqlx::query(
+            "UPDATE bundles SET epoch = (SELECT MAX(number) FROM epochs) WHERE key = ANY($1)",
+        )
+        .bind(exact)
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("note which versions an agent holds"))?;
+    }
+    let locked: Vec<(i64, i64)> = locked
+        .into_iter()
+        .filter(|row| row.2)
+        .map(|row| (row.0, row.1))
+        .collect();
     if locked.is_empty() {
         return Ok(Written {
             value: 0,

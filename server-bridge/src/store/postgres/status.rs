@@ -194,7 +194,7 @@ async fn keep(
          proved AS (SELECT COALESCE(MAX(version), 0) AS sent FROM ledger \
              WHERE bundle_key = $1 AND version = $4 AND NOT deletion AND attempts > 0) \
          UPDATE bundles SET status_version = $4, status_sequence = $5, status_hash = $6, status_taken_at = $7, \
-             acked_version = GREATEST(acked_version, sent), unsent = CASE WHEN deleted_at IS NULL \
+             acked_version = GREATEST(acked_version, sent), epoch = (SELECT MAX(number) FROM epochs), unsent = CASE WHEN deleted_at IS NULL \
              THEN version > GREATEST(acked_version, sent) ELSE NOT deletion_acked END \
          FROM proved WHERE key = $1",
     )

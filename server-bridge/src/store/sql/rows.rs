@@ -8,8 +8,9 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use sqlx::Row as _;
 
+use super::super::history::Behind;
 use super::super::{
-    Bundle, BundleVersion, Consumer, Content, Json, LedgerEntry, Orphan, PendingBundle,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Json, LedgerEntry, Orphan, PendingBundle,
     PendingHead, Status, StoreError, Tombstone,
 };
 
@@ -199,6 +200,7 @@ type LedgerRow = (
     u32,
     Option<i64>,
     Option<String>,
+    Option<String>,
 );
 
 fn ledger_entries(text: &str, id: &str) -> Result<Vec<LedgerEntry>, StoreError> {
@@ -220,6 +222,7 @@ fn ledger_entries(text: &str, id: &str) -> Result<Vec<LedgerEntry>, StoreError> 
                 attempts: row.9,
                 failed_at: time(row.10)?,
                 failure: row.11,
+                note: row.12,
             })
         })
         .collect()
@@ -267,6 +270,29 @@ pub(in crate::store) fn orphan(row: &impl Cells) -> Result<(i64, Orphan), StoreE
         id,
     };
     Ok((row.integer("key")?, orphan))
+}
+
+pub(in crate::store) fn behind(row: &impl Cells) -> Result<Behind, StoreError> {
+    let id = row.text("id")?;
+    Ok(Behind {
+        key: row.integer("key")?,
+        stored: version(row, "version", &id)?,
+        held: version(row, "held", &id)?,
+        known: row.flag("known")?,
+        id,
+    })
+}
+
+pub(in crate::store) fn epoch(row: &impl Cells) -> Result<Epoch, StoreError> {
+    let id = row.text("id")?;
+    Ok(Epoch {
+        number: row.integer("number")?,
+        began_at: time(row, "began_at", &id)?,
+        why: row.text("why")?,
+        raised: row.integer("raised")?.unsigned_abs(),
+        jumped: row.integer("jumped")?.unsigned_abs(),
+        id,
+    })
 }
 
 pub(in crate::store) fn tombstone(row: &impl Cells) -> Result<Tombstone, StoreError> {

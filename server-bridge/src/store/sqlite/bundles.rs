@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::super::decide::Changing;
-use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
+use super::super::decide::{Changing, Next};
+use super::super::{Bundle, Content, Json, NewBundle, StoreError};
+use super::history;
 use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
 use super::writer::Written;
 
@@ -16,8 +17,8 @@ pub(super) async fn create(
 ) -> Result<Written<Bundle>, StoreError> {
     let key: Result<i64, sqlx::Error> = sqlx::query_scalar(
         "INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, changed, \
-         unsent, status_sequence) VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, \
-         (SELECT COALESCE(MAX(changed), 0) + 1 FROM bundles), 1, \
+         unsent, epoch, status_sequence) VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, \
+         (SELECT COALESCE(MAX(changed), 0) + 1 FROM bundles), 1, (SELECT MAX(number) FROM epochs), \
          (SELECT status_sequence FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?3)) RETURNING key",
     )
     .bind(&new.id)
@@ -61,7 +62,7 @@ pub(super) async fn create(
     .execute(&mut *connection)
     .await
     .map_err(driver("store the content of a bundle"))?;
-    enter(connection, key, Version::FIRST, false, now).await?;
+    enter(connection, key, (Version::FIRST, None), false, now).await?;
     sqlx::query("DELETE FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?2")
         .bind(&new.id)
         .bind(new.consumer_name.as_str())
@@ -99,7 +100,8 @@ pub(super) async fn update(
 ) -> Result<Written<Bundle>, StoreError> {
     let row = sqlx::query(
         "SELECT b.key, b.version, b.deleted_at, b.consumer_name, (b.metadata IS ?2 AND c.manifests IS ?3 \
-         AND c.delete_option IS ?4 AND c.manifest_configs IS ?5 AND c.executer IS ?6) AS same \
+         AND c.delete_option IS ?4 AND c.manifest_configs IS ?5 AND c.executer IS ?6) AS same, \
+         b.epoch = (SELECT MAX(number) FROM epochs) AS known \
          FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.id = ?1",
     )
     .bind(&id)
@@ -118,6 +120,7 @@ pub(super) async fn update(
         latest: version(&row, "version", &id)?,
         deleting: get::<Option<i64>>(&row, "deleted_at")?.is_some(),
         same: get(&row, "same")?,
+        known: get(&row, "known")?,
     };
     let hint = match held.next(&id, expected)? {
         None => None,
@@ -163,7 +166,8 @@ pub(super) async fn mark_deleting(
     .execute(&mut *connection)
     .await
     .map_err(driver("mark a bundle as being deleted"))?;
-    enter(connection, key, version(&row, "version", &id)?, true, now).await?;
+    let latest = version(&row, "version", &id)?;
+    enter(connection, key, (latest, None), true, now).await?;
     Ok(Written {
         value: (),
         hint: Some(consumer_name(&row, "consumer_name", &id)?),
@@ -173,17 +177,17 @@ pub(super) async fn mark_deleting(
 async fn replace(
     connection: &mut SqliteConnection,
     key: i64,
-    next: Version,
+    next: Next,
     metadata: Option<Json>,
     content: Content,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE bundles SET version = ?2, updated_at = ?3, metadata = ?4, unsent = 1, \
-         changed = (SELECT MAX(changed) + 1 FROM bundles) WHERE key = ?1",
+         epoch = (SELECT MAX(number) FROM epochs), changed = (SELECT MAX(changed) + 1 FROM bundles) WHERE key = ?1",
     )
     .bind(key)
-    .bind(next.get())
+    .bind(next.version.get())
     .bind(micros(now))
     .bind(metadata.as_ref().map(Json::as_str))
     .execute(&mut *connection)
@@ -201,30 +205,30 @@ async fn replace(
     .execute(&mut *connection)
     .await
     .map_err(driver("store the content of a bundle"))?;
-    sqlx::query("DELETE FROM ledger WHERE bundle_key = ?1 AND version <= ?2")
-        .bind(key)
-        .bind(next.get() - LEDGER_VERSIONS)
-        .execute(&mut *connection)
-        .await
-        .map_err(driver("forget old ledger entries"))?;
-    enter(connection, key, next, false, now).await
+    history::forget(connection, &[key]).await?;
+    if next.jumped.is_some() {
+        history::count(connection, 0, 1).await?;
+    }
+    let made = (next.version, next.jumped.as_deref());
+    enter(connection, key, made, false, now).await
 }
 
 /// Opens the ledger of a version, or of the deletion.
 async fn enter(
     connection: &mut SqliteConnection,
     key: i64,
-    version: Version,
+    (version, note): (Version, Option<&str>),
     deletion: bool,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO ledger (bundle_key, version, deletion, stored_at) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO ledger (bundle_key, version, deletion, stored_at, note) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
     .bind(key)
     .bind(version.get())
     .bind(deletion)
     .bind(micros(now))
+    .bind(note)
     .execute(connection)
     .await
     .map_err(driver("open a ledger entry"))?;

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,7 @@ use super::super::OpenError;
 
 /// Held for as long as a process uses the database; dropped, the next one may.
 #[derive(Debug)]
-pub(super) struct Lock(
-    #[expect(dead_code, reason = "the lock lives as long as the file is open")] File,
-);
+pub(super) struct Lock(File);
 
 /// The files that were opened.
 #[derive(Clone, Debug)]
@@ -94,7 +92,10 @@ impl Lock {
     /// [`OpenError::Locked`] when another process keeps it.
     pub(super) async fn take(database: &Path) -> Result<Self, OpenError> {
         let path = beside(database, ".lock");
-        let file = private::write_options().open(&path)?;
+        let file = private::write_options()
+            .read(true)
+            .truncate(false)
+            .open(&path)?;
         let until = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {
@@ -104,6 +105,22 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(error.into()),
             }
         }
+    }
+}
+
+impl Lock {
+    /// What the last process wrote into it; nothing if it cannot be read as text.
+    pub(super) fn read(&self) -> io::Result<String> {
+        let mut text = [0; LOCK_BYTES];
+        let length = self.0.read_at(&mut text, 0)?;
+        Ok(String::from_utf8_lossy(&text[..length]).into_owned())
+    }
+
+    /// Replaces what it says, durably.
+    pub(super) fn write(&self, text: &str) -> io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.write_all_at(text.as_bytes(), 0)?;
+        self.0.sync_all()
     }
 }
 
@@ -164,6 +181,9 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     PathBuf::from(name)
 }
+
+// Two UUIDs.
+const LOCK_BYTES: usize = 128;
 
 const WRITABLE_BY_ALL: u32 = 0o002;
 const STICKY: u32 = 0o1000;

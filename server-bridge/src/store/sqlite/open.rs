@@ -14,6 +14,7 @@ use super::super::{OpenError, StoreError};
 use super::SqliteStore;
 use super::files::{self, Files, Lock};
 use super::health::Health;
+use super::history;
 use super::search::{self, Searches};
 use super::writer::{self, Writer};
 
@@ -56,6 +57,7 @@ impl SqliteStore {
             .row_buffer_size(ROW_BUFFER);
         let mut connection = SqliteConnection::connect_with(&options).await?;
         migrations().run(&mut connection).await?;
+        history::open(&mut connection, &path, &lock).await?;
         let pool = |readers: u32| {
             SqlitePoolOptions::new()
                 // All at once and for good: one that is opened later might find another file in the place of this one.
@@ -109,6 +111,11 @@ pub(super) fn migrations() -> Migrator {
             4,
             "resync",
             include_str!("../../../migrations/sqlite/0004_resync.sql"),
+        ),
+        (
+            5,
+            "epoch",
+            include_str!("../../../migrations/sqlite/0005_epoch.sql"),
         ),
     ];
     let migrations = history.map(|(version, name, text)| {

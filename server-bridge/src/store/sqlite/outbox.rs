@@ -195,6 +195,19 @@ pub(super) async fn resend(
         .iter()
         .map(|held| (held.id.as_str(), held.version.get()))
         .collect();
+    // Exactly what the agent holds is known to be so in this epoch.
+    sqlx::query(
+        "UPDATE bundles SET epoch = e.present FROM (SELECT json_extract(value, '$[0]') AS id, \
+           json_extract(value, '$[1]') AS version FROM json_each(?1)) AS h, \
+           (SELECT MAX(number) AS present FROM epochs) AS e \
+         WHERE bundles.id = h.id AND +bundles.consumer_name = ?2 AND bundles.version = h.version \
+         AND bundles.epoch <> e.present",
+    )
+    .bind(array(&pairs))
+    .bind(consumer.as_str())
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("note which versions an agent holds"))?;
     // The `+` keeps the planner from walking the whole list for every bundle of the consumer (26 s for 5 000).
     let keys: Vec<i64> = sqlx::query_scalar(
         "UPDATE bundles SET acked_version = MIN(h.version, bundles.version), deletion_acked = 0, unsent = 1 \

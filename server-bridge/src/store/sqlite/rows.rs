@@ -5,8 +5,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
 pub(super) use super::super::sql::rows::{
-    bundle, bundle_version, consumer, consumer_name, driver, micros, optional_time, orphan,
-    pending_bundle, pending_head, sequence, time, tombstone, truncated, version,
+    behind, bundle, bundle_version, consumer, consumer_name, driver, epoch, micros, optional_time,
+    orphan, pending_bundle, pending_head, sequence, time, tombstone, truncated, version,
 };
 
 /// Columns of a bundle: `?1`, `?2`, `?3` say whether content, status and ledger are wanted, so that an
@@ -23,7 +23,7 @@ macro_rules! select_bundle {
              s.version AS status_version, CASE WHEN ?2 THEN s.payload END AS status, \
              CASE WHEN ?3 THEN (SELECT json_group_array(json_array(l.version, l.deletion, l.stored_at, \
                l.published_at, l.acked_at, l.matched, l.received_at, l.applied_at, l.reported_at, l.attempts, \
-               l.failed_at, l.failure)) FROM ledger l WHERE l.bundle_key = b.key) END AS ledger \
+               l.failed_at, l.failure, l.note)) FROM ledger l WHERE l.bundle_key = b.key) END AS ledger \
              FROM bundles b JOIN contents c ON c.bundle_key = b.key \
              LEFT JOIN statuses s ON s.bundle_key = b.key ",
             $rest

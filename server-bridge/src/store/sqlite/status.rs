@@ -253,6 +253,7 @@ async fn store(
     // sent from here is one of another history, under the same number.
     sqlx::query(
         "UPDATE bundles SET status_sequence = ?2, acked_version = MAX(acked_version, sent), \
+         epoch = (SELECT MAX(number) FROM epochs), \
          unsent = CASE WHEN deleted_at IS NULL THEN version > MAX(acked_version, sent) ELSE deletion_acked = 0 END \
          FROM (SELECT COALESCE(MAX(version), 0) AS sent FROM ledger \
                WHERE bundle_key = ?1 AND version = ?3 AND deletion = 0 AND attempts > 0) \

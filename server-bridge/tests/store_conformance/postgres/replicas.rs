@@ -21,6 +21,7 @@ async fn processes_that_start_together_make_the_tables_once() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");
     let changes = std::fs::read_dir(directory).unwrap().count();
     assert_eq!(made, changes.to_string());
+    assert_eq!(place.sql("SELECT count(*) FROM bridge.epochs"), "1");
     assert_eq!(place.sql("SELECT count(*) FROM bridge.consumers"), "1");
 }
 

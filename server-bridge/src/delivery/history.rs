@@ -1,0 +1,260 @@
+//! What delivery does when an agent holds a newer version than the store: the store is older than its agents, and raises
+//! the version above theirs ([`Store::raise`]), so that what it holds is taken again.
+//!
+//! Two bridges of one source, each with a store of its own, would outbid each other for ever: a bundle is raised a few
+//! times at once and then ever less often, and the log says why. What is held back is not forgotten: the agent is asked for
+//! its status when it may be raised again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::id::ConsumerName;
+use link::order::Version;
+use link::telemetry::clip;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::Context;
+use super::log::Line;
+use super::resync::Cause;
+use crate::store::{Held, Raised, Store, StoreError};
+
+/// A bundle of which an agent holds a newer version.
+#[derive(Clone, Debug)]
+pub(super) struct Ahead {
+    /// The bundle.
+    pub(super) id: String,
+    /// The version it holds.
+    pub(super) held: Version,
+    /// The version it has here.
+    pub(super) stored: Version,
+}
+
+/// Which bundles were raised lately.
+#[derive(Debug, Default)]
+pub(super) struct Raises(Mutex<Lately>);
+
+#[derive(Debug, Default)]
+struct Lately {
+    bundles: HashMap<(ConsumerName, String), Raise>,
+    /// Consumers whose agents hold what the store does not know.
+    strangers: HashSet<ConsumerName>,
+    tidied: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Raise {
+    at: Instant,
+    times: u32,
+}
+
+/// Raises what may be raised now; the rest is asked for when it may be. Done again after a failure it does the same.
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn raise<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+    ahead: Vec<Ahead>,
+) -> Result<(), StoreError> {
+    let now = Instant::now();
+    let (due, early): (Vec<_>, Vec<_>) = ahead
+        .into_iter()
+        .map(|bundle| (context.raises.due(consumer, &bundle.id, now), bundle))
+        .partition(|(due, _)| due.is_none());
+    for chunk in due.chunks(TOGETHER) {
+        let held = chunk.iter().map(|(_, bundle)| Held {
+            id: bundle.id.clone(),
+            version: bundle.held,
+        });
+        let at = context.clock.now();
+        let raising = context.store.raise(consumer, held.collect(), at).await?;
+        if let Some(epoch) = raising.began {
+            warn!(
+                epoch = epoch.number,
+                why = epoch.why,
+                "A new epoch of the database begins: every consumer is asked what it holds"
+            );
+            context
+                .asks
+                .iter()
+                .for_each(super::resync::Asks::want_everyone);
+        }
+        let (raised, exhausted): (Vec<_>, Vec<_>) = raising
+            .bundles
+            .into_iter()
+            .partition(|bundle| bundle.to.is_some());
+        for bundle in &raised {
+            context.raises.note(consumer, &bundle.id, Instant::now());
+        }
+        say(context, consumer, &raised);
+        say_exhausted(context, consumer, &exhausted);
+    }
+    hold_back(context, consumer, early, now);
+    Ok(())
+}
+
+/// Notes that an agent holds a work that the store does not know.
+pub(super) fn holds_a_stranger<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
+    let mut lately = context.raises.lock();
+    if lately.strangers.len() < CONSUMERS {
+        lately.strangers.insert(consumer.clone());
+    }
+}
+
+/// A bundle went to its consumer for the first time. If its agent holds what the store does not know, this may be some of
+/// it, posted again: a Go agent drops that without a word where it holds a newer version, so it is asked what it holds.
+pub(super) fn sent_first<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
+    if context.raises.lock().strangers.contains(consumer) {
+        let now = Instant::now();
+        let asks = context.asks(consumer);
+        asks.want_at(consumer, Cause::Stale, now + TAKEN, now);
+    }
+}
+
+fn say<S: Store>(context: &Context<S>, consumer: &ConsumerName, raised: &[Raised]) {
+    let Some(first) = raised.first() else { return };
+    context.metrics.raised("raised", raised.len());
+    if let Some(held_back) = context.log.admit(Line::Raised("raised"), Some(consumer)) {
+        warn!(
+            resource.id = %clip(&first.id, ID_BYTES), %consumer, bundles = raised.len(), held_back,
+            "The cluster holds version {} of a bundle, newer than version {} of this database: the database is older than \
+             its agents. What it holds is sent again as version {}", first.held, first.from,
+            first.to.unwrap_or(first.held)
+        );
+    }
+}
+
+fn say_exhausted<S: Store>(context: &Context<S>, consumer: &ConsumerName, exhausted: &[Raised]) {
+    let Some(first) = exhausted.first() else {
+        return;
+    };
+    context.metrics.raised("exhausted", exhausted.len());
+    if let Some(held_back) = context.log.admit(Line::Raised("exhausted"), Some(consumer)) {
+        error!(
+            resource.id = %clip(&first.id, ID_BYTES), %consumer, bundles = exhausted.len(), held_back,
+            hint = "delete the bundle, and post it again once it is gone",
+            "The cluster holds version {} of a bundle, newer than version {} of this database, and no version above it exists",
+            first.held, first.from
+        );
+    }
+}
+
+fn hold_back<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+    early: Vec<(Option<Instant>, Ahead)>,
+    now: Instant,
+) {
+    let Some((_, first)) = early.first() else {
+        return;
+    };
+    context.metrics.raised("held_back", early.len());
+    if let Some(held_back) = context.log.admit(Line::Raised("held_back"), Some(consumer)) {
+        warn!(
+            resource.id = %clip(&first.id, ID_BYTES), %consumer, bundles = early.len(), held_back,
+            hint = "let one bridge alone speak for a source, or give this one a source of its own",
+            "The cluster holds version {} of a bundle, newer than version {} of this database, although that was raised \
+             above the cluster's several times lately: another bridge seems to speak for source `{}`",
+            first.held, first.stored, context.config.source
+        );
+    }
+    if let Some(due) = early.iter().filter_map(|(due, _)| *due).min() {
+        let asks = context.asks(consumer);
+        asks.want_at(consumer, Cause::Stale, due, now);
+    }
+}
+
+// === impl Raises ===
+
+impl Raises {
+    /// When a bundle may be raised; `None` if it may be now.
+    fn due(&self, consumer: &ConsumerName, id: &str, now: Instant) -> Option<Instant> {
+        let lately = self.lock();
+        let raise = lately.bundles.get(&(consumer.clone(), id.to_owned()))?;
+        let due = raise.at + distance(raise.times);
+        (due > now).then_some(due)
+    }
+
+    /// Notes that a bundle was raised.
+    fn note(&self, consumer: &ConsumerName, id: &str, now: Instant) {
+        let mut lately = self.lock();
+        if lately.tidied.is_none_or(|at| now >= at + REMEMBERED) {
+            lately.tidied = Some(now);
+            lately.bundles.retain(|_, raise| now < forgotten(*raise));
+        }
+        let raise = lately
+            .bundles
+            .entry((consumer.clone(), id.to_owned()))
+            .or_insert(Raise { at: now, times: 0 });
+        if now >= forgotten(*raise) {
+            raise.times = 0;
+        }
+        raise.at = now;
+        raise.times = raise.times.saturating_add(1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lately> {
+        // Every change under the lock is complete in itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forgotten(raise: Raise) -> Instant {
+    raise.at + REMEMBERED.max(2 * distance(raise.times))
+}
+
+fn distance(times: u32) -> Duration {
+    match times.checked_sub(AT_ONCE) {
+        None => Duration::ZERO,
+        Some(more) => FIRST.saturating_mul(1 << more.min(16)).min(LONGEST),
+    }
+}
+
+/// What was on its way while an older database was put back may show a still newer version once or twice.
+const AT_ONCE: u32 = 3;
+const FIRST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+// A whole region of 200 000 bundles that is raised at once is remembered for this long: about 30 MB.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+// An agent that takes it says so sooner.
+const TAKEN: Duration = Duration::from_secs(2);
+
+// As many as a store of this size has; of more, some are asked with the next subscription only. 100 bytes each.
+const CONSUMERS: usize = 100_000;
+
+// One transaction of a few statements, milliseconds each, in which their rows are locked.
+const TOGETHER: usize = 500;
+
+// What an agent sends is shown by its beginning.
+const ID_BYTES: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_raised_a_few_times_at_once_and_then_ever_less_often() {
+        let c1 = ConsumerName::new("c1").unwrap();
+        let raises = Raises::default();
+        let start = Instant::now();
+        let mut raised = Vec::new();
+        for second in (0..10 * 24 * 3600).step_by(10) {
+            let now = start + Duration::from_secs(second);
+            if raises.due(&c1, "a", now).is_none() {
+                raises.note(&c1, "a", now);
+                raised.push(second / 60);
+            }
+        }
+        assert_eq!(raised[..6], [0, 0, 0, 1, 3, 7]);
+        assert!(raised.len() < 24, "{raised:?}");
+        assert_eq!(raises.due(&c1, "b", start), None);
+        // After a long quiet it begins anew, and others are forgotten meanwhile.
+        let later = start + 100 * LONGEST;
+        assert_eq!(raises.due(&c1, "a", later), None);
+        raises.note(&c1, "b", later);
+        assert_eq!(raises.lock().bundles.len(), 1);
+    }
+}

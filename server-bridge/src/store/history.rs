@@ -1,0 +1,283 @@
+//! Histories that run backwards. A store may be older than its agents: an older dump was restored, an older file put back,
+//! everything was posted again into an empty one. Agents take no version below what they hold, and some none that is equal.
+//!
+//! So the store has **epochs**. A new one begins when the place of the database is another than the recorded one, and when
+//! an agent is ahead of a version that counted as known in the present epoch. What follows from it: a version below what an
+//! agent holds is *raised* above that, with its content; and the first change of a bundle whose version was neither made
+//! nor confirmed in this epoch *jumps*, because its agent may hold other content under the next number. The ledger says why.
+//! Decisions are pure; engines make them under a lock on the bundle's row.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use link::id::ConsumerName;
+use link::order::Version;
+
+/// A stretch of the store's history without a sign of a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// From 1, one more for each.
+    pub number: i64,
+    /// Tells it from an epoch of the same number in a history that was undone; a UUID.
+    pub id: String,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// Why, in a sentence.
+    pub why: String,
+    /// Versions raised above what an agent held.
+    pub raised: u64,
+    /// Versions made at a distance from the one before.
+    pub jumped: u64,
+}
+
+/// What is known of the store's past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The last [`EPOCHS`] epochs, the present one first.
+    pub epochs: Vec<Epoch>,
+    /// Bundles whose version was neither made in the present epoch nor confirmed by their agents in it.
+    pub unconfirmed: u64,
+    /// Consumers with such a bundle.
+    pub unconfirmed_consumers: u64,
+}
+
+/// A bundle whose agent held a newer version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// The bundle.
+    pub id: String,
+    /// What its agent holds.
+    pub held: Version,
+    /// The version it had here.
+    pub from: Version,
+    /// The version it has now; `None` when there is none above the held one.
+    pub to: Option<Version>,
+}
+
+/// What came of raising.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raising {
+    /// The bundles that were behind.
+    pub bundles: Vec<Raised>,
+    /// Set when this was the sign of a new epoch.
+    pub began: Option<Epoch>,
+}
+
+/// How many epochs are remembered.
+pub const EPOCHS: i64 = 20;
+
+/// How far the first change of an unconfirmed bundle jumps: further than anybody changed a bundle in the time that was lost.
+pub const JUMP: i32 = 1_000;
+
+/// What tells the place of a database from others, by the name of each sign.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place(BTreeMap<String, String>);
+
+/// A bundle that may be behind, as found under the lock on its row.
+pub(super) struct Behind {
+    pub(super) key: i64,
+    pub(super) id: String,
+    pub(super) stored: Version,
+    pub(super) held: Version,
+    /// Whether the stored version was made or confirmed in the present epoch.
+    pub(super) known: bool,
+}
+
+/// What to do with bundles that are behind.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) raised: Vec<Raised>,
+    /// Key, version and note of those that have a version to be raised to.
+    pub(super) changes: Vec<(i64, i64, String)>,
+    /// Why a new epoch begins with this, if it does.
+    pub(super) begins: Option<String>,
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(super) fn with(mut self, sign: &str, value: impl ToString) -> Self {
+        self.0.insert(sign.to_owned(), value.to_string());
+        self
+    }
+
+    /// As stored.
+    pub(super) fn text(&self) -> String {
+        // A map of strings always has a JSON form.
+        serde_json::to_string(&self.0).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    /// As it was stored. What cannot be read tells nothing apart.
+    pub(super) fn parse(text: &str) -> Self {
+        Self(serde_json::from_str(text).unwrap_or_default())
+    }
+
+    pub(super) fn sign(&self, sign: &str) -> Option<&str> {
+        self.0.get(sign).map(String::as_str)
+    }
+
+    /// Why this is another place than the recorded one; signs that only one of them has say nothing.
+    pub(super) fn moved_from(&self, recorded: &Self) -> Option<String> {
+        let other = self.0.iter().filter_map(|(sign, value)| {
+            let was = recorded.0.get(sign)?;
+            (was != value).then(|| format!("{sign} was {was} and is {value}"))
+        });
+        let other: Vec<_> = other.collect();
+        (!other.is_empty()).then(|| {
+            format!(
+                "the database is in another place than when it was last opened ({})",
+                other.join(", ")
+            )
+        })
+    }
+}
+
+/// Decides about bundles that are behind. Only those whose version counted as known in the present epoch are the sign of a
+/// new one: that of others is what the present epoch began with. And no sooner than [`BETWEEN_SIGNS`] after the last one:
+/// two bridges of one source, each with a store of its own, would begin one after the other.
+pub(super) fn plan(
+    behind: Vec<Behind>,
+    consumer: &ConsumerName,
+    epoch: (i64, Timestamp),
+    at: Timestamp,
+) -> Plan {
+    let (number, began_at) = epoch;
+    let may_begin = number == 1 || at.duration_since(began_at) >= BETWEEN_SIGNS;
+    let mut plan = Plan::default();
+    for bundle in behind {
+        let (held, stored) = (bundle.held, bundle.stored);
+        if may_begin && bundle.known && plan.begins.is_none() {
+            plan.begins = Some(format!(
+                "consumer `{consumer}` holds version {held} of bundle `{}`, which is at version {stored} here: this database \
+                 is older than its agents",
+                bundle.id
+            ));
+        }
+        let to = held.next();
+        if let Some(to) = to {
+            let note = format!(
+                "the cluster held version {held} while this database was at {stored}: it is older than its agents; sent \
+                 again as {to}"
+            );
+            plan.changes.push((bundle.key, i64::from(to.get()), note));
+        }
+        plan.raised.push(Raised {
+            id: bundle.id,
+            held,
+            from: stored,
+            to,
+        });
+    }
+    plan
+}
+
+/// The version after an unconfirmed one, with the note for its ledger; `None` at the end.
+pub(super) fn jump(latest: Version) -> Option<(Version, String)> {
+    let why = format!(
+        "this database was restored or moved, and the cluster has not confirmed since that it holds version {latest}"
+    );
+    match Version::new(i64::from(latest.get()) + i64::from(JUMP)) {
+        Some(next) => Some((
+            next,
+            format!("{why}; it may hold others, so the next {JUMP} are left out"),
+        )),
+        None => {
+            let next = latest.next()?;
+            let note = format!("{why}; there is no room to leave out those it may hold");
+            Some((next, note))
+        }
+    }
+}
+
+/// Why the first epoch begins.
+pub(super) const FIRST: &str =
+    "the database was made, or first opened by a bridge that knows epochs";
+
+const BETWEEN_SIGNS: SignedDuration = SignedDuration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(number: i64) -> Version {
+        Version::new(number).unwrap()
+    }
+
+    fn behind(stored: i64, held: i64, known: bool) -> Behind {
+        Behind {
+            key: 1,
+            id: "b".into(),
+            stored: version(stored),
+            held: version(held),
+            known,
+        }
+    }
+
+    fn planned(behind: Vec<Behind>, number: i64, minutes: i64) -> Plan {
+        let began = Timestamp::UNIX_EPOCH;
+        let at = began + SignedDuration::from_mins(minutes);
+        let consumer = ConsumerName::new("c1").unwrap();
+        plan(behind, &consumer, (number, began), at)
+    }
+
+    #[test]
+    fn a_version_goes_above_the_held_one_as_long_as_there_is_one() {
+        let max = i64::from(i32::MAX);
+        let plan = planned(
+            vec![
+                behind(3, 7, true),
+                behind(3, max - 1, true),
+                behind(3, max, true),
+            ],
+            1,
+            0,
+        );
+        let to: Vec<_> = plan.raised.iter().map(|raised| raised.to).collect();
+        assert_eq!(to, [Some(version(8)), Some(version(max)), None]);
+        assert_eq!(plan.changes.len(), 2);
+        let note = &plan.changes[0].2;
+        assert_eq!(
+            note,
+            "the cluster held version 7 while this database was at 3: it is older than its agents; sent again as 8"
+        );
+    }
+
+    #[test]
+    fn an_epoch_begins_with_the_first_sign_and_not_with_what_it_began_with() {
+        // The first epoch of a database: nobody knew that it was restored.
+        assert!(planned(vec![behind(3, 7, true)], 1, 0).begins.is_some());
+        assert!(planned(vec![behind(3, 7, false)], 1, 0).begins.is_none());
+        // What the present epoch began with is no new sign, however late it is heard.
+        assert!(
+            planned(vec![behind(3, 7, false)], 2, 9_999)
+                .begins
+                .is_none()
+        );
+        // Two bridges that raise each other: once an hour at most.
+        assert!(planned(vec![behind(3, 7, true)], 2, 59).begins.is_none());
+        assert!(planned(vec![behind(3, 7, true)], 2, 60).begins.is_some());
+        assert!(planned(Vec::new(), 1, 0).begins.is_none());
+    }
+
+    #[test]
+    fn a_jump_that_does_not_fit_is_a_step_and_the_last_version_has_none_after_it() {
+        let max = i64::from(i32::MAX);
+        let to = |latest| jump(version(latest)).map(|(next, _)| i64::from(next.get()));
+        assert_eq!(to(3), Some(1_003));
+        assert_eq!(to(max - 1_000), Some(max));
+        assert_eq!(to(max - 999), Some(max - 998));
+        assert_eq!(to(max), None);
+    }
+
+    #[test]
+    fn places_differ_by_the_signs_that_both_have() {
+        let place = |table: u32| Place::default().with("table", table);
+        let recorded = place(1).with("system", 7);
+        assert_eq!(place(1).moved_from(&recorded), None);
+        assert_eq!(place(1).with("other", 9).moved_from(&recorded), None);
+        let why = place(2).with("system", 7).moved_from(&recorded).unwrap();
+        assert!(why.contains("(table was 1 and is 2)"), "{why}");
+        assert_eq!(Place::parse(&recorded.text()), recorded);
+        assert_eq!(place(2).moved_from(&Place::parse("broken")), None);
+    }
+}

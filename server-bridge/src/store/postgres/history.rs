@@ -1,0 +1,266 @@
+//! Epochs in PostgreSQL, and raising versions above those agents hold. What is decided is in [`crate::store::history`].
+//!
+//! A database is known by the server's identifier and timeline, as far as they may be asked for, by its own oid and by that
+//! of the table of epochs: what a dump is restored into has other oids. A snapshot of the server's disk has all the same;
+//! it shows only in what agents hold.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use link::clock::Clock;
+use link::id::ConsumerName;
+use sqlx::{Connection as _, PgConnection};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::super::history::{EPOCHS, FIRST, Place, plan};
+use super::super::sql::rows::{self, micros};
+use super::super::{Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
+use super::Written;
+use super::failure::driver;
+use super::outbox::storables;
+
+/// Notes that the database is opened, and begins a new epoch if it is not where it was opened last. To be called by one
+/// process at a time.
+pub(super) async fn open(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let found = place(connection).await?;
+    let recorded: Option<(i64, String)> =
+        sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
+            .fetch_optional(&mut *connection)
+            .await?;
+    let (present, why) = match &recorded {
+        None => (0, Some(FIRST.to_owned())),
+        Some((number, place)) => (*number, found.moved_from(&Place::parse(place))),
+    };
+    match why {
+        None => {
+            sqlx::query("UPDATE epochs SET place = $2 WHERE number = $1 AND place <> $2")
+                .bind(present)
+                .bind(found.text())
+                .execute(connection)
+                .await?;
+        }
+        Some(why) => {
+            let at = Clock::system().now();
+            let mut transaction = connection.begin().await?;
+            begin(&mut transaction, present + 1, &why, &found.text(), at).await?;
+            transaction.commit().await?;
+            if present == 0 {
+                info!("The history of the database begins");
+            } else {
+                warn!(
+                    epoch = present + 1,
+                    why,
+                    "A new epoch of the database begins: every consumer is asked what it holds"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn present(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
+    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+        .fetch_one(connection)
+        .await
+        .map_err(driver("read the present epoch"))?;
+    rows::epoch(&row)
+}
+
+pub(super) async fn read(connection: &mut PgConnection) -> Result<History, StoreError> {
+    let epochs = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT $1")
+        .bind(EPOCHS)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(driver("read the epochs"))?;
+    let (bundles, consumers): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COUNT(DISTINCT consumer_name) FROM bundles \
+         WHERE epoch <> (SELECT MAX(number) FROM epochs)",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(driver("count what is not confirmed"))?;
+    Ok(History {
+        epochs: epochs.iter().map(rows::epoch).collect::<Result<_, _>>()?,
+        unconfirmed: bundles.unsigned_abs(),
+        unconfirmed_consumers: consumers.unsigned_abs(),
+    })
+}
+
+pub(super) async fn raise(
+    connection: &mut PgConnection,
+    consumer: ConsumerName,
+    held: Vec<Held>,
+    at: Timestamp,
+) -> Result<Written<Raising>, StoreError> {
+    // Of one that is named twice the newest counts: it is locked and raised once.
+    let mut newest = BTreeMap::new();
+    for one in held {
+        let version = newest.entry(one.id).or_insert(one.version);
+        *version = one.version.max(*version);
+    }
+    let (ids, versions): (Vec<_>, Vec<_>) = newest
+        .into_iter()
+        .map(|(id, version)| (id, i64::from(version.get())))
+        .unzip();
+    // What was changed while this waited for the lock is compared as it is then.
+    let found = sqlx::query(
+        "SELECT b.key, b.id, b.version, h.version AS held, b.epoch = (SELECT MAX(number) FROM epochs) AS known \
+         FROM bundles b JOIN unnest($1::text[], $2::bigint[]) AS h (id, version) ON b.id = h.id \
+         WHERE b.consumer_name = $3 AND b.version < h.version ORDER BY b.key FOR NO KEY UPDATE OF b",
+    )
+    .bind(storables(ids))
+    .bind(versions)
+    .bind(consumer.as_str())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(driver("find what an agent holds in a newer version"))?;
+    if found.is_empty() {
+        return Ok(Written {
+            value: Raising::default(),
+            hint: None,
+        });
+    }
+    let behind = found.iter().map(rows::behind).collect::<Result<_, _>>()?;
+    let present = present(connection).await?;
+    let plan = plan(behind, &consumer, (present.number, present.began_at), at);
+    let mut began = None;
+    if let Some(why) = plan.begins {
+        let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = $1")
+            .bind(present.number)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(driver("read the present epoch"))?;
+        began = begin(connection, present.number + 1, &why, &place, at)
+            .await
+            .map_err(driver("begin a new epoch"))?;
+    }
+    let raised = plan.changes.len();
+    let mut changes: (Vec<_>, Vec<_>, Vec<_>) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, version, note) in plan.changes {
+        changes.0.push(key);
+        changes.1.push(version);
+        changes.2.push(note);
+    }
+    if raised > 0 {
+        sqlx::query(
+            "DELETE FROM ledger l WHERE l.bundle_key = ANY($1) AND l.version < (SELECT DISTINCT o.version FROM ledger o \
+             WHERE o.bundle_key = l.bundle_key ORDER BY o.version DESC OFFSET $2 LIMIT 1)",
+        )
+        .bind(&changes.0)
+        .bind(i64::from(LEDGER_VERSIONS - 2))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("forget old ledger entries"))?;
+        sqlx::query(
+            "WITH b AS (UPDATE bundles SET version = r.version, deletion_acked = false, unsent = true, updated_at = $4, \
+               acked_version = CASE WHEN deleted_at IS NULL THEN r.version - 1 ELSE acked_version END, \
+               epoch = (SELECT MAX(number) FROM epochs), changed = nextval('changes') \
+               FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS r (key, version, note) WHERE bundles.key = r.key \
+               RETURNING bundles.key, bundles.version, bundles.deleted_at IS NOT NULL AS deletion, r.note) \
+             INSERT INTO ledger (bundle_key, version, deletion, stored_at, note) \
+             SELECT key, version, deletion, $4, note FROM b",
+        )
+        .bind(changes.0)
+        .bind(changes.1)
+        .bind(changes.2)
+        .bind(micros(at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("raise versions above those an agent holds"))?;
+        count(connection, raised, 0).await?;
+    }
+    let bundles = plan.raised;
+    Ok(Written {
+        value: Raising { bundles, began },
+        hint: (raised > 0).then_some(consumer),
+    })
+}
+
+/// Counts versions that were raised, and that jumped. Whoever locks bundles too has locked them before.
+pub(super) async fn count(
+    connection: &mut PgConnection,
+    raised: usize,
+    jumped: usize,
+) -> Result<(), StoreError> {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    sqlx::query(
+        "UPDATE epochs SET raised = raised + $1, jumped = jumped + $2 \
+         WHERE number = (SELECT MAX(number) FROM epochs)",
+    )
+    .bind(number(raised))
+    .bind(number(jumped))
+    .execute(connection)
+    .await
+    .map_err(driver("count in the present epoch"))?;
+    Ok(())
+}
+
+/// Begins an epoch unless another process has just begun it.
+async fn begin(
+    connection: &mut PgConnection,
+    number: i64,
+    why: &str,
+    place: &str,
+    at: Timestamp,
+) -> Result<Option<Epoch>, sqlx::Error> {
+    let id = Uuid::new_v4().to_string();
+    let done = sqlx::query(
+        "INSERT INTO epochs (number, id, began_at, why, place) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (number) DO NOTHING",
+    )
+    .bind(number)
+    .bind(&id)
+    .bind(micros(at))
+    .bind(why)
+    .bind(place)
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    sqlx::query("DELETE FROM epochs WHERE number <= $1")
+        .bind(number - EPOCHS)
+        .execute(connection)
+        .await?;
+    Ok(Some(Epoch {
+        number,
+        id,
+        began_at: at,
+        why: why.to_owned(),
+        raised: 0,
+        jumped: 0,
+    }))
+}
+
+async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
+    let (database, table): (i64, i64) = sqlx::query_as(
+        "SELECT oid::bigint, to_regclass('epochs')::oid::bigint FROM pg_database WHERE datname = current_database()",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let mut place = Place::default()
+        .with("database", database)
+        .with("table", table);
+    for (sign, ask) in [
+        (
+            "system",
+            "SELECT system_identifier FROM pg_control_system()",
+        ),
+        (
+            "timeline",
+            "SELECT timeline_id::bigint FROM pg_control_checkpoint()",
+        ),
+    ] {
+        match sqlx::query_scalar::<_, i64>(ask)
+            .fetch_one(&mut *connection)
+            .await
+        {
+            Ok(value) => place = place.with(sign, value),
+            // This user may not ask, or this server does not answer.
+            Err(sqlx::Error::Database(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(place)
+}

@@ -1,0 +1,274 @@
+//! Epochs in SQLite, and raising versions above those agents hold. What is decided is in [`crate::store::history`].
+//!
+//! The file is known by its inode and by when it was made; and by a **seal** that every opening renews in the database and
+//! in the lock file beside it, so that an older copy written over it is known too. What copies both, such as a snapshot
+//! of the volume, shows only in what agents hold. The number of the device says nothing: a volume gets another one with
+//! every mount.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use jiff::Timestamp;
+use link::clock::Clock;
+use link::id::ConsumerName;
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::super::history::{EPOCHS, FIRST, Place, plan};
+use super::super::{Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
+use super::files::Lock;
+use super::outbox::array;
+use super::rows::{self, driver, micros};
+use super::writer::Written;
+
+/// Notes that the file is opened, and begins a new epoch if it is not the one that was opened last.
+pub(super) async fn open(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    lock: &Lock,
+) -> Result<(), OpenError> {
+    let found = place(path)?;
+    let sealed = lock.read()?;
+    let recorded: Option<(i64, String)> =
+        sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
+            .fetch_optional(&mut *connection)
+            .await?;
+    let recorded = recorded.map(|(number, place)| (number, Place::parse(&place)));
+    let seal = recorded
+        .as_ref()
+        .and_then(|(_, place)| place.sign(SEAL))
+        .unwrap_or_default();
+    let broken = !seal.is_empty() && !sealed.is_empty() && !sealed.lines().any(|one| one == seal);
+    let why = match &recorded {
+        None => Some(FIRST.to_owned()),
+        Some((_, place)) => found
+            .moved_from(place)
+            .or_else(|| broken.then(|| OLDER_COPY.to_owned())),
+    };
+    let renewed = Uuid::new_v4().to_string();
+    // Either is right until the database has the new one.
+    lock.write(&format!("{seal}\n{renewed}"))?;
+    let found = found.with(SEAL, &renewed).text();
+    let mut transaction = connection.begin().await?;
+    let present = recorded.map_or(0, |(number, _)| number);
+    match why {
+        None => {
+            sqlx::query("UPDATE epochs SET place = ?2 WHERE number = ?1")
+                .bind(present)
+                .bind(&found)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Some(why) => {
+            let at = Clock::system().now();
+            begin(&mut transaction, present + 1, &why, &found, at).await?;
+            if present == 0 {
+                info!("The history of the database begins");
+            } else {
+                warn!(
+                    epoch = present + 1,
+                    why,
+                    "A new epoch of the database begins: every consumer is asked what it holds"
+                );
+            }
+        }
+    }
+    transaction.commit().await?;
+    Ok(lock.write(&renewed)?)
+}
+
+pub(super) async fn present(pool: &SqlitePool) -> Result<Epoch, StoreError> {
+    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+        .fetch_one(pool)
+        .await
+        .map_err(driver("read the present epoch"))?;
+    rows::epoch(&row)
+}
+
+pub(super) async fn read(pool: &SqlitePool) -> Result<History, StoreError> {
+    let epochs = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT ?1")
+        .bind(EPOCHS)
+        .fetch_all(pool)
+        .await
+        .map_err(driver("read the epochs"))?;
+    let (bundles, consumers): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COUNT(DISTINCT consumer_name) FROM bundles \
+         WHERE epoch <> (SELECT MAX(number) FROM epochs)",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(driver("count what is not confirmed"))?;
+    Ok(History {
+        epochs: epochs.iter().map(rows::epoch).collect::<Result<_, _>>()?,
+        unconfirmed: bundles.unsigned_abs(),
+        unconfirmed_consumers: consumers.unsigned_abs(),
+    })
+}
+
+pub(super) async fn raise(
+    connection: &mut SqliteConnection,
+    consumer: ConsumerName,
+    held: Vec<Held>,
+    at: Timestamp,
+) -> Result<Written<Raising>, StoreError> {
+    let pairs: Vec<(&str, i32)> = held
+        .iter()
+        .map(|held| (held.id.as_str(), held.version.get()))
+        .collect();
+    let found = sqlx::query(
+        "SELECT b.key, b.id, b.version, h.version AS held, b.epoch = (SELECT MAX(number) FROM epochs) AS known \
+         FROM (SELECT json_extract(value, '$[0]') AS id, MAX(json_extract(value, '$[1]')) AS version \
+               FROM json_each(?1) GROUP BY 1) AS h JOIN bundles b ON b.id = h.id \
+         WHERE +b.consumer_name = ?2 AND b.version < h.version ORDER BY b.key",
+    )
+    .bind(array(&pairs))
+    .bind(consumer.as_str())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(driver("find what an agent holds in a newer version"))?;
+    if found.is_empty() {
+        return Ok(Written {
+            value: Raising::default(),
+            hint: None,
+        });
+    }
+    let behind = found.iter().map(rows::behind).collect::<Result<_, _>>()?;
+    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(driver("read the present epoch"))?;
+    let present = rows::epoch(&row)?;
+    let plan = plan(behind, &consumer, (present.number, present.began_at), at);
+    let mut began = None;
+    if let Some(why) = plan.begins {
+        let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = ?1")
+            .bind(present.number)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(driver("read the present epoch"))?;
+        began = begin(connection, present.number + 1, &why, &place, at)
+            .await
+            .map_err(driver("begin a new epoch"))?;
+    }
+    let keys: Vec<i64> = plan.changes.iter().map(|(key, ..)| *key).collect();
+    if !keys.is_empty() {
+        forget(connection, &keys).await?;
+        let changes = array(&plan.changes);
+        sqlx::query(
+            "UPDATE bundles SET version = r.version, deletion_acked = 0, unsent = 1, updated_at = ?2, \
+             acked_version = CASE WHEN deleted_at IS NULL THEN r.version - 1 ELSE acked_version END, \
+             epoch = (SELECT MAX(number) FROM epochs), changed = r.place + (SELECT MAX(changed) + 1 FROM bundles) \
+             FROM (SELECT json_extract(value, '$[0]') AS key, json_extract(value, '$[1]') AS version, key AS place \
+                   FROM json_each(?1)) AS r WHERE bundles.key = r.key",
+        )
+        .bind(&changes)
+        .bind(micros(at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("raise versions above those an agent holds"))?;
+        sqlx::query(
+            "INSERT INTO ledger (bundle_key, version, deletion, stored_at, note) \
+             SELECT b.key, b.version, b.deleted_at IS NOT NULL, ?2, json_extract(r.value, '$[2]') \
+             FROM json_each(?1) AS r JOIN bundles b ON b.key = json_extract(r.value, '$[0]')",
+        )
+        .bind(&changes)
+        .bind(micros(at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("note in the ledger why versions are raised"))?;
+        count(connection, keys.len(), 0).await?;
+    }
+    let bundles = plan.raised;
+    Ok(Written {
+        value: Raising { bundles, began },
+        hint: (!keys.is_empty()).then_some(consumer),
+    })
+}
+
+/// Makes room in the ledgers of bundles for one more version each.
+pub(super) async fn forget(
+    connection: &mut SqliteConnection,
+    keys: &[i64],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM ledger AS l WHERE l.bundle_key IN (SELECT value FROM json_each(?1)) \
+         AND l.version < (SELECT DISTINCT o.version FROM ledger o WHERE o.bundle_key = l.bundle_key \
+         ORDER BY o.version DESC LIMIT 1 OFFSET ?2)",
+    )
+    .bind(array(&keys))
+    .bind(LEDGER_VERSIONS - 2)
+    .execute(connection)
+    .await
+    .map_err(driver("forget old ledger entries"))?;
+    Ok(())
+}
+
+/// Counts versions that were raised, and that jumped.
+pub(super) async fn count(
+    connection: &mut SqliteConnection,
+    raised: usize,
+    jumped: usize,
+) -> Result<(), StoreError> {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    sqlx::query(
+        "UPDATE epochs SET raised = raised + ?1, jumped = jumped + ?2 \
+         WHERE number = (SELECT MAX(number) FROM epochs)",
+    )
+    .bind(number(raised))
+    .bind(number(jumped))
+    .execute(connection)
+    .await
+    .map_err(driver("count in the present epoch"))?;
+    Ok(())
+}
+
+async fn begin(
+    connection: &mut SqliteConnection,
+    number: i64,
+    why: &str,
+    place: &str,
+    at: Timestamp,
+) -> Result<Option<Epoch>, sqlx::Error> {
+    let id = Uuid::new_v4().to_string();
+    sqlx::query(
+        "INSERT INTO epochs (number, id, began_at, why, place) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(number)
+    .bind(&id)
+    .bind(micros(at))
+    .bind(why)
+    .bind(place)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM epochs WHERE number <= ?1")
+        .bind(number - EPOCHS)
+        .execute(connection)
+        .await?;
+    Ok(Some(Epoch {
+        number,
+        id,
+        began_at: at,
+        why: why.to_owned(),
+        raised: 0,
+        jumped: 0,
+    }))
+}
+
+fn place(path: &Path) -> io::Result<Place> {
+    let metadata = fs::metadata(path)?;
+    let place = Place::default().with("inode", metadata.ino());
+    // Not every file system knows it.
+    let made = metadata.created().ok();
+    let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+    Ok(match made {
+        Some(made) => place.with("creation", made.as_nanos()),
+        None => place,
+    })
+}
+
+const SEAL: &str = "seal";
+const OLDER_COPY: &str = "an older copy of the database was put in its place";

@@ -1,0 +1,142 @@
+//! Dumps that are restored, with the distribution's own programs.
+
+use server_bridge::store::postgres::PostgresStore;
+use server_bridge::store::{JUMP, Store};
+
+use super::Place;
+use crate::{at, bundle, content, version, with_consumers};
+
+/// A place with one bundle in its second version, and a dump of that; then the bundle is changed twice more.
+async fn dumped() -> Place {
+    let place = Place::new();
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    change(&store).await;
+    place.server.dump(&place.database, &place.dump()).unwrap();
+    change(&store).await;
+    assert_eq!(change(&store).await, 4);
+    store.close().await;
+    place
+}
+
+async fn change(store: &PostgresStore) -> i32 {
+    let number = store.get_bundle("b").await.unwrap().unwrap().version;
+    let text = content(&number.to_string());
+    let changed = store.update_bundle("b", None, None, text, at(2)).await;
+    changed.unwrap().version.get()
+}
+
+/// The store is back at the dump, knows it, and keeps a distance from what its agents may hold.
+async fn knows_that_it_is_restored(place: &Place, sign: &str) {
+    let opened = [place.open(), place.open(), place.open()];
+    let [store, second, third] = futures_util::future::join_all(opened)
+        .await
+        .try_into()
+        .ok()
+        .unwrap();
+    let history = store.history().await.unwrap();
+    let numbers: Vec<_> = history.epochs.iter().map(|epoch| epoch.number).collect();
+    assert_eq!(numbers, [2, 1], "one new epoch, however many open it");
+    let why = &history.epochs[0].why;
+    assert!(why.contains("another place") && why.contains(sign), "{why}");
+    assert_eq!(history.unconfirmed, 1);
+    let bundle = store.get_bundle("b").await.unwrap().unwrap();
+    assert_eq!(bundle.version, version(2));
+    assert_eq!(change(&second).await, 2 + JUMP);
+    assert_eq!(change(&third).await, 3 + JUMP);
+    for store in [store, second, third] {
+        store.close().await;
+    }
+    let again = place.open().await;
+    assert_eq!(again.epoch().await.unwrap().number, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_restored_into_the_same_database_begins_an_epoch() {
+    let place = dumped().await;
+    place.sql("DROP SCHEMA bridge CASCADE");
+    place
+        .server
+        .restore(&place.database, &place.dump())
+        .unwrap();
+    knows_that_it_is_restored(&place, "table was ").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_restored_into_another_database_begins_an_epoch() {
+    let mut place = dumped().await;
+    place.database = place.server.database().unwrap();
+    let files = place.config.files.password.parent().unwrap();
+    place.server.mount(files, &place.database).unwrap();
+    place
+        .server
+        .restore(&place.database, &place.dump())
+        .unwrap();
+    knows_that_it_is_restored(&place, "database was ").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_not_ask_for_the_server_s_identity_opens_the_same_place() {
+    let place = Place::new();
+    place.open().await.close().await;
+    let role = format!("{}_plain", place.database);
+    place.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'p'"));
+    place.sql(&format!("GRANT ALL ON SCHEMA bridge TO {role}"));
+    place.sql(&format!(
+        "GRANT ALL ON ALL TABLES IN SCHEMA bridge TO {role}"
+    ));
+    place
+        .sql("REVOKE EXECUTE ON FUNCTION pg_control_system(), pg_control_checkpoint() FROM PUBLIC");
+    std::fs::write(&place.config.files.user, &role).unwrap();
+    std::fs::write(&place.config.files.password, "p").unwrap();
+    let store = place.open().await;
+    assert_eq!(store.epoch().await.unwrap().number, 1);
+    let signs = place.sql("SELECT place FROM bridge.epochs");
+    assert!(
+        !signs.contains("system") && signs.contains("table"),
+        "{signs}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_begins_an_epoch_and_replicas_begin_one_together() {
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
+    with_consumers(&one, &["c1"]).await;
+    for id in ["a", "b"] {
+        one.create_bundle(bundle(id, "c1"), at(1)).await.unwrap();
+    }
+    // As if the server had another timeline than when it was opened last.
+    place.sql("UPDATE bridge.epochs SET place = (place::jsonb || '{\"timeline\": \"77\"}')::text");
+    let third = place.open().await;
+    let epoch = third.epoch().await.unwrap();
+    assert!(
+        epoch.number == 2 && epoch.why.contains("timeline was 77"),
+        "{epoch:?}"
+    );
+    // Those that run know it too, and an agent that is in step makes it harmless.
+    assert_eq!(one.epoch().await.unwrap(), epoch);
+    assert_eq!(other.history().await.unwrap().unconfirmed, 2);
+    let held = |id: &str, number| {
+        vec![server_bridge::store::Held {
+            id: id.into(),
+            version: version(number),
+        }]
+    };
+    let c1 = crate::name("c1");
+    one.request_resend(&c1, held("a", 1)).await.unwrap();
+    let changed = other
+        .update_bundle("a", None, None, content("two"), at(3))
+        .await;
+    assert_eq!(changed.unwrap().version, version(2));
+    // Two that hear of the same newer version at once raise it once.
+    let (left, right) = tokio::join!(
+        one.raise(&c1, held("b", 7), at(9_999_999)),
+        other.raise(&c1, held("b", 7), at(9_999_999)),
+    );
+    let raised = left.unwrap().bundles.len() + right.unwrap().bundles.len();
+    assert_eq!(raised, 1);
+    let bundle = other.get_bundle("b").await.unwrap().unwrap();
+    assert_eq!(bundle.version, version(8));
+}

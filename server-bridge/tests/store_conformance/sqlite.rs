@@ -1,0 +1,100 @@
+//! What only SQLite has: a file that is copied, moved and put back.
+
+use std::path::{Path, PathBuf};
+
+use server_bridge::store::sqlite::SqliteStore;
+use server_bridge::store::{JUMP, Store};
+use tempfile::TempDir;
+
+use crate::{at, bundle, content, version, with_consumers};
+
+struct Place {
+    path: PathBuf,
+    scratch: TempDir,
+}
+
+impl Place {
+    /// A database with one bundle in its second version.
+    async fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("bridge.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        with_consumers(&store, &["c1"]).await;
+        store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+        change(&store).await;
+        store.close().await;
+        Self { path, scratch }
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Why each epoch began, the present one first.
+    async fn epochs(&self) -> Vec<String> {
+        epochs(&self.path).await
+    }
+}
+
+async fn epochs(path: &Path) -> Vec<String> {
+    let store = SqliteStore::open(path).await.unwrap();
+    let history = store.history().await.unwrap();
+    store.close().await;
+    history.epochs.into_iter().map(|epoch| epoch.why).collect()
+}
+
+async fn change(store: &SqliteStore) -> i32 {
+    let number = store.get_bundle("b").await.unwrap().unwrap().version;
+    let text = content(&number.to_string());
+    let changed = store.update_bundle("b", None, None, text, at(2)).await;
+    changed.unwrap().version.get()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_stays_where_it_is_begins_no_epoch() {
+    let place = Place::new().await;
+    for _ in 0..3 {
+        assert_eq!(place.epochs().await.len(), 1);
+    }
+    // Nor one that is given another name, nor one that lost its lock file.
+    let moved = place.beside("moved.db");
+    std::fs::rename(&place.path, &moved).unwrap();
+    assert_eq!(epochs(&moved).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_begins_an_epoch_however_it_is_put_back() {
+    let place = Place::new().await;
+    let backup = place.beside("backup");
+    std::fs::copy(&place.path, &backup).unwrap();
+    let store = SqliteStore::open(&place.path).await.unwrap();
+    assert_eq!(change(&store).await, 3);
+    store.close().await;
+
+    // Written over the file, which stays the same one to the file system.
+    std::fs::copy(&backup, &place.path).unwrap();
+    let why = place.epochs().await;
+    assert!(why[0].contains("older copy") && why.len() == 2, "{why:?}");
+    // Removed, and copied anew.
+    std::fs::remove_file(&place.path).unwrap();
+    std::fs::remove_file(place.beside("bridge.db.lock")).unwrap();
+    std::fs::copy(&backup, &place.path).unwrap();
+    let why = place.epochs().await;
+    assert!(
+        why[0].contains("another place") && why.len() == 2,
+        "{why:?}"
+    );
+    // Copied elsewhere.
+    let copy = place.beside("copy.db");
+    std::fs::copy(&place.path, &copy).unwrap();
+    assert_eq!(epochs(&copy).await.len(), 3);
+
+    let store = SqliteStore::open(&place.path).await.unwrap();
+    assert_eq!(
+        store.get_bundle("b").await.unwrap().unwrap().version,
+        version(2)
+    );
+    assert_eq!(change(&store).await, 2 + JUMP);
+    assert_eq!(change(&store).await, 3 + JUMP);
+    assert_eq!(store.epoch().await.unwrap().jumped, 1);
+}

@@ -12,7 +12,7 @@ use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    Bundle, BundleVersion, Consumer, Content, Fence, Gone, Held, Hint, Json, Labels, NewBundle,
     NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
     Tombstone,
 };
@@ -96,6 +96,13 @@ impl Store for AnyStore {
         tombstone(id: &str) -> Option<Tombstone>;
         prune_tombstones(before: Timestamp) -> u64;
         ping() -> ();
+    }
+
+    fn fenced(&self, fence: Option<Fence>) -> Self {
+        match self {
+            Self::Sqlite(store) => Self::Sqlite(store.fenced(fence)),
+            Self::Postgres(store) => Self::Postgres(store.fenced(fence)),
+        }
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

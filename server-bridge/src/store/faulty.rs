@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    Bundle, BundleVersion, Consumer, Content, Fence, Gone, Held, Hint, Json, Labels, NewBundle,
     NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
     Tombstone,
 };
@@ -137,6 +137,13 @@ impl<S: Store> Store for Faulty<S> {
         tombstone(id: &str) -> Option<Tombstone>;
         prune_tombstones(before: Timestamp) -> u64;
         ping() -> ();
+    }
+
+    fn fenced(&self, fence: Option<Fence>) -> Self {
+        Self {
+            inner: self.inner.fenced(fence),
+            faults: self.faults.clone(),
+        }
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    Bundle, BundleVersion, Consumer, Content, Fence, Gone, Held, Hint, Json, Labels, NewBundle,
     NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
     Tombstone,
 };
@@ -32,6 +32,7 @@ mod list;
 mod migrate;
 mod open;
 mod outbox;
+mod replicas;
 mod run;
 mod status;
 mod text;
@@ -47,6 +48,8 @@ pub struct PostgresStore {
     shares: run::Shares,
     health: health::Health,
     changes: broadcast::Sender<Hint>,
+    /// Under which lease publications and what became of them are noted.
+    fence: Option<Fence>,
     /// Ends the task that looks after the connections, with the last clone or when the store is closed.
     closing: CancellationToken,
     _stop: Arc<DropGuard>,
@@ -236,9 +239,9 @@ impl Store for PostgresStore {
         deletion: bool,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let id = id.to_owned();
+        let (id, fence) = (id.to_owned(), self.fence.clone());
         self.write("note a publication", move |c| {
-            Box::pin(outbox::published(c, id, version, deletion, at))
+            Box::pin(outbox::published(c, fence, id, version, deletion, at))
         })
         .await
     }
@@ -251,9 +254,9 @@ impl Store for PostgresStore {
         matched: bool,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let id = id.to_owned();
+        let (id, fence) = (id.to_owned(), self.fence.clone());
         self.write("note an acknowledgement", move |c| {
-            Box::pin(outbox::acked(c, id, version, deletion, matched, at))
+            Box::pin(outbox::acked(c, fence, id, version, deletion, matched, at))
         })
         .await
     }
@@ -266,9 +269,9 @@ impl Store for PostgresStore {
         reason: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let (id, reason) = (id.to_owned(), reason.to_owned());
+        let (id, reason, fence) = (id.to_owned(), reason.to_owned(), self.fence.clone());
         self.write("note a failed publication", move |c| {
-            Box::pin(outbox::failed(c, id, version, deletion, reason, at))
+            Box::pin(outbox::failed(c, fence, id, version, deletion, reason, at))
         })
         .await
     }
@@ -348,6 +351,13 @@ impl Store for PostgresStore {
             Box::pin(status::prune_tombstones(c, before))
         })
         .await
+    }
+
+    fn fenced(&self, fence: Option<Fence>) -> Self {
+        Self {
+            fence,
+            ..self.clone()
+        }
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Gone, Held, Hint, Json, Labels, NewBundle,
+    Bundle, BundleVersion, Consumer, Content, Fence, Gone, Held, Hint, Json, Labels, NewBundle,
     NewConsumer, Page, PendingBundle, PendingHead, StatusOutcome, StatusUpdate, Store, StoreError,
     Tombstone,
 };
@@ -297,6 +297,11 @@ impl Store for SqliteStore {
     async fn prune_tombstones(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |c| Box::pin(status::prune_tombstones(c, before)))
             .await
+    }
+
+    fn fenced(&self, _: Option<Fence>) -> Self {
+        // One process has the file: there is nobody to be fenced from.
+        self.clone()
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

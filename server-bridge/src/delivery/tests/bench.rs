@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::border::{Incoming, Intake, Outlet, Receipt};
 use crate::delivery::{Config, Pool, Signs};
+use crate::replicas::Ownership;
 use crate::store::faulty::Faulty;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Content, Json, Labels, NewBundle, NewConsumer, Store};
@@ -42,6 +43,8 @@ pub(super) struct Bench {
     pub(super) others: Vec<watch::Sender<State>>,
     /// Whether all sessions share the subscription.
     pub(super) shared: bool,
+    /// What is this process's to send.
+    pub(super) ownership: Ownership,
     /// The next wait for a message panics.
     pub(super) recv_panics: Arc<AtomicBool>,
     acked: Arc<Mutex<Vec<u32>>>,
@@ -102,6 +105,7 @@ impl Bench {
             state,
             others: Vec::new(),
             shared: false,
+            ownership: Ownership::sole(),
             recv_panics: Arc::default(),
             acked: Arc::default(),
             said: 0,
@@ -125,6 +129,7 @@ impl Bench {
                 .with_share(self.shared.then_some("bridge"))
                 .unwrap(),
             delete_unknown_works: false,
+            ownership: self.ownership.clone(),
         };
         let signs = Signs {
             check: self.checks.add("delivery"),

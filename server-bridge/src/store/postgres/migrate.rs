@@ -208,11 +208,18 @@ async fn run(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Erro
 
 /// In order. What is in it never changes: a database remembers a checksum of each.
 pub(super) fn migrations() -> Migrator {
-    let history = [(
-        1,
-        "bundles",
-        include_str!("../../../migrations/postgres/0001_bundles.sql"),
-    )];
+    let history = [
+        (
+            1,
+            "bundles",
+            include_str!("../../../migrations/postgres/0001_bundles.sql"),
+        ),
+        (
+            2,
+            "replicas",
+            include_str!("../../../migrations/postgres/0002_replicas.sql"),
+        ),
+    ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();
         Migration::new(version, name.into(), MigrationType::Simple, text, false)

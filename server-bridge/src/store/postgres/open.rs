@@ -52,6 +52,7 @@ impl PostgresStore {
             connections: connections.clone(),
             health: Health::new(),
             changes,
+            fence: None,
             closing: stop.clone(),
             _stop: Arc::new(stop.clone().drop_guard()),
         };

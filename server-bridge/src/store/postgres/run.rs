@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
-use link::id::ConsumerName;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{timeout, timeout_at};
@@ -116,7 +115,7 @@ impl PostgresStore {
             };
             let written = store.health.noted(done)?;
             if let Some(consumer) = written.hint {
-                announce(&store.changes, consumer);
+                announce(&store.changes, Hint::Consumer(consumer));
             }
             Ok(written.value)
         });
@@ -165,9 +164,9 @@ impl PostgresStore {
 }
 
 /// The one place where a committed write is told of: here to this process. Other processes find it in their sweep.
-fn announce(changes: &broadcast::Sender<Hint>, consumer: ConsumerName) {
+pub(super) fn announce(changes: &broadcast::Sender<Hint>, hint: Hint) {
     // Nobody listening is fine: the hint is only a hint.
-    let _ = changes.send(Hint::Consumer(consumer));
+    let _ = changes.send(hint);
 }
 
 async fn transaction<T: Send>(

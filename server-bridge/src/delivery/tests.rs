@@ -5,6 +5,7 @@ mod asks;
 mod bench;
 mod bundles;
 mod repairs;
+mod replicas;
 mod resync;
 mod supervision;
 mod turns;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::engines::{Server, fresh};
 
+mod leases;
 mod opening;
 mod outages;
 mod replicas;

@@ -30,3 +30,26 @@ pub(super) fn counted<T>(
 
 /// Well within a lease.
 const FINISH: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::replicas::Metrics;
+    use crate::store::Instance;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_flight_is_waited_for_among_replicas_but_not_for_ever() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let began = Instant::now();
+        out_of_time(&stop, &Ownership::sole()).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let shared = Ownership::replica(Instance::random(), metrics);
+        out_of_time(&stop, &shared).await;
+        assert_eq!(began.elapsed(), FINISH);
+    }
+}

@@ -61,6 +61,8 @@ pub(super) struct Bench {
 pub(super) struct Broker {
     sent: Arc<Mutex<Vec<Message>>>,
     answer: Arc<Mutex<Answer>>,
+    /// Whether acknowledgements come, or wait until they do.
+    pub(super) acks: watch::Sender<bool>,
     state: watch::Receiver<State>,
 }
 
@@ -95,6 +97,7 @@ impl Bench {
         let broker = Broker {
             sent: Arc::default(),
             answer: Arc::new(Mutex::new(Box::new(|_| Ok(Ack { matched: true })))),
+            acks: watch::Sender::new(true),
             state: watched,
         };
         Self {
@@ -301,7 +304,12 @@ impl Outlet for Broker {
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<Receipt, PublishError>> {
         let answer = (self.answer.lock().unwrap())(&message);
         self.sent.lock().unwrap().push(message);
-        async move { Ok(async move { answer }.boxed()) }.boxed()
+        let mut acks = self.acks.subscribe();
+        let receipt = async move {
+            let _ = acks.wait_for(|come| *come).await;
+            answer
+        };
+        async move { Ok(receipt.boxed()) }.boxed()
     }
 
     fn state(&self) -> watch::Receiver<State> {

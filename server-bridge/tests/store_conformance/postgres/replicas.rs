@@ -17,8 +17,8 @@ async fn processes_that_start_together_make_the_tables_once() {
     for store in opening.join_all().await {
         with_consumers(&store.unwrap(), &["c1"]).await;
     }
-    let made = place.sql("SELECT count(*) FROM bridge._sqlx_migrations");
-    assert_eq!(made, "1");
+    let made = place.sql("SELECT count(*) = max(version) FROM bridge._sqlx_migrations");
+    assert_eq!(made, "t");
     assert_eq!(place.sql("SELECT count(*) FROM bridge.consumers"), "1");
 }
 

@@ -23,6 +23,7 @@ use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
 use link::iot::Party;
 use link::mqtt::Reconnect;
+use tokio_util::sync::CancellationToken;
 
 use self::member::Provisioner;
 use self::part::Part;
@@ -122,9 +123,12 @@ impl Settings {
 
         let (listener, api_note) = self.api.api().await?;
         let bridge_part = Part::new("server-bridge", "server-bridge").await?;
+        // A bridge that is alone on its store waits for nobody.
+        let never = CancellationToken::new();
         let bridge = bridge(home, names, &self.consumers)?
-            .build_on(listener, &bridge_part.registry, &bridge_part.checks)
-            .await?;
+            .build_on(listener, &bridge_part.registry, &bridge_part.checks, &never)
+            .await?
+            .ok_or_else(|| Failure::new(ExitKind::Failed, "the bridge was not built"))?;
         let mut summary = Summary::new(
             home,
             bridge.api_address(),
@@ -190,6 +194,7 @@ fn bridge(
         client_id: names.bridge,
         connections: 1,
         store: server_bridge::store::Location::Sqlite(home.database()),
+        replicas: server_bridge::replicas::Options::default(),
         consumers: Some(home.write_consumers(consumers)?),
         delete_unknown_works: false,
         // Bound already.

@@ -15,9 +15,12 @@ use link::mqtt::Reconnect;
 use link::shutdown::{Shutdown, run_until_shutdown};
 use link::telemetry::{self, LogOptions};
 use prometheus::Registry;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::api::HostName;
+use crate::api::{self, HostName};
+use crate::replicas::{self, MAX_SLOTS};
 use crate::service::Settings;
+use crate::store::Location;
 
 pub mod store;
 
@@ -36,12 +39,17 @@ pub struct Args {
     /// The source this bridge speaks for
     #[arg(long, env = "SOURCE_ID", default_value = "maestro", value_name = "ID")]
     pub source_id: SourceId,
-    /// MQTT client id; with several connections `-0`, `-1`, … are appended. One per replica: equal ids evict each other
+    /// MQTT client id, or what client ids begin with: with several connections `-0`, `-1`, … are appended; with PostgreSQL
+    /// the replica's slot is, and `-1`, `-2`, … for further connections
     #[arg(long, env = "CLIENT_ID", default_value = "maestro", value_name = "ID")]
     pub client_id: ClientId,
     /// MQTT connections to spread the consumers over; each carries 100 publishes a second on IoT Core
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
     pub connections: u16,
+    /// Replicas that may share a PostgreSQL database; 8 unless given, 64 at most. Each takes a free one of so many numbered
+    /// slots for its client ids, which the IoT policy must name
+    #[arg(long, env = "BRIDGE_SLOTS", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_SLOTS)), value_name = "N")]
+    pub slots: Option<u16>,
     #[expect(missing_docs, reason = "flattened; a text would become help")]
     #[command(flatten)]
     pub store: StoreFlags,
@@ -107,23 +115,31 @@ impl Args {
         telemetry::register_build_info(&registry, "server-bridge").map_err(failed)?;
         let checks = Checks::new();
         let admin = Admin::bind(self.admin_listen).await?;
-        let service = self.settings()?.build(&registry, &checks).await?;
+        let settings = self.settings()?;
+        let api = api::bind(self.api_listen).await?;
         let drain = shutdown.drain();
-        let addresses = [
-            ("admin", admin.local_addr()),
-            ("api", service.api_address()),
-        ];
-        let serving = tokio::spawn(admin.serve(checks, registry, drain.clone()));
         if let Some(file) = &self.listening_file {
-            write_listening_file(file, &addresses)?;
+            let address = api.local_addr();
+            let address = address.map_err(|error| Failure::new(ExitKind::Failed, error))?;
+            write_listening_file(file, &[("admin", admin.local_addr()), ("api", address)])?;
         }
+        // Before the store is open: to get a slot may take long, and somebody may want to know why.
+        let starting = checks.latch("start");
+        let serving = tokio::spawn(admin.serve(checks.clone(), registry.clone(), drain.clone()));
+        let serving = AbortOnDropHandle::new(serving);
+        let stop = drain.token();
+        let built = settings.build_on(api, &registry, &checks, &stop);
+        let Some(service) = built.await? else {
+            return Ok(());
+        };
+        drop(starting);
         let ended = run_until_shutdown(
             &drain,
             self.shutdown_grace,
             Box::pin(service.run(drain.clone())),
         )
         .await;
-        serving.abort();
+        drop(serving);
         ended?
     }
 
@@ -133,12 +149,24 @@ impl Args {
             file: self.message_broker_config_file.as_deref(),
             flags: Some(&self.broker),
         };
+        let store = self.store.location(self.mount.as_deref())?;
+        let mut replicas = replicas::Options::default();
+        match (&store, self.slots) {
+            (_, None) => {}
+            (Location::Postgres(_), Some(slots)) => replicas.slots = slots,
+            (Location::Sqlite(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "`--slots` is for PostgreSQL: a SQLite file has one bridge",
+                ));
+            }
+        }
         Ok(Settings {
             endpoint: Endpoint::resolve(sources, &ProcessEnv)?,
             source: self.source_id.clone(),
             client_id: self.client_id.clone(),
             connections: self.connections,
-            store: self.store.location(self.mount.as_deref())?,
+            store,
+            replicas,
             consumers: self.consumers.clone(),
             delete_unknown_works: self.delete_unknown_works,
             api_listen: self.api_listen,

@@ -26,6 +26,7 @@ use prometheus::Registry;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::replicas::Ownership;
 use crate::store::Store;
 
 mod border;
@@ -61,6 +62,8 @@ pub struct Config {
     /// Whether a work that only an agent knows is deleted there although this bridge never deleted it, as Maestro does
     /// once it knows any other bundle of the consumer.
     pub delete_unknown_works: bool,
+    /// Which consumers are this process's to send to.
+    pub ownership: Ownership,
 }
 
 /// What delivery tells the rest of the process.
@@ -196,6 +199,12 @@ impl<S: Store> Delivery<S> {
                 part(|context, drain| seen::run(context, drain).boxed()),
             ),
         ];
+        if context.config.ownership.is_shared() {
+            tasks.push(keep(
+                "asks-for-others",
+                part(|context, drain| resync::ask_for_others(context, drain).boxed()),
+            ));
+        }
         for index in 0..context.pool.len() {
             let (context, drain) = (context.clone(), drain.clone());
             let make =

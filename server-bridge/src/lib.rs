@@ -7,5 +7,6 @@ pub mod api;
 pub mod args;
 pub mod delivery;
 pub mod preload;
+pub mod replicas;
 pub mod service;
 pub mod store;

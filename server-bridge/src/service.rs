@@ -18,11 +18,14 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use crate::api::{self, Api, HostName};
 use crate::delivery::{self, Delivery, Pool};
 use crate::preload;
+use crate::replicas::{self, Membership, Ownership};
+use crate::store::postgres::PostgresStore;
 use crate::store::{AnyStore, Location, Store};
 
 /// Everything a bridge needs to know.
@@ -38,6 +41,8 @@ pub struct Settings {
     pub connections: u16,
     /// Where everything is kept.
     pub store: Location,
+    /// How it shares a PostgreSQL store with others.
+    pub replicas: replicas::Options,
     /// Consumers to register at start.
     pub consumers: Option<PathBuf>,
     /// Whether agents delete works this bridge does not know.
@@ -60,52 +65,110 @@ pub struct Service {
     store: AnyStore,
     store_check: Check,
     restarts: Restarts,
+    membership: Option<Membership<PostgresStore>>,
 }
 
 // === impl Settings ===
 
 impl Settings {
-    /// Opens the store, registers the preloaded consumers, binds the API and builds the sessions. Adds the readiness
-    /// checks `store`, `identity` and `broker`.
+    /// Opens the store, registers the preloaded consumers, takes a slot if the store may have other bridges, and builds the
+    /// sessions; the API is on a socket that is bound already, whatever `api_listen` says. Adds the readiness checks
+    /// `store`, `identity` and `broker`, and among replicas `slot` and `leases`. `None` when `stop` was cancelled while it
+    /// waited for a slot.
     ///
     /// # Errors
-    /// What is wrong with the configuration, the certificate, the store or the address.
-    pub async fn build(self, registry: &Registry, checks: &Checks) -> Result<Service, Failure> {
-        let listener = api::bind(self.api_listen).await?;
-        self.build_on(listener, registry, checks).await
-    }
-
-    /// The same with the API on a socket that is bound already, whatever `api_listen` says.
-    ///
-    /// # Errors
-    /// As [`Settings::build`].
+    /// What is wrong with the configuration, the certificate or the store.
     pub async fn build_on(
         self,
         listener: TcpListener,
         registry: &Registry,
         checks: &Checks,
-    ) -> Result<Service, Failure> {
+        stop: &CancellationToken,
+    ) -> Result<Option<Service>, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
-        let party = Party::bridge(
-            &self.endpoint.scheme,
-            &self.source,
-            &self.client_id,
-            self.connections,
-        )
-        .map_err(Failure::misuse)?;
+        // Whatever is wrong with the names is found before anything is opened.
+        self.party(None)?;
+        let metrics = replicas::Metrics::register(registry).map_err(failed)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
-        let store = self.store.registered(registry).map_err(failed)?;
-        let store = store.open(restarts.clone()).await?;
+        let location = self.store.clone().registered(registry).map_err(failed)?;
+        let store = location.open(restarts.clone()).await?;
         let store_check = checks.add("store");
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
             let new = store.ensure_consumers(listed, self.clock.now()).await?;
             info!(new, file = %file.display(), "Registered the listed consumers");
         }
+        let membership = match &store {
+            AnyStore::Sqlite(_) => None,
+            AnyStore::Postgres(store) => {
+                let store = store.clone();
+                let joining = Membership::join(store, &self.replicas, metrics, checks, stop);
+                match joining.await {
+                    Some(membership) => Some(membership),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let parts = Parts {
+            listener,
+            store: store.clone(),
+            restarts: restarts.clone(),
+        };
+        let slot = membership.as_ref().map(Membership::slot);
+        let ownership = membership
+            .as_ref()
+            .map_or_else(Ownership::sole, Membership::ownership);
+        match self.assemble(parts, slot, ownership, registry, checks) {
+            Ok((api, delivery, runner)) => Ok(Some(Service {
+                api,
+                delivery,
+                runner,
+                store,
+                store_check,
+                restarts,
+                membership,
+            })),
+            Err(failure) => {
+                if let Some(membership) = membership {
+                    membership.leave().await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The names and topics of this bridge: with a slot those of one among several.
+    fn party(&self, slot: Option<u16>) -> Result<Party, Failure> {
+        let (scheme, source, base) = (&self.endpoint.scheme, &self.source, &self.client_id);
+        let party = match slot {
+            None => Party::bridge(scheme, source, base, self.connections),
+            Some(slot) => Party::replica(scheme, source, base, slot, self.connections),
+        };
+        party.map_err(Failure::misuse)
+    }
+
+    /// What runs, over a store that is open.
+    fn assemble(
+        self,
+        parts: Parts,
+        slot: Option<u16>,
+        ownership: Ownership,
+        registry: &Registry,
+        checks: &Checks,
+    ) -> Result<(Api<AnyStore>, Delivery<AnyStore>, Runner), Failure> {
+        let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
+        let party = self.party(slot)?;
+        let scheme = self.endpoint.scheme.clone();
         let config = delivery::Config {
             source: self.source.clone(),
-            scheme: self.endpoint.scheme.clone(),
+            scheme: match slot {
+                None => scheme,
+                Some(_) => {
+                    Party::replica_scheme(&scheme, &self.client_id).map_err(Failure::misuse)?
+                }
+            },
             delete_unknown_works: self.delete_unknown_works,
+            ownership,
         };
         let lines = party
             .client_ids()
@@ -136,11 +199,11 @@ impl Settings {
         };
         let signs = delivery::Signs {
             check: checks.add("delivery"),
-            restarts: restarts.clone(),
+            restarts: parts.restarts,
         };
         let delivery = config
             .build(
-                store.clone(),
+                parts.store.clone(),
                 pool,
                 links.inbound,
                 self.clock.clone(),
@@ -149,17 +212,17 @@ impl Settings {
             )
             .map_err(failed)?;
         let metrics = api::Metrics::register(registry).map_err(failed)?;
-        let api = api.build_on(listener, store.clone(), self.clock, metrics)?;
+        let api = api.build_on(parts.listener, parts.store, self.clock, metrics)?;
         info!(address = %api.address(), "The API listens");
-        Ok(Service {
-            api,
-            delivery,
-            runner: links.runner,
-            store,
-            store_check,
-            restarts,
-        })
+        Ok((api, delivery, links.runner))
     }
+}
+
+/// What is there before the sessions.
+struct Parts {
+    listener: TcpListener,
+    store: AnyStore,
+    restarts: Restarts,
 }
 
 // === impl Service ===
@@ -170,11 +233,11 @@ impl Service {
         self.api.address()
     }
 
-    /// Runs until `drain` is requested, then stops in order: no more requests, what is being delivered, the sessions,
-    /// the store. A part that dies requests the drain.
+    /// Runs until `drain` is requested, then stops in order: no more requests, what is being delivered, the leases, the
+    /// sessions, the slot, the store. A part that dies requests the drain, and so does the loss of the slot.
     ///
     /// # Errors
-    /// [`link::supervise::TaskDied`] names the part that died first.
+    /// [`link::supervise::TaskDied`] names the part that died first; [`replicas::SlotLost`] says who has the slot.
     pub async fn run(self, drain: Drain) -> Result<(), Failure> {
         let pending = drain.register("server-bridge");
         let stop = drain.token();
@@ -184,6 +247,14 @@ impl Service {
         let mut parts = Vital::new(stop.clone());
         parts.spawn("api", self.api.serve(stop.clone().cancelled_owned()));
         parts.spawn("delivery", self.delivery.run(stop.clone()));
+        let leases_done = CancellationToken::new();
+        let keeping = self.membership.map(|membership| {
+            let (restarts, done, stop) = (self.restarts.clone(), leases_done.clone(), stop.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                membership.keep(&restarts, &done, &stop).await;
+                membership
+            }))
+        });
         let (store, check, restarts) = (self.store.clone(), self.store_check, self.restarts);
         parts.spawn("store-check", async move {
             restarting("store-check", &restarts, &stop, || {
@@ -192,11 +263,24 @@ impl Service {
             .await;
         });
         let worked = parts.join().await;
+        leases_done.cancel();
+        let membership = match keeping {
+            Some(keeping) => keeping.await.ok(),
+            None => None,
+        };
         sessions_done.cancel();
         let connected = sessions.join().await;
+        let lost = membership.as_ref().and_then(Membership::lost);
+        if let Some(membership) = membership {
+            // Its client ids are free now.
+            membership.leave().await;
+        }
         self.store.close().await;
         info!("The bridge has stopped");
         drop(pending);
+        if let Some(lost) = lost {
+            return Err(lost.into());
+        }
         Ok(worked.and(connected)?)
     }
 }

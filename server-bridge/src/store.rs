@@ -28,6 +28,7 @@ mod order;
 mod outbox;
 pub mod postgres;
 pub mod query;
+mod replica;
 mod sql;
 pub mod sqlite;
 
@@ -47,6 +48,7 @@ pub use outbox::{
     Tombstone,
 };
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
+pub use replica::{Bucket, Fence, Instance, Lease, Leases, Overview, Renewal, Replica, Slot};
 
 /// The rows of one page and the number of rows on all pages.
 pub struct Page<T> {
@@ -274,6 +276,12 @@ pub trait Store: Heard {
         &self,
         before: Timestamp,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    // --- replicas ---
+
+    /// The same store, whose notes of publications, acknowledgements and failures are refused with `Fenced` unless the
+    /// bucket is still that of the fence. A store that one process has alone keeps no leases and refuses nothing.
+    fn fenced(&self, fence: Option<Fence>) -> Self;
 
     // --- life ---
 

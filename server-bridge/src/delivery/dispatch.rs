@@ -1,6 +1,9 @@
 //! Wakes the lanes: on the store's hints, and by a sweep that finds what a lost hint missed.
 //!
 //! A lane that panics is made again, later each time, with the waker its consumer's hints go to.
+//!
+//! **Invariant:** there are lanes only for consumers of which this replica is the owner, and a bucket is not given back
+//! before the last of its lanes has ended ([`Work`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use tracing::{error, warn};
 
 use super::log::Line;
 use super::{Context, lane};
+use crate::replicas::Work;
 use crate::store::{Hint, Store};
 
 /// Runs the lanes until `drain` is cancelled.
@@ -30,16 +34,25 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
     };
     // Registered before the first sweep, so that nothing falls between the two.
     let mut hints = lanes.context.store.changes();
-    let mut sweep = tokio::time::interval(SWEEP);
+    let ownership = &lanes.context.config.ownership;
+    let mut owned = ownership.changes();
+    let mut sweep = tokio::time::interval(if ownership.is_shared() {
+        SWEEP_OF_REPLICAS
+    } else {
+        SWEEP
+    });
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
             hint = hints.recv() => match hint {
-                Ok(Hint::Consumer(consumer)) => lanes.wake(consumer),
+                Ok(Hint::Consumer(consumer)) => {
+                    lanes.wake(consumer);
+                }
                 Ok(Hint::Replicas) => {}
                 Ok(Hint::Somebody) | Err(RecvError::Lagged(_)) => lanes.sweep().await,
                 Err(RecvError::Closed) => break,
             },
+            () = owned.changed() => lanes.owned_changed().await,
             _ = sweep.tick() => lanes.sweep().await,
             Some(ended) = lanes.tasks.join_next(), if !lanes.tasks.is_empty() => match ended {
                 Ok(consumer) => lanes.ended(&consumer),
@@ -60,36 +73,54 @@ struct Lanes<S> {
 struct Known {
     waker: Arc<Notify>,
     task: AbortHandle,
+    stop: CancellationToken,
 }
 
 // === impl Lanes ===
 
 impl<S: Store> Lanes<S> {
-    fn wake(&mut self, consumer: ConsumerName) {
+    /// Wakes the lane of a consumer, making it as needed; whether it was made. That of somebody else's consumer is not.
+    fn wake(&mut self, consumer: ConsumerName) -> bool {
         if let Some(known) = self.known.get(&consumer) {
             known.waker.notify_one();
-            return;
+            return false;
         }
+        let Some(work) = self.context.config.ownership.work(&consumer) else {
+            return false;
+        };
+        // A lane that has ended says so by its own token.
+        let stop = self.drain.child_token();
         let waker = Arc::new(Notify::new());
         self.context.metrics.lanes.inc();
         let task = self.tasks.spawn(supervised(
             self.context.clone(),
             consumer.clone(),
             waker.clone(),
-            // A lane that has ended says so by its own token.
-            self.drain.child_token(),
+            stop.clone(),
+            work,
         ));
-        self.known.insert(consumer, Known { waker, task });
+        self.known.insert(consumer, Known { waker, task, stop });
+        true
+    }
+
+    /// Stops the lanes of what is not ours, or not for long, and looks what there is to send for what is.
+    async fn owned_changed(&mut self) {
+        let ownership = &self.context.config.ownership;
+        for (consumer, known) in &self.known {
+            if ownership.fence(consumer).is_err() {
+                known.stop.cancel();
+            }
+        }
+        self.sweep().await;
     }
 
     async fn sweep(&mut self) {
         match self.context.store.consumers_with_pending().await {
             Ok(consumers) => {
                 for consumer in consumers {
-                    if !self.known.contains_key(&consumer) {
+                    if self.wake(consumer) {
                         self.context.metrics.sweeps_late.inc();
                     }
-                    self.wake(consumer);
                 }
             }
             Err(error) => {
@@ -134,6 +165,7 @@ async fn supervised<S: Store>(
     consumer: ConsumerName,
     waker: Arc<Notify>,
     stop: CancellationToken,
+    _work: Work,
 ) -> ConsumerName {
     let restarts = context.restarts.clone();
     let of = consumer.clone();
@@ -152,3 +184,6 @@ async fn supervised<S: Store>(
 
 /// Longest time a lost hint hides a change.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// The same where other processes change things too.
+const SWEEP_OF_REPLICAS: Duration = Duration::from_secs(2);

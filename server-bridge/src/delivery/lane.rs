@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** one bundle holds up no other. What does not fit, or fails, is noted in the ledger and waits in
 //! quarantine; what is asked for again and again is paced; both are chosen from the heads, before any payload is read.
+//! **Invariant:** each pass goes under the fence of the consumer's bucket, and nothing is published once that is over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +26,10 @@ use super::log::Line;
 use super::pacing::{Pacing, What};
 use super::quarantine::Quarantine;
 use super::{Context, event, history};
-use crate::store::{PendingBundle, PendingHead, Store, StoreError};
+use crate::store::{Fence, PendingBundle, PendingHead, Store, StoreError};
 
 mod failure;
+mod lease;
 mod orphans;
 
 use failure::Failure;
@@ -60,6 +62,8 @@ enum Pass {
     Progress,
     /// Nothing went through.
     Sick,
+    /// The consumer is another replica's.
+    Over,
 }
 
 // === impl Lane ===
@@ -80,15 +84,20 @@ impl<S: Store> Lane<S> {
         }
     }
 
-    /// Runs until the lane was idle for a while, or until drained.
+    /// Runs until the lane was idle for a while, or until drained; among replicas what is in flight then is waited for a
+    /// moment, because the next owner would send it again.
     pub(super) async fn run(mut self, drain: &CancellationToken) {
+        let ownership = self.context.config.ownership.clone();
         // Shows while the store fails on what is to be sent.
         let mut stuck: Option<Stuck> = None;
         loop {
             let pass = tokio::select! {
                 pass = self.pass() => pass,
-                () = drain.cancelled() => break,
+                () = lease::out_of_time(drain, &ownership) => break,
             };
+            if drain.is_cancelled() {
+                break;
+            }
             if pass.is_ok() {
                 stuck = None;
             }
@@ -99,6 +108,7 @@ impl<S: Store> Lane<S> {
                     continue;
                 }
                 Ok(Pass::Idle) => None,
+                Ok(Pass::Over) | Err(StoreError::Fenced { .. }) => break,
                 Ok(Pass::Sick) => {
                     self.sick = true;
                     Some(self.backoff.next_jittered(Duration::ZERO))
@@ -132,6 +142,9 @@ impl<S: Store> Lane<S> {
 
     async fn pass(&mut self) -> Result<Pass, StoreError> {
         self.paced_until = None;
+        let Ok(fence) = self.context.config.ownership.fence(&self.consumer) else {
+            return Ok(Pass::Over);
+        };
         // First, so that a bundle made anew under an orphan's id comes after its deletion.
         let orphans = self.send_orphans().await?;
         if orphans == Pass::Sick {
@@ -159,7 +172,7 @@ impl<S: Store> Lane<S> {
             // They were acknowledged or removed meanwhile.
             return Ok(Pass::Progress);
         }
-        self.send(batch).await
+        self.send(batch, fence).await
     }
 
     /// Which bundles go now, within the bounds of a batch.
@@ -193,8 +206,14 @@ impl<S: Store> Lane<S> {
 
     /// Publishes a batch in order and waits for its acknowledgements. The ledger learns of the attempt before it is
     /// made, so that an acknowledgement always finds what it acknowledges.
-    async fn send(&mut self, batch: Vec<PendingBundle>) -> Result<Pass, StoreError> {
-        let context = self.context.clone();
+    async fn send(
+        &mut self,
+        batch: Vec<PendingBundle>,
+        fence: Option<Fence>,
+    ) -> Result<Pass, StoreError> {
+        let mut context = self.context.clone();
+        context.store = context.store.fenced(fence.clone());
+        let ownership = context.config.ownership.clone();
         let at = context.clock.now();
         let topic = context.topic(&self.consumer);
         let measured: Vec<(PendingBundle, Result<Message, Misfit>)> = batch
@@ -212,13 +231,18 @@ impl<S: Store> Lane<S> {
                 .store
                 .record_published(&bundle.id, bundle.version, deletion, at)
         });
-        join_all(noted)
-            .await
-            .into_iter()
-            .collect::<Result<Vec<()>, _>>()?;
+        for noted in join_all(noted).await {
+            lease::counted(&ownership, noted)?;
+        }
         let session = context.pool.of(&self.consumer);
         let mut receipts = Vec::with_capacity(measured.len());
+        let mut over = false;
         for (bundle, message) in measured {
+            over = over || !ownership.still(fence.as_ref());
+            if over {
+                // The next owner sends the rest.
+                break;
+            }
             let receipt = match message {
                 Ok(message) => session.publish(message).await.map_err(Failure::Publish),
                 Err(misfit) => Err(Failure::Misfit(misfit)),
@@ -259,10 +283,11 @@ impl<S: Store> Lane<S> {
         for (bundle, outcome, noted) in settled {
             through += usize::from(self.settle(&bundle, outcome));
             // What could not be noted is sent once more; the others are settled all the same.
-            failed = failed.or(noted.err());
+            failed = failed.or(lease::counted(&ownership, noted).err());
         }
         match failed {
             Some(error) => Err(error),
+            None if over => Ok(Pass::Over),
             None if through > 0 => Ok(Pass::Progress),
             None => Ok(Pass::Sick),
         }

@@ -202,6 +202,19 @@ pub(super) async fn ask_for_statuses<S: Store>(
     }
 }
 
+/// Has everybody asked whenever another replica went without a word: its session of the shared subscription may have
+/// lost what anybody sent.
+pub(super) async fn ask_for_others<S: Store>(context: Context<S>, drain: CancellationToken) {
+    let mut losses = context.config.ownership.losses();
+    let work = async {
+        loop {
+            losses.changed().await;
+            want_all(&context, 0).await;
+        }
+    };
+    drain.run_until_cancelled(work).await;
+}
+
 async fn want_all<S: Store>(context: &Context<S>, index: usize) {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST, Duration::MAX);
     let everyone = loop {

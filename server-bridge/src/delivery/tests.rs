@@ -7,6 +7,7 @@ mod bundles;
 mod heard;
 mod history;
 mod repairs;
+mod replicas;
 mod resync;
 mod supervision;
 mod turns;

@@ -14,9 +14,9 @@ use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
-    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
-    Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
+    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    StatusUpdate, Store, StoreError, Tombstone,
 };
 
 /// Where a store is.
@@ -125,6 +125,13 @@ impl Store for AnyStore {
         epoch() -> Epoch;
         history() -> History;
         ping() -> ();
+    }
+
+    fn fenced(&self, fence: Option<Fence>) -> Self {
+        match self {
+            Self::Sqlite(store) => Self::Sqlite(store.fenced(fence)),
+            Self::Postgres(store) => Self::Postgres(store.fenced(fence)),
+        }
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

@@ -8,6 +8,8 @@ use link::error::Hint;
 use link::id::ConsumerName;
 use link::order::Version;
 
+use super::replica::Bucket;
+
 mod class;
 mod open;
 
@@ -82,6 +84,14 @@ pub enum StoreError {
     VersionExhausted {
         /// The bundle.
         id: String,
+    },
+    /// The lease under which this was to be written is not its owner's any more.
+    #[error("bucket {bucket} was given up or taken over since its term {term}")]
+    Fenced {
+        /// The bucket.
+        bucket: Bucket,
+        /// The term that is over.
+        term: i64,
     },
     /// Stored data breaks a rule of the store; needs a person.
     #[error("stored {object} `{key}` is corrupt: {problem}")]

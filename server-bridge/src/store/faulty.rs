@@ -11,9 +11,9 @@ use tokio::sync::broadcast;
 use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
-    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
-    Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
+    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    StatusUpdate, Store, StoreError, Tombstone,
 };
 
 /// What a call does instead of its work.
@@ -154,6 +154,13 @@ impl<S: Store> Store for Faulty<S> {
         epoch() -> Epoch;
         history() -> History;
         ping() -> ();
+    }
+
+    fn fenced(&self, fence: Option<Fence>) -> Self {
+        Self {
+            inner: self.inner.fenced(fence),
+            faults: self.faults.clone(),
+        }
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

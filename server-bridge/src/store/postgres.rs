@@ -17,9 +17,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
-    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
-    Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
+    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    StatusUpdate, Store, StoreError, Tombstone,
 };
 
 mod bundles;
@@ -39,6 +39,7 @@ mod migrate;
 mod open;
 mod outbox;
 mod queue;
+mod replicas;
 mod run;
 mod status;
 mod text;
@@ -60,6 +61,8 @@ pub struct PostgresStore {
     doorbell: Option<doorbell::Doorbell>,
     /// Cancelled when the last ring is out.
     silent: CancellationToken,
+    /// Under which lease publications and what became of them are noted.
+    fence: Option<Fence>,
     /// Ends the task that looks after the connections, with the last clone or when the store is closed.
     closing: CancellationToken,
     _stop: Arc<DropGuard>,
@@ -251,9 +254,9 @@ impl Store for PostgresStore {
         deletion: bool,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let id = id.to_owned();
+        let (id, fence) = (id.to_owned(), self.fence.clone());
         self.write(Use::Delivery, "note a publication", move |c| {
-            Box::pin(outbox::published(c, id, version, deletion, at))
+            Box::pin(outbox::published(c, fence, id, version, deletion, at))
         })
         .await
     }
@@ -266,9 +269,9 @@ impl Store for PostgresStore {
         matched: bool,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let id = id.to_owned();
+        let (id, fence) = (id.to_owned(), self.fence.clone());
         self.write(Use::Delivery, "note an acknowledgement", move |c| {
-            Box::pin(outbox::acked(c, id, version, deletion, matched, at))
+            Box::pin(outbox::acked(c, fence, id, version, deletion, matched, at))
         })
         .await
     }
@@ -281,9 +284,9 @@ impl Store for PostgresStore {
         reason: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let (id, reason) = (id.to_owned(), reason.to_owned());
+        let (id, reason, fence) = (id.to_owned(), reason.to_owned(), self.fence.clone());
         self.write(Use::Delivery, "note a failed publication", move |c| {
-            Box::pin(outbox::failed(c, id, version, deletion, reason, at))
+            Box::pin(outbox::failed(c, fence, id, version, deletion, reason, at))
         })
         .await
     }
@@ -384,6 +387,13 @@ impl Store for PostgresStore {
             Box::pin(status::prune_tombstones(c, before))
         })
         .await
+    }
+
+    fn fenced(&self, fence: Option<Fence>) -> Self {
+        Self {
+            fence,
+            ..self.clone()
+        }
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

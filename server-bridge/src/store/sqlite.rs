@@ -14,9 +14,9 @@ use tokio::sync::broadcast;
 
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Gone, Held, Hint, History, Json, Labels,
-    NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome, StatusUpdate,
-    Store, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
+    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    StatusUpdate, Store, StoreError, Tombstone,
 };
 
 mod bundles;
@@ -310,6 +310,11 @@ impl Store for SqliteStore {
     async fn prune_tombstones(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |c| Box::pin(status::prune_tombstones(c, before)))
             .await
+    }
+
+    fn fenced(&self, _: Option<Fence>) -> Self {
+        // One process has the file: there is nobody to be fenced from.
+        self.clone()
     }
 
     fn changes(&self) -> broadcast::Receiver<Hint> {

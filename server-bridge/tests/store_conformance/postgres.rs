@@ -15,6 +15,7 @@ use crate::engines::{Server, fresh};
 mod doorbell;
 mod heard;
 mod iam;
+mod leases;
 mod opening;
 mod outages;
 mod queue;

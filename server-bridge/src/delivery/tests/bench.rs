@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::border::{Incoming, Intake, Outlet, Receipt};
 use crate::delivery::{Config, Pool, Signs};
+use crate::replicas::Ownership;
 use crate::store::faulty::Faulty;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Content, Json, Labels, NewBundle, NewConsumer, Store};
@@ -42,6 +43,8 @@ pub(super) struct Bench {
     pub(super) others: Vec<watch::Sender<State>>,
     /// Whether all sessions share the subscription.
     pub(super) shared: bool,
+    /// What is this process's to send.
+    pub(super) ownership: Ownership,
     /// The next wait for a message panics.
     pub(super) recv_panics: Arc<AtomicBool>,
     acked: Arc<Mutex<Vec<u32>>>,
@@ -59,6 +62,8 @@ pub(super) struct Bench {
 pub(super) struct Broker {
     sent: Arc<Mutex<Vec<Message>>>,
     answer: Arc<Mutex<Answer>>,
+    /// Whether acknowledgements come, or wait until they do.
+    pub(super) acks: watch::Sender<bool>,
     state: watch::Receiver<State>,
 }
 
@@ -93,6 +98,7 @@ impl Bench {
         let broker = Broker {
             sent: Arc::default(),
             answer: Arc::new(Mutex::new(Box::new(|_| Ok(Ack { matched: true })))),
+            acks: watch::Sender::new(true),
             state: watched,
         };
         Self {
@@ -103,6 +109,7 @@ impl Bench {
             state,
             others: Vec::new(),
             shared: false,
+            ownership: Ownership::sole(),
             recv_panics: Arc::default(),
             acked: Arc::default(),
             said: 0,
@@ -137,6 +144,7 @@ impl Bench {
                 .with_share(self.shared.then_some("bridge"))
                 .unwrap(),
             delete_unknown_works: false,
+            ownership: self.ownership.clone(),
         };
         let signs = Signs {
             check: self.checks.add("delivery"),
@@ -312,7 +320,12 @@ impl Outlet for Broker {
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<Receipt, PublishError>> {
         let answer = (self.answer.lock().unwrap())(&message);
         self.sent.lock().unwrap().push(message);
-        async move { Ok(async move { answer }.boxed()) }.boxed()
+        let mut acks = self.acks.subscribe();
+        let receipt = async move {
+            let _ = acks.wait_for(|come| *come).await;
+            answer
+        };
+        async move { Ok(receipt.boxed()) }.boxed()
     }
 
     fn state(&self) -> watch::Receiver<State> {

@@ -218,6 +218,11 @@ pub(super) fn migrations() -> Migrator {
             include_str!("../../../migrations/postgres/0001_bundles.sql"),
         ),
         (
+            2,
+            "replicas",
+            include_str!("../../../migrations/postgres/0002_replicas.sql"),
+        ),
+        (
             3,
             "resync",
             include_str!("../../../migrations/postgres/0003_resync.sql"),

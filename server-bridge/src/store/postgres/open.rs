@@ -58,6 +58,7 @@ impl PostgresStore {
             }),
             silent: CancellationToken::new(),
             changes,
+            fence: None,
             closing: stop.clone(),
             _stop: Arc::new(stop.clone().drop_guard()),
         };

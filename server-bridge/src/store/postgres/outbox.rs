@@ -7,10 +7,10 @@ use link::order::Version;
 use sqlx::PgConnection;
 
 use super::super::sql::rows::{self, micros};
-use super::super::{BundleVersion, Held, PendingBundle, PendingHead, StoreError};
-use super::Written;
+use super::super::{BundleVersion, Fence, Held, PendingBundle, PendingHead, StoreError};
 use super::failure::driver;
 use super::text::storable;
+use super::{Written, replicas};
 
 pub(super) async fn heads(
     connection: &mut PgConnection,
@@ -70,11 +70,13 @@ pub(super) async fn consumers(
 
 pub(super) async fn published(
     connection: &mut PgConnection,
+    fence: Option<Fence>,
     id: String,
     version: Version,
     deletion: bool,
     at: Timestamp,
 ) -> Result<Written<()>, StoreError> {
+    replicas::check(connection, fence.as_ref()).await?;
     sqlx::query(
         "WITH b AS (SELECT key FROM bundles WHERE id = $1 FOR NO KEY UPDATE) \
          UPDATE ledger SET published_at = $4, attempts = attempts + 1 FROM b \
@@ -104,6 +106,7 @@ macro_rules! if_noted {
 
 pub(super) async fn acked(
     connection: &mut PgConnection,
+    fence: Option<Fence>,
     id: String,
     version: Version,
     deletion: bool,
@@ -113,6 +116,7 @@ pub(super) async fn acked(
     let Some(key) = lock(connection, &id).await? else {
         return Ok(NOTED);
     };
+    replicas::check(connection, fence.as_ref()).await?;
     // A publication that is not there any more: a resend was asked for after it, which may have gone past an agent that
     // was not there yet.
     let update = if deletion {
@@ -141,6 +145,7 @@ pub(super) async fn acked(
 
 pub(super) async fn failed(
     connection: &mut PgConnection,
+    fence: Option<Fence>,
     id: String,
     version: Version,
     deletion: bool,
@@ -150,6 +155,7 @@ pub(super) async fn failed(
     let Some(key) = lock(connection, &id).await? else {
         return Ok(NOTED);
     };
+    replicas::check(connection, fence.as_ref()).await?;
     // An older publication of the same version may have been acknowledged meanwhile, before a resend was asked for.
     sqlx::query(
         "WITH noted AS (UPDATE ledger SET failed_at = $4, failure = $5, published_at = NULL \

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
-use link::id::ConsumerName;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, timeout_at};
 
@@ -69,7 +68,7 @@ impl PostgresStore {
             };
             let written = store.health.noted(done)?;
             if let Some(consumer) = written.hint {
-                store.announce(consumer);
+                store.announce(Hint::Consumer(consumer));
             }
             Ok(written.value)
         });
@@ -82,8 +81,7 @@ impl PostgresStore {
     }
 
     /// The one place where a committed write is told of: here, and to the other replicas.
-    fn announce(&self, consumer: ConsumerName) {
-        let hint = Hint::Consumer(consumer);
+    pub(super) fn announce(&self, hint: Hint) {
         self.ring(hint.clone());
         // Nobody listening is fine: the hint is only a hint.
         let _ = self.changes.send(hint);

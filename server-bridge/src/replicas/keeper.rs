@@ -1,0 +1,189 @@
+//! Keeps one replica's lease: renews it, removes replicas that expired, and brings the buckets to what the plan says.
+//!
+//! It may die at any point and be made again: what it knows is in the store and in [`Ownership`].
+
+use link::admin::Check;
+use link::error::chain;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::slot::in_time;
+use super::{MARGIN, Ownership, SlotLost, TICK, TTL, plan};
+use crate::store::{Hint, Leases, Renewal, Replica, StoreError};
+
+/// The task that keeps the lease.
+pub(super) struct Keeper<L> {
+    leases: L,
+    me: Replica,
+    ownership: Ownership,
+    check: Check,
+    /// After a pause or an outage of its own this replica does not know whether the others had the same: until then it
+    /// takes none of them for gone.
+    lenient_until: Option<Instant>,
+    failing: bool,
+}
+
+/// Why a round ended early.
+enum Failed {
+    /// The store's failure; the next round tries again.
+    Store(StoreError),
+    /// For good.
+    Lost(SlotLost),
+}
+
+// === impl Keeper ===
+
+impl<L: Leases> Keeper<L> {
+    pub(super) fn new(leases: L, me: Replica, ownership: Ownership, check: Check) -> Self {
+        Self {
+            leases,
+            me,
+            ownership,
+            check,
+            lenient_until: None,
+            failing: false,
+        }
+    }
+
+    /// Runs until `done` is cancelled, and then gives back what is held.
+    ///
+    /// # Errors
+    /// Another process has the slot.
+    pub(super) async fn run(mut self, done: &CancellationToken) -> Result<(), SlotLost> {
+        if let Some(lost) = self.ownership.lost() {
+            return Err(lost);
+        }
+        let mut hints = self.leases.hints();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = done.cancelled() => break,
+                _ = tick.tick() => {}
+                () = others_changed(&mut hints) => {}
+                () = self.ownership.look() => {}
+            }
+            match self.round().await {
+                Ok(()) => self.succeeded(),
+                Err(Failed::Store(error)) => self.failed(&error),
+                Err(Failed::Lost(lost)) => {
+                    self.ownership.slot_lost(lost.clone());
+                    return Err(lost);
+                }
+            }
+        }
+        let held = self.ownership.held();
+        self.ownership.leave(held);
+        if let Err(error) = self.give_back().await {
+            warn!(
+                "The buckets could not be given back and will expire: {}",
+                chain(&error)
+            );
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self) -> Result<(), Failed> {
+        // Counted from before the store counts.
+        let asked = Instant::now();
+        match in_time("renew the lease", self.leases.renew(&self.me, TTL)).await? {
+            Renewal::Kept => {}
+            Renewal::Late => self.lenient_until = Some(asked + TTL),
+            Renewal::Lost { to } => {
+                let slot = self.me.slot;
+                return Err(Failed::Lost(SlotLost { slot, to }));
+            }
+        }
+        let lenient = self.lenient_until.is_some_and(|until| asked < until);
+        if !lenient {
+            let removing = self.leases.remove_expired(&self.me);
+            let gone = in_time("remove expired replicas", removing).await?;
+            if gone > 0 {
+                info!(gone, "Replicas went without a word");
+                self.ownership.others_gone();
+            }
+        }
+        let overview = in_time("read who owns which buckets", self.leases.overview()).await?;
+        let me = Some(&self.me.instance);
+        let mine = overview.leases.iter().filter(|l| l.owner.as_ref() == me);
+        self.ownership
+            .owns(mine.map(|lease| (lease.bucket, lease.term)));
+        // Only now: what was taken from us while we were away is not ours for a moment longer.
+        self.ownership.renewed(asked + TTL - MARGIN);
+        let plan = plan(&self.me.instance, &overview);
+        if !plan.take.is_empty() {
+            let taking = self.leases.take(&self.me, plan.take);
+            let taken = in_time("take buckets", taking).await?;
+            let over = taken.iter().filter(|(bucket, _)| {
+                let before = &overview.leases[usize::from(bucket.number())];
+                before.owner.is_some()
+            });
+            let over = over.count();
+            if !taken.is_empty() {
+                info!(buckets = taken.len(), over, "Took buckets");
+            }
+            self.ownership.took(taken, over);
+        }
+        if !plan.give.is_empty() {
+            self.ownership.leave(plan.give);
+        }
+        self.give_back().await?;
+        Ok(())
+    }
+
+    /// Gives back what nobody works for any more.
+    async fn give_back(&self) -> Result<(), StoreError> {
+        let left = self.ownership.left();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let giving = self.leases.give_back(&self.me, left.clone());
+        in_time("give buckets back", giving).await?;
+        info!(buckets = left.len(), "Gave buckets back");
+        self.ownership.gave_back(&left);
+        Ok(())
+    }
+
+    fn succeeded(&mut self) {
+        self.check.ok();
+        if std::mem::take(&mut self.failing) {
+            info!("The lease is kept again");
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        self.ownership.not_renewed();
+        let until = self.ownership.until();
+        let left = until.map_or(0, |until| until.duration_since(Instant::now()).as_secs());
+        let why = chain(error);
+        self.check.failing(match left {
+            0 => format!("the lease could not be renewed, nothing is sent until it is: {why}"),
+            left => format!("the lease could not be renewed, nothing is sent in {left} s: {why}"),
+        });
+        if !std::mem::replace(&mut self.failing, true) {
+            warn!("The lease could not be renewed: {why}");
+        }
+    }
+}
+
+// === impl Failed ===
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Returns when another replica came, went or gave something up. What was missed the next tick finds.
+async fn others_changed(hints: &mut Receiver<Hint>) {
+    loop {
+        match hints.recv().await {
+            Ok(Hint::Replicas) => return,
+            Ok(Hint::Consumer(_) | Hint::Somebody) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A numbered place among the replicas: from it come client ids that no other replica has.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::time::Duration;
+
+use link::admin::Check;
+use link::error::{Hint, chain};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::{ANSWER, Options, TICK, TTL};
+use crate::store::{Instance, Leases, Replica, Slot, StoreError};
+
+/// Another process has this one's slot, and so its client ids.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "slot {slot} of this replica was taken by {}: it was not renewed for more than {} s",
+    .to.as_ref().map_or_else(|| "another process".into(), |name| format!("`{name}`")), TTL.as_secs()
+)]
+pub struct SlotLost {
+    /// The slot.
+    pub slot: u16,
+    /// Who has it, as people know it.
+    pub to: Option<String>,
+}
+
+// === impl SlotLost ===
+
+impl Hint for SlotLost {
+    fn hint(&self) -> Option<String> {
+        Some("start it again: it takes a free slot; it had been stopped, or could not reach the database".into())
+    }
+}
+
+/// Takes a slot, however long that takes. The check says what it waits for.
+pub(super) async fn take(leases: &impl Leases, options: &Options, check: &Check) -> Replica {
+    let instance = Instance::random();
+    let mut said = String::new();
+    loop {
+        let taking = leases.take_slot(&instance, &options.name, options.slots, TTL);
+        let problem = match in_time("take a slot", taking).await {
+            Ok(Slot::Taken(slot)) => {
+                check.ok();
+                info!(
+                    slot,
+                    instance = instance.as_str(),
+                    "This replica has a slot"
+                );
+                return Replica {
+                    slot,
+                    instance,
+                    name: options.name.clone(),
+                };
+            }
+            Ok(Slot::Full(replicas)) => full(options.slots, &replicas),
+            Err(error) => format!("the slot could not be taken: {}", chain(&error)),
+        };
+        if problem != said {
+            warn!("This replica waits for a slot: {problem}");
+        }
+        check.failing(problem.as_str());
+        said = problem;
+        sleep(TICK).await;
+    }
+}
+
+fn full(slots: u16, replicas: &[Replica]) -> String {
+    let mut text = format!("no free slot of {slots}: held by ");
+    for (index, replica) in replicas.iter().take(SHOWN).enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let _ = write!(text, "{comma}`{}`", replica.name);
+    }
+    if let Some(more) = replicas.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = write!(text, " and {more} more");
+    }
+    text.push_str("; hint: run fewer replicas, or raise `--slots` and allow their client ids in the IoT policy");
+    text
+}
+
+/// A step that the store does not answer in time has failed.
+pub(super) async fn in_time<T>(
+    operation: &'static str,
+    step: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let limit: Duration = ANSWER;
+    match timeout(limit, step).await {
+        Ok(done) => done,
+        Err(_) => Err(StoreError::Deadline { operation, limit }),
+    }
+}
+
+// Enough to see what they are.
+const SHOWN: usize = 8;

@@ -1,0 +1,240 @@
+//! Several bridges on one store: who they are, and for which part of the consumers each of them sends.
+//!
+//! Consumers fall into [`Bucket::COUNT`] buckets. A replica holds a row that it renews, and owns buckets for as long as that
+//! row is there; each taking of a bucket raises its term, which is the [`Fence`] of what its owner writes. All times are the
+//! store's own: no clock of a replica is compared with anything.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::id::ConsumerName;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use super::{Hint, StoreError};
+
+/// One of the parts into which the names of consumers fall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bucket(u8);
+
+/// One run of one bridge: random, so that no other ever has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instance(Arc<str>);
+
+/// A bridge among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Which of the numbered client ids it connects under.
+    pub slot: u16,
+    /// Which process it is.
+    pub instance: Instance,
+    /// What people know it by.
+    pub name: String,
+}
+
+/// What a write is refused without: that this owner has this bucket since this taking still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The bucket of the consumer that is written about.
+    pub bucket: Bucket,
+    /// How often it was taken until its owner had it.
+    pub term: i64,
+    /// Its owner.
+    pub instance: Instance,
+}
+
+/// A bucket as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The bucket.
+    pub bucket: Bucket,
+    /// Who took it last, who need not be there any more; `None` when it was given back.
+    pub owner: Option<Instance>,
+    /// How often it was taken.
+    pub term: i64,
+}
+
+/// All replicas and buckets at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// In the order of their slots. One that is gone is among them until [`Leases::remove_expired`].
+    pub replicas: Vec<Replica>,
+    /// Every bucket, in order.
+    pub leases: Vec<Lease>,
+}
+
+/// What became of the wish for a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// It is this replica's until it expires.
+    Taken(u16),
+    /// All are held.
+    Full(Vec<Replica>),
+}
+
+/// What became of a renewal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// In time.
+    Kept,
+    /// Too late, and nobody else has the slot. What nobody took meanwhile is owned as before.
+    Late,
+    /// Another process has the slot.
+    Lost {
+        /// What people know it by, if it was there still.
+        to: Option<String>,
+    },
+}
+
+/// What replicas agree on in a store. Each method is one transaction.
+pub trait Leases: Clone + Send + Sync + 'static {
+    /// Takes a free one of `slots` slots for a process: the lowest that nobody has, or else the one that expired first.
+    fn take_slot(
+        &self,
+        instance: &Instance,
+        name: &str,
+        slots: u16,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<Slot, StoreError>> + Send;
+
+    /// Makes a replica expire `ttl` from now.
+    fn renew(
+        &self,
+        replica: &Replica,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<Renewal, StoreError>> + Send;
+
+    /// Removes the others that have expired; how many.
+    fn remove_expired(
+        &self,
+        replica: &Replica,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Who is there and who owns what.
+    fn overview(&self) -> impl Future<Output = Result<Overview, StoreError>> + Send;
+
+    /// Takes those of `buckets` that nobody owns who is there; each with its new term. None when this replica has expired.
+    fn take(
+        &self,
+        replica: &Replica,
+        buckets: Vec<Bucket>,
+    ) -> impl Future<Output = Result<Vec<(Bucket, i64)>, StoreError>> + Send;
+
+    /// Gives back those of `buckets` that this replica owns, and tells the others.
+    fn give_back(
+        &self,
+        replica: &Replica,
+        buckets: Vec<Bucket>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives everything back, the slot too, and tells the others.
+    fn leave(&self, replica: &Replica) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What may need doing, [`Hint::Replicas`] among it. Some may be lost.
+    fn hints(&self) -> broadcast::Receiver<Hint>;
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    /// How many there are.
+    pub const COUNT: usize = 256;
+
+    /// The bucket with this number.
+    pub const fn new(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// The bucket of a consumer. Every version of every bridge must come to the same one: FNV-1a of the name in 64 bits,
+    /// whose bytes are folded into one by exclusive or.
+    pub fn of(consumer: &ConsumerName) -> Self {
+        let hash = consumer.as_str().bytes().fold(FNV_BASIS, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+        });
+        Self(
+            hash.to_be_bytes()
+                .into_iter()
+                .fold(0, |all, byte| all ^ byte),
+        )
+    }
+
+    /// All of them, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === impl Instance ===
+
+impl Instance {
+    /// One that nobody else has.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().to_string().into())
+    }
+
+    /// The text that is stored.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Instance {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+// <http://www.isthe.com/chongo/tech/comp/fnv/>
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn of(name: &str) -> u8 {
+        Bucket::of(&ConsumerName::new(name).unwrap()).number()
+    }
+
+    #[test]
+    fn the_bucket_of_a_name_never_changes() {
+        let golden = [
+            ("a", 187),
+            ("c1", 28),
+            ("cluster-1", 186),
+            ("cluster-2", 206),
+            ("management-cluster-eu-west-1a", 88),
+        ];
+        assert_eq!(golden.map(|(name, _)| (name, of(name))), golden);
+    }
+
+    #[test]
+    fn names_that_differ_in_a_number_fall_into_all_buckets_alike() {
+        let mut counts = BTreeMap::new();
+        for number in 0..25_600 {
+            *counts.entry(of(&format!("mc-{number:05}"))).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), Bucket::COUNT);
+        // A hundred each on average; ten is one standard deviation of chance.
+        let (least, most) = (
+            counts.values().min().unwrap(),
+            counts.values().max().unwrap(),
+        );
+        assert!(*least > 50 && *most < 160, "{least} to {most}");
+    }
+}

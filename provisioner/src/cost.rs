@@ -101,12 +101,10 @@ pub fn estimate(region: &Region, load: &Load, prices: &Prices) -> Estimate {
 
 fn connections(region: &Region, prices: &Prices) -> Line {
     let agents = region.clusters.len();
-    let count = usize::from(region.server.connections) + agents;
+    let server = usize::from(region.server.connections) * usize::from(region.server.replicas);
+    let count = server + agents;
     Line::new(
-        format!(
-            "IoT Core: connections of the server ({}) and agents ({agents})",
-            region.server.connections
-        ),
+        format!("IoT Core: connections of the server ({server}) and agents ({agents})"),
         millions(count as u64 * MINUTES),
         "million minutes",
         prices

@@ -66,7 +66,7 @@ fn memory(class: &str) -> Option<u64> {
 /// The bridge's own default of `--db-max-open-connections`.
 pub const POOL: u32 = 8;
 /// The fewest the bridge takes.
-pub const MIN_POOL: u32 = 3;
+const MIN_POOL: u32 = 3;
 
 // `DBInstanceClassMemory/9531392`, and never more than this.
 const PER_CONNECTION: u64 = 9_531_392;

@@ -107,7 +107,7 @@ fn configuration_is_in_the_shape_of_the_first_deployment() {
     caFile: /mnt/secrets-store/ca.crt
     topics:
       sourceEvents: maestro/consumers/+/sourceevents
-      agentEvents: maestro/consumers/+/agentevents
+      agentEvents: $share/regional-x8k2-maestro-server/maestro/consumers/+/agentevents
     "#);
     let wishes = self::region(&region);
     let Content::Text(consumers) = &contents(&wishes, "maestro/consumers")["consumers"] else {
@@ -159,7 +159,7 @@ fn agent_and_server_load_what_is_mounted() {
         } else {
             assert_eq!(
                 topics.agent_events,
-                "sources/maestro/consumers/+/agentevents"
+                "$share/regional-x8k2-maestro-server/sources/maestro/consumers/+/agentevents"
             );
         }
     }

@@ -69,7 +69,7 @@ fn more_connections_than_the_database_admits_are_warned_of_with_the_numbers() {
     };
     assert_eq!(warned("server: {replicas: 8}\n"), None);
     let said = warned("server: {replicas: 16}\n").unwrap();
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @"server.replicas: is 16: with 3 connections and a listener each, twice during a rollout, they take 128, but `db.t4g.micro` admits about 80 and leaves 70; write a larger `database.instanceClass`, or fewer replicas");
     let larger = "server: {replicas: 16}\ndatabase: {instanceClass: db.t4g.medium}\n";
     assert_eq!(warned(larger), None);
     assert_eq!(warned("server: {replicas: 1, store: sqlite}\n"), None);

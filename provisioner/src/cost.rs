@@ -187,7 +187,9 @@ fn secrets(region: &Region, prices: &Prices) -> Vec<Line> {
             .any(|cluster| cluster.addons.secrets_store_driver);
         let whose = format!("{count} agents in {place}, in their accounts");
         let secrets = CLUSTER_SECRETS * count as u64;
-        lines.extend(of_secrets(&whose, secrets, 1, polled, place, region, prices));
+        lines.extend(of_secrets(
+            &whose, secrets, 1, polled, place, region, prices,
+        ));
     }
     lines
 }

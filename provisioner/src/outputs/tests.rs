@@ -157,8 +157,13 @@ fn known(at: &str, value: &Value, schema: &Value) {
         _ => "string",
     };
     let types = &schema["type"];
-    let named = schema["enum"].as_array().is_some_and(|names| names.contains(value));
-    let fits = *types == kind || types.as_array().is_some_and(|all| all.contains(&kind.into()));
+    let named = schema["enum"]
+        .as_array()
+        .is_some_and(|names| names.contains(value));
+    let fits = *types == kind
+        || types
+            .as_array()
+            .is_some_and(|all| all.contains(&kind.into()));
     assert!(fits || named, "{at}");
     for (key, value) in value.as_object().into_iter().flatten() {
         known(&format!("{at}.{key}"), value, &schema["properties"][key]);
@@ -206,7 +211,10 @@ fn values_of_the_server_fit_the_schema_of_its_chart_and_its_database() {
     assert_eq!(pool(larger), 8);
 
     let file = values("server: {store: sqlite}\n");
-    assert_eq!((&file["store"], &file["replicas"]), (&"sqlite".into(), &1.into()));
+    assert_eq!(
+        (&file["store"], &file["replicas"]),
+        (&"sqlite".into(), &1.into())
+    );
     let credentials = &file["secretProviderClass"]["databaseSecret"];
     assert!(credentials.is_null() && file["database"].is_null() && file["slots"].is_null());
     let class = secret_provider_class::server(&two_clusters("server: {store: sqlite}\n"));

@@ -41,13 +41,21 @@ fn defaults_of_development_are_the_first_deployment_s() {
     let server = &region.server;
     assert_eq!((server.replicas, server.slots), (2, 8));
     assert_eq!(region.scheme.share(), Some(server.client_id.as_str()));
-    assert_eq!(region.scheme.clone().with_share(None), Ok(Scheme::default()));
+    assert_eq!(
+        region.scheme.clone().with_share(None),
+        Ok(Scheme::default())
+    );
     assert_eq!(region.warnings(), []);
 }
 
 #[test]
 fn replicas_have_slots_to_spare_and_a_file_has_one_without() {
-    let ids = |more: &str| region(&format!("server: {more}\n")).server.party.client_ids();
+    let ids = |more: &str| {
+        region(&format!("server: {more}\n"))
+            .server
+            .party
+            .client_ids()
+    };
     assert_eq!(ids("{}").len(), 8);
     assert_eq!(ids("{replicas: 16, connections: 2}").len(), 64);
     assert_eq!(ids("{replicas: 4, slots: 5}").len(), 5);

@@ -137,12 +137,15 @@ impl Check<'_> {
     fn replicas(&mut self, store: Store, replicas: Option<u16>, slots: Option<u16>) -> (u16, u16) {
         if store == Store::Sqlite {
             if let Some(replicas @ 2..) = replicas {
-                let what = format!("is {replicas}, but with `store: sqlite` the state is in a file, which has one writer");
+                let what = format!(
+                    "is {replicas}, but with `store: sqlite` the state is in a file, which has one writer"
+                );
                 let fix = "write 1, or remove `store: sqlite`";
                 self.tell("server.replicas", what, fix);
             }
             if slots.is_some() {
-                let what = "is given, but with `store: sqlite` there is one replica without a number";
+                let what =
+                    "is given, but with `store: sqlite` there is one replica without a number";
                 self.tell("server.slots", what, "remove it, or remove `store: sqlite`");
             }
             return (replicas.unwrap_or(1), 1);
@@ -150,7 +153,9 @@ impl Check<'_> {
         let replicas = replicas.unwrap_or(REPLICAS);
         let slots = slots.unwrap_or_else(|| (2 * replicas).max(SLOTS));
         if slots <= replicas {
-            let what = format!("is {slots}, which leaves no slot for the pod that a rollout starts beside {replicas} replicas");
+            let what = format!(
+                "is {slots}, which leaves no slot for the pod that a rollout starts beside {replicas} replicas"
+            );
             let fix = format!("write {} or more, or leave it out", 2 * replicas);
             self.tell("server.slots", what, fix);
         }

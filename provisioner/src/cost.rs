@@ -101,12 +101,10 @@ pub fn estimate(region: &Region, load: &Load, prices: &Prices) -> Estimate {
 
 fn connections(region: &Region, prices: &Prices) -> Line {
     let agents = region.clusters.len();
-    let count = usize::from(region.server.connections) + agents;
+    let server = usize::from(region.server.connections) * usize::from(region.server.replicas);
+    let count = server + agents;
     Line::new(
-        format!(
-            "IoT Core: connections of the server ({}) and agents ({agents})",
-            region.server.connections
-        ),
+        format!("IoT Core: connections of the server ({server}) and agents ({agents})"),
         millions(count as u64 * MINUTES),
         "million minutes",
         prices
@@ -165,6 +163,7 @@ fn secrets(region: &Region, prices: &Prices) -> Vec<Line> {
     let mut lines = of_secrets(
         "the server",
         REGION_SECRETS,
+        u64::from(region.server.replicas),
         region.eks.addons.secrets_store_driver,
         &region.region,
         region,
@@ -188,7 +187,9 @@ fn secrets(region: &Region, prices: &Prices) -> Vec<Line> {
             .any(|cluster| cluster.addons.secrets_store_driver);
         let whose = format!("{count} agents in {place}, in their accounts");
         let secrets = CLUSTER_SECRETS * count as u64;
-        lines.extend(of_secrets(&whose, secrets, polled, place, region, prices));
+        lines.extend(of_secrets(
+            &whose, secrets, 1, polled, place, region, prices,
+        ));
     }
     lines
 }
@@ -196,6 +197,7 @@ fn secrets(region: &Region, prices: &Prices) -> Vec<Line> {
 fn of_secrets(
     whose: &str,
     count: u64,
+    pods: u64,
     polled: bool,
     place: &str,
     region: &Region,
@@ -209,8 +211,8 @@ fn of_secrets(
         prices.and_then(|prices| prices.secret),
     )];
     if polled {
-        // Each pod looks at each of its secrets once an interval; here one pod each.
-        let polls = MINUTES * 60 / region.eks.rotation_poll_interval.as_secs().max(1);
+        // Each pod looks at each of its secrets once an interval.
+        let polls = pods * MINUTES * 60 / region.eks.rotation_poll_interval.as_secs().max(1);
         lines.push(Line::new(
             format!("Secrets Manager: looks of the CSI driver, {whose}"),
             (count * polls) as f64 / 10_000.0,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use link::iot::Party;
 use serde_json::{Value, json};
 
-use crate::region::{Addons, ManagementCluster, Region};
+use crate::region::{Addons, ManagementCluster, Region, Server, Store};
 use crate::resource::{
     Addon, Certificate, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret,
     SecurityGroup, SubnetGroup, Thing,
@@ -219,6 +219,7 @@ pub fn server_identity(region: &Region) -> Certificate {
         policy: names.server_policy.clone(),
         thing: region.things.then(|| names.server_thing.clone()),
         client_ids: client_ids(&region.server.party),
+        in_use: in_use(&region.server),
         ca: region.broker.ca.clone(),
     }
 }
@@ -237,12 +238,22 @@ pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> Certifica
         policy: names.policy.clone(),
         thing: region.things.then(|| names.thing.clone()),
         client_ids: client_ids(&cluster.party),
+        in_use: cluster.party.client_ids().len(),
         ca: region.broker.ca.clone(),
     }
 }
 
 fn client_ids(party: &Party) -> Vec<String> {
     party.client_ids().into_iter().map(String::from).collect()
+}
+
+// Not none: without a client nothing would prove that a certificate works.
+fn in_use(server: &Server) -> usize {
+    let replicas = match server.store {
+        Store::Postgres => server.replicas.max(1),
+        Store::Sqlite => 1,
+    };
+    usize::from(replicas) * usize::from(server.connections)
 }
 
 fn server_config(region: &Region) -> Resource {

@@ -19,12 +19,14 @@ use crate::resource::Tags;
 
 pub use crate::aws::Access;
 
-pub use self::file::Profile;
+pub use self::budget::{Budget, POOL};
+pub use self::file::{Profile, Store};
 pub use self::names::{ClusterNames, Names};
 pub use self::problem::{Problem, Problems};
 
 use self::tree::Tree;
 
+mod budget;
 mod check;
 mod file;
 mod grammar;
@@ -57,7 +59,7 @@ pub struct Region {
     pub database: Database,
     /// IoT Core's endpoint as parties see it.
     pub broker: Broker,
-    /// Topics of everybody.
+    /// Topics of everybody; with replicas, which share what they hear, the server's filter names their group.
     pub scheme: Scheme,
     /// The server.
     pub server: Server,
@@ -157,8 +159,14 @@ pub struct Server {
     pub source: SourceId,
     /// Base of its client ids.
     pub client_id: ClientId,
-    /// How many MQTT connections it has.
+    /// How many MQTT connections each replica has.
     pub connections: u16,
+    /// Where it keeps its state.
+    pub store: Store,
+    /// How many of it run.
+    pub replicas: u16,
+    /// Numbered places for replicas; one of them is each replica's. 1 without a shared store.
+    pub slots: u16,
     /// Where it runs.
     pub workload: Workload,
     /// Its client ids, topics and policy.

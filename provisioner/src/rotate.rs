@@ -1,7 +1,7 @@
 //! Replaces a party's certificate without a gap: the old one goes only when every client was seen with the new one.
 //!
 //! 1. *Issue*: a new key and certificate beside the old one; both work.
-//! 2. *Prove*: a witness listens to IoT Core's presence events until every client id has connected with the new one.
+//! 2. *Prove*: a witness listens to IoT Core's presence events until every client has connected with the new one.
 //!    It listens before the new one is delivered, so that no connection is missed.
 //! 3. *Finish*: the old certificate is detached, made INACTIVE and deleted.
 //!
@@ -210,7 +210,7 @@ impl Rotating<'_> {
         }
         let (progress, options) = (self.progress, self.options);
         let (registry, party) = (self.registry, self.party);
-        let mut proof = Proof::new(certificate, &party.client_ids);
+        let mut proof = Proof::new(certificate, &party.client_ids, party.in_use);
         let deadline = Instant::now() + options.deadline;
         let first = match fresh {
             true => Instant::now() + RECONNECT_EVERY,
@@ -244,6 +244,7 @@ impl Rotating<'_> {
                         certificate: certificate.to_owned(),
                         unseen: proof.unseen(),
                         all: party.client_ids.len(),
+                        in_use: party.in_use,
                     });
                 }
             }

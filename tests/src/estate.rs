@@ -18,12 +18,18 @@ use crate::aws::{Iot, REGION, World, account_id};
 use crate::process::{Output, Process, Spec};
 use crate::scratch::Scratch;
 
+pub use self::database::Database;
+
+mod database;
+
 /// Accounts, broker and file. Dropping it stops everything.
 pub struct Estate {
     /// The accounts: `region` and one for each management cluster, called like it.
     pub world: World,
     /// The broker, for looking at connections and at the registry.
     pub broker: Handle,
+    /// What its RDS leads to, where it was asked for.
+    pub database: Option<Database>,
     clusters: Vec<String>,
     env: Vec<(String, String)>,
     scratch: Scratch,
@@ -41,9 +47,28 @@ impl Estate {
     /// # Errors
     /// When a server is missing or does not start.
     pub async fn start(test: &str, clusters: &[&str]) -> Result<Self> {
+        let authority = Arc::new(Authority::new("estate")?);
+        Box::pin(Self::with(test, clusters, authority, None)).await
+    }
+
+    /// The same with a real PostgreSQL server behind RDS, whose certificate is of the authority in `ca.pem`.
+    ///
+    /// # Errors
+    /// When a server is missing or does not start.
+    pub async fn with_database(test: &str, clusters: &[&str]) -> Result<Self> {
+        let authority = Arc::new(Authority::new("estate")?);
+        let database = Database::start(&authority).await?;
+        Box::pin(Self::with(test, clusters, authority, Some(database))).await
+    }
+
+    async fn with(
+        test: &str,
+        clusters: &[&str],
+        authority: Arc<Authority>,
+        database: Option<Database>,
+    ) -> Result<Self> {
         let scratch = Scratch::new(test)?;
         let account = account_id();
-        let authority = Arc::new(Authority::new("estate")?);
         let server = authority.server(&[])?;
         let mut config = Config::new(LOOPBACK, server.certificate, server.key);
         config.arn = ArnPrefix::new(REGION, &account);
@@ -57,6 +82,7 @@ impl Estate {
         };
         let mut builder = World::builder()
             .account_with_id("region", &account)
+            .database(database.as_ref().map(Database::address))
             .iot(iot);
         for cluster in clusters {
             builder = builder.account(cluster);
@@ -67,6 +93,7 @@ impl Estate {
         let estate = Self {
             world,
             broker: broker.handle(),
+            database,
             clusters: clusters.iter().map(|id| (*id).to_owned()).collect(),
             env,
             scratch,

@@ -69,7 +69,8 @@ struct Rehearsal {
     estate: Estate,
     /// The server first, then the agents; from phase 2 on.
     parties: Vec<Party>,
-    bridge: Option<Service>,
+    /// The server's replicas; from phase 4 on.
+    bridges: Vec<Service>,
     agents: Vec<(String, Agent)>,
     seen: Vec<String>,
     runs: AtomicUsize,
@@ -122,9 +123,9 @@ pub fn passed(reports: &[Report]) -> bool {
 impl Rehearsal {
     async fn start() -> Result<Self> {
         Ok(Self {
-            estate: Estate::start("rehearsal", &CLUSTERS).await?,
+            estate: Box::pin(Estate::with_database("rehearsal", &CLUSTERS)).await?,
             parties: Vec::new(),
-            bridge: None,
+            bridges: Vec::new(),
             agents: Vec::new(),
             seen: Vec::new(),
             runs: AtomicUsize::new(0),
@@ -175,6 +176,14 @@ impl Rehearsal {
         Ok(spec.run(&logs, PATIENCE).await?)
     }
 
+    /// Does what RDS does when it makes the database: its user with the password of the secret.
+    async fn make_database(&self) -> Result<()> {
+        let database = self.estate.database.as_ref();
+        let database = database.context("there is a server behind RDS")?;
+        let credentials = self.estate.world.secret("region", CREDENTIALS).await?;
+        database.make(&credentials.with_context(|| format!("no secret `{CREDENTIALS}`"))?)
+    }
+
     fn party(&self, name: &str) -> Result<&Party> {
         let found = self.parties.iter().find(|party| party.name == name);
         found.with_context(|| format!("no party `{name}`"))
@@ -183,11 +192,11 @@ impl Rehearsal {
     fn end(self) {
         let Self {
             estate,
-            bridge,
+            bridges,
             agents,
             ..
         } = self;
-        drop((bridge, agents));
+        drop((bridges, agents));
         estate.passed();
     }
 }
@@ -206,6 +215,12 @@ fn expect(command: &str, output: &Output, code: i32) -> Result<()> {
 
 /// The management clusters of the rehearsal.
 pub const CLUSTERS: [&str; 2] = ["management-01", "management-02"];
+
+/// Replicas of the server.
+const REPLICAS: usize = 2;
+
+/// The secret with the credentials of the database.
+const CREDENTIALS: &str = "maestro/db-credentials";
 
 /// The server's name among parties, as `provisioner rotate` knows it.
 const SERVER: &str = "server";

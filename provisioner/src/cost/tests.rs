@@ -22,15 +22,15 @@ fn line<'a>(estimate: &'a Estimate, what: &str) -> &'a Line {
 fn the_first_deployment_costs_this_much() {
     let estimate = estimate(&region(""), &Load::default(), &Prices::built_in().unwrap());
     insta::assert_snapshot!(estimate, @r#"
-         0.01  IoT Core: connections of the server (1) and agents (2)                              0.13 million minutes
+         0.01  IoT Core: connections of the server (2) and agents (2)                              0.17 million minutes
          0.26  IoT Core: messages of 100 works                                                     0.26 million messages of 5 KB
         11.52  RDS: db.t4g.micro in one zone                                                       720.00 hours
          2.30  RDS: gp3 storage in one zone                                                        20.00 GiB
          1.60  Secrets Manager: secrets of the server                                              4.00 secrets
-         0.17  Secrets Manager: looks of the CSI driver, the server                                3.46 10,000 calls
+         0.35  Secrets Manager: looks of the CSI driver, the server                                6.91 10,000 calls
          1.60  Secrets Manager: secrets of 2 agents in us-east-1, in their accounts                4.00 secrets
          0.17  Secrets Manager: looks of the CSI driver, 2 agents in us-east-1, in their accounts  3.46 10,000 calls
-        17.63  USD a month in us-east-1
+        17.81  USD a month in us-east-1
     list prices as seen in June 2026, not fetched; check them at aws.amazon.com/pricing
     automatic backups (7 days) cost nothing up to the size of the database's storage, beyond it by the GiB
     "#);

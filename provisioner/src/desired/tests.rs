@@ -107,7 +107,7 @@ fn configuration_is_in_the_shape_of_the_first_deployment() {
     caFile: /mnt/secrets-store/ca.crt
     topics:
       sourceEvents: maestro/consumers/+/sourceevents
-      agentEvents: maestro/consumers/+/agentevents
+      agentEvents: $share/regional-x8k2-maestro-server/maestro/consumers/+/agentevents
     "#);
     let wishes = self::region(&region);
     let Content::Text(consumers) = &contents(&wishes, "maestro/consumers")["consumers"] else {
@@ -159,7 +159,7 @@ fn agent_and_server_load_what_is_mounted() {
         } else {
             assert_eq!(
                 topics.agent_events,
-                "sources/maestro/consumers/+/agentevents"
+                "$share/regional-x8k2-maestro-server/sources/maestro/consumers/+/agentevents"
             );
         }
     }
@@ -188,7 +188,7 @@ fn cluster_ids_that_look_like_something_else_stay_texts() {
 
 #[test]
 fn client_ids_and_policies_are_those_of_the_parties() {
-    let region = two_clusters("server: {connections: 2}\n");
+    let region = two_clusters("server: {connections: 2, slots: 3}\n");
     for wish in all(&region) {
         match wish {
             Resource::Certificate(it) if it.keeper == Scope::Region => {
@@ -196,9 +196,14 @@ fn client_ids_and_policies_are_those_of_the_parties() {
                     it.client_ids,
                     [
                         "regional-x8k2-maestro-server-0",
-                        "regional-x8k2-maestro-server-1"
+                        "regional-x8k2-maestro-server-0-1",
+                        "regional-x8k2-maestro-server-1",
+                        "regional-x8k2-maestro-server-1-1",
+                        "regional-x8k2-maestro-server-2",
+                        "regional-x8k2-maestro-server-2-1",
                     ]
                 );
+                assert_eq!(it.in_use, 4);
             }
             Resource::Certificate(it) => assert!(it.client_ids[0].ends_with("-work-agent-client")),
             Resource::IotPolicy(it) => {

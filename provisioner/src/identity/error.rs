@@ -95,7 +95,7 @@ pub enum Error {
         party: Scope,
     },
     /// Not every client was seen with the new certificate in time.
-    #[error("{} of {all} clients of `{party}` not seen with certificate `{certificate}`: {}", unseen.len(), unseen.join(", "))]
+    #[error("{} of {all} client ids of `{party}`, of which {in_use} are in use, not seen with certificate `{certificate}`: {}", unseen.len(), unseen.join(", "))]
     Unseen {
         /// Whose clients.
         party: Scope,
@@ -105,6 +105,8 @@ pub enum Error {
         unseen: Vec<String>,
         /// How many client ids there are.
         all: usize,
+        /// How many of them are in use at a time.
+        in_use: usize,
     },
     /// The witness could not listen.
     #[error("listen for connections of `{party}` as `{client_id}`: {reason}")]

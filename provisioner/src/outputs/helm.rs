@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::region::{ManagementCluster, Region};
+use crate::region::{Budget, ManagementCluster, POOL, Region, Store};
 
 /// Values of the server's chart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -12,6 +12,12 @@ pub struct Server {
     source: String,
     client_id: String,
     connections: u16,
+    store: Store,
+    replicas: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<Database>,
     secret_provider_class: ServerSecrets,
     service_account: ServiceAccount,
 }
@@ -29,13 +35,21 @@ pub struct Agent {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Database {
+    max_open_connections: u32,
+    ca_config_map: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ServerSecrets {
     create: bool,
     name: &'static str,
     region: String,
     certificate_secret: String,
     config_secret: String,
-    database_secret: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_secret: Option<String>,
     consumers_secret: String,
     use_pod_identity: bool,
 }
@@ -63,17 +77,27 @@ impl Server {
     /// Values of the region's server.
     pub fn new(region: &Region) -> Self {
         let names = &region.names;
+        let shared = region.server.store == Store::Postgres;
+        let replicas = region.server.replicas;
+        let pool = Budget::of(&region.database).map_or(POOL, |budget| budget.pool(replicas));
         Self {
             source: region.server.source.to_string(),
             client_id: region.server.client_id.to_string(),
             connections: region.server.connections,
+            store: region.server.store,
+            replicas,
+            slots: shared.then_some(region.server.slots),
+            database: shared.then_some(Database {
+                max_open_connections: pool,
+                ca_config_map: RDS_CA,
+            }),
             secret_provider_class: ServerSecrets {
                 create: true,
                 name: SERVER,
                 region: region.region.clone(),
                 certificate_secret: names.server_certificate.clone(),
                 config_secret: names.server_config.clone(),
-                database_secret: names.database_credentials.clone(),
+                database_secret: shared.then(|| names.database_credentials.clone()),
                 consumers_secret: names.consumers.clone(),
                 use_pod_identity: true,
             },
@@ -128,3 +152,5 @@ pub(super) fn tree(values: &impl Serialize) -> Value {
 pub const SERVER: &str = "maestro-server";
 /// Name of an agent's release and SecretProviderClass, as in the first deployment.
 pub const AGENT: &str = "maestro-agent";
+/// Name of the ConfigMap with Amazon's authorities for RDS (`global-bundle.pem`), which the operator makes.
+pub const RDS_CA: &str = "rds-ca-bundle";

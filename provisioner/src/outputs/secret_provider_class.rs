@@ -6,22 +6,21 @@
 use std::fmt::Write as _;
 
 use super::helm::{AGENT, SERVER};
-use crate::region::{ManagementCluster, Region};
+use crate::region::{ManagementCluster, Region, Store};
 
 /// The server's: identity, configuration, database and registrations.
 pub fn server(region: &Region) -> String {
     let names = &region.names;
-    manifest(
-        SERVER,
-        &region.server.workload.namespace,
-        &region.region,
-        &[
-            (&names.server_certificate, IDENTITY),
-            (&names.server_config, &[("config", "config.yaml")]),
-            (&names.database_credentials, DATABASE),
-            (&names.consumers, &[("consumers", "consumers.yaml")]),
-        ],
-    )
+    let mut secrets: Vec<(&str, Files<'_>)> = vec![
+        (&names.server_certificate, IDENTITY),
+        (&names.server_config, &[("config", "config.yaml")]),
+    ];
+    if region.server.store == Store::Postgres {
+        secrets.push((&names.database_credentials, DATABASE));
+    }
+    secrets.push((&names.consumers, &[("consumers", "consumers.yaml")]));
+    let namespace = &region.server.workload.namespace;
+    manifest(SERVER, namespace, &region.region, &secrets)
 }
 
 /// An agent's: identity, configuration and name.

@@ -156,7 +156,15 @@ fn known(at: &str, value: &Value, schema: &Value) {
         Value::Number(_) => "integer",
         _ => "string",
     };
-    assert_eq!(schema["type"], kind, "{at}");
+    let types = &schema["type"];
+    let named = schema["enum"]
+        .as_array()
+        .is_some_and(|names| names.contains(value));
+    let fits = *types == kind
+        || types
+            .as_array()
+            .is_some_and(|all| all.contains(&kind.into()));
+    assert!(fits || named, "{at}");
     for (key, value) in value.as_object().into_iter().flatten() {
         known(&format!("{at}.{key}"), value, &schema["properties"][key]);
     }
@@ -169,6 +177,12 @@ fn values_of_the_server_name_its_secrets() {
     source: maestro
     clientId: regional-x8k2-maestro-server
     connections: 2
+    store: postgres
+    replicas: 2
+    slots: 8
+    database:
+      maxOpenConnections: 8
+      caConfigMap: rds-ca-bundle
     secretProviderClass:
       create: true
       name: maestro-server
@@ -182,6 +196,29 @@ fn values_of_the_server_name_its_secrets() {
       create: true
       name: maestro-server
     "#);
+}
+
+#[test]
+fn values_of_the_server_fit_the_schema_of_its_chart_and_its_database() {
+    let schema: Value = serde_json::from_str(SERVER_SCHEMA).unwrap();
+    let values = |more: &str| helm::tree(&helm::Server::new(&two_clusters(more)));
+    for more in ["", "server: {store: sqlite}\n", "server: {replicas: 0}\n"] {
+        known("", &values(more), &schema);
+    }
+    let pool = |more: &str| values(more)["database"]["maxOpenConnections"].clone();
+    assert_eq!(pool("server: {replicas: 5}\n"), 6);
+    let larger = "server: {replicas: 5}\ndatabase: {instanceClass: db.m7g.large}\n";
+    assert_eq!(pool(larger), 8);
+
+    let file = values("server: {store: sqlite}\n");
+    assert_eq!(
+        (&file["store"], &file["replicas"]),
+        (&"sqlite".into(), &1.into())
+    );
+    let credentials = &file["secretProviderClass"]["databaseSecret"];
+    assert!(credentials.is_null() && file["database"].is_null() && file["slots"].is_null());
+    let class = secret_provider_class::server(&two_clusters("server: {store: sqlite}\n"));
+    assert!(!class.contains("db.password"), "{class}");
 }
 
 #[test]
@@ -268,3 +305,4 @@ fn secret_provider_classes_mount_the_files_of_the_first_deployment() {
 }
 
 const AGENT_SCHEMA: &str = include_str!("../../../deploy/charts/agent/values.schema.json");
+const SERVER_SCHEMA: &str = include_str!("../../../deploy/charts/server-bridge/values.schema.json");

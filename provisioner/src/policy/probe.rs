@@ -85,6 +85,12 @@ fn filters(region: &Region, party: &PartyName, asked: &mut Asked) {
             asked.ask(Action::Subscribe, answers, false);
         }
     }
+    // All answers without the group that shares them: nobody's.
+    if let Ok(scheme) = region.scheme.clone().with_share(None)
+        && region.scheme.share().is_some()
+    {
+        asked.ask(Action::Subscribe, scheme.agent_events_filter(), false);
+    }
     let server = *party == PartyName::Server;
     asked.ask(
         Action::Subscribe,

@@ -35,6 +35,8 @@ fn policies_as_made_allow_and_deny_what_they_should_in_every_scheme() {
         "",
         "topics: {scheme: sources}\n",
         "server: {connections: 3}\n",
+        "server: {store: sqlite, connections: 3}\n",
+        "server: {replicas: 16, connections: 64}\n",
         "topics: {sourceEvents: m/consumers/+/sourceevents, agentEvents: $share/g/m/consumers/+/agentevents}\n",
         "topics: {sourceEvents: sources/maestro/consumers/+/sourceevents, agentEvents: \
          sources/maestro/consumers/+/agentevents, sourceBroadcast: sources/+/sourcebroadcast, agentBroadcast: \
@@ -49,13 +51,14 @@ fn policies_as_made_allow_and_deny_what_they_should_in_every_scheme() {
 
 #[test]
 fn the_matrix_is_a_table() {
-    let region = two_clusters("");
+    let region = two_clusters("server: {replicas: 1, slots: 2}\n");
     let mut matrix = check(&region, &Documents::desired(&region));
     matrix
         .rows
         .retain(|row| row.party == PartyName::Agent("management-01".into()));
     insta::assert_snapshot!(matrix, @r#"
-    ok    deny   management-01  iot:Connect        client/regional-x8k2-maestro-server
+    ok    deny   management-01  iot:Connect        client/regional-x8k2-maestro-server-0
+    ok    deny   management-01  iot:Connect        client/regional-x8k2-maestro-server-1
     ok    allow  management-01  iot:Connect        client/management-01-work-agent-client
     ok    deny   management-01  iot:Connect        client/management-02-work-agent-client
     ok    deny   management-01  iot:Connect        client/somebody-else
@@ -76,15 +79,16 @@ fn the_matrix_is_a_table() {
     ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/management-02/sourceevents
     ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/management-02/agentevents
     ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/agentevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/$share/regional-x8k2-maestro-server/maestro/consumers/+/agentevents
     ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/sourceevents
     ok    deny   management-01  iot:Subscribe      topicfilter/#
-    23 checked, 0 not as they should be
+    25 checked, 0 not as they should be
     "#);
 }
 
 #[test]
 fn a_client_wildcard_is_told_as_open_with_the_statement_that_opens_it() {
-    let region = two_clusters("");
+    let region = two_clusters("server: {store: sqlite}\n");
     let name = PartyName::Agent("management-01".into());
     let mut live = Documents::desired(&region);
     live.0.insert(name, vec![first_deployment_agent(&region)]);
@@ -115,7 +119,7 @@ fn a_client_wildcard_is_told_as_open_with_the_statement_that_opens_it() {
 
 #[test]
 fn what_is_unknown_is_refused_and_never_as_it_should_be() {
-    let region = two_clusters("");
+    let region = two_clusters("server: {store: sqlite}\n");
     let name = PartyName::Agent("management-01".into());
     let mut live = Documents::desired(&region);
     let odd = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:Connect",
@@ -158,7 +162,7 @@ fn what_is_unknown_is_refused_and_never_as_it_should_be() {
 
 #[test]
 fn a_policy_that_cannot_be_read_makes_a_party_unknown() {
-    let region = two_clusters("");
+    let region = two_clusters("server: {store: sqlite}\n");
     let name = PartyName::Agent("management-01".into());
     let mut live = Documents::desired(&region);
     live.0

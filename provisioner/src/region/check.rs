@@ -6,13 +6,13 @@ use std::path::Path;
 
 use link::error::{Hint, chain};
 use link::id::{InvalidName, SourceId};
-use link::iot::ArnPrefix;
+use link::iot::{ArnPrefix, Party};
 
 use super::file::{self, File};
 use super::grammar::{self, Checked, Fault};
 use super::names::{Namer, Place};
 use super::problem::Problem;
-use super::{Access, Region, Workload};
+use super::{Access, Region, Store, Workload};
 
 mod database;
 mod parties;
@@ -75,6 +75,12 @@ pub(super) fn check(file: File, directory: &Path, problems: &mut Vec<Problem>) -
         cluster.names = namer.cluster(id, &Place { account, region });
         clusters.push(cluster);
     }
+    let server = server?;
+    let scheme = match server.store {
+        // The same that its party was made of.
+        Store::Postgres => Party::replica_scheme(&scheme?, &server.client_id).ok()?,
+        Store::Sqlite => scheme?,
+    };
     Some(Region {
         name,
         region,
@@ -85,8 +91,8 @@ pub(super) fn check(file: File, directory: &Path, problems: &mut Vec<Problem>) -
         eks,
         database,
         broker,
-        scheme: scheme?,
-        server: server?,
+        scheme,
+        server,
         agent,
         clusters,
         things: file.things.unwrap_or(true),

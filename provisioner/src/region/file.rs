@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything a region needs on AWS: the wish that `provisioner plan` compares with what is there
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -189,18 +189,34 @@ pub(super) enum SchemeName {
 pub(super) struct Server {
     /// Source id of its events
     pub(super) source: Option<String>,
-    /// MQTT client id; with several connections `-0`, `-1`, … are appended
+    /// MQTT client id; `-<slot>` is appended, or with `store: sqlite` and several connections `-0`, `-1`, …
     pub(super) client_id: Option<String>,
-    /// MQTT connections; each carries 100 publishes a second
+    /// MQTT connections of each replica; each carries 100 publishes a second
     #[schemars(range(min = 1, max = 64))]
     pub(super) connections: Option<u16>,
-    /// Replicas; one today
+    /// Where the server keeps its state: `postgres` (the region's database) or `sqlite` (a file of one replica)
+    pub(super) store: Option<Store>,
+    /// Replicas; absent: 2, with `store: sqlite` 1
     #[schemars(range(min = 0, max = 16))]
     pub(super) replicas: Option<u16>,
+    /// Numbered places for replicas, which their client ids end in; absent: twice as many as replicas, at least 8
+    #[schemars(range(min = 1, max = 64))]
+    pub(super) slots: Option<u16>,
     /// Kubernetes namespace
     pub(super) namespace: Option<String>,
     /// Kubernetes service account
     pub(super) service_account: Option<String>,
+}
+
+/// Where the server keeps its state
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// The region's database, shared by all replicas
+    #[default]
+    Postgres,
+    /// A file on a volume of the only replica
+    Sqlite,
 }
 
 /// All agents

@@ -38,8 +38,49 @@ fn defaults_of_development_are_the_first_deployment_s() {
     );
     assert_eq!(region.clusters[0].names.role, "management-01-maestro-agent");
     assert_eq!(region.clusters[0].eks_cluster, "management-01");
-    assert_eq!(region.scheme, Scheme::default());
+    let server = &region.server;
+    assert_eq!((server.replicas, server.slots), (2, 8));
+    assert_eq!(region.scheme.share(), Some(server.client_id.as_str()));
+    assert_eq!(
+        region.scheme.clone().with_share(None),
+        Ok(Scheme::default())
+    );
     assert_eq!(region.warnings(), []);
+}
+
+#[test]
+fn replicas_have_slots_to_spare_and_a_file_has_one_without() {
+    let ids = |more: &str| {
+        region(&format!("server: {more}\n"))
+            .server
+            .party
+            .client_ids()
+    };
+    assert_eq!(ids("{}").len(), 8);
+    assert_eq!(ids("{replicas: 16, connections: 2}").len(), 64);
+    assert_eq!(ids("{replicas: 4, slots: 5}").len(), 5);
+    assert_eq!(ids("{}")[7].as_str(), "regional-x8k2-maestro-server-7");
+
+    let file = region("server: {store: sqlite}\n");
+    assert_eq!(file.server.replicas, 1);
+    assert_eq!(file.scheme, Scheme::default());
+    let ids = file.server.party.client_ids();
+    assert_eq!(ids[0].as_str(), "regional-x8k2-maestro-server");
+}
+
+#[test]
+fn more_connections_than_the_database_admits_are_warned_of_with_the_numbers() {
+    let warned = |more: &str| {
+        let warnings = region(more).warnings();
+        let of_replicas = warnings.iter().find(|it| it.field == "server.replicas");
+        of_replicas.map(ToString::to_string)
+    };
+    assert_eq!(warned("server: {replicas: 8}\n"), None);
+    let said = warned("server: {replicas: 16}\n").unwrap();
+    insta::assert_snapshot!(said, @"server.replicas: is 16: with 3 connections and a listener each, twice during a rollout, they take 128, but `db.t4g.micro` admits about 80 and leaves 70; write a larger `database.instanceClass`, or fewer replicas");
+    let larger = "server: {replicas: 16}\ndatabase: {instanceClass: db.t4g.medium}\n";
+    assert_eq!(warned(larger), None);
+    assert_eq!(warned("server: {replicas: 1, store: sqlite}\n"), None);
 }
 
 #[test]
@@ -154,7 +195,12 @@ fn each_refusal_names_its_field() {
         ("server: {source: Maestro}", "server.source"),
         ("server: {clientId: 'a/b'}", "server.clientId"),
         ("server: {connections: 65}", "server.connections"),
-        ("server: {replicas: 2}", "server.replicas"),
+        ("server: {store: file}", "server.store"),
+        ("server: {store: sqlite, replicas: 2}", "server.replicas"),
+        ("server: {store: sqlite, slots: 8}", "server.slots"),
+        ("server: {replicas: 17}", "server.replicas"),
+        ("server: {replicas: 4, slots: 4}", "server.slots"),
+        ("server: {clientId: A}", "server"),
         ("server: {namespace: A}", "server.namespace"),
         ("agent: {serviceAccount: a.b.}", "agent.serviceAccount"),
         ("secrets: {recoveryDays: 3}", "secrets.recoveryDays"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::problem::Problem;
-use super::{Profile, Region};
+use super::{Budget, Profile, Region, Store};
 
 /// Warnings in the order of the file.
 pub(super) fn of(region: &Region) -> Vec<Problem> {
@@ -22,6 +22,7 @@ pub(super) fn of(region: &Region) -> Vec<Problem> {
             "write the major version only",
         ));
     }
+    connections(region, &mut warnings);
     if database.backup_days == 0 {
         warnings.push(Problem::new(
             "database.backupDays",
@@ -53,6 +54,27 @@ pub(super) fn of(region: &Region) -> Vec<Problem> {
     warnings
 }
 
+// During a rollout twice as many replicas run.
+fn connections(region: &Region, warnings: &mut Vec<Problem>) {
+    let server = &region.server;
+    let Some(budget) = Budget::of(&region.database).filter(|_| server.store == Store::Postgres)
+    else {
+        return;
+    };
+    let pool = budget.pool(server.replicas);
+    let taken = Budget::taken(server.replicas, pool);
+    if taken <= budget.usable {
+        return;
+    }
+    let what = format!(
+        "is {}: with {pool} connections and a listener each, twice during a rollout, they take {taken}, but `{}` \
+         admits about {} and leaves {}",
+        server.replicas, region.database.instance_class, budget.max_connections, budget.usable
+    );
+    let fix = "write a larger `database.instanceClass`, or fewer replicas";
+    warnings.push(Problem::new("server.replicas", what, fix));
+}
+
 fn production(region: &Region, warnings: &mut Vec<Problem>) {
     let database = &region.database;
     let mut warn = |field: &str, what: &str, fix: &str| {
@@ -82,6 +104,10 @@ fn production(region: &Region, warnings: &mut Vec<Problem>) {
     }
     if !database.final_snapshot {
         warn("database.finalSnapshot", "is false", "write true");
+    }
+    if region.server.replicas == 1 {
+        let what = "is 1: the API is away while its pod moves";
+        warn("server.replicas", what, "write 2 or more");
     }
     for (index, cluster) in region.clusters.iter().enumerate() {
         if cluster.account == region.account {

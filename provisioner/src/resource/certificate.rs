@@ -47,6 +47,8 @@ pub struct Certificate {
     pub thing: Option<String>,
     /// Client ids it connects under.
     pub client_ids: Vec<String>,
+    /// How many of them are in use at a time: all, or of slots for replicas only some.
+    pub in_use: usize,
     /// Roots that the broker's certificate is checked against, PEM; public.
     pub ca: String,
 }

@@ -5,31 +5,44 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A presence event `connected` (iot-core.md §1.4), as far as it counts.
+/// A presence event `connected` or `disconnected` (iot-core.md §1.4), as far as it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Connected {
-    /// Who connected.
-    pub(super) client_id: String,
+pub(super) struct Presence {
+    event_type: Kind,
+    /// Who came or went.
+    client_id: String,
     /// Id of the certificate it showed.
     principal_identifier: String,
-    /// Rises with every connection of the client, until it has been away for about an hour: then it begins at 0 again.
+    /// Rises with every connection of the client, whose two events share it, until it has been away for about an hour: then it begins at 0 again.
     #[serde(default)]
     version_number: u64,
     /// Milliseconds since 1970, which AWS's clocks know to two minutes or so.
     timestamp: Option<i64>,
 }
 
+// In the order in which they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Connected,
+    Disconnected,
+}
+
 /// Certificate by client, of the newest connection seen.
+///
+/// Of slots for replicas only some are in use, and nobody knows which: enough of them must be connected with the new
+/// certificate, and none be seen last with another. A replica that takes another slot leaves the one it had.
 #[derive(Clone, Debug)]
 pub(super) struct Proof {
     certificate: String,
-    seen: BTreeMap<String, Option<Connected>>,
+    seen: BTreeMap<String, Option<Presence>>,
+    in_use: usize,
 }
 
-// === impl Connected ===
+// === impl Presence ===
 
-impl Connected {
+impl Presence {
     /// Reads an event; `None` for anything else.
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         serde_json::from_slice(payload).ok()
@@ -43,7 +56,7 @@ impl Connected {
             // Versions of before and after a long absence say nothing of each other.
             return this > that;
         }
-        let order = |event: &Self| (event.version_number, event.timestamp);
+        let order = |event: &Self| (event.version_number, event.event_type, event.timestamp);
         order(self) > order(other)
     }
 }
@@ -51,16 +64,17 @@ impl Connected {
 // === impl Proof ===
 
 impl Proof {
-    /// Nothing seen yet of these clients.
-    pub(super) fn new(certificate: &str, clients: &[String]) -> Self {
+    /// Nothing seen yet of these clients, of which so many are in use at a time.
+    pub(super) fn new(certificate: &str, clients: &[String], in_use: usize) -> Self {
         Self {
             certificate: certificate.to_owned(),
             seen: clients.iter().map(|id| (id.clone(), None)).collect(),
+            in_use,
         }
     }
 
     /// Takes an event, which may be late, repeated or out of order. The client, if this made it count as seen.
-    pub(super) fn note(&mut self, event: &Connected) -> Option<String> {
+    pub(super) fn note(&mut self, event: &Presence) -> Option<String> {
         let last = self.seen.get_mut(&event.client_id)?;
         if last.as_ref().is_some_and(|last| !event.is_after(last)) {
             return None;
@@ -75,7 +89,7 @@ impl Proof {
 
     /// Clients whose newest connection was not, or not yet, with the new certificate.
     pub(super) fn unseen(&self) -> Vec<String> {
-        let proven = |event: &Option<Connected>| {
+        let proven = |event: &Option<Presence>| {
             event
                 .as_ref()
                 .is_some_and(|event| event.principal_identifier == self.certificate)
@@ -84,9 +98,17 @@ impl Proof {
         unseen.map(|(client, _)| client.clone()).collect()
     }
 
-    /// Whether every client is proven.
+    /// Whether every client is proven, or of slots as many as are in use.
     pub(super) fn is_complete(&self) -> bool {
-        self.unseen().is_empty()
+        if self.in_use >= self.seen.len() {
+            return self.unseen().is_empty();
+        }
+        let events = || self.seen.values().flatten();
+        let new = |event: &Presence| event.principal_identifier == self.certificate;
+        let connected = |event: &&Presence| event.event_type == Kind::Connected;
+        // One that went away with the old certificate, such as a pod that a rollout replaced, does not count.
+        let here = || events().filter(connected);
+        here().all(new) && here().filter(|event| new(event)).count() >= self.in_use
     }
 }
 
@@ -97,11 +119,11 @@ const CLEARLY_APART: Duration = Duration::from_secs(10 * 60);
 mod tests {
     use super::*;
 
-    fn event(client: &str, certificate: &str, version: u64) -> Connected {
+    fn event(client: &str, certificate: &str, version: u64) -> Presence {
         event_at(client, certificate, version, 0)
     }
 
-    fn event_at(client: &str, certificate: &str, version: u64, minute: i64) -> Connected {
+    fn event_at(client: &str, certificate: &str, version: u64, minute: i64) -> Presence {
         let text = serde_json::json!({
             "clientId": client,
             "principalIdentifier": certificate,
@@ -109,12 +131,12 @@ mod tests {
             "timestamp": minute * 60_000,
             "eventType": "connected",
         });
-        Connected::parse(text.to_string().as_bytes()).unwrap()
+        Presence::parse(text.to_string().as_bytes()).unwrap()
     }
 
     #[test]
     fn every_client_has_to_be_seen_with_the_new_certificate() {
-        let mut proof = Proof::new("new", &["a".into(), "b".into()]);
+        let mut proof = Proof::new("new", &["a".into(), "b".into()], 2);
         assert_eq!(proof.note(&event("a", "old", 1)), None);
         assert_eq!(proof.note(&event("a", "new", 2)), Some("a".into()));
         assert_eq!(proof.note(&event("c", "new", 1)), None);
@@ -125,15 +147,39 @@ mod tests {
 
     #[test]
     fn a_client_that_fell_back_to_the_old_certificate_is_not_proven() {
-        let mut proof = Proof::new("new", &["a".into()]);
+        let mut proof = Proof::new("new", &["a".into()], 1);
         proof.note(&event("a", "new", 2));
         proof.note(&event("a", "old", 3));
         assert_eq!(proof.unseen(), ["a"]);
     }
 
     #[test]
+    fn of_slots_as_many_as_are_in_use_have_to_be_connected_with_the_new_certificate() {
+        let slots = ["a".into(), "b".into(), "c".into(), "d".into()];
+        let gone = |client: &str, certificate: &str, version: u64| Presence {
+            event_type: Kind::Disconnected,
+            ..event(client, certificate, version)
+        };
+        let mut proof = Proof::new("new", &slots, 2);
+        proof.note(&event("a", "new", 1));
+        assert!(!proof.is_complete());
+        // The same replica in another slot: still one.
+        proof.note(&gone("a", "new", 1));
+        proof.note(&event("b", "new", 1));
+        assert!(!proof.is_complete());
+        proof.note(&event("c", "old", 1));
+        proof.note(&event("d", "new", 1));
+        assert!(!proof.is_complete(), "one is still there with the old one");
+        proof.note(&gone("c", "old", 1));
+        assert!(proof.is_complete());
+        // Late.
+        proof.note(&event("c", "old", 1));
+        assert!(proof.is_complete());
+    }
+
+    #[test]
     fn late_and_repeated_events_change_nothing() {
-        let mut proof = Proof::new("new", &["a".into()]);
+        let mut proof = Proof::new("new", &["a".into()], 1);
         proof.note(&event("a", "new", 3));
         assert_eq!(proof.note(&event("a", "old", 2)), None);
         assert_eq!(proof.note(&event("a", "new", 3)), None);
@@ -142,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_client_that_was_away_for_long_is_proven_although_its_versions_began_anew() {
-        let mut proof = Proof::new("new", &["a".into()]);
+        let mut proof = Proof::new("new", &["a".into()], 1);
         proof.note(&event_at("a", "old", 40, 0));
         assert_eq!(proof.note(&event_at("a", "new", 0, 70)), Some("a".into()));
         assert!(proof.is_complete());
@@ -155,7 +201,7 @@ mod tests {
 
     #[test]
     fn within_the_error_of_clocks_the_version_decides() {
-        let mut proof = Proof::new("new", &["a".into()]);
+        let mut proof = Proof::new("new", &["a".into()], 1);
         proof.note(&event_at("a", "new", 3, 0));
         assert_eq!(proof.note(&event_at("a", "old", 2, 4)), None);
         assert!(proof.is_complete());
@@ -165,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_event_without_a_time_is_ordered_by_its_version() {
-        let bare = |version: u64| Connected {
+        let bare = |version: u64| Presence {
             timestamp: None,
             ..event("a", "new", version)
         };
@@ -175,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_passed_over() {
-        assert_eq!(Connected::parse(b"{}"), None);
-        assert_eq!(Connected::parse(b"hello"), None);
+        assert_eq!(Presence::parse(b"{}"), None);
+        assert_eq!(Presence::parse(b"hello"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! An identity for the length of one rotation that may hear which certificate clients connect with, and nothing else.
+//! An identity for the length of one rotation that may hear who comes and goes with which certificate, and nothing else.
 //!
 //! Its key is in memory only. Its policy and certificate are removed when it leaves; what a crash leaves behind the
 //! next one finds through the policy, whose name follows from the party.
@@ -24,7 +24,7 @@ use crate::identity::state::{ACTIVE, INACTIVE};
 use crate::identity::{Error, key};
 use crate::resource::{Certificate, Facts, IotPolicy, Manage as _, Owner, Scope};
 
-use super::proof::Connected;
+use super::proof::Presence;
 
 /// A witness that listens.
 pub(super) struct Witness {
@@ -84,11 +84,11 @@ impl Witness {
         }
     }
 
-    /// The next connection; `None` once the session is shut down. Whatever else arrives is passed over.
-    pub(super) async fn next(&mut self) -> Option<Connected> {
+    /// The next client that came or went; `None` once the session is shut down. Whatever else arrives is passed over.
+    pub(super) async fn next(&mut self) -> Option<Presence> {
         loop {
             let delivery = self.inbound.recv().await?;
-            let event = Connected::parse(&delivery.message.payload);
+            let event = Presence::parse(&delivery.message.payload);
             delivery.ack();
             if event.is_some() {
                 return event;
@@ -193,14 +193,18 @@ async fn remove(registry: Registry<'_>, cloud: &Cloud, policy: &IotPolicy) -> Re
 fn hearing(arn: &ArnPrefix, name: &str, clients: &[String]) -> (Vec<String>, Document) {
     let exact: Vec<String> = clients
         .iter()
-        .map(|id| format!("{CONNECTED}/{id}"))
+        .map(|id| format!("{PRESENCE}/+/{id}"))
         .collect();
-    let document = allowing(arn, name, &exact, &exact);
+    let topics: Vec<String> = clients
+        .iter()
+        .map(|id| format!("{PRESENCE}/*/{id}"))
+        .collect();
+    let document = allowing(arn, name, &exact, &topics);
     if exact.len() <= MAX_FILTERS && document.check_size().is_ok() {
         return (exact, document);
     }
-    let wide = vec![format!("{CONNECTED}/+")];
-    let heard = [format!("{CONNECTED}/*")];
+    let wide = vec![format!("{PRESENCE}/+/+")];
+    let heard = [format!("{PRESENCE}/*")];
     let document = allowing(arn, name, &wide, &heard);
     (wide, document)
 }
@@ -227,7 +231,8 @@ fn prefix(account: &Account) -> ArnPrefix {
 }
 
 const SUFFIX: &str = "provisioner-witness";
-const CONNECTED: &str = "$aws/events/presence/connected";
+// Below it `connected/<client>`, `disconnected/<client>` and `connect_failed/<client>`.
+const PRESENCE: &str = "$aws/events/presence";
 
 // IoT Core admits fifty subscriptions per connection (iot-core.md §1.2).
 const MAX_FILTERS: usize = 50;
@@ -261,7 +266,7 @@ mod tests {
                 let request = Request::subscribe(filter, &context);
                 assert!(evaluate(&policies, &request).is_allowed());
             }
-            let topic = format!("{CONNECTED}/base-maestro-server-0");
+            let topic = format!("{PRESENCE}/connected/base-maestro-server-0");
             assert!(evaluate(&policies, &Request::receive(&topic, &context)).is_allowed());
             assert!(!evaluate(&policies, &Request::publish(&topic, &context)).is_allowed());
             let other = Request::receive("sources/maestro/consumers/a/sourceevents", &context);
@@ -275,6 +280,6 @@ mod tests {
     fn few_clients_are_heard_by_name() {
         let arn = ArnPrefix::new("eu-west-1", "111111111111");
         let (filters, _) = hearing(&arn, "w", &clients(1));
-        assert_eq!(filters, [format!("{CONNECTED}/base-maestro-server-0")]);
+        assert_eq!(filters, [format!("{PRESENCE}/+/base-maestro-server-0")]);
     }
 }

@@ -19,13 +19,19 @@ pub(super) struct Backends {
     moto: SocketAddr,
     /// The sandbox's control plane.
     iot: Option<SocketAddr>,
+    /// The server that every RDS instance leads to.
+    database: Option<SocketAddr>,
     pub(super) eks: Arc<Eks>,
 }
 
 // === impl Backends ===
 
 impl Backends {
-    pub(super) fn new(moto: SocketAddr, iot: Option<SocketAddr>) -> reqwest::Result<Self> {
+    pub(super) fn new(
+        moto: SocketAddr,
+        iot: Option<SocketAddr>,
+        database: Option<SocketAddr>,
+    ) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
@@ -37,6 +43,7 @@ impl Backends {
             http,
             moto,
             iot,
+            database,
             eks,
         })
     }
@@ -53,6 +60,7 @@ impl Backends {
         };
         match outcome {
             Ok(answer) if is_page(&answer) => unknown(&request.service, &request.operation),
+            Ok(answer) if request.service == "rds" => self.leading(answer),
             Ok(answer) => answer,
             Err(error) => refuse(
                 &request.service,
@@ -92,6 +100,25 @@ impl Backends {
             }
         }
         self.eks.answer(request)
+    }
+
+    /// Puts the real server where moto's answer names one that is nowhere.
+    fn leading(&self, answer: Answer) -> Answer {
+        let (Some(database), Ok(text)) = (self.database, std::str::from_utf8(&answer.body)) else {
+            return answer;
+        };
+        let (address, port) = (database.ip(), database.port());
+        let endpoint = format!("<Address>{address}</Address><Port>{port}</Port>");
+        let mut parts = text.split(OPEN);
+        let mut body = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (_, rest) = part.split_once(CLOSE).unwrap_or(("", part));
+            body.extend([OPEN, &endpoint, CLOSE, rest]);
+        }
+        Answer {
+            body: body.into(),
+            ..answer
+        }
     }
 
     async fn has_role(&self, request: &Request, arn: &str) -> bool {
@@ -213,3 +240,6 @@ mod tests {
         assert!(!is_page(&refuse("iam", 500, "ServiceFailure", "why")));
     }
 }
+
+const OPEN: &str = "<Endpoint>";
+const CLOSE: &str = "</Endpoint>";

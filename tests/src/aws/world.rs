@@ -57,6 +57,7 @@ pub struct Iot {
 pub struct Builder {
     accounts: Vec<(String, String)>,
     iot: Option<Iot>,
+    database: Option<SocketAddr>,
 }
 
 /// The AWS of a test could not be made or asked.
@@ -112,13 +113,24 @@ impl Builder {
         self
     }
 
+    /// With a PostgreSQL server that every database of RDS leads to. Without it they lead nowhere.
+    #[must_use]
+    pub fn database(mut self, server: Option<SocketAddr>) -> Self {
+        self.database = server;
+        self
+    }
+
     /// Starts it, with a VPC, a cluster and a bastion in each account.
     ///
     /// # Errors
     /// See [`WorldError`].
     pub async fn start(self) -> Result<World, WorldError> {
         let moto = Moto::shared().await?;
-        let backends = Backends::new(moto.address(), self.iot.as_ref().map(|iot| iot.address))?;
+        let backends = Backends::new(
+            moto.address(),
+            self.iot.as_ref().map(|iot| iot.address),
+            self.database,
+        )?;
         let front = Front::start(backends.clone(), self.iot.map(|iot| iot.account)).await?;
         let mut world = World {
             front,

@@ -26,7 +26,9 @@ async fn both_ways(rehearsal: &mut Rehearsal) -> Result<()> {
         let (server, agent) = (rehearsal.party(SERVER)?, rehearsal.party(cluster)?);
         let down = format!("maestro/consumers/{cluster}/sourceevents");
         let up = format!("maestro/consumers/{cluster}/agentevents");
-        let all = "maestro/consumers/+/agentevents".to_owned();
+        // Replicas share what they hear in a group of the server's name.
+        let group = server.client_id.trim_end_matches("-0");
+        let all = format!("$share/{group}/maestro/consumers/+/agentevents");
         for (sender, topic, receiver, filter) in
             [(server, &down, agent, &down), (agent, &up, server, &all)]
         {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use sandbox::broker::Fingerprint;
 
-use super::services::api;
+use super::services::apis;
 use super::{CLUSTERS, PATIENCE, Rehearsal};
 use crate::api::{Change, config_map};
 use crate::fleet::files;
@@ -34,12 +34,13 @@ pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
 
 async fn deliver(rehearsal: &mut Rehearsal, cluster: &str, name: &str) -> Result<()> {
     let manifest = config_map(&format!("{name}-{cluster}"), name);
-    let api = api(rehearsal).await?;
+    // Given to one replica, read from another.
+    let (api, other) = apis(rehearsal).await?;
     let made = api
         .create_bundle(&Change::create(cluster, vec![manifest.clone()]))
         .await?;
     wait_for("the status of the bundle", DEADLINE, async || {
-        match api.bundle(&made.id).await {
+        match other.bundle(&made.id).await {
             Ok(Some(found)) if found.is("Applied") && found.observed_version() == made.version => {
                 Ok(())
             }

@@ -35,6 +35,9 @@ pub async fn hold(file: &Path) -> Result<()> {
 }
 
 async fn look(rehearsal: &Rehearsal, name: &str) -> Result<()> {
+    if name == SERVER {
+        rehearsal.make_database().await?;
+    }
     let class = rehearsal
         .must(&outputs(name, "secret-provider-class"))
         .await?;

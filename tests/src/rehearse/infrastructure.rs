@@ -111,9 +111,9 @@ async fn database(rehearsal: &mut Rehearsal, outputs: &Value) -> Result<()> {
             "{field} of database {name} is {have}, not {wanted}"
         );
     }
-    rehearsal.saw(format!(
-        "database {name} is available, encrypted and not public"
-    ));
+    let line = format!("database {name} is available, encrypted and not public");
+    rehearsal.make_database().await?;
+    rehearsal.saw(line);
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Party {
     pub(super) class: Class,
     /// Where that lies.
     pub(super) directory: PathBuf,
-    /// Its MQTT client id.
+    /// Its MQTT client id, of several the first.
     pub(super) client_id: String,
     /// What its chart would be given.
     pub(super) values: Value,
@@ -42,7 +42,8 @@ impl Party {
                 .with_context(|| format!("no `{pointer}` in {values}"))
         };
         let client_id = match name {
-            SERVER => text("/clientId")?,
+            // The first slot's.
+            SERVER => format!("{}-0", text("/clientId")?),
             cluster => {
                 let consumer = ConsumerName::new(cluster)?;
                 let party = link::iot::Party::agent(&Scheme::default(), &consumer)?;

@@ -6,37 +6,29 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::party::Party;
-use super::{CLUSTERS, Rehearsal, SERVER};
+use super::{CLUSTERS, REPLICAS, Rehearsal, SERVER, expect};
 use crate::api::Api;
 use crate::pki::Layout;
 use crate::process::Spec;
 use crate::region::{Agent, Mount, Service};
 
 pub(super) async fn server(rehearsal: &mut Rehearsal) -> Result<()> {
-    let party = rehearsal.party(SERVER)?;
-    let home = home(rehearsal, SERVER)?;
-    let value = |name: &str| match &party.values[name] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let spec = party
-        .flags(Spec::binary("server-bridge")?)
-        .arg("--source-id")
-        .arg(value("source"))
-        .arg("--client-id")
-        .arg(&party.client_id)
-        .arg("--connections")
-        .arg(value("connections"))
-        .arg("--consumers")
-        .arg(party.directory.join("consumers.yaml"))
-        .arg("--db")
-        .arg(home.join("bridge.sqlite"))
-        .args(["--api-listen", ANY, "--admin-listen", ANY]);
-    let mut service = Service::start(spec, &home)?;
-    service.ready().await?;
-    rehearsal.bridge = Some(service);
-    rehearsal.saw("`server-bridge` is ready");
-    let consumers = api(rehearsal).await?.consumers("size=100").await?.items;
+    let migrate = Spec::binary("server-bridge")?.args(["store", "migrate", "--mount"]);
+    let migrate = migrate.arg(&rehearsal.party(SERVER)?.directory);
+    let migrate = database(rehearsal, migrate)?;
+    let migrated = rehearsal.run(migrate, "migrate").await?;
+    expect("server-bridge store migrate", &migrated, 0)?;
+    rehearsal.saw("`server-bridge store migrate` made the tables in the database of the secret");
+    for replica in 0..REPLICAS {
+        let home = home(rehearsal, &format!("{SERVER}-{replica}"))?;
+        let mut service = Service::start(replica_of(rehearsal)?, &home)?;
+        service.ready().await?;
+        rehearsal.bridges.push(service);
+    }
+    rehearsal.saw(format!("{REPLICAS} replicas of `server-bridge` are ready"));
+    sessions(rehearsal)?;
+    let (_, last) = apis(rehearsal).await?;
+    let consumers = last.consumers("size=100").await?.items;
     let found: BTreeMap<&str, &Value> = consumers
         .iter()
         .map(|consumer| (consumer.name.as_str(), &consumer.labels))
@@ -68,13 +60,79 @@ pub(super) async fn agents(rehearsal: &mut Rehearsal) -> Result<()> {
     Ok(())
 }
 
-/// A client of the running server.
-pub(super) async fn api(rehearsal: &mut Rehearsal) -> Result<Api> {
-    let bridge = rehearsal.bridge.as_mut().context("the server runs")?;
-    let listening = bridge.listening().await?;
-    Ok(Api::new(
-        &listening.api.context("it says where its API listens")?,
-    )?)
+/// One replica, as its pod would start it: all have the same command line.
+fn replica_of(rehearsal: &Rehearsal) -> Result<Spec> {
+    let party = rehearsal.party(SERVER)?;
+    let spec = party
+        .flags(Spec::binary("server-bridge")?)
+        .arg("--source-id")
+        .arg(value(party, "/source")?)
+        .arg("--client-id")
+        .arg(value(party, "/clientId")?)
+        .arg("--connections")
+        .arg(value(party, "/connections")?)
+        .arg("--slots")
+        .arg(value(party, "/slots")?)
+        .arg("--consumers")
+        .arg(party.directory.join("consumers.yaml"))
+        .args(["--api-listen", ANY, "--admin-listen", ANY]);
+    database(rehearsal, spec)
+}
+
+/// With the flags of the database, which the mounted files name. Its authority is in a ConfigMap in a pod.
+fn database(rehearsal: &Rehearsal, spec: Spec) -> Result<Spec> {
+    let most = value(rehearsal.party(SERVER)?, "/database/maxOpenConnections")?;
+    Ok(spec
+        .args(["--store", "postgres", "--db-sslmode", "verify-full"])
+        .arg("--db-max-open-connections")
+        .arg(most)
+        .arg("--db-rootcert")
+        .arg(rehearsal.estate.path().join("ca.pem")))
+}
+
+fn value(party: &Party, pointer: &str) -> Result<String> {
+    let found = party.values.pointer(pointer);
+    let found = found.with_context(|| format!("no `{pointer}` in {}", party.values))?;
+    Ok(found
+        .as_str()
+        .map_or_else(|| found.to_string(), str::to_owned))
+}
+
+/// The replicas must be in the database that was made, as its user, and over TLS.
+fn sessions(rehearsal: &mut Rehearsal) -> Result<()> {
+    let file = |name: &str| -> Result<String> {
+        let path = rehearsal.party(SERVER)?.directory.join(name);
+        Ok(std::fs::read_to_string(path)?)
+    };
+    let (name, user) = (file("db.name")?, file("db.user")?);
+    let asked = format!(
+        "SELECT count(*) >= {REPLICAS} AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+         WHERE datname = '{name}' AND usename = '{user}'"
+    );
+    let server = rehearsal.estate.database.as_ref();
+    let found = server
+        .context("there is a server behind RDS")?
+        .ask(&name, &asked)?;
+    ensure!(found == "t", "sessions of `{user}` in `{name}`: {found}");
+    rehearsal.saw(format!(
+        "they keep everything in database `{name}`, as `{user}` and over TLS"
+    ));
+    Ok(())
+}
+
+/// Clients of the first replica and of the last.
+pub(super) async fn apis(rehearsal: &mut Rehearsal) -> Result<(Api, Api)> {
+    let mut apis = Vec::new();
+    for bridge in &mut rehearsal.bridges {
+        let listening = bridge.listening().await?;
+        let address = listening.api.context("it says where its API listens")?;
+        apis.push(Api::new(&address)?);
+    }
+    let last = apis.pop().context("the server runs")?;
+    Ok((
+        apis.into_iter().next().unwrap_or_else(|| last.clone()),
+        last,
+    ))
 }
 
 fn agent(rehearsal: &Rehearsal, party: &Party) -> Result<Agent> {

@@ -138,7 +138,7 @@ fn the<T: DeserializeOwned>(objects: &[Value], kind: &str) -> Result<T> {
 async fn understood(logs: &Path, binary: &str, pod: &PodSpec) -> Result<()> {
     let container = pod.containers.first().context("it has a container")?;
     let arguments = container.args.clone().unwrap_or_default();
-    let program = Spec::binary(binary)?.args(&arguments);
+    let program = Spec::binary(binary)?.label(next(binary)).args(&arguments);
     let output = program.run(logs, PATIENCE).await?;
     ensure!(output.status.code() == Some(2), "{}", output.stderr);
     ensure!(

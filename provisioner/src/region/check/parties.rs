@@ -6,7 +6,7 @@ use link::topic::{Scheme, Topics};
 
 use super::{Check, STAND_IN};
 use crate::region::file::{self, SchemeName};
-use crate::region::{Addons, ClusterNames, Eks, ManagementCluster, Server, grammar};
+use crate::region::{Addons, ClusterNames, Eks, ManagementCluster, Server, Store, grammar};
 
 impl Check<'_> {
     pub(super) fn scheme(
@@ -98,11 +98,8 @@ impl Check<'_> {
         scheme: Option<&Scheme>,
         arn: &ArnPrefix,
     ) -> Option<Server> {
-        if let Some(replicas @ 2..) = file.replicas {
-            let what =
-                format!("is {replicas}, but the server keeps its state in a file of its own");
-            self.tell("server.replicas", what, "write 1, or leave it out");
-        }
+        let store = file.store.unwrap_or_default();
+        let (replicas, slots) = self.replicas(store, file.replicas, file.slots);
         let workload = file::Agent {
             namespace: file.namespace,
             service_account: file.service_account,
@@ -114,7 +111,11 @@ impl Check<'_> {
         let client_id = self.parsed("server.clientId", &client_id, ClientId::new)?;
         let (source, scheme) = (source?, scheme?);
         let connections = file.connections.unwrap_or(1);
-        let party = match Party::bridge(scheme, &source, &client_id, connections) {
+        let party = match store {
+            Store::Postgres => Party::replicas(scheme, &source, &client_id, slots, connections),
+            Store::Sqlite => Party::bridge(scheme, &source, &client_id, connections),
+        };
+        let party = match party {
             Ok(party) => party,
             Err(error) => return self.failed("server", &error),
         };
@@ -124,9 +125,41 @@ impl Check<'_> {
             source,
             client_id,
             connections,
+            store,
+            replicas,
+            slots,
             workload,
             party,
         })
+    }
+
+    // How many run, and how many places there are for them.
+    fn replicas(&mut self, store: Store, replicas: Option<u16>, slots: Option<u16>) -> (u16, u16) {
+        if store == Store::Sqlite {
+            if let Some(replicas @ 2..) = replicas {
+                let what = format!(
+                    "is {replicas}, but with `store: sqlite` the state is in a file, which has one writer"
+                );
+                let fix = "write 1, or remove `store: sqlite`";
+                self.tell("server.replicas", what, fix);
+            }
+            if slots.is_some() {
+                let what =
+                    "is given, but with `store: sqlite` there is one replica without a number";
+                self.tell("server.slots", what, "remove it, or remove `store: sqlite`");
+            }
+            return (replicas.unwrap_or(1), 1);
+        }
+        let replicas = replicas.unwrap_or(REPLICAS);
+        let slots = slots.unwrap_or_else(|| (2 * replicas).max(SLOTS));
+        if slots <= replicas {
+            let what = format!(
+                "is {slots}, which leaves no slot for the pod that a rollout starts beside {replicas} replicas"
+            );
+            let fix = format!("write {} or more, or leave it out", 2 * replicas);
+            self.tell("server.slots", what, fix);
+        }
+        (replicas, slots)
     }
 
     // Names come later: they need every cluster's place.
@@ -252,3 +285,9 @@ impl Check<'_> {
         }
     }
 }
+
+// One goes while the other is restarted, and a zone may be lost.
+const REPLICAS: u16 = 2;
+
+// The bridge's own default.
+const SLOTS: u16 = 8;

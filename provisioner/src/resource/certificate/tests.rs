@@ -12,6 +12,7 @@ fn party() -> Certificate {
         policy: "management-01-maestro-agent-policy".into(),
         thing: Some("management-01-maestro-agent".into()),
         client_ids: vec!["management-01-work-agent-client".into()],
+        in_use: 1,
         ca: "roots\n".into(),
     }
 }

@@ -1,8 +1,8 @@
-//! The server's chart by itself.
+//! The server's chart by itself, with either store.
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PodSpec, Service};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use tests::kubernetes::Cluster;
@@ -27,6 +27,22 @@ async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_na
         ),
         // An empty list would let everybody in.
         ("networkPolicy.apiFrom=null", "apiFrom"),
+        ("store=mysql", "store"),
+        ("store=postgres,replicas=17", "replicas"),
+        ("store=postgres,replicas=8", "slots"),
+        ("store=postgres,slots=0", "slots"),
+        (
+            "store=postgres,database.maxOpenConnections=2",
+            "maxOpenConnections",
+        ),
+        (
+            "store=postgres,secretProviderClass.databaseSecret=",
+            "databaseSecret",
+        ),
+        (
+            "store=postgres,secretProviderClass.databaseSecret=null",
+            "databaseSecret",
+        ),
     ];
     strict(scratch.path(), SERVER, &wrong).await?;
     scratch.passed();
@@ -39,7 +55,7 @@ async fn the_api_server_takes_every_object_of_the_servers_chart() -> Result<()> 
     let cluster = Cluster::shared().await?;
     let client = cluster.client().await?;
     let namespace = cluster.namespace("server-chart").await?;
-    for values in [&ALL[..], &[REGION]] {
+    for values in [&ALL[..], &[REGION], &SHARED, &[REGION, "store=postgres"]] {
         let objects = rendered(scratch.path(), SERVER, &namespace, values).await?;
         ensure!(objects.len() > 5, "{} objects", objects.len());
         accepted(&client, &objects).await?;
@@ -51,8 +67,17 @@ async fn the_api_server_takes_every_object_of_the_servers_chart() -> Result<()> 
 #[tokio::test]
 async fn the_bridge_understands_the_arguments_of_the_chart() -> Result<()> {
     let scratch = Scratch::new("server-chart-arguments")?;
-    let objects = rendered(scratch.path(), SERVER, "servers", &ALL).await?;
-    understood(scratch.path(), SERVER, &pod(&objects)?).await?;
+    for values in [&ALL[..], &SHARED] {
+        let objects = rendered(scratch.path(), SERVER, "servers", values).await?;
+        let mut pod = pod(&objects)?;
+        understood(scratch.path(), SERVER, &pod).await?;
+        let before = pod.init_containers.take().unwrap_or_default();
+        ensure!(before.is_empty() == (values == &ALL[..]), "{before:?}");
+        for container in before {
+            pod.containers = vec![container];
+            understood(scratch.path(), SERVER, &pod).await?;
+        }
+    }
     scratch.passed();
     Ok(())
 }
@@ -114,7 +139,7 @@ async fn all_that_the_bridge_writes_is_on_a_volume_that_outlives_the_pod() -> Re
     let mut kept = mounts.filter(|mount| claims.contains(&mount.name));
     let directory = &kept.next().context("the claim is mounted")?.mount_path;
     let arguments = container.args.iter().flatten();
-    let mut database = arguments.filter_map(|argument| argument.strip_prefix("--db="));
+    let mut database = arguments.filter_map(|argument| argument.strip_prefix("--store=sqlite:"));
     let database = database.next().context("it has a database")?;
     ensure!(
         database.starts_with(&format!("{directory}/")),
@@ -133,13 +158,85 @@ async fn all_that_the_bridge_writes_is_on_a_volume_that_outlives_the_pod() -> Re
 }
 
 #[tokio::test]
+async fn replicas_are_replaced_one_by_one_and_write_nowhere_but_into_the_database() -> Result<()> {
+    let scratch = Scratch::new("server-chart-shared")?;
+    let objects = rendered(scratch.path(), SERVER, "servers", &SHARED).await?;
+    let deployment: Deployment = the(&objects, "Deployment")?;
+    let spec = deployment.spec.context("it has a spec")?;
+    ensure!(spec.replicas == Some(3), "{:?}", spec.replicas);
+    let rolling = spec.strategy.and_then(|strategy| strategy.rolling_update);
+    let rolling = rolling.context("it rolls")?;
+    let step = (rolling.max_unavailable, rolling.max_surge);
+    ensure!(step == (Some(IntOrString::Int(0)), Some(IntOrString::Int(1))));
+    let budget: Value = the(&objects, "PodDisruptionBudget")?;
+    ensure!(budget["spec"]["maxUnavailable"] == 1, "{budget}");
+    ensure!(!objects.iter().any(|it| it["kind"] == "StatefulSet"));
+
+    let pod = pod(&objects)?;
+    let spread = pod.topology_spread_constraints.unwrap_or_default();
+    ensure!(spread.len() == 2, "{spread:?}");
+    // The pause before a stop, and `--shutdown-grace`.
+    ensure!(pod.termination_grace_period_seconds > Some(5 + 25));
+    let volumes = pod.volumes.unwrap_or_default();
+    ensure!(
+        volumes
+            .iter()
+            .all(|it| it.csi.is_some() || it.config_map.is_some())
+    );
+    let migrate = pod.init_containers.unwrap_or_default();
+    let migrate = migrate.first().context("tables are migrated first")?;
+    let server = pod.containers.first().context("it has a container")?;
+    for container in [migrate, server] {
+        let file = argument(container, "--db-rootcert=").context("it knows the authorities")?;
+        let mounts = container.volume_mounts.iter().flatten();
+        let mut below = mounts.filter(|it| file.starts_with(&format!("{}/", it.mount_path)));
+        ensure!(below.next().is_some(), "{file} is not mounted");
+        ensure!(argument(container, "--store=").as_deref() == Some("postgres"));
+    }
+    let service: Service = the(&objects, "Service")?;
+    let published = service
+        .spec
+        .and_then(|spec| spec.publish_not_ready_addresses);
+    ensure!(published != Some(true), "pods that stop would get requests");
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn how_many_run_follows_from_the_store_and_none_is_a_number() -> Result<()> {
+    let scratch = Scratch::new("server-chart-replicas")?;
+    for (values, kind, replicas) in [
+        (vec![REGION], "StatefulSet", 1),
+        (vec![REGION, "replicas=0"], "StatefulSet", 0),
+        (vec![REGION, "store=postgres"], "Deployment", 2),
+        (
+            vec![REGION, "store=postgres", "replicas=0"],
+            "Deployment",
+            0,
+        ),
+        (
+            vec![REGION, "store=postgres", "replicas=7"],
+            "Deployment",
+            7,
+        ),
+    ] {
+        let objects = rendered(scratch.path(), SERVER, "servers", &values).await?;
+        let workload: Value = the(&objects, kind)?;
+        ensure!(
+            workload["spec"]["replicas"] == replicas,
+            "{values:?}: {workload}"
+        );
+        let guarded = objects.iter().any(|it| it["kind"] == "PodDisruptionBudget");
+        ensure!(guarded == (replicas > 1), "{values:?}");
+    }
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_not_mounted_is_not_asked_for() -> Result<()> {
     let scratch = Scratch::new("server-chart-less")?;
-    let less = [
-        REGION,
-        "secretProviderClass.consumersSecret=",
-        "secretProviderClass.databaseSecret=",
-    ];
+    let less = [REGION, "secretProviderClass.consumersSecret="];
     let objects = rendered(scratch.path(), SERVER, "servers", &less).await?;
     let class: Value = the(&objects, "SecretProviderClass")?;
     let files = class["spec"]["parameters"]["objects"].to_string();
@@ -156,9 +253,17 @@ async fn what_is_not_mounted_is_not_asked_for() -> Result<()> {
 }
 
 fn pod(objects: &[Value]) -> Result<PodSpec> {
-    let set: StatefulSet = the(objects, "StatefulSet")?;
-    let pod = set.spec.and_then(|spec| spec.template.spec);
-    pod.context("it has a pod")
+    let mut kinds = ["StatefulSet", "Deployment"].into_iter();
+    let workload = kinds.find_map(|kind| the::<Value>(objects, kind).ok());
+    let workload = workload.context("it has a workload")?;
+    Ok(serde_json::from_value(
+        workload["spec"]["template"]["spec"].clone(),
+    )?)
+}
+
+fn argument(container: &Container, flag: &str) -> Option<String> {
+    let mut arguments = container.args.iter().flatten();
+    arguments.find_map(|argument| argument.strip_prefix(flag).map(str::to_owned))
 }
 
 pub(super) const SERVER: &str = "server-bridge";
@@ -173,6 +278,21 @@ const ALL: [&str; 11] = [
     "networkPolicy.apiFrom[0].namespaceSelector.matchLabels.team=platform",
     "metrics.podMonitor=true",
     "serviceAccount.annotations.a=b",
+    "extraArgs={--keep-alive=60}",
+    "extraEnv[0].name=A",
+];
+// The same with a database.
+const SHARED: [&str; 12] = [
+    REGION,
+    "store=postgres",
+    "replicas=3",
+    "slots=6",
+    "connections=4",
+    "database.maxOpenConnections=5",
+    "database.caConfigMap=rds-ca-bundle",
+    "database.notify=false",
+    "networkPolicy.apiFrom[0].namespaceSelector.matchLabels.team=platform",
+    "metrics.podMonitor=true",
     "extraArgs={--keep-alive=60}",
     "extraEnv[0].name=A",
 ];

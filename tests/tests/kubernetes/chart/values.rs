@@ -16,12 +16,7 @@ async fn the_charts_take_the_values_that_a_region_gives_them() -> Result<()> {
     let scratch = Scratch::new("chart-values")?;
     for (chart, namespace, cluster) in PARTIES {
         let objects = of_the_region(scratch.path(), chart, namespace, cluster).await?;
-        let kind = if *chart == SERVER {
-            "StatefulSet"
-        } else {
-            "Deployment"
-        };
-        let workload: Value = the(&objects, kind)?;
+        let workload: Value = the(&objects, "Deployment")?;
         let pod = serde_json::from_value(workload["spec"]["template"]["spec"].clone())?;
         understood(scratch.path(), chart, &pod).await?;
         let account: Value = the(&objects, "ServiceAccount")?;
@@ -44,6 +39,10 @@ async fn the_identity_of_the_values_is_the_bridges_and_the_agents() -> Result<()
             "--source-id=maestro",
             "--client-id=regional-x8k2-maestro-server",
             "--connections=4",
+            "--store=postgres",
+            "--slots=10",
+            "--db-max-open-connections=6",
+            "--db-rootcert=/etc/server-bridge/database-ca/global-bundle.pem",
         ],
         &[
             "--consumer-name=management-01",
@@ -102,7 +101,12 @@ async fn workloads_that_the_documents_name_are_those_of_the_charts() -> Result<(
     let mut there = BTreeSet::new();
     for (chart, namespace, _) in PARTIES {
         let name = format!("nameOverride={namespace}");
-        let objects = rendered(scratch.path(), chart, namespace, &[REGION, &name]).await?;
+        let mut values = vec![REGION, &name];
+        if *chart == SERVER {
+            // What a region's server has.
+            values.push("store=postgres");
+        }
+        let objects = rendered(scratch.path(), chart, namespace, &values).await?;
         there.extend(objects.iter().filter_map(|object| {
             let kind = object["kind"].as_str()?.to_lowercase();
             Some(format!("{kind}/{}", object["metadata"]["name"].as_str()?))
@@ -188,6 +192,7 @@ eks:
   securityGroups: [sg-0123456789abcdef0]
 server:
   connections: 4
+  replicas: 5
 managementClusters:
   - {id: management-01, account: "222222222222", region: us-west-2, agentClientId: other}
 names:

@@ -18,6 +18,9 @@ pub struct Args {
 enum Command {
     /// Run a whole region: broker, server-bridge and agents in one process, with certificates and policies
     Up(up::Args),
+    /// A bridge of `up --store`, which starts it
+    #[command(name = "server-bridge", hide = true)]
+    Bridge(Box<server_bridge::args::Args>),
     /// Run the broker alone: MQTT 5 and 3.1.1 over mutual TLS, with IoT Core's limits
     Broker(broker::Args),
 }
@@ -32,6 +35,7 @@ impl Args {
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Up(args) => args.run().await,
+            Command::Bridge(args) => crate::up::run_replica(*args).await,
             Command::Broker(args) => args.run().await,
         }
     }

@@ -23,29 +23,37 @@ use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
 use link::iot::Party;
 use link::mqtt::Reconnect;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::member::Provisioner;
 use self::part::Part;
 use self::registry_file::RegistryFile;
+use self::replica::Replica;
 use crate::broker::{self, Broker, Quotas};
 use crate::control::{self, Control};
 use crate::pki::Authority;
 
+pub use self::database::{Database, InvalidDatabase};
 pub use self::guide::Guide;
 pub(crate) use self::guide::quoted;
 pub use self::home::{Home, HomeError};
 pub use self::member::MemberError;
 pub use self::port::Listen;
+pub use self::replica::ReplicaError;
+pub(crate) use self::replica::run as run_replica;
 pub use self::running::{Running, RunningError};
 pub use self::summary::Summary;
 
+mod database;
 mod guide;
 mod home;
 mod member;
 mod part;
 mod port;
 mod registry_file;
+mod replica;
+mod replicas;
 mod running;
 mod summary;
 
@@ -58,6 +66,8 @@ pub struct Settings {
     pub broker: Listen,
     /// Where the REST API listens.
     pub api: Listen,
+    /// Bridges as processes on a PostgreSQL database, and how many; without it one in this process on SQLite.
+    pub database: Option<(Database, u16)>,
     /// The broker's rates.
     pub quotas: Quotas,
     /// Where the control plane listens; none without.
@@ -71,8 +81,16 @@ pub struct Region {
     summary: Summary,
     broker: Broker,
     control: Option<(Control, RegistryFile)>,
-    bridge: (Part, server_bridge::service::Service),
+    bridges: Bridges,
     agents: Vec<(Part, agent::service::Service)>,
+}
+
+/// Where the bridges of a region run.
+enum Bridges {
+    /// One, in this process.
+    Inside(Part, server_bridge::service::Service),
+    /// Each in a process of its own.
+    Processes(Vec<Replica>),
 }
 
 // === impl Settings ===
@@ -100,8 +118,14 @@ impl Settings {
         };
         let names = Names::new()?;
         let scheme = link::topic::Scheme::default();
-        let party =
-            Party::bridge(&scheme, &names.source, &names.bridge, 1).map_err(MemberError::Party)?;
+        let party = match &self.database {
+            None => Party::bridge(&scheme, &names.source, &names.bridge, 1),
+            Some((_, replicas)) => {
+                let slots = slots(*replicas);
+                Party::replicas(&scheme, &names.source, &names.bridge, slots, 1)
+            }
+        };
+        let party = party.map_err(MemberError::Party)?;
         provisioner.provision("bridge", &party, &home.bridge_identity(), None)?;
         let party = Party::operator(&scheme, &names.operator);
         provisioner.provision("operator", &party, &home.operator_identity(), None)?;
@@ -122,23 +146,26 @@ impl Settings {
         };
 
         let (listener, api_note) = self.api.api().await?;
-        let bridge_part = Part::new("server-bridge", "server-bridge").await?;
-        // A bridge that is alone on its store waits for nobody.
-        let never = CancellationToken::new();
-        let bridge = bridge(home, names, &self.consumers)?
-            .build_on(listener, &bridge_part.registry, &bridge_part.checks, &never)
-            .await?
-            .ok_or_else(|| Failure::new(ExitKind::Failed, "the bridge was not built"))?;
-        let mut summary = Summary::new(
-            home,
-            bridge.api_address(),
-            broker.local_addr(),
-            bridge_part.url(),
-        );
+        let (bridges, shown) = match &self.database {
+            None => inside(home, names, &self.consumers, listener).await?,
+            Some((database, replicas)) => {
+                let first = listener.local_addr().map_err(failed)?;
+                drop(listener);
+                processes(home, database, *replicas, &self.consumers, first).await?
+            }
+        };
+        let summary = Summary::new(home, broker.local_addr(), shown);
+        let mut summary =
+            summary.ok_or_else(|| Failure::usage("a region has at least 1 bridge"))?;
+        let plain = self
+            .database
+            .as_ref()
+            .filter(|(database, _)| database.is_plain());
+        let plain = plain.map(|_| "the connections to the database are not encrypted".to_owned());
         summary.control = control.as_ref().map(|(control, _)| control.url());
         summary
             .notes
-            .extend(broker_note.into_iter().chain(api_note));
+            .extend(broker_note.into_iter().chain(api_note).chain(plain));
         let mut agents = Vec::new();
         for consumer in self.consumers {
             let part = Part::new("agent", &format!("agent of {consumer}")).await?;
@@ -157,7 +184,7 @@ impl Settings {
             summary,
             broker,
             control,
-            bridge: (bridge_part, bridge),
+            bridges,
             agents,
         })
     }
@@ -181,6 +208,62 @@ impl Names {
             operator: ClientId::new("probe").map_err(failed)?,
         })
     }
+}
+
+async fn inside(
+    home: &Home,
+    names: Names,
+    consumers: &[ConsumerName],
+    listener: TcpListener,
+) -> Result<(Bridges, Vec<summary::Replica>), Failure> {
+    let part = Part::new("server-bridge", "server-bridge").await?;
+    // A bridge that is alone on its store waits for nobody.
+    let never = CancellationToken::new();
+    let bridge = bridge(home, names, consumers)?
+        .build_on(listener, &part.registry, &part.checks, &never)
+        .await?
+        .ok_or_else(|| Failure::new(ExitKind::Failed, "the bridge was not built"))?;
+    let shown = summary::Replica {
+        pid: std::process::id(),
+        api: format!("http://{}", bridge.api_address()),
+        admin: part.url(),
+    };
+    Ok((Bridges::Inside(part, bridge), vec![shown]))
+}
+
+/// Starts the bridges one after the other; the first has the address that was asked for.
+async fn processes(
+    home: &Home,
+    database: &Database,
+    replicas: u16,
+    consumers: &[ConsumerName],
+    first: SocketAddr,
+) -> Result<(Bridges, Vec<summary::Replica>), Failure> {
+    database.mount(&home.bridge_identity()).map_err(failed)?;
+    let consumers = home.write_consumers(consumers)?;
+    let mut arguments = database.arguments();
+    arguments.push(format!("--consumers={}", consumers.display()));
+    arguments.push(format!("--slots={}", slots(replicas)));
+    let mut started = Vec::new();
+    for number in 0..replicas {
+        let api = match number {
+            0 => first.to_string(),
+            _ => SocketAddr::new(first.ip(), 0).to_string(),
+        };
+        started.push(Replica::start(home, number.into(), &api, &arguments).await?);
+    }
+    let shown = started.iter().map(|replica| summary::Replica {
+        pid: replica.pid(),
+        api: replica.api(),
+        admin: replica.admin(),
+    });
+    let shown = shown.collect();
+    Ok((Bridges::Processes(started), shown))
+}
+
+/// Twice as many as there are bridges, so that one that was killed can be started again at once.
+fn slots(replicas: u16) -> u16 {
+    (2 * replicas).clamp(8, 64)
 }
 
 fn bridge(

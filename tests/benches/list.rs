@@ -1,10 +1,11 @@
 //! Lists of 6 000 bundles by REST: all at once, page by page, and the first page; with the bridge's memory.
 //!
-//! `cargo bench -p tests --bench list`
+//! `[BENCH_STORE=postgres] cargo bench -p tests --bench list`
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use tests::measure::database::Store;
 use tests::measure::load_data::{BIG, SMALL, create_many};
 use tests::measure::{self, Sample, say};
 use tests::region::{Builder, Kind};
@@ -12,9 +13,13 @@ use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    measure::begin("list: SQLite store, half of the bundles 3 KB, half 49 KB")?;
+    let mut store = Store::of_environment()?;
+    measure::begin(&format!(
+        "list: {}, half of the bundles 3 KB, half 49 KB",
+        store.name()
+    ))?;
     let free = ["--broker-rates", "unlimited"];
-    let builder = Builder::new("bench-list", Kind::Sandbox).without_quotas();
+    let builder = store.region(Builder::new("bench-list", Kind::Sandbox).without_quotas())?;
     let mut region = builder.bridge_args(free).start().await?;
     let api = region.api().await?;
     api.create_consumer("nobody").await?;

@@ -1,11 +1,12 @@
 //! The whole path with real processes: from a POST to `Applied` readable by REST, how fast bundles are created, and
-//! what memory bridge and agent hold. SQLite store, directory target, sandbox broker.
+//! what memory bridge and agent hold. SQLite or PostgreSQL store, directory target, sandbox broker.
 //!
-//! `cargo bench -p tests --bench region [-- latency burst create memory]`
+//! `[BENCH_STORE=postgres] cargo bench -p tests --bench region [-- latency burst create memory]`
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tests::measure::database::Store;
 use tests::measure::load_data::{BIG, SMALL, create_many};
 use tests::measure::path::{self, Burst, Rates, one_by_one};
 use tests::measure::{self, say, wanted};
@@ -14,32 +15,36 @@ use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    measure::begin("region: sandbox broker, SQLite store, directory target")?;
+    let mut store = Store::of_environment()?;
+    measure::begin(&format!(
+        "region: sandbox broker, {}, directory target",
+        store.name()
+    ))?;
     if wanted("latency") {
         for rates in [Rates::IotCore, Rates::Unlimited] {
-            latency(rates).await?;
+            latency(&mut store, rates).await?;
         }
     }
     if wanted("burst") {
         for rates in [Rates::IotCore, Rates::Unlimited] {
             for bytes in [SMALL, BIG] {
-                burst(rates, bytes).await?;
+                burst(&mut store, rates, bytes).await?;
             }
         }
     }
     if wanted("create") {
-        create().await?;
+        create(&mut store).await?;
     }
     if wanted("memory") {
-        memory().await?;
+        memory(&mut store).await?;
     }
     say(&format!("load average afterwards {}", measure::load()));
     Ok(())
 }
 
 /// One bundle at a time into an idle region.
-async fn latency(rates: Rates) -> Result<()> {
-    let mut region = rates.region(builder("bench-latency")).await?;
+async fn latency(store: &mut Store, rates: Rates) -> Result<()> {
+    let mut region = rates.region(builder(store, "bench-latency")?).await?;
     let times = one_by_one(&region.api().await?, CONSUMER, TRIES).await?;
     say(&format!(
         "idle, {}: POST -> Applied readable, {TRIES} tries: p50 {:.1} ms, p99 {:.1} ms, least {:.1} ms (goal <= 40 ms)",
@@ -53,10 +58,10 @@ async fn latency(rates: Rates) -> Result<()> {
 }
 
 /// A hundred bundles from one caller as fast as it can, while another polls the list.
-async fn burst(rates: Rates, bytes: usize) -> Result<()> {
+async fn burst(store: &mut Store, rates: Rates, bytes: usize) -> Result<()> {
     let mut bursts = Vec::new();
     for _ in 0..BURSTS {
-        let mut region = rates.region(builder("bench-burst")).await?;
+        let mut region = rates.region(builder(store, "bench-burst")?).await?;
         bursts.push(path::burst(&region.api().await?, CONSUMER, BURST, bytes).await?);
         region.passed();
     }
@@ -75,15 +80,15 @@ async fn burst(rates: Rates, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-fn builder(name: &str) -> Builder {
-    Builder::new(name, Kind::Sandbox)
+fn builder(store: &mut Store, name: &str) -> Result<Builder> {
+    store.region(Builder::new(name, Kind::Sandbox))
 }
 
 /// Bundles for a consumer whose agent does not exist, published all the while.
-async fn create() -> Result<()> {
+async fn create(store: &mut Store) -> Result<()> {
     for rates in [Rates::IotCore, Rates::Unlimited] {
         for bytes in [SMALL, BIG] {
-            let mut region = rates.region(builder("bench-create")).await?;
+            let mut region = rates.region(builder(store, "bench-create")?).await?;
             let api = region.api().await?;
             api.create_consumer("nobody").await?;
             for callers in [1, 8] {
@@ -104,8 +109,10 @@ async fn create() -> Result<()> {
 }
 
 /// Resident memory of agent and bridge as bundles add up, half of them small and half big.
-async fn memory() -> Result<()> {
-    let mut region = Rates::Unlimited.region(builder("bench-memory")).await?;
+async fn memory(store: &mut Store) -> Result<()> {
+    let mut region = Rates::Unlimited
+        .region(builder(store, "bench-memory")?)
+        .await?;
     let api = region.api().await?;
     print_memory(&mut region, 0)?;
     let mut there = 0;

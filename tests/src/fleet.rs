@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -29,10 +31,12 @@ pub struct Want {
     pub manifests: Vec<Value>,
 }
 
-/// Writes through the bridge's API as it listens now, again and again until there is an answer.
+/// Writes through a bridge's API as it listens now, again and again until there is an answer, each time through the next
+/// bridge.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    api: watch::Receiver<Api>,
+    apis: watch::Receiver<Vec<Api>>,
+    turn: Arc<AtomicUsize>,
 }
 
 // === impl Wanted ===
@@ -133,9 +137,15 @@ impl Want {
 // === impl Writer ===
 
 impl Writer {
-    /// A writer that follows the bridge's address through `api`.
-    pub fn new(api: watch::Receiver<Api>) -> Self {
-        Self { api }
+    /// A writer that follows the bridges' addresses, one at least, through `apis`.
+    pub fn new(apis: watch::Receiver<Vec<Api>>) -> Self {
+        let turn = Arc::default();
+        Self { apis, turn }
+    }
+
+    fn api(&self) -> Api {
+        let apis = self.apis.borrow();
+        apis[self.turn.fetch_add(1, Ordering::Relaxed) % apis.len()].clone()
     }
 
     /// Creates a bundle under this id.
@@ -190,7 +200,7 @@ impl Writer {
         good: &[u16],
     ) -> Result<(u16, String)> {
         let answered = wait_for(path, OUTAGE, async || {
-            let api = self.api.borrow().clone();
+            let api = self.api();
             match api.raw(method.clone(), path, body.as_ref()).await {
                 Ok((status, text)) if status < 500 => Ok((status, text)),
                 Ok((status, text)) => Err(format!("{status} {text}")),

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::process::Spec;
 use crate::scratch::profile_directory;
 
+pub mod database;
 pub mod load_data;
 pub mod path;
 

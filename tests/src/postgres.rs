@@ -95,6 +95,64 @@ impl Server {
         })
     }
 
+    /// A second server that follows this one; from then on this one answers no commit before the other has it.
+    ///
+    /// # Errors
+    /// See [`PostgresError`].
+    pub fn standby(&self, settings: &[&str]) -> Result<Self, PostgresError> {
+        let home = home()?;
+        let keeper = keep(&self.programs, &home)?;
+        let mut standby = Self {
+            programs: self.programs.clone(),
+            home,
+            port: free_port()?,
+            databases: AtomicU32::new(0),
+            keeper,
+        };
+        let from = format!(
+            "host=127.0.0.1 port={} user={USER} password='{PASSWORD}'",
+            self.port
+        );
+        let copied = [
+            "-d",
+            &from,
+            "-D",
+            &standby.data(),
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+        ];
+        standby.run("pg_basebackup", &copied)?;
+        let mut launched = standby.launch(settings);
+        for _ in 1..ATTEMPTS {
+            match &launched {
+                Err(PostgresError::Program { said, .. }) if said.contains("in use") => {
+                    standby.port = free_port()?;
+                    launched = standby.launch(settings);
+                }
+                _ => break,
+            }
+        }
+        launched?;
+        self.sql(
+            "postgres",
+            "ALTER SYSTEM SET synchronous_standby_names = '*'",
+        )?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        Ok(standby)
+    }
+
+    /// Makes a standby the primary.
+    ///
+    /// # Errors
+    /// What `pg_ctl` said.
+    pub fn promote(&self) -> Result<(), PostgresError> {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "promote"])
+    }
+
     /// The one that all tests of this process share, each with databases of its own.
     ///
     /// # Panics

@@ -57,6 +57,7 @@ pub struct Builder {
     bridge_limits: Option<String>,
     database: Option<PathBuf>,
     postgres: Option<PathBuf>,
+    replicas: usize,
     agent_args: Vec<String>,
 }
 
@@ -75,8 +76,10 @@ pub enum Network {
 /// A running region. Dropping it kills every process.
 #[derive(Debug)]
 pub struct Region {
-    /// The bridge.
+    /// The bridge, the first of several.
     pub bridge: Service,
+    /// The other bridges on the same database.
+    pub replicas: Vec<Service>,
     /// The bridge's identity and configuration.
     pub bridge_mount: Mount,
     /// Agents by consumer name.
@@ -91,6 +94,7 @@ pub struct Region {
     pub authority: Authority,
     /// Where everything is.
     pub scratch: Scratch,
+    builder: Builder,
 }
 
 /// One agent with its directories.
@@ -126,6 +130,7 @@ impl Builder {
             bridge_limits: None,
             database: None,
             postgres: None,
+            replicas: 1,
             agent_args: Vec::new(),
         }
     }
@@ -218,6 +223,13 @@ impl Builder {
         self
     }
 
+    /// The same with so many bridges; they share identity and configuration.
+    #[must_use]
+    pub fn replicas(mut self, files: &Path, count: usize) -> Self {
+        self.replicas = count;
+        self.postgres(files)
+    }
+
     /// With more arguments for every `agent`.
     #[must_use]
     pub fn agent_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -256,7 +268,10 @@ impl Builder {
             mounts.insert(member.name, mount);
         }
         let bridge_mount = mounts.remove(BRIDGE).context("the bridge is a member")?;
-        let bridge = self.bridge(&scratch, &bridge_mount)?;
+        let bridge = self.bridge(&scratch, BRIDGE, &bridge_mount)?;
+        let others = (1..self.replicas)
+            .map(|number| self.bridge(&scratch, &format!("{BRIDGE}-{number}"), &bridge_mount));
+        let replicas = others.collect::<Result<_>>()?;
         let mut agents = BTreeMap::new();
         for (name, mount) in mounts {
             Box::pin(self.place.prepare(&name)).await?;
@@ -264,6 +279,7 @@ impl Builder {
         }
         let mut region = Region {
             bridge,
+            replicas,
             bridge_mount,
             agents,
             broker,
@@ -271,6 +287,7 @@ impl Builder {
             proxies,
             authority,
             scratch,
+            builder: self,
         };
         Box::pin(region.ready()).await?;
         Ok(region)
@@ -280,7 +297,10 @@ impl Builder {
         let scheme = Scheme::default();
         let source = SourceId::new(SOURCE)?;
         let base = ClientId::new(BRIDGE_CLIENT)?;
-        let party = Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?;
+        let party = match &self.postgres {
+            None => Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?,
+            Some(_) => Party::replicas(&scheme, &source, &base, SLOTS, BRIDGE_CONNECTIONS)?,
+        };
         let mut members = vec![Member::new(BRIDGE, party, authority)?];
         for name in &self.consumers {
             let party = Party::agent(&scheme, &ConsumerName::new(name)?)?;
@@ -308,8 +328,8 @@ impl Builder {
         Ok(address)
     }
 
-    fn bridge(&self, scratch: &Scratch, mount: &Mount) -> Result<Service> {
-        let home = scratch.dir(BRIDGE)?;
+    fn bridge(&self, scratch: &Scratch, label: &str, mount: &Mount) -> Result<Service> {
+        let home = scratch.dir(label)?;
         let consumers: Vec<_> = self
             .consumers
             .iter()
@@ -377,6 +397,21 @@ impl Region {
         Ok(Api::new(&api)?)
     }
 
+    /// Clients of all bridges' APIs as they listen now, the first bridge's first.
+    ///
+    /// # Errors
+    /// When a bridge does not say where it listens.
+    pub async fn apis(&mut self) -> Result<Vec<Api>> {
+        let mut apis = vec![self.api().await?];
+        for replica in &mut self.replicas {
+            let api = replica.listening().await?.api;
+            apis.push(Api::new(
+                &api.context("a bridge says where its API listens")?,
+            )?);
+        }
+        Ok(apis)
+    }
+
     /// The agent of a consumer.
     ///
     /// # Errors
@@ -423,6 +458,15 @@ impl Region {
         Service::start(spec, &self.scratch.dir(label)?)
     }
 
+    /// One more bridge on the same database; its files go under `label`.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn another_bridge(&self, label: &str) -> Result<Service> {
+        self.builder
+            .bridge(&self.scratch, label, &self.bridge_mount)
+    }
+
     /// The bridge's database, unless the builder put it somewhere else.
     pub fn database(&self) -> PathBuf {
         self.scratch.path().join(BRIDGE).join(DATABASE)
@@ -433,7 +477,9 @@ impl Region {
     /// # Errors
     /// When one does not become ready; the message holds its last `/readyz`.
     pub async fn ready(&mut self) -> Result<()> {
-        self.bridge.ready().await.context("wait for the bridge")?;
+        for bridge in std::iter::once(&mut self.bridge).chain(&mut self.replicas) {
+            bridge.ready().await.context("wait for a bridge")?;
+        }
         for (name, agent) in &mut self.agents {
             let ready = agent.service.ready().await;
             ready.with_context(|| format!("wait for the agent of `{name}`"))?;
@@ -445,12 +491,13 @@ impl Region {
     pub fn passed(self) {
         let Self {
             bridge,
+            replicas,
             agents,
             broker,
             scratch,
             ..
         } = self;
-        drop((bridge, agents, broker));
+        drop((bridge, replicas, agents, broker));
         scratch.passed();
     }
 }
@@ -502,6 +549,9 @@ pub const BRIDGE_CLIENT: &str = "maestro";
 
 /// As many connections as the bridge may open.
 pub const BRIDGE_CONNECTIONS: u16 = 1;
+
+/// Numbered slots for bridges on one database, by default.
+pub const SLOTS: u16 = 8;
 
 const ANY: &str = "127.0.0.1:0";
 const DATABASE: &str = "bridge.sqlite";

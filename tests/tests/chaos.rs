@@ -67,7 +67,7 @@ enum Victim {
 async fn killed_parts_agree(builder: Builder, plan: Plan) -> Result<()> {
     let mut rng = seed::rng("chaos");
     let mut region = builder.agents(plan.consumers).start().await?;
-    let (address, api) = watch::channel(region.api().await?);
+    let (address, api) = watch::channel(region.apis().await?);
     let over = CancellationToken::new();
     let streams: Vec<Stream> = region
         .agents
@@ -100,7 +100,7 @@ async fn killed_parts_agree(builder: Builder, plan: Plan) -> Result<()> {
 )]
 async fn kill(
     region: &mut Region,
-    address: &watch::Sender<Api>,
+    address: &watch::Sender<Vec<Api>>,
     plan: Plan,
     rng: &mut StdRng,
 ) -> Result<()> {
@@ -136,7 +136,7 @@ async fn kill(
                 Victim::Agent => region.agent(&name)?.service.restart()?,
                 Victim::Bridge => {
                     region.bridge.restart()?;
-                    address.send_replace(region.api().await?);
+                    address.send_replace(region.apis().await?);
                 }
                 Victim::Broker => region.broker.restart().await?,
             }

@@ -273,7 +273,7 @@ async fn watch(mut spy: Client, over: CancellationToken) -> Result<Seen> {
 }
 
 async fn writer(region: &mut Region) -> Result<Writer> {
-    let (_, api) = watch::channel(region.api().await?);
+    let (_, api) = watch::channel(region.apis().await?);
     Ok(Writer::new(api))
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use tests::api::{Api, Change, config_map};
+use tests::postgres::{PASSWORD, Server, USER};
 use tests::process::{Output, Process, Spec};
 use tests::scratch::Scratch;
 
@@ -69,6 +71,57 @@ async fn the_operator_may_use_test_topics_and_speak_for_no_consumer() -> Result<
         assert_eq!(output.status.code(), Some(code), "{topic}: {output:?}");
     }
     stop(region).await?;
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn bridges_on_one_database_are_processes_that_outlive_each_other_and_end_with_the_sandbox()
+-> Result<()> {
+    let scratch = Scratch::new("up-replicas")?;
+    let server = Server::start(&["max_connections=80"])?;
+    let (database, port) = (server.database()?, server.port());
+    let password = PASSWORD.replace(' ', "%20");
+    let store = format!("postgres://{USER}:{password}@127.0.0.1:{port}/{database}");
+    let up = Spec::binary("sandbox")?.args(["up", "--json", "--replicas", "3", "--store", &store]);
+    let mut region = up.start(scratch.path())?;
+    let line = region.line_with("\"replicas\"", PATIENCE).await?;
+    let summary: Value = serde_json::from_str(&line)?;
+    let replicas = summary["replicas"].as_array().context("a list")?.clone();
+    let apis = summary["apis"].as_array().context("a list")?;
+    assert_eq!((replicas.len(), apis.len()), (3, 3), "{line}");
+    assert_eq!(summary["api"], apis[0]);
+    let alive = |pid: &Value| Path::new(&format!("/proc/{pid}")).exists();
+    for (replica, api) in replicas.iter().zip(apis) {
+        assert_eq!(&replica["api"], api);
+        assert!(alive(&replica["pid"]), "{line}");
+    }
+    // What the first takes is applied and told by another after the first is gone.
+    let api = Api::new(apis[0].as_str().context("a URL")?)?;
+    let change = Change::create("cluster1", vec![config_map("hello", "here")]);
+    let id = api.create_bundle(&change).await?.id;
+    let kill = format!("kill -9 {}", replicas[0]["pid"]);
+    assert!(sh(&kill, scratch.path(), "kill").await?.status.success());
+    let api = Api::new(apis[1].as_str().context("a URL")?)?;
+    tests::wait::wait_for("the status at another bridge", PATIENCE, async || match api
+        .bundle(&id)
+        .await
+        .map_err(|error| error.to_string())?
+    {
+        Some(bundle) if bundle.is("Applied") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await?;
+    // However the sandbox ends, its bridges end.
+    region.kill()?;
+    tests::wait::wait_for("the end of the bridges", PATIENCE, async || match replicas
+        .iter()
+        .find(|replica| alive(&replica["pid"]))
+    {
+        None => Ok(()),
+        Some(replica) => Err(format!("{replica} is there")),
+    })
+    .await?;
     scratch.passed();
     Ok(())
 }

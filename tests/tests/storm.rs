@@ -73,7 +73,7 @@ async fn everything_goes(builder: Builder, trouble: Trouble) -> Result<()> {
         }
         _ => None,
     };
-    let (address, api) = watch::channel(region.api().await?);
+    let (address, api) = watch::channel(region.apis().await?);
     let writer = Writer::new(api);
     each(|id| {
         let writer = &writer;
@@ -101,7 +101,7 @@ async fn everything_goes(builder: Builder, trouble: Trouble) -> Result<()> {
         left(&region.api().await?, 5 * WORKS / 6, GONE).await?;
         region.bridge.kill()?;
         region.bridge.restart()?;
-        address.send_replace(region.api().await?);
+        address.send_replace(region.apis().await?);
     }
     let gone = left(&region.api().await?, 0, GONE).await;
     let after = Traffic::of(&agent.metrics());

@@ -13,7 +13,7 @@ use link::telemetry::{self, LogOptions};
 use tracing::{info, warn};
 
 use crate::broker::Quotas;
-use crate::up::{Guide, Home, Listen, Running, Settings, quoted};
+use crate::up::{Database, Guide, Home, Listen, Running, Settings, quoted};
 
 /// Options of `sandbox up`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,14 @@ pub(super) struct Args {
     /// Keep certificates, database and works in this directory, and go on with what it holds
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+
+    /// Keep everything in this PostgreSQL database, and run each bridge as a process of its own
+    #[arg(long, value_name = "postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    store: Option<Database>,
+
+    /// How many bridges share the database [default: 2]
+    #[arg(long, value_name = "N", requires = "store", value_parser = clap::value_parser!(u16).range(1..=16))]
+    replicas: Option<u16>,
 
     /// Print one line of JSON when everything is ready, and nothing else
     #[arg(long)]
@@ -104,6 +112,10 @@ impl Args {
             } else {
                 Quotas::IOT_CORE
             },
+            database: self
+                .store
+                .clone()
+                .map(|store| (store, self.replicas.unwrap_or(2))),
             control: self.control,
             kubeconfig: self.kubeconfig.clone(),
         })

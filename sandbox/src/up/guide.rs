@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::summary::Consumer;
+use super::summary::{Consumer, Replica};
 use super::{Home, Summary};
 
 /// The text; `Display` prints it.
@@ -36,16 +36,24 @@ impl Guide {
             broker,
             consumers,
             bridge,
+            replicas,
             ..
         } = &self.summary;
         let agents = match consumers.len() {
             1 => "1 agent".to_owned(),
             count => format!("{count} agents"),
         };
-        writeln!(
-            f,
-            "ready: broker, server-bridge and {agents}, in this process"
-        )?;
+        let here = |replica: &Replica| replica.pid == std::process::id();
+        match replicas.len() {
+            _ if replicas.iter().all(here) => writeln!(
+                f,
+                "ready: broker, server-bridge and {agents}, in this process"
+            )?,
+            count => writeln!(
+                f,
+                "ready: broker and {agents} in this process, {count} server-bridges in processes of their own"
+            )?,
+        }
         for note in &self.summary.notes {
             writeln!(f, "note: {note}")?;
         }
@@ -57,6 +65,9 @@ impl Guide {
             "  {:width$} {}:{} (MQTT 5 and 3.1.1, mutual TLS)",
             "broker", broker.host, broker.port
         )?;
+        for Replica { pid, api, .. } in replicas.iter().filter(|_| replicas.len() > 1) {
+            writeln!(f, "  {:width$} {api}{ROOT} (process {pid})", "replica")?;
+        }
         if let Some(url) = &self.summary.control {
             writeln!(
                 f,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ca.crt  ca.key  registry.json  lock
-//! bridge/identity  bridge/server-bridge.db  bridge/consumers.json
+//! bridge/identity  bridge/server-bridge.db  bridge/consumers.json  bridge/NUMBER/log
 //! operator/identity
 //! consumers/NAME/identity  consumers/NAME/target  consumers/NAME/state
 //! ```
@@ -109,6 +109,13 @@ impl Home {
 
     pub(super) fn database(&self) -> PathBuf {
         self.path.join("bridge/server-bridge.db")
+    }
+
+    /// The private directory of one of several bridges, made if missing.
+    pub(super) fn replica(&self, number: usize) -> Result<PathBuf, HomeError> {
+        let path = self.path.join("bridge").join(number.to_string());
+        create(&path)?;
+        Ok(path)
     }
 
     pub(super) fn operator_identity(&self) -> PathBuf {

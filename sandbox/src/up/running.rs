@@ -10,7 +10,8 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
 use super::registry_file::RegistryFile;
-use super::{Region, Summary, part::Part};
+use super::replicas::Replicas;
+use super::{Bridges, Region, Summary, part::Part};
 use crate::{broker, control};
 
 /// A region that serves. Dropping it stops everything at once.
@@ -19,6 +20,7 @@ pub struct Running {
     broker: broker::Running,
     control: Option<(control::Running, RegistryFile)>,
     bridge: Group,
+    replicas: Replicas,
     agents: Group,
 }
 
@@ -60,15 +62,20 @@ impl Region {
     /// Serves and dials. Must be called inside a Tokio runtime.
     pub fn start(self) -> Running {
         let mut bridge = Group::new();
-        let (part, service) = self.bridge;
-        let drain = bridge.shutdown.drain();
-        let run = async move {
-            // Its end is noticed as that of any part; here is why.
-            if let Err(error) = service.run(drain).await {
-                error!(%error, "The bridge ended");
+        let replicas = match self.bridges {
+            Bridges::Inside(part, service) => {
+                let drain = bridge.shutdown.drain();
+                let run = async move {
+                    // Its end is noticed as that of any part; here is why.
+                    if let Err(error) = service.run(drain).await {
+                        error!(%error, "The bridge ended");
+                    }
+                };
+                bridge.start(part, Box::pin(run));
+                Vec::new()
             }
+            Bridges::Processes(replicas) => replicas,
         };
-        bridge.start(part, Box::pin(run));
         let mut agents = Group::new();
         for (part, service) in self.agents {
             let drain = agents.shutdown.drain();
@@ -85,6 +92,7 @@ impl Region {
             broker: self.broker.spawn(),
             control: self.control.map(|(control, file)| (control.start(), file)),
             bridge,
+            replicas: Replicas::watch(replicas),
             agents,
         }
     }
@@ -105,7 +113,7 @@ impl Running {
     pub async fn ready(&mut self, patience: Duration) -> Result<(), RunningError> {
         let mut poll = tokio::time::interval(POLL);
         let mut all_ok = async |running: &Self| {
-            while !running.is_ready() {
+            while !running.is_ready().await {
                 poll.tick().await;
             }
         };
@@ -113,10 +121,13 @@ impl Running {
         if let Some(ended) = self.try_ended() {
             return Err(ended);
         }
-        waiting.map_err(|_| RunningError::NotReady {
-            waited: patience,
-            failing: self.failing(),
-        })
+        match waiting {
+            Ok(()) => Ok(()),
+            Err(_) => Err(RunningError::NotReady {
+                waited: patience,
+                failing: self.failing().await,
+            }),
+        }
     }
 
     /// Completes when a part has ended by itself.
@@ -124,6 +135,7 @@ impl Running {
         tokio::select! {
             Some(ended) = self.bridge.parts.join_next() => RunningError::of(ended),
             Some(ended) = self.agents.parts.join_next() => RunningError::of(ended),
+            () = self.replicas.ended() => RunningError::Ended("last server-bridge".into()),
             else => RunningError::Ended("region".into()),
         }
     }
@@ -131,6 +143,7 @@ impl Running {
     /// Stops in order: API and delivery, agents with their last statuses, sessions, the broker last.
     pub async fn stop(self) {
         self.bridge.stop().await;
+        self.replicas.stop().await;
         self.agents.stop().await;
         self.broker.shutdown().await;
         if let Some((control, file)) = self.control {
@@ -149,12 +162,12 @@ impl Running {
         self.bridge.checks.iter().chain(&self.agents.checks)
     }
 
-    fn is_ready(&self) -> bool {
-        self.checks().all(|(_, checks)| checks.all_ok())
+    async fn is_ready(&self) -> bool {
+        self.checks().all(|(_, checks)| checks.all_ok()) && self.replicas.problem().await.is_none()
     }
 
-    fn failing(&self) -> String {
-        let mut text = String::new();
+    async fn failing(&self) -> String {
+        let mut text = self.replicas.problem().await.unwrap_or_default();
         for (part, checks) in self.checks() {
             for check in checks.report(Instant::now()).checks {
                 if let Some(reason) = check.reason {

@@ -13,13 +13,17 @@ use super::Home;
 pub struct Summary {
     /// Base URL of the REST API, without a path.
     pub api: String,
+    /// Base URLs of the REST API at each bridge; `api` is the first.
+    pub apis: Vec<String>,
     /// The MQTT broker.
     pub broker: BrokerAddress,
     /// Base URL of the control plane, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,
-    /// The bridge.
+    /// The bridge, the first of several.
     pub bridge: Bridge,
+    /// Each bridge with its process.
+    pub replicas: Vec<Replica>,
     /// Every consumer with its agent.
     pub consumers: Vec<Consumer>,
     /// The operator's tools.
@@ -47,6 +51,17 @@ pub struct Bridge {
     pub admin: String,
 }
 
+/// One bridge of a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replica {
+    /// Its process: with a database of its own the bridge runs in the sandbox's.
+    pub pid: u32,
+    /// Base URL of its REST API.
+    pub api: String,
+    /// Base URL of its `/livez`, `/readyz` and `/metrics`.
+    pub admin: String,
+}
+
 /// A consumer of a region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Consumer {
@@ -70,9 +85,12 @@ pub struct Operator {
 // === impl Summary ===
 
 impl Summary {
-    pub(super) fn new(home: &Home, api: SocketAddr, broker: SocketAddr, admin: String) -> Self {
-        Self {
-            api: format!("http://{api}"),
+    /// Of a region with these bridges; `None` without one.
+    pub(super) fn new(home: &Home, broker: SocketAddr, replicas: Vec<Replica>) -> Option<Self> {
+        let first = replicas.first()?.clone();
+        Some(Self {
+            api: first.api,
+            apis: replicas.iter().map(|replica| replica.api.clone()).collect(),
             broker: BrokerAddress {
                 host: broker.ip().to_string(),
                 port: broker.port(),
@@ -80,14 +98,15 @@ impl Summary {
             control: None,
             bridge: Bridge {
                 identity: home.bridge_identity(),
-                admin,
+                admin: first.admin,
             },
+            replicas,
             consumers: Vec::new(),
             operator: Operator {
                 identity: home.operator_identity(),
             },
             notes: Vec::new(),
-        }
+        })
     }
 
     pub(super) fn add_consumer(

@@ -28,7 +28,7 @@ async fn eleven_hundred_works_come_and_go_at_the_pace_of_the_cluster() -> Result
         .start()
         .await?;
     let api = region.api().await?;
-    let (_address, follow) = watch::channel(api.clone());
+    let (_address, follow) = watch::channel(vec![api.clone()]);
     let writer = Writer::new(follow);
     let begun = Instant::now();
     each(|id| {
@@ -93,7 +93,7 @@ async fn more_deletions_than_the_window_holds_are_done_once_the_api_server_is_ba
         .start()
         .await?;
     let api = region.api().await?;
-    let (_address, follow) = watch::channel(api.clone());
+    let (_address, follow) = watch::channel(vec![api.clone()]);
     let writer = Writer::new(follow);
     for number in 0..AWAY {
         let id = format!("{PREFIX}{number}");

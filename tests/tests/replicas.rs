@@ -1,0 +1,192 @@
+//! Several bridges on one PostgreSQL database: what is lost when they die, are paused, or lose their database, and how soon
+//! the others go on.
+//!
+//! A trigger in the database notes every status that is stored, so that none is taken twice or backwards unseen. Every
+//! half second the oldest bundle that waits to be sent is looked at.
+//!
+//! `REPLICAS_FULL=1` runs the plan of a release: 40 consumers, 5 000 bundles, two minutes of kills.
+
+#[path = "replicas/story.rs"]
+mod story;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tests::postgres::Server;
+use tests::proxy::RetargetableProxy;
+use tests::region::{Builder, Kind};
+use tests::wait::wait_for;
+use tokio::time::{Instant, sleep};
+
+use story::{Fault, Plan, Story, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_while_one_of_three_bridges_is_killed_every_three_seconds() -> Result<()> {
+    let plan = Plan::new("replicas-killed");
+    run(plan, async |story: &mut Story| {
+        for turn in 0..story.kills() {
+            sleep(Duration::from_secs(3)).await;
+            let victim = story.bridge(turn);
+            victim.kill()?;
+            victim.restart()?;
+            story.follow().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_was_paused_past_its_leases_changes_nothing_when_it_wakes_up() -> Result<()> {
+    let plan = Plan::new("replicas-paused");
+    run(plan, async |story: &mut Story| {
+        sleep(Duration::from_secs(3)).await;
+        story.bridge(0).process().signal("STOP")?;
+        story.without(0).await?;
+        sleep(Duration::from_secs(30)).await;
+        story.bridge(0).process().signal("CONT")?;
+        sleep(Duration::from_secs(5)).await;
+        story.follow().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_notification_the_sweep_delivers_as_well() -> Result<()> {
+    let plan = Plan::new("replicas-no-notify").args(["--db-notify", "off"]);
+    run(plan, async |_: &mut Story| {
+        sleep(Duration::from_secs(15)).await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_restarts_and_then_fails_over_to_its_standby_loses_nothing() -> Result<()> {
+    let plan = Plan::new("replicas-failover").with(Fault::Standby);
+    run(plan, async |story: &mut Story| {
+        sleep(Duration::from_secs(3)).await;
+        story.server.stop()?;
+        sleep(Duration::from_secs(2)).await;
+        story.server.launch(&story::SETTINGS)?;
+        sleep(Duration::from_secs(10)).await;
+        story.fail_over().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_hands_over_at_once_and_a_killed_bridge_is_replaced_within_15_seconds()
+-> Result<()> {
+    let server = Server::start(&["max_connections=80"])?;
+    let files = tempfile::tempdir()?;
+    let database = server.database()?;
+    server.mount(files.path(), &database)?;
+    let mut region = Builder::new("replicas-takeover", Kind::Sandbox)
+        .replicas(files.path(), 3)
+        .start()
+        .await?;
+    owned(&server, &database, 3).await?;
+    region
+        .bridge
+        .process()
+        .stop(Duration::from_secs(30))
+        .await?;
+    let began = Instant::now();
+    owned(&server, &database, 2).await?;
+    let clean = began.elapsed();
+    ensure!(
+        clean < Duration::from_secs(5),
+        "a clean stop took {clean:?}"
+    );
+    region.replicas[0].kill()?;
+    let began = Instant::now();
+    owned(&server, &database, 1).await?;
+    let killed = began.elapsed();
+    ensure!(killed < Duration::from_secs(15), "a kill took {killed:?}");
+    region.bridge.restart()?;
+    region.replicas[0].restart()?;
+    region.ready().await?;
+    owned(&server, &database, 3).await?;
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_without_a_free_slot_says_so_and_takes_the_next_that_is_free() -> Result<()> {
+    let server = Server::start(&["max_connections=80"])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let mut region = Builder::new("replicas-slots", Kind::Sandbox)
+        .replicas(files.path(), 2)
+        .bridge_args(["--slots", "2"])
+        .start()
+        .await?;
+    let mut third = region.another_bridge("third")?;
+    let said = third.unready("slot").await?;
+    ensure!(said.contains("no free slot of 2"), "{said}");
+    region.replicas[0]
+        .process()
+        .stop(Duration::from_secs(30))
+        .await?;
+    third.ready().await?;
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_way_of_the_notifications_alone_delays_nothing_for_long() -> Result<()> {
+    let server = Server::start(&["max_connections=80"])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let proxy = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+    std::fs::write(
+        files.path().join("db.port"),
+        proxy.address().port().to_string(),
+    )?;
+    let mut region = Builder::new("replicas-swallowed", Kind::Sandbox)
+        .agents(2)
+        .replicas(files.path(), 2)
+        .start()
+        .await?;
+    // Whatever has a connection now loses its packets, and nobody closes it.
+    proxy.stall();
+    sleep(Duration::from_secs(12)).await;
+    proxy.pass();
+    region.ready().await?;
+    let apis = region.apis().await?;
+    for (turn, api) in apis.iter().enumerate() {
+        for consumer in ["cluster1", "cluster2"] {
+            let name = format!("after-{turn}-{consumer}");
+            let manifests = vec![tests::api::config_map(&name, "here")];
+            let change = tests::api::Change::create(consumer, manifests);
+            let id = api.create_bundle(&change).await?.id;
+            wait_for(&name, Duration::from_secs(20), async || {
+                let bundle = api.bundle(&id).await.map_err(|error| error.to_string())?;
+                match bundle {
+                    Some(bundle) if bundle.is("Applied") => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await?;
+        }
+    }
+    region.passed();
+    Ok(())
+}
+
+/// Waits until so many bridges own all buckets among them.
+async fn owned(server: &Server, database: &str, bridges: usize) -> Result<()> {
+    let query = "SELECT count(DISTINCT l.instance), count(*) FILTER (WHERE r.instance IS NOT NULL) \
+                 FROM bridge.bucket_leases l LEFT JOIN bridge.replicas r \
+                 ON r.instance = l.instance AND r.expires_at > clock_timestamp()";
+    wait_for("the buckets", Duration::from_secs(60), async || {
+        let said = server
+            .sql(database, query)
+            .map_err(|error| error.to_string())?;
+        (said == format!("{bridges}|256")).then_some(()).ok_or(said)
+    })
+    .await
+    .context("all buckets owned")?;
+    Ok(())
+}

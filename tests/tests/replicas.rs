@@ -123,8 +123,8 @@ async fn a_bridge_without_a_free_slot_says_so_and_takes_the_next_that_is_free() 
         .start()
         .await?;
     let mut third = region.another_bridge("third")?;
-    let said = third.unready("slot").await?;
-    ensure!(said.contains("no free slot of 2"), "{said}");
+    let said = third.unready("no free slot of 2").await?;
+    ensure!(said.contains("slot failing"), "{said}");
     region.replicas[0]
         .process()
         .stop(Duration::from_secs(30))

@@ -280,7 +280,14 @@ impl Builder {
         let scheme = Scheme::default();
         let source = SourceId::new(SOURCE)?;
         let base = ClientId::new(BRIDGE_CLIENT)?;
-        let party = Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?;
+        // With PostgreSQL it may be any of several.
+        let party = match self.postgres {
+            None => Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?,
+            Some(_) => {
+                let slots = server_bridge::replicas::DEFAULT_SLOTS;
+                Party::replicas(&scheme, &source, &base, slots, BRIDGE_CONNECTIONS)?
+            }
+        };
         let mut members = vec![Member::new(BRIDGE, party, authority)?];
         for name in &self.consumers {
             let party = Party::agent(&scheme, &ConsumerName::new(name)?)?;

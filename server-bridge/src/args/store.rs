@@ -199,7 +199,7 @@ mod tests {
     fn modes_that_check_nothing_too_few_connections_and_urls_are_refused() {
         for (args, hint) in [
             (["--db-sslmode", "require"], "verify-full"),
-            (["--db-max-open-connections", "2"], "3..=200"),
+            (["--db-max-open-connections", "2"], "4..=200"),
             (["--store", "postgres://u:p@h/d"], "come from files"),
             (["--db-schema", "public"], "of its own"),
         ] {

@@ -64,6 +64,8 @@ enum Use {
     Api,
     /// The search for the rows of a list.
     Search,
+    /// The lease of this replica: there is always one for it.
+    Lease,
 }
 
 /// What a write gives back: its value, and the consumer for which something may need sending now.

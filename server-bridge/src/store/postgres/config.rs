@@ -288,8 +288,8 @@ impl Default for Limits {
     }
 }
 
-/// Searches, the API and delivery need one each.
-pub const MIN_CONNECTIONS: u32 = 3;
+/// Searches, the API, delivery and the lease need one each.
+pub const MIN_CONNECTIONS: u32 = 4;
 
 /// Fits twice, for a rollout, four replicas into the 80 connections of the smallest RDS class.
 pub const DEFAULT_CONNECTIONS: u32 = 8;

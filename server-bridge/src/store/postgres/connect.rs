@@ -13,6 +13,7 @@ use link::error::chain;
 use link::telemetry::Throttle;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
@@ -20,7 +21,7 @@ use super::super::{OpenError, StoreError};
 use super::config::{Config, Credentials, Limits, TlsMode};
 use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
-use super::migrate;
+use super::{Use, migrate};
 
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub(super) struct Connections {
     looking: Arc<tokio::sync::Mutex<Look>>,
     /// When a connection last failed; what is idle since before that is tried before it is used.
     suspected: Suspected,
+    /// All but the one that is kept free for the lease.
+    others: Arc<Semaphore>,
     said: Arc<Throttle<String>>,
 }
 
@@ -53,12 +56,14 @@ impl Connections {
     pub(super) fn new(config: Arc<Config>, credentials: Credentials) -> Result<Self, OpenError> {
         let suspected = Suspected::default();
         let pool = pool(&config, &credentials, &suspected)?;
+        let others = usize::try_from(config.max_connections.saturating_sub(1)).unwrap_or(1);
         Ok(Self {
             pool: Arc::new(Mutex::new(pool)),
             config,
             current: Arc::new(Mutex::new(credentials)),
             looking: Arc::default(),
             suspected,
+            others: Arc::new(Semaphore::new(others)),
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
     }
@@ -68,12 +73,24 @@ impl Connections {
     }
 
     /// A connection, free or new. While the server does not let us in, files are read again.
-    pub(super) async fn acquire(&self, operation: &'static str) -> Result<Lease, StoreError> {
+    pub(super) async fn acquire(
+        &self,
+        purpose: Use,
+        operation: &'static str,
+    ) -> Result<Lease, StoreError> {
         let until = Instant::now() + self.config.limits.acquire;
+        let place = match purpose {
+            Use::Lease => None,
+            _ => match timeout_at(until, self.others.clone().acquire_owned()).await {
+                Ok(Ok(place)) => Some(place),
+                Ok(Err(_)) => return Err(StoreError::Closed),
+                Err(_) => return Err(driver(operation)(self.none())),
+            },
+        };
         loop {
             let pool = self.pool();
             match timeout_at(until, pool.acquire()).await {
-                Ok(Ok(connection)) => return Ok(Lease::new(connection)),
+                Ok(Ok(connection)) => return Ok(Lease::new(connection, place)),
                 Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
                     // Whoever looks goes on for the others.
                     let _ = timeout_at(until, self.look()).await;
@@ -96,7 +113,8 @@ impl Connections {
 
     /// Why there was no connection within the time: all are taken, or none can be made.
     fn none(&self) -> sqlx::Error {
-        if self.pool().size() >= self.config.max_connections {
+        // One is kept free.
+        if self.pool().size() + 1 >= self.config.max_connections {
             return sqlx::Error::PoolTimedOut;
         }
         let waited = self.config.limits.acquire.as_secs_f32();
@@ -172,7 +190,7 @@ impl Connections {
         let pool = self.pool();
         let idle = (0..pool.num_idle()).map_while(|_| pool.try_acquire());
         let tried = idle.map(|connection| async {
-            let mut lease = Lease::new(connection);
+            let mut lease = Lease::new(connection, None);
             match timeout(PING_ANSWER, lease.ping()).await {
                 Ok(Ok(())) => lease.give_back(),
                 Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),

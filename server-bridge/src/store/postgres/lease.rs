@@ -9,6 +9,7 @@ use std::ops::{Deref, DerefMut};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::connect::PING_ANSWER;
@@ -17,15 +18,21 @@ use super::connect::PING_ANSWER;
 pub(super) struct Lease {
     connection: PoolConnection<Postgres>,
     clean: bool,
+    /// Its place among those that all but the lease may take.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 // === impl Lease ===
 
 impl Lease {
-    pub(super) fn new(connection: PoolConnection<Postgres>) -> Self {
+    pub(super) fn new(
+        connection: PoolConnection<Postgres>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         Self {
             connection,
             clean: false,
+            place,
         }
     }
 
@@ -54,8 +61,12 @@ impl Drop for Lease {
         match Handle::try_current() {
             Ok(runtime) if self.clean => {
                 let back = self.connection.return_to_pool();
-                // What does not answer is closed when this gives up.
-                runtime.spawn(async move { timeout(PING_ANSWER, back).await });
+                let place = self.place.take();
+                runtime.spawn(async move {
+                    // What does not answer is closed when this gives up.
+                    let _ = timeout(PING_ANSWER, back).await;
+                    drop(place);
+                });
             }
             _ => self.connection.close_on_drop(),
         }

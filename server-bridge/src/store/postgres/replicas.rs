@@ -40,7 +40,7 @@ impl Leases for PostgresStore {
 
     async fn renew(&self, replica: &Replica, ttl: Duration) -> Result<Renewal, StoreError> {
         let replica = replica.clone();
-        self.read(Use::Delivery, "renew the lease", move |c| {
+        self.read(Use::Lease, "renew the lease", move |c| {
             Box::pin(renew(c, replica, ttl))
         })
         .await
@@ -49,7 +49,7 @@ impl Leases for PostgresStore {
     async fn remove_expired(&self, replica: &Replica) -> Result<u64, StoreError> {
         let instance = replica.instance.clone();
         let gone = self
-            .read(Use::Delivery, "remove expired replicas", move |c| {
+            .read(Use::Lease, "remove expired replicas", move |c| {
                 Box::pin(remove_expired(c, instance))
             })
             .await?;
@@ -60,7 +60,7 @@ impl Leases for PostgresStore {
     }
 
     async fn overview(&self) -> Result<Overview, StoreError> {
-        self.read(Use::Delivery, "read who owns which buckets", |c| {
+        self.read(Use::Lease, "read who owns which buckets", |c| {
             Box::pin(overview(c))
         })
         .await
@@ -72,7 +72,7 @@ impl Leases for PostgresStore {
         buckets: Vec<Bucket>,
     ) -> Result<Vec<(Bucket, i64)>, StoreError> {
         let instance = replica.instance.clone();
-        self.read(Use::Delivery, "take buckets", move |c| {
+        self.read(Use::Lease, "take buckets", move |c| {
             Box::pin(take(c, instance, buckets))
         })
         .await
@@ -80,7 +80,7 @@ impl Leases for PostgresStore {
 
     async fn give_back(&self, replica: &Replica, buckets: Vec<Bucket>) -> Result<(), StoreError> {
         let instance = replica.instance.clone();
-        self.read(Use::Delivery, "give buckets back", move |c| {
+        self.read(Use::Lease, "give buckets back", move |c| {
             Box::pin(give_back(c, instance, buckets))
         })
         .await?;
@@ -90,7 +90,7 @@ impl Leases for PostgresStore {
 
     async fn leave(&self, replica: &Replica) -> Result<(), StoreError> {
         let instance = replica.instance.clone();
-        self.read(Use::Delivery, "give the slot back", move |c| {
+        self.read(Use::Lease, "give the slot back", move |c| {
             Box::pin(leave(c, instance))
         })
         .await?;

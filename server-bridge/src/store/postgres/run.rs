@@ -1,7 +1,8 @@
 //! How work gets a connection, ends in time, and is committed.
 //!
-//! One set of connections, which is small, and three uses of it. Searches and the API are bounded apart, so that neither
-//! takes the last connection from delivery and from writes.
+//! One set of connections, which is small, and four uses of it. Searches and the API are bounded apart, so that neither
+//! takes the last connection from delivery and from writes; and nobody takes the last one from the lease, which must be
+//! renewed in time however much there is to write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,13 +30,13 @@ impl Shares {
         let connections = usize::try_from(connections).unwrap_or(usize::MAX);
         Self {
             search: Arc::new(Semaphore::new((connections / 4).max(1))),
-            api: Arc::new(Semaphore::new((connections / 2).clamp(1, connections - 2))),
+            api: Arc::new(Semaphore::new((connections / 2).clamp(1, connections - 3))),
         }
     }
 
     fn of_use(&self, purpose: Use) -> Option<&Semaphore> {
         match purpose {
-            Use::Delivery => None,
+            Use::Delivery | Use::Lease => None,
             Use::Api => Some(&self.api),
             Use::Search => Some(&self.search),
         }
@@ -61,7 +62,7 @@ impl PostgresStore {
                 None => None,
                 Some(share) => Some(self.share(share, operation).await?),
             };
-            self.run(operation, work).await
+            self.run(purpose, operation, work).await
         };
         let outcome = outcome.await.map_err(|error| match error {
             // A search has a limit of its own.
@@ -103,7 +104,7 @@ impl PostgresStore {
             let committing = Arc::new(AtomicBool::new(false));
             let commits = Arc::clone(&committing);
             let done = store
-                .run(operation, |connection| {
+                .run(Use::Delivery, operation, |connection| {
                     Box::pin(transaction(connection, commits, job))
                 })
                 .await;
@@ -130,10 +131,11 @@ impl PostgresStore {
     /// Runs work on a connection; one on which something went wrong, or took too long, is not used again.
     async fn run<T>(
         &self,
+        purpose: Use,
         operation: &'static str,
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let mut lease = self.connections.acquire(operation).await?;
+        let mut lease = self.connections.acquire(purpose, operation).await?;
         let limit = self.limits().answer;
         let until = tokio::time::Instant::now() + limit;
         match timeout_at(until, work(&mut lease)).await {

@@ -16,6 +16,7 @@ mod opening;
 mod outages;
 mod replicas;
 mod rotation;
+mod sharing;
 
 /// A database of its own, and how to open it.
 struct Place {

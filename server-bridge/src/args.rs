@@ -150,16 +150,7 @@ impl Args {
             flags: Some(&self.broker),
         };
         let store = self.store.location(self.mount.as_deref())?;
-        let mut replicas = replicas::Options::default();
-        match (&store, self.slots) {
-            (_, None) => {}
-            (Location::Postgres(_), Some(slots)) => replicas.slots = slots,
-            (Location::Sqlite(_), Some(_)) => {
-                return Err(Failure::usage(
-                    "`--slots` is for PostgreSQL: a SQLite file has one bridge",
-                ));
-            }
-        }
+        let replicas = self.replicas(&store)?;
         Ok(Settings {
             endpoint: Endpoint::resolve(sources, &ProcessEnv)?,
             source: self.source_id.clone(),
@@ -175,8 +166,48 @@ impl Args {
             clock: Clock::system(),
         })
     }
+
+    /// How the store is shared with others.
+    fn replicas(&self, store: &Location) -> Result<replicas::Options, Failure> {
+        let options = replicas::Options::default();
+        match (store, self.slots) {
+            (_, None) => Ok(options),
+            (Location::Postgres(_), Some(slots)) => Ok(replicas::Options { slots, ..options }),
+            (Location::Sqlite(_), Some(_)) => Err(Failure::usage(
+                "`--slots` is for PostgreSQL: a SQLite file has one bridge",
+            )),
+        }
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "not a duration such as `25s`".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(args: &[&str]) -> Result<u16, String> {
+        let args = ["server-bridge"].iter().chain(args);
+        let args = Args::try_parse_from(args).map_err(|error| error.to_string())?;
+        let mount = Some(std::path::Path::new("mount"));
+        let store = args.store.location(mount).map_err(|e| e.to_string())?;
+        let replicas = args.replicas(&store).map_err(|e| e.to_string())?;
+        Ok(replicas.slots)
+    }
+
+    #[test]
+    fn slots_are_for_postgresql_and_bounded() {
+        let postgres = "--store=postgres";
+        assert_eq!(slots(&[postgres]), Ok(8));
+        assert_eq!(slots(&[postgres, "--slots=1"]), Ok(1));
+        assert_eq!(slots(&[postgres, "--slots=64"]), Ok(64));
+        for wrong in ["--slots=0", "--slots=65"] {
+            let error = slots(&[postgres, wrong]).unwrap_err();
+            assert!(error.contains("1..=64"), "{error}");
+        }
+        let error = slots(&["--slots=2"]).unwrap_err();
+        assert!(error.contains("`--slots` is for PostgreSQL"), "{error}");
+    }
 }

@@ -86,8 +86,11 @@ impl Settings {
         stop: &CancellationToken,
     ) -> Result<Option<Service>, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
-        // Whatever is wrong with the names is found before anything is opened.
-        self.party(None)?;
+        // Whatever is wrong with the names is found before anything is opened: the longest are those of the last slot.
+        self.party(match &self.store {
+            Location::Sqlite(_) => None,
+            Location::Postgres(_) => Some(self.replicas.slots.saturating_sub(1)),
+        })?;
         let metrics = replicas::Metrics::register(registry).map_err(failed)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
         let location = self.store.clone().registered(registry).map_err(failed)?;

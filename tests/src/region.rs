@@ -551,7 +551,7 @@ pub const BRIDGE_CLIENT: &str = "maestro";
 pub const BRIDGE_CONNECTIONS: u16 = 1;
 
 /// Numbered slots for bridges on one database, by default.
-pub const SLOTS: u16 = 8;
+pub const SLOTS: u16 = server_bridge::replicas::DEFAULT_SLOTS;
 
 const ANY: &str = "127.0.0.1:0";
 const DATABASE: &str = "bridge.sqlite";

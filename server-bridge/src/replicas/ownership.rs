@@ -352,6 +352,6 @@ impl Changes {
             return;
         }
         // Nothing changes any more.
-        pending().await
+        pending::<()>().await;
     }
 }

@@ -22,6 +22,7 @@ mod queue;
 mod replicas;
 mod restores;
 mod rotation;
+mod sharing;
 
 /// A database of its own, and how to open it.
 struct Place {

@@ -301,6 +301,30 @@ async fn an_acknowledgement_that_waited_while_its_bucket_was_taken_over_is_refus
     assert_eq!(waiting.len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lease_is_renewed_while_every_other_connection_is_taken() {
+    let place = Place::new();
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    let me = taken(&store, "a", 8, LONG).await;
+    let held = place.locked().await;
+    let mut writes = JoinSet::new();
+    for number in 0..30 {
+        let store = store.clone();
+        writes.spawn(async move {
+            let new = bundle(&format!("b{number}"), "c1");
+            // Those that wait longer than a lock may take fail.
+            let _ = store.create_bundle(new, at(1)).await;
+        });
+    }
+    let others = (place.config.max_connections - 1).to_string();
+    until("them to wait", async || place.waiting() == others).await;
+    let renewed = tokio::time::timeout(Duration::from_secs(3), store.renew(&me, LONG)).await;
+    assert_eq!(renewed.unwrap().unwrap(), Renewal::Kept);
+    drop(held);
+    writes.join_all().await;
+}
+
 // The end of it is waited for.
 const SHORT: Duration = Duration::from_millis(50);
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::region::fixture::{region as parse, two_clusters};
+use crate::resource::{Change, Difference, Manage as _};
 
 fn addresses(wishes: &[Resource]) -> String {
     wishes
@@ -223,6 +224,42 @@ fn client_ids_and_policies_are_those_of_the_parties() {
             _ => {}
         }
     }
+}
+
+#[test]
+fn more_slots_disturb_nobody_and_what_loses_its_client_id_is_named() {
+    let policy = |server: &str| {
+        let region = parse(&format!("server: {server}\n"));
+        let wishes = self::region(&region).into_iter();
+        let mut policies = wishes.filter_map(|wish| match wish {
+            Resource::IotPolicy(policy) => Some(policy),
+            _ => None,
+        });
+        policies.next().unwrap()
+    };
+    let change = |from: &str, to: &str| {
+        let difference = Difference {
+            attribute: "document".into(),
+            have: json!(policy(from).document),
+            want: Value::Null,
+        };
+        policy(to).change(&difference)
+    };
+    assert_eq!(change("{}", "{replicas: 5}"), Change::Quiet);
+    let lost = |from, to| match change(from, to) {
+        Change::Disrupts(what) => what,
+        other => panic!("{other:?}"),
+    };
+    let fewer = lost("{replicas: 5}", "{}");
+    assert!(
+        fewer.contains("`client/regional-x8k2-maestro-server-9`"),
+        "{fewer}"
+    );
+    let moved = lost("{store: sqlite}", "{}");
+    assert!(
+        moved.contains("`client/regional-x8k2-maestro-server`"),
+        "{moved}"
+    );
 }
 
 #[test]

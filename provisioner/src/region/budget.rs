@@ -65,8 +65,8 @@ fn memory(class: &str) -> Option<u64> {
 
 /// The bridge's own default of `--db-max-open-connections`.
 pub const POOL: u32 = 8;
-/// The fewest the bridge takes.
-const MIN_POOL: u32 = 3;
+// The fewest the bridge takes: searches, the API, delivery and its lease need one each.
+const MIN_POOL: u32 = 4;
 
 // `DBInstanceClassMemory/9531392`, and never more than this.
 const PER_CONNECTION: u64 = 9_531_392;
@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn a_pool_shrinks_until_a_rollout_fits_and_not_below_what_works() {
         let micro = budget("db.t4g.micro").unwrap();
-        for (replicas, pool) in [(0, 8), (2, 8), (3, 8), (5, 6), (8, 3), (16, 3)] {
+        for (replicas, pool) in [(0, 8), (2, 8), (3, 8), (5, 6), (7, 4), (16, 4)] {
             assert_eq!(micro.pool(replicas), pool, "{replicas}");
         }
-        assert!(Budget::taken(8, micro.pool(8)) <= micro.usable);
-        assert!(Budget::taken(9, micro.pool(9)) > micro.usable);
+        assert!(Budget::taken(7, micro.pool(7)) <= micro.usable);
+        assert!(Budget::taken(8, micro.pool(8)) > micro.usable);
     }
 }

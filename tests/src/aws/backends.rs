@@ -223,6 +223,9 @@ fn is_page(answer: &Answer) -> bool {
 
 const ACCOUNT: HeaderName = HeaderName::from_static("x-moto-account-id");
 
+const OPEN: &str = "<Endpoint>";
+const CLOSE: &str = "</Endpoint>";
+
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
@@ -240,6 +243,3 @@ mod tests {
         assert!(!is_page(&refuse("iam", 500, "ServiceFailure", "why")));
     }
 }
-
-const OPEN: &str = "<Endpoint>";
-const CLOSE: &str = "</Endpoint>";

@@ -32,7 +32,7 @@ async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_na
         ("store=postgres,replicas=8", "slots"),
         ("store=postgres,slots=0", "slots"),
         (
-            "store=postgres,database.maxOpenConnections=2",
+            "store=postgres,database.maxOpenConnections=3",
             "maxOpenConnections",
         ),
         (

@@ -17,6 +17,7 @@ mod ahead;
 mod any;
 mod bundle;
 mod consumer;
+mod copy;
 mod decide;
 mod error;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub mod sqlite;
 pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
+pub use copy::{Compared, CopyError, Report, Summed, copy};
 pub use error::{FailureClass, OpenError, StoreError};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;

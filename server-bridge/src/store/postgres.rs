@@ -22,6 +22,7 @@ use super::{
     Tombstone,
 };
 
+mod alone;
 mod bundles;
 mod config;
 mod connect;
@@ -41,6 +42,10 @@ mod run;
 mod status;
 mod text;
 
+// What searches look at, for whoever writes rows.
+pub(super) use text::{bundle_search, labels_search};
+
+pub(super) use alone::Alone;
 pub use config::{
     Config, CredentialFiles, DEFAULT_CONNECTIONS, Limits, MIN_CONNECTIONS, Schema, TlsMode,
 };

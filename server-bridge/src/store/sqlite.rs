@@ -19,6 +19,7 @@ use super::{
     Tombstone,
 };
 
+mod alone;
 mod bundles;
 mod consumers;
 mod files;
@@ -35,6 +36,7 @@ mod status;
 mod tests;
 mod writer;
 
+pub(super) use alone::Alone;
 use health::Health;
 use search::Searches;
 use writer::{Writer, Written};

@@ -25,6 +25,7 @@ pub(crate) mod faulty;
 mod json;
 mod order;
 mod outbox;
+mod overview;
 pub mod postgres;
 pub mod query;
 mod sql;
@@ -41,6 +42,7 @@ pub use outbox::{
     BundleVersion, Gone, Held, Hint, PendingBundle, PendingHead, StatusOutcome, StatusUpdate,
     Tombstone,
 };
+pub use overview::{Connections, Holds, Overview, Tables};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 
 /// The rows of one page and the number of rows on all pages.

@@ -37,6 +37,7 @@ mod list;
 mod migrate;
 mod open;
 mod outbox;
+mod overview;
 mod queue;
 mod run;
 mod status;
@@ -51,6 +52,7 @@ pub use config::{
 };
 pub use doorbell::Metrics;
 pub use iam::Iam;
+pub(super) use overview::overview;
 
 /// A store in one schema of a PostgreSQL database. Clones share its connections.
 #[derive(Clone)]

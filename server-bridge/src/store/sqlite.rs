@@ -29,6 +29,7 @@ mod heartbeat;
 mod list;
 mod open;
 mod outbox;
+mod overview;
 mod rows;
 mod search;
 mod status;
@@ -38,6 +39,7 @@ mod writer;
 
 pub(super) use alone::Alone;
 use health::Health;
+pub(super) use overview::overview;
 use search::Searches;
 use writer::{Writer, Written};
 

@@ -161,7 +161,8 @@ impl Side {
              SELECT setval(pg_get_serial_sequence('consumers', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM consumers; \
              SELECT setval(pg_get_serial_sequence('bundles', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM bundles; \
              SELECT setval('changes', COALESCE(MAX(changed), 0) + 1, false) FROM bundles; \
-             DROP TABLE copying; COMMIT; ANALYZE",
+             DROP TABLE copying; COMMIT; \
+             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones",
         );
         end.execute(self.connection())
             .await

@@ -238,7 +238,7 @@ pub(super) fn migrations() -> Migrator {
 const LONGEST: Duration = Duration::from_secs(150);
 
 /// The table in which the migrator notes what it did.
-const HISTORY: &str = "_sqlx_migrations";
+pub(super) const HISTORY: &str = "_sqlx_migrations";
 
 // `client_connection_check_interval` came with it.
 const OLDEST_SERVER: i32 = 140_000;

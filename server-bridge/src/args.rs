@@ -23,15 +23,17 @@ use crate::service::Settings;
 use crate::store::Location;
 
 pub mod store;
+pub mod verbs;
 
 use store::StoreFlags;
+use verbs::Command;
 
 /// The regional side: takes bundles by REST, delivers them to their clusters, shows their status
 #[derive(Debug, Parser)]
 #[command(name = "server-bridge", version = link::cli::version())]
 pub struct Args {
     /// Directory that the CSI driver mounts: certificate, privateKey, ca.crt, config.yaml
-    #[arg(long, env = "BRIDGE_MOUNT", value_name = "DIR")]
+    #[arg(long, env = "BRIDGE_MOUNT", global = true, value_name = "DIR")]
     pub mount: Option<PathBuf>,
     /// Config file with broker, topics and certificate files
     #[arg(long, value_name = "FILE")]
@@ -97,17 +99,23 @@ pub struct Args {
     #[expect(missing_docs, reason = "flattened; a text would become help")]
     #[command(flatten)]
     pub log: LogOptions,
+    /// What to do instead of running the bridge
+    #[command(subcommand)]
+    pub command: Option<Command>,
 }
 
 // === impl Args ===
 
 impl Args {
-    /// Runs the bridge until a signal.
+    /// Runs the bridge until a signal, or does what the command says instead.
     ///
     /// # Errors
     /// Exit code 2 for what is wrong with the command line, the configuration or the certificate; 1 when a part of the
     /// bridge died.
     pub async fn run(self) -> Result<(), Failure> {
+        if let Some(command) = &self.command {
+            return command.run(&self).await;
+        }
         telemetry::init(&self.log).map_err(Failure::usage)?;
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;

@@ -17,6 +17,7 @@ mod ahead;
 mod any;
 mod bundle;
 mod consumer;
+mod copy;
 mod decide;
 mod error;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod history;
 mod json;
 mod order;
 mod outbox;
+mod overview;
 pub mod postgres;
 pub mod query;
 mod replica;
@@ -35,6 +37,7 @@ pub mod sqlite;
 pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
+pub use copy::{Compared, CopyError, Report, Summed, copy};
 pub use error::{FailureClass, OpenError, StoreError};
 pub use heard::{
     ALL_BYTES, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
@@ -47,8 +50,9 @@ pub use outbox::{
     BundleVersion, Gone, Held, Hint, PendingBundle, PendingHead, StatusOutcome, StatusUpdate,
     Tombstone,
 };
+pub use overview::{Connections, Holds, Overview, Tables};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
-pub use replica::{Bucket, Fence, Instance, Lease, Leases, Overview, Renewal, Replica, Slot};
+pub use replica::{Bucket, Fence, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
 
 /// The rows of one page and the number of rows on all pages.
 pub struct Page<T> {

@@ -6,6 +6,8 @@ mod disk;
 mod doorbell;
 #[path = "postgres/tls.rs"]
 mod tls;
+#[path = "postgres/verbs.rs"]
+mod verbs;
 
 use std::time::Duration;
 

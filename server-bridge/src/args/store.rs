@@ -11,6 +11,8 @@ use crate::store::postgres::{
     Config, CredentialFiles, DEFAULT_CONNECTIONS, Iam, MIN_CONNECTIONS, Schema, TlsMode,
 };
 
+pub mod verbs;
+
 /// What `--store` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -25,55 +27,62 @@ pub enum Engine {
 pub struct StoreFlags {
     /// Where everything is kept: `postgres`, or `sqlite:FILE`. Without it PostgreSQL when files that name a database are
     /// mounted (`db.host` and the others) or given, and SQLite otherwise
-    #[arg(long, env = "BRIDGE_STORE", value_name = "STORE")]
+    #[arg(long, global = true, env = "BRIDGE_STORE", value_name = "STORE")]
     pub store: Option<Engine>,
     /// SQLite file; made when missing. The same as `--store sqlite:FILE`; server-bridge.db when nothing says otherwise
-    #[arg(long, env = "BRIDGE_DB", conflicts_with = "store", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "BRIDGE_DB",
+        conflicts_with = "store",
+        value_name = "FILE"
+    )]
     pub db: Option<PathBuf>,
     /// File with the host of the PostgreSQL server; `db.host` in the mounted directory unless given
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub db_host_file: Option<PathBuf>,
     /// File with its port; `db.port` in the mounted directory unless given
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub db_port_file: Option<PathBuf>,
     /// File with the name of the database; `db.name` in the mounted directory unless given
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub db_name_file: Option<PathBuf>,
     /// File with the user; `db.user` in the mounted directory unless given. Read again when it changes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub db_user_file: Option<PathBuf>,
     /// File with the password; `db.password` in the mounted directory unless given. Read again when it changes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub db_password_file: Option<PathBuf>,
     /// Sign in with tokens made of the pod's IAM role (Pod Identity, or where else the AWS SDK finds credentials) instead of
     /// a password; no file of one is needed then. For RDS and Aurora, with a user that has `rds_iam`
-    #[arg(long, env = "BRIDGE_DB_IAM_AUTH")]
+    #[arg(long, global = true, env = "BRIDGE_DB_IAM_AUTH")]
     pub db_iam_auth: bool,
     /// Region of the database for those tokens; that of the host name (NAME.ID.REGION.rds.amazonaws.com) unless given
-    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    #[arg(long, global = true, env = "AWS_REGION", value_name = "REGION")]
     pub db_iam_region: Option<String>,
     /// How the PostgreSQL server proves who it is: `verify-full` by a certificate for its host name; `disable` is for a
     /// server on loopback or a Unix socket only
-    #[arg(long, env = "BRIDGE_DB_SSLMODE", default_value_t = TlsMode::VerifyFull, value_name = "MODE")]
+    #[arg(long, global = true, env = "BRIDGE_DB_SSLMODE", default_value_t = TlsMode::VerifyFull, value_name = "MODE")]
     pub db_sslmode: TlsMode,
     /// Authorities that may issue the server's certificate, in PEM, such as RDS's global-bundle.pem; the public ones are
     /// known. Read with every new connection
-    #[arg(long, env = "BRIDGE_DB_ROOTCERT", value_name = "FILE")]
+    #[arg(long, global = true, env = "BRIDGE_DB_ROOTCERT", value_name = "FILE")]
     pub db_rootcert: Option<PathBuf>,
     /// Connections to the PostgreSQL server at most. During a rollout twice as many of every replica must fit
     #[arg(
         long,
+        global = true,
         default_value_t = DEFAULT_CONNECTIONS,
         value_parser = clap::value_parser!(u32).range(i64::from(MIN_CONNECTIONS)..=200),
         value_name = "N"
     )]
     pub db_max_open_connections: u32,
     /// Schema of the database that holds the tables; made when missing
-    #[arg(long, default_value = "bridge", value_name = "NAME")]
+    #[arg(long, global = true, default_value = "bridge", value_name = "NAME")]
     pub db_schema: Schema,
     /// Whether replicas on one schema tell each other at once what they commit, on one more connection to the server each
     /// (LISTEN, which needs a session of its own). Without it a look every five seconds finds what others committed
-    #[arg(long, env = "BRIDGE_DB_NOTIFY", default_value_t = Switch::On, value_enum, value_name = "on|off")]
+    #[arg(long, global = true, env = "BRIDGE_DB_NOTIFY", default_value_t = Switch::On, value_enum, value_name = "on|off")]
     pub db_notify: Switch,
 }
 
@@ -137,7 +146,7 @@ impl StoreFlags {
         ]
     }
 
-    fn postgres(&self, mount: Option<&Path>) -> Result<Location, Failure> {
+    pub(super) fn postgres(&self, mount: Option<&Path>) -> Result<Location, Failure> {
         let mut files = CredentialFiles::mounted(mount.unwrap_or(Path::new("")));
         let mut places = [
             &mut files.host,

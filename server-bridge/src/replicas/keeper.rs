@@ -106,19 +106,19 @@ impl<L: Leases> Keeper<L> {
                 self.ownership.others_gone();
             }
         }
-        let overview = in_time("read who owns which buckets", self.leases.overview()).await?;
+        let roster = in_time("read who owns which buckets", self.leases.roster()).await?;
         let me = Some(&self.me.instance);
-        let mine = overview.leases.iter().filter(|l| l.owner.as_ref() == me);
+        let mine = roster.leases.iter().filter(|l| l.owner.as_ref() == me);
         self.ownership
             .owns(mine.map(|lease| (lease.bucket, lease.term)));
         // Only now: what was taken from us while we were away is not ours for a moment longer.
         self.ownership.renewed(asked + TTL - MARGIN);
-        let plan = plan(&self.me.instance, &overview);
+        let plan = plan(&self.me.instance, &roster);
         if !plan.take.is_empty() {
             let taking = self.leases.take(&self.me, plan.take);
             let taken = in_time("take buckets", taking).await?;
             let over = taken.iter().filter(|(bucket, _)| {
-                let before = &overview.leases[usize::from(bucket.number())];
+                let before = &roster.leases[usize::from(bucket.number())];
                 before.owner.is_some()
             });
             let over = over.count();

@@ -1,12 +1,12 @@
 //! Which buckets a replica takes and gives back; pure.
 //!
-//! Every replica computes the same from the same overview. Shares differ by one at most, the larger ones go to those that
+//! Every replica computes the same from the same roster. Shares differ by one at most, the larger ones go to those that
 //! own most already, and only what is above a share moves: so the fewest buckets move, and none that needs not.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::store::{Bucket, Instance, Overview};
+use crate::store::{Bucket, Instance, Roster};
 
 /// What one replica is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Plan {
 }
 
 /// What `me` is to do as things are. Nothing if it is not among the replicas.
-pub fn plan(me: &Instance, overview: &Overview) -> Plan {
-    let mut replicas: Vec<_> = overview.replicas.iter().collect();
+pub fn plan(me: &Instance, roster: &Roster) -> Plan {
+    let mut replicas: Vec<_> = roster.replicas.iter().collect();
     replicas.sort_by_key(|replica| replica.slot);
     let index: HashMap<&Instance, usize> = replicas
         .iter()
@@ -31,14 +31,14 @@ pub fn plan(me: &Instance, overview: &Overview) -> Plan {
     };
     let mut owned = vec![Vec::new(); replicas.len()];
     let mut free = Vec::new();
-    for lease in &overview.leases {
+    for lease in &roster.leases {
         match lease.owner.as_ref().and_then(|owner| index.get(owner)) {
             Some(&owner) => owned[owner].push(lease.bucket),
             None => free.push(lease.bucket),
         }
     }
     let counts: Vec<usize> = owned.iter().map(Vec::len).collect();
-    let shares = shares(&counts, overview.leases.len());
+    let shares = shares(&counts, roster.leases.len());
     let missing = |index: usize| shares[index].saturating_sub(counts[index]);
     // Each takes its own part of what is free, so that two do not want the same.
     let before: usize = (0..mine).map(missing).sum();
@@ -76,8 +76,8 @@ mod tests {
         }
     }
 
-    fn overview(slots: &[u16], owners: &[Option<u16>]) -> Overview {
-        Overview {
+    fn roster(slots: &[u16], owners: &[Option<u16>]) -> Roster {
+        Roster {
             replicas: slots.iter().map(|slot| replica(*slot)).collect(),
             leases: Bucket::all()
                 .zip(owners)
@@ -113,9 +113,9 @@ mod tests {
 
     #[test]
     fn a_single_replica_takes_everything_and_gives_half_to_a_second_one() {
-        let all = plan(&replica(3).instance, &overview(&[3], &[None; 256]));
+        let all = plan(&replica(3).instance, &roster(&[3], &[None; 256]));
         assert_eq!(all.take.len(), 256);
-        let two = overview(&[3, 5], &[Some(3); 256]);
+        let two = roster(&[3, 5], &[Some(3); 256]);
         let first = plan(&replica(3).instance, &two);
         assert_eq!((first.take.len(), first.give.len()), (0, 128));
         assert_eq!(plan(&replica(5).instance, &two), Plan::default());
@@ -133,7 +133,7 @@ mod tests {
             let mut owners = before.clone();
             // Views are as old as they may be: all replicas look, then act in any order.
             for round in 0..8 {
-                let seen = overview(&slots, &owners);
+                let seen = roster(&slots, &owners);
                 let mut turns = slots.clone();
                 for (place, pick) in order.iter().enumerate().take(turns.len()) {
                     let other = pick.index(turns.len());
@@ -150,7 +150,7 @@ mod tests {
             let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
             prop_assert!(most - least <= 1, "{:?}", shares);
             for me in &slots {
-                let still = plan(&replica(*me).instance, &overview(&slots, &owners));
+                let still = plan(&replica(*me).instance, &roster(&slots, &owners));
                 prop_assert_eq!(still, Plan::default());
             }
             // What moved from somebody who is there is no more than what was above the shares.
@@ -177,12 +177,12 @@ mod tests {
                 }
                 // One looks and acts, the others later.
                 let me = slots[usize::from(slot) % slots.len()];
-                let plan = plan(&replica(me).instance, &overview(&slots, &owners));
+                let plan = plan(&replica(me).instance, &roster(&slots, &owners));
                 carry_out(&plan, me, &slots, &mut owners);
             }
             for _ in 0..6 {
                 for me in slots.clone() {
-                    let plan = plan(&replica(me).instance, &overview(&slots, &owners));
+                    let plan = plan(&replica(me).instance, &roster(&slots, &owners));
                     carry_out(&plan, me, &slots, &mut owners);
                 }
             }

@@ -22,6 +22,7 @@ use super::{
     StatusUpdate, Store, StoreError, Tombstone,
 };
 
+mod alone;
 mod bundles;
 mod config;
 mod connect;
@@ -38,17 +39,23 @@ mod list;
 mod migrate;
 mod open;
 mod outbox;
+mod overview;
 mod queue;
 mod replicas;
 mod run;
 mod status;
 mod text;
 
+// What searches look at, for whoever writes rows.
+pub(super) use text::{bundle_search, labels_search};
+
+pub(super) use alone::Alone;
 pub use config::{
     Config, CredentialFiles, DEFAULT_CONNECTIONS, Limits, MIN_CONNECTIONS, Schema, TlsMode,
 };
 pub use doorbell::Metrics;
 pub use iam::Iam;
+pub(super) use overview::overview;
 
 /// A store in one schema of a PostgreSQL database. Clones share its connections.
 #[derive(Clone)]

@@ -58,7 +58,7 @@ pub struct Lease {
 
 /// All replicas and buckets at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overview {
+pub struct Roster {
     /// In the order of their slots. One that is gone is among them until [`Leases::remove_expired`].
     pub replicas: Vec<Replica>,
     /// Every bucket, in order.
@@ -113,7 +113,7 @@ pub trait Leases: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Who is there and who owns what.
-    fn overview(&self) -> impl Future<Output = Result<Overview, StoreError>> + Send;
+    fn roster(&self) -> impl Future<Output = Result<Roster, StoreError>> + Send;
 
     /// Takes those of `buckets` that nobody owns who is there; each with its new term. None when this replica has expired.
     fn take(

@@ -19,6 +19,7 @@ use super::{
     StatusUpdate, Store, StoreError, Tombstone,
 };
 
+mod alone;
 mod bundles;
 mod consumers;
 mod files;
@@ -30,6 +31,7 @@ mod history;
 mod list;
 mod open;
 mod outbox;
+mod overview;
 mod rows;
 mod search;
 mod status;
@@ -37,7 +39,9 @@ mod status;
 mod tests;
 mod writer;
 
+pub(super) use alone::Alone;
 use health::Health;
+pub(super) use overview::overview;
 use search::Searches;
 use writer::{Writer, Written};
 

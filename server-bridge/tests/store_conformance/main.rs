@@ -11,6 +11,7 @@ use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, Store}
 
 mod bundles;
 mod consumers;
+mod copy;
 mod engines;
 mod heard;
 mod history;

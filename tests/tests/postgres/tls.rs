@@ -13,7 +13,12 @@ use tests::postgres::Server;
 use tests::wait::wait_for;
 
 /// A certificate of the authority for a name, from and to these many days from today.
-fn certificate(authority: &Authority, name: &str, from: i64, to: i64) -> Result<(String, String)> {
+pub(super) fn certificate(
+    authority: &Authority,
+    name: &str,
+    from: i64,
+    to: i64,
+) -> Result<(String, String)> {
     let at = |days: i64| -> Result<std::time::SystemTime> {
         let now = link::clock::Clock::system().now();
         let then: Timestamp = now + jiff::SignedDuration::from_hours(24 * days);
@@ -30,7 +35,11 @@ fn certificate(authority: &Authority, name: &str, from: i64, to: i64) -> Result<
 }
 
 /// Makes the server show this certificate from now on, and take nobody without TLS.
-async fn show(server: &Server, (certificate, key): (String, String), round: u32) -> Result<()> {
+pub(super) async fn show(
+    server: &Server,
+    (certificate, key): (String, String),
+    round: u32,
+) -> Result<()> {
     let crt = format!("data/server{round}.crt");
     let key_file = format!("data/server{round}.key");
     server.file(&crt, &certificate)?;

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::store::{
-    Bucket, Hint, Instance, Lease, Leases, Overview, Renewal, Replica, Slot, StoreError,
+    Bucket, Hint, Instance, Lease, Leases, Renewal, Replica, Roster, Slot, StoreError,
 };
 
 /// What a call does instead of its work.
@@ -164,11 +164,11 @@ impl Leases for Fake {
         Ok((before - world.replicas.len()) as u64)
     }
 
-    async fn overview(&self) -> Result<Overview, StoreError> {
+    async fn roster(&self) -> Result<Roster, StoreError> {
         self.gate().await?;
         let world = self.world();
         let rows = world.replicas.values();
-        Ok(Overview {
+        Ok(Roster {
             replicas: rows.map(|(replica, _)| replica.clone()).collect(),
             leases: world.leases.clone(),
         })

@@ -95,6 +95,9 @@ pub enum OpenError {
         /// The newest change this binary knows.
         known: i64,
     },
+    /// A copy into it was begun and not finished.
+    #[error("it holds a copy that is not finished")]
+    Copying,
     /// The server refused something else.
     #[error("the server refused")]
     Server(#[source] sqlx::Error),
@@ -163,6 +166,9 @@ impl Hint for OpenError {
                 "`GRANT CREATE ON DATABASE … TO …`, or create schema `{schema}` for this user; after a change of user, make it a member of the role that owns the schema"
             ),
             Self::Newer { .. } => "start the newer version of the bridge again, or restore a database from before it".into(),
+            Self::Copying => {
+                "run the same `server-bridge store copy` again: it goes on where it stopped".into()
+            }
             Self::Server(_) => "look into the server's log".into(),
             Self::Schema { .. } => {
                 "restore the tables from a backup; what was changed by hand has to be changed back".into()

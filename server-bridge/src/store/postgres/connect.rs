@@ -185,6 +185,7 @@ impl Connections {
         let moved = found.is_elsewhere(&self.lock());
         if moved {
             migrate::prepare(&mut connection, &self.config).await?;
+            migrate::whole(&mut connection, &self.config).await?;
         }
         if moved {
             let pool = pool(&self.config, &found, &self.suspected)?;

@@ -27,6 +27,20 @@ pub(super) async fn prepare(
     }
 }
 
+/// Checks that no copy into these tables was begun and not finished.
+pub(super) async fn whole(connection: &mut PgConnection, config: &Config) -> Result<(), OpenError> {
+    let schema = config.schema.as_str();
+    let copying: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(format!("{schema}.copying"))
+        .fetch_one(connection)
+        .await
+        .map_err(|error| opening(error, schema, config.root_cert.is_some()))?;
+    if copying {
+        return Err(OpenError::Copying);
+    }
+    Ok(())
+}
+
 async fn prepare_patiently(
     connection: &mut PgConnection,
     config: &Config,
@@ -244,7 +258,7 @@ pub(super) fn migrations() -> Migrator {
 const LONGEST: Duration = Duration::from_secs(150);
 
 /// The table in which the migrator notes what it did.
-const HISTORY: &str = "_sqlx_migrations";
+pub(super) const HISTORY: &str = "_sqlx_migrations";
 
 // `client_connection_check_interval` came with it.
 const OLDEST_SERVER: i32 = 140_000;

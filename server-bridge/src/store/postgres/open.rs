@@ -40,7 +40,10 @@ impl PostgresStore {
         trusted(&config).map_err(|error| failed(("postgres".into(), error)))?;
         let (mut connection, credentials) = connect::first(&config).await.map_err(failed)?;
         let place = credentials.place();
-        let prepared = migrate::prepare(&mut connection, &config).await;
+        let prepared = match migrate::prepare(&mut connection, &config).await {
+            Ok(()) => migrate::whole(&mut connection, &config).await,
+            refused => refused,
+        };
         let _ = connection.close().await;
         prepared.map_err(|error| failed((place.clone(), error)))?;
         let config = Arc::new(config);
@@ -91,7 +94,7 @@ impl PostgresStore {
 }
 
 /// A file of authorities that cannot be used is found before anything is dialled.
-fn trusted(config: &Config) -> Result<(), OpenError> {
+pub(super) fn trusted(config: &Config) -> Result<(), OpenError> {
     let Some(file) = &config.root_cert else {
         return Ok(());
     };

@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use tokio::sync::broadcast;
 
 use super::super::replica::{
-    Bucket, Fence, Instance, Lease, Leases, Overview, Renewal, Replica, Slot,
+    Bucket, Fence, Instance, Lease, Leases, Renewal, Replica, Roster, Slot,
 };
 use super::super::{Hint, StoreError};
 use super::failure::driver;
@@ -58,9 +58,9 @@ impl Leases for PostgresStore {
         Ok(gone)
     }
 
-    async fn overview(&self) -> Result<Overview, StoreError> {
+    async fn roster(&self) -> Result<Roster, StoreError> {
         self.read(Use::Upkeep, "read who owns which buckets", |c| {
-            Box::pin(overview(c))
+            Box::pin(roster(c))
         })
         .await
     }
@@ -229,7 +229,7 @@ async fn remove_expired(
     Ok(gone.rows_affected())
 }
 
-async fn overview(connection: &mut PgConnection) -> Result<Overview, StoreError> {
+async fn roster(connection: &mut PgConnection) -> Result<Roster, StoreError> {
     let replicas = replicas(&mut *connection).await?;
     let failed = driver("read who owns which buckets");
     let rows: Vec<(i16, Option<String>, i64)> =
@@ -244,7 +244,7 @@ async fn overview(connection: &mut PgConnection) -> Result<Overview, StoreError>
             term,
         })
     });
-    Ok(Overview {
+    Ok(Roster {
         replicas,
         leases: leases.collect::<Result<_, StoreError>>()?,
     })

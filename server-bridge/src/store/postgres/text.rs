@@ -19,7 +19,7 @@ pub(super) fn storable(text: &str) -> Cow<'_, str> {
 }
 
 /// What searches see of a bundle: the labels and the text members of its metadata, as JSON.
-pub(super) fn bundle_search(metadata: Option<&Json>) -> Option<String> {
+pub(in crate::store) fn bundle_search(metadata: Option<&Json>) -> Option<String> {
     let metadata = metadata?.to_value();
     let mut seen = Map::new();
     for (name, value) in metadata.as_object()? {
@@ -43,7 +43,7 @@ pub(super) fn bundle_search(metadata: Option<&Json>) -> Option<String> {
 }
 
 /// What searches see of a consumer.
-pub(super) fn labels_search(labels: &Labels) -> String {
+pub(in crate::store) fn labels_search(labels: &Labels) -> String {
     let texts: Map<String, Value> = labels
         .iter()
         .map(|(name, value)| (storable(name).into_owned(), storable(value).into()))

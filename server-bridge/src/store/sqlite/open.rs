@@ -46,17 +46,10 @@ impl SqliteStore {
     async fn open_at(path: &Path, restarts: Restarts) -> Result<Self, OpenError> {
         let path = files::prepare(path)?;
         let lock = Lock::take(&path).await?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(false)
-            .page_size(PAGE_BYTES)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .row_buffer_size(ROW_BUFFER);
+        let options = options(&path);
         let mut connection = SqliteConnection::connect_with(&options).await?;
         migrations().run(&mut connection).await?;
+        whole(&mut connection).await?;
         history::open(&mut connection, &path, &lock).await?;
         let pool = |readers: u32| {
             SqlitePoolOptions::new()
@@ -87,6 +80,31 @@ impl SqliteStore {
             changes,
         })
     }
+}
+
+/// How every connection is made.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .page_size(PAGE_BYTES)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROW_BUFFER)
+}
+
+/// Checks that no copy into this file was begun and not finished.
+pub(super) async fn whole(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let copying: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'copying')")
+            .fetch_one(connection)
+            .await?;
+    if copying {
+        return Err(OpenError::Copying);
+    }
+    Ok(())
 }
 
 /// The schema's history, in order. What is in it never changes: a database remembers a checksum of each.

@@ -100,8 +100,8 @@ async fn an_expired_slot_is_taken_when_no_other_is_left_and_its_former_holder_le
     let to = Some("next".to_owned());
     assert_eq!(lost, Renewal::Lost { to });
     assert_eq!(store.renew(&held, LONG).await.unwrap(), Renewal::Kept);
-    let overview = store.overview().await.unwrap();
-    assert_eq!(overview.replicas, [next, held, wide]);
+    let roster = store.roster().await.unwrap();
+    assert_eq!(roster.replicas, [next, held, wide]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,8 +139,8 @@ async fn buckets_are_one_replica_s_until_it_expires_or_gives_them_back() {
     until("the end", async || expired(&place, &a)).await;
     assert_eq!(take(&b_store, &b).await, []);
     assert_eq!(a_store.renew(&a, SHORT).await.unwrap(), Renewal::Late);
-    let overview = b_store.overview().await.unwrap();
-    let kept = overview
+    let roster = b_store.roster().await.unwrap();
+    let kept = roster
         .leases
         .iter()
         .filter(|l| l.owner.as_ref() == Some(&a.instance));

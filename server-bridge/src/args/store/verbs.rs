@@ -1,0 +1,172 @@
+//! `server-bridge store`: what is done to a store while no bridge runs on it, and a look at it while one does.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use link::cli::stdout_line;
+use link::error::{ExitKind, Failure};
+
+use super::super::Args;
+use super::Engine;
+use crate::store::{Location, Overview, Report, copy};
+
+/// Looks after the store.
+#[derive(Debug, Subcommand)]
+pub enum StoreVerb {
+    /// Make the tables or bring them up to date, and end: for a step before bridges start
+    #[command(after_help = EXIT_CODES)]
+    Migrate,
+    /// Show where the store is, the state of its tables, and how much they hold. Changes nothing, also while bridges run
+    #[command(after_help = EXIT_CODES)]
+    Status {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy everything from one engine to the other: ids, versions, times and the order of changes stay. Both must be used
+    /// by no bridge. Interrupted, it goes on where it stopped when it is started again
+    #[command(after_help = COPY_EXIT_CODES)]
+    Copy {
+        /// What to copy: `sqlite:FILE`, or `postgres` with the same files and flags as the bridge
+        #[arg(long, value_name = "STORE")]
+        from: Engine,
+        /// Where to: a file, or a schema, that is not there yet or holds nothing
+        #[arg(long, value_name = "STORE")]
+        to: Engine,
+    },
+}
+
+// === impl StoreVerb ===
+
+impl StoreVerb {
+    pub(in crate::args) async fn run(&self, args: &Args) -> Result<(), Failure> {
+        let mount = args.mount.as_deref();
+        match self {
+            Self::Migrate => {
+                let place = args.store.location(mount)?.migrate().await?;
+                print(&format!("the tables of `{place}` are up to date"))
+            }
+            Self::Status { json } => {
+                let found = args.store.location(mount)?;
+                let found = found.overview(Timestamp::now()).await?;
+                print(&if *json {
+                    as_json(&found)?
+                } else {
+                    shown(&found)
+                })
+            }
+            Self::Copy { from, to } => {
+                let place = |engine: &Engine| match engine {
+                    Engine::Sqlite(file) => Ok(Location::Sqlite(file.clone())),
+                    Engine::Postgres => args.store.postgres(mount),
+                };
+                if from == to {
+                    return Err(Failure::usage("`--from` and `--to` name the same store"));
+                }
+                let report = copy(place(from)?, place(to)?).await?;
+                print(&compared(&report))?;
+                match report.difference() {
+                    None => Ok(()),
+                    Some(table) => Err(Failure::new(
+                        ExitKind::Failed,
+                        format!("the copy differs from its source in `{}`", table.table),
+                    )
+                    .with_hint(
+                        "no bridge opens the copy; remove it, see that nothing else writes to either side, and repeat"
+                            .to_owned(),
+                    )),
+                }
+            }
+        }
+    }
+}
+
+/// A reader that has seen enough is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    stdout_line(text).map(|_| ()).map_err(Failure::failed)
+}
+
+fn as_json(overview: &Overview) -> Result<String, Failure> {
+    serde_json::to_string_pretty(overview).map_err(|error| Failure::new(ExitKind::Failed, error))
+}
+
+fn shown(overview: &Overview) -> String {
+    let mut lines = vec![
+        ("engine", overview.engine.to_owned()),
+        ("place", overview.place.clone()),
+        ("schema", schema(overview)),
+    ];
+    if let Some(holds) = &overview.holds {
+        let unsent = match holds.oldest_unsent_seconds {
+            Some(seconds) => format!("{}, the oldest for {seconds} s", holds.unsent),
+            None => holds.unsent.to_string(),
+        };
+        lines.extend([
+            ("consumers", holds.consumers.to_string()),
+            (
+                "bundles",
+                format!(
+                    "{}, {} of them being deleted",
+                    holds.bundles, holds.deleting
+                ),
+            ),
+            ("unsent", unsent),
+            ("tombstones", holds.tombstones.to_string()),
+        ]);
+    }
+    if let Some(of) = &overview.connections {
+        let text = format!(
+            "{} of {} in use, at most {} of each bridge",
+            of.used, of.limit, of.each
+        );
+        lines.push(("connections", text));
+    }
+    if let Some(notify) = overview.notify {
+        lines.push(("notify", if notify { "on" } else { "off" }.to_owned()));
+    }
+    let lines: Vec<String> = lines
+        .into_iter()
+        .map(|(name, text)| format!("{name:<12} {text}"))
+        .collect();
+    lines.join("\n")
+}
+
+fn schema(overview: &Overview) -> String {
+    let tables = &overview.schema;
+    let (version, known) = (tables.version, tables.known);
+    let mut text = match version {
+        0 => format!("not made yet; this program makes version {known}"),
+        _ if tables.current => format!("version {version}, that of this program"),
+        _ if version < known => {
+            format!("version {version}; this program brings it to {known} when it starts")
+        }
+        _ => format!("version {version}, of a newer program; this one knows {known}"),
+    };
+    if tables.copying {
+        text.push_str("; a copy into it is not finished");
+    }
+    text
+}
+
+fn compared(report: &Report) -> String {
+    let mut text = format!(
+        "{:<12} {:>10} {:>10}  {:<16}  {:<16}",
+        "table", "source", "target", "sum of source", "sum of target"
+    );
+    for table in &report.tables {
+        let (source, target) = (&table.source, &table.target);
+        let differs = if source == target { "" } else { "  differs" };
+        // Writing to a text cannot fail.
+        let _ = write!(
+            text,
+            "\n{:<12} {:>10} {:>10}  {:<16}  {:<16}{differs}",
+            table.table, source.rows, target.rows, source.sum, target.sum
+        );
+    }
+    text
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 tried and failed; 2 wrong flags or files";
+
+const COPY_EXIT_CODES: &str = "Exit codes: 0 both sides hold the same; 1 refused, failed, or they differ; 2 wrong flags or files";

@@ -1,0 +1,31 @@
+//! What the program does besides running the bridge.
+
+use clap::Subcommand;
+use link::error::Failure;
+use link::telemetry;
+
+use super::Args;
+use super::store::verbs::StoreVerb;
+
+/// One of the things done instead of running the bridge.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look after the store: its tables, its state, its move to the other engine
+    #[command(subcommand)]
+    Store(StoreVerb),
+}
+
+// === impl Command ===
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Exit code 2 for what is wrong with the command line, 1 for what was tried and failed.
+    pub async fn run(&self, args: &Args) -> Result<(), Failure> {
+        telemetry::init(&args.log).map_err(Failure::usage)?;
+        match self {
+            Self::Store(verb) => verb.run(args).await,
+        }
+    }
+}

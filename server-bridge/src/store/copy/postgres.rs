@@ -1,0 +1,229 @@
+//! A PostgreSQL schema as one side of a copy. No bridge opens it meanwhile: the lock under which tables are changed is held.
+
+use futures_util::stream::{BoxStream, StreamExt as _};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+use super::super::StoreError;
+use super::super::postgres::{Alone, Config};
+use super::super::sql::rows::driver;
+use super::cells::{Cell, Row};
+use super::tables::{Kind, Table};
+
+pub(super) struct Side(Alone);
+
+// === impl Side ===
+
+impl Side {
+    pub(super) async fn open(config: &Config, source: bool) -> Result<Self, StoreError> {
+        let mut alone = Alone::open(config, source).await?;
+        let patient = if source {
+            // One state of all tables, for as long as the other side takes to write it.
+            "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+             BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        } else {
+            "SET statement_timeout = 0"
+        };
+        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        patient.map_err(driver(READ))?;
+        Ok(Self(alone))
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.0.place
+    }
+
+    /// Sessions of bridges on this database.
+    pub(super) async fn bridges(&mut self) -> Result<u64, StoreError> {
+        self.0.bridges().await
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0.connection
+    }
+
+    pub(super) fn rows(
+        &mut self,
+        table: &'static Table,
+        after: Option<Row>,
+    ) -> BoxStream<'_, Result<Row, StoreError>> {
+        let text = table.select(&table.postgres, after.is_some());
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for (cell, (_, kind)) in after.into_iter().flatten().zip(table.columns) {
+            query = match (cell, kind) {
+                (Cell::Text(text), _) => query.bind(text),
+                (Cell::Integer(number), Kind::Flag) => query.bind(number != 0),
+                (Cell::Integer(number), _) => query.bind(number),
+                (Cell::Null, _) => query.bind(None::<i64>),
+            };
+        }
+        let rows = query.fetch(self.connection());
+        rows.map(|row| read(&row.map_err(driver(READ))?, table.columns))
+            .boxed()
+    }
+
+    pub(super) async fn last(&mut self, table: &'static Table) -> Result<Option<Row>, StoreError> {
+        let text = table.select_last(&table.postgres);
+        let row = sqlx::query(AssertSqlSafe(text))
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        row.map(|row| read(&row, &table.columns[..table.key]))
+            .transpose()
+    }
+
+    pub(super) async fn count(&mut self, table: &'static Table) -> Result<u64, StoreError> {
+        let text = format!("SELECT COUNT(*) FROM {}", table.name);
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(text))
+            .fetch_one(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        Ok(count.unsigned_abs())
+    }
+
+    pub(super) async fn insert(
+        &mut self,
+        table: &'static Table,
+        rows: Vec<Row>,
+    ) -> Result<(), StoreError> {
+        let text = match table.postgres.insert {
+            Some(text) => text.to_owned(),
+            None => insertion(table),
+        };
+        let search = table
+            .search
+            .map(|search| rows.iter().map(search).collect::<Vec<_>>());
+        let mut columns: Vec<Vec<Cell>> = table
+            .columns
+            .iter()
+            .map(|_| Vec::with_capacity(rows.len()))
+            .collect();
+        for row in rows {
+            for (column, cell) in columns.iter_mut().zip(row) {
+                column.push(cell);
+            }
+        }
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for (cells, (_, kind)) in columns.into_iter().zip(table.columns) {
+            let cells = cells.into_iter();
+            query = match kind {
+                Kind::Integer => query.bind(cells.map(integer).collect::<Vec<_>>()),
+                Kind::Flag => {
+                    let flags = cells.map(|cell| integer(cell).map(|number| number != 0));
+                    query.bind(flags.collect::<Vec<_>>())
+                }
+                Kind::Text => query.bind(cells.map(text_of).collect::<Vec<_>>()),
+            };
+        }
+        if let Some(search) = search {
+            query = query.bind(search);
+        }
+        // One statement: all of the batch is there, or nothing.
+        query
+            .execute(self.connection())
+            .await
+            .map_err(driver(WRITE))?;
+        Ok(())
+    }
+
+    pub(super) async fn begun(&mut self) -> Result<Option<String>, StoreError> {
+        let there: bool = sqlx::query_scalar("SELECT to_regclass('copying') IS NOT NULL")
+            .fetch_one(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        if !there {
+            return Ok(None);
+        }
+        sqlx::query_scalar("SELECT source FROM copying")
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))
+    }
+
+    pub(super) async fn begin(&mut self, source: &str) -> Result<(), StoreError> {
+        let mut batch = self.connection().begin().await.map_err(driver(WRITE))?;
+        sqlx::query("CREATE TABLE copying (source text NOT NULL)")
+            .execute(&mut *batch)
+            .await
+            .map_err(driver(WRITE))?;
+        sqlx::query("INSERT INTO copying (source) VALUES ($1)")
+            .bind(source)
+            .execute(&mut *batch)
+            .await
+            .map_err(driver(WRITE))?;
+        batch.commit().await.map_err(driver(WRITE))
+    }
+
+    /// New rows come after those that were copied, and the tables are open to bridges.
+    pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
+        let end = sqlx::raw_sql(
+            "BEGIN; \
+             SELECT setval(pg_get_serial_sequence('consumers', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM consumers; \
+             SELECT setval(pg_get_serial_sequence('bundles', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM bundles; \
+             SELECT setval('changes', COALESCE(MAX(changed), 0) + 1, false) FROM bundles; \
+             DROP TABLE copying; COMMIT; \
+             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones",
+        );
+        end.execute(self.connection())
+            .await
+            .map_err(driver(WRITE))?;
+        Ok(())
+    }
+
+    pub(super) async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+fn insertion(table: &Table) -> String {
+    let columns = table.names(table.columns.len());
+    let mut arrays: Vec<String> = Vec::new();
+    for (place, (_, kind)) in table.columns.iter().enumerate() {
+        let kind = match kind {
+            Kind::Integer => "bigint",
+            Kind::Text => "text",
+            Kind::Flag => "boolean",
+        };
+        arrays.push(format!("${}::{kind}[]", place + 1));
+    }
+    let (mut into, mut from, mut names) = (columns.clone(), columns.clone(), columns);
+    if table.search.is_some() {
+        arrays.push(format!("${}::text[]", arrays.len() + 1));
+        into.push_str(", search");
+        from.push_str(", search::jsonb");
+        names.push_str(", search");
+    }
+    format!(
+        "INSERT INTO {} ({into}) OVERRIDING SYSTEM VALUE SELECT {from} FROM unnest({}) AS n ({names})",
+        table.name,
+        arrays.join(", ")
+    )
+}
+
+fn integer(cell: Cell) -> Option<i64> {
+    match cell {
+        Cell::Integer(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn text_of(cell: Cell) -> Option<String> {
+    match cell {
+        Cell::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn read(row: &PgRow, columns: &[(&'static str, Kind)]) -> Result<Row, StoreError> {
+    let cells = columns.iter().map(|(name, kind)| {
+        Ok(match kind {
+            Kind::Integer => row.try_get::<Option<i64>, _>(name)?.into(),
+            Kind::Flag => row.try_get::<Option<bool>, _>(name)?.into(),
+            Kind::Text => row.try_get::<Option<String>, _>(name)?.into(),
+        })
+    });
+    cells.collect::<Result<_, _>>().map_err(driver(READ))
+}
+
+const READ: &str = "read rows to copy";
+const WRITE: &str = "write copied rows";

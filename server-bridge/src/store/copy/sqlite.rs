@@ -1,0 +1,148 @@
+//! A SQLite file as one side of a copy, used by nobody else meanwhile.
+
+use std::path::Path;
+
+use futures_util::stream::{BoxStream, StreamExt as _};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+
+use super::super::StoreError;
+use super::super::sql::rows::driver;
+use super::super::sqlite::Alone;
+use super::cells::{Cell, Row};
+use super::tables::{Kind, Table};
+
+pub(super) struct Side(Alone);
+
+// === impl Side ===
+
+impl Side {
+    pub(super) async fn open(file: &Path, source: bool) -> Result<Self, StoreError> {
+        Ok(Self(Alone::open(file, !source, source).await?))
+    }
+
+    fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.0.connection
+    }
+
+    pub(super) fn rows(
+        &mut self,
+        table: &'static Table,
+        after: Option<Row>,
+    ) -> BoxStream<'_, Result<Row, StoreError>> {
+        let text = table.select(&table.sqlite, after.is_some());
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for cell in after.into_iter().flatten() {
+            query = match cell {
+                Cell::Text(text) => query.bind(text),
+                Cell::Integer(number) => query.bind(number),
+                Cell::Null => query.bind(None::<i64>),
+            };
+        }
+        let rows = query.fetch(self.connection());
+        rows.map(|row| read(&row.map_err(driver(READ))?, table.columns))
+            .boxed()
+    }
+
+    pub(super) async fn last(&mut self, table: &'static Table) -> Result<Option<Row>, StoreError> {
+        let text = table.select_last(&table.sqlite);
+        let row = sqlx::query(AssertSqlSafe(text))
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        row.map(|row| read(&row, &table.columns[..table.key]))
+            .transpose()
+    }
+
+    pub(super) async fn count(&mut self, table: &'static Table) -> Result<u64, StoreError> {
+        let text = format!("SELECT COUNT(*) FROM {}", table.name);
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(text))
+            .fetch_one(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        Ok(count.unsigned_abs())
+    }
+
+    pub(super) async fn insert(
+        &mut self,
+        table: &'static Table,
+        rows: Vec<Row>,
+    ) -> Result<(), StoreError> {
+        let text = match table.sqlite.insert {
+            Some(text) => text.to_owned(),
+            None => {
+                let columns = table.names(table.columns.len());
+                let places = vec!["?"; table.columns.len()].join(", ");
+                format!("INSERT INTO {} ({columns}) VALUES ({places})", table.name)
+            }
+        };
+        let mut batch = self.connection().begin().await.map_err(driver(WRITE))?;
+        for row in rows {
+            let mut query = sqlx::query(AssertSqlSafe(text.clone()));
+            for cell in row {
+                query = match cell {
+                    Cell::Text(text) => query.bind(text),
+                    Cell::Integer(number) => query.bind(number),
+                    Cell::Null => query.bind(None::<i64>),
+                };
+            }
+            query.execute(&mut *batch).await.map_err(driver(WRITE))?;
+        }
+        batch.commit().await.map_err(driver(WRITE))
+    }
+
+    pub(super) async fn begun(&mut self) -> Result<Option<String>, StoreError> {
+        let there: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'copying')",
+        )
+        .fetch_one(self.connection())
+        .await
+        .map_err(driver(READ))?;
+        if !there {
+            return Ok(None);
+        }
+        sqlx::query_scalar("SELECT source FROM copying")
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))
+    }
+
+    pub(super) async fn begin(&mut self, source: &str) -> Result<(), StoreError> {
+        let mut batch = self.connection().begin().await.map_err(driver(WRITE))?;
+        sqlx::query("CREATE TABLE copying (source TEXT NOT NULL)")
+            .execute(&mut *batch)
+            .await
+            .map_err(driver(WRITE))?;
+        sqlx::query("INSERT INTO copying (source) VALUES (?)")
+            .bind(source)
+            .execute(&mut *batch)
+            .await
+            .map_err(driver(WRITE))?;
+        batch.commit().await.map_err(driver(WRITE))
+    }
+
+    pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
+        let end = sqlx::raw_sql("DROP TABLE copying; PRAGMA wal_checkpoint(TRUNCATE)");
+        end.execute(self.connection())
+            .await
+            .map_err(driver(WRITE))?;
+        Ok(())
+    }
+
+    pub(super) async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+fn read(row: &SqliteRow, columns: &[(&'static str, Kind)]) -> Result<Row, StoreError> {
+    let cells = columns.iter().map(|(name, kind)| {
+        Ok(match kind {
+            Kind::Integer | Kind::Flag => row.try_get::<Option<i64>, _>(name)?.into(),
+            Kind::Text => row.try_get::<Option<String>, _>(name)?.into(),
+        })
+    });
+    cells.collect::<Result<_, _>>().map_err(driver(READ))
+}
+
+const READ: &str = "read rows to copy";
+const WRITE: &str = "write copied rows";

@@ -1,0 +1,145 @@
+//! What a store holds and how it is reached, for an operator: read only, also while bridges run.
+//!
+//! One struct for both engines; what an engine does not have is absent. What replicas share and what is remembered of the
+//! store's history belongs here as further members.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::postgres::Config;
+use super::{Location, StoreError};
+
+/// What a store holds, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// `postgres` or `sqlite`.
+    pub engine: &'static str,
+    /// The file; or user, host, port, database and schema.
+    pub place: String,
+    /// The state of the tables.
+    pub schema: Tables,
+    /// What they hold; absent while there are none.
+    pub holds: Option<Holds>,
+    /// Connections of the server; absent for a file.
+    pub connections: Option<Connections>,
+    /// Whether replicas with these flags ring each other; absent for a file.
+    pub notify: Option<bool>,
+}
+
+/// The state of the tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tables {
+    /// The newest change made to them; 0 when there are none.
+    pub version: i64,
+    /// The newest change this program knows.
+    pub known: i64,
+    /// Whether they are as this program makes them.
+    pub current: bool,
+    /// Whether a copy into them is not finished.
+    pub copying: bool,
+}
+
+/// How much there is of what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Holds {
+    /// Registered consumers.
+    pub consumers: u64,
+    /// Bundles, those being deleted too.
+    pub bundles: u64,
+    /// Bundles being deleted.
+    pub deleting: u64,
+    /// Bundles of which the broker has not acknowledged the newest version, or the deletion.
+    pub unsent: u64,
+    /// For how long the oldest of those has waited, by its last change, in seconds.
+    pub oldest_unsent_seconds: Option<u64>,
+    /// Deletions that are remembered.
+    pub tombstones: u64,
+}
+
+/// Connections of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// In use now, by everybody.
+    pub used: u64,
+    /// At most, of everybody.
+    pub limit: u64,
+    /// At most, of a bridge with these flags, the one for rings included.
+    pub each: u32,
+}
+
+// === impl Location ===
+
+impl Location {
+    /// Looks at the store that is there, without changing it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place.
+    pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        match self {
+            Self::Sqlite(file) => super::sqlite::overview(file, now).await,
+            Self::Postgres(config) => super::postgres::overview(config, now).await,
+        }
+    }
+
+    /// Brings the tables up to date, making them as needed; says where they are.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place.
+    pub async fn migrate(&self) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(file) => {
+                super::sqlite::Alone::open(file, true, false)
+                    .await?
+                    .close()
+                    .await;
+                Ok(file.display().to_string())
+            }
+            Self::Postgres(config) => {
+                let alone = super::postgres::Alone::open(config, false).await?;
+                let place = alone.place.clone();
+                alone.close().await;
+                Ok(place)
+            }
+        }
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    pub(super) fn of(config: &Config, used: i64, limit: i64) -> Self {
+        Self {
+            used: used.unsigned_abs(),
+            limit: limit.unsigned_abs(),
+            each: config.max_connections + u32::from(config.notify),
+        }
+    }
+}
+
+/// How many of the rows that both engines count alike, and when the oldest that was not sent changed; columns are named as
+/// [`Holds`] has them.
+pub(super) const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS consumers, \
+     (SELECT COUNT(*) FROM bundles) AS bundles, \
+     (SELECT COUNT(*) FROM bundles WHERE deleted_at IS NOT NULL) AS deleting, \
+     (SELECT COUNT(*) FROM bundles WHERE unsent) AS unsent, \
+     (SELECT MIN(updated_at) FROM bundles WHERE unsent) AS oldest, \
+     (SELECT COUNT(*) FROM tombstones) AS tombstones";
+
+impl Holds {
+    /// From a row of [`COUNTS`].
+    pub(super) fn of(
+        row: &impl super::sql::rows::Cells,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let oldest = row.optional_integer("oldest")?;
+        let seconds = |since: i64| (now.as_microsecond() - since).max(0).unsigned_abs() / 1_000_000;
+        Ok(Self {
+            consumers: row.integer("consumers")?.unsigned_abs(),
+            bundles: row.integer("bundles")?.unsigned_abs(),
+            deleting: row.integer("deleting")?.unsigned_abs(),
+            unsent: row.integer("unsent")?.unsigned_abs(),
+            oldest_unsent_seconds: oldest.map(seconds),
+            tombstones: row.integer("tombstones")?.unsigned_abs(),
+        })
+    }
+}

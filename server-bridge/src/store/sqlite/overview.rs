@@ -1,0 +1,74 @@
+//! A look at a file, which changes nothing and needs no lock.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::super::overview::{COUNTS, Holds, Overview, Tables};
+use super::super::{OpenError, StoreError};
+use super::open;
+use super::rows::driver;
+
+/// What is there.
+pub(in crate::store) async fn overview(
+    file: &Path,
+    now: Timestamp,
+) -> Result<Overview, StoreError> {
+    let failed = |source: OpenError| StoreError::Open {
+        database: file.display().to_string(),
+        source: Arc::new(source),
+    };
+    if !file.exists() {
+        let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+        return Err(failed(missing.into()));
+    }
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .read_only(true);
+    let connected = SqliteConnection::connect_with(&options).await;
+    let mut connection = connected.map_err(|error| failed(error.into()))?;
+    let known = open::migrations().iter().map(|one| one.version).max();
+    let known = known.unwrap_or_default();
+    let (there, copying): (bool, bool) = sqlx::query_as(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'), \
+         EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'copying')",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(driver(LOOK))?;
+    let mut version: i64 = 0;
+    if there {
+        version = sqlx::query_scalar(
+            "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .map_err(driver(LOOK))?;
+    }
+    let holds = if version == 0 {
+        None
+    } else {
+        let row = sqlx::query(COUNTS).fetch_one(&mut connection).await;
+        Some(Holds::of(&row.map_err(driver(LOOK))?, now)?)
+    };
+    let _ = connection.close().await;
+    Ok(Overview {
+        engine: "sqlite",
+        place: file.display().to_string(),
+        schema: Tables {
+            version,
+            known,
+            current: version == known,
+            copying,
+        },
+        holds,
+        connections: None,
+        notify: None,
+    })
+}
+
+const LOOK: &str = "look at the database";

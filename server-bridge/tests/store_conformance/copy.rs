@@ -1,0 +1,311 @@
+//! Everything goes from one engine to the other and back and is the same; what is interrupted goes on; nothing is
+//! overwritten, and nothing is copied that changes meanwhile.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use link::error::{Hint as _, chain};
+use link::order::SequenceId;
+use link::supervise::Restarts;
+use server_bridge::store::postgres::PostgresStore;
+use server_bridge::store::sqlite::SqliteStore;
+use server_bridge::store::{
+    AnyStore, Bundle, Consumer, Content, Held, Json, Location, PendingHead, Report, StatusUpdate,
+    Store, Tombstone, copy,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::engines::{Server, fresh};
+use crate::{at, bundle, content, name, version, with_consumers};
+
+/// A file, and a database that nobody else has.
+struct Places {
+    directory: TempDir,
+    server: &'static Server,
+    database: String,
+    postgres: Location,
+}
+
+impl Places {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::shared();
+        let config = fresh(server, &directory);
+        Self {
+            database: std::fs::read_to_string(&config.files.name).unwrap(),
+            postgres: Location::Postgres(Box::new(config)),
+            directory,
+            server,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn count(&self, table: &str) -> u32 {
+        let text = format!("SELECT count(*) FROM bridge.{table}");
+        let count = self.server.sql(&self.database, &text);
+        count.map_or(0, |count| count.parse().unwrap())
+    }
+}
+
+fn sqlite(file: &Path) -> Location {
+    Location::Sqlite(file.to_owned())
+}
+
+async fn open(location: &Location) -> AnyStore {
+    let opened = location.clone().open(Restarts::unregistered()).await;
+    opened.unwrap()
+}
+
+/// One of everything: sent and not, acknowledged and refused, with statuses and without, being deleted, gone, made again.
+async fn filled(store: &impl Store) {
+    with_consumers(store, &["c2", "c1"]).await;
+    for number in 0..12 {
+        let mut new = bundle(
+            &format!("b{number:02}"),
+            if number % 3 == 0 { "c2" } else { "c1" },
+        );
+        new.name = format!("name \u{1F980} {number}");
+        if number == 5 {
+            new.metadata = None;
+        }
+        new.content = Content {
+            manifests: Json::parse(&format!(
+                "[{{\"n\":1.50,\"z\":\"\\u0000\",\"number\":{number}}}]"
+            ))
+            .unwrap(),
+            delete_option: (number % 2 == 0).then(|| Json::parse("{\"a\": 1}").unwrap()),
+            manifest_configs: (number % 4 == 0).then(|| Json::parse("[]").unwrap()),
+            executer: None,
+        };
+        store.create_bundle(new, at(number)).await.unwrap();
+    }
+    let v1 = version(1);
+    for id in ["b01", "b02", "b03", "b04"] {
+        store.record_published(id, v1, false, at(20)).await.unwrap();
+        let acked = store.record_broker_acked(id, v1, false, id != "b02", at(21));
+        acked.await.unwrap();
+    }
+    store
+        .record_published("b05", v1, false, at(22))
+        .await
+        .unwrap();
+    let failed = store.record_publish_failed("b05", v1, false, "too \u{1F980} large", at(23));
+    failed.await.unwrap();
+    for (step, id) in ["b01", "b02"].into_iter().enumerate() {
+        store
+            .apply_status(status(id, "c1", 1, step, false))
+            .await
+            .unwrap();
+    }
+    let update = store.update_bundle("b01", None, None, content("two"), at(30));
+    update.await.unwrap();
+    for id in ["b04", "b06", "b07"] {
+        store.mark_deleting(id, at(40)).await.unwrap();
+    }
+    store
+        .apply_status(status("b07", "c1", 1, 9, true))
+        .await
+        .unwrap();
+    store
+        .create_bundle(bundle("b07", "c2"), at(50))
+        .await
+        .unwrap();
+    store
+        .apply_status(status("b04", "c1", 1, 10, true))
+        .await
+        .unwrap();
+    let held = vec![Held {
+        id: "b02".into(),
+        version: version(0),
+    }];
+    store.request_resend(&name("c1"), held).await.unwrap();
+}
+
+fn status(id: &str, consumer: &str, number: i64, step: usize, deleted: bool) -> StatusUpdate {
+    StatusUpdate {
+        bundle_id: id.to_owned(),
+        consumer: name(consumer),
+        version: version(number),
+        sequence_id: SequenceId::from_parts(at(100), 1, u16::try_from(step).unwrap()),
+        status_hash: (step != 1).then(|| format!("hash of {id}")),
+        payload: Json::parse("{\"conditions\": [1.0]}").unwrap(),
+        metadata: Some(Json::parse("{\"m\": \"\\u0000\"}").unwrap()),
+        deleted,
+        received_at: Some(at(60)),
+        applied_at: (step == 0).then(|| at(61)),
+        at: at(62),
+    }
+}
+
+type Shown = (
+    Vec<Consumer>,
+    Vec<Bundle>,
+    Vec<PendingHead>,
+    Vec<(String, Option<String>)>,
+    Vec<Option<Tombstone>>,
+);
+
+/// What callers see of it.
+async fn shown(store: &impl Store) -> Shown {
+    let mut seen: Shown = Default::default();
+    for text in ["c1", "c2"] {
+        let consumer = name(text);
+        seen.0
+            .extend(store.get_consumer_by_name(&consumer).await.unwrap());
+        seen.2
+            .extend(store.pending_heads(&consumer, 100).await.unwrap());
+        seen.3
+            .extend(store.status_hashes_of(&consumer).await.unwrap());
+    }
+    for number in 0..12 {
+        let id = format!("b{number:02}");
+        seen.1.extend(store.get_bundle(&id).await.unwrap());
+        seen.4.push(store.tombstone(&id).await.unwrap());
+    }
+    seen
+}
+
+async fn copied(from: &Location, to: &Location) -> Report {
+    let report = copy(from.clone(), to.clone()).await.unwrap();
+    assert_eq!(report.difference(), None);
+    report
+}
+
+async fn refused(from: &Location, to: &Location) -> String {
+    let error = copy(from.clone(), to.clone()).await.unwrap_err();
+    let hint = error.hint().unwrap_or_default();
+    format!("{}; {hint}", chain(&error))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
+    let places = Places::new();
+    let (first, last) = (sqlite(&places.file("a.db")), sqlite(&places.file("b.db")));
+    let store = open(&first).await;
+    filled(&store).await;
+    let before = shown(&store).await;
+    store.close().await;
+    drop(store);
+
+    let there = copied(&first, &places.postgres).await;
+    let rows: Vec<u64> = there.tables.iter().map(|table| table.source.rows).collect();
+    assert_eq!(rows[0], 2);
+    assert!(rows.iter().all(|rows| *rows > 0), "{there:?}");
+    let back = copied(&places.postgres, &last).await;
+    for (there, back) in there.tables.iter().zip(&back.tables) {
+        assert_eq!(there.source, back.target);
+    }
+
+    for location in [&places.postgres, &last] {
+        let store = open(location).await;
+        assert_eq!(format!("{:?}", shown(&store).await), format!("{before:?}"));
+        // What comes now comes after what was there.
+        store
+            .create_bundle(bundle("new", "c1"), at(70))
+            .await
+            .unwrap();
+        let heads = store.pending_heads(&name("c1"), 100).await.unwrap();
+        assert_eq!(heads.last().unwrap().id, "new");
+        let update = store.update_bundle("b08", None, None, content("x"), at(71));
+        update.await.unwrap();
+        let heads = store.pending_heads(&name("c1"), 100).await.unwrap();
+        assert_eq!(heads.last().unwrap().id, "b08");
+        with_consumers(&store, &["c3"]).await;
+        store.ping().await.unwrap();
+        store.close().await;
+    }
+    // Searches of PostgreSQL look at what was derived.
+    let labelled = "SELECT count(*) FROM bridge.bundles WHERE search -> 'labels' ->> 'app' = 'web'";
+    assert_eq!(places.server.sql(&places.database, labelled).unwrap(), "11");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_copy_is_served_to_nobody_and_goes_on_when_it_is_started_again() {
+    let places = Places::new();
+    let source = places.file("a.db");
+    let store = SqliteStore::open(&source).await.unwrap();
+    with_consumers(&store, &["c1"]).await;
+    for number in 0..400 {
+        let mut new = bundle(&format!("b{number}"), "c1");
+        new.content = content(&number.to_string().repeat(49_000 / 3));
+        store.create_bundle(new, at(1)).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    let source = sqlite(&source);
+
+    let mut running = Box::pin(copy(source.clone(), places.postgres.clone()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while places.count("contents") == 0 {
+        assert!(Instant::now() < deadline);
+        tokio::select! {
+            done = &mut running => panic!("{done:?} before it was interrupted"),
+            () = sleep(Duration::from_millis(5)) => {}
+        }
+    }
+    drop(running);
+    let Location::Postgres(config) = places.postgres.clone() else {
+        unreachable!()
+    };
+    let error = PostgresStore::open(*config).await.unwrap_err();
+    let hint = error.hint().unwrap();
+    assert!(
+        chain(&error).contains("copy that is not finished"),
+        "{error:?}"
+    );
+    assert!(hint.contains("again"), "{hint}");
+    let before = places.count("contents");
+    assert!(before < 400, "{before}");
+
+    // The wrong one does not go on with it.
+    let other = sqlite(&places.file("other.db"));
+    let store = open(&other).await;
+    with_consumers(&store, &["c1"]).await;
+    store.close().await;
+    drop(store);
+    let said = refused(&other, &places.postgres).await;
+    assert!(said.contains("unfinished copy of something else"), "{said}");
+    assert_eq!(places.count("contents"), before);
+
+    let report = copied(&source, &places.postgres).await;
+    assert_eq!(report.tables[2].target.rows, 400);
+    // And once more: there is nothing to do.
+    copied(&source, &places.postgres).await;
+    open(&places.postgres).await.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_use_or_holds_something_else_is_refused() {
+    let places = Places::new();
+    let (one, two) = (sqlite(&places.file("a.db")), sqlite(&places.file("b.db")));
+    let said = refused(&one, &places.postgres).await;
+    assert!(said.contains("no such file"), "{said}");
+    assert!(!places.file("a.db").exists());
+
+    let store = open(&one).await;
+    filled(&store).await;
+    let said = refused(&one, &places.postgres).await;
+    assert!(said.contains("another process holds"), "{said}");
+    store.close().await;
+    drop(store);
+
+    let bridge = open(&places.postgres).await;
+    for (from, to) in [(&one, &places.postgres), (&places.postgres, &two)] {
+        let said = refused(from, to).await;
+        assert!(
+            said.contains("is in use") && said.contains("stop every bridge"),
+            "{said}"
+        );
+    }
+    with_consumers(&bridge, &["mine"]).await;
+    bridge.close().await;
+    drop(bridge);
+    let said = refused(&one, &places.postgres).await;
+    assert!(said.contains("`consumers` has 1 rows"), "{said}");
+    assert_eq!(places.count("consumers"), 1);
+    open(&places.postgres).await.close().await;
+}

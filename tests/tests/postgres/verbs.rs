@@ -1,0 +1,217 @@
+//! `server-bridge store` as processes: exit codes, a copy that is killed, and credentials from where a pod gets them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use jiff::Timestamp;
+use link::id::ConsumerName;
+use server_bridge::store::sqlite::SqliteStore;
+use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, Store as _};
+use tests::pki::Authority;
+use tests::postgres::Server;
+use tests::process::{Output, Spec};
+use tests::scratch::Scratch;
+use tests::wait::wait_for;
+use tokio::net::TcpListener;
+
+use super::tls::{certificate, show};
+
+/// `server-bridge store …` with the files of a database.
+fn store(files: &Path, args: &[&str]) -> Result<Spec> {
+    let files = files.display().to_string();
+    let spec = Spec::binary("server-bridge")?
+        .arg("store")
+        .args(args)
+        .args(["--mount", &files]);
+    Ok(spec)
+}
+
+fn ended(output: &Output, code: i32, words: &[&str]) -> Result<()> {
+    let said = format!("{}{}", output.stdout, output.stderr);
+    ensure!(output.status.code() == Some(code), "{said}");
+    for word in words {
+        ensure!(said.contains(word), "`{word}` in {said}");
+    }
+    Ok(())
+}
+
+/// A file with as many bundles of 49 KB.
+async fn filled(file: &Path, bundles: usize) -> Result<()> {
+    let store = SqliteStore::open(file).await?;
+    let now = Timestamp::from_second(1_780_000_000)?;
+    let consumer = ConsumerName::new("c1")?;
+    let new = NewConsumer {
+        id: "id-c1".into(),
+        name: consumer.clone(),
+        labels: Labels::new(),
+    };
+    store.create_consumer(new, now).await?;
+    for number in 0..bundles {
+        let manifests = format!("[{{\"data\":\"{}\"}}]", "x".repeat(49_000));
+        let new = NewBundle {
+            id: format!("b{number}"),
+            name: format!("b{number}"),
+            consumer_name: consumer.clone(),
+            metadata: None,
+            content: Content {
+                manifests: Json::parse(&manifests)?,
+                delete_option: None,
+                manifest_configs: None,
+                executer: None,
+            },
+        };
+        store.create_bundle(new, now).await?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Result<()> {
+    let scratch = Scratch::new("store-verbs")?;
+    let server = Server::start(&["max_connections=80"])?;
+    let database = server.database()?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &database)?;
+    let run = async |args: &[&str]| -> Result<Output> {
+        let spec = store(files.path(), args)?.args(["--db-sslmode", "disable"]);
+        Ok(spec.run(scratch.path(), PATIENCE).await?)
+    };
+    let status = run(&["status"]).await?;
+    ended(
+        &status,
+        0,
+        &[
+            "postgres://postgres@127.0.0.1",
+            "not made yet",
+            "of 80 in use",
+        ],
+    )?;
+    ended(&run(&["migrate"]).await?, 0, &["up to date"])?;
+    ended(&run(&["migrate"]).await?, 0, &["up to date"])?;
+
+    let file = scratch.path().join("bridge.db");
+    filled(&file, BUNDLES).await?;
+    let from = format!("sqlite:{}", file.display());
+    let copy = ["copy", "--from", &from, "--to", "postgres"];
+    let spec = store(files.path(), &copy)?.args(["--db-sslmode", "disable"]);
+    let mut running = spec.start(scratch.path())?;
+    let count = || server.sql(&database, "SELECT count(*) FROM bridge.contents");
+    wait_for("rows to be copied", PATIENCE, async || match count() {
+        Ok(rows) if rows != "0" => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await?;
+    running.kill()?;
+    let rows = count()?;
+    ensure!(rows != BUNDLES.to_string(), "it was killed too late");
+    let status = run(&["status", "--json"]).await?;
+    let found: serde_json::Value = serde_json::from_str(&status.stdout)?;
+    ensure!(found["schema"]["copying"] == true, "{found}");
+    ensure!(found["holds"]["bundles"] == BUNDLES, "{found}");
+    let output = run(&copy).await?;
+    ended(&output, 0, &["Going on with a copy", "contents", "ledger"])?;
+    ensure!(count()? == BUNDLES.to_string());
+    let status = run(&["status", "--json"]).await?;
+    let found: serde_json::Value = serde_json::from_str(&status.stdout)?;
+    ensure!(found["schema"]["copying"] == false, "{found}");
+    ensure!(found["holds"]["unsent"] == BUNDLES, "{found}");
+
+    ended(
+        &run(&["copy", "--from", &from, "--to", &from]).await?,
+        2,
+        &["the same store"],
+    )?;
+    let other = scratch.path().join("other.db");
+    filled(&other, 1).await?;
+    let from = format!("sqlite:{}", other.display());
+    let output = run(&["copy", "--from", &from, "--to", "postgres"]).await?;
+    ended(&output, 1, &["is not empty", "--db-schema"])?;
+    std::fs::write(files.path().join("db.password"), "wrong")?;
+    ended(&run(&["status"]).await?, 1, &["refuses the user", "hint: "])?;
+    scratch.passed();
+    Ok(())
+}
+
+#[derive(Default)]
+struct Endpoint {
+    asked: AtomicU32,
+    fails: AtomicBool,
+}
+
+impl Endpoint {
+    fn answer(&self, headers: &HeaderMap) -> (StatusCode, String) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let known = headers
+            .get("authorization")
+            .is_some_and(|word| word == "pod-token");
+        if self.fails.load(Ordering::Relaxed) || !known {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "not now".into());
+        }
+        let keys = serde_json::json!({
+            "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "secret-of-a-pod", "Token": "session",
+            "AccountId": "123456789012", "Expiration": "2126-01-01T00:00:00Z",
+        });
+        (StatusCode::OK, keys.to_string())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_a_pod_make_tokens_and_an_endpoint_that_fails_is_named() -> Result<()> {
+    let scratch = Scratch::new("store-iam")?;
+    let server = Server::start(&["max_connections=80"])?;
+    let authority = Authority::new("database")?;
+    show(&server, certificate(&authority, "localhost", -1, 1)?, 1).await?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    std::fs::write(files.path().join("db.host"), "localhost")?;
+    std::fs::remove_file(files.path().join("db.password"))?;
+    let roots = files.path().join("roots.pem");
+    std::fs::write(&roots, authority.certificate_pem())?;
+
+    let endpoint = Arc::new(Endpoint::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}/v1/credentials", listener.local_addr()?);
+    let shared = endpoint.clone();
+    let answer = move |headers: HeaderMap| async move { shared.answer(&headers) };
+    let routes = axum::Router::new().route("/v1/credentials", get(answer));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+
+    let roots = roots.display().to_string();
+    let status = async || -> Result<Output> {
+        let spec = store(files.path(), &["status"])?
+            .args(["--db-iam-auth", "--db-iam-region", "eu-west-1"])
+            .args(["--db-rootcert", &roots])
+            .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &address)
+            .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        Ok(spec.run(scratch.path(), PATIENCE).await?)
+    };
+    // A server that is not RDS takes the token for a wrong password: it was made and sent.
+    let output = status().await?;
+    ended(&output, 1, &["refuses the user", "localhost"])?;
+    ensure!(endpoint.asked.load(Ordering::Relaxed) == 1);
+    endpoint.fails.store(true, Ordering::Relaxed);
+    let failed = status().await?;
+    let named = format!("credentials from `{address}`");
+    ended(&failed, 1, &["no IAM token", &named, "rds-db:connect"])?;
+    for output in [output, failed] {
+        let said = format!("{}{}", output.stdout, output.stderr);
+        ensure!(
+            !said.contains("secret-of-a-pod") && !said.contains("X-Amz"),
+            "{said}"
+        );
+    }
+    scratch.passed();
+    Ok(())
+}
+
+// Several batches.
+const BUNDLES: usize = 400;
+
+const PATIENCE: Duration = Duration::from_secs(60);

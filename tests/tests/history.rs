@@ -55,11 +55,12 @@ async fn an_agent_takes_what_an_older_file_holds_that_was_put_back() -> Result<(
     ensure!(value(&region, ID)? == "one");
     ensure!(value(&region, "other")? == "kept");
     ensure!(value(&region, "later")? == "lost too", "nobody deleted it");
-    let lines = region.bridge.process().output();
-    ensure!(
-        lines.contains("A new epoch of the database begins"),
-        "{lines}"
-    );
+    let process = region.bridge.process();
+    process
+        .line_with("A new epoch of the database begins", PATIENCE)
+        .await?;
+    // The agent's list, which confirms the others, may come after its status.
+    process.line_with("Answered a resync", PATIENCE).await?;
     let page = region.bridge.metrics().await?;
     ensure!(page.count("bridge_raises_total", &[("outcome", "raised")]) == 1);
     // Life goes on, one version after the other: the agent has said that it holds these.

@@ -260,12 +260,12 @@ async fn begin(
 
 fn place(path: &Path) -> io::Result<Place> {
     let metadata = fs::metadata(path)?;
-    let place = Place::default().with("inode", metadata.ino());
+    let place = Place::default().with("inode", &metadata.ino());
     // Not every file system knows it.
     let made = metadata.created().ok();
     let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
     Ok(match made {
-        Some(made) => place.with("creation", made.as_nanos()),
+        Some(made) => place.with("creation", &made.as_nanos()),
         None => place,
     })
 }

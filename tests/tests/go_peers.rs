@@ -6,14 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use link::bundle::{Status, status_hash};
 use link::clock::{Clock, rfc3339_nanos};
-use link::message::Message;
 use link::order::SequenceId;
 use serde_json::{Value, json};
 use tests::api::{Change, config_map};
 use tests::fleet::files;
 use tests::go::{
     AGENT_TOPIC, APPLIED_STATUS, DELETED_STATUS, REQUEST, SOURCE_TOPIC, SPEC, TRACING, agent_list,
-    agent_status, attributes, deleted, event, kind, names, next, send, spec, status_request, value,
+    agent_status, attributes, deleted, kind, names, next, send, spec, status_request, value,
 };
 use tests::region::{Builder, Kind};
 use tests::wait::wait_for;

@@ -56,11 +56,14 @@ async fn an_agent_takes_what_an_older_file_holds_that_was_put_back() -> Result<(
     ensure!(value(&region, "other")? == "kept");
     ensure!(value(&region, "later")? == "lost too", "nobody deleted it");
     let process = region.bridge.process();
-    process
-        .line_with("A new epoch of the database begins", PATIENCE)
-        .await?;
     // The agent's list, which confirms the others, may come after its status.
-    process.line_with("Answered a resync", PATIENCE).await?;
+    let answered = |text: &str| {
+        text.split_once("A new epoch of the database begins")
+            .is_some_and(|(_, after)| after.contains("Answered a resync"))
+    };
+    process
+        .output_until("the list in the new epoch", PATIENCE, answered)
+        .await?;
     let page = region.bridge.metrics().await?;
     ensure!(page.count("bridge_raises_total", &[("outcome", "raised")]) == 1);
     // Life goes on, one version after the other: the agent has said that it holds these.

@@ -8,6 +8,7 @@ use link::bundle::Status;
 use link::clock::{Clock, rfc3339_nanos};
 use link::event::decode;
 use link::message::Message;
+use link::order::SequenceId;
 
 use crate::session::Client;
 
@@ -79,6 +80,33 @@ pub fn status_request(data: &str) -> Message {
     let extensions = [("originalsource", "")];
     let kind = "status.resync_request";
     event(SOURCE_TOPIC, "maestro", kind, &extensions, Some(data))
+}
+
+/// The agent of `cluster1` says what it holds: `data` lists versions.
+pub fn agent_list(data: &str) -> Message {
+    let extensions = [("originalsource", "")];
+    let kind = "spec.resync_request";
+    event(AGENT_TOPIC, GO_AGENT, kind, &extensions, Some(data))
+}
+
+/// The agent of `cluster1` tells a status of a version, as the `step`th of this millisecond; `hash` is what it takes for
+/// the status's hash.
+pub fn agent_status(id: &str, version: i32, step: u16, hash: &str, data: &str) -> Message {
+    let version = version.to_string();
+    let sequence = SequenceId::from_parts(Clock::system().now(), 1, step).to_string();
+    let metadata = format!(r#"{{"name":"{id}","uid":"{id}","creationTimestamp":null}}"#);
+    let extensions = [
+        ("statushash", hash),
+        ("somethingnew", "ignored"),
+        ("sequenceid", &sequence),
+        ("resourceversion", &version),
+        ("resourceid", id),
+        ("originalsource", "maestro"),
+        ("metadata", &metadata),
+        ("logtracing", "{}"),
+    ];
+    let kind = "status.update_request";
+    event(AGENT_TOPIC, GO_AGENT, kind, &extensions, Some(data))
 }
 
 /// Sends a message to somebody who must be listening.
@@ -203,5 +231,7 @@ pub const DELETED_STATUS: &str = "id source specversion type time clustername or
 pub const AGENT_TOPIC: &str = "maestro/consumers/cluster1/agentevents";
 /// Where it is spoken to.
 pub const SOURCE_TOPIC: &str = "maestro/consumers/cluster1/sourceevents";
+
+const GO_AGENT: &str = "cluster1-work-agent";
 
 const PATIENCE: Duration = Duration::from_secs(30);

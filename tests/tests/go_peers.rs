@@ -6,14 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use link::bundle::{Status, status_hash};
 use link::clock::{Clock, rfc3339_nanos};
-use link::message::Message;
 use link::order::SequenceId;
 use serde_json::{Value, json};
 use tests::api::{Change, config_map};
 use tests::fleet::files;
 use tests::go::{
-    AGENT_TOPIC, APPLIED_STATUS, DELETED_STATUS, REQUEST, SOURCE_TOPIC, SPEC, TRACING, attributes,
-    deleted, event, kind, names, next, send, spec, status_request, value,
+    AGENT_TOPIC, APPLIED_STATUS, DELETED_STATUS, REQUEST, SOURCE_TOPIC, SPEC, TRACING, agent_list,
+    agent_status, attributes, deleted, kind, names, next, send, spec, status_request, value,
 };
 use tests::region::{Builder, Kind};
 use tests::wait::wait_for;
@@ -132,12 +131,12 @@ async fn a_bridge_serves_a_go_agent() -> Result<()> {
     );
 
     // The same again for an agent that lost it: the whole list in one unmarked event.
-    send(&agent, go_spec_request(r#"{"resourceVersions":[]}"#)).await?;
+    send(&agent, agent_list(r#"{"resourceVersions":[]}"#)).await?;
     let again = next(&mut agent, "spec.").await?;
     ensure!(value(&again, "resourceid") == Some(id) && again.payload == order.payload);
 
     let status = condition("Applied");
-    send(&agent, go_status(id, 1, 0, &status)).await?;
+    send(&agent, agent_status(id, 1, 0, HASH, &status)).await?;
     wait_for("the Go agent's status", PATIENCE, async || {
         match api.bundle(id).await {
             Ok(Some(bundle)) if bundle.observed_version() == 1 && bundle.is("Applied") => Ok(()),
@@ -183,10 +182,10 @@ async fn a_bridge_serves_a_go_agent() -> Result<()> {
     );
     ensure!(deletion.payload.is_empty() && deletion.content_type.is_none());
     let holds = json!({ "resourceVersions": [{ "resourceID": id, "resourceVersion": 1 }] });
-    send(&agent, go_spec_request(&holds.to_string())).await?;
+    send(&agent, agent_list(&holds.to_string())).await?;
     let again = next(&mut agent, "spec.").await?;
     ensure!(value(&again, "deletiontimestamp").is_some(), "{again:?}");
-    send(&agent, go_status(id, 1, 1, &condition("Deleted"))).await?;
+    send(&agent, agent_status(id, 1, 1, HASH, &condition("Deleted"))).await?;
     wait_for("the bundle to be gone", PATIENCE, async || {
         match api.bundle(id).await {
             Ok(None) => Ok(()),
@@ -196,40 +195,6 @@ async fn a_bridge_serves_a_go_agent() -> Result<()> {
     .await?;
     region.passed();
     Ok(())
-}
-
-fn go_spec_request(data: &str) -> Message {
-    let extensions = [("originalsource", "")];
-    event(
-        AGENT_TOPIC,
-        "cluster1-work-agent",
-        "spec.resync_request",
-        &extensions,
-        Some(data),
-    )
-}
-
-fn go_status(id: &str, version: i32, step: u16, data: &str) -> Message {
-    let version = version.to_string();
-    let sequence = SequenceId::from_parts(Clock::system().now(), 1, step).to_string();
-    let metadata = format!(r#"{{"name":"{id}","uid":"{id}","creationTimestamp":null}}"#);
-    let extensions = [
-        ("statushash", HASH),
-        ("somethingnew", "ignored"),
-        ("sequenceid", &sequence),
-        ("resourceversion", &version),
-        ("resourceid", id),
-        ("originalsource", "maestro"),
-        ("metadata", &metadata),
-        ("logtracing", "{}"),
-    ];
-    event(
-        AGENT_TOPIC,
-        "cluster1-work-agent",
-        "status.update_request",
-        &extensions,
-        Some(data),
-    )
 }
 
 fn condition(kind: &str) -> String {

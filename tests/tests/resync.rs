@@ -17,9 +17,6 @@ use tests::wait::wait_for;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-#[path = "resync/older.rs"]
-mod older;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn without_bundles_both_ends_agree_again() -> Result<()> {
     let seen = agree_again(Builder::new("resync-0", Kind::Sandbox), 0).await?;

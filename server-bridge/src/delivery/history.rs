@@ -91,7 +91,7 @@ pub(super) async fn raise<S: Store>(
         say(context, consumer, &raised);
         say_exhausted(context, consumer, &exhausted);
     }
-    hold_back(context, consumer, early, now);
+    hold_back(context, consumer, &early, now);
     Ok(())
 }
 
@@ -144,7 +144,7 @@ fn say_exhausted<S: Store>(context: &Context<S>, consumer: &ConsumerName, exhaus
 fn hold_back<S: Store>(
     context: &Context<S>,
     consumer: &ConsumerName,
-    early: Vec<(Option<Instant>, Ahead)>,
+    early: &[(Option<Instant>, Ahead)],
     now: Instant,
 ) {
     let Some((_, first)) = early.first() else {

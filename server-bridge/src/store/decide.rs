@@ -195,3 +195,82 @@ impl Remembered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Json;
+    use super::*;
+
+    fn version(number: i64) -> Version {
+        Version::new(number).unwrap()
+    }
+
+    fn next(latest: i64, known: bool, same: bool) -> Option<(i32, bool)> {
+        let changing = Changing {
+            latest: version(latest),
+            deleting: false,
+            same,
+            known,
+        };
+        let next = changing.next("b", Some(version(latest))).ok().flatten()?;
+        Some((next.version.get(), next.jumped.is_some()))
+    }
+
+    fn judged(held: i64, deleting: bool, deleted: bool, step: u16) -> Judgement {
+        let at = Timestamp::from_second(1_780_000_000).unwrap();
+        let consumer = ConsumerName::new("c1").unwrap();
+        let reported = Reported {
+            consumer: consumer.clone(),
+            version: version(3),
+            deleting,
+            created_at: at,
+            sequence: Some(SequenceId::from_parts(at, 1, 5)),
+            described: Some(7),
+            taken_at: Some(at),
+        };
+        reported.judge(&StatusUpdate {
+            bundle_id: "b".into(),
+            consumer,
+            version: version(held),
+            sequence_id: SequenceId::from_parts(at, 1, step),
+            status_hash: None,
+            payload: Json::trusted("{}".to_owned()),
+            metadata: None,
+            deleted,
+            received_at: None,
+            applied_at: None,
+            at,
+        })
+    }
+
+    #[test]
+    fn only_a_change_of_an_unconfirmed_version_jumps() {
+        assert_eq!(next(3, true, false), Some((4, false)));
+        assert_eq!(next(3, false, false), Some((1_003, true)));
+        assert_eq!(next(3, false, true), None);
+        let last = i64::from(i32::MAX);
+        assert_eq!(next(last - 1, false, false), Some((i32::MAX, true)));
+        assert_eq!(next(last, false, false), None);
+    }
+
+    #[test]
+    fn a_newer_version_is_heard_once_whether_the_bundle_is_being_deleted_or_not() {
+        let stored = version(3);
+        let ahead = Judgement::Leave(StatusOutcome::Ahead { stored });
+        let stale = Judgement::Leave(StatusOutcome::StaleVersion { stored });
+        for deleting in [false, true] {
+            assert_eq!(judged(7, deleting, false, 6), Judgement::KeepAhead);
+            // The very one that is kept, and one of before it.
+            assert_eq!(judged(7, deleting, false, 5), Judgement::KeepAhead);
+            assert_eq!(judged(8, deleting, false, 4), stale);
+        }
+        assert_eq!(judged(7, true, true, 6), ahead);
+        // Nothing above it can be sent, and nothing is left there.
+        assert_eq!(
+            judged(i64::from(i32::MAX), true, true, 6),
+            Judgement::Remove
+        );
+        let not_asked_for = Judgement::Leave(StatusOutcome::NotDeleting);
+        assert_eq!(judged(7, false, true, 6), not_asked_for);
+    }
+}

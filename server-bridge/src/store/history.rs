@@ -96,7 +96,7 @@ pub(super) struct Plan {
 // === impl Place ===
 
 impl Place {
-    pub(super) fn with(mut self, sign: &str, value: impl ToString) -> Self {
+    pub(super) fn with(mut self, sign: &str, value: &impl ToString) -> Self {
         self.0.insert(sign.to_owned(), value.to_string());
         self
     }
@@ -271,11 +271,11 @@ mod tests {
 
     #[test]
     fn places_differ_by_the_signs_that_both_have() {
-        let place = |table: u32| Place::default().with("table", table);
-        let recorded = place(1).with("system", 7);
+        let place = |table: u32| Place::default().with("table", &table);
+        let recorded = place(1).with("system", &7);
         assert_eq!(place(1).moved_from(&recorded), None);
-        assert_eq!(place(1).with("other", 9).moved_from(&recorded), None);
-        let why = place(2).with("system", 7).moved_from(&recorded).unwrap();
+        assert_eq!(place(1).with("other", &9).moved_from(&recorded), None);
+        let why = place(2).with("system", &7).moved_from(&recorded).unwrap();
         assert!(why.contains("(table was 1 and is 2)"), "{why}");
         assert_eq!(Place::parse(&recorded.text()), recorded);
         assert_eq!(place(2).moved_from(&Place::parse("broken")), None);

@@ -240,8 +240,8 @@ async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
     .fetch_one(&mut *connection)
     .await?;
     let mut place = Place::default()
-        .with("database", database)
-        .with("table", table);
+        .with("database", &database)
+        .with("table", &table);
     for (sign, ask) in [
         (
             "system",
@@ -256,7 +256,7 @@ async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
             .fetch_one(&mut *connection)
             .await
         {
-            Ok(value) => place = place.with(sign, value),
+            Ok(value) => place = place.with(sign, &value),
             // This user may not ask, or this server does not answer.
             Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(error),

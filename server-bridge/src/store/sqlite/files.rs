@@ -116,10 +116,10 @@ impl Lock {
         Ok(String::from_utf8_lossy(&text[..length]).into_owned())
     }
 
-    /// Replaces what it says, durably.
+    /// Replaces what it says, durably. Cut only afterwards: a full disk has room for what is written over.
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
-        self.0.set_len(0)?;
         self.0.write_all_at(text.as_bytes(), 0)?;
+        self.0.set_len(text.len() as u64)?;
         self.0.sync_all()
     }
 }

@@ -13,6 +13,7 @@ use std::time::UNIX_EPOCH;
 
 use jiff::Timestamp;
 use link::clock::Clock;
+use link::error::chain;
 use link::id::ConsumerName;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
@@ -49,33 +50,52 @@ pub(super) async fn open(
             .moved_from(place)
             .or_else(|| broken.then(|| OLDER_COPY.to_owned())),
     };
+    let present = recorded.as_ref().map_or(0, |(number, _)| *number);
+    let Some(why) = why else {
+        // A full disk keeps nobody from reading what is there; the former seal goes on.
+        if let Err(error) = renew(connection, lock, seal, present, found, None).await {
+            warn!(
+                "Could not note that the database was opened: {}",
+                chain(&error)
+            );
+        }
+        return Ok(());
+    };
+    renew(connection, lock, seal, present + 1, found, Some(&why)).await?;
+    if present == 0 {
+        info!("The history of the database begins");
+    } else {
+        warn!(
+            epoch = present + 1,
+            why, "A new epoch of the database begins: every consumer is asked what it holds"
+        );
+    }
+    Ok(())
+}
+
+/// Notes the place and a new seal with the epoch of this number, which begins if there is a reason.
+async fn renew(
+    connection: &mut SqliteConnection,
+    lock: &Lock,
+    seal: &str,
+    number: i64,
+    place: Place,
+    why: Option<&str>,
+) -> Result<(), OpenError> {
     let renewed = Uuid::new_v4().to_string();
     // Either is right until the database has the new one.
     lock.write(&format!("{seal}\n{renewed}"))?;
-    let found = found.with(SEAL, &renewed).text();
+    let place = place.with(SEAL, &renewed).text();
     let mut transaction = connection.begin().await?;
-    let present = recorded.map_or(0, |(number, _)| number);
-    match why {
-        None => {
-            sqlx::query("UPDATE epochs SET place = ?2 WHERE number = ?1")
-                .bind(present)
-                .bind(&found)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        Some(why) => {
-            let at = Clock::system().now();
-            begin(&mut transaction, present + 1, &why, &found, at).await?;
-            if present == 0 {
-                info!("The history of the database begins");
-            } else {
-                warn!(
-                    epoch = present + 1,
-                    why,
-                    "A new epoch of the database begins: every consumer is asked what it holds"
-                );
-            }
-        }
+    if let Some(why) = why {
+        let at = Clock::system().now();
+        begin(&mut transaction, number, why, &place, at).await?;
+    } else {
+        sqlx::query("UPDATE epochs SET place = ?2 WHERE number = ?1")
+            .bind(number)
+            .bind(&place)
+            .execute(&mut *transaction)
+            .await?;
     }
     transaction.commit().await?;
     Ok(lock.write(&renewed)?)
@@ -260,12 +280,12 @@ async fn begin(
 
 fn place(path: &Path) -> io::Result<Place> {
     let metadata = fs::metadata(path)?;
-    let place = Place::default().with("inode", metadata.ino());
+    let place = Place::default().with("inode", &metadata.ino());
     // Not every file system knows it.
     let made = metadata.created().ok();
     let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
     Ok(match made {
-        Some(made) => place.with("creation", made.as_nanos()),
+        Some(made) => place.with("creation", &made.as_nanos()),
         None => place,
     })
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use link::admin::{Admin, Checks, write_listening_file};
 use link::clock::Clock;
 use link::config::{BrokerFlags, ProcessEnv, parse_duration};
@@ -19,14 +19,18 @@ use prometheus::Registry;
 use crate::api::HostName;
 use crate::service::Settings;
 
+pub mod consumer;
 pub mod store;
 
 use store::StoreFlags;
 
 /// The regional side: takes bundles by REST, delivers them to their clusters, shows their status
 #[derive(Debug, Parser)]
-#[command(name = "server-bridge", version = link::cli::version())]
+#[command(name = "server-bridge", version = link::cli::version(), args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What to do instead of running the bridge.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Directory that the CSI driver mounts: certificate, privateKey, ca.crt, config.yaml
     #[arg(long, env = "BRIDGE_MOUNT", value_name = "DIR")]
     pub mount: Option<PathBuf>,
@@ -91,15 +95,26 @@ pub struct Args {
     pub log: LogOptions,
 }
 
+/// What can be done without running the bridge.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Consumers of a store
+    #[command(subcommand)]
+    Consumer(consumer::Verb),
+}
+
 // === impl Args ===
 
 impl Args {
-    /// Runs the bridge until a signal.
+    /// Runs the bridge until a signal, or the command that was given.
     ///
     /// # Errors
     /// Exit code 2 for what is wrong with the command line, the configuration or the certificate; 1 when a part of the
     /// bridge died.
     pub async fn run(self) -> Result<(), Failure> {
+        if let Some(Command::Consumer(verb)) = self.command {
+            return verb.run().await;
+        }
         telemetry::init(&self.log).map_err(Failure::usage)?;
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;

@@ -58,6 +58,7 @@ pub struct Builder {
     database: Option<PathBuf>,
     postgres: Option<PathBuf>,
     agent_args: Vec<String>,
+    shared: Option<u16>,
 }
 
 /// What stands between the services and the broker.
@@ -127,7 +128,15 @@ impl Builder {
             database: None,
             postgres: None,
             agent_args: Vec::new(),
+            shared: None,
         }
+    }
+
+    /// The bridge hears its agents on as many connections, which share one subscription.
+    #[must_use]
+    pub fn shared(mut self, connections: u16) -> Self {
+        self.shared = Some(connections);
+        self
     }
 
     /// With `count` agents, `cluster1` and up.
@@ -280,7 +289,13 @@ impl Builder {
         let scheme = Scheme::default();
         let source = SourceId::new(SOURCE)?;
         let base = ClientId::new(BRIDGE_CLIENT)?;
-        let party = Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?;
+        let party = match self.shared {
+            None => Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?,
+            Some(connections) => {
+                let shared = scheme.clone().with_share(Some(SHARE))?;
+                Party::bridge(&shared, &source, &base, connections)?
+            }
+        };
         let mut members = vec![Member::new(BRIDGE, party, authority)?];
         for name in &self.consumers {
             let party = Party::agent(&scheme, &ConsumerName::new(name)?)?;
@@ -331,6 +346,14 @@ impl Builder {
             let database = self.database.clone();
             let database = database.unwrap_or_else(|| home.join(DATABASE));
             spec = spec.arg("--db").arg(database);
+        }
+        if let Some(connections) = self.shared {
+            let topics = Scheme::default().with_share(Some(SHARE))?.bridge_topics();
+            spec = spec
+                .arg("--connections")
+                .arg(connections.to_string())
+                .args(["--topics-source-events", &topics.source_events])
+                .args(["--topics-agent-events", &topics.agent_events]);
         }
         let spec = spec
             .arg("--consumers")
@@ -504,4 +527,6 @@ pub const BRIDGE_CLIENT: &str = "maestro";
 pub const BRIDGE_CONNECTIONS: u16 = 1;
 
 const ANY: &str = "127.0.0.1:0";
+/// The name under which the connections of a bridge share what they hear.
+const SHARE: &str = "bridge";
 const DATABASE: &str = "bridge.sqlite";

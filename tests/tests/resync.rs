@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "resync/older.rs"]
 mod older;
+#[path = "resync/shared.rs"]
+mod shared;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_bundles_both_ends_agree_again() -> Result<()> {

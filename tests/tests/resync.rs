@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "resync/older.rs"]
 mod older;
+#[path = "resync/removed.rs"]
+mod removed;
 #[path = "resync/shared.rs"]
 mod shared;
 

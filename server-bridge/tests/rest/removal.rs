@@ -104,7 +104,7 @@ async fn measure_removing_6000_bundles() {
         tasks.spawn(async move {
             for number in 0..750 {
                 let mut body = bundle(&format!("b-{caller}-{number}"));
-                body["manifests"] = json!([config_map("a", &"x1y".repeat(8_000))]);
+                body["manifests"] = json!([config_map("a", &noise(caller * 1_000 + number))]);
                 let response = client.post(&url).json(&body).send().await.unwrap();
                 assert_eq!(response.status(), StatusCode::CREATED);
             }
@@ -127,4 +127,17 @@ async fn measure_removing_6000_bundles() {
     let report = format!("removed 6 000 bundles of 25 KB: {:?}\n", started.elapsed());
     std::io::Write::write_all(&mut std::io::stderr(), report.as_bytes()).unwrap();
     assert!(server.store.get_bundle("b-0-0").await.unwrap().is_none());
+}
+
+/// 24 KB that no database compresses to nothing.
+fn noise(seed: u64) -> String {
+    let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut text = String::with_capacity(24_000);
+    while text.len() < 24_000 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(&format!("{state:016x}"));
+    }
+    text
 }

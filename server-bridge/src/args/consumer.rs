@@ -13,7 +13,7 @@ use link::telemetry::{self, LogOptions};
 use super::store::StoreFlags;
 use crate::audit;
 use crate::store::{
-    AnyStore, Consumer, Heard as _, OpenError, Store as _, StoreError, unseen_since,
+    AnyStore, Consumer, Heard as _, Location, OpenError, Store as _, StoreError, unseen_since,
 };
 
 /// What is to be done with a consumer.
@@ -57,7 +57,7 @@ impl Verb {
     pub async fn run(self) -> Result<(), Failure> {
         let Self::Remove(remove) = self;
         telemetry::init(&remove.log).map_err(Failure::usage)?;
-        let location = remove.store.location(remove.mount.as_deref())?;
+        let location = remove.location()?;
         let opened = location.open(Restarts::unregistered()).await;
         let store = opened.map_err(|error| held_by_a_bridge(error, &remove))?;
         let done = remove.run(&store).await;
@@ -71,6 +71,19 @@ impl Verb {
 // === impl Remove ===
 
 impl Remove {
+    fn location(&self) -> Result<Location, Failure> {
+        let location = self.store.location(self.mount.as_deref())?;
+        match &location {
+            // A bridge would make it; here it is a slip.
+            Location::Sqlite(file) if !file.exists() => Err(Failure::usage(format!(
+                "there is no database at `{}`",
+                file.display()
+            ))
+            .with_hint("name the bridge's with `--db` or `--store`".to_owned())),
+            _ => Ok(location),
+        }
+    }
+
     async fn run(&self, store: &AnyStore) -> Result<String, Failure> {
         let name = &self.name;
         if self
@@ -142,7 +155,7 @@ mod tests {
             panic!("another command");
         };
         // Without the log, which is the process's.
-        let store = remove.store.location(None)?.open(Restarts::unregistered());
+        let store = remove.location()?.open(Restarts::unregistered());
         let store = store
             .await
             .map_err(|error| held_by_a_bridge(error, &remove))?;
@@ -205,6 +218,12 @@ mod tests {
             .unwrap();
         let gone = hint(remove(&file, &["--force"]).await);
         assert!(gone.contains("`c1` does not exist"), "{gone}");
+        let nowhere = directory.path().join("nowhere.db");
+        let missing = hint(remove(&nowhere, &[]).await);
+        assert!(
+            missing.contains("no database") && !nowhere.exists(),
+            "{missing}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod stall;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,10 @@ pub struct Bounds {
     /// What a client beyond `connections` is told: a content type and a body, with status 503.
     pub busy: (&'static str, &'static str),
 }
+
+/// Who sent a request, as an extension of it: the other end of the connection, which may be a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 // === impl Bounds ===
 
@@ -91,8 +96,8 @@ pub async fn serve<S>(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, Peer(peer)),
             Err(error) if is_the_clients(&error) => continue,
             Err(error) => {
                 if let Some(more) = said.admit(&"accept", Instant::now()) {
@@ -107,6 +112,7 @@ pub async fn serve<S>(
         if let Ok(slot) = slots.clone().try_acquire_owned() {
             let served = connection(
                 stream,
+                peer,
                 service.clone(),
                 bounds.clone(),
                 closing.clone(),
@@ -132,6 +138,7 @@ pub async fn serve<S>(
 
 async fn connection<S>(
     stream: TcpStream,
+    peer: Peer,
     service: S,
     bounds: Bounds,
     closing: CancellationToken,
@@ -140,7 +147,8 @@ async fn connection<S>(
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let handler = service_fn(move |request: hyper::Request<Incoming>| {
+    let handler = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let mut service = service.clone();
         async move {
             std::future::poll_fn(|cx| service.poll_ready(cx)).await?;

@@ -22,6 +22,7 @@ use crate::replicas::{self, MAX_SLOTS};
 use crate::service::Settings;
 use crate::store::Location;
 
+pub mod consumer;
 pub mod store;
 pub mod verbs;
 
@@ -30,7 +31,7 @@ use verbs::Command;
 
 /// The regional side: takes bundles by REST, delivers them to their clusters, shows their status
 #[derive(Debug, Parser)]
-#[command(name = "server-bridge", version = link::cli::version())]
+#[command(name = "server-bridge", version = link::cli::version(), args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Directory that the CSI driver mounts: certificate, privateKey, ca.crt, config.yaml
     #[arg(long, env = "BRIDGE_MOUNT", global = true, value_name = "DIR")]

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod args;
+mod audit;
 pub mod delivery;
 pub mod preload;
 pub mod replicas;

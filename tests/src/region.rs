@@ -59,6 +59,7 @@ pub struct Builder {
     postgres: Option<PathBuf>,
     replicas: usize,
     agent_args: Vec<String>,
+    shared: Option<u16>,
 }
 
 /// What stands between the services and the broker.
@@ -132,7 +133,15 @@ impl Builder {
             postgres: None,
             replicas: 1,
             agent_args: Vec::new(),
+            shared: None,
         }
+    }
+
+    /// The bridge hears its agents on as many connections, which share one subscription.
+    #[must_use]
+    pub fn shared(mut self, connections: u16) -> Self {
+        self.shared = Some(connections);
+        self
     }
 
     /// With `count` agents, `cluster1` and up.
@@ -297,9 +306,13 @@ impl Builder {
         let scheme = Scheme::default();
         let source = SourceId::new(SOURCE)?;
         let base = ClientId::new(BRIDGE_CLIENT)?;
-        let party = match &self.postgres {
-            None => Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?,
-            Some(_) => Party::replicas(&scheme, &source, &base, SLOTS, BRIDGE_CONNECTIONS)?,
+        let party = match (&self.postgres, self.shared) {
+            (Some(_), _) => Party::replicas(&scheme, &source, &base, SLOTS, BRIDGE_CONNECTIONS)?,
+            (None, None) => Party::bridge(&scheme, &source, &base, BRIDGE_CONNECTIONS)?,
+            (None, Some(connections)) => {
+                let shared = scheme.clone().with_share(Some(SHARE))?;
+                Party::bridge(&shared, &source, &base, connections)?
+            }
         };
         let mut members = vec![Member::new(BRIDGE, party, authority)?];
         for name in &self.consumers {
@@ -351,6 +364,14 @@ impl Builder {
             let database = self.database.clone();
             let database = database.unwrap_or_else(|| home.join(DATABASE));
             spec = spec.arg("--db").arg(database);
+        }
+        if let Some(connections) = self.shared {
+            let topics = Scheme::default().with_share(Some(SHARE))?.bridge_topics();
+            spec = spec
+                .arg("--connections")
+                .arg(connections.to_string())
+                .args(["--topics-source-events", &topics.source_events])
+                .args(["--topics-agent-events", &topics.agent_events]);
         }
         let spec = spec
             .arg("--consumers")
@@ -554,4 +575,6 @@ pub const BRIDGE_CONNECTIONS: u16 = 1;
 pub const SLOTS: u16 = server_bridge::replicas::DEFAULT_SLOTS;
 
 const ANY: &str = "127.0.0.1:0";
+/// The name under which the connections of a bridge share what they hear.
+const SHARE: &str = "bridge";
 const DATABASE: &str = "bridge.sqlite";

@@ -17,6 +17,11 @@ use tests::wait::wait_for;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+#[path = "resync/removed.rs"]
+mod removed;
+#[path = "resync/shared.rs"]
+mod shared;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_bundles_both_ends_agree_again() -> Result<()> {
     let seen = agree_again(Builder::new("resync-0", Kind::Sandbox), 0).await?;

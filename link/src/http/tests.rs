@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 struct Served {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }

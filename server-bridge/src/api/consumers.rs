@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use link::http::Peer;
 use link::id::ConsumerName;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::body::{Object, wrong_type};
+use super::body::{Object, unknown_as, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
 use super::search::Roots;
 use super::validate::check_labels;
 use super::{Context, json_response, render};
-use crate::store::{Consumer, Labels, NewConsumer, Store};
+use crate::audit;
+use crate::store::{Consumer, Labels, NewConsumer, Store, unseen_since};
 
 pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
@@ -96,10 +99,61 @@ pub(super) async fn patch<S: Store>(
 pub(super) async fn delete<S: Store>(
     State(context): State<Context<S>>,
     Path(reference): Path<String>,
+    Query(parameters): Query<Vec<(String, String)>>,
+    Extension(Peer(peer)): Extension<Peer>,
 ) -> Result<StatusCode, ApiError> {
+    let how = Removal::parse(parameters)?;
     let consumer = find(&context.store, &reference).await?;
-    context.store.delete_consumer(&consumer.id).await?;
+    if !how.force {
+        context.store.delete_consumer(&consumer.id).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let unseen_since = match how.confirm {
+        None => Some(unseen_since(context.clock.now())),
+        Some(confirm) if confirm == consumer.name.as_str() => None,
+        Some(_) => {
+            return Err(ApiError::validation(format!(
+                "confirm: must repeat the consumer's name `{}`",
+                consumer.name
+            )));
+        }
+    };
+    let removing = context.store.remove_consumer(&consumer.id, unseen_since);
+    audit::consumer_removed(peer, &removing.await?);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How a consumer is to be removed.
+#[derive(Debug, Default)]
+struct Removal {
+    /// With its bundles.
+    force: bool,
+    /// Although it is alive.
+    confirm: Option<String>,
+}
+
+// === impl Removal ===
+
+impl Removal {
+    fn parse(parameters: Vec<(String, String)>) -> Result<Self, ApiError> {
+        let mut how = Self::default();
+        for (name, value) in parameters {
+            match (name.as_str(), value.as_str()) {
+                ("force", "true") => how.force = true,
+                ("force", "false") => how.force = false,
+                ("force", _) => {
+                    return Err(ApiError::bad_request("force: must be `true` or `false`"));
+                }
+                ("confirm", _) => how.confirm = Some(value),
+                _ => {
+                    let known = &["force", "confirm"];
+                    let unknown = unknown_as("query parameter", &name, known);
+                    return Err(ApiError::bad_request(unknown));
+                }
+            }
+        }
+        Ok(how)
+    }
 }
 
 /// By id, or else by name.

@@ -8,7 +8,7 @@ use super::PREFIX;
 use super::list::Fields;
 use crate::store::{Bundle, Consumer, Json, LedgerEntry, Status};
 
-/// Members of a consumer.
+/// Members of a consumer; `last_seen_at`, which clients of the Go server do not know, only when asked for.
 pub(super) const CONSUMER_FIELDS: &[&str] = &[
     "id",
     "kind",
@@ -17,6 +17,7 @@ pub(super) const CONSUMER_FIELDS: &[&str] = &[
     "labels",
     "created_at",
     "updated_at",
+    "last_seen_at",
 ];
 
 /// Members of a bundle; `ledger` is in a list only when asked for.
@@ -51,6 +52,11 @@ pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) 
     }
     object.time("created_at", consumer.created_at);
     object.time("updated_at", consumer.updated_at);
+    if let Some(at) = consumer.last_seen_at
+        && fields.names("last_seen_at")
+    {
+        object.time("last_seen_at", at);
+    }
     object.end();
 }
 

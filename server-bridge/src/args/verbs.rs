@@ -5,6 +5,7 @@ use link::error::Failure;
 use link::telemetry;
 
 use super::Args;
+use super::consumer::ConsumerVerb;
 use super::store::verbs::StoreVerb;
 
 /// One of the things done instead of running the bridge.
@@ -13,6 +14,9 @@ pub enum Command {
     /// Look after the store: its tables, its state, its move to the other engine
     #[command(subcommand)]
     Store(StoreVerb),
+    /// Look after consumers of a store that no bridge need run on
+    #[command(subcommand)]
+    Consumer(ConsumerVerb),
 }
 
 // === impl Command ===
@@ -26,6 +30,7 @@ impl Command {
         telemetry::init(&args.log).map_err(Failure::usage)?;
         match self {
             Self::Store(verb) => verb.run(args).await,
+            Self::Consumer(verb) => verb.run(args).await,
         }
     }
 }

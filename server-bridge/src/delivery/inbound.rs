@@ -47,7 +47,7 @@ struct Job {
 enum Done {
     Status(ConsumerName),
     /// The job that is left if it was the last part of a list: to answer it.
-    Part(ConsumerName, Option<Job>),
+    Part(ConsumerName, Option<Box<Job>>),
     List(ConsumerName),
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn run<S: Store>(
                         taking.push(take(&context, &drain, job));
                     }
                     if let Some(list) = list {
-                        wait_for_answer(&context, &mut turns, list);
+                        wait_for_answer(&context, &mut turns, *list);
                     }
                 }
                 Done::List(consumer) => turns.answered(&consumer),
@@ -212,7 +212,7 @@ async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, job: Jo
     }
     match request {
         Request::Status(_) => Done::Status(consumer),
-        Request::Part(_) => Done::Part(consumer, list),
+        Request::Part(_) => Done::Part(consumer, list.map(Box::new)),
         Request::Resync { .. } => Done::List(consumer),
     }
 }

@@ -13,6 +13,7 @@ use server_bridge::store::{Json, StatusUpdate, Store};
 mod bounds;
 mod measure;
 mod practice;
+mod removal;
 mod server;
 
 use server::{Server, bundle, config_map};

@@ -74,8 +74,10 @@ impl<S: Store> Lane<S> {
                 done.push(key);
             }
         }
-        // Sent once more if this fails, which changes nothing there.
-        context.store.remove_orphans(done).await?;
+        if !done.is_empty() {
+            // Sent once more if this fails, which changes nothing there.
+            context.store.remove_orphans(done).await?;
+        }
         Ok(pass)
     }
 

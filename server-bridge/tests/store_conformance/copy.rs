@@ -220,7 +220,7 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     }
     // Searches of PostgreSQL look at what was derived.
     let labelled = "SELECT count(*) FROM bridge.bundles WHERE search -> 'labels' ->> 'app' = 'web'";
-    assert_eq!(places.server.sql(&places.database, labelled).unwrap(), "11");
+    assert_eq!(places.server.sql(&places.database, labelled).unwrap(), "9");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,8 +23,12 @@ use super::tls::{certificate, show};
 
 /// `server-bridge store …` with the files of a database.
 fn store(files: &Path, args: &[&str]) -> Result<Spec> {
+    // A label is a file of output.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let files = files.display().to_string();
     let spec = Spec::binary("server-bridge")?
+        .label(format!("store-{number}"))
         .arg("store")
         .args(args)
         .args(["--mount", &files]);

@@ -94,7 +94,6 @@ impl Settings {
         let metrics = replicas::Metrics::register(registry).map_err(failed)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
         let store = self.store.clone().open(restarts.clone()).await?;
-        let store_check = checks.add("store");
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
             let new = store.ensure_consumers(listed, self.clock.now()).await?;
@@ -111,6 +110,7 @@ impl Settings {
                 }
             }
         };
+        let store_check = checks.add("store");
         let parts = Parts {
             listener,
             store: store.clone(),

@@ -95,7 +95,6 @@ impl Settings {
         let restarts = Restarts::register(registry).map_err(failed)?;
         let location = self.store.clone().registered(registry).map_err(failed)?;
         let store = location.open(restarts.clone()).await?;
-        let store_check = checks.add("store");
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
             let new = store.ensure_consumers(listed, self.clock.now()).await?;
@@ -112,6 +111,7 @@ impl Settings {
                 }
             }
         };
+        let store_check = checks.add("store");
         let parts = Parts {
             listener,
             store: store.clone(),

@@ -112,10 +112,10 @@ impl Args {
     /// Exit code 2 for what is wrong with the command line, the configuration or the certificate; 1 when a part of the
     /// bridge died.
     pub async fn run(self) -> Result<(), Failure> {
+        telemetry::init(&self.log).map_err(Failure::usage)?;
         if let Some(Command::Consumer(verb)) = self.command {
             return verb.run().await;
         }
-        telemetry::init(&self.log).map_err(Failure::usage)?;
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let registry = Registry::new();

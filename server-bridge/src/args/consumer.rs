@@ -8,7 +8,6 @@ use link::clock::Clock;
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::supervise::Restarts;
-use link::telemetry::{self, LogOptions};
 
 use super::store::StoreFlags;
 use crate::audit;
@@ -42,9 +41,6 @@ pub struct Remove {
     #[expect(missing_docs, reason = "flattened; a text would become help")]
     #[command(flatten)]
     pub store: StoreFlags,
-    #[expect(missing_docs, reason = "flattened; a text would become help")]
-    #[command(flatten)]
-    pub log: LogOptions,
 }
 
 // === impl Verb ===
@@ -56,7 +52,6 @@ impl Verb {
     /// Exit code 2 for what is wrong with the command line; 1 when the store refused or failed.
     pub async fn run(self) -> Result<(), Failure> {
         let Self::Remove(remove) = self;
-        telemetry::init(&remove.log).map_err(Failure::usage)?;
         let location = remove.location()?;
         let opened = location.open(Restarts::unregistered()).await;
         let store = opened.map_err(|error| held_by_a_bridge(error, &remove))?;
@@ -154,7 +149,6 @@ mod tests {
         let Some(crate::args::Command::Consumer(Verb::Remove(remove))) = args.command else {
             panic!("another command");
         };
-        // Without the log, which is the process's.
         let store = remove.location()?.open(Restarts::unregistered());
         let store = store
             .await

@@ -140,3 +140,22 @@ async fn a_failover_begins_an_epoch_and_replicas_begin_one_together() {
     let bundle = other.get_bundle("b").await.unwrap().unwrap();
     assert_eq!(bundle.version, version(8));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_there_before_epochs_belongs_to_the_first_one() {
+    let place = Place::new();
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    store.close().await;
+    // As the bridge of before left it.
+    place.sql(
+        "DROP TABLE bridge.epochs; ALTER TABLE bridge.bundles DROP COLUMN epoch; \
+         ALTER TABLE bridge.ledger DROP COLUMN note; DELETE FROM bridge._sqlx_migrations WHERE version = 4",
+    );
+    let store = place.open().await;
+    let history = store.history().await.unwrap();
+    assert_eq!((history.epochs.len(), history.unconfirmed), (1, 0));
+    assert_eq!(change(&store).await, 2);
+    assert_eq!(change(&store).await, 3);
+}

@@ -4,6 +4,8 @@
 //! way: a shell waits for the end of a pipe that this process holds. `fsync` is off, which a test that kills the server must
 //! not forget. Standard library only, because the tests of `server-bridge` include this file.
 
+// Long because it is one file wherever it is included.
+
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};

@@ -25,7 +25,7 @@ pub(super) struct Replica {
     listening: Listening,
 }
 
-/// Where it listens, as it wrote into its `--listening-file`.
+/// Where it listens, as it wrote into its `--listening-file`: base URLs.
 #[derive(Clone, Debug, Deserialize)]
 struct Listening {
     api: String,
@@ -106,17 +106,17 @@ impl Replica {
 
     /// Base URL of its REST API.
     pub(super) fn api(&self) -> String {
-        format!("http://{}", self.listening.api)
+        self.listening.api.clone()
     }
 
     /// Base URL of its `/livez`, `/readyz` and `/metrics`.
     pub(super) fn admin(&self) -> String {
-        format!("http://{}", self.listening.admin)
+        self.listening.admin.clone()
     }
 
     /// How to ask whether it is ready while something else waits for it.
     pub(super) fn readiness(&self) -> Readiness {
-        Readiness(self.listening.admin.clone())
+        Readiness(self.listening.admin.replace("http://", ""))
     }
 
     /// Completes when the process has ended; says how.

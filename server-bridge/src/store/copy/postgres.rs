@@ -107,9 +107,9 @@ impl Side {
         for (cells, (_, kind)) in columns.into_iter().zip(table.columns) {
             let cells = cells.into_iter();
             query = match kind {
-                Kind::Integer => query.bind(cells.map(integer).collect::<Vec<_>>()),
+                Kind::Integer => query.bind(cells.map(|cell| integer(&cell)).collect::<Vec<_>>()),
                 Kind::Flag => {
-                    let flags = cells.map(|cell| integer(cell).map(|number| number != 0));
+                    let flags = cells.map(|cell| integer(&cell).map(|number| number != 0));
                     query.bind(flags.collect::<Vec<_>>())
                 }
                 Kind::Text => query.bind(cells.map(text_of).collect::<Vec<_>>()),
@@ -200,9 +200,9 @@ fn insertion(table: &Table) -> String {
     )
 }
 
-fn integer(cell: Cell) -> Option<i64> {
+fn integer(cell: &Cell) -> Option<i64> {
     match cell {
-        Cell::Integer(number) => Some(number),
+        Cell::Integer(number) => Some(*number),
         _ => None,
     }
 }

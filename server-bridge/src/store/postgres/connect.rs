@@ -5,6 +5,8 @@
 //! So what was read is tried on a connection of its own, and new connections of the pool use it only once it was let in;
 //! those that are open stay as they are.
 
+// Long because a pool, its credentials and the watch over both change together.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

@@ -116,6 +116,7 @@ async fn help(binary: &str, verbs: &[String], logs: &Path) -> Result<String> {
         .env("LOG_LEVEL", "")
         .env("LOG_FORMAT", "")
         .env("REGION_FILE", "")
+        .env("AWS_REGION", "")
         .args(verbs)
         .arg("--help");
     let output = spec.run(logs, PATIENCE).await?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use link::error::Failure;
 
@@ -55,7 +56,7 @@ pub struct StoreFlags {
     pub db_password_file: Option<PathBuf>,
     /// Sign in with tokens made of the pod's IAM role (Pod Identity, or where else the AWS SDK finds credentials) instead of
     /// a password; no file of one is needed then. For RDS and Aurora, with a user that has `rds_iam`
-    #[arg(long, global = true, env = "BRIDGE_DB_IAM_AUTH")]
+    #[arg(long, global = true, env = "BRIDGE_DB_IAM_AUTH", value_parser = FalseyValueParser::new())]
     pub db_iam_auth: bool,
     /// Region of the database for those tokens; that of the host name (NAME.ID.REGION.rds.amazonaws.com) unless given
     #[arg(long, global = true, env = "AWS_REGION", value_name = "REGION")]

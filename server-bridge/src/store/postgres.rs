@@ -4,6 +4,8 @@
 //! A commit is at the server's disk before it is answered (`synchronous_commit`). What fails in between is the caller's to
 //! repeat: `StoreError::is_retryable` says when, and every write may be repeated.
 
+// Long because it is one trait, a few lines for each method.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,7 @@ mod overview;
 mod queue;
 mod replicas;
 mod run;
+mod session;
 mod status;
 mod text;
 

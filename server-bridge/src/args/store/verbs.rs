@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use clap::Subcommand;
-use jiff::Timestamp;
 use link::cli::stdout_line;
+use link::clock::Clock;
 use link::error::{ExitKind, Failure};
 
 use super::super::Args;
@@ -49,7 +49,7 @@ impl StoreVerb {
             }
             Self::Status { json } => {
                 let found = args.store.location(mount)?;
-                let found = found.overview(Timestamp::now()).await?;
+                let found = found.overview(Clock::system().now()).await?;
                 print(&if *json {
                     as_json(&found)?
                 } else {

@@ -121,8 +121,12 @@ impl Side {
         batch.commit().await.map_err(driver(WRITE))
     }
 
+    /// The tables are open to bridges. Whether the source was as new as its agents nobody knows: no version counts as
+    /// confirmed.
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
-        let end = sqlx::raw_sql("DROP TABLE copying; PRAGMA wal_checkpoint(TRUNCATE)");
+        let end = sqlx::raw_sql(
+            "BEGIN; UPDATE bundles SET epoch = 0; DROP TABLE copying; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
+        );
         end.execute(self.connection())
             .await
             .map_err(driver(WRITE))?;

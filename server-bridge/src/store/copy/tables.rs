@@ -1,7 +1,8 @@
 //! What is copied: each table as both engines can give and take it.
 //!
 //! Where an engine keeps something elsewhere, a view says where it is found and a statement where it goes. Tables that are
-//! not named here are not copied: they hold nothing that outlives a process (beats, leases). A table that both engines have
+//! not named here are not copied: they hold nothing that outlives a process (beats, leases, lists in parts), or are of the
+//! place alone (epochs). A table that both engines have
 //! alike is one line of [`TABLES`].
 
 use super::cells::Row;
@@ -61,15 +62,16 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         sqlite: Dialect {
             view: Some(
-                "(SELECT rowid AS key, id, name, labels, created_at, updated_at FROM consumers)",
+                "(SELECT rowid AS key, id, name, labels, created_at, updated_at, last_seen_at FROM consumers)",
             ),
             insert: Some(
-                "INSERT INTO consumers (rowid, id, name, labels, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO consumers (rowid, id, name, labels, created_at, updated_at, last_seen_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             ),
         },
         search: Some(derived::of_consumer),
         ..table!("consumers", 1; key: Integer, id: Text, name: Text, labels: Text, created_at: Integer,
-            updated_at: Integer)
+            updated_at: Integer, last_seen_at: Integer)
     },
     Table {
         search: Some(derived::of_bundle),
@@ -99,9 +101,11 @@ pub(super) const TABLES: &[Table] = &[
     },
     table!("ledger", 3; bundle_key: Integer, version: Integer, deletion: Flag, stored_at: Integer,
         published_at: Integer, acked_at: Integer, matched: Flag, received_at: Integer, applied_at: Integer,
-        reported_at: Integer, attempts: Integer, failed_at: Integer, failure: Text),
+        reported_at: Integer, attempts: Integer, failed_at: Integer, failure: Text,
+        note: Text),
     table!("tombstones", 2; bundle_id: Text, consumer_name: Text, version: Integer, status_sequence: Text,
         removed_at: Integer),
+    table!("orphans", 1; key: Integer, consumer_name: Text, bundle_id: Text, version: Integer, deleted_here: Flag),
 ];
 
 // === impl Table ===

@@ -5,25 +5,28 @@
 //! So what was read is tried on a connection of its own, and new connections of the pool use it only once it was let in;
 //! those that are open stay as they are.
 
+// Long because a pool, its credentials and the watch over both change together.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use link::error::chain;
 use link::telemetry::Throttle;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::super::{OpenError, StoreError};
-use super::config::{Config, Credentials, Limits, TlsMode};
+use super::config::{Config, Credentials, Limits};
 use super::doorbell;
 use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
 use super::migrate;
 use super::queue::Place;
+use super::session::{options, session, set};
 
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
@@ -340,58 +343,11 @@ pub(super) async fn connect(
     }
 }
 
-fn options(config: &Config, credentials: &Credentials) -> Result<PgConnectOptions, OpenError> {
-    let mode = match config.tls {
-        TlsMode::VerifyFull => PgSslMode::VerifyFull,
-        TlsMode::Disable if credentials.is_local() => PgSslMode::Disable,
-        TlsMode::Disable => return Err(OpenError::Plain),
-    };
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .host(&credentials.host)
-        .port(credentials.port)
-        .username(&credentials.user)
-        .password(&credentials.password)
-        .database(&credentials.name)
-        .application_name(&config.application_name)
-        .ssl_mode(mode);
-    if let Some(file) = &config.root_cert {
-        options = options.ssl_root_cert(file);
-    }
-    Ok(options)
-}
-
-/// What every session of ours runs with, as one text of statements. By `SET` and not as start-up options, which a proxy in
-/// between may refuse.
-fn session(config: &Config) -> Arc<str> {
-    let limits = &config.limits;
-    format!(
-        "SET search_path = \"{}\"; SET statement_timeout = {}; SET lock_timeout = {}; \
-         SET idle_in_transaction_session_timeout = {}; SET client_connection_check_interval = {}; \
-         SET synchronous_commit = on; SET standard_conforming_strings = on; \
-         SET default_transaction_isolation = 'read committed'",
-        config.schema.as_str(),
-        limits.statement.as_millis(),
-        limits.lock.as_millis(),
-        limits.idle_in_transaction.as_millis(),
-        // A statement whose caller went away is stopped within this.
-        GONE_MILLIS,
-    )
-    .into()
-}
-
-fn set(connection: &mut PgConnection, session: Arc<str>) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-    Box::pin(async move {
-        let text = sqlx::raw_sql(sqlx::AssertSqlSafe(session.to_string()));
-        connection.execute(text).await.map(|_| ())
-    })
-}
-
 // A connection that worked a moment ago is not tried before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to answer that it works.
 pub(super) const PING_ANSWER: Duration = Duration::from_secs(2);
-const GONE_MILLIS: u32 = 1000;
 
 // Between two attempts with credentials that are refused, and at opening.
 const PAUSE: Duration = Duration::from_millis(200);

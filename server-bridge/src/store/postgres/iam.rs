@@ -18,6 +18,7 @@ use aws_sigv4::http_request::{
     SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
+use link::clock::Clock;
 use link::error::chain;
 use link::telemetry::{Throttle, clip};
 use tokio::sync::{Mutex, OnceCell};
@@ -161,7 +162,7 @@ impl Iam {
             Ok(Err(error)) => return Err(said(chain(&error))),
             Err(_) => return Err(said("no answer in time".into())),
         };
-        let now = SystemTime::now();
+        let now: SystemTime = Clock::system().now().into();
         let keys_last = keys.expiry().map(|end| end.duration_since(now));
         let good = match keys_last {
             Some(Ok(last)) => limits.token_life.min(last),

@@ -35,7 +35,7 @@ pub(in super::super) async fn tend(
             changes: &changes,
             stop: &stop,
         };
-        let Err(error) = line.serve().await else {
+        let Err(error) = Box::pin(line.serve()).await else {
             continue;
         };
         bell.metrics.reconnects.inc();
@@ -70,7 +70,7 @@ impl Line<'_> {
     async fn serve(&self) -> Result<(), sqlx::Error> {
         let limits = self.connections.limits();
         let mut moved = self.connections.moved();
-        let connected = self.stop.run_until_cancelled(self.connect());
+        let connected = self.stop.run_until_cancelled(Box::pin(self.connect()));
         let Some(connected) = connected.await else {
             return Ok(());
         };

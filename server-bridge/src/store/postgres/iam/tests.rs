@@ -63,7 +63,9 @@ impl ProvideCredentials for &'static Numbered {
         future::ProvideCredentials::ready(if self.away.load(Ordering::Relaxed) {
             Err(CredentialsError::provider_error("it is away"))
         } else {
-            let end = self.lasting.map(|lasting| SystemTime::now() + lasting);
+            let end = self
+                .lasting
+                .map(|lasting| SystemTime::from(Clock::system().now()) + lasting);
             Ok(Keys::new(
                 format!("key{number}"),
                 "secret",

@@ -1,0 +1,65 @@
+//! One session at the server: how it is asked for, and what it runs with.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{Executor as _, PgConnection};
+
+use super::super::OpenError;
+use super::config::{Config, Credentials, TlsMode};
+
+/// Where and as whom.
+pub(super) fn options(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<PgConnectOptions, OpenError> {
+    let mode = match config.tls {
+        TlsMode::VerifyFull => PgSslMode::VerifyFull,
+        TlsMode::Disable if credentials.is_local() => PgSslMode::Disable,
+        TlsMode::Disable => return Err(OpenError::Plain),
+    };
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(&credentials.host)
+        .port(credentials.port)
+        .username(&credentials.user)
+        .password(&credentials.password)
+        .database(&credentials.name)
+        .application_name(&config.application_name)
+        .ssl_mode(mode);
+    if let Some(file) = &config.root_cert {
+        options = options.ssl_root_cert(file);
+    }
+    Ok(options)
+}
+
+/// What every session of ours runs with, as one text of statements. By `SET` and not as start-up options, which a proxy in
+/// between may refuse.
+pub(super) fn session(config: &Config) -> Arc<str> {
+    let limits = &config.limits;
+    format!(
+        "SET search_path = \"{}\"; SET statement_timeout = {}; SET lock_timeout = {}; \
+         SET idle_in_transaction_session_timeout = {}; SET client_connection_check_interval = {}; \
+         SET synchronous_commit = on; SET standard_conforming_strings = on; \
+         SET default_transaction_isolation = 'read committed'",
+        config.schema.as_str(),
+        limits.statement.as_millis(),
+        limits.lock.as_millis(),
+        limits.idle_in_transaction.as_millis(),
+        // A statement whose caller went away is stopped within this.
+        GONE_MILLIS,
+    )
+    .into()
+}
+
+pub(super) fn set(
+    connection: &mut PgConnection,
+    session: Arc<str>,
+) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+    Box::pin(async move {
+        let text = sqlx::raw_sql(sqlx::AssertSqlSafe(session.to_string()));
+        connection.execute(text).await.map(|_| ())
+    })
+}
+
+const GONE_MILLIS: u32 = 1000;

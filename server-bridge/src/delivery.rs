@@ -13,6 +13,7 @@
 //! stays dead while the others go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
@@ -62,6 +63,8 @@ pub struct Config {
     /// Whether a work that only an agent knows is deleted there although this bridge never deleted it, as Maestro does
     /// once it knows any other bundle of the consumer.
     pub delete_unknown_works: bool,
+    /// For how long the broker may take a session for connected whose process is paused or out of reach.
+    pub broker_patience: Duration,
     /// Which consumers are this process's to send to.
     pub ownership: Ownership,
 }

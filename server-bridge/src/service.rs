@@ -171,6 +171,8 @@ impl Settings {
                 }
             },
             delete_unknown_works: self.delete_unknown_works,
+            // One and a half of what was asked for, and a margin for what is on its way (MQTT 5, 3.1.2.10).
+            broker_patience: self.endpoint.broker.keep_alive * 3 / 2 + SILENCE_MARGIN,
             ownership,
         };
         let lines = party
@@ -308,6 +310,8 @@ async fn watch_store(store: AnyStore, check: Check, stop: CancellationToken) {
         }
     }
 }
+
+const SILENCE_MARGIN: Duration = Duration::from_secs(15);
 
 const STORE_CHECK: Duration = Duration::from_secs(5);
 

@@ -146,7 +146,7 @@ impl<S: Store> Lane<S> {
             return Ok(Pass::Over);
         };
         // First, so that a bundle made anew under an orphan's id comes after its deletion.
-        let orphans = self.send_orphans().await?;
+        let orphans = self.send_orphans(fence.as_ref()).await?;
         if orphans == Pass::Sick {
             return Ok(orphans);
         }

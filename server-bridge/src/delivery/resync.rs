@@ -203,12 +203,21 @@ pub(super) async fn ask_for_statuses<S: Store>(
 }
 
 /// Has everybody asked whenever another replica went without a word: its session of the shared subscription may have
-/// lost what anybody sent.
+/// lost what anybody sent. And once more when the broker has noticed as well: until then it may have gone on giving
+/// statuses to a process that is paused or out of reach.
 pub(super) async fn ask_for_others<S: Store>(context: Context<S>, drain: CancellationToken) {
     let mut losses = context.config.ownership.losses();
     let work = async {
+        let mut noticed = None;
         loop {
-            losses.changed().await;
+            tokio::select! {
+                () = losses.changed() => {
+                    noticed = Some(Instant::now() + context.config.broker_patience);
+                }
+                () = sleep_until(noticed.unwrap_or_else(Instant::now)), if noticed.is_some() => {
+                    noticed = None;
+                }
+            }
             want_all(&context, 0).await;
         }
     };

@@ -13,12 +13,12 @@ use super::{BATCH, Lane, Pass, REASON_BYTES};
 use crate::delivery::event;
 use crate::delivery::log::Line;
 use crate::delivery::pacing::What;
-use crate::store::{Orphan, Store, StoreError};
+use crate::store::{Fence, Orphan, Store, StoreError};
 
 impl<S: Store> Lane<S> {
     /// Sends a batch of the deletions that wait. Whether each is still one is asked just before: a bundle that was made
     /// meanwhile is not in the outbox yet, or behind this on the same session.
-    pub(super) async fn send_orphans(&mut self) -> Result<Pass, StoreError> {
+    pub(super) async fn send_orphans(&mut self, fence: Option<&Fence>) -> Result<Pass, StoreError> {
         let now = Instant::now();
         let context = self.context.clone();
         let most = if self.sick { 1 } else { BATCH as usize };
@@ -44,6 +44,10 @@ impl<S: Store> Lane<S> {
                 .iter()
                 .any(|gone| gone.id == orphan.id && (gone.deleted_here || !orphan.deleted_here));
             if still {
+                // What is another replica's meanwhile is left to it.
+                if !context.config.ownership.still(fence) {
+                    break;
+                }
                 let receipt = self.publish_orphan(&orphan).await;
                 receipts.push((key, orphan.id, receipt));
             } else {

@@ -144,6 +144,7 @@ impl Bench {
                 .with_share(self.shared.then_some("bridge"))
                 .unwrap(),
             delete_unknown_works: false,
+            broker_patience: Duration::from_secs(1),
             ownership: self.ownership.clone(),
         };
         let signs = Signs {

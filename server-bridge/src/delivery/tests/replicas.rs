@@ -163,7 +163,10 @@ async fn everybody_is_asked_for_statuses_when_another_replica_went_without_a_wor
         .await;
     bench.ownership.others_gone();
     bench
-        .until("the same once more", async || asked(&bench) == 4)
+        .until(
+            "the same once more, and again when the broker has noticed",
+            async || asked(&bench) == 6,
+        )
         .await;
     bench.stop().await;
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use link::id::ConsumerName;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Metrics, SlotLost};
 use crate::store::{Bucket, Fence, Instance};
@@ -129,6 +129,17 @@ impl Ownership {
     /// Tells from now on whenever a replica went without a word.
     pub fn losses(&self) -> Changes {
         Changes(self.0.as_ref().map(|shared| shared.gone.subscribe()))
+    }
+
+    /// Returns once the lease is over; never alone on a store. One that is renewed in time is not over.
+    pub async fn over(&self) {
+        while let Some(until) = self.until() {
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+        pending::<()>().await;
     }
 
     /// A write was refused: what is known here is old.

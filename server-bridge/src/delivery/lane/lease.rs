@@ -9,11 +9,18 @@ use crate::replicas::Ownership;
 use crate::store::StoreError;
 
 /// Returns when a lane that is stopped waits for nothing any more. Among replicas that is a moment later: what is in flight
-/// and not noted the next owner would send again.
+/// and not noted the next owner would send again. But when the lease is over, that is at once: what is not on its way yet
+/// must not leave any more.
 pub(super) async fn out_of_time(stop: &CancellationToken, ownership: &Ownership) {
-    stop.cancelled().await;
-    if ownership.is_shared() {
-        sleep(FINISH).await;
+    let stopped = async {
+        stop.cancelled().await;
+        if ownership.is_shared() {
+            sleep(FINISH).await;
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = ownership.over() => {}
     }
 }
 
@@ -51,5 +58,20 @@ mod tests {
         let shared = Ownership::replica(Instance::random(), metrics);
         out_of_time(&stop, &shared).await;
         assert_eq!(began.elapsed(), FINISH);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_waited_for_past_the_lease_unless_it_was_renewed() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let shared = Ownership::replica(Instance::random(), metrics);
+        let began = Instant::now();
+        shared.renewed(began + Duration::from_secs(2));
+        let renewing = async {
+            sleep(Duration::from_secs(1)).await;
+            shared.renewed(began + Duration::from_secs(3));
+        };
+        let running = CancellationToken::new();
+        tokio::join!(out_of_time(&running, &shared), renewing);
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A running server.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Server {
         server.run("initdb", &made)?;
         for _ in 0..ATTEMPTS {
             server.port = free_port()?;
-            match server.launch(settings) {
+            match server.launch_once(settings) {
                 Err(PostgresError::Program { said, .. }) if said.contains("in use") => {}
                 outcome => return outcome.map(|()| server),
             }
@@ -128,12 +129,12 @@ impl Server {
             "--no-sync",
         ];
         standby.run("pg_basebackup", &copied)?;
-        let mut launched = standby.launch(settings);
+        let mut launched = standby.launch_once(settings);
         for _ in 1..ATTEMPTS {
             match &launched {
                 Err(PostgresError::Program { said, .. }) if said.contains("in use") => {
                     standby.port = free_port()?;
-                    launched = standby.launch(settings);
+                    launched = standby.launch_once(settings);
                 }
                 _ => break,
             }
@@ -259,6 +260,21 @@ impl Server {
     /// # Errors
     /// What `pg_ctl` said.
     pub fn launch(&self, settings: &[&str]) -> Result<(), PostgresError> {
+        // Somebody's connection may have its port for a moment.
+        let until = Instant::now() + PORT_PATIENCE;
+        loop {
+            match self.launch_once(settings) {
+                Err(PostgresError::Program { said, .. })
+                    if said.contains("in use") && Instant::now() < until =>
+                {
+                    std::thread::sleep(PORT_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn launch_once(&self, settings: &[&str]) -> Result<(), PostgresError> {
         let mut options = format!(
             "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_wal_size=256MB",
             self.port,
@@ -439,3 +455,7 @@ const OWNER: &str = "postgres";
 
 // Another program may take a port between its choice and its use.
 const ATTEMPTS: usize = 5;
+
+// A closed connection keeps its port for up to a minute.
+const PORT_PATIENCE: Duration = Duration::from_secs(90);
+const PORT_PAUSE: Duration = Duration::from_millis(200);

@@ -176,6 +176,11 @@ pub(crate) async fn run(
         backwards.is_empty(),
         "statuses stored twice or backwards:\n{backwards}"
     );
+    // Otherwise nothing was looked at.
+    ensure!(
+        server.sql(&database, WAITED)? == "t",
+        "no bundle was ever noted"
+    );
     let late = server.sql(&database, LATE)?;
     ensure!(
         late.is_empty(),
@@ -223,22 +228,27 @@ async fn write(
 /// Those of the smallest class of RDS.
 pub(crate) const SETTINGS: [&str; 1] = ["max_connections=80"];
 
-/// Notes every status that is stored, and how long each version waited for its first publication.
+/// Notes every status that is stored, and how long each bundle waited to be sent, whatever its version became meanwhile.
 const WITNESS: &str = "
-    CREATE TABLE public.stored (at timestamptz DEFAULT clock_timestamp(), n bigint GENERATED ALWAYS AS IDENTITY,
-        bundle bigint, version bigint, sequence text);
+    CREATE TABLE public.stored (n bigint GENERATED ALWAYS AS IDENTITY, bundle bigint, version bigint, sequence text);
     CREATE FUNCTION public.note_status() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO public.stored (bundle, version, sequence) VALUES (NEW.key, NEW.status_version, NEW.status_sequence);
         RETURN NULL; END $$;
     CREATE TRIGGER note_status AFTER UPDATE OF status_sequence ON bridge.bundles
         FOR EACH ROW EXECUTE FUNCTION public.note_status();
-    CREATE TABLE public.sent (bundle bigint, version bigint, stored_at bigint, published_at bigint);
-    CREATE FUNCTION public.note_sent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO public.sent VALUES (NEW.bundle_key, NEW.version, NEW.stored_at, NEW.published_at);
+    CREATE TABLE public.waiting (bundle bigint PRIMARY KEY, since timestamptz NOT NULL);
+    CREATE TABLE public.waited (bundle bigint, seconds numeric);
+    CREATE FUNCTION public.note_unsent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.unsent THEN
+            INSERT INTO public.waiting VALUES (NEW.key, clock_timestamp()) ON CONFLICT DO NOTHING;
+        ELSE
+            INSERT INTO public.waited SELECT bundle, extract(epoch FROM clock_timestamp() - since)
+                FROM public.waiting WHERE bundle = NEW.key;
+            DELETE FROM public.waiting WHERE bundle = NEW.key;
+        END IF;
         RETURN NULL; END $$;
-    CREATE TRIGGER note_sent AFTER UPDATE OF published_at ON bridge.ledger
-        FOR EACH ROW WHEN (OLD.published_at IS NULL AND NEW.published_at IS NOT NULL AND OLD.attempts = 0)
-        EXECUTE FUNCTION public.note_sent();";
+    CREATE TRIGGER note_unsent AFTER INSERT OR UPDATE OF unsent ON bridge.bundles
+        FOR EACH ROW EXECUTE FUNCTION public.note_unsent();";
 
 /// A status whose sequence is not above the one stored before it, or whose version is lower.
 const BACKWARDS: &str = "
@@ -247,9 +257,11 @@ const BACKWARDS: &str = "
         FROM public.stored WINDOW w AS (PARTITION BY bundle ORDER BY n)) s
     WHERE sequence::numeric <= sequence_before::numeric OR version < version_before LIMIT 5";
 
-const LATE: &str =
-    "SELECT bundle, version, (published_at - stored_at) / 1000000 AS seconds FROM public.sent
-    WHERE published_at - stored_at > 20000000 LIMIT 5";
+/// How many bundles were sent after a wait, and those that waited for more than 20 seconds.
+const WAITED: &str = "SELECT count(*) > 0 FROM public.waited";
+const LATE: &str = "SELECT bundle, round(seconds, 1) FROM (SELECT * FROM public.waited UNION ALL
+        SELECT bundle, extract(epoch FROM clock_timestamp() - since) FROM public.waiting) w
+    WHERE seconds > 20 LIMIT 5";
 
 // Of each consumer: some five changes a second.
 const PACE: Duration = Duration::from_millis(200);

@@ -1,0 +1,246 @@
+//! The commands of docs/OPERATIONS.md, run as they stand, in their order, beside a region of two bridges on PostgreSQL.
+//!
+//! A block of the page whose fence says `sh NAME` is run by its name here. What a cluster does between them (a pod stops, a
+//! secret is mounted) the test does. Blocks without a name are for a cluster and are not run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tests::api::{Api, Change, config_map};
+use tests::postgres::{PASSWORD, Server, USER};
+use tests::process::Spec;
+use tests::region::{Builder, Kind, Region};
+use tests::wait::wait_for;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
+    let server = Server::start(&["max_connections=80"])?;
+    let database = server.database()?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &database)?;
+    let mut region = Builder::new("operations", Kind::Sandbox)
+        .agents(2)
+        .replicas(files.path(), 2)
+        .start()
+        .await?;
+    let mut page = Page::open(&server, &database, files.path())?;
+
+    let api = region.api().await?;
+    let change = Change::create("cluster1", vec![config_map("kept", "one")]);
+    let kept = api.create_bundle(&change).await?.id;
+    let change = Change::create("cluster2", vec![config_map("lost", "one")]);
+    api.create_bundle(&change).await?;
+    applied(&api, &kept, 1).await?;
+    let said = page.run("look").await?;
+    ensure!(said.contains("bundles"), "{said}");
+    page.run("backup").await?;
+
+    // What changes after the backup is lost with the restore; the agents have it.
+    let change = Change::of(1, vec![config_map("kept", "two")]);
+    api.change_bundle(&kept, &change).await?;
+    applied(&api, &kept, 2).await?;
+    stop(&mut region).await?;
+    page.run("restore").await?;
+    start(&mut region).await?;
+    let api = region.api().await?;
+    applied(&api, &kept, 3).await?;
+    let agent = region.agent("cluster1")?;
+    let manifest = config_map("kept", "one");
+    ensure!(
+        agent.applied(&manifest)?.as_ref() == Some(&manifest),
+        "the content of the backup"
+    );
+    let said = page.run("epochs").await?;
+    ensure!(said.contains("epoch"), "{said}");
+
+    page.run("rotate").await?;
+    std::fs::write(files.path().join("db.user"), "bridge_b")?;
+    std::fs::write(files.path().join("db.password"), "another secret")?;
+    wait_for("sessions of the new user", PATIENCE, async || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bridge_b'";
+        let count = server.sql(&database, query).map_err(|error| error.to_string())?;
+        // Every new connection is the new user's; the open ones are ended so that there are some.
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' \
+                   AND application_name LIKE 'server-bridge%'";
+        server.sql(&database, end).map_err(|error| error.to_string())?;
+        if count == "0" { Err(count) } else { Ok(()) }
+    })
+    .await?;
+    region.ready().await?;
+
+    // Its agent is gone for good.
+    region.agent("cluster2")?.service.kill()?;
+    page.set(
+        "API",
+        &region.bridge.listening().await?.api.context("an API")?,
+    );
+    page.set("CLUSTER", "cluster2");
+    page.run("remove").await?;
+    let consumers = page
+        .shell("psql -Atc 'SELECT name FROM bridge.consumers'")
+        .await?;
+    ensure!(consumers.trim() == "cluster1", "{consumers}");
+
+    stop(&mut region).await?;
+    page.run("copy-back").await?;
+    let moved = server.database()?;
+    server.mount(files.path(), &moved)?;
+    page.set("PGDATABASE", &moved);
+    page.run("copy").await?;
+    page.run("migrate").await?;
+    let bundles = page
+        .shell("psql -Atc 'SELECT count(*) FROM bridge.bundles'")
+        .await?;
+    ensure!(bundles.trim() == "1", "{bundles}");
+    start(&mut region).await?;
+    let api = region.api().await?;
+    applied(&api, &kept, 3).await?;
+    page.all_run()?;
+    region.passed();
+    Ok(())
+}
+
+/// The page, and a shell whose environment it expects.
+struct Page {
+    blocks: BTreeMap<String, String>,
+    run: Vec<String>,
+    environment: BTreeMap<String, String>,
+    directory: PathBuf,
+    _scratch: tempfile::TempDir,
+}
+
+// === impl Page ===
+
+impl Page {
+    fn open(server: &Server, database: &str, mount: &Path) -> Result<Self> {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
+        let text = std::fs::read_to_string(page)?;
+        let programs = Spec::binary("server-bridge")?;
+        let programs = programs.command();
+        let programs = Path::new(programs.get_program())
+            .parent()
+            .context("a directory")?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let scratch = tempfile::tempdir()?;
+        let environment = [
+            ("PATH", format!("{}:{path}", programs.display())),
+            ("BRIDGE_MOUNT", mount.display().to_string()),
+            ("BRIDGE_DB_SSLMODE", "disable".into()),
+            ("PGHOST", "127.0.0.1".into()),
+            ("PGPORT", server.port().to_string()),
+            ("PGUSER", USER.into()),
+            ("PGPASSWORD", PASSWORD.into()),
+            ("PGDATABASE", database.into()),
+        ];
+        Ok(Self {
+            blocks: blocks(&text),
+            run: Vec::new(),
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            directory: scratch.path().to_owned(),
+            _scratch: scratch,
+        })
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Runs the block of this name and gives what it printed.
+    async fn run(&mut self, name: &str) -> Result<String> {
+        let block = self.blocks.get(name);
+        let block = block
+            .with_context(|| format!("no block `sh {name}`"))?
+            .clone();
+        self.run.push(name.to_owned());
+        let said = self.shell(&block).await;
+        said.with_context(|| format!("run the block `sh {name}`"))
+    }
+
+    async fn shell(&self, text: &str) -> Result<String> {
+        let mut command = tokio::process::Command::new("sh");
+        let output = command
+            .args(["-euc", text])
+            .current_dir(&self.directory)
+            .envs(&self.environment)
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complained = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            output.status.success(),
+            "{text}\n{}\n{said}{complained}",
+            output.status
+        );
+        Ok(said)
+    }
+
+    /// No block of the page was forgotten.
+    fn all_run(&self) -> Result<()> {
+        let left: Vec<_> = self
+            .blocks
+            .keys()
+            .filter(|name| !self.run.contains(name))
+            .collect();
+        ensure!(left.is_empty(), "blocks that nobody ran: {left:?}");
+        Ok(())
+    }
+}
+
+/// The named blocks of shell commands.
+fn blocks(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(name) = line.trim_start().strip_prefix("```sh ") else {
+            continue;
+        };
+        let inside = lines.by_ref().take_while(|line| line.trim_start() != "```");
+        let block: Vec<&str> = inside.collect();
+        found.insert(name.trim().to_owned(), block.join("\n"));
+    }
+    found
+}
+
+async fn stop(region: &mut Region) -> Result<()> {
+    for bridge in std::iter::once(&mut region.bridge).chain(&mut region.replicas) {
+        bridge.process().stop(PATIENCE).await?;
+    }
+    Ok(())
+}
+
+async fn start(region: &mut Region) -> Result<()> {
+    for bridge in std::iter::once(&mut region.bridge).chain(&mut region.replicas) {
+        bridge.restart()?;
+    }
+    region.bridge.ready().await?;
+    Ok(())
+}
+
+/// Waits until this version, or a newer one, is applied.
+async fn applied(api: &Api, id: &str, version: i64) -> Result<()> {
+    wait_for(
+        &format!("version {version} of {id}"),
+        PATIENCE,
+        async || {
+            let bundle = api.bundle(id).await.map_err(|error| error.to_string())?;
+            match bundle {
+                Some(bundle)
+                    if bundle.version >= version
+                        && bundle.observed_version() == bundle.version
+                        && bundle.is("Applied") =>
+                {
+                    Ok(())
+                }
+                other => Err(format!("{other:?}")),
+            }
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

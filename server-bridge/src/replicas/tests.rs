@@ -336,6 +336,25 @@ async fn who_finds_no_slot_says_who_has_them_waits_and_gives_up_on_a_signal() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_was_taken_and_not_answered_for_is_kept_by_the_next_attempt() {
+    let fake = Fake::new();
+    fake.fail(Some(Fault::Unanswered));
+    let (leases, answers) = (fake.clone(), fake.clone());
+    let joining = tokio::spawn(async move {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let (options, checks, stop) = (options(8, "a"), Checks::new(), CancellationToken::new());
+        let joined = Membership::join(leases, &options, metrics, &checks, &stop).await;
+        joined.unwrap().slot()
+    });
+    until("the row", || !fake.slots().is_empty()).await;
+    sleep(ANSWER * 2 + TICK * 2).await;
+    answers.fail(None);
+    let joined = timeout(TTL, joining).await.unwrap();
+    assert_eq!(joined.unwrap(), 0);
+    assert_eq!(fake.slots(), [(0, "a".to_owned())]);
+}
+
 #[test]
 fn a_process_that_is_alone_owns_everything_without_a_fence() {
     let sole = Ownership::sole();

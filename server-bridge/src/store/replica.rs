@@ -91,6 +91,7 @@ pub enum Renewal {
 /// What replicas agree on in a store. Each method is one transaction.
 pub trait Leases: Clone + Send + Sync + 'static {
     /// Takes a free one of `slots` slots for a process: the lowest that nobody has, or else the one that expired first.
+    /// A process that has one already keeps it: an attempt whose answer did not come may have succeeded.
     fn take_slot(
         &self,
         instance: &Instance,

@@ -143,6 +143,20 @@ async fn take_slot(
     .execute(&mut *connection)
     .await
     .map_err(&failed)?;
+    // An earlier attempt that its caller did not wait for may have been committed since.
+    let ours: Option<i16> = sqlx::query_scalar(
+        "UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => $2) \
+         WHERE instance = $1 RETURNING slot",
+    )
+    .bind(instance.as_str())
+    .bind(ttl.as_secs_f64())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(&failed)?;
+    if let Some(slot) = ours {
+        let value = Slot::Taken(slot.unsigned_abs());
+        return Ok(Written { value, hint: None });
+    }
     // One that was late only may come back to its own slot while there are others.
     let taken: Option<i16> = sqlx::query_scalar(
         "INSERT INTO replicas AS r (slot, instance, name, expires_at) \
@@ -175,13 +189,15 @@ async fn renew(
     ttl: Duration,
 ) -> Result<Renewal, StoreError> {
     let failed = driver("renew the lease");
+    let slot = i16::try_from(replica.slot).unwrap_or(i16::MAX);
     let late: Option<bool> = sqlx::query_scalar(
         "UPDATE replicas r SET expires_at = clock_timestamp() + make_interval(secs => $2) \
-         FROM (SELECT slot, expires_at FROM replicas WHERE instance = $1 FOR UPDATE) was \
+         FROM (SELECT slot, expires_at FROM replicas WHERE instance = $1 AND slot = $3 FOR UPDATE) was \
          WHERE r.slot = was.slot RETURNING was.expires_at < clock_timestamp()",
     )
     .bind(replica.instance.as_str())
     .bind(ttl.as_secs_f64())
+    .bind(slot)
     .fetch_optional(&mut *connection)
     .await
     .map_err(&failed)?;
@@ -190,7 +206,6 @@ async fn renew(
         Some(true) => return Ok(Renewal::Late),
         None => {}
     }
-    let slot = i16::try_from(replica.slot).unwrap_or(i16::MAX);
     let again = sqlx::query(
         "INSERT INTO replicas (slot, instance, name, expires_at) \
          VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4)) ON CONFLICT DO NOTHING",

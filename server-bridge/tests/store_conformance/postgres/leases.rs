@@ -81,6 +81,25 @@ async fn each_process_gets_a_slot_of_its_own_and_the_lowest_until_there_is_none(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_asks_for_a_slot_again_keeps_the_one_it_has() {
+    let place = Place::new();
+    let store = place.open().await;
+    let before = taken(&store, "before", 8, LONG).await;
+    let me = taken(&store, "me", 8, SHORT).await;
+    // A lower one is free by now, and its own has expired.
+    store.leave(&before).await.unwrap();
+    until("the end", async || expired(&place, &me)).await;
+    let again = store.take_slot(&me.instance, "me", 8, LONG).await.unwrap();
+    assert_eq!(again, Slot::Taken(1));
+    assert_eq!(store.renew(&me, LONG).await.unwrap(), Renewal::Kept);
+    assert_eq!(store.roster().await.unwrap().replicas, [me.clone()]);
+    // One whose client ids are others than its row says would have those of somebody else.
+    let elsewhere = Replica { slot: 5, ..me };
+    let lost = store.renew(&elsewhere, LONG).await.unwrap();
+    assert_eq!(lost, Renewal::Lost { to: None });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_slot_is_taken_when_no_other_is_left_and_its_former_holder_learns_of_it() {
     let place = Place::new();
     let store = place.open().await;

@@ -321,6 +321,31 @@ async fn an_acknowledgement_that_waited_while_its_bucket_was_taken_over_is_refus
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_whose_note_waited_while_its_bucket_was_taken_over_is_refused() {
+    let place = Place::new();
+    let (a_store, b_store) = (place.open().await, place.open().await);
+    with_consumers(&a_store, &["c1"]).await;
+    a_store
+        .create_bundle(bundle("b", "c1"), at(0))
+        .await
+        .unwrap();
+    let a = taken(&a_store, "a", 8, LONG).await;
+    take(&a_store, &a).await;
+    let store = a_store.fenced(fence(&a, "c1", 1));
+    let held = place.locked().await;
+    let late =
+        tokio::spawn(async move { store.record_published("b", version(1), false, at(2)).await });
+    until("it to wait", async || place.waiting() == "1").await;
+    let b = taken(&b_store, "b", 8, LONG).await;
+    a_store.leave(&a).await.unwrap();
+    take(&b_store, &b).await;
+    drop(held);
+    refused(within("the answer", late).await.unwrap());
+    let attempts = place.sql("SELECT attempts, published_at IS NULL FROM bridge.ledger");
+    assert_eq!(attempts, "0|t");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_is_renewed_while_every_other_connection_is_taken() {
     let place = Place::new();
     let store = place.open().await;

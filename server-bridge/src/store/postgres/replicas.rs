@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use tokio::sync::broadcast;
 
 use super::super::replica::{
@@ -245,24 +246,31 @@ async fn remove_expired(
 }
 
 async fn roster(connection: &mut PgConnection) -> Result<Roster, StoreError> {
-    let replicas = replicas(&mut *connection).await?;
     let failed = driver("read who owns which buckets");
-    let rows: Vec<(i16, Option<String>, i64)> =
-        sqlx::query_as("SELECT bucket, instance, term FROM bucket_leases ORDER BY bucket")
-            .fetch_all(connection)
-            .await
-            .map_err(failed)?;
-    let leases = rows.into_iter().map(|(number, owner, term)| {
-        Ok(Lease {
-            bucket: bucket(number)?,
-            owner: owner.as_deref().map(Instance::from),
-            term,
-        })
-    });
-    Ok(Roster {
-        replicas,
-        leases: leases.collect::<Result<_, StoreError>>()?,
-    })
+    // One statement, so that both are of one moment.
+    let rows = sqlx::query(
+        "SELECT slot, instance, name, NULL::smallint AS bucket, 0::bigint AS term FROM replicas \
+         UNION ALL SELECT NULL, instance, NULL, bucket, term FROM bucket_leases ORDER BY slot, bucket",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(&failed)?;
+    let mut roster = Roster::default();
+    for row in &rows {
+        let number: Option<i16> = row.try_get("bucket").map_err(&failed)?;
+        match number {
+            None => roster.replicas.push(replica(row).map_err(&failed)?),
+            Some(number) => {
+                let owner: Option<&str> = row.try_get("instance").map_err(&failed)?;
+                roster.leases.push(Lease {
+                    bucket: bucket(number)?,
+                    owner: owner.map(Instance::from),
+                    term: row.try_get("term").map_err(&failed)?,
+                });
+            }
+        }
+    }
+    Ok(roster)
 }
 
 async fn replicas(connection: &mut PgConnection) -> Result<Vec<Replica>, StoreError> {
@@ -271,17 +279,18 @@ async fn replicas(connection: &mut PgConnection) -> Result<Vec<Replica>, StoreEr
         .fetch_all(connection)
         .await
         .map_err(&failed)?;
-    rows.iter()
-        .map(|row| {
-            let slot: i16 = row.try_get("slot").map_err(&failed)?;
-            let instance: &str = row.try_get("instance").map_err(&failed)?;
-            Ok(Replica {
-                slot: slot.unsigned_abs(),
-                instance: instance.into(),
-                name: row.try_get("name").map_err(&failed)?,
-            })
-        })
-        .collect()
+    let replicas = rows.iter().map(replica);
+    replicas.collect::<Result<_, _>>().map_err(failed)
+}
+
+fn replica(row: &PgRow) -> Result<Replica, sqlx::Error> {
+    let slot: i16 = row.try_get("slot")?;
+    let instance: &str = row.try_get("instance")?;
+    Ok(Replica {
+        slot: slot.unsigned_abs(),
+        instance: instance.into(),
+        name: row.try_get("name")?,
+    })
 }
 
 async fn take(

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::store::Bucket;
+use crate::store::{Bucket, Free};
 
 mod fake;
+mod outages;
 
 use fake::{Fake, Fault};
 
@@ -31,7 +32,10 @@ struct Node {
 
 impl Node {
     async fn start(fake: &Fake, name: &str) -> Self {
-        let leases = fake.handle();
+        Self::over(fake.handle(), name).await
+    }
+
+    async fn over(leases: Fake, name: &str) -> Self {
         let (checks, registry) = (Checks::new(), Registry::new());
         let metrics = Metrics::register(&registry).unwrap();
         let restarts = Restarts::register(&registry).unwrap();
@@ -251,7 +255,13 @@ async fn one_whose_slot_was_taken_ends_and_says_who_has_it() {
     // The only slot there is.
     let other = fake.handle();
     let taken = other
-        .take_slot(&crate::store::Instance::random(), "b", 1, TTL)
+        .take_slot(
+            &crate::store::Instance::random(),
+            "b",
+            1,
+            Free::Expired,
+            TTL,
+        )
         .await;
     assert_eq!(taken.unwrap(), crate::store::Slot::Taken(0));
     a.leases.fail(None);

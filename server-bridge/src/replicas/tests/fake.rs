@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::store::{
-    Bucket, Hint, Instance, Lease, Leases, Renewal, Replica, Roster, Slot, StoreError,
+    Bucket, Free, Hint, Instance, Lease, Leases, Renewal, Replica, Roster, Slot, StoreError,
 };
 
 /// What a call does instead of its work.
@@ -22,6 +22,10 @@ pub(super) enum Fault {
     Panic,
     /// A slot is taken, and the answer does not come.
     Unanswered,
+    /// Who is there cannot be read.
+    Roster,
+    /// Nobody is removed, and no answer comes.
+    Removal,
 }
 
 #[derive(Clone)]
@@ -88,6 +92,22 @@ impl Fake {
         self.world().replicas[&slot].1
     }
 
+    /// Another process takes a slot, whoever has it.
+    pub(super) fn replace(&self, slot: u16, name: &str) {
+        let replica = Replica {
+            slot,
+            instance: Instance::random(),
+            name: name.to_owned(),
+        };
+        let expires = Instant::now() + super::TTL;
+        self.world().insert(replica, expires).unwrap();
+    }
+
+    /// Somebody removes a row.
+    pub(super) fn remove(&self, slot: u16) {
+        self.world().replicas.remove(&slot);
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
@@ -99,7 +119,7 @@ impl Fake {
     async fn gate(&self) -> Result<(), StoreError> {
         let fault = *self.fault.lock().unwrap();
         match fault {
-            None | Some(Fault::Unanswered) => Ok(()),
+            None | Some(Fault::Unanswered | Fault::Roster | Fault::Removal) => Ok(()),
             Some(Fault::Error) => Err(StoreError::Closed),
             Some(Fault::Hang) => pending().await,
             Some(Fault::Panic) => panic!("a fault of the test"),
@@ -113,6 +133,7 @@ impl World {
         instance: &Instance,
         name: &str,
         slots: u16,
+        may: Free,
         ttl: Duration,
     ) -> Result<Slot, StoreError> {
         let now = Instant::now();
@@ -123,7 +144,7 @@ impl World {
         }
         let free = |slot: &u16| match self.replicas.get(slot) {
             None => true,
-            Some((_, expires)) => *expires < now,
+            Some((_, expires)) => may == Free::Expired && *expires < now,
         };
         let unused = |slot: &u16| !self.replicas.contains_key(slot);
         let slot = (0..slots).find(unused).or_else(|| (0..slots).find(free));
@@ -160,11 +181,12 @@ impl Leases for Fake {
         instance: &Instance,
         name: &str,
         slots: u16,
+        may: Free,
         ttl: Duration,
     ) -> Result<Slot, StoreError> {
         self.gate().await?;
         let unanswered = self.fails(Fault::Unanswered);
-        let slot = self.world().take_slot(instance, name, slots, ttl)?;
+        let slot = self.world().take_slot(instance, name, slots, may, ttl)?;
         if unanswered {
             pending::<()>().await;
         }
@@ -193,6 +215,9 @@ impl Leases for Fake {
 
     async fn remove_expired(&self, replica: &Replica) -> Result<u64, StoreError> {
         self.gate().await?;
+        if self.fails(Fault::Removal) {
+            pending::<()>().await;
+        }
         let (mut world, now) = (self.world(), Instant::now());
         let before = world.replicas.len();
         world
@@ -203,6 +228,9 @@ impl Leases for Fake {
 
     async fn roster(&self) -> Result<Roster, StoreError> {
         self.gate().await?;
+        if self.fails(Fault::Roster) {
+            return Err(StoreError::Closed);
+        }
         let world = self.world();
         let rows = world.replicas.values();
         Ok(Roster {

@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use tokio::sync::broadcast;
 
 use super::super::replica::{
-    Bucket, Fence, Instance, Lease, Leases, Renewal, Replica, Roster, Slot,
+    Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot,
 };
 use super::super::{Hint, StoreError};
 use super::failure::driver;
@@ -24,12 +24,13 @@ impl Leases for PostgresStore {
         instance: &Instance,
         name: &str,
         slots: u16,
+        free: Free,
         ttl: Duration,
     ) -> Result<Slot, StoreError> {
         let (instance, name) = (instance.clone(), name.to_owned());
         let slot = self
             .write(Use::Upkeep, "take a slot", move |c| {
-                Box::pin(take_slot(c, instance, name, slots, ttl))
+                Box::pin(take_slot(c, instance, name, slots, free, ttl))
             })
             .await?;
         if matches!(slot, Slot::Taken(_)) {
@@ -135,6 +136,7 @@ async fn take_slot(
     instance: Instance,
     name: String,
     slots: u16,
+    free: Free,
     ttl: Duration,
 ) -> Result<Written<Slot>, StoreError> {
     let failed = driver("take a slot");
@@ -163,7 +165,7 @@ async fn take_slot(
         "INSERT INTO replicas AS r (slot, instance, name, expires_at) \
          SELECT s, $2, $3, clock_timestamp() + make_interval(secs => $4) \
          FROM generate_series(0, $1::int - 1) s LEFT JOIN replicas held ON held.slot = s \
-         WHERE held.slot IS NULL OR held.expires_at < clock_timestamp() \
+         WHERE held.slot IS NULL OR ($5 AND held.expires_at < clock_timestamp()) \
          ORDER BY held.expires_at NULLS FIRST, s LIMIT 1 \
          ON CONFLICT (slot) DO UPDATE SET instance = excluded.instance, name = excluded.name, \
              started_at = clock_timestamp(), expires_at = excluded.expires_at \
@@ -174,6 +176,7 @@ async fn take_slot(
     .bind(instance.as_str())
     .bind(storable(&name))
     .bind(ttl.as_secs_f64())
+    .bind(free == Free::Expired)
     .fetch_optional(&mut *connection)
     .await
     .map_err(&failed)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::{
-    Bucket, Fence, Hint, Instance, Leases, Renewal, Replica, Slot, Store, StoreError,
+    Bucket, Fence, Free, Hint, Instance, Leases, Renewal, Replica, Slot, Store, StoreError,
 };
 use tokio::task::JoinSet;
 
@@ -13,7 +13,11 @@ use crate::{at, bundle, name, version, with_consumers};
 
 async fn taken(store: &PostgresStore, who: &str, slots: u16, ttl: Duration) -> Replica {
     let instance = Instance::random();
-    match store.take_slot(&instance, who, slots, ttl).await.unwrap() {
+    match store
+        .take_slot(&instance, who, slots, Free::Expired, ttl)
+        .await
+        .unwrap()
+    {
         Slot::Taken(slot) => Replica {
             slot,
             instance,
@@ -69,14 +73,20 @@ async fn each_process_gets_a_slot_of_its_own_and_the_lowest_until_there_is_none(
     let slots: Vec<u16> = replicas.iter().map(|replica| replica.slot).collect();
     assert_eq!(slots, (0..8).collect::<Vec<_>>());
     let late = Instance::random();
-    let full = stores[0].take_slot(&late, "late", 8, LONG).await.unwrap();
+    let full = stores[0]
+        .take_slot(&late, "late", 8, Free::Expired, LONG)
+        .await
+        .unwrap();
     assert_eq!(full, Slot::Full(replicas.clone()));
     let mut hints = stores[1].hints();
     stores[1].leave(&replicas[3]).await.unwrap();
     assert_eq!(within("the hint", hints.recv()).await, Ok(Hint::Replicas));
     assert_eq!(taken(&stores[0], "late", 8, LONG).await.slot, 3);
     // More are there than this one allows for.
-    let full = stores[0].take_slot(&late, "narrow", 2, LONG).await.unwrap();
+    let full = stores[0]
+        .take_slot(&late, "narrow", 2, Free::Expired, LONG)
+        .await
+        .unwrap();
     assert!(matches!(full, Slot::Full(held) if held.len() == 8));
 }
 
@@ -89,7 +99,10 @@ async fn a_process_that_asks_for_a_slot_again_keeps_the_one_it_has() {
     // A lower one is free by now, and its own has expired.
     store.leave(&before).await.unwrap();
     until("the end", async || expired(&place, &me)).await;
-    let again = store.take_slot(&me.instance, "me", 8, LONG).await.unwrap();
+    let again = store
+        .take_slot(&me.instance, "me", 8, Free::Unheld, LONG)
+        .await
+        .unwrap();
     assert_eq!(again, Slot::Taken(1));
     assert_eq!(store.renew(&me, LONG).await.unwrap(), Renewal::Kept);
     assert_eq!(store.roster().await.unwrap().replicas, [me.clone()]);
@@ -113,6 +126,11 @@ async fn an_expired_slot_is_taken_when_no_other_is_left_and_its_former_holder_le
     // Late, but nobody took it.
     assert_eq!(store.renew(&late, SHORT).await.unwrap(), Renewal::Late);
     until("the end", async || expired(&place, &late)).await;
+    let other = Instance::random();
+    let unheld = store
+        .take_slot(&other, "other", 2, Free::Unheld, LONG)
+        .await;
+    assert!(matches!(unheld.unwrap(), Slot::Full(held) if held.len() == 3));
     let next = taken(&store, "next", 2, LONG).await;
     assert_eq!(next.slot, 0);
     let lost = store.renew(&late, LONG).await.unwrap();

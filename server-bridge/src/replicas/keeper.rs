@@ -92,7 +92,7 @@ impl<L: Leases> Keeper<L> {
         // Counted from before the store counts.
         let asked = Instant::now();
         let mut roster = self.look(asked).await?;
-        if self.ownership.sees(here(&roster)) {
+        if self.ownership.sees(&here(&roster)) {
             info!("A replica went");
             self.ownership.others_gone();
         }
@@ -104,7 +104,7 @@ impl<L: Leases> Keeper<L> {
                 info!(gone, "Replicas went without a word");
                 self.ownership.others_gone();
                 roster = in_time(READ, limit, self.leases.roster()).await?;
-                self.ownership.sees(here(&roster));
+                self.ownership.sees(&here(&roster));
             }
         }
         let plan = plan(&self.me.instance, &roster);

@@ -256,11 +256,15 @@ impl Ownership {
 
     /// Notes who is there, in the order of their slots. Whether somebody else went since the last time and, of those that
     /// were there then and are still, this is the first.
-    pub(super) fn sees(&self, here: Vec<Instance>) -> bool {
+    pub(super) fn sees(&self, here: &[Instance]) -> bool {
         let Some(shared) = &self.0 else {
             return false;
         };
-        let before = shared.lock().here.replace(here.clone()).unwrap_or_default();
+        let before = shared
+            .lock()
+            .here
+            .replace(here.to_vec())
+            .unwrap_or_default();
         let me = &shared.instance;
         let gone = before.iter().any(|one| one != me && !here.contains(one));
         let first = here.iter().find(|one| before.contains(one));

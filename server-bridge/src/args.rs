@@ -43,7 +43,8 @@ pub struct Args {
     #[arg(long, env = "SOURCE_ID", default_value = "maestro", value_name = "ID")]
     pub source_id: SourceId,
     /// MQTT client id, or what client ids begin with: with several connections `-0`, `-1`, … are appended; with PostgreSQL
-    /// the replica's slot is, and `-1`, `-2`, … for further connections
+    /// the replica's slot is, and `-1`, `-2`, … for further connections, and it holds only `a-z`, `0-9` and `-`, because the
+    /// replicas' shared subscription is named after it unless `topics.agentEvents` names a group
     #[arg(long, env = "CLIENT_ID", default_value = "maestro", value_name = "ID")]
     pub client_id: ClientId,
     /// MQTT connections to spread the consumers over; each carries 100 publishes a second on IoT Core

@@ -167,8 +167,18 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// Between two renewals: two may fail before the lease ends.
 const TICK: Duration = Duration::from_secs(2);
 
-/// How long the store may take for one step, so that one that does not answer leaves time for another attempt.
+/// How long the store may take for a look, which is the renewal and the reading of who is there. One that does not answer
+/// leaves time for another before the lease ends: they begin within [`TICK`] and with the end of the first.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// How long a round may take in all. One that takes so long and the look of the next end with the lease at the latest.
+const ROUND: Duration = Duration::from_secs(5);
+const _: () = assert!(ROUND.as_secs() + ANSWER.as_secs() <= TTL.as_secs() - MARGIN.as_secs());
+const _: () = assert!(TICK.as_secs() + 2 * ANSWER.as_secs() <= TTL.as_secs() - MARGIN.as_secs());
+
+/// How long one that has just come takes nobody for gone: after an outage of all, the others are back by then, each of which
+/// may be in an attempt that gets no answer ([`ANSWER`]) and then waits for the next ([`TICK`]).
+const RETURN: Duration = Duration::from_secs(6);
 
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 

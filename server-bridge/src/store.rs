@@ -52,7 +52,7 @@ pub use outbox::{
 };
 pub use overview::{Connections, Holds, Overview, Tables};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
-pub use replica::{Bucket, Fence, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
+pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
 
 /// The rows of one page and the number of rows on all pages.
 pub struct Page<T> {

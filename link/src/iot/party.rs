@@ -6,9 +6,12 @@
 use super::context::ArnPrefix;
 use super::limits::POLICY_CHARACTERS;
 use super::policy::{Action, Document, Statement};
-use crate::error::Hint;
 use crate::id::{ClientId, ConsumerName, InvalidName, SourceId};
 use crate::topic::{Scheme, SchemeError};
+
+pub use error::PartyError;
+
+mod error;
 
 /// A party of the link and all it may do there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,32 +28,6 @@ pub struct Party {
     retains: Vec<String>,
     subscribes: Vec<String>,
     receives: Vec<String>,
-}
-
-/// Why a party could not be named.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PartyError {
-    /// The topics belong to another consumer or source.
-    #[error("give topics to the {party}")]
-    Scheme {
-        /// Which kind of party.
-        party: &'static str,
-        /// Whose topics they are.
-        #[source]
-        source: SchemeError,
-    },
-    /// A client id would not be accepted.
-    #[error("name the connections of the {party}")]
-    ClientId {
-        /// Which kind of party.
-        party: &'static str,
-        /// Which rule it breaks.
-        #[source]
-        source: InvalidName,
-    },
-    /// A bridge without connections, or without slots.
-    #[error("bridge has 0 connections")]
-    NoConnections,
 }
 
 // === impl Party ===
@@ -166,18 +143,22 @@ impl Party {
     }
 
     /// The topics of bridges that share one store: each status goes to one of them. The group is the one that the topics
-    /// name, or else `base`.
+    /// name, or else `base`, which then is of `a-z0-9-` only.
     ///
     /// # Errors
-    /// [`PartyError::Scheme`] when the shared filter would be too long.
+    /// [`PartyError::Group`] when `base` holds other characters, [`PartyError::Scheme`] when the shared filter would be too
+    /// long.
     pub fn replica_scheme(scheme: &Scheme, base: &ClientId) -> Result<Scheme, PartyError> {
         if scheme.share().is_some() {
             return Ok(scheme.clone());
         }
         let shared = scheme.clone().with_share(Some(base.as_str()));
-        shared.map_err(|source| PartyError::Scheme {
-            party: BRIDGE,
-            source,
+        shared.map_err(|source| match source {
+            SchemeError::Shape { .. } => PartyError::Group { id: base.clone() },
+            source => PartyError::Scheme {
+                party: BRIDGE,
+                source,
+            },
         })
     }
 
@@ -336,20 +317,6 @@ impl Party {
         let others = statement(Action::Connect, &self.connects_not);
         statements.extend(others.map(Statement::denying));
         Document::new(statements).named(self.name)
-    }
-}
-
-// === impl PartyError ===
-
-impl Hint for PartyError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Scheme { source, .. } => source.hint(),
-            Self::ClientId { .. } => Some(
-                "use a shorter id of letters, digits and `-_.:`; a suffix is added to it".into(),
-            ),
-            Self::NoConnections => Some("use at least 1 connection".into()),
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! It may die at any point and be made again: what it knows is in the store and in [`Ownership`].
 
+use std::time::Duration;
+
 use link::admin::Check;
 use link::error::chain;
 use tokio::sync::broadcast::Receiver;
@@ -11,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::slot::in_time;
-use super::{MARGIN, Ownership, SlotLost, TICK, TTL, plan};
-use crate::store::{Hint, Leases, Renewal, Replica, StoreError};
+use super::{ANSWER, MARGIN, Ownership, RETURN, ROUND, SlotLost, TICK, TTL, plan};
+use crate::store::{Hint, Instance as Process, Leases, Renewal, Replica, Roster, StoreError};
 
 /// The task that keeps the lease.
 pub(super) struct Keeper<L> {
@@ -20,9 +22,9 @@ pub(super) struct Keeper<L> {
     me: Replica,
     ownership: Ownership,
     check: Check,
-    /// After a pause or an outage of its own this replica does not know whether the others had the same: until then it
-    /// takes none of them for gone.
-    lenient_until: Option<Instant>,
+    /// When it has just come, and after a pause or an outage of its own, this replica does not know whether the others had
+    /// one too: until then it takes none of them for gone.
+    lenient_until: Instant,
     failing: bool,
 }
 
@@ -43,7 +45,7 @@ impl<L: Leases> Keeper<L> {
             me,
             ownership,
             check,
-            lenient_until: None,
+            lenient_until: Instant::now() + RETURN,
             failing: false,
         }
     }
@@ -77,7 +79,7 @@ impl<L: Leases> Keeper<L> {
         }
         let held = self.ownership.held();
         self.ownership.leave(held);
-        if let Err(error) = self.give_back().await {
+        if let Err(error) = self.give_back((Instant::now(), ANSWER)).await {
             warn!(
                 "The buckets could not be given back and will expire: {}",
                 chain(&error)
@@ -89,34 +91,26 @@ impl<L: Leases> Keeper<L> {
     async fn round(&mut self) -> Result<(), Failed> {
         // Counted from before the store counts.
         let asked = Instant::now();
-        match in_time("renew the lease", self.leases.renew(&self.me, TTL)).await? {
-            Renewal::Kept => {}
-            Renewal::Late => self.lenient_until = Some(asked + TTL),
-            Renewal::Lost { to } => {
-                let slot = self.me.slot;
-                return Err(Failed::Lost(SlotLost { slot, to }));
-            }
+        let mut roster = self.look(asked).await?;
+        if self.ownership.sees(&here(&roster)) {
+            info!("A replica went");
+            self.ownership.others_gone();
         }
-        let lenient = self.lenient_until.is_some_and(|until| asked < until);
-        if !lenient {
+        let limit = (asked, ROUND);
+        if asked >= self.lenient_until {
             let removing = self.leases.remove_expired(&self.me);
-            let gone = in_time("remove expired replicas", removing).await?;
+            let gone = in_time("remove expired replicas", limit, removing).await?;
             if gone > 0 {
                 info!(gone, "Replicas went without a word");
                 self.ownership.others_gone();
+                roster = in_time(READ, limit, self.leases.roster()).await?;
+                self.ownership.sees(&here(&roster));
             }
         }
-        let roster = in_time("read who owns which buckets", self.leases.roster()).await?;
-        let me = Some(&self.me.instance);
-        let mine = roster.leases.iter().filter(|l| l.owner.as_ref() == me);
-        self.ownership
-            .owns(mine.map(|lease| (lease.bucket, lease.term)));
-        // Only now: what was taken from us while we were away is not ours for a moment longer.
-        self.ownership.renewed(asked + TTL - MARGIN);
         let plan = plan(&self.me.instance, &roster);
         if !plan.take.is_empty() {
             let taking = self.leases.take(&self.me, plan.take);
-            let taken = in_time("take buckets", taking).await?;
+            let taken = in_time("take buckets", limit, taking).await?;
             let over = taken.iter().filter(|(bucket, _)| {
                 let before = &roster.leases[usize::from(bucket.number())];
                 before.owner.is_some()
@@ -130,18 +124,47 @@ impl<L: Leases> Keeper<L> {
         if !plan.give.is_empty() {
             self.ownership.leave(plan.give);
         }
-        self.give_back().await?;
+        self.give_back(limit).await?;
         Ok(())
     }
 
+    /// Renews the lease and reads who is there and what is owned.
+    async fn look(&mut self, asked: Instant) -> Result<Roster, Failed> {
+        let limit = (asked, ANSWER);
+        if self.ownership.until().is_none_or(|until| until <= asked) {
+            // One that cannot read this sends nothing, and is not to keep others from sending in its place.
+            in_time(READ, limit, self.leases.roster()).await?;
+        }
+        match in_time("renew the lease", limit, self.leases.renew(&self.me, TTL)).await? {
+            Renewal::Kept => {}
+            Renewal::Late => self.lenient(asked),
+            Renewal::Lost { to } => {
+                let slot = self.me.slot;
+                return Err(Failed::Lost(SlotLost { slot, to }));
+            }
+        }
+        let roster = in_time(READ, limit, self.leases.roster()).await?;
+        let me = Some(&self.me.instance);
+        let mine = roster.leases.iter().filter(|l| l.owner.as_ref() == me);
+        self.ownership
+            .owns(mine.map(|lease| (lease.bucket, lease.term)));
+        // Only now: what was taken from us while we were away is not ours for a moment longer.
+        self.ownership.renewed(asked + TTL - MARGIN);
+        Ok(roster)
+    }
+
+    fn lenient(&mut self, from: Instant) {
+        self.lenient_until = self.lenient_until.max(from + TTL);
+    }
+
     /// Gives back what nobody works for any more.
-    async fn give_back(&self) -> Result<(), StoreError> {
+    async fn give_back(&self, limit: (Instant, Duration)) -> Result<(), StoreError> {
         let left = self.ownership.left();
         if left.is_empty() {
             return Ok(());
         }
         let giving = self.leases.give_back(&self.me, left.clone());
-        in_time("give buckets back", giving).await?;
+        in_time("give buckets back", limit, giving).await?;
         info!(buckets = left.len(), "Gave buckets back");
         self.ownership.gave_back(&left);
         Ok(())
@@ -155,6 +178,7 @@ impl<L: Leases> Keeper<L> {
     }
 
     fn failed(&mut self, error: &StoreError) {
+        self.lenient(Instant::now());
         self.ownership.not_renewed();
         let until = self.ownership.until();
         let left = until.map_or(0, |until| until.duration_since(Instant::now()).as_secs());
@@ -177,6 +201,12 @@ impl From<StoreError> for Failed {
     }
 }
 
+/// Who is there, in the order of their slots.
+fn here(roster: &Roster) -> Vec<Process> {
+    let replicas = roster.replicas.iter();
+    replicas.map(|replica| replica.instance.clone()).collect()
+}
+
 /// Returns when another replica came, went or gave something up. What was missed the next tick finds.
 async fn others_changed(hints: &mut Receiver<Hint>) {
     loop {
@@ -187,3 +217,5 @@ async fn others_changed(hints: &mut Receiver<Hint>) {
         }
     }
 }
+
+const READ: &str = "read who owns which buckets";

@@ -46,6 +46,8 @@ struct State {
     /// How many work for each.
     working: BTreeMap<Bucket, usize>,
     lost: Option<SlotLost>,
+    /// Who was there when the keeper looked last.
+    here: Option<Vec<Instance>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +128,7 @@ impl Ownership {
         Changes(self.0.as_ref().map(|shared| shared.changed.subscribe()))
     }
 
-    /// Tells from now on whenever a replica went without a word.
+    /// Tells from now on whenever a replica went, and it is this one that has everybody asked for statuses.
     pub fn losses(&self) -> Changes {
         Changes(self.0.as_ref().map(|shared| shared.gone.subscribe()))
     }
@@ -263,7 +265,24 @@ impl Ownership {
         });
     }
 
-    /// Others went without a word.
+    /// Notes who is there, in the order of their slots. Whether somebody else went since the last time and, of those that
+    /// were there then and are still, this is the first.
+    pub(super) fn sees(&self, here: &[Instance]) -> bool {
+        let Some(shared) = &self.0 else {
+            return false;
+        };
+        let before = shared
+            .lock()
+            .here
+            .replace(here.to_vec())
+            .unwrap_or_default();
+        let me = &shared.instance;
+        let gone = before.iter().any(|one| one != me && !here.contains(one));
+        let first = here.iter().find(|one| before.contains(one));
+        gone && first == Some(me)
+    }
+
+    /// Others went: their sessions may have lost what agents said.
     pub(crate) fn others_gone(&self) {
         if let Some(shared) = &self.0 {
             shared.gone.send_modify(|times| *times += 1);

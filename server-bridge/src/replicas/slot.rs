@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use link::admin::Check;
 use link::error::{Hint, chain};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::{ANSWER, Options, TICK, TTL};
-use crate::store::{Instance, Leases, Replica, Slot, StoreError};
+use crate::store::{Free, Instance, Leases, Replica, Slot, StoreError};
 
 /// Another process has this one's slot, and so its client ids.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,13 +33,23 @@ impl Hint for SlotLost {
     }
 }
 
-/// Takes a slot, however long that takes. The check says what it waits for.
+/// Takes a slot, however long that takes; one that has expired only where none is free and after some time of waiting. The check says what it waits for.
 pub(super) async fn take(leases: &impl Leases, options: &Options, check: &Check) -> Replica {
     let instance = Instance::random();
     let mut said = String::new();
+    // Since when the store has answered without a failure.
+    let mut answered: Option<Instant> = None;
     loop {
-        let taking = leases.take_slot(&instance, &options.name, options.slots, TTL);
-        let problem = match in_time("take a slot", taking).await {
+        let asked = Instant::now();
+        // After an outage of all, those whose slots have expired come back to them within that time.
+        let free = match answered {
+            Some(since) if asked >= since + TTL => Free::Expired,
+            _ => Free::Unheld,
+        };
+        let taking = leases.take_slot(&instance, &options.name, options.slots, free, TTL);
+        let taken = in_time("take a slot", (asked, ANSWER), taking).await;
+        answered = taken.is_ok().then(|| answered.unwrap_or(asked));
+        let problem = match taken {
             Ok(Slot::Taken(slot)) => {
                 check.ok();
                 info!(
@@ -78,13 +88,13 @@ fn full(slots: u16, replicas: &[Replica]) -> String {
     text
 }
 
-/// A step that the store does not answer in time has failed.
+/// A step that the store does not answer within `limit` of the moment at which its work began has failed.
 pub(super) async fn in_time<T>(
     operation: &'static str,
+    (began, limit): (Instant, Duration),
     step: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let limit: Duration = ANSWER;
-    match timeout(limit, step).await {
+    match timeout_at(began + limit, step).await {
         Ok(done) => done,
         Err(_) => Err(StoreError::Deadline { operation, limit }),
     }

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::store::Bucket;
+use crate::store::{Bucket, Free};
 
 mod fake;
+mod outages;
 
 use fake::{Fake, Fault};
 
@@ -31,7 +32,10 @@ struct Node {
 
 impl Node {
     async fn start(fake: &Fake, name: &str) -> Self {
-        let leases = fake.handle();
+        Self::over(fake.handle(), name).await
+    }
+
+    async fn over(leases: Fake, name: &str) -> Self {
         let (checks, registry) = (Checks::new(), Registry::new());
         let metrics = Metrics::register(&registry).unwrap();
         let restarts = Restarts::register(&registry).unwrap();
@@ -251,7 +255,13 @@ async fn one_whose_slot_was_taken_ends_and_says_who_has_it() {
     // The only slot there is.
     let other = fake.handle();
     let taken = other
-        .take_slot(&crate::store::Instance::random(), "b", 1, TTL)
+        .take_slot(
+            &crate::store::Instance::random(),
+            "b",
+            1,
+            Free::Expired,
+            TTL,
+        )
         .await;
     assert_eq!(taken.unwrap(), crate::store::Slot::Taken(0));
     a.leases.fail(None);
@@ -334,6 +344,25 @@ async fn who_finds_no_slot_says_who_has_them_waits_and_gives_up_on_a_signal() {
         let joined = timeout(TTL + TICK * 2, joining).await.unwrap();
         assert_eq!(joined.unwrap(), Some(0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_was_taken_and_not_answered_for_is_kept_by_the_next_attempt() {
+    let fake = Fake::new();
+    fake.fail(Some(Fault::Unanswered));
+    let (leases, answers) = (fake.clone(), fake.clone());
+    let joining = tokio::spawn(async move {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let (options, checks, stop) = (options(8, "a"), Checks::new(), CancellationToken::new());
+        let joined = Membership::join(leases, &options, metrics, &checks, &stop).await;
+        joined.unwrap().slot()
+    });
+    until("the row", || !fake.slots().is_empty()).await;
+    sleep(ANSWER * 2 + TICK * 2).await;
+    answers.fail(None);
+    let joined = timeout(TTL, joining).await.unwrap();
+    assert_eq!(joined.unwrap(), 0);
+    assert_eq!(fake.slots(), [(0, "a".to_owned())]);
 }
 
 #[test]

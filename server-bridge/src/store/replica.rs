@@ -65,6 +65,15 @@ pub struct Roster {
     pub leases: Vec<Lease>,
 }
 
+/// Which slots may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Free {
+    /// Those that nobody has.
+    Unheld,
+    /// Where there is none of them, those that have expired too.
+    Expired,
+}
+
 /// What became of the wish for a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -90,12 +99,14 @@ pub enum Renewal {
 
 /// What replicas agree on in a store. Each method is one transaction.
 pub trait Leases: Clone + Send + Sync + 'static {
-    /// Takes a free one of `slots` slots for a process: the lowest that nobody has, or else the one that expired first.
+    /// Takes one of `slots` slots for a process: the lowest that nobody has, or else, if it may, the one that expired first.
+    /// A process that has one already keeps it: an attempt whose answer did not come may have succeeded.
     fn take_slot(
         &self,
         instance: &Instance,
         name: &str,
         slots: u16,
+        free: Free,
         ttl: Duration,
     ) -> impl Future<Output = Result<Slot, StoreError>> + Send;
 

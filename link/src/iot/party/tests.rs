@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Hint as _;
 use crate::error::chain;
 use crate::iot::context::Context;
 use crate::iot::evaluate::{Request, evaluate};
@@ -281,6 +282,30 @@ fn another_party_s_topics_are_refused_at_start() {
     assert!(chain(&error).contains("the source id is `hub`"));
     let none = Party::bridge(&scheme, &source("maestro"), &client("b"), 0).unwrap_err();
     assert_eq!(none, PartyError::NoConnections);
+}
+
+#[test]
+fn a_client_id_that_no_group_of_replicas_can_be_named_after_is_refused_by_its_name() {
+    let scheme = Scheme::default();
+    for id in ["maestro_eu", "Maestro", "eu.maestro", "eu:1"] {
+        let error = Party::replicas(&scheme, &source("maestro"), &client(id), 8, 1).unwrap_err();
+        let said = chain(&error);
+        assert!(
+            said.starts_with(&format!("client id `{id}` of several replicas")),
+            "{said}"
+        );
+        assert!(!said.contains("agentEvents"), "{said}");
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .contains("`--client-id` of lower-case letters, digits and `-`")
+        );
+        // Alone, or with a group that has a name of its own, it is as good as any.
+        Party::bridge(&scheme, &source("maestro"), &client(id), 1).unwrap();
+        let named = scheme.clone().with_share(Some("maestro-eu")).unwrap();
+        Party::replica_scheme(&named, &client(id)).unwrap();
+    }
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -11,15 +11,21 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::store::{
-    Bucket, Hint, Instance, Lease, Leases, Renewal, Replica, Roster, Slot, StoreError,
+    Bucket, Free, Hint, Instance, Lease, Leases, Renewal, Replica, Roster, Slot, StoreError,
 };
 
 /// What a call does instead of its work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Error,
     Hang,
     Panic,
+    /// A slot is taken, and the answer does not come.
+    Unanswered,
+    /// Who is there cannot be read.
+    Roster,
+    /// Nobody is removed, and no answer comes.
+    Removal,
 }
 
 #[derive(Clone)]
@@ -86,18 +92,86 @@ impl Fake {
         self.world().replicas[&slot].1
     }
 
+    /// Another process takes a slot, whoever has it.
+    pub(super) fn replace(&self, slot: u16, name: &str) {
+        let replica = Replica {
+            slot,
+            instance: Instance::random(),
+            name: name.to_owned(),
+        };
+        let expires = Instant::now() + super::TTL;
+        self.world().insert(replica, expires).unwrap();
+    }
+
+    /// Somebody removes a row.
+    pub(super) fn remove(&self, slot: u16) {
+        self.world().replicas.remove(&slot);
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
+    }
+
+    fn fails(&self, fault: Fault) -> bool {
+        *self.fault.lock().unwrap() == Some(fault)
     }
 
     async fn gate(&self) -> Result<(), StoreError> {
         let fault = *self.fault.lock().unwrap();
         match fault {
-            None => Ok(()),
+            None | Some(Fault::Unanswered | Fault::Roster | Fault::Removal) => Ok(()),
             Some(Fault::Error) => Err(StoreError::Closed),
             Some(Fault::Hang) => pending().await,
             Some(Fault::Panic) => panic!("a fault of the test"),
         }
+    }
+}
+
+impl World {
+    fn take_slot(
+        &mut self,
+        instance: &Instance,
+        name: &str,
+        slots: u16,
+        may: Free,
+        ttl: Duration,
+    ) -> Result<Slot, StoreError> {
+        let now = Instant::now();
+        let rows = self.replicas.values_mut();
+        if let Some((held, expires)) = rows.into_iter().find(|row| row.0.instance == *instance) {
+            *expires = now + ttl;
+            return Ok(Slot::Taken(held.slot));
+        }
+        let free = |slot: &u16| match self.replicas.get(slot) {
+            None => true,
+            Some((_, expires)) => may == Free::Expired && *expires < now,
+        };
+        let unused = |slot: &u16| !self.replicas.contains_key(slot);
+        let slot = (0..slots).find(unused).or_else(|| (0..slots).find(free));
+        let Some(slot) = slot else {
+            let rows = self.replicas.values();
+            let held = rows.map(|(replica, _)| replica.clone());
+            return Ok(Slot::Full(held.collect()));
+        };
+        let replica = Replica {
+            slot,
+            instance: instance.clone(),
+            name: name.to_owned(),
+        };
+        self.insert(replica, now + ttl)?;
+        Ok(Slot::Taken(slot))
+    }
+
+    /// No instance has two rows, as in the tables.
+    fn insert(&mut self, replica: Replica, expires: Instant) -> Result<(), StoreError> {
+        let mut rows = self.replicas.values();
+        if rows.any(|(held, _)| held.instance == replica.instance && held.slot != replica.slot) {
+            return Err(StoreError::Unavailable {
+                reason: "duplicate key of replicas_instance_key".into(),
+            });
+        }
+        self.replicas.insert(replica.slot, (replica, expires));
+        Ok(())
     }
 }
 
@@ -107,30 +181,16 @@ impl Leases for Fake {
         instance: &Instance,
         name: &str,
         slots: u16,
+        may: Free,
         ttl: Duration,
     ) -> Result<Slot, StoreError> {
         self.gate().await?;
-        let (mut world, now) = (self.world(), Instant::now());
-        let free = |slot: &u16| match world.replicas.get(slot) {
-            None => true,
-            Some((_, expires)) => *expires < now,
-        };
-        let unused = |slot: &u16| !world.replicas.contains_key(slot);
-        let slot = (0..slots).find(unused).or_else(|| (0..slots).find(free));
-        let Some(slot) = slot else {
-            let rows = world.replicas.values();
-            return Ok(Slot::Full(
-                rows.map(|(replica, _)| replica.clone()).collect(),
-            ));
-        };
-        let (instance, name) = (instance.clone(), name.to_owned());
-        let replica = Replica {
-            slot,
-            instance,
-            name,
-        };
-        world.replicas.insert(slot, (replica, now + ttl));
-        Ok(Slot::Taken(slot))
+        let unanswered = self.fails(Fault::Unanswered);
+        let slot = self.world().take_slot(instance, name, slots, may, ttl)?;
+        if unanswered {
+            pending::<()>().await;
+        }
+        Ok(slot)
     }
 
     async fn renew(&self, replica: &Replica, ttl: Duration) -> Result<Renewal, StoreError> {
@@ -147,8 +207,7 @@ impl Leases for Fake {
                 to: Some(held.name.clone()),
             }),
             None => {
-                let row = (replica.clone(), now + ttl);
-                world.replicas.insert(replica.slot, row);
+                world.insert(replica.clone(), now + ttl)?;
                 Ok(Renewal::Late)
             }
         }
@@ -156,6 +215,9 @@ impl Leases for Fake {
 
     async fn remove_expired(&self, replica: &Replica) -> Result<u64, StoreError> {
         self.gate().await?;
+        if self.fails(Fault::Removal) {
+            pending::<()>().await;
+        }
         let (mut world, now) = (self.world(), Instant::now());
         let before = world.replicas.len();
         world
@@ -166,6 +228,9 @@ impl Leases for Fake {
 
     async fn roster(&self) -> Result<Roster, StoreError> {
         self.gate().await?;
+        if self.fails(Fault::Roster) {
+            return Err(StoreError::Closed);
+        }
         let world = self.world();
         let rows = world.replicas.values();
         Ok(Roster {

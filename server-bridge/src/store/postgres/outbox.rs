@@ -76,13 +76,15 @@ pub(super) async fn published(
     deletion: bool,
     at: Timestamp,
 ) -> Result<Written<()>, StoreError> {
+    let Some(key) = lock(connection, &id).await? else {
+        return Ok(NOTED);
+    };
     replicas::check(connection, fence.as_ref()).await?;
     sqlx::query(
-        "WITH b AS (SELECT key FROM bundles WHERE id = $1 FOR NO KEY UPDATE) \
-         UPDATE ledger SET published_at = $4, attempts = attempts + 1 FROM b \
-         WHERE bundle_key = b.key AND version = $2 AND deletion = $3",
+        "UPDATE ledger SET published_at = $4, attempts = attempts + 1 \
+         WHERE bundle_key = $1 AND version = $2 AND deletion = $3",
     )
-    .bind(storable(&id))
+    .bind(key)
     .bind(i64::from(version.get()))
     .bind(deletion)
     .bind(micros(at))

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use tokio::sync::broadcast;
 
 use super::super::replica::{
-    Bucket, Fence, Instance, Lease, Leases, Renewal, Replica, Roster, Slot,
+    Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot,
 };
 use super::super::{Hint, StoreError};
 use super::failure::driver;
@@ -23,12 +24,13 @@ impl Leases for PostgresStore {
         instance: &Instance,
         name: &str,
         slots: u16,
+        free: Free,
         ttl: Duration,
     ) -> Result<Slot, StoreError> {
         let (instance, name) = (instance.clone(), name.to_owned());
         let slot = self
             .write(Use::Upkeep, "take a slot", move |c| {
-                Box::pin(take_slot(c, instance, name, slots, ttl))
+                Box::pin(take_slot(c, instance, name, slots, free, ttl))
             })
             .await?;
         if matches!(slot, Slot::Taken(_)) {
@@ -134,6 +136,7 @@ async fn take_slot(
     instance: Instance,
     name: String,
     slots: u16,
+    free: Free,
     ttl: Duration,
 ) -> Result<Written<Slot>, StoreError> {
     let failed = driver("take a slot");
@@ -143,12 +146,26 @@ async fn take_slot(
     .execute(&mut *connection)
     .await
     .map_err(&failed)?;
+    // An earlier attempt that its caller did not wait for may have been committed since.
+    let ours: Option<i16> = sqlx::query_scalar(
+        "UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => $2) \
+         WHERE instance = $1 RETURNING slot",
+    )
+    .bind(instance.as_str())
+    .bind(ttl.as_secs_f64())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(&failed)?;
+    if let Some(slot) = ours {
+        let value = Slot::Taken(slot.unsigned_abs());
+        return Ok(Written { value, hint: None });
+    }
     // One that was late only may come back to its own slot while there are others.
     let taken: Option<i16> = sqlx::query_scalar(
         "INSERT INTO replicas AS r (slot, instance, name, expires_at) \
          SELECT s, $2, $3, clock_timestamp() + make_interval(secs => $4) \
          FROM generate_series(0, $1::int - 1) s LEFT JOIN replicas held ON held.slot = s \
-         WHERE held.slot IS NULL OR held.expires_at < clock_timestamp() \
+         WHERE held.slot IS NULL OR ($5 AND held.expires_at < clock_timestamp()) \
          ORDER BY held.expires_at NULLS FIRST, s LIMIT 1 \
          ON CONFLICT (slot) DO UPDATE SET instance = excluded.instance, name = excluded.name, \
              started_at = clock_timestamp(), expires_at = excluded.expires_at \
@@ -159,6 +176,7 @@ async fn take_slot(
     .bind(instance.as_str())
     .bind(storable(&name))
     .bind(ttl.as_secs_f64())
+    .bind(free == Free::Expired)
     .fetch_optional(&mut *connection)
     .await
     .map_err(&failed)?;
@@ -175,13 +193,15 @@ async fn renew(
     ttl: Duration,
 ) -> Result<Renewal, StoreError> {
     let failed = driver("renew the lease");
+    let slot = i16::try_from(replica.slot).unwrap_or(i16::MAX);
     let late: Option<bool> = sqlx::query_scalar(
         "UPDATE replicas r SET expires_at = clock_timestamp() + make_interval(secs => $2) \
-         FROM (SELECT slot, expires_at FROM replicas WHERE instance = $1 FOR UPDATE) was \
+         FROM (SELECT slot, expires_at FROM replicas WHERE instance = $1 AND slot = $3 FOR UPDATE) was \
          WHERE r.slot = was.slot RETURNING was.expires_at < clock_timestamp()",
     )
     .bind(replica.instance.as_str())
     .bind(ttl.as_secs_f64())
+    .bind(slot)
     .fetch_optional(&mut *connection)
     .await
     .map_err(&failed)?;
@@ -190,7 +210,6 @@ async fn renew(
         Some(true) => return Ok(Renewal::Late),
         None => {}
     }
-    let slot = i16::try_from(replica.slot).unwrap_or(i16::MAX);
     let again = sqlx::query(
         "INSERT INTO replicas (slot, instance, name, expires_at) \
          VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4)) ON CONFLICT DO NOTHING",
@@ -230,24 +249,31 @@ async fn remove_expired(
 }
 
 async fn roster(connection: &mut PgConnection) -> Result<Roster, StoreError> {
-    let replicas = replicas(&mut *connection).await?;
     let failed = driver("read who owns which buckets");
-    let rows: Vec<(i16, Option<String>, i64)> =
-        sqlx::query_as("SELECT bucket, instance, term FROM bucket_leases ORDER BY bucket")
-            .fetch_all(connection)
-            .await
-            .map_err(failed)?;
-    let leases = rows.into_iter().map(|(number, owner, term)| {
-        Ok(Lease {
-            bucket: bucket(number)?,
-            owner: owner.as_deref().map(Instance::from),
-            term,
-        })
-    });
-    Ok(Roster {
-        replicas,
-        leases: leases.collect::<Result<_, StoreError>>()?,
-    })
+    // One statement, so that both are of one moment.
+    let rows = sqlx::query(
+        "SELECT slot, instance, name, NULL::smallint AS bucket, 0::bigint AS term FROM replicas \
+         UNION ALL SELECT NULL, instance, NULL, bucket, term FROM bucket_leases ORDER BY slot, bucket",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(&failed)?;
+    let mut roster = Roster::default();
+    for row in &rows {
+        let number: Option<i16> = row.try_get("bucket").map_err(&failed)?;
+        match number {
+            None => roster.replicas.push(replica(row).map_err(&failed)?),
+            Some(number) => {
+                let owner: Option<&str> = row.try_get("instance").map_err(&failed)?;
+                roster.leases.push(Lease {
+                    bucket: bucket(number)?,
+                    owner: owner.map(Instance::from),
+                    term: row.try_get("term").map_err(&failed)?,
+                });
+            }
+        }
+    }
+    Ok(roster)
 }
 
 async fn replicas(connection: &mut PgConnection) -> Result<Vec<Replica>, StoreError> {
@@ -256,17 +282,18 @@ async fn replicas(connection: &mut PgConnection) -> Result<Vec<Replica>, StoreEr
         .fetch_all(connection)
         .await
         .map_err(&failed)?;
-    rows.iter()
-        .map(|row| {
-            let slot: i16 = row.try_get("slot").map_err(&failed)?;
-            let instance: &str = row.try_get("instance").map_err(&failed)?;
-            Ok(Replica {
-                slot: slot.unsigned_abs(),
-                instance: instance.into(),
-                name: row.try_get("name").map_err(&failed)?,
-            })
-        })
-        .collect()
+    let replicas = rows.iter().map(replica);
+    replicas.collect::<Result<_, _>>().map_err(failed)
+}
+
+fn replica(row: &PgRow) -> Result<Replica, sqlx::Error> {
+    let slot: i16 = row.try_get("slot")?;
+    let instance: &str = row.try_get("instance")?;
+    Ok(Replica {
+        slot: slot.unsigned_abs(),
+        instance: instance.into(),
+        name: row.try_get("name")?,
+    })
 }
 
 async fn take(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::{
-    Bucket, Fence, Hint, Instance, Leases, Renewal, Replica, Slot, Store, StoreError,
+    Bucket, Fence, Free, Hint, Instance, Leases, Renewal, Replica, Slot, Store, StoreError,
 };
 use tokio::task::JoinSet;
 
@@ -13,7 +13,11 @@ use crate::{at, bundle, name, version, with_consumers};
 
 async fn taken(store: &PostgresStore, who: &str, slots: u16, ttl: Duration) -> Replica {
     let instance = Instance::random();
-    match store.take_slot(&instance, who, slots, ttl).await.unwrap() {
+    match store
+        .take_slot(&instance, who, slots, Free::Expired, ttl)
+        .await
+        .unwrap()
+    {
         Slot::Taken(slot) => Replica {
             slot,
             instance,
@@ -69,15 +73,43 @@ async fn each_process_gets_a_slot_of_its_own_and_the_lowest_until_there_is_none(
     let slots: Vec<u16> = replicas.iter().map(|replica| replica.slot).collect();
     assert_eq!(slots, (0..8).collect::<Vec<_>>());
     let late = Instance::random();
-    let full = stores[0].take_slot(&late, "late", 8, LONG).await.unwrap();
+    let full = stores[0]
+        .take_slot(&late, "late", 8, Free::Expired, LONG)
+        .await
+        .unwrap();
     assert_eq!(full, Slot::Full(replicas.clone()));
     let mut hints = stores[1].hints();
     stores[1].leave(&replicas[3]).await.unwrap();
     assert_eq!(within("the hint", hints.recv()).await, Ok(Hint::Replicas));
     assert_eq!(taken(&stores[0], "late", 8, LONG).await.slot, 3);
     // More are there than this one allows for.
-    let full = stores[0].take_slot(&late, "narrow", 2, LONG).await.unwrap();
+    let full = stores[0]
+        .take_slot(&late, "narrow", 2, Free::Expired, LONG)
+        .await
+        .unwrap();
     assert!(matches!(full, Slot::Full(held) if held.len() == 8));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_asks_for_a_slot_again_keeps_the_one_it_has() {
+    let place = Place::new();
+    let store = place.open().await;
+    let before = taken(&store, "before", 8, LONG).await;
+    let me = taken(&store, "me", 8, SHORT).await;
+    // A lower one is free by now, and its own has expired.
+    store.leave(&before).await.unwrap();
+    until("the end", async || expired(&place, &me)).await;
+    let again = store
+        .take_slot(&me.instance, "me", 8, Free::Unheld, LONG)
+        .await
+        .unwrap();
+    assert_eq!(again, Slot::Taken(1));
+    assert_eq!(store.renew(&me, LONG).await.unwrap(), Renewal::Kept);
+    assert_eq!(store.roster().await.unwrap().replicas, [me.clone()]);
+    // One whose client ids are others than its row says would have those of somebody else.
+    let elsewhere = Replica { slot: 5, ..me };
+    let lost = store.renew(&elsewhere, LONG).await.unwrap();
+    assert_eq!(lost, Renewal::Lost { to: None });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,6 +126,11 @@ async fn an_expired_slot_is_taken_when_no_other_is_left_and_its_former_holder_le
     // Late, but nobody took it.
     assert_eq!(store.renew(&late, SHORT).await.unwrap(), Renewal::Late);
     until("the end", async || expired(&place, &late)).await;
+    let other = Instance::random();
+    let unheld = store
+        .take_slot(&other, "other", 2, Free::Unheld, LONG)
+        .await;
+    assert!(matches!(unheld.unwrap(), Slot::Full(held) if held.len() == 3));
     let next = taken(&store, "next", 2, LONG).await;
     assert_eq!(next.slot, 0);
     let lost = store.renew(&late, LONG).await.unwrap();
@@ -299,6 +336,31 @@ async fn an_acknowledgement_that_waited_while_its_bucket_was_taken_over_is_refus
     refused(within("the answer", late).await.unwrap());
     let waiting = b_store.pending_heads(&name("c1"), 9).await.unwrap();
     assert_eq!(waiting.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_whose_note_waited_while_its_bucket_was_taken_over_is_refused() {
+    let place = Place::new();
+    let (a_store, b_store) = (place.open().await, place.open().await);
+    with_consumers(&a_store, &["c1"]).await;
+    a_store
+        .create_bundle(bundle("b", "c1"), at(0))
+        .await
+        .unwrap();
+    let a = taken(&a_store, "a", 8, LONG).await;
+    take(&a_store, &a).await;
+    let store = a_store.fenced(fence(&a, "c1", 1));
+    let held = place.locked().await;
+    let late =
+        tokio::spawn(async move { store.record_published("b", version(1), false, at(2)).await });
+    until("it to wait", async || place.waiting() == "1").await;
+    let b = taken(&b_store, "b", 8, LONG).await;
+    a_store.leave(&a).await.unwrap();
+    take(&b_store, &b).await;
+    drop(held);
+    refused(within("the answer", late).await.unwrap());
+    let attempts = place.sql("SELECT attempts, published_at IS NULL FROM bridge.ledger");
+    assert_eq!(attempts, "0|t");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -63,7 +63,8 @@ pub struct Config {
     /// Whether a work that only an agent knows is deleted there although this bridge never deleted it, as Maestro does
     /// once it knows any other bundle of the consumer.
     pub delete_unknown_works: bool,
-    /// For how long the broker may take a session for connected whose process is paused or out of reach.
+    /// For how long the broker may go on giving statuses to the session of a process that is gone, paused or out of reach:
+    /// until it has given up its connection, and then the session.
     pub broker_patience: Duration,
     /// Which consumers are this process's to send to.
     pub ownership: Ownership,

@@ -171,7 +171,8 @@ impl Config {
 
 impl<S: Store> Delivery<S> {
     /// Runs until `drain` is cancelled; a part that dies before is made again. What is being published or committed
-    /// then is finished by the caller's grace period or found again by the next start.
+    /// then is finished by the caller's grace period or found again by the next start. A shared subscription is given up
+    /// then, and what it had brought is taken, for five seconds at most.
     pub async fn run(self, drain: CancellationToken) {
         let Self { context, inbound } = self;
         let stop = &drain;
@@ -215,9 +216,10 @@ impl<S: Store> Delivery<S> {
                 move || resync::ask_for_statuses(context.clone(), index, drain.clone()).boxed();
             tasks.push(keep("asks", Box::new(make)));
         }
-        for intake in inbound {
+        for (index, intake) in inbound.into_iter().enumerate() {
             let (context, drain) = (context.clone(), drain.clone());
-            let make = move || inbound::run(context.clone(), intake.clone(), drain.clone()).boxed();
+            let make =
+                move || inbound::run(context.clone(), index, intake.clone(), drain.clone()).boxed();
             tasks.push(keep("inbound", Box::new(make)));
         }
         join_all(tasks).await;

@@ -13,6 +13,7 @@ use crate::message::Message;
 
 mod broker;
 mod limits;
+mod shared;
 
 async fn start() -> (Broker, Client, Peer) {
     let broker = Broker::start().await;
@@ -22,19 +23,6 @@ async fn start() -> (Broker, Client, Peer) {
     let peer = broker.ready(Welcome::default()).await;
     assert!(client.session.ready().await);
     (broker, client, peer)
-}
-
-#[tokio::test]
-async fn the_session_of_a_shared_subscription_is_kept_for_a_minute_only() {
-    let broker = Broker::start().await;
-    for (filter, seconds) in [("in", 3600), ("$share/bridge/in", 60)] {
-        let mut config = broker.config();
-        config.subscriptions = vec![filter.into()];
-        let _client = broker.client(config);
-        let (_peer, connect) = broker.connect().await;
-        let asked = connect.properties.unwrap().session_expiry_interval;
-        assert_eq!(asked, Some(seconds), "{filter}");
-    }
 }
 
 async fn reading_stopped(client: &Client, times: u64) {

@@ -7,8 +7,8 @@ use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use rumqttc::tokio_rustls::TlsAcceptor;
 use rumqttc::tokio_rustls::server::TlsStream;
 use rumqttc::{
-    ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Error, Packet, PubAck, Publish, QoS, SubAck,
-    SubscribeReasonCode,
+    ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Error, Packet, PubAck, Publish, QoS,
+    SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
@@ -281,6 +281,17 @@ impl Peer {
             properties: None,
         };
         self.send(Packet::SubAck(answer)).await;
+    }
+}
+
+impl Peer {
+    pub(super) async fn unsubscribed(&mut self, request: &Unsubscribe) {
+        let answer = UnsubAck {
+            pkid: request.pkid,
+            reasons: vec![UnsubAckReason::Success; request.filters.len()],
+            properties: None,
+        };
+        self.send(Packet::UnsubAck(answer)).await;
     }
 }
 

@@ -56,7 +56,8 @@ pub struct Config {
     pub subscriptions: Vec<String>,
     /// Keep-alive asked for; IoT Core grants 30–1 200 s.
     pub keep_alive: Duration,
-    /// How long the broker keeps the session after a lost connection; zero asks for none.
+    /// How long the broker keeps the session after a lost connection; zero asks for none. Of a shared subscription
+    /// [`SHARED_SESSION_EXPIRY`] at most is asked for.
     pub session_expiry: Duration,
     /// The broker's limits, kept on this side.
     pub limits: ConnectionLimits,
@@ -120,6 +121,19 @@ impl Config {
         }
     }
 
+    /// The session expiry asked for.
+    fn expiry(&self) -> Duration {
+        let shared = self
+            .subscriptions
+            .iter()
+            .any(|filter| filter.starts_with("$share/"));
+        if shared {
+            self.session_expiry.min(SHARED_SESSION_EXPIRY)
+        } else {
+            self.session_expiry
+        }
+    }
+
     /// Builds the parts; nothing is dialled before [`Driver::run`].
     ///
     /// # Errors
@@ -136,6 +150,11 @@ impl Config {
 /// Messages the broker may leave unacknowledged in either direction: IoT Core's window per client
 /// (iot-core.md §1.2).
 pub const IN_FLIGHT_WINDOW: u16 = crate::iot::limits::IN_FLIGHT;
+
+/// How long the broker keeps a session of a shared subscription at most. Some brokers go on giving a member that is away
+/// its part of everything for as long; the others' sessions are there meanwhile, so that keeping it is no help. Longer
+/// than a reconnection takes.
+pub const SHARED_SESSION_EXPIRY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

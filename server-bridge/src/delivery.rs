@@ -63,7 +63,8 @@ pub struct Config {
     /// Whether a work that only an agent knows is deleted there although this bridge never deleted it, as Maestro does
     /// once it knows any other bundle of the consumer.
     pub delete_unknown_works: bool,
-    /// For how long the broker may take a session for connected whose process is paused or out of reach.
+    /// For how long the broker may go on giving statuses to the session of a process that is gone, paused or out of reach:
+    /// until it has given up its connection, and then the session.
     pub broker_patience: Duration,
     /// Which consumers are this process's to send to.
     pub ownership: Ownership,
@@ -170,7 +171,8 @@ impl Config {
 
 impl<S: Store> Delivery<S> {
     /// Runs until `drain` is cancelled; a part that dies before is made again. What is being published or committed
-    /// then is finished by the caller's grace period or found again by the next start.
+    /// then is finished by the caller's grace period or found again by the next start. A shared subscription is given up
+    /// then, and what it had brought is taken, for five seconds at most.
     pub async fn run(self, drain: CancellationToken) {
         let Self { context, inbound } = self;
         let stop = &drain;
@@ -214,9 +216,10 @@ impl<S: Store> Delivery<S> {
                 move || resync::ask_for_statuses(context.clone(), index, drain.clone()).boxed();
             tasks.push(keep("asks", Box::new(make)));
         }
-        for intake in inbound {
+        for (index, intake) in inbound.into_iter().enumerate() {
             let (context, drain) = (context.clone(), drain.clone());
-            let make = move || inbound::run(context.clone(), intake.clone(), drain.clone()).boxed();
+            let make =
+                move || inbound::run(context.clone(), index, intake.clone(), drain.clone()).boxed();
             tasks.push(keep("inbound", Box::new(make)));
         }
         join_all(tasks).await;

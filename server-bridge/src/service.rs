@@ -11,7 +11,7 @@ use link::endpoint::{Endpoint, Line, Runner};
 use link::error::{ExitKind, Failure, chain};
 use link::id::{ClientId, SourceId};
 use link::iot::Party;
-use link::mqtt::Reconnect;
+use link::mqtt::{Reconnect, SHARED_SESSION_EXPIRY};
 use link::shutdown::Drain;
 use link::supervise::{Restarts, Vital, restarting};
 use prometheus::Registry;
@@ -171,8 +171,11 @@ impl Settings {
                 }
             },
             delete_unknown_works: self.delete_unknown_works,
-            // One and a half of what was asked for, and a margin for what is on its way (MQTT 5, 3.1.2.10).
-            broker_patience: self.endpoint.broker.keep_alive * 3 / 2 + SILENCE_MARGIN,
+            // One and a half of what was asked for until the connection is given up (MQTT 5, 3.1.2.10), then until the
+            // session is, and a margin for what is on its way.
+            broker_patience: self.endpoint.broker.keep_alive * 3 / 2
+                + SHARED_SESSION_EXPIRY
+                + SILENCE_MARGIN,
             ownership,
         };
         let lines = party

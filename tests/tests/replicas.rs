@@ -37,6 +37,23 @@ async fn nothing_is_lost_while_one_of_three_bridges_is_killed_every_three_second
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_while_one_of_three_bridges_is_stopped_every_three_seconds() -> Result<()> {
+    let plan = Plan::new("replicas-stopped");
+    run(plan, async |story: &mut Story| {
+        for turn in 0..story.kills() {
+            sleep(Duration::from_secs(3)).await;
+            let victim = story.bridge(turn);
+            let status = victim.process().stop(Duration::from_secs(30)).await?;
+            ensure!(status.success(), "it ended with {status}");
+            victim.restart()?;
+            story.follow().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_was_paused_past_its_leases_changes_nothing_when_it_wakes_up() -> Result<()> {
     let plan = Plan::new("replicas-paused");
     run(plan, async |story: &mut Story| {

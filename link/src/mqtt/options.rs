@@ -27,7 +27,7 @@ pub(super) fn client_options(
         // packet ids it does not know; later ones resume (the driver switches this off at CONNACK).
         .set_clean_start(true)
         .set_session_expiry_interval(Some(
-            u32::try_from(config.session_expiry.as_secs()).unwrap_or(u32::MAX),
+            u32::try_from(config.expiry().as_secs()).unwrap_or(u32::MAX),
         ))
         .set_receive_maximum(Some(window))
         .set_outgoing_inflight_upper_limit(window)

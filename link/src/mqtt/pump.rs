@@ -1,4 +1,5 @@
-//! Subscribes on every fresh broker session, then publishes in order behind the broker's limits.
+//! Subscribes on every fresh broker session, then publishes in order behind the broker's limits, and unsubscribes when
+//! nothing more is to come in.
 //!
 //! **Invariant:** messages leave in the order of their numbers: what waits, for the pace or because it was lost with a
 //! session, waits in one map, and the lowest number is always next.
@@ -24,7 +25,7 @@ use super::options::publish_properties;
 use super::pace::Pace;
 use super::reason::PublishError;
 use super::session::{Ack, Outgoing, Qos, fits_packet};
-use super::shared::{Connection, Shared};
+use super::shared::{Connection, Leaving, Shared};
 use super::state::State;
 use super::{Config, IN_FLIGHT_WINDOW};
 use crate::iot::limits::TOPIC_BYTES;
@@ -104,7 +105,8 @@ impl Pump {
                 () = drain.cancelled() => return,
             };
             self.resume(connection);
-            if self.subscribed_session != Some(connection.broker_session) {
+            let receives = *self.shared.leaving.borrow() == Leaving::No;
+            if receives && self.subscribed_session != Some(connection.broker_session) {
                 let subscribed = tokio::select! {
                     subscribed = self.subscribe(connection) => subscribed,
                     _ = changes.wait_for(|now| *now != connection) => continue,
@@ -149,6 +151,9 @@ impl Pump {
         let mut reading = self.shared.reading.subscribe();
         let mut give_up: Option<Instant> = None;
         let mut asked = false;
+        let leaving = self.unsubscribe_when_asked();
+        tokio::pin!(leaving);
+        let mut left = false;
         loop {
             let hold = self.send_what_may_go();
             if give_up.is_some()
@@ -173,6 +178,7 @@ impl Pump {
                     self.settle_what_is_known();
                 }
                 _ = reading.changed() => self.patience_from = Instant::now(),
+                () = &mut leaving, if !left => left = true,
                 Some(outgoing) = self.outgoing.recv(), if self.waiting.is_empty() && self.has_room() => {
                     self.enqueue(outgoing);
                 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::IN_FLIGHT_WINDOW;
 use super::reason::PublishError;
-use super::shared::Shared;
+use super::shared::{Leaving, Shared};
 use super::state::State;
 use crate::iot::limits::{ConnectionLimits, LimitError};
 use crate::message::Message;
@@ -103,6 +103,23 @@ impl Session {
             fits = fits_packet(message, limit);
         }
         fits.map_err(|source| PublishError::limit(&message.topic, source))
+    }
+
+    /// Ends receiving for good, on this connection or the next one; publishing goes on. Returns when the broker has
+    /// confirmed it, or the session was shut down. What the broker gave to this session before still comes, and is acked.
+    pub async fn unsubscribe(&self) {
+        self.shared.leaving.send_if_modified(|leaving| {
+            let first = *leaving == Leaving::No;
+            if first {
+                *leaving = Leaving::Asked;
+            }
+            first
+        });
+        let (mut leaving, mut state) = (self.shared.leaving.subscribe(), self.state());
+        tokio::select! {
+            _ = leaving.wait_for(|leaving| *leaving == Leaving::Done) => {}
+            _ = state.wait_for(|state| matches!(state, State::Closed)) => {}
+        }
     }
 
     /// What the session is doing; watchers see every change of epoch.

@@ -23,12 +23,25 @@ pub(super) struct Connection {
     pub(super) resumed: bool,
 }
 
+/// Whether anything is to come in any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It is.
+    #[default]
+    No,
+    /// The broker is to be told, on this connection or the next one.
+    Asked,
+    /// The broker has confirmed it.
+    Done,
+}
+
 pub(super) struct Shared {
     pub(super) client: AsyncClient,
     pub(super) connection: watch::Sender<Connection>,
     pub(super) state: watch::Sender<State>,
     /// Whether what the broker sends is read; while it is not, no answer can come.
     pub(super) reading: watch::Sender<bool>,
+    pub(super) leaving: watch::Sender<Leaving>,
     pub(super) metrics: Metrics,
     reconnect: Notify,
     reconnect_reason: Mutex<&'static str>,
@@ -55,6 +68,7 @@ impl Shared {
             connection: watch::Sender::new(Connection::default()),
             state: watch::Sender::new(State::Connecting),
             reading: watch::Sender::new(true),
+            leaving: watch::Sender::default(),
             metrics,
             reconnect: Notify::new(),
             reconnect_reason: Mutex::new(""),

@@ -13,6 +13,7 @@ use crate::message::Message;
 
 mod broker;
 mod limits;
+mod shared;
 
 async fn start() -> (Broker, Client, Peer) {
     let broker = Broker::start().await;

@@ -14,6 +14,9 @@ pub(super) trait Outlet: Send + Sync + 'static {
     /// which they were queued.
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<Receipt, PublishError>>;
 
+    /// Ends receiving for good; returns when the broker has confirmed it, or the connection is shut down.
+    fn unsubscribe(&self) -> BoxFuture<'_, ()>;
+
     /// What the connection is doing.
     fn state(&self) -> watch::Receiver<State>;
 }
@@ -62,6 +65,10 @@ impl Outlet for Session {
             Ok(receipt.boxed())
         }
         .boxed()
+    }
+
+    fn unsubscribe(&self) -> BoxFuture<'_, ()> {
+        Session::unsubscribe(self).boxed()
     }
 
     fn state(&self) -> watch::Receiver<State> {

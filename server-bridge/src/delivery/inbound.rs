@@ -4,6 +4,8 @@
 //! ours, whatever its class, is tried again in place until it passes or the bridge stops; it shows in the readiness
 //! check `delivery`, and without the ack the broker keeps the event. What waits for its turn and is replaced
 //! by a newer word counts as done: that one is acked when it is done.
+//! **Invariant:** a member of a shared subscription that stops leaves it first and goes on for as long as something comes
+//! (`inbound/leaving.rs`): what the broker gave to it, it gives to nobody else.
 //! **Invariant:** whatever one consumer sends, and whatever fails on it, leaves room for the others (`inbound/turns.rs`).
 
 use std::panic::AssertUnwindSafe;
@@ -25,13 +27,16 @@ use super::Context;
 use super::border::{Incoming, SharedIntake};
 use super::health::Stuck;
 use super::log::Line;
+use super::pacing::LONGEST;
 use crate::store::Store;
 
 mod act;
+mod leaving;
 mod turns;
 mod understand;
 
 use act::{Acted, act};
+use leaving::{Leaving, left, moved};
 use turns::{Turn, Turns};
 use understand::{Refusal, Request, refusal, understand};
 
@@ -51,55 +56,78 @@ enum Done {
     List(ConsumerName),
 }
 
-/// Takes events until `drain` is cancelled.
+/// Takes events of the session with this index until `drain` is cancelled, and then what a shared subscription had
+/// brought.
 pub(super) async fn run<S: Store>(
     context: Context<S>,
+    index: usize,
     intake: SharedIntake,
     drain: CancellationToken,
 ) {
     let mut intake = intake.lock().await;
     let mut turns = Turns::new();
+    // Once cancelled nothing is tried again.
+    let give_up = CancellationToken::new();
     let mut taking = FuturesUnordered::new();
     let mut tidy = interval(TIDY);
     let mut open = true;
+    let mut leaving = None;
     loop {
         let now = Instant::now();
-        while let Some(job) = turns.due(now) {
-            taking.push(take(&context, &drain, job));
+        // Whoever leaves answers at once the lists that only wait for their time.
+        let all = if leaving.is_some() {
+            LONGEST
+        } else {
+            Duration::ZERO
+        };
+        while let Some(job) = turns.due(now + all) {
+            taking.push(take(&context, &give_up, job));
         }
         let due = turns.next_due(now);
         let room = taking.len() + turns.waiting() < IN_HAND;
+        let idle = taking.is_empty() && turns.waiting() == 0;
         tokio::select! {
-            () = drain.cancelled() => break,
-            Some(done) = taking.next(), if !taking.is_empty() => match done {
-                Done::Status(consumer) => {
-                    if let Some(job) = turns.stored(&consumer) {
-                        taking.push(take(&context, &drain, job));
-                    }
+            () = drain.cancelled(), if leaving.is_none() => {
+                if context.config.scheme.share().is_none() {
+                    break;
                 }
-                Done::Part(consumer, list) => {
-                    if let Some(job) = turns.stored(&consumer) {
-                        taking.push(take(&context, &drain, job));
+                leaving = Some(Leaving::begin(context.pool.at(index).unsubscribe()));
+            }
+            () = left(&mut leaving, idle) => break,
+            Some(done) = taking.next(), if !taking.is_empty() => {
+                match done {
+                    Done::Status(consumer) => {
+                        if let Some(job) = turns.stored(&consumer) {
+                            taking.push(take(&context, &give_up, job));
+                        }
                     }
-                    if let Some(list) = list {
-                        wait_for_answer(&context, &mut turns, *list);
+                    Done::Part(consumer, list) => {
+                        if let Some(job) = turns.stored(&consumer) {
+                            taking.push(take(&context, &give_up, job));
+                        }
+                        if let Some(list) = list {
+                            wait_for_answer(&context, &mut turns, *list);
+                        }
                     }
+                    Done::List(consumer) => turns.answered(&consumer),
                 }
-                Done::List(consumer) => turns.answered(&consumer),
-            },
+                moved(&mut leaving);
+            }
             _ = tidy.tick() => turns.forget_quiet(Instant::now()),
             () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
             incoming = intake.recv(), if open && room => match incoming {
                 Some(incoming) => {
                     if let Some(job) = begin(&context, &mut turns, incoming) {
-                        taking.push(take(&context, &drain, job));
+                        taking.push(take(&context, &give_up, job));
                     }
+                    moved(&mut leaving);
                 }
                 // The session was shut down: nothing comes in any more.
                 None => open = false,
             },
         }
     }
+    give_up.cancel();
     // What is being committed is finished, so that the agent need not send it again. What waits is left to the broker.
     while taking.next().await.is_some() {}
 }
@@ -179,7 +207,7 @@ fn replaces(new: &Job, old: &Job) -> bool {
 }
 
 /// Does what one event asks for until it is done.
-async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, job: Job) -> Done {
+async fn take<S: Store>(context: &Context<S>, give_up: &CancellationToken, job: Job) -> Done {
     let Job {
         consumer,
         request,
@@ -187,7 +215,7 @@ async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, job: Jo
         came,
     } = job;
     let mut list = None;
-    match patiently(context, drain, &consumer, &request).await {
+    match patiently(context, give_up, &consumer, &request).await {
         // Left to the broker, which delivers it to the next process.
         None => drop(incoming),
         Some(done) => {
@@ -220,7 +248,7 @@ async fn take<S: Store>(context: &Context<S>, drain: &CancellationToken, job: Jo
 /// Tries until it is done; `None` if the bridge stops before.
 async fn patiently<S: Store>(
     context: &Context<S>,
-    drain: &CancellationToken,
+    give_up: &CancellationToken,
     consumer: &ConsumerName,
     request: &Request,
 ) -> Option<Result<Acted, Refusal>> {
@@ -250,7 +278,7 @@ async fn patiently<S: Store>(
             None => stuck = Some(context.health.stuck(&why)),
         }
         let pause = tokio::time::sleep(backoff.next_jittered(Duration::ZERO));
-        drain.run_until_cancelled(pause).await?;
+        give_up.run_until_cancelled(pause).await?;
     }
 }
 

@@ -203,8 +203,8 @@ pub(super) async fn ask_for_statuses<S: Store>(
 }
 
 /// Has everybody asked whenever another replica went and this one is to ask: its session of the shared subscription may have
-/// lost what anybody sent. And once more when the broker has noticed as well: until then it may have gone on giving
-/// statuses to a process that is paused or out of reach.
+/// lost what anybody sent. And once more when the broker has given up connection and session as well: until then it may
+/// have gone on giving statuses to a process that is gone, paused or out of reach.
 pub(super) async fn ask_for_others<S: Store>(context: Context<S>, drain: CancellationToken) {
     let mut losses = context.config.ownership.losses();
     let work = async {

@@ -1,13 +1,13 @@
-//! Subscribes, and says what was refused.
+//! Subscribes, and says what was refused; and unsubscribes.
 
 use rumqttc::{QoS, SubscribeFilter, SubscribeNoticeError};
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{ACK_DEADLINE, Pump};
 use crate::mqtt::reason::SubscribeError;
-use crate::mqtt::shared::Connection;
+use crate::mqtt::shared::{Connection, Leaving};
 
 impl Pump {
     /// `Ok(false)` means that the connection went away meanwhile.
@@ -54,6 +54,34 @@ impl Pump {
             "Subscribed"
         );
         Ok(true)
+    }
+
+    /// Waits until nothing more is to come in, and tells the broker on this connection: whether it knows of a
+    /// subscription or not, because it may never have said that it does.
+    pub(super) fn unsubscribe_when_asked(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (shared, subscriptions) = (self.shared.clone(), self.subscriptions.clone());
+        let at_once = self.filters_per_subscribe;
+        async move {
+            let mut leaving = shared.leaving.subscribe();
+            let asked = leaving.wait_for(|leaving| *leaving == Leaving::Asked);
+            if asked.await.is_err() {
+                return;
+            }
+            for filters in subscriptions.chunks(at_once) {
+                let request = filters.iter().cloned();
+                let unsubscribed = match shared.client.unsubscribe_many_tracked(request).await {
+                    Ok(notice) => notice.wait_completion_async().await.is_ok(),
+                    Err(_) => false,
+                };
+                if !unsubscribed {
+                    // The next connection tries again; after a refusal there is nobody else to ask.
+                    warn!("The broker did not confirm that nothing more is to come");
+                    return;
+                }
+            }
+            info!("Unsubscribed");
+            shared.leaving.send_replace(Leaving::Done);
+        }
     }
 }
 

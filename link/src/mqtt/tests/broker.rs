@@ -7,8 +7,8 @@ use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use rumqttc::tokio_rustls::TlsAcceptor;
 use rumqttc::tokio_rustls::server::TlsStream;
 use rumqttc::{
-    ConnAck, ConnAckProperties, ConnectReturnCode, Error, Packet, PubAck, Publish, QoS, SubAck,
-    SubscribeReasonCode,
+    ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Error, Packet, PubAck, Publish, QoS,
+    SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
@@ -91,6 +91,11 @@ impl Broker {
 
     /// The next connection, up to its CONNECT.
     pub(super) async fn connection(&self) -> Peer {
+        self.connect().await.0
+    }
+
+    /// The same with the CONNECT.
+    pub(super) async fn connect(&self) -> (Peer, Connect) {
         let (stream, _) = self.listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         let stream = self.acceptor.accept(stream).await.unwrap();
@@ -98,8 +103,10 @@ impl Broker {
             stream,
             read: BytesMut::new(),
         };
-        assert!(matches!(peer.next().await, Some(Packet::Connect(..))));
-        peer
+        match peer.next().await {
+            Some(Packet::Connect(connect, ..)) => (peer, connect),
+            other => panic!("no CONNECT: {other:?}"),
+        }
     }
 
     /// The next connection with its CONNACK sent and its SUBSCRIBE answered, if one is expected.
@@ -274,6 +281,17 @@ impl Peer {
             properties: None,
         };
         self.send(Packet::SubAck(answer)).await;
+    }
+}
+
+impl Peer {
+    pub(super) async fn unsubscribed(&mut self, request: &Unsubscribe) {
+        let answer = UnsubAck {
+            pkid: request.pkid,
+            reasons: vec![UnsubAckReason::Success; request.filters.len()],
+            properties: None,
+        };
+        self.send(Packet::UnsubAck(answer)).await;
     }
 }
 

@@ -180,6 +180,63 @@ async fn a_bridge_that_stops_leaves_unacked_what_it_could_not_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_a_shared_subscription_that_stops_takes_what_it_was_given_before_it_leaves() {
+    let mut bench = Bench::prepare().await;
+    bench.shared = true;
+    bench.run();
+    for number in 0..20 {
+        bench.create(&format!("b{number}"), "c1").await;
+    }
+    // A list that is answered, one that waits for its time, and more statuses than have their turn, none of which can be
+    // stored yet.
+    let answered = bench.say(from_agent(&holds(&[]))).await;
+    bench.until_acked(answered).await;
+    bench.broker.confirms.send_replace(false);
+    bench
+        .store
+        .next("apply_status", 12, Fault::Error(StoreError::Closed));
+    bench.say(from_agent(&holds(&["b0"]))).await;
+    for number in 0..10 {
+        bench.say_status(&format!("b{number}"), APPLIED).await;
+    }
+    bench
+        .until("an attempt", async || bench.store.calls("apply_status") > 1)
+        .await;
+    bench.drain.cancel();
+    // Until the broker confirms it goes on giving.
+    let mut last = 0;
+    for number in 10..20 {
+        last = bench.say_status(&format!("b{number}"), APPLIED).await;
+    }
+    bench.until_acked(last).await;
+    bench.broker.confirms.send_replace(true);
+    bench.stop().await;
+    assert_eq!(bench.acked(), Vec::from_iter(1..=last));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_can_store_nothing_or_is_not_let_go_gives_up_after_five_seconds() {
+    for confirmed in [true, false] {
+        let mut bench = Bench::prepare().await;
+        bench.shared = true;
+        bench.run();
+        bench.broker.confirms.send_replace(confirmed);
+        bench.create("a", "c1").await;
+        bench.store.every(Some(Fault::Error(StoreError::Closed)));
+        bench.say_status("a", APPLIED).await;
+        bench
+            .until("the attempt", async || {
+                bench.store.calls("apply_status") > 0
+            })
+            .await;
+        let began = Instant::now();
+        bench.stop().await;
+        assert!(began.elapsed().as_secs() >= 4, "it gave up too early");
+        assert!(bench.acked().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_by_its_content_is_acked_at_once_and_told_without_its_content() {
     let mut bench = Bench::start().await;
     bench.create("a", "c1").await;

@@ -51,7 +51,7 @@ pub(super) struct Bench {
     said: u32,
     /// Of each session that listens.
     inbound: Vec<mpsc::Sender<Incoming>>,
-    drain: CancellationToken,
+    pub(super) drain: CancellationToken,
     running: JoinHandle<()>,
     sequence: i64,
     _directory: tempfile::TempDir,
@@ -64,6 +64,8 @@ pub(super) struct Broker {
     answer: Arc<Mutex<Answer>>,
     /// Whether acknowledgements come, or wait until they do.
     pub(super) acks: watch::Sender<bool>,
+    /// Whether an end of the subscription is confirmed, or waits until it is.
+    pub(super) confirms: watch::Sender<bool>,
     state: watch::Receiver<State>,
 }
 
@@ -99,6 +101,7 @@ impl Bench {
             sent: Arc::default(),
             answer: Arc::new(Mutex::new(Box::new(|_| Ok(Ack { matched: true })))),
             acks: watch::Sender::new(true),
+            confirms: watch::Sender::new(true),
             state: watched,
         };
         Self {
@@ -327,6 +330,11 @@ impl Outlet for Broker {
             answer
         };
         async move { Ok(receipt.boxed()) }.boxed()
+    }
+
+    fn unsubscribe(&self) -> BoxFuture<'_, ()> {
+        let mut confirms = self.confirms.subscribe();
+        async move { drop(confirms.wait_for(|come| *come).await) }.boxed()
     }
 
     fn state(&self) -> watch::Receiver<State> {

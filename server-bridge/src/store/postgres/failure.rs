@@ -97,6 +97,11 @@ pub(super) fn is_denied(error: &sqlx::Error) -> bool {
     state(error).is_some_and(|state| state.starts_with("28"))
 }
 
+/// Whether a lock was not had in time.
+pub(super) fn is_locked(error: &sqlx::Error) -> bool {
+    state(error) == Some("55P03")
+}
+
 fn state(error: &sqlx::Error) -> Option<&str> {
     let error = error.as_database_error()?;
     Some(error.try_downcast_ref::<PgDatabaseError>()?.code())

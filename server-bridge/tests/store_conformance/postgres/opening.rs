@@ -7,7 +7,7 @@ use link::error::{Hint as _, chain};
 use server_bridge::store::Store;
 use server_bridge::store::postgres::{Config, PostgresStore, TlsMode};
 
-use super::Place;
+use super::{Place, until};
 use crate::{at, bundle, with_consumers};
 
 /// What opening says: the error, and what to do.
@@ -179,4 +179,83 @@ async fn tables_belong_to_whom_the_schema_belongs_whichever_user_makes_them() {
     }
     let owners = place.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'bridge'");
     assert_eq!(owners, a);
+}
+
+/// The tables as the version before the last change left them.
+fn undone(place: &Place) {
+    place.sql("DELETE FROM bridge._sqlx_migrations WHERE version = 4");
+    place.sql(
+        "ALTER TABLE bridge.bundles DROP COLUMN epoch; \
+         ALTER TABLE bridge.ledger DROP COLUMN note; DROP TABLE bridge.epochs",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_the_turn_to_change_the_tables_is_named_and_waited_for() {
+    let mut place = Place::new();
+    place.open().await.close().await;
+    let (server, database) = (place.server, place.database.clone());
+    let hold = "SET application_name = 'a copy'; \
+         SELECT pg_advisory_lock(hashtextextended('server-bridge bridge', 0)), pg_sleep(600)";
+    let holding = std::thread::spawn(move || server.sql(&database, hold));
+    let held = format!(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = \
+         (SELECT oid FROM pg_database WHERE datname = '{}')",
+        place.database
+    );
+    until("the lock to be held", async || place.sql(&held) == "1").await;
+    place.config.limits.turn = Duration::from_millis(500);
+    says(
+        &refused(place.config.clone()).await,
+        &[
+            "another process changes or copies the tables",
+            "`a copy` (process ",
+            "pg_terminate_backend",
+        ],
+    );
+    place.config.limits.turn = Duration::from_secs(60);
+    let config = place.config.clone();
+    let waiting = tokio::spawn(async move { PostgresStore::open(config).await });
+    until("somebody to wait", async || {
+        place.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_try_advisory%' AND datname = current_database()") != "0"
+    })
+    .await;
+    place.end_sessions("application_name = 'a copy'");
+    waiting.await.unwrap().unwrap();
+    assert!(holding.join().unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_reader_holds_up_a_change_of_the_tables_and_no_bridge_that_runs() {
+    let mut place = Place::new();
+    let running = place.open().await;
+    with_consumers(&running, &["c1"]).await;
+    undone(&place);
+    let (server, database) = (place.server, place.database.clone());
+    let read = "SET application_name = 'pg_dump'; BEGIN; \
+         LOCK TABLE bridge.bundles IN ACCESS SHARE MODE; SELECT pg_sleep(600)";
+    let reading = std::thread::spawn(move || server.sql(&database, read));
+    let held = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+         WHERE application_name = 'pg_dump' AND relation = 'bridge.bundles'::regclass";
+    until("the reader to read", async || place.sql(held) == "1").await;
+    place.config.limits.turn = Duration::from_secs(1);
+    says(
+        &refused(place.config.clone()).await,
+        &[
+            "could not be changed within 1 s",
+            "`pg_dump` (process ",
+            "go on meanwhile",
+        ],
+    );
+    // Nothing waits behind a change that was given up.
+    place.sql("SET lock_timeout = '100ms'; SELECT count(*) FROM bridge.bundles");
+    place.config.limits.turn = Duration::from_secs(60);
+    let config = place.config.clone();
+    let opening = tokio::spawn(async move { PostgresStore::open(config).await });
+    until("the change to wait", async || place.waiting() == "1").await;
+    until("it to make way", async || place.waiting() == "0").await;
+    place.end_sessions("application_name = 'pg_dump'");
+    let store = opening.await.unwrap().unwrap();
+    assert_eq!(store.epoch().await.unwrap().number, 1);
+    assert!(reading.join().unwrap().is_err());
 }

@@ -1,5 +1,6 @@
 //! Where everything is kept: flags, what is mounted, and which of them decides.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,13 +15,18 @@ use crate::store::postgres::{
 
 pub mod verbs;
 
-/// What `--store` names.
+/// What `--store` names. What it cannot be is said where it is used: whoever parses a command line shows the value that it
+/// refuses, and this one may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// `postgres`
     Postgres,
     /// `sqlite:FILE`
     Sqlite(PathBuf),
+    /// A URL of a server.
+    Url,
+    /// Anything else.
+    Unknown,
 }
 
 /// Flags of the store. Those that upstream's server has keep their names.
@@ -28,7 +34,13 @@ pub enum Engine {
 pub struct StoreFlags {
     /// Where everything is kept: `postgres`, or `sqlite:FILE`. Without it PostgreSQL when files that name a database are
     /// mounted (`db.host` and the others) or given, and SQLite otherwise
-    #[arg(long, global = true, env = "BRIDGE_STORE", value_name = "STORE")]
+    #[arg(
+        long,
+        global = true,
+        env = "BRIDGE_STORE",
+        hide_env_values = true,
+        value_name = "STORE"
+    )]
     pub store: Option<Engine>,
     /// SQLite file; made when missing. The same as `--store sqlite:FILE`; server-bridge.db when nothing says otherwise
     #[arg(
@@ -100,17 +112,15 @@ pub enum Switch {
 // === impl Engine ===
 
 impl FromStr for Engine {
-    type Err = &'static str;
+    type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            None if text == "postgres" => Ok(Self::Postgres),
-            Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
-            Some(("postgres" | "postgresql", _)) => Err(
-                "`postgres` alone: host, user and password come from files, which no list of processes shows",
-            ),
-            _ => Err("`postgres` or `sqlite:FILE`"),
-        }
+        Ok(match text.split_once(':') {
+            None if text == "postgres" => Self::Postgres,
+            Some(("sqlite", file)) if !file.is_empty() => Self::Sqlite(file.into()),
+            Some(("postgres" | "postgresql", _)) => Self::Url,
+            _ => Self::Unknown,
+        })
     }
 }
 
@@ -123,12 +133,33 @@ impl StoreFlags {
     /// Exit code 2 when PostgreSQL is meant and a file is neither given nor mounted.
     pub fn location(&self, mount: Option<&Path>) -> Result<Location, Failure> {
         match (&self.store, &self.db) {
-            (Some(Engine::Sqlite(file)), _) | (None, Some(file)) => {
-                Ok(Location::Sqlite(file.clone()))
-            }
-            (Some(Engine::Postgres), _) => self.postgres(mount),
+            (Some(engine), _) => self.of(engine, "--store", mount),
+            (None, Some(file)) => Ok(Location::Sqlite(file.clone())),
             (None, None) if self.is_named(mount) => self.postgres(mount),
             (None, None) => Ok(Location::Sqlite(DEFAULT_FILE.into())),
+        }
+    }
+
+    /// The store that a flag of this name names.
+    pub(super) fn of(
+        &self,
+        engine: &Engine,
+        flag: &str,
+        mount: Option<&Path>,
+    ) -> Result<Location, Failure> {
+        match engine {
+            Engine::Postgres => self.postgres(mount),
+            Engine::Sqlite(file) => Ok(Location::Sqlite(file.clone())),
+            Engine::Url => Err(Failure::usage(format!(
+                "`{flag}` takes no URL: it is `postgres` alone, or `sqlite:FILE`"
+            ))
+            .with_hint(
+                "host, port, name, user and password come from files (`--mount`, or `--db-host-file` and the others), which no list of processes shows"
+                    .to_owned(),
+            )),
+            Engine::Unknown => Err(Failure::usage(format!(
+                "`{flag}` is `postgres` or `sqlite:FILE`"
+            ))),
         }
     }
 
@@ -147,7 +178,7 @@ impl StoreFlags {
         ]
     }
 
-    pub(super) fn postgres(&self, mount: Option<&Path>) -> Result<Location, Failure> {
+    fn postgres(&self, mount: Option<&Path>) -> Result<Location, Failure> {
         let mut files = CredentialFiles::mounted(mount.unwrap_or(Path::new("")));
         let mut places = [
             &mut files.host,
@@ -256,7 +287,8 @@ mod tests {
         for (args, hint) in [
             (["--db-sslmode", "require"], "verify-full"),
             (["--db-max-open-connections", "3"], "4..=200"),
-            (["--store", "postgres://u:p@h/d"], "come from files"),
+            (["--store", "postgres://u:p@h/d"], "takes no URL"),
+            (["--store", "mysql"], "`postgres` or `sqlite:FILE`"),
             (["--db-schema", "public"], "of its own"),
         ] {
             let error = chosen(&args, None).unwrap_err();

@@ -9,7 +9,7 @@ use link::error::{ExitKind, Failure};
 
 use super::super::Args;
 use super::Engine;
-use crate::store::{Location, Overview, Report, copy};
+use crate::store::{Overview, Report, copy};
 
 /// Looks after the store.
 #[derive(Debug, Subcommand)]
@@ -57,14 +57,12 @@ impl StoreVerb {
                 })
             }
             Self::Copy { from, to } => {
-                let place = |engine: &Engine| match engine {
-                    Engine::Sqlite(file) => Ok(Location::Sqlite(file.clone())),
-                    Engine::Postgres => args.store.postgres(mount),
-                };
+                let from_there = args.store.of(from, "--from", mount)?;
+                let to_there = args.store.of(to, "--to", mount)?;
                 if from == to {
                     return Err(Failure::usage("`--from` and `--to` name the same store"));
                 }
-                let report = copy(place(from)?, place(to)?).await?;
+                let report = copy(from_there, to_there).await?;
                 print(&compared(&report))?;
                 match report.difference() {
                     None => Ok(()),

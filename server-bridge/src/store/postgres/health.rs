@@ -8,7 +8,7 @@ use link::error::{Hint as _, chain};
 use link::telemetry::Throttle;
 use sqlx::PgConnection;
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::super::{FailureClass, StoreError};
 use super::failure::driver;
@@ -43,7 +43,13 @@ impl Health {
                 self.full.store(true, Ordering::Relaxed);
             }
             if let Some(more) = self.said.admit(&class, Instant::now()) {
-                error!(error = chain(error), more, "The database failed");
+                let error = chain(error);
+                // Whoever was turned away comes again.
+                if class == Some(FailureClass::Busy) {
+                    warn!(error, more, "More is asked of the database than it does in time");
+                } else {
+                    error!(error, more, "The database failed");
+                }
             }
         })
     }

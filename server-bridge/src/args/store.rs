@@ -70,8 +70,9 @@ pub struct StoreFlags {
     /// a password; no file of one is needed then. For RDS and Aurora, with a user that has `rds_iam`
     #[arg(long, global = true, env = "BRIDGE_DB_IAM_AUTH", value_parser = FalseyValueParser::new())]
     pub db_iam_auth: bool,
-    /// Region of the database for those tokens; that of the host name (NAME.ID.REGION.rds.amazonaws.com) unless given
-    #[arg(long, global = true, env = "AWS_REGION", value_name = "REGION")]
+    /// Region of the database for those tokens; unless given that of the host name (NAME.ID.REGION.rds.amazonaws.com), and
+    /// where it has none AWS_REGION
+    #[arg(long, global = true, value_name = "REGION")]
     pub db_iam_region: Option<String>,
     /// How the PostgreSQL server proves who it is: `verify-full` by a certificate for its host name; `disable` is for a
     /// server on loopback or a Unix socket only
@@ -94,7 +95,7 @@ pub struct StoreFlags {
     #[arg(long, global = true, default_value = "bridge", value_name = "NAME")]
     pub db_schema: Schema,
     /// Whether replicas on one schema tell each other at once what they commit, on one more connection to the server each
-    /// (LISTEN, which needs a session of its own). Without it a look every five seconds finds what others committed
+    /// (LISTEN, which needs a session of its own). Without it a look every two seconds finds what others committed
     #[arg(long, global = true, env = "BRIDGE_DB_NOTIFY", default_value_t = Switch::On, value_enum, value_name = "on|off")]
     pub db_notify: Switch,
 }
@@ -208,7 +209,8 @@ impl StoreFlags {
                     "`--db-iam-auth` goes with `--db-sslmode verify-full` only: a token is as good as a password",
                 ));
             }
-            config.iam = Some(Iam::new(self.db_iam_region.clone()));
+            let usual = std::env::var("AWS_REGION").ok();
+            config.iam = Some(Iam::new(self.db_iam_region.clone()).usually_in(usual));
         }
         // Upstream's deployments give an empty one for none.
         config.root_cert = self

@@ -53,6 +53,15 @@ pub enum OpenError {
     /// The server does not let the user in.
     #[error("the server refuses the user or its password")]
     Denied(#[source] sqlx::Error),
+    /// The server does not let the user in with a token.
+    #[error("the server refuses the user or its IAM token for region `{region}`")]
+    TokenDenied {
+        /// The region the token is for.
+        region: String,
+        /// What the server said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// No token could be made that stands for a password.
     #[error("no IAM token for the database: {problem}")]
     Token {
@@ -178,6 +187,9 @@ impl Hint for OpenError {
             Self::Denied(_) => {
                 "check that the mounted user and password belong together and that the server's `pg_hba.conf` admits them; they are read again by themselves".into()
             }
+            Self::TokenDenied { region, .. } => format!(
+                "check that the database is in `{region}` (`--db-iam-region`) and has IAM authentication on, that this user has `GRANT rds_iam TO …`, and that the role's policy allows `rds-db:connect` for it"
+            ),
             Self::Token { .. } => {
                 "check that the pod's service account has a role (Pod Identity) whose policy allows `rds-db:connect` for this user, and that the agent of Pod Identity runs on the node".into()
             }

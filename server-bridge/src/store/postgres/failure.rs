@@ -84,7 +84,7 @@ pub(super) fn opening(error: sqlx::Error, schema: &str, root_given: bool) -> Ope
 pub(super) fn worth_waiting(error: &OpenError, patience: Duration) -> Duration {
     match error {
         OpenError::Unreachable(_) | OpenError::Connections(_) | OpenError::Token { .. } => patience,
-        OpenError::Denied(_) => patience.min(TORN),
+        OpenError::Denied(_) | OpenError::TokenDenied { .. } => patience.min(TORN),
         _ => Duration::ZERO,
     }
 }

@@ -15,7 +15,6 @@ use link::id::ConsumerName;
 use link::iot::limits::Misfit;
 use link::message::Message;
 use link::telemetry::clip;
-use prometheus::IntGauge;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -31,8 +30,10 @@ use crate::store::{FailureClass, Fence, PendingBundle, PendingHead, Store, Store
 mod failure;
 mod lease;
 mod orphans;
+mod quarantined;
 
 use failure::Failure;
+use quarantined::Quarantined;
 
 pub(super) struct Lane<S> {
     context: Context<S>,
@@ -46,12 +47,6 @@ pub(super) struct Lane<S> {
     // For a consumer whose every publish fails, and for a store that does not answer.
     backoff: Backoff,
     sick: bool,
-}
-
-/// This lane's share of the gauge, which goes with the lane, also when it panics.
-struct Quarantined {
-    gauge: IntGauge,
-    share: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +71,7 @@ impl<S: Store> Lane<S> {
             consumer,
             waker,
             quarantine: Quarantine::default(),
-            quarantined: Quarantined { gauge, share: 0 },
+            quarantined: Quarantined::new(gauge),
             pacing: Pacing::default(),
             paced_until: None,
             backoff: backoff(),
@@ -273,8 +268,7 @@ impl<S: Store> Lane<S> {
                     Ok(ack) => {
                         let store = &context.store;
                         let matched = ack.matched;
-                        let noting =
-                            store.record_broker_acked(id, version, deletion, matched, at);
+                        let noting = store.record_broker_acked(id, version, deletion, matched, at);
                         context.gate.pass(noting).await
                     }
                     Err(failure) => {
@@ -358,22 +352,6 @@ impl<S: Store> Lane<S> {
             self.quarantine.pardon();
         }
         self.backoff = backoff();
-    }
-}
-
-// === impl Quarantined ===
-
-impl Quarantined {
-    fn show(&mut self, now: usize) {
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        self.gauge.add(now - self.share);
-        self.share = now;
-    }
-}
-
-impl Drop for Quarantined {
-    fn drop(&mut self) {
-        self.gauge.sub(self.share);
     }
 }
 

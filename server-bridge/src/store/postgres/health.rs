@@ -47,7 +47,10 @@ impl Health {
                 let error = chain(error);
                 // Whoever was turned away comes again.
                 if class == Some(FailureClass::Busy) {
-                    warn!(error, more, "More is asked of the database than it does in time");
+                    warn!(
+                        error,
+                        more, "More is asked of the database than it does in time"
+                    );
                 } else {
                     error!(error, more, "The database failed");
                 }

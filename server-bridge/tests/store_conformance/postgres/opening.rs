@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use link::error::{Hint as _, chain};
-use server_bridge::store::Store;
 use server_bridge::store::postgres::{Config, PostgresStore, TlsMode};
+use server_bridge::store::{Instance, Leases as _, Slot, Store};
 
 use super::{Place, until};
 use crate::{at, bundle, with_consumers};
@@ -258,4 +258,38 @@ async fn a_long_reader_holds_up_a_change_of_the_tables_and_no_bridge_that_runs()
     let store = opening.await.unwrap().unwrap();
     assert_eq!(store.epoch().await.unwrap().number, 1);
     assert!(reading.join().unwrap().is_err());
+}
+
+/// What docs/OPERATIONS.md says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_not_make_tables_uses_those_that_another_one_made() {
+    let place = Place::new();
+    let (owner, app) = (
+        format!("{}_migrator", place.database),
+        format!("{}_app", place.database),
+    );
+    for role in [&owner, &app] {
+        place.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'p'"));
+    }
+    place.sql(&format!("CREATE SCHEMA bridge AUTHORIZATION {owner}"));
+    let grants = format!(
+        "SET ROLE {owner}; GRANT USAGE ON SCHEMA bridge TO {app}; \
+         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA bridge \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}; \
+         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA bridge GRANT USAGE ON SEQUENCES TO {app}"
+    );
+    place.sql(&grants);
+    give(&place.config.files.password, "p");
+    give(&place.config.files.user, &owner);
+    place.open().await.close().await;
+    give(&place.config.files.user, &app);
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    store.ping().await.unwrap();
+    store.delete_consumer("id-c1").await.unwrap_err();
+    let instance = Instance::random();
+    let ttl = Duration::from_secs(60);
+    let slot = store.take_slot(&instance, "app", 8, ttl).await.unwrap();
+    assert_eq!(slot, Slot::Taken(0));
 }

@@ -117,8 +117,9 @@ impl Running {
     pub async fn ready(&mut self, patience: Duration) -> Result<(), RunningError> {
         let mut poll = tokio::time::interval(POLL);
         let readiness = self.replicas.readiness();
+        let (bridge, agents) = (&self.bridge.checks, &self.agents.checks);
         let all_ok = async {
-            let checks = || self.bridge.checks.iter().chain(&self.agents.checks);
+            let checks = || bridge.iter().chain(agents);
             while !checks().all(|(_, checks)| checks.all_ok())
                 || replicas::problem(&readiness).await.is_some()
             {

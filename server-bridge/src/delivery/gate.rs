@@ -47,10 +47,10 @@ mod tests {
         let done = watch::Sender::new(0);
         let mut calls = JoinSet::new();
         for number in 0..=PLACES {
-            let (gate, begun, mut done) = (gate.clone(), begun.clone(), done.subscribe());
+            let (gate, count, mut done) = (gate.clone(), begun.clone(), done.subscribe());
             calls.spawn(async move {
                 let call = async {
-                    begun.fetch_add(1, Ordering::Relaxed);
+                    count.fetch_add(1, Ordering::Relaxed);
                     let _ = done.wait_for(|done| *done > number).await;
                 };
                 gate.pass(call).await;

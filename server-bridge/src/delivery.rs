@@ -33,6 +33,7 @@ use crate::store::Store;
 mod border;
 mod dispatch;
 pub(crate) mod event;
+mod gate;
 mod health;
 mod history;
 mod inbound;
@@ -94,6 +95,8 @@ pub(crate) struct Context<S> {
     pub(crate) metrics: Metrics,
     restarts: Restarts,
     health: health::Health,
+    /// Before each call of a lane to the store.
+    gate: gate::Gate,
     log: log::Log,
     asks: Arc<[resync::Asks]>,
     seen: Arc<seen::Seen>,
@@ -153,6 +156,7 @@ impl Config {
             metrics,
             restarts: signs.restarts,
             health: health::Health::new(signs.check),
+            gate: gate::Gate::new(gate::PLACES),
             log: log::Log::new(),
             asks,
             seen: Arc::default(),
@@ -250,6 +254,7 @@ impl<S: Clone> Clone for Context<S> {
             metrics: self.metrics.clone(),
             restarts: self.restarts.clone(),
             health: self.health.clone(),
+            gate: self.gate.clone(),
             log: self.log.clone(),
             asks: self.asks.clone(),
             seen: self.seen.clone(),

@@ -74,7 +74,7 @@ impl Settings {
     /// Opens the store, registers the preloaded consumers, takes a slot if the store may have other bridges, and builds the
     /// sessions; the API is on a socket that is bound already, whatever `api_listen` says. Adds the readiness checks
     /// `store`, `identity` and `broker`, and among replicas `slot` and `leases`. `None` when `stop` was cancelled while it
-    /// waited for a slot.
+    /// waited for the store or for a slot.
     ///
     /// # Errors
     /// What is wrong with the configuration, the certificate or the store.
@@ -94,12 +94,11 @@ impl Settings {
         let metrics = replicas::Metrics::register(registry).map_err(failed)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
         let location = self.store.clone().registered(registry).map_err(failed)?;
-        let store = location.open(restarts.clone()).await?;
-        if let Some(file) = &self.consumers {
-            let listed = preload::read(file)?;
-            let new = store.ensure_consumers(listed, self.clock.now()).await?;
-            info!(new, file = %file.display(), "Registered the listed consumers");
-        }
+        // A database that is away is waited for; whoever wants to stop meanwhile does.
+        let opening = self.open(location, restarts.clone());
+        let Some(store) = stop.run_until_cancelled(opening).await.transpose()? else {
+            return Ok(None);
+        };
         let membership = match &store {
             AnyStore::Sqlite(_) => None,
             AnyStore::Postgres(store) => {
@@ -138,6 +137,16 @@ impl Settings {
                 Err(failure)
             }
         }
+    }
+
+    async fn open(&self, location: Location, restarts: Restarts) -> Result<AnyStore, Failure> {
+        let store = location.open(restarts).await?;
+        if let Some(file) = &self.consumers {
+            let listed = preload::read(file)?;
+            let new = store.ensure_consumers(listed, self.clock.now()).await?;
+            info!(new, file = %file.display(), "Registered the listed consumers");
+        }
+        Ok(store)
     }
 
     /// The names and topics of this bridge: with a slot those of one among several.

@@ -50,7 +50,7 @@ pub use outbox::{
     BundleVersion, Gone, Held, Hint, PendingBundle, PendingHead, StatusOutcome, StatusUpdate,
     Tombstone,
 };
-pub use overview::{Connections, Holds, Overview, Tables};
+pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
 

@@ -66,6 +66,29 @@ async fn a_region_outlives_its_bridge_and_its_database_server() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_waits_for_its_database_stops_when_it_is_told_to() -> Result<()> {
+    let server = Server::start(&["max_connections=80"])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let mut region = Builder::new("postgres-away", Kind::Sandbox)
+        .postgres(files.path())
+        .start()
+        .await?;
+    server.stop()?;
+    for signal in ["TERM", "INT"] {
+        region.bridge.kill()?;
+        region.bridge.restart()?;
+        region.bridge.listening().await?;
+        let process = region.bridge.process();
+        process.signal(signal)?;
+        let status = process.exited(Duration::from_secs(5)).await?;
+        ensure!(status.success(), "{status}: {}", process.output());
+    }
+    region.passed();
+    Ok(())
+}
+
 /// As after a failover: nobody closed the old connections, and the name leads elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_nobody_closed_are_given_up_within_seconds() -> Result<()> {

@@ -126,6 +126,96 @@ async fn bridges_on_one_database_are_processes_that_outlive_each_other_and_end_w
     Ok(())
 }
 
+#[tokio::test]
+async fn a_bridge_that_its_database_refuses_ends_the_region_with_its_own_words() -> Result<()> {
+    let scratch = Scratch::new("up-refused")?;
+    let server = Server::start(&["max_connections=80"])?;
+    let (database, port) = (server.database()?, server.port());
+    let password = PASSWORD.replace(' ', "%20");
+    for (user, database, said) in [
+        (
+            format!("{USER}:wrong"),
+            database.as_str(),
+            "refuses the user or its password",
+        ),
+        (
+            USER.to_owned(),
+            &database,
+            "refuses the user or its password",
+        ),
+        (format!("{USER}:{password}"), "nowhere", "no such database"),
+    ] {
+        let store = format!("postgres://{user}@127.0.0.1:{port}/{database}");
+        let up = Spec::binary("sandbox")?
+            .args(["up", "--json", "--replicas", "2"])
+            .env("SANDBOX_STORE", &store)
+            .label(user.replace(':', "-"));
+        let output = up.run(scratch.path(), Duration::from_secs(20)).await?;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        for words in [
+            "server-bridge ",
+            "ended by itself (exit status: 1)",
+            said,
+            "hint: ",
+        ] {
+            assert!(
+                output.stderr.contains(words),
+                "`{words}` in {}",
+                output.stderr
+            );
+        }
+        assert!(!output.stderr.contains("wrong") && !output.stderr.contains(PASSWORD));
+    }
+    scratch.passed();
+    Ok(())
+}
+
+/// Whoever parses a command line shows the value that it refuses.
+#[tokio::test]
+async fn a_url_that_is_refused_is_shown_by_neither_program() -> Result<()> {
+    let scratch = Scratch::new("refused-urls")?;
+    let url = "postgres://app:sec:ret@db/region?pool=hidden";
+    let cases: [(&str, &[&str], &str); 8] = [
+        ("server-bridge", &["--store", url], "`--store` takes no URL"),
+        (
+            "server-bridge",
+            &["--store", "app:sec:ret"],
+            "`postgres` or `sqlite:FILE`",
+        ),
+        (
+            "server-bridge",
+            &["store", "status", "--store", url],
+            "come from files",
+        ),
+        (
+            "server-bridge",
+            &["store", "copy", "--from", url, "--to", "postgres"],
+            "`--from` takes",
+        ),
+        ("server-bridge", &["--help"], "BRIDGE_STORE"),
+        ("sandbox", &["up", "--store", url], "percent-encoding"),
+        ("sandbox", &["up"], "`SANDBOX_STORE`"),
+        ("sandbox", &["up", "--help"], "SANDBOX_STORE"),
+    ];
+    for (number, (program, args, said)) in cases.into_iter().enumerate() {
+        let spec = Spec::binary(program)?
+            .args(args)
+            .env("BRIDGE_STORE", url)
+            .env("SANDBOX_STORE", url)
+            .label(format!("{program}-{number}"));
+        let output = spec.run(scratch.path(), PATIENCE).await?;
+        let text = format!("{}{}", output.stdout, output.stderr);
+        let code = if args.contains(&"--help") { 0 } else { 2 };
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(said), "{text}");
+        for part in ["sec", "ret@", "hidden"] {
+            assert!(!text.contains(part) || part == "sec" && code == 0, "{text}");
+        }
+    }
+    scratch.passed();
+    Ok(())
+}
+
 fn start_sh(line: &str, logs: &Path, label: &str) -> Result<Process> {
     // `exec`, so that killing the shell kills the command.
     let command = format!("exec {}", line.trim());

@@ -1,19 +1,21 @@
 //! `sandbox up`: a whole region until Ctrl-C, with lines to try or one line of JSON for scripts.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use link::cli::{Stdout, stdout_line};
-use link::error::{ExitKind, Failure};
+use link::error::{ExitKind, Failure, Hint};
 use link::id::ConsumerName;
 use link::shutdown::{Drain, Shutdown, run_until_shutdown};
 use link::telemetry::{self, LogOptions};
 use tracing::{info, warn};
 
 use crate::broker::Quotas;
-use crate::up::{Database, Guide, Home, Listen, Running, Settings, quoted};
+use crate::up::{Database, Guide, Home, InvalidDatabase, Listen, Running, Settings, quoted};
 
 /// Options of `sandbox up`.
 #[derive(Debug, clap::Args)]
@@ -31,9 +33,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 
-    /// Keep everything in this PostgreSQL database, and run each bridge as a process of its own
-    #[arg(long, value_name = "postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
-    store: Option<Database>,
+    /// Keep everything in this PostgreSQL database, and run each bridge as a process of its own. In the environment it is in
+    /// no list of processes
+    #[arg(
+        long,
+        env = "SANDBOX_STORE",
+        hide_env_values = true,
+        value_name = "postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    store: Option<Named>,
 
     /// How many bridges share the database [default: 2]
     #[arg(long, value_name = "N", requires = "store", value_parser = clap::value_parser!(u16).range(1..=16))]
@@ -67,6 +75,21 @@ pub(super) struct Args {
     log: LogOptions,
 }
 
+/// A database, or why a text names none. That is said where it is used: whoever parses a command line shows the value that
+/// it refuses, and this one may hold a password.
+#[derive(Clone, Debug)]
+struct Named(Result<Database, InvalidDatabase>);
+
+// === impl Named ===
+
+impl FromStr for Named {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.parse()))
+    }
+}
+
 // === impl Args ===
 
 impl Args {
@@ -96,6 +119,8 @@ impl Args {
             check_count(names.len()).map_err(Failure::usage)?;
             names.into_iter().collect()
         };
+        let database = self.store.clone().map(|named| named.0).transpose();
+        let database = database.map_err(|error| Failure::misuse(InvalidStore(error)))?;
         let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         Ok(Settings {
             consumers,
@@ -112,10 +137,7 @@ impl Args {
             } else {
                 Quotas::IOT_CORE
             },
-            database: self
-                .store
-                .clone()
-                .map(|store| (store, self.replicas.unwrap_or(2))),
+            database: database.map(|database| (database, self.replicas.unwrap_or(2))),
             control: self.control,
             kubeconfig: self.kubeconfig.clone(),
         })
@@ -160,6 +182,17 @@ impl Args {
             info!("Nobody reads standard output; running on");
         }
         Ok(())
+    }
+}
+
+/// `--store` or its variable of the environment names no database.
+#[derive(Debug, thiserror::Error)]
+#[error("`--store` (`SANDBOX_STORE`) names no database")]
+struct InvalidStore(#[source] InvalidDatabase);
+
+impl Hint for InvalidStore {
+    fn hint(&self) -> Option<String> {
+        self.0.hint()
     }
 }
 

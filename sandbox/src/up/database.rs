@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use link::error::Hint;
 use link::private;
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -32,9 +33,9 @@ pub enum InvalidDatabase {
     /// A part is missing or cannot be read.
     #[error("the URL has no usable {0}")]
     Part(&'static str),
-    /// An option that means nothing here.
-    #[error("the URL's option `{0}` is not known: `sslmode`, `sslrootcert` and `host` are")]
-    Option(String),
+    /// An option that means nothing here. What stands in its place may be the rest of a password.
+    #[error("the URL has another option than `sslmode`, `sslrootcert` and `host`")]
+    Option,
     /// A mode that is not offered.
     #[error(
         "`sslmode` is `verify-full`, which is what hosts other than this one get by default, or `disable`"
@@ -43,6 +44,25 @@ pub enum InvalidDatabase {
     /// Passwords do not cross a network in clear text.
     #[error("`sslmode=disable` is for databases on this host")]
     Plain,
+    /// A server that is not on this host asks for a password.
+    #[error("the URL has no password, which only a database on this host may do without")]
+    NoPassword,
+}
+
+impl Hint for InvalidDatabase {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Url | Self::Part(_) | Self::Option => Some(
+                "write what user and password hold besides letters, digits and `-._~` in percent-encoding: `@` is `%40`, `/` is `%2F`, `?` is `%3F`, `#` is `%23`, `%` is `%25`"
+                    .into(),
+            ),
+            Self::NoPassword => Some(
+                "write `postgres://USER:PASSWORD@HOST/DATABASE`; of a server on this host that asks for none, `postgres://USER@/DATABASE?host=/var/run/postgresql`"
+                    .into(),
+            ),
+            Self::Mode | Self::Plain => None,
+        }
+    }
 }
 
 // === impl Database ===
@@ -94,7 +114,7 @@ impl FromStr for Database {
     type Err = InvalidDatabase;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        use InvalidDatabase::{Mode, Option as Unknown, Part, Plain};
+        use InvalidDatabase::{Mode, NoPassword, Option as Unknown, Part, Plain};
         let url = Url::parse(text).map_err(|_| InvalidDatabase::Url)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(InvalidDatabase::Url);
@@ -106,7 +126,7 @@ impl FromStr for Database {
                 "host" => host = value.into_owned(),
                 "sslmode" => mode = Some(value.into_owned()),
                 "sslrootcert" => root_cert = Some(PathBuf::from(value.as_ref())),
-                other => return Err(Unknown(other.to_owned())),
+                _ => return Err(Unknown),
             }
         }
         // An address of version 6 stands in brackets.
@@ -127,10 +147,14 @@ impl FromStr for Database {
             Some("disable") => return Err(Plain),
             Some(_) => return Err(Mode),
         };
+        let password = decoded(url.password().unwrap_or_default()).ok_or(Part("password"))?;
+        if password.is_empty() && !is_here(&host) {
+            return Err(NoPassword);
+        }
         Ok(Self {
             port: url.port().unwrap_or(5432),
             name: if name.is_empty() { user.clone() } else { name },
-            password: decoded(url.password().unwrap_or_default()).ok_or(Part("password"))?,
+            password,
             host,
             user,
             tls,
@@ -177,7 +201,7 @@ mod tests {
             database.arguments(),
             ["--store=postgres", "--db-sslmode=disable"]
         );
-        let far = parsed("postgresql://app@db.example.com?sslrootcert=/ca.pem").unwrap();
+        let far = parsed("postgresql://app:p@db.example.com?sslrootcert=/ca.pem").unwrap();
         assert_eq!(far.place(), "app@db.example.com:5432/app");
         assert_eq!(
             far.arguments()[1..],
@@ -209,8 +233,11 @@ mod tests {
             ),
             (
                 "postgres://app:secret@db/region?pool=3",
-                "`pool` is not known",
+                "another option than",
             ),
+            ("postgres://app:12?secret@db/region", "another option than"),
+            ("postgres://app:x?secret@db/region", "not a URL"),
+            ("postgres://app@db/region", "no password"),
             ("postgres://app:secret%0A@db/region", "no usable password"),
         ] {
             let error = parsed(text).unwrap_err();

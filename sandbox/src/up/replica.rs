@@ -3,11 +3,11 @@
 //! It is this program under another verb (`sandbox server-bridge`). It stops when its standard input ends, which also
 //! happens when the sandbox dies in any way: no bridge is left behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use link::error::{ExitKind, Failure, Hint};
+use link::error::{Failure, Hint};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -23,6 +23,7 @@ pub(super) struct Replica {
     child: Child,
     pid: u32,
     listening: Listening,
+    log: PathBuf,
 }
 
 /// Where it listens, as it wrote into its `--listening-file`: base URLs.
@@ -32,11 +33,12 @@ struct Listening {
     admin: String,
 }
 
-/// A bridge that does not come up.
+/// A bridge that ended although nobody asked it to.
 #[derive(Debug, thiserror::Error)]
-#[error("server-bridge {number} ended while it started; it said:\n{said}")]
+#[error("server-bridge {number} ended by itself ({how}); it said:\n{said}")]
 pub struct ReplicaError {
     number: usize,
+    how: String,
     said: String,
 }
 
@@ -79,12 +81,8 @@ impl Replica {
                 break listening;
             }
             let ended = child.try_wait().map_err(failed)?;
-            if ended.is_some() {
-                let said = last_lines(&log);
-                return Err(Failure::new(
-                    ExitKind::Failed,
-                    ReplicaError { number, said },
-                ));
+            if let Some(how) = ended {
+                return Err(ReplicaError::of(number, how.to_string(), &log).into());
             }
             sleep(POLL).await;
         };
@@ -93,6 +91,7 @@ impl Replica {
             child,
             pid,
             listening,
+            log,
         })
     }
 
@@ -119,12 +118,13 @@ impl Replica {
         Readiness(self.listening.admin.replace("http://", ""))
     }
 
-    /// Completes when the process has ended; says how.
-    pub(super) async fn ended(&mut self) -> String {
-        match self.child.wait().await {
+    /// Completes when the process has ended; says how, and what it said last.
+    pub(super) async fn ended(&mut self) -> ReplicaError {
+        let how = match self.child.wait().await {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
-        }
+        };
+        ReplicaError::of(self.number, how, &self.log)
     }
 
     /// Stops it as a signal would and waits for it.
@@ -174,6 +174,13 @@ impl Readiness {
 }
 
 // === impl ReplicaError ===
+
+impl ReplicaError {
+    fn of(number: usize, how: String, log: &Path) -> Self {
+        let said = last_lines(log);
+        Self { number, how, said }
+    }
+}
 
 impl Hint for ReplicaError {
     fn hint(&self) -> Option<String> {

@@ -4,12 +4,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::replica::{Readiness, Replica};
+use super::replica::{Readiness, Replica, ReplicaError};
 
 /// Running bridges. One that ends is missed by nobody but the log; the region ends with the last one.
 pub(super) struct Replicas {
     stop: CancellationToken,
-    watched: JoinSet<()>,
+    watched: JoinSet<Option<ReplicaError>>,
     readiness: Vec<(String, Readiness)>,
 }
 
@@ -28,10 +28,10 @@ impl Replicas {
             let stop = stop.clone();
             watched.spawn(async move {
                 let ended = stop.run_until_cancelled(replica.ended()).await;
-                match ended {
-                    Some(how) => warn!("{} ended: {how}; the others go on", replica.name()),
-                    None => replica.stop().await,
+                if ended.is_none() {
+                    replica.stop().await;
                 }
+                ended
             });
         }
         Self {
@@ -41,22 +41,30 @@ impl Replicas {
         }
     }
 
-    /// What keeps a bridge from being ready, if anything.
-    pub(super) async fn problem(&self) -> Option<String> {
-        for (name, readiness) in &self.readiness {
-            if let Some(problem) = readiness.problem().await {
-                return Some(format!("{name}: {problem}"));
+    /// Whom to ask whether all are ready.
+    pub(super) fn readiness(&self) -> Vec<(String, Readiness)> {
+        self.readiness.clone()
+    }
+
+    /// Completes when one of them has ended; never if there is none.
+    pub(super) async fn one_ended(&mut self) -> ReplicaError {
+        while let Some(ended) = self.watched.join_next().await {
+            if let Ok(Some(ended)) = ended {
+                return ended;
             }
         }
-        None
+        std::future::pending().await
     }
 
     /// Completes when the last of them has ended; never if there were none.
-    pub(super) async fn ended(&mut self) {
-        if self.readiness.is_empty() {
-            std::future::pending::<()>().await;
+    pub(super) async fn ended(&mut self) -> ReplicaError {
+        loop {
+            let ended = self.one_ended().await;
+            if self.watched.is_empty() {
+                return ended;
+            }
+            warn!("{ended}\nThe others go on");
         }
-        while self.watched.join_next().await.is_some() {}
     }
 
     /// Stops those that run.
@@ -64,4 +72,14 @@ impl Replicas {
         self.stop.cancel();
         while self.watched.join_next().await.is_some() {}
     }
+}
+
+/// What keeps a bridge from being ready, if anything.
+pub(super) async fn problem(readiness: &[(String, Readiness)]) -> Option<String> {
+    for (name, readiness) in readiness {
+        if let Some(problem) = readiness.problem().await {
+            return Some(format!("{name}: {problem}"));
+        }
+    }
+    None
 }

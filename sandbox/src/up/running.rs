@@ -10,7 +10,8 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
 use super::registry_file::RegistryFile;
-use super::replicas::Replicas;
+use super::replica::ReplicaError;
+use super::replicas::{self, Replicas};
 use super::{Bridges, Region, Summary, part::Part};
 use crate::{broker, control};
 
@@ -46,6 +47,9 @@ pub enum RunningError {
     /// A part ended although nobody asked it to.
     #[error("the {0} ended by itself")]
     Ended(String),
+    /// A bridge that is a process of its own ended although nobody asked it to, and no other goes on.
+    #[error(transparent)]
+    Replica(ReplicaError),
     /// A part panicked.
     #[error("a part of the region failed")]
     Panicked(#[source] JoinError),
@@ -112,12 +116,21 @@ impl Running {
     /// [`RunningError`] with the failing checks when `patience` is over, or when a part ends.
     pub async fn ready(&mut self, patience: Duration) -> Result<(), RunningError> {
         let mut poll = tokio::time::interval(POLL);
-        let mut all_ok = async |running: &Self| {
-            while !running.is_ready().await {
+        let readiness = self.replicas.readiness();
+        let (bridge, agents) = (&self.bridge.checks, &self.agents.checks);
+        let all_ok = async {
+            let checks = || bridge.iter().chain(agents);
+            while !checks().all(|(_, checks)| checks.all_ok())
+                || replicas::problem(&readiness).await.is_some()
+            {
                 poll.tick().await;
             }
         };
-        let waiting = tokio::time::timeout(patience, all_ok(self)).await;
+        let waiting = tokio::select! {
+            waited = tokio::time::timeout(patience, all_ok) => waited,
+            // It will not come up by itself.
+            ended = self.replicas.one_ended() => return Err(RunningError::Replica(ended)),
+        };
         if let Some(ended) = self.try_ended() {
             return Err(ended);
         }
@@ -135,7 +148,7 @@ impl Running {
         tokio::select! {
             Some(ended) = self.bridge.parts.join_next() => RunningError::of(ended),
             Some(ended) = self.agents.parts.join_next() => RunningError::of(ended),
-            () = self.replicas.ended() => RunningError::Ended("last server-bridge".into()),
+            ended = self.replicas.ended() => RunningError::Replica(ended),
             else => RunningError::Ended("region".into()),
         }
     }
@@ -158,17 +171,10 @@ impl Running {
         ended.map(RunningError::of)
     }
 
-    fn checks(&self) -> impl Iterator<Item = &(String, Checks)> {
-        self.bridge.checks.iter().chain(&self.agents.checks)
-    }
-
-    async fn is_ready(&self) -> bool {
-        self.checks().all(|(_, checks)| checks.all_ok()) && self.replicas.problem().await.is_none()
-    }
-
     async fn failing(&self) -> String {
-        let mut text = self.replicas.problem().await.unwrap_or_default();
-        for (part, checks) in self.checks() {
+        let readiness = self.replicas.readiness();
+        let mut text = replicas::problem(&readiness).await.unwrap_or_default();
+        for (part, checks) in self.bridge.checks.iter().chain(&self.agents.checks) {
             for check in checks.report(Instant::now()).checks {
                 if let Some(reason) = check.reason {
                     let separator = if text.is_empty() { "" } else { "; " };
@@ -238,6 +244,7 @@ impl Hint for RunningError {
             Self::NotReady { .. } => {
                 "run it again with `--log-level info` to see every connection attempt".into()
             }
+            Self::Replica(error) => return error.hint(),
             Self::Ended(_) | Self::Panicked(_) => {
                 "run it again with `--log-level info` to see why".into()
             }

@@ -1,5 +1,6 @@
 //! Where everything is kept: flags, what is mounted, and which of them decides.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,13 +15,18 @@ use crate::store::postgres::{
 
 pub mod verbs;
 
-/// What `--store` names.
+/// What `--store` names. What it cannot be is said where it is used: whoever parses a command line shows the value that it
+/// refuses, and this one may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// `postgres`
     Postgres,
     /// `sqlite:FILE`
     Sqlite(PathBuf),
+    /// A URL of a server.
+    Url,
+    /// Anything else.
+    Unknown,
 }
 
 /// Flags of the store. Those that upstream's server has keep their names.
@@ -28,7 +34,13 @@ pub enum Engine {
 pub struct StoreFlags {
     /// Where everything is kept: `postgres`, or `sqlite:FILE`. Without it PostgreSQL when files that name a database are
     /// mounted (`db.host` and the others) or given, and SQLite otherwise
-    #[arg(long, global = true, env = "BRIDGE_STORE", value_name = "STORE")]
+    #[arg(
+        long,
+        global = true,
+        env = "BRIDGE_STORE",
+        hide_env_values = true,
+        value_name = "STORE"
+    )]
     pub store: Option<Engine>,
     /// SQLite file; made when missing. The same as `--store sqlite:FILE`; server-bridge.db when nothing says otherwise
     #[arg(
@@ -58,8 +70,9 @@ pub struct StoreFlags {
     /// a password; no file of one is needed then. For RDS and Aurora, with a user that has `rds_iam`
     #[arg(long, global = true, env = "BRIDGE_DB_IAM_AUTH", value_parser = FalseyValueParser::new())]
     pub db_iam_auth: bool,
-    /// Region of the database for those tokens; that of the host name (NAME.ID.REGION.rds.amazonaws.com) unless given
-    #[arg(long, global = true, env = "AWS_REGION", value_name = "REGION")]
+    /// Region of the database for those tokens; unless given that of the host name (NAME.ID.REGION.rds.amazonaws.com), and
+    /// where it has none AWS_REGION
+    #[arg(long, global = true, value_name = "REGION")]
     pub db_iam_region: Option<String>,
     /// How the PostgreSQL server proves who it is: `verify-full` by a certificate for its host name; `disable` is for a
     /// server on loopback or a Unix socket only
@@ -82,7 +95,7 @@ pub struct StoreFlags {
     #[arg(long, global = true, default_value = "bridge", value_name = "NAME")]
     pub db_schema: Schema,
     /// Whether replicas on one schema tell each other at once what they commit, on one more connection to the server each
-    /// (LISTEN, which needs a session of its own). Without it a look every five seconds finds what others committed
+    /// (LISTEN, which needs a session of its own). Without it a look every two seconds finds what others committed
     #[arg(long, global = true, env = "BRIDGE_DB_NOTIFY", default_value_t = Switch::On, value_enum, value_name = "on|off")]
     pub db_notify: Switch,
 }
@@ -100,17 +113,15 @@ pub enum Switch {
 // === impl Engine ===
 
 impl FromStr for Engine {
-    type Err = &'static str;
+    type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            None if text == "postgres" => Ok(Self::Postgres),
-            Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
-            Some(("postgres" | "postgresql", _)) => Err(
-                "`postgres` alone: host, user and password come from files, which no list of processes shows",
-            ),
-            _ => Err("`postgres` or `sqlite:FILE`"),
-        }
+        Ok(match text.split_once(':') {
+            None if text == "postgres" => Self::Postgres,
+            Some(("sqlite", file)) if !file.is_empty() => Self::Sqlite(file.into()),
+            Some(("postgres" | "postgresql", _)) => Self::Url,
+            _ => Self::Unknown,
+        })
     }
 }
 
@@ -123,12 +134,33 @@ impl StoreFlags {
     /// Exit code 2 when PostgreSQL is meant and a file is neither given nor mounted.
     pub fn location(&self, mount: Option<&Path>) -> Result<Location, Failure> {
         match (&self.store, &self.db) {
-            (Some(Engine::Sqlite(file)), _) | (None, Some(file)) => {
-                Ok(Location::Sqlite(file.clone()))
-            }
-            (Some(Engine::Postgres), _) => self.postgres(mount),
+            (Some(engine), _) => self.of(engine, "--store", mount),
+            (None, Some(file)) => Ok(Location::Sqlite(file.clone())),
             (None, None) if self.is_named(mount) => self.postgres(mount),
             (None, None) => Ok(Location::Sqlite(DEFAULT_FILE.into())),
+        }
+    }
+
+    /// The store that a flag of this name names.
+    pub(super) fn of(
+        &self,
+        engine: &Engine,
+        flag: &str,
+        mount: Option<&Path>,
+    ) -> Result<Location, Failure> {
+        match engine {
+            Engine::Postgres => self.postgres(mount),
+            Engine::Sqlite(file) => Ok(Location::Sqlite(file.clone())),
+            Engine::Url => Err(Failure::usage(format!(
+                "`{flag}` takes no URL: it is `postgres` alone, or `sqlite:FILE`"
+            ))
+            .with_hint(
+                "host, port, name, user and password come from files (`--mount`, or `--db-host-file` and the others), which no list of processes shows"
+                    .to_owned(),
+            )),
+            Engine::Unknown => Err(Failure::usage(format!(
+                "`{flag}` is `postgres` or `sqlite:FILE`"
+            ))),
         }
     }
 
@@ -147,7 +179,7 @@ impl StoreFlags {
         ]
     }
 
-    pub(super) fn postgres(&self, mount: Option<&Path>) -> Result<Location, Failure> {
+    fn postgres(&self, mount: Option<&Path>) -> Result<Location, Failure> {
         let mut files = CredentialFiles::mounted(mount.unwrap_or(Path::new("")));
         let mut places = [
             &mut files.host,
@@ -177,7 +209,8 @@ impl StoreFlags {
                     "`--db-iam-auth` goes with `--db-sslmode verify-full` only: a token is as good as a password",
                 ));
             }
-            config.iam = Some(Iam::new(self.db_iam_region.clone()));
+            let usual = std::env::var("AWS_REGION").ok();
+            config.iam = Some(Iam::new(self.db_iam_region.clone()).usually_in(usual));
         }
         // Upstream's deployments give an empty one for none.
         config.root_cert = self
@@ -256,7 +289,8 @@ mod tests {
         for (args, hint) in [
             (["--db-sslmode", "require"], "verify-full"),
             (["--db-max-open-connections", "3"], "4..=200"),
-            (["--store", "postgres://u:p@h/d"], "come from files"),
+            (["--store", "postgres://u:p@h/d"], "takes no URL"),
+            (["--store", "mysql"], "`postgres` or `sqlite:FILE`"),
             (["--db-schema", "public"], "of its own"),
         ] {
             let error = chosen(&args, None).unwrap_err();

@@ -28,7 +28,7 @@ use super::border::{Incoming, SharedIntake};
 use super::health::Stuck;
 use super::log::Line;
 use super::pacing::LONGEST;
-use crate::store::Store;
+use crate::store::{FailureClass, Store};
 
 mod act;
 mod leaving;
@@ -259,23 +259,26 @@ async fn patiently<S: Store>(
         let attempt = act(context, consumer, request, &mut repair);
         let why = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(done)) => return Some(done),
+            // Many have something to say to the store; its own check tells when that does not pass.
+            Ok(Err(failed)) if failed.class() == Some(FailureClass::Busy) => None,
             Ok(Err(failed)) => {
                 let why = chain(&failed);
                 if let Some(held_back) = context.log.admit(Line::Store, None) {
                     warn!(%consumer, held_back, "Could not store what an agent sent yet: {}", clip(&why, ERROR_BYTES));
                 }
-                why
+                Some(why)
             }
             Err(_) => {
                 if let Some(held_back) = context.log.admit(Line::Panic, None) {
                     error!(%consumer, held_back, "Storing what an agent sent panicked; it is tried again");
                 }
-                "storing it panicked".into()
+                Some("storing it panicked".into())
             }
         };
-        match &stuck {
-            Some(stuck) => stuck.because(&why),
-            None => stuck = Some(context.health.stuck(&why)),
+        match (&stuck, &why) {
+            (Some(stuck), Some(why)) => stuck.because(why),
+            (None, Some(why)) => stuck = Some(context.health.stuck(why)),
+            (_, None) => stuck = None,
         }
         let pause = tokio::time::sleep(backoff.next_jittered(Duration::ZERO));
         give_up.run_until_cancelled(pause).await?;

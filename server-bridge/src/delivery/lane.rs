@@ -15,7 +15,6 @@ use link::id::ConsumerName;
 use link::iot::limits::Misfit;
 use link::message::Message;
 use link::telemetry::clip;
-use prometheus::IntGauge;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -26,13 +25,15 @@ use super::log::Line;
 use super::pacing::{Pacing, What};
 use super::quarantine::Quarantine;
 use super::{Context, event, history};
-use crate::store::{Fence, PendingBundle, PendingHead, Store, StoreError};
+use crate::store::{FailureClass, Fence, PendingBundle, PendingHead, Store, StoreError};
 
 mod failure;
 mod lease;
 mod orphans;
+mod quarantined;
 
 use failure::Failure;
+use quarantined::Quarantined;
 
 pub(super) struct Lane<S> {
     context: Context<S>,
@@ -46,12 +47,6 @@ pub(super) struct Lane<S> {
     // For a consumer whose every publish fails, and for a store that does not answer.
     backoff: Backoff,
     sick: bool,
-}
-
-/// This lane's share of the gauge, which goes with the lane, also when it panics.
-struct Quarantined {
-    gauge: IntGauge,
-    share: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +71,7 @@ impl<S: Store> Lane<S> {
             consumer,
             waker,
             quarantine: Quarantine::default(),
-            quarantined: Quarantined { gauge, share: 0 },
+            quarantined: Quarantined::new(gauge),
             pacing: Pacing::default(),
             paced_until: None,
             backoff: backoff(),
@@ -107,10 +102,21 @@ impl<S: Store> Lane<S> {
                     self.recovered();
                     continue;
                 }
-                Ok(Pass::Idle) => None,
+                Ok(Pass::Idle) => {
+                    // The store answers again. A consumer that takes nothing is as it was.
+                    if !self.sick {
+                        self.backoff = backoff();
+                    }
+                    None
+                }
                 Ok(Pass::Over) | Err(StoreError::Fenced { .. }) => break,
                 Ok(Pass::Sick) => {
                     self.sick = true;
+                    Some(self.backoff.next_jittered(Duration::ZERO))
+                }
+                // Many have something to say to the store; its own check tells when that does not pass.
+                Err(error) if error.class() == Some(FailureClass::Busy) => {
+                    stuck = None;
                     Some(self.backoff.next_jittered(Duration::ZERO))
                 }
                 Err(error) => {
@@ -154,10 +160,9 @@ impl<S: Store> Lane<S> {
         // Behind those that wait there may be others: read past them.
         let waiting = self.quarantine.len() + self.pacing.held(now);
         let limit = BATCH.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
-        let heads = self
-            .context
-            .store
-            .pending_heads(&self.consumer, limit)
+        let Context { store, gate, .. } = &self.context;
+        let heads = gate
+            .pass(store.pending_heads(&self.consumer, limit))
             .await?;
         if heads.len() < limit as usize {
             self.quarantine
@@ -167,7 +172,8 @@ impl<S: Store> Lane<S> {
         if chosen.is_empty() {
             return Ok(orphans);
         }
-        let batch = self.context.store.pending(&self.consumer, chosen).await?;
+        let Context { store, gate, .. } = &self.context;
+        let batch = gate.pass(store.pending(&self.consumer, chosen)).await?;
         if batch.is_empty() {
             // They were acknowledged or removed meanwhile.
             return Ok(Pass::Progress);
@@ -227,9 +233,9 @@ impl<S: Store> Lane<S> {
         let noted = measured.iter().filter(|(_, message)| message.is_ok());
         let noted = noted.map(|(bundle, _)| {
             let deletion = bundle.deleting_since.is_some();
-            context
-                .store
-                .record_published(&bundle.id, bundle.version, deletion, at)
+            let store = &context.store;
+            let noting = store.record_published(&bundle.id, bundle.version, deletion, at);
+            context.gate.pass(noting)
         });
         for noted in join_all(noted).await {
             lease::counted(&ownership, noted)?;
@@ -261,17 +267,17 @@ impl<S: Store> Lane<S> {
                 let noted = match &outcome {
                     Ok(ack) => {
                         let store = &context.store;
-                        store
-                            .record_broker_acked(id, version, deletion, ack.matched, at)
-                            .await
+                        let matched = ack.matched;
+                        let noting = store.record_broker_acked(id, version, deletion, matched, at);
+                        context.gate.pass(noting).await
                     }
                     Err(failure) => {
                         let reason = failure.text();
                         let reason = clip(&reason, REASON_BYTES);
                         let store = &context.store;
-                        store
-                            .record_publish_failed(id, version, deletion, &reason, at)
-                            .await
+                        let noting =
+                            store.record_publish_failed(id, version, deletion, &reason, at);
+                        context.gate.pass(noting).await
                     }
                 };
                 (bundle, outcome.map(|ack| ack.matched), noted)
@@ -346,22 +352,6 @@ impl<S: Store> Lane<S> {
             self.quarantine.pardon();
         }
         self.backoff = backoff();
-    }
-}
-
-// === impl Quarantined ===
-
-impl Quarantined {
-    fn show(&mut self, now: usize) {
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        self.gauge.add(now - self.share);
-        self.share = now;
-    }
-}
-
-impl Drop for Quarantined {
-    fn drop(&mut self) {
-        self.gauge.sub(self.share);
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a store holds and how it is reached, for an operator: read only, also while bridges run.
 //!
-//! One struct for both engines; what an engine does not have is absent. What replicas share and what is remembered of the
-//! store's history belongs here as further members.
+//! One struct for both engines; what an engine does not have is absent.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::postgres::Config;
+use super::sql::rows::Cells;
 use super::{Location, StoreError};
 
 /// What a store holds, and how it is reached.
@@ -22,6 +22,10 @@ pub struct Overview {
     pub holds: Option<Holds>,
     /// Connections of the server; absent for a file.
     pub connections: Option<Connections>,
+    /// What is remembered of the store's past; absent while there are no tables for it.
+    pub history: Option<Past>,
+    /// Who shares the store, by slot; absent for a file.
+    pub replicas: Option<Vec<Member>>,
     /// Whether replicas with these flags ring each other; absent for a file.
     pub notify: Option<bool>,
 }
@@ -54,6 +58,45 @@ pub struct Holds {
     pub oldest_unsent_seconds: Option<u64>,
     /// Deletions that are remembered.
     pub tombstones: u64,
+}
+
+/// What is remembered of the store's past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Past {
+    /// The last epochs, the present one first.
+    pub epochs: Vec<Began>,
+    /// Bundles that no agent has confirmed in the present epoch.
+    pub unconfirmed: u64,
+    /// Consumers with such a bundle.
+    pub unconfirmed_consumers: u64,
+}
+
+/// An epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Began {
+    /// From 1, one more for each.
+    pub number: i64,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// Why.
+    pub why: String,
+    /// Versions raised above what agents held.
+    pub raised: u64,
+    /// Versions made at a distance from the one before.
+    pub jumped: u64,
+}
+
+/// A bridge among others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// Which of the numbered client ids it connects under.
+    pub slot: u64,
+    /// What people know it by.
+    pub name: String,
+    /// How many of the 256 buckets of consumers it sends to.
+    pub buckets: u64,
+    /// Whether it has not renewed its lease in time.
+    pub expired: bool,
 }
 
 /// Connections of the server.
@@ -125,12 +168,47 @@ pub(super) const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS cons
      (SELECT MIN(updated_at) FROM bundles WHERE unsent) AS oldest, \
      (SELECT COUNT(*) FROM tombstones) AS tombstones";
 
+/// Columns as [`Began`] has them, in both engines.
+pub(super) const EPOCHS: &str =
+    "SELECT number, began_at, why, raised, jumped FROM epochs ORDER BY number DESC LIMIT 20";
+
+/// Columns as [`Past`] has them, in both engines.
+pub(super) const UNCONFIRMED: &str = "SELECT COUNT(*) AS unconfirmed, \
+     COUNT(DISTINCT consumer_name) AS unconfirmed_consumers FROM bundles \
+     WHERE epoch <> (SELECT MAX(number) FROM epochs)";
+
+impl Past {
+    /// From rows of [`EPOCHS`] and the one of [`UNCONFIRMED`].
+    pub(super) fn of<R: Cells>(epochs: &[R], unconfirmed: &R) -> Result<Self, StoreError> {
+        let began = |row: &R| {
+            let number = row.integer("number")?;
+            let at = Timestamp::from_microsecond(row.integer("began_at")?);
+            Ok(Began {
+                number,
+                began_at: at.map_err(|error| StoreError::Corrupt {
+                    object: "epochs.began_at",
+                    key: number.to_string(),
+                    problem: error.to_string(),
+                })?,
+                why: row.text("why")?,
+                raised: row.integer("raised")?.unsigned_abs(),
+                jumped: row.integer("jumped")?.unsigned_abs(),
+            })
+        };
+        Ok(Self {
+            epochs: epochs
+                .iter()
+                .map(began)
+                .collect::<Result<_, StoreError>>()?,
+            unconfirmed: unconfirmed.integer("unconfirmed")?.unsigned_abs(),
+            unconfirmed_consumers: unconfirmed.integer("unconfirmed_consumers")?.unsigned_abs(),
+        })
+    }
+}
+
 impl Holds {
     /// From a row of [`COUNTS`].
-    pub(super) fn of(
-        row: &impl super::sql::rows::Cells,
-        now: Timestamp,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn of(row: &impl Cells, now: Timestamp) -> Result<Self, StoreError> {
         let oldest = row.optional_integer("oldest")?;
         let seconds = |since: i64| (now.as_microsecond() - since).max(0).unsigned_abs() / 1_000_000;
         Ok(Self {

@@ -43,6 +43,7 @@ mod open;
 mod outbox;
 mod overview;
 mod queue;
+mod refused;
 mod replicas;
 mod run;
 mod session;

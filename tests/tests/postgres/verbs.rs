@@ -98,6 +98,26 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
     )?;
     ended(&run(&["migrate"]).await?, 0, &["up to date"])?;
     ended(&run(&["migrate"]).await?, 0, &["up to date"])?;
+    let replica = "INSERT INTO bridge.replicas (slot, instance, name, expires_at) \
+         VALUES (3, 'i', 'pod-x', clock_timestamp() + interval '1 hour'); \
+         UPDATE bridge.bucket_leases SET instance = 'i' WHERE bucket < 64";
+    server.sql(&database, replica)?;
+    let status = run(&["status"]).await?;
+    let words = [
+        "epoch        1 since ",
+        "0 versions raised, 0 jumped",
+        "unconfirmed  0 bundles of 0 consumers",
+        "replica      slot 3: pod-x, 64 buckets",
+    ];
+    ended(&status, 0, &words)?;
+    let status = run(&["status", "--json"]).await?;
+    let found: serde_json::Value = serde_json::from_str(&status.stdout)?;
+    ensure!(found["replicas"][0]["buckets"] == 64, "{found}");
+    ensure!(found["history"]["epochs"][0]["number"] == 1, "{found}");
+    server.sql(
+        &database,
+        "DELETE FROM bridge.replicas; UPDATE bridge.bucket_leases SET instance = NULL",
+    )?;
 
     let file = scratch.path().join("bridge.db");
     filled(&file, BUNDLES).await?;

@@ -9,7 +9,7 @@ use link::error::{ExitKind, Failure};
 
 use super::super::Args;
 use super::Engine;
-use crate::store::{Location, Overview, Report, copy};
+use crate::store::{Began, Overview, Report, copy};
 
 /// Looks after the store.
 #[derive(Debug, Subcommand)]
@@ -57,14 +57,12 @@ impl StoreVerb {
                 })
             }
             Self::Copy { from, to } => {
-                let place = |engine: &Engine| match engine {
-                    Engine::Sqlite(file) => Ok(Location::Sqlite(file.clone())),
-                    Engine::Postgres => args.store.postgres(mount),
-                };
+                let from_there = args.store.of(from, "--from", mount)?;
+                let to_there = args.store.of(to, "--to", mount)?;
                 if from == to {
                     return Err(Failure::usage("`--from` and `--to` name the same store"));
                 }
-                let report = copy(place(from)?, place(to)?).await?;
+                let report = copy(from_there, to_there).await?;
                 print(&compared(&report))?;
                 match report.difference() {
                     None => Ok(()),
@@ -125,11 +123,39 @@ fn shown(overview: &Overview) -> String {
     if let Some(notify) = overview.notify {
         lines.push(("notify", if notify { "on" } else { "off" }.to_owned()));
     }
+    if let Some(past) = &overview.history {
+        let epochs = past.epochs.iter().take(EPOCHS);
+        lines.extend(epochs.map(|epoch| ("epoch", began(epoch))));
+        let text = format!(
+            "{} bundles of {} consumers in this epoch",
+            past.unconfirmed, past.unconfirmed_consumers
+        );
+        lines.push(("unconfirmed", text));
+    }
+    for replica in overview.replicas.iter().flatten() {
+        let expired = if replica.expired { ", expired" } else { "" };
+        let text = format!(
+            "slot {}: {}, {} buckets{expired}",
+            replica.slot, replica.name, replica.buckets
+        );
+        lines.push(("replica", text));
+    }
     let lines: Vec<String> = lines
         .into_iter()
         .map(|(name, text)| format!("{name:<12} {text}"))
         .collect();
     lines.join("\n")
+}
+
+fn began(epoch: &Began) -> String {
+    let Began {
+        number,
+        began_at,
+        why,
+        raised,
+        jumped,
+    } = epoch;
+    format!("{number} since {began_at}: {why}; {raised} versions raised, {jumped} jumped")
 }
 
 fn schema(overview: &Overview) -> String {
@@ -166,6 +192,9 @@ fn compared(report: &Report) -> String {
     }
     text
 }
+
+// JSON has them all.
+const EPOCHS: usize = 3;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 tried and failed; 2 wrong flags or files";
 

@@ -26,7 +26,8 @@ impl<S: Store> Lane<S> {
         // Behind those that are paced there may be others: read past them.
         let limit = most.saturating_add(self.pacing.held(now));
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let mut waiting = context.store.orphans(&consumer, limit).await?;
+        let (store, gate) = (&context.store, &context.gate);
+        let mut waiting = gate.pass(store.orphans(&consumer, limit)).await?;
         waiting.retain(|(_, orphan)| !self.is_paced(&orphan.id, What::Orphan, now));
         waiting.truncate(most);
         if waiting.is_empty() {
@@ -36,7 +37,7 @@ impl<S: Store> Lane<S> {
             .iter()
             .map(|(_, orphan)| orphan.id.clone())
             .collect();
-        let gone = context.store.gone(&consumer, ids).await?;
+        let gone = gate.pass(store.gone(&consumer, ids)).await?;
         let mut receipts = Vec::with_capacity(waiting.len());
         let mut done = Vec::with_capacity(waiting.len());
         for (key, orphan) in waiting {
@@ -80,7 +81,7 @@ impl<S: Store> Lane<S> {
         }
         if !done.is_empty() {
             // Sent once more if this fails, which changes nothing there.
-            context.store.remove_orphans(done).await?;
+            gate.pass(store.remove_orphans(done)).await?;
         }
         Ok(pass)
     }

@@ -5,8 +5,9 @@ use link::iot::limits::LimitError;
 use link::message::Message;
 use link::mqtt::{Ack, PublishError};
 
-use super::bench::{Bench, bundle, consumer, now};
-use crate::store::{Json, Store};
+use super::bench::{APPLIED, Bench, bundle, consumer, now};
+use crate::store::faulty::Fault;
+use crate::store::{Json, Store, StoreError};
 
 /// An annotation of `<` that is measured before it is escaped: six times as long on the wire.
 async fn create_too_large(bench: &Bench, id: &str, name: &str) {
@@ -168,4 +169,35 @@ async fn a_lane_reads_no_payload_of_what_waits_and_bounded_bytes_of_what_goes() 
         read + 1,
         "only the new one was read"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_with_a_long_queue_is_asked_again_and_nobody_is_taken_out_of_service() {
+    let mut bench = Bench::prepare().await;
+    let full = StoreError::Overloaded {
+        operation: "read the outbox of a consumer",
+        waiting: 896,
+    };
+    bench
+        .store
+        .next("pending_heads", 3, Fault::Error(full.clone()));
+    bench.store.next("apply_status", 2, Fault::Error(full));
+    bench.create("a", "c1").await;
+    bench.run();
+    let ready = bench.checks.clone();
+    bench
+        .until("the bundle", async || {
+            assert!(ready.all_ok());
+            bench.broker.count("a") == 1
+        })
+        .await;
+    bench.until_settled("c1").await;
+    let status = bench.say_status("a", APPLIED).await;
+    bench
+        .until("the ack", async || {
+            assert!(ready.all_ok());
+            bench.acked().contains(&status)
+        })
+        .await;
+    bench.stop().await;
 }

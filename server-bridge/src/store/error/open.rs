@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use link::error::Hint;
 use link::tls::TlsProblem;
@@ -52,6 +53,15 @@ pub enum OpenError {
     /// The server does not let the user in.
     #[error("the server refuses the user or its password")]
     Denied(#[source] sqlx::Error),
+    /// The server does not let the user in with a token.
+    #[error("the server refuses the user or its IAM token for region `{region}`")]
+    TokenDenied {
+        /// The region the token is for.
+        region: String,
+        /// What the server said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// No token could be made that stands for a password.
     #[error("no IAM token for the database: {problem}")]
     Token {
@@ -98,6 +108,31 @@ pub enum OpenError {
     /// A copy into it was begun and not finished.
     #[error("it holds a copy that is not finished")]
     Copying,
+    /// Another process has the turn to change the tables.
+    #[error("another process changes or copies the tables for more than {} s: {waited_for}", waited.as_secs())]
+    Changing {
+        /// Its name and process id.
+        waited_for: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Others use the tables that are to be changed.
+    #[error("the tables could not be changed within {} s, others use them: {holders}", waited.as_secs())]
+    Blocked {
+        /// Their names and process ids.
+        holders: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// What the server said last.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A statement was not answered.
+    #[error("the server did not bring the tables up to date within {} s, nor say why", waited.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The server refused something else.
     #[error("the server refused")]
     Server(#[source] sqlx::Error),
@@ -152,6 +187,9 @@ impl Hint for OpenError {
             Self::Denied(_) => {
                 "check that the mounted user and password belong together and that the server's `pg_hba.conf` admits them; they are read again by themselves".into()
             }
+            Self::TokenDenied { region, .. } => format!(
+                "check that the database is in `{region}` (`--db-iam-region`) and has IAM authentication on, that this user has `GRANT rds_iam TO …`, and that the role's policy allows `rds-db:connect` for it"
+            ),
             Self::Token { .. } => {
                 "check that the pod's service account has a role (Pod Identity) whose policy allows `rds-db:connect` for this user, and that the agent of Pod Identity runs on the node".into()
             }
@@ -169,6 +207,13 @@ impl Hint for OpenError {
             Self::Copying => {
                 "run the same `server-bridge store copy` again: it goes on where it stopped".into()
             }
+            Self::Changing { .. } => {
+                "wait until it is done; where it is gone for good, end its session with `SELECT pg_terminate_backend(…)`".into()
+            }
+            Self::Blocked { .. } => {
+                "wait until they are done, such as a dump, or end their sessions with `SELECT pg_terminate_backend(…)`; the bridges that run go on meanwhile".into()
+            }
+            Self::Silent { .. } => "look into the server's log, and whether it is being replaced".into(),
             Self::Server(_) => "look into the server's log".into(),
             Self::Schema { .. } => {
                 "restore the tables from a backup; what was changed by hand has to be changed back".into()

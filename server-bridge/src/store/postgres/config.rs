@@ -24,7 +24,7 @@ pub struct CredentialFiles {
     pub name: PathBuf,
     /// User.
     pub user: PathBuf,
-    /// Password.
+    /// Password; the file may be empty for a server on this machine.
     pub password: PathBuf,
 }
 
@@ -124,17 +124,21 @@ impl CredentialFiles {
                 .parse()
                 .map_err(|_| given(&self.port, "holds no port".into()))?,
         };
-        Ok(Credentials {
+        let mut read = Credentials {
             host: filled(&self.host)?.trim().to_owned(),
             port,
             name: filled(&self.name)?,
             user: filled(&self.user)?,
-            password: if with_password {
-                filled(&self.password)?
-            } else {
-                String::new()
-            },
-        })
+            password: String::new(),
+        };
+        if with_password {
+            // A server on this machine may know who we are, or trust everybody.
+            read.password = match text(&self.password)? {
+                none if none.is_empty() && read.is_local() => none,
+                _ => filled(&self.password)?,
+            };
+        }
+        Ok(read)
     }
 }
 
@@ -330,6 +334,11 @@ mod tests {
         assert_eq!((read.port, read.password.as_str()), (5432, " s p"));
         assert_eq!(read.place(), "postgres://app@db.internal:5432/maestro");
         assert!(!format!("{read:?}").contains("s p"));
+        std::fs::write(&files.password, "").unwrap();
+        let error = files.read(true).unwrap_err().to_string();
+        assert!(error.ends_with("db.password` is empty"), "{error}");
+        std::fs::write(&files.host, "/var/run/postgresql").unwrap();
+        assert_eq!(files.read(true).unwrap().password, "");
         std::fs::write(&files.port, "x").unwrap();
         let error = files.read(true).unwrap_err().to_string();
         assert!(error.ends_with("db.port` holds no port"), "{error}");

@@ -26,7 +26,12 @@ use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
 use super::migrate;
 use super::queue::Place;
+use super::refused::{self, Refused};
 use super::session::{options, session, set};
+
+mod pool;
+
+use pool::pool;
 
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
@@ -39,6 +44,8 @@ pub(super) struct Connections {
     looking: Arc<tokio::sync::Mutex<Look>>,
     /// When a connection last failed; what is idle since before that is tried before it is used.
     suspected: Suspected,
+    /// What the server refused last.
+    refused: Arc<Mutex<Refused>>,
     /// Changes whenever the database is another one.
     moved: watch::Sender<()>,
     /// On which replicas ring.
@@ -54,6 +61,7 @@ struct Look {
     began: Option<Instant>,
     /// What led to another database, and was not there yet when it was looked at before.
     elsewhere: Option<Credentials>,
+    refused: Refused,
 }
 
 // === impl Connections ===
@@ -61,8 +69,8 @@ struct Look {
 impl Connections {
     /// Makes the pool; it dials when a connection is needed.
     pub(super) fn new(config: Arc<Config>, credentials: Credentials) -> Result<Self, OpenError> {
-        let suspected = Suspected::default();
-        let pool = pool(&config, &credentials, &suspected)?;
+        let (suspected, refused) = (Suspected::default(), Arc::default());
+        let pool = pool(&config, &credentials, &suspected, &refused)?;
         Ok(Self {
             pool: Arc::new(Mutex::new(pool)),
             moved: watch::Sender::new(()),
@@ -71,6 +79,7 @@ impl Connections {
             current: Arc::new(Mutex::new(credentials)),
             looking: Arc::default(),
             suspected,
+            refused,
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
     }
@@ -112,9 +121,16 @@ impl Connections {
     ) -> Result<Lease, StoreError> {
         loop {
             let pool = self.pool();
+            // Whoever is not let in is not let in more often by asking more often; servers lock such users out.
+            if pool.num_idle() == 0 && !self.may_sign_in() && Instant::now() + PAUSE < until {
+                let _ = timeout_at(until, self.look()).await;
+                sleep(PAUSE).await;
+                continue;
+            }
             match timeout_at(until, pool.acquire()).await {
                 Ok(Ok(connection)) => return Ok(Lease::new(connection, Some(place))),
                 Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
+                    lock(&self.refused).failed(self.lock().clone());
                     if let Some(iam) = &self.config.iam {
                         iam.doubt().await;
                     }
@@ -130,6 +146,11 @@ impl Connections {
                 Ok(Err(error)) => return Err(driver(operation)(error)),
             }
         }
+    }
+
+    fn may_sign_in(&self) -> bool {
+        let current = self.lock().clone();
+        lock(&self.refused).may_try(&current)
     }
 
     /// A connection failed: the others may have as well.
@@ -176,7 +197,13 @@ impl Connections {
             look.elsewhere = Some(found);
             return;
         }
-        if let Err(error) = self.follow(found).await {
+        if !look.refused.may_try(&found) {
+            return;
+        }
+        if let Err(error) = self.follow(found.clone()).await {
+            if matches!(error, OpenError::Denied(_) | OpenError::TokenDenied { .. }) {
+                look.refused.failed(found);
+            }
             self.say("New credentials do not work yet; the old ones stay", &error);
         }
     }
@@ -191,7 +218,7 @@ impl Connections {
             migrate::whole(&mut connection, &self.config).await?;
         }
         if moved {
-            let pool = pool(&self.config, &found, &self.suspected)?;
+            let pool = pool(&self.config, &found, &self.suspected, &self.refused)?;
             let former = std::mem::replace(&mut *lock(&self.pool), pool);
             *self.lock() = found.clone();
             self.moved.send_replace(());
@@ -233,7 +260,7 @@ impl Connections {
                 None
             }
             // There may be nothing better to show.
-            Err(error @ OpenError::Denied(_)) if self.config.iam.is_some() => {
+            Err(error @ OpenError::TokenDenied { .. }) => {
                 Some(self.config.credentials().await.err().unwrap_or(error))
             }
             Err(error) => Some(error),
@@ -264,38 +291,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A pool that dials when a connection is needed.
-fn pool(
-    config: &Config,
-    credentials: &Credentials,
-    suspected: &Suspected,
-) -> Result<PgPool, OpenError> {
-    let session = session(config);
-    let suspected = suspected.clone();
-    let options = options(config, credentials)?;
-    Ok(PgPoolOptions::new()
-        .max_connections(config.max_connections)
-        .acquire_timeout(config.limits.acquire)
-        .max_lifetime(config.limits.lifetime)
-        .test_before_acquire(false)
-        .before_acquire(move |connection, meta| {
-            let failed = *lock(&suspected);
-            let suspect = failed.is_some_and(|failed| meta.idle_for > failed.elapsed());
-            Box::pin(async move {
-                if meta.idle_for < FRESH && !suspect {
-                    return Ok(true);
-                }
-                // What fails here is replaced by a new connection, whoever waits for it.
-                match timeout(PING_ANSWER, connection.ping()).await {
-                    Ok(answered) => answered.map(|()| true),
-                    Err(_) => Err(sqlx::Error::Protocol("no answer to a ping".into())),
-                }
-            })
-        })
-        .after_connect(move |connection, _| set(connection, session.clone()))
-        .connect_lazy_with(options))
-}
-
 /// The first connection: tried again while a server starts, has no connection left, or half of the files is new.
 pub(super) async fn first(
     config: &Config,
@@ -321,7 +316,11 @@ pub(super) async fn first(
             );
             said = true;
         }
-        sleep(AGAIN).await;
+        sleep(match error {
+            OpenError::Denied(_) | OpenError::TokenDenied { .. } => refused::HOLD,
+            _ => AGAIN,
+        })
+        .await;
     }
 }
 
@@ -330,7 +329,16 @@ pub(super) async fn connect(
     config: &Config,
     credentials: &Credentials,
 ) -> Result<PgConnection, OpenError> {
-    let fault = |error| opening(error, config.schema.as_str(), config.root_cert.is_some());
+    let fault = |error| {
+        let error = opening(error, config.schema.as_str(), config.root_cert.is_some());
+        match (error, &config.iam) {
+            (OpenError::Denied(source), Some(iam)) => OpenError::TokenDenied {
+                region: iam.region_of(&credentials.host).unwrap_or_default(),
+                source,
+            },
+            (error, _) => error,
+        }
+    };
     let options = options(config, credentials)?;
     let dial = async {
         let mut connection = options.connect().await?;
@@ -342,9 +350,6 @@ pub(super) async fn connect(
         Err(_) => Err(fault(sqlx::Error::PoolTimedOut)),
     }
 }
-
-// A connection that worked a moment ago is not tried before it is used.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to answer that it works.
 pub(super) const PING_ANSWER: Duration = Duration::from_secs(2);

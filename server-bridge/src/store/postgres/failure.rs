@@ -84,7 +84,7 @@ pub(super) fn opening(error: sqlx::Error, schema: &str, root_given: bool) -> Ope
 pub(super) fn worth_waiting(error: &OpenError, patience: Duration) -> Duration {
     match error {
         OpenError::Unreachable(_) | OpenError::Connections(_) | OpenError::Token { .. } => patience,
-        OpenError::Denied(_) => patience.min(TORN),
+        OpenError::Denied(_) | OpenError::TokenDenied { .. } => patience.min(TORN),
         _ => Duration::ZERO,
     }
 }
@@ -95,6 +95,11 @@ const TORN: Duration = Duration::from_secs(5);
 /// Whether the server did not let the user in.
 pub(super) fn is_denied(error: &sqlx::Error) -> bool {
     state(error).is_some_and(|state| state.starts_with("28"))
+}
+
+/// Whether a lock was not had in time.
+pub(super) fn is_locked(error: &sqlx::Error) -> bool {
+    state(error) == Some("55P03")
 }
 
 fn state(error: &sqlx::Error) -> Option<&str> {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use link::error::{Hint as _, chain};
 use link::telemetry::Throttle;
 use sqlx::PgConnection;
-use tokio::time::Instant;
-use tracing::error;
+use tokio::time::{Instant, timeout};
+use tracing::{error, warn};
 
 use super::super::{FailureClass, StoreError};
 use super::failure::driver;
@@ -43,7 +44,16 @@ impl Health {
                 self.full.store(true, Ordering::Relaxed);
             }
             if let Some(more) = self.said.admit(&class, Instant::now()) {
-                error!(error = chain(error), more, "The database failed");
+                let error = chain(error);
+                // Whoever was turned away comes again.
+                if class == Some(FailureClass::Busy) {
+                    warn!(
+                        error,
+                        more, "More is asked of the database than it does in time"
+                    );
+                } else {
+                    error!(error, more, "The database failed");
+                }
             }
         })
     }
@@ -68,45 +78,55 @@ pub(super) async fn prove(store: &PostgresStore) -> Result<(), StoreError> {
 
 /// Whether a connection of its own may say more.
 fn is_of_the_connection(error: &StoreError) -> bool {
-    use FailureClass::{Busy, CannotOpen, Denied, Unreachable};
+    use FailureClass::{Busy, CannotOpen, Denied, Interrupted, Unreachable};
     matches!(
         error.class(),
-        Some(Busy | CannotOpen | Denied | Unreachable)
+        Some(Busy | CannotOpen | Denied | Interrupted | Unreachable)
     )
 }
 
 async fn beat(store: &PostgresStore) -> Result<(), StoreError> {
     let full = store.health.full.load(Ordering::Relaxed);
     let filler = if full { FILLER_BYTES } else { 0 };
-    let written: i64 = store
-        .read(Use::Upkeep, "write the heartbeat", move |c| {
-            Box::pin(write(c, filler))
-        })
-        .await?;
+    let written = step(store, WRITE, move |c| Box::pin(write(c, filler))).await?;
     if full {
         store.health.full.store(false, Ordering::Relaxed);
-        store
-            .read(Use::Upkeep, "write the heartbeat", |c| {
-                Box::pin(write(c, 0))
-            })
-            .await?;
+        step(store, WRITE, |c| Box::pin(write(c, 0))).await?;
     }
-    let read: i64 = store
-        .read(Use::Upkeep, "read the heartbeat back", |c| {
-            Box::pin(async move {
-                sqlx::query_scalar("SELECT beats FROM heartbeat")
-                    .fetch_one(c)
-                    .await
-                    .map_err(driver("read the heartbeat back"))
-            })
+    let read = step(store, READ, |c| {
+        Box::pin(async move {
+            sqlx::query_scalar("SELECT beats FROM heartbeat")
+                .fetch_one(c)
+                .await
+                .map_err(driver(READ))
         })
-        .await?;
+    })
+    .await?;
     if read < written {
         return Err(StoreError::Unavailable {
             reason: "what was committed cannot be read back".into(),
         });
     }
     Ok(())
+}
+
+/// One statement within [`STEP`]. The lease is renewed on the same place: one connection that was lost without a word must
+/// not keep it until the lease is over.
+async fn step(
+    store: &PostgresStore,
+    operation: &'static str,
+    work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<i64, StoreError>> + Send,
+) -> Result<i64, StoreError> {
+    match timeout(STEP, store.read(Use::Upkeep, operation, work)).await {
+        Ok(done) => done,
+        Err(_) => {
+            store.connections.suspect();
+            Err(StoreError::Deadline {
+                operation,
+                limit: STEP,
+            })
+        }
+    }
 }
 
 // One statement that commits itself: no process that is stopped in between keeps the row from the others.
@@ -117,11 +137,18 @@ async fn write(connection: &mut PgConnection, filler: i32) -> Result<i64, StoreE
     .bind(filler)
     .fetch_one(connection)
     .await
-    .map_err(driver("write the heartbeat"))
+    .map_err(driver(WRITE))
 }
 
 // Manifests of at most 512 000 bytes, and a status beside them.
 const FILLER_BYTES: i32 = 1024 * 1024;
+
+const WRITE: &str = "write the heartbeat";
+const READ: &str = "read the heartbeat back";
+
+/// For how long the heartbeat may hold the place that the renewal of the lease needs, which has three more attempts before
+/// the lease is over (ten seconds, renewed every two).
+const STEP: Duration = Duration::from_secs(2);
 
 const SAY_EVERY: Duration = Duration::from_secs(60);
 

@@ -32,6 +32,8 @@ use super::config::{Credentials, Limits};
 #[derive(Clone)]
 pub struct Iam {
     region: Option<String>,
+    /// Where neither that nor the host's name says it.
+    usual: Option<String>,
     keys: Arc<OnceCell<SharedCredentialsProvider>>,
     last: Arc<Mutex<Last>>,
     said: Arc<Throttle<()>>,
@@ -61,9 +63,19 @@ impl Iam {
     pub fn new(region: Option<String>) -> Self {
         Self {
             region: region.filter(|region| !region.is_empty()),
+            usual: None,
             keys: Arc::default(),
             last: Arc::default(),
             said: Arc::new(Throttle::new(SAY_EVERY, 1)),
+        }
+    }
+
+    /// The same; a host whose name says no region is in this one.
+    #[must_use]
+    pub fn usually_in(self, region: Option<String>) -> Self {
+        Self {
+            usual: region.filter(|region| !region.is_empty()),
+            ..self
         }
     }
 
@@ -173,7 +185,8 @@ impl Iam {
         Ok((text, good))
     }
 
-    fn region_of(&self, host: &str) -> Result<String, OpenError> {
+    /// Given, or of the host's name, or the usual one: that of the cluster is not always that of the database.
+    pub(super) fn region_of(&self, host: &str) -> Result<String, OpenError> {
         // NAME.ID.REGION.rds.amazonaws.com
         let named = || {
             let (front, _) = host.split_once(".rds.amazonaws.com")?;
@@ -182,6 +195,7 @@ impl Iam {
         self.region
             .clone()
             .or_else(named)
+            .or_else(|| self.usual.clone())
             .ok_or_else(|| OpenError::Token {
                 problem: format!("the region of `{host}` is not known; give `--db-iam-region`"),
             })

@@ -2,28 +2,32 @@
 //!
 //! Changes go forward only, and first expand: a bridge of the version before goes on with the tables of the next. One that
 //! contracts raises `compatibility.oldest` to the change that a bridge must know. Processes that start together take turns
-//! by an advisory lock; tables belong to whom the schema belongs, whichever of two alternating users makes them.
+//! by an advisory lock; tables belong to whom the schema belongs, whichever of two alternating users makes them. No bridge that
+//! runs is held up for longer than a change waits for the lock on its table, which is [`LOCK`].
 
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Executor as _, PgConnection, SqlSafeStr as _};
-use tokio::time::timeout;
-use tracing::info;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
 
 use super::super::OpenError;
 use super::config::Config;
-use super::failure::opening;
+use super::failure::{is_locked, opening};
 use super::history;
+
+mod turn;
 
 /// Checks that the server is fit, and makes or changes the tables as needed.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     config: &Config,
 ) -> Result<(), OpenError> {
-    match timeout(LONGEST, prepare_patiently(connection, config)).await {
+    let longest = config.limits.turn + SILENCE;
+    match timeout(longest, prepare_patiently(connection, config)).await {
         Ok(prepared) => prepared,
-        Err(_) => Err(OpenError::Unreachable(sqlx::Error::PoolTimedOut)),
+        Err(_) => Err(OpenError::Silent { waited: longest }),
     }
 }
 
@@ -48,27 +52,54 @@ async fn prepare_patiently(
     let schema = config.schema.as_str();
     let fault = |error| opening(error, schema, config.root_cert.is_some());
     fit(connection).await.map_err(fault)??;
-    // The others may be busy with a long change.
-    run(
-        connection,
-        "SET lock_timeout = '120s'; SET statement_timeout = '120s'",
-    )
-    .await
-    .map_err(fault)?;
-    sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
-        .bind(format!("server-bridge {schema}"))
-        .execute(&mut *connection)
-        .await
-        .map_err(fault)?;
-    // The lock goes with the connection, which is used for nothing else.
-    migrate(connection, schema)
-        .await
-        .map_err(|error| match error {
-            Fault::Driver(error) => fault(error),
-            Fault::Open(error) => *error,
-        })?;
+    let until = Instant::now() + config.limits.turn;
+    let taken = turn::take(connection, schema, until).await;
+    if let Err(waited_for) = taken.map_err(fault)? {
+        let waited = config.limits.turn;
+        return Err(OpenError::Changing { waited_for, waited });
+    }
+    // The lock goes with the connection, which is used for nothing else. What is changed may be much, and a change that
+    // waits for its table keeps everybody from it who comes later.
+    let patience = format!(
+        "SET lock_timeout = {}; SET statement_timeout = {}",
+        LOCK.as_millis(),
+        CHANGE.as_millis()
+    );
+    run(connection, &patience).await.map_err(fault)?;
+    let mut said = false;
+    loop {
+        let error = match attempt(connection, schema).await {
+            Ok(()) => break,
+            Err(Fault::Open(error)) => return Err(*error),
+            Err(Fault::Driver(error)) if is_locked(&error) => error,
+            Err(Fault::Driver(error)) => return Err(fault(error)),
+        };
+        let holders = turn::holders(connection, schema).await.map_err(fault)?;
+        if Instant::now() + AGAIN > until {
+            return Err(OpenError::Blocked {
+                holders,
+                waited: config.limits.turn,
+                source: error,
+            });
+        }
+        if !said {
+            warn!(
+                holders,
+                "Others use the tables that are to be changed; this is tried again"
+            );
+            said = true;
+        }
+        sleep(AGAIN).await;
+    }
+    let lock = format!("SET lock_timeout = {}", config.limits.lock.as_millis());
+    run(connection, &lock).await.map_err(fault)
+}
+
+/// Each change is a transaction of its own: what is done stays done when a later one has to wait.
+async fn attempt(connection: &mut PgConnection, schema: &str) -> Result<(), Fault> {
+    migrate(connection, schema).await?;
     // Under the lock too: of processes that open a restored database together one begins the new epoch.
-    history::open(connection).await.map_err(fault)
+    Ok(history::open(connection).await?)
 }
 
 enum Fault {
@@ -254,8 +285,18 @@ pub(super) fn migrations() -> Migrator {
     Migrator::with_migrations(migrations.to_vec())
 }
 
-// Longer than the server waits for a lock or a statement: only a server that is gone lets it pass.
-const LONGEST: Duration = Duration::from_secs(150);
+/// For how long a change waits for the lock on its table: bridges of the version before wait behind it, and their statements
+/// take up to [`super::Limits::lock`] for it.
+const LOCK: Duration = Duration::from_secs(2);
+
+// Between two attempts bridges that run work off what has waited.
+const AGAIN: Duration = Duration::from_secs(3);
+
+// A change reads and writes a table whole.
+const CHANGE: Duration = Duration::from_secs(120);
+
+// Longer than the server gives a statement: only one that is gone lets it pass.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// The table in which the migrator notes what it did.
 pub(super) const HISTORY: &str = "_sqlx_migrations";

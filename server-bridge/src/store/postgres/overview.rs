@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::super::StoreError;
-use super::super::overview::{COUNTS, Connections, Holds, Overview, Tables};
+use super::super::overview::{
+    COUNTS, Connections, EPOCHS, Holds, Member, Overview, Past, Tables, UNCONFIRMED,
+};
+use super::super::sql::rows::Cells as _;
 use super::config::Config;
 use super::failure::driver;
 use super::{connect, migrate, open};
@@ -34,9 +38,24 @@ pub(in crate::store) async fn overview(
         let row = sqlx::query(COUNTS).fetch_one(&mut connection).await;
         Some(Holds::of(&row.map_err(driver(LOOK))?, now)?)
     };
+    let (past, members): (bool, bool) = sqlx::query_as(
+        "SELECT to_regclass('epochs') IS NOT NULL, to_regclass('replicas') IS NOT NULL",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(driver(LOOK))?;
+    let history = match past {
+        true => Some(history(&mut connection).await?),
+        false => None,
+    };
+    let replicas = match members {
+        true => replicas(&mut connection).await?,
+        false => Vec::new(),
+    };
+    // Of sessions of other users only superusers see more than that they are in a database.
     let (used, limit): (i64, i64) = sqlx::query_as(
         "SELECT COUNT(*), current_setting('max_connections')::bigint FROM pg_stat_activity \
-         WHERE backend_type = 'client backend'",
+         WHERE datid IS NOT NULL",
     )
     .fetch_one(&mut connection)
     .await
@@ -48,8 +67,39 @@ pub(in crate::store) async fn overview(
         schema,
         holds,
         connections: Some(Connections::of(config, used, limit)),
+        history,
+        replicas: Some(replicas),
         notify: Some(config.notify),
     })
+}
+
+async fn history(connection: &mut PgConnection) -> Result<Past, StoreError> {
+    let epochs = sqlx::query(EPOCHS).fetch_all(&mut *connection).await;
+    let unconfirmed = sqlx::query(UNCONFIRMED).fetch_one(connection).await;
+    Past::of(
+        &epochs.map_err(driver(LOOK))?,
+        &unconfirmed.map_err(driver(LOOK))?,
+    )
+}
+
+async fn replicas(connection: &mut PgConnection) -> Result<Vec<Member>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT slot::bigint AS slot, name, expires_at < clock_timestamp() AS expired, \
+         (SELECT COUNT(*) FROM bucket_leases b WHERE b.instance = r.instance) AS buckets \
+         FROM replicas r ORDER BY slot",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(driver(LOOK))?;
+    let member = |row: &PgRow| {
+        Ok(Member {
+            slot: row.integer("slot")?.unsigned_abs(),
+            name: row.text("name")?,
+            buckets: row.integer("buckets")?.unsigned_abs(),
+            expired: row.flag("expired")?,
+        })
+    };
+    rows.iter().map(member).collect()
 }
 
 async fn tables(connection: &mut PgConnection) -> Result<Tables, StoreError> {

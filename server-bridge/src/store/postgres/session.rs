@@ -40,6 +40,8 @@ pub(super) fn session(config: &Config) -> Arc<str> {
     format!(
         "SET search_path = \"{}\"; SET statement_timeout = {}; SET lock_timeout = {}; \
          SET idle_in_transaction_session_timeout = {}; SET client_connection_check_interval = {}; \
+         SET tcp_keepalives_idle = {IDLE_SECONDS}; SET tcp_keepalives_interval = {PROBE_SECONDS}; \
+         SET tcp_keepalives_count = {PROBES}; \
          SET synchronous_commit = on; SET standard_conforming_strings = on; \
          SET default_transaction_isolation = 'read committed'",
         config.schema.as_str(),
@@ -63,3 +65,8 @@ pub(super) fn set(
 }
 
 const GONE_MILLIS: u32 = 1000;
+
+// A session whose client vanished without a word, and the locks it holds, are gone within half a minute (10 + 3 × 5 s).
+const IDLE_SECONDS: u32 = 10;
+const PROBE_SECONDS: u32 = 5;
+const PROBES: u32 = 3;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::super::overview::{COUNTS, Holds, Overview, Tables};
+use super::super::overview::{COUNTS, EPOCHS, Holds, Overview, Past, Tables, UNCONFIRMED};
 use super::super::{OpenError, StoreError};
 use super::open;
 use super::rows::driver;
@@ -55,6 +55,20 @@ pub(in crate::store) async fn overview(
         let row = sqlx::query(COUNTS).fetch_one(&mut connection).await;
         Some(Holds::of(&row.map_err(driver(LOOK))?, now)?)
     };
+    let past: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'epochs')")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(driver(LOOK))?;
+    let mut history = None;
+    if past {
+        let epochs = sqlx::query(EPOCHS).fetch_all(&mut connection).await;
+        let unconfirmed = sqlx::query(UNCONFIRMED).fetch_one(&mut connection).await;
+        history = Some(Past::of(
+            &epochs.map_err(driver(LOOK))?,
+            &unconfirmed.map_err(driver(LOOK))?,
+        )?);
+    }
     let _ = connection.close().await;
     Ok(Overview {
         engine: "sqlite",
@@ -67,6 +81,8 @@ pub(in crate::store) async fn overview(
         },
         holds,
         connections: None,
+        history,
+        replicas: None,
         notify: None,
     })
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use link::error::{Hint as _, chain};
-use server_bridge::store::Store;
 use server_bridge::store::postgres::{Config, PostgresStore, TlsMode};
+use server_bridge::store::{Instance, Leases as _, Slot, Store};
 
-use super::Place;
+use super::{Place, until};
 use crate::{at, bundle, with_consumers};
 
 /// What opening says: the error, and what to do.
@@ -179,4 +179,117 @@ async fn tables_belong_to_whom_the_schema_belongs_whichever_user_makes_them() {
     }
     let owners = place.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'bridge'");
     assert_eq!(owners, a);
+}
+
+/// The tables as the version before the last change left them.
+fn undone(place: &Place) {
+    place.sql("DELETE FROM bridge._sqlx_migrations WHERE version = 4");
+    place.sql(
+        "ALTER TABLE bridge.bundles DROP COLUMN epoch; \
+         ALTER TABLE bridge.ledger DROP COLUMN note; DROP TABLE bridge.epochs",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_the_turn_to_change_the_tables_is_named_and_waited_for() {
+    let mut place = Place::new();
+    place.open().await.close().await;
+    let (server, database) = (place.server, place.database.clone());
+    let hold = "SET application_name = 'a copy'; \
+         SELECT pg_advisory_lock(hashtextextended('server-bridge bridge', 0)), pg_sleep(600)";
+    let holding = std::thread::spawn(move || server.sql(&database, hold));
+    let held = format!(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = \
+         (SELECT oid FROM pg_database WHERE datname = '{}')",
+        place.database
+    );
+    until("the lock to be held", async || place.sql(&held) == "1").await;
+    place.config.limits.turn = Duration::from_millis(500);
+    says(
+        &refused(place.config.clone()).await,
+        &[
+            "another process changes or copies the tables",
+            "`a copy` (process ",
+            "pg_terminate_backend",
+        ],
+    );
+    place.config.limits.turn = Duration::from_secs(60);
+    let config = place.config.clone();
+    let waiting = tokio::spawn(async move { PostgresStore::open(config).await });
+    until("somebody to wait", async || {
+        place.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_try_advisory%' AND datname = current_database()") != "0"
+    })
+    .await;
+    place.end_sessions("application_name = 'a copy'");
+    waiting.await.unwrap().unwrap();
+    assert!(holding.join().unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_reader_holds_up_a_change_of_the_tables_and_no_bridge_that_runs() {
+    let mut place = Place::new();
+    let running = place.open().await;
+    with_consumers(&running, &["c1"]).await;
+    undone(&place);
+    let (server, database) = (place.server, place.database.clone());
+    let read = "SET application_name = 'pg_dump'; BEGIN; \
+         LOCK TABLE bridge.bundles IN ACCESS SHARE MODE; SELECT pg_sleep(600)";
+    let reading = std::thread::spawn(move || server.sql(&database, read));
+    let held = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+         WHERE application_name = 'pg_dump' AND relation = 'bridge.bundles'::regclass";
+    until("the reader to read", async || place.sql(held) == "1").await;
+    place.config.limits.turn = Duration::from_secs(1);
+    says(
+        &refused(place.config.clone()).await,
+        &[
+            "could not be changed within 1 s",
+            "`pg_dump` (process ",
+            "go on meanwhile",
+        ],
+    );
+    // Nothing waits behind a change that was given up.
+    place.sql("SET lock_timeout = '100ms'; SELECT count(*) FROM bridge.bundles");
+    place.config.limits.turn = Duration::from_secs(60);
+    let config = place.config.clone();
+    let opening = tokio::spawn(async move { PostgresStore::open(config).await });
+    until("the change to wait", async || place.waiting() == "1").await;
+    until("it to make way", async || place.waiting() == "0").await;
+    place.end_sessions("application_name = 'pg_dump'");
+    let store = opening.await.unwrap().unwrap();
+    assert_eq!(store.epoch().await.unwrap().number, 1);
+    assert!(reading.join().unwrap().is_err());
+}
+
+/// What docs/OPERATIONS.md says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_not_make_tables_uses_those_that_another_one_made() {
+    let place = Place::new();
+    let (owner, app) = (
+        format!("{}_migrator", place.database),
+        format!("{}_app", place.database),
+    );
+    for role in [&owner, &app] {
+        place.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'p'"));
+    }
+    place.sql(&format!("CREATE SCHEMA bridge AUTHORIZATION {owner}"));
+    let grants = format!(
+        "SET ROLE {owner}; GRANT USAGE ON SCHEMA bridge TO {app}; \
+         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA bridge \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}; \
+         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA bridge GRANT USAGE ON SEQUENCES TO {app}"
+    );
+    place.sql(&grants);
+    give(&place.config.files.password, "p");
+    give(&place.config.files.user, &owner);
+    place.open().await.close().await;
+    give(&place.config.files.user, &app);
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    store.ping().await.unwrap();
+    store.delete_consumer("id-c1").await.unwrap_err();
+    let instance = Instance::random();
+    let ttl = Duration::from_secs(60);
+    let slot = store.take_slot(&instance, "app", 8, ttl).await.unwrap();
+    assert_eq!(slot, Slot::Taken(0));
 }

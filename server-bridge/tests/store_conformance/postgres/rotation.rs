@@ -28,6 +28,8 @@ fn alternating() -> (Place, [String; 2]) {
     place.config.limits.look = Duration::from_millis(50);
     // So that new connections are made all the time.
     place.config.limits.lifetime = Duration::from_millis(20);
+    // The files are torn for as long as a loaded machine takes.
+    place.config.limits.acquire = Duration::from_secs(30);
     (place, users)
 }
 

@@ -21,6 +21,8 @@ pub struct Limits {
     pub answer: Duration,
     /// How long the first connection is tried for while the server starts or has no connection left.
     pub patience: Duration,
+    /// How long to wait for another process that changes or copies the tables, or keeps them from being changed.
+    pub turn: Duration,
     /// How often files are looked at.
     pub look: Duration,
     /// How often idle connections are tried.
@@ -53,6 +55,8 @@ impl Default for Limits {
             // Later than the server's own time-outs: only a server that is gone lets it pass.
             answer: Duration::from_secs(12),
             patience: Duration::from_secs(30),
+            // A change of a large table, or a short dump; what starts a process that failed tries again.
+            turn: Duration::from_secs(120),
             // The CSI driver looks every two minutes; a rotation is in use at the server at once.
             look: Duration::from_secs(2),
             // A failover takes half a minute; a connection nobody closed is noticed well before it is over.

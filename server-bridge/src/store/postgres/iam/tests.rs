@@ -39,6 +39,10 @@ fn the_region_is_that_of_the_host_unless_given() {
     assert_eq!(of(Some("us-east-2"), host).unwrap(), "us-east-2");
     let china = "db.c1abc.cn-north-1.rds.amazonaws.com.cn";
     assert_eq!(of(None, china).unwrap(), "cn-north-1");
+    // EKS gives every pod the region of its cluster.
+    let usual = Iam::new(None).usually_in(Some("us-west-2".into()));
+    assert_eq!(usual.region_of(host).unwrap(), "eu-west-1");
+    assert_eq!(usual.region_of("db.internal").unwrap(), "us-west-2");
     assert!(
         of(None, "db.internal")
             .unwrap_err()

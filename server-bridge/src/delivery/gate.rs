@@ -1,0 +1,70 @@
+//! How many calls of the lanes stand before the store at once. There is a lane for each consumer with something to send, and
+//! a full outbox of thousands of consumers must not fill the queue in which the API and what agents sent wait as well.
+//!
+//! **Invariant:** a call has its place only while the store works on it, never while the broker is waited for.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// The places. Clones share them.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<Semaphore>);
+
+// === impl Gate ===
+
+impl Gate {
+    pub(super) fn new(places: usize) -> Self {
+        Self(Arc::new(Semaphore::new(places)))
+    }
+
+    /// Does it when its turn has come, in the order of asking.
+    pub(super) async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
+        // It is never closed.
+        let _place = self.0.acquire().await;
+        call.await
+    }
+}
+
+/// Half of what may wait where connections are fewest: three that delivery may use, 128 waiters for each (`Limits::waiting`),
+/// (3 + 3 × 128) / 2 = 193. The other half is for statuses and the API. Each call takes milliseconds, so that the last of
+/// them gets its connection well within the 5 s for which it waits.
+pub(super) const PLACES: usize = 192;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::watch;
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn as_many_calls_as_there_are_places_are_made_and_the_next_one_waits_for_one_to_end() {
+        let gate = Gate::new(PLACES);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let done = watch::Sender::new(0);
+        let mut calls = JoinSet::new();
+        for number in 0..=PLACES {
+            let (gate, count, mut done) = (gate.clone(), begun.clone(), done.subscribe());
+            calls.spawn(async move {
+                let call = async {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let _ = done.wait_for(|done| *done > number).await;
+                };
+                gate.pass(call).await;
+            });
+            yield_now().await;
+            let expected = (number + 1).min(PLACES);
+            assert_eq!(begun.load(Ordering::Relaxed), expected);
+        }
+        done.send_replace(1);
+        calls.join_next().await.unwrap().unwrap();
+        while begun.load(Ordering::Relaxed) <= PLACES {
+            yield_now().await;
+        }
+        done.send_replace(usize::MAX);
+        calls.join_all().await;
+    }
+}

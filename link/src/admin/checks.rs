@@ -212,7 +212,11 @@ impl Report {
     /// name that is no check's is told and changes nothing: which checks there are depends on how a process is set up.
     pub(super) fn exclude<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
-            let mut named = self.checks.iter_mut().filter(|it| it.name == name).peekable();
+            let mut named = self
+                .checks
+                .iter_mut()
+                .filter(|it| it.name == name)
+                .peekable();
             if named.peek().is_none() {
                 self.unknown.push(name.chars().take(SHOWN_NAME).collect());
             }

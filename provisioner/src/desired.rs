@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::region::{Addons, ManagementCluster, Region};
 use crate::resource::{
-    Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret,
-    SecurityGroup, SubnetGroup, Thing, Undecided,
+    Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret, SecurityGroup,
+    SubnetGroup, Thing, Undecided,
 };
 
 pub use self::identity::{agent_identity, server_identity};

@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use link::iot::Party;
 use serde_json::{Value, json};
 
-use crate::region::{Addons, ManagementCluster, Region, Server, Store};
+use crate::region::{Addons, ManagementCluster, Region};
 use crate::resource::{
-    Addon, Certificate, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret,
-    SecurityGroup, SubnetGroup, Thing,
+    Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret, SecurityGroup,
+    SubnetGroup, Thing, Undecided,
 };
 
+pub use self::identity::{agent_identity, server_identity};
+
 mod config;
+mod identity;
 
 /// What lives in the region's account.
 pub fn region(region: &Region) -> Vec<Resource> {
@@ -157,13 +160,28 @@ fn server_party(region: &Region) -> Vec<Resource> {
         ("party", "server"),
         ("source", region.server.source.as_str()),
     ];
-    party(
+    let mut wishes = party(
         region,
         &names.server_thing,
         &attributes,
         &names.server_policy,
         &region.server.party,
-    )
+    );
+    for wish in &mut wishes {
+        if let Resource::IotPolicy(policy) = wish {
+            policy.undecided = undecided(region);
+        }
+    }
+    wishes
+}
+
+fn undecided(region: &Region) -> Option<Box<Undecided>> {
+    let undecided = Undecided {
+        arn: region.arn_prefix(),
+        alone: region.server.alone.clone()?,
+        shared: region.server.party.clone(),
+    };
+    Some(Box::new(undecided))
 }
 
 /// What an agent's certificate is attached to: its thing, if there are things, and its policy.
@@ -200,60 +218,10 @@ fn party(
         name: policy.to_owned(),
         tags: region.all_tags(),
         document: party.policy(&region.arn_prefix()).named(policy),
+        undecided: None,
     });
     let thing = region.things.then_some(thing);
     thing.into_iter().chain([policy]).collect()
-}
-
-/// The server's identity.
-pub fn server_identity(region: &Region) -> Certificate {
-    let names = &region.names;
-    Certificate {
-        keeper: Scope::Region,
-        secret: names.server_certificate.clone(),
-        tags: region.all_tags(),
-        description: "MQTT identity of the server".to_owned(),
-        kms_key: region.secrets.kms_key.clone(),
-        recovery_days: region.secrets.recovery_days,
-        subject: names.server_thing.clone(),
-        policy: names.server_policy.clone(),
-        thing: region.things.then(|| names.server_thing.clone()),
-        client_ids: client_ids(&region.server.party),
-        in_use: in_use(&region.server),
-        ca: region.broker.ca.clone(),
-    }
-}
-
-/// The identity of a cluster's agent.
-pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> Certificate {
-    let names = &cluster.names;
-    Certificate {
-        keeper: scope(cluster),
-        secret: names.certificate.clone(),
-        tags: region.all_tags(),
-        description: format!("MQTT identity of the agent of {}", cluster.id),
-        kms_key: region.secrets.management_kms_key.clone(),
-        recovery_days: region.secrets.recovery_days,
-        subject: names.thing.clone(),
-        policy: names.policy.clone(),
-        thing: region.things.then(|| names.thing.clone()),
-        client_ids: client_ids(&cluster.party),
-        in_use: cluster.party.client_ids().len(),
-        ca: region.broker.ca.clone(),
-    }
-}
-
-fn client_ids(party: &Party) -> Vec<String> {
-    party.client_ids().into_iter().map(String::from).collect()
-}
-
-// Not none: without a client nothing would prove that a certificate works.
-fn in_use(server: &Server) -> usize {
-    let replicas = match server.store {
-        Store::Postgres => server.replicas.max(1),
-        Store::Sqlite => 1,
-    };
-    usize::from(replicas) * usize::from(server.connections)
 }
 
 fn server_config(region: &Region) -> Resource {

@@ -171,6 +171,8 @@ pub struct Server {
     pub workload: Workload,
     /// Its client ids, topics and policy.
     pub party: Party,
+    /// What its party would be with `store: sqlite`, while the file says nothing of `server.store`.
+    pub alone: Option<Party>,
 }
 
 /// Where a pod runs.

@@ -20,7 +20,7 @@ use crate::aws::{Cloud, Error};
 pub use self::addon::Addon;
 pub use self::certificate::Certificate;
 pub use self::database::Database;
-pub use self::iot_policy::IotPolicy;
+pub use self::iot_policy::{IotPolicy, Undecided};
 pub use self::pod_identity::PodIdentity;
 pub use self::role::Role;
 pub use self::secret::{Content, Secret};

@@ -36,6 +36,9 @@ pub struct Options {
     pub port: u16,
     /// How long clients may take to show the new certificate.
     pub deadline: Duration,
+    /// How long nobody may be heard with another certificate once as many clients as are in use have the new one, where
+    /// there are more client ids than that: what a new certificate takes to reach every pod. Besides the deadline.
+    pub settle: Duration,
     /// End the connections of clients that were not seen, so that they connect again and show their certificate: at
     /// once when a rotation is resumed, and again every twenty minutes. Each costs the client a few seconds offline.
     pub reconnect: bool,
@@ -219,14 +222,27 @@ impl Rotating<'_> {
         let mut again = interval_at(first, RECONNECT_EVERY);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let witness = self.listen().await?;
-        while !proof.is_complete() {
+        let mut told = None;
+        loop {
+            let now = Instant::now();
+            let good = proof.good_at(now, options.settle);
+            if good.is_some_and(|good| good <= now) {
+                return Ok(());
+            }
+            if good.is_some() && good != told {
+                let seconds = options.settle.as_secs();
+                progress(&format!(
+                    "as many clients as are in use have the new certificate; listening {seconds} s for others"
+                ));
+            }
+            told = good;
             let event = async {
                 tokio::select! {
                     event = witness.next() => Some(event),
                     _ = again.tick(), if options.reconnect => None,
                 }
             };
-            match timeout_at(deadline, event).await {
+            match timeout_at(good.unwrap_or(deadline), event).await {
                 Ok(Some(Some(event))) => {
                     if let Some(client) = proof.note(&event) {
                         progress(&format!("client `{client}` uses the new certificate"));
@@ -238,6 +254,7 @@ impl Rotating<'_> {
                         registry.disconnect(&client, false).await?;
                     }
                 }
+                Err(_) if good.is_some() => {}
                 Ok(Some(None)) | Err(_) => {
                     return Err(Error::Unseen {
                         party: party.keeper.clone(),
@@ -249,7 +266,6 @@ impl Rotating<'_> {
                 }
             }
         }
-        Ok(())
     }
 }
 

@@ -88,6 +88,7 @@ async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
     let moved = server.database()?;
     server.mount(files.path(), &moved)?;
     page.set("PGDATABASE", &moved);
+    page.shell("mv new.db bridge.db").await?;
     page.run("copy").await?;
     page.run("migrate").await?;
     let bundles = page

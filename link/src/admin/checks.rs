@@ -35,15 +35,21 @@ pub struct Outcome {
     pub reason: Option<String>,
     /// For how many whole seconds it has passed or failed.
     pub since_seconds: u64,
+    /// Whether whoever asked leaves it out of the verdict.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub excluded: bool,
 }
 
 /// All checks at one moment; `Display` is the text of `/readyz`, one line per check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whether all pass.
+    /// Whether all pass that are not excluded.
     pub ready: bool,
     /// The checks in the order they were added.
     pub checks: Vec<Outcome>,
+    /// Names that were to be excluded and are no check's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 struct Entry {
@@ -88,6 +94,7 @@ impl Checks {
         Report {
             ready: checks.iter().all(|check| check.ok),
             checks,
+            unknown: Vec::new(),
         }
     }
 
@@ -181,6 +188,7 @@ impl Entry {
             ok: self.failing.is_none(),
             reason: self.failing.clone(),
             since_seconds: now.saturating_duration_since(self.since).as_secs(),
+            excluded: false,
         }
     }
 }
@@ -196,30 +204,56 @@ impl Report {
             ok: false,
             reason: Some(reason),
             since_seconds: 0,
+            excluded: false,
         });
+    }
+
+    /// Leaves checks out of the verdict, by their whole names; they are shown all the same. As with kube-apiserver, a
+    /// name that is no check's is told and changes nothing: which checks there are depends on how a process is set up.
+    pub(super) fn exclude<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            let mut named = self
+                .checks
+                .iter_mut()
+                .filter(|it| it.name == name)
+                .peekable();
+            if named.peek().is_none() {
+                self.unknown.push(name.chars().take(SHOWN_NAME).collect());
+            }
+            named.for_each(|check| check.excluded = true);
+        }
+        self.ready = self.checks.iter().all(|check| check.ok || check.excluded);
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.checks.is_empty() {
+        if self.checks.is_empty() && self.unknown.is_empty() {
             return f.write_str("ok\n");
         }
         let mut text = String::new();
         for check in &self.checks {
+            let name = &check.name;
+            let excluded = if check.excluded { " (excluded)" } else { "" };
             match &check.reason {
-                None => writeln!(text, "{} ok", check.name)?,
+                None => writeln!(text, "{name} ok{excluded}")?,
                 Some(reason) => {
                     // One line per check, whatever a library put into its error text.
                     let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
                     let age = age(Duration::from_secs(check.since_seconds));
-                    writeln!(text, "{} failing: {reason}, since {age}", check.name)?;
+                    writeln!(text, "{name} failing: {reason}, since {age}{excluded}")?;
                 }
             }
+        }
+        for name in &self.unknown {
+            writeln!(text, "no check `{name}` to exclude")?;
         }
         f.write_str(&text)
     }
 }
+
+// Of a name that somebody asked for.
+const SHOWN_NAME: usize = 64;
 
 /// Two units are enough to judge an outage: `12s`, `3m 5s`, `2h 4m`, `3d 1h`.
 fn age(age: Duration) -> String {

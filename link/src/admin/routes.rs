@@ -53,6 +53,7 @@ async fn readyz(
         };
         report.fail("shutdown", reason);
     }
+    report.exclude(excluded(query.as_deref()));
     let status = if report.ready {
         StatusCode::OK
     } else {
@@ -76,6 +77,13 @@ async fn metrics(State(context): State<Context>) -> Response {
     }
 }
 
+/// Names of checks, as they stand: letters, digits and hyphens need no encoding.
+fn excluded(query: Option<&str>) -> impl Iterator<Item = &str> {
+    let pairs = query.unwrap_or_default().split('&');
+    let names = pairs.filter_map(|pair| pair.strip_prefix("exclude="));
+    names.take(EXCLUDED)
+}
+
 /// The query decides; without one, a client that accepts JSON and does not name text gets JSON.
 fn wants_json(query: Option<&str>, headers: &HeaderMap) -> bool {
     let format = query.and_then(|query| {
@@ -92,5 +100,8 @@ fn wants_json(query: Option<&str>, headers: &HeaderMap) -> bool {
             .any(|accept| accept.contains("application/json") && !accept.contains("text/plain")),
     }
 }
+
+// More than any process has checks: one per connection, of which a bridge has 64, and some.
+const EXCLUDED: usize = 128;
 
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -67,6 +67,38 @@ async fn readyz_turns_200_when_the_last_check_passes() {
 }
 
 #[tokio::test]
+async fn readyz_leaves_out_what_it_is_told_to_and_still_shows_it() {
+    let served = served().await;
+    let (broker, store) = (served.checks.add("broker"), served.checks.add("store"));
+    let _second = served.checks.add("broker-1");
+    broker.failing("no route to host");
+    store.ok();
+    let (status, body) = served.get("/readyz?exclude=broker", "").await;
+    assert_eq!(status, 503, "only whole names: {body}");
+    let both = "/readyz?exclude=broker&exclude=broker-1&exclude=broker-2";
+    let (status, body) = served.get(both, "").await;
+    assert_eq!(status, 200, "{body}");
+    let lines: Vec<_> = body.lines().collect();
+    assert!(lines[0].starts_with("broker failing: no route to host, since "));
+    assert!(lines[0].ends_with("s (excluded)"), "{body}");
+    assert_eq!(lines[1], "store ok");
+    assert_eq!(lines[3], "no check `broker-2` to exclude");
+    let (_, json) = served.get(&format!("{both}&format=json"), "").await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["ready"], true);
+    assert_eq!(json["checks"][0]["excluded"], true);
+    assert_eq!(json["unknown"][0], "broker-2");
+
+    store.failing("disk full");
+    assert_eq!(served.get(both, "").await.0, 503);
+    store.ok();
+    let _pending = served.shutdown.drain().register("lanes");
+    served.shutdown.trigger().request();
+    let (status, body) = served.get(both, "").await;
+    assert_eq!(status, 503, "who drains is not ready: {body}");
+}
+
+#[tokio::test]
 async fn livez_stays_200_while_checks_fail_and_while_draining() {
     let served = served().await;
     let broker = served.checks.add("broker");

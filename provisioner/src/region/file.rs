@@ -194,7 +194,7 @@ pub(super) struct Server {
     /// MQTT connections of each replica; each carries 100 publishes a second
     #[schemars(range(min = 1, max = 64))]
     pub(super) connections: Option<u16>,
-    /// Where the server keeps its state: `postgres` (the region's database) or `sqlite` (a file of one replica)
+    /// Where the server keeps its state: `postgres` (the region's database) or `sqlite` (a file of one replica); absent: `postgres`, but not for a region that has a server with a file
     pub(super) store: Option<Store>,
     /// Replicas; absent: 2, with `store: sqlite` 1
     #[schemars(range(min = 0, max = 16))]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::problem::Problem;
-use super::{Budget, Profile, Region, Store};
+use super::{Budget, POOL, Profile, Region, Store};
 
 /// Warnings in the order of the file.
 pub(super) fn of(region: &Region) -> Vec<Problem> {
@@ -57,8 +57,18 @@ pub(super) fn of(region: &Region) -> Vec<Problem> {
 // During a rollout twice as many replicas run.
 fn connections(region: &Region, warnings: &mut Vec<Problem>) {
     let server = &region.server;
-    let Some(budget) = Budget::of(&region.database).filter(|_| server.store == Store::Postgres)
-    else {
+    if server.store != Store::Postgres {
+        return;
+    }
+    let Some(budget) = Budget::of(&region.database) else {
+        let what = format!(
+            "is `{}`: how many connections it admits is not known here; during a rollout the replicas take {}",
+            region.database.instance_class,
+            Budget::taken(server.replicas, POOL)
+        );
+        let fix =
+            "check `SHOW max_connections`, and write fewer replicas if it is not well above that";
+        warnings.push(Problem::new("database.instanceClass", what, fix));
         return;
     };
     let pool = budget.pool(server.replicas);

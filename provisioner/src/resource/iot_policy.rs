@@ -11,7 +11,10 @@ use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
 
 use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want};
 
+pub use self::undecided::Undecided;
+
 mod narrowing;
+mod undecided;
 
 /// An IoT policy: what the certificates it is attached to may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct IotPolicy {
     pub tags: Tags,
     /// What it allows.
     pub document: link::iot::Document,
+    /// Who may be behind it, where the file does not say.
+    pub undecided: Option<Box<Undecided>>,
 }
 
 // === impl IotPolicy ===
@@ -131,7 +136,12 @@ impl Manage for IotPolicy {
         );
         let document = canonical(found.policy_document().unwrap_or_default());
         let attributes = BTreeMap::from([(DOCUMENT.to_owned(), document), (TAGS.to_owned(), tags)]);
-        Ok(Some(Observed::ready(owner, attributes, found.policy_arn)))
+        let mut observed = Observed::ready(owner, attributes, found.policy_arn);
+        let live = found.policy_document.unwrap_or_default();
+        if let Some(state) = self.undecided.as_ref().and_then(|it| it.refusal(&live)) {
+            observed.state = state;
+        }
+        Ok(Some(observed))
     }
 
     fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {

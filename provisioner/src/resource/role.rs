@@ -159,7 +159,7 @@ impl Role {
         if !names.is_empty() {
             observed.notes.push(Note {
                 text: format!("has managed policies attached: {}", names.join(", ")),
-                hint: "detach them, for its pod needs none".into(),
+                hint: "detach them, unless the pod signs in to the database by IAM and one allows `rds-db:connect`".into(),
             });
         }
         observed

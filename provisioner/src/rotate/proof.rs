@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::time::Instant;
 
 /// A presence event `connected` or `disconnected` (iot-core.md §1.4), as far as it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -32,12 +33,18 @@ enum Kind {
 /// Certificate by client, of the newest connection seen.
 ///
 /// Of slots for replicas only some are in use, and nobody knows which: enough of them must be connected with the new
-/// certificate, and none be seen last with another. A replica that takes another slot leaves the one it had.
+/// certificate, and none be seen last with another. A replica that takes another slot leaves the one it had. More may
+/// run than the file says, and one that keeps its connection is not heard of; so the count must stand for as long as a
+/// new certificate takes to reach every pod.
 #[derive(Clone, Debug)]
 pub(super) struct Proof {
     certificate: String,
     seen: BTreeMap<String, Option<Presence>>,
     in_use: usize,
+    // Events of other certificates so far.
+    others: u64,
+    // Since when the count stands, and how many of those there were then.
+    stands: Option<(Instant, u64)>,
 }
 
 // === impl Presence ===
@@ -70,6 +77,8 @@ impl Proof {
             certificate: certificate.to_owned(),
             seen: clients.iter().map(|id| (id.clone(), None)).collect(),
             in_use,
+            others: 0,
+            stands: None,
         }
     }
 
@@ -84,6 +93,7 @@ impl Proof {
             .is_some_and(|last| last.principal_identifier == self.certificate);
         *last = Some(event.clone());
         let now = event.principal_identifier == self.certificate;
+        self.others += u64::from(!now);
         (now && !before).then(|| event.client_id.clone())
     }
 
@@ -96,6 +106,21 @@ impl Proof {
         };
         let unseen = self.seen.iter().filter(|(_, event)| !proven(event));
         unseen.map(|(client, _)| client.clone()).collect()
+    }
+
+    /// When it is good unless something is heard until then; `None` while clients are missing. Of slots the count must
+    /// stand for `settle`, which whoever comes or goes with another certificate begins anew.
+    pub(super) fn good_at(&mut self, now: Instant, settle: Duration) -> Option<Instant> {
+        if !self.is_complete() {
+            self.stands = None;
+            return None;
+        }
+        if self.in_use >= self.seen.len() {
+            return Some(now);
+        }
+        let stands = self.stands.filter(|(_, others)| *others == self.others);
+        let (since, _) = *self.stands.insert(stands.unwrap_or((now, self.others)));
+        Some(since + settle)
     }
 
     /// Whether every client is proven, or of slots as many as are in use.
@@ -175,6 +200,37 @@ mod tests {
         // Late.
         proof.note(&event("c", "old", 1));
         assert!(proof.is_complete());
+    }
+
+    #[test]
+    fn the_count_of_slots_has_to_stand_and_whoever_shows_another_certificate_begins_it_anew() {
+        let settle = Duration::from_secs(360);
+        let begun = Instant::now();
+        let at = |minute: u64| begun + Duration::from_secs(60 * minute);
+        let mut proof = Proof::new("new", &["a".into(), "b".into(), "c".into()], 1);
+        assert_eq!(proof.good_at(at(0), settle), None);
+        proof.note(&event("a", "new", 1));
+        assert_eq!(proof.good_at(at(1), settle), Some(at(7)));
+        // A second pod, of which the file knows nothing, leaves the old one behind.
+        proof.note(&Presence {
+            event_type: Kind::Disconnected,
+            ..event("b", "old", 1)
+        });
+        proof.note(&event("b", "new", 2));
+        assert_eq!(proof.good_at(at(5), settle), Some(at(11)));
+        proof.note(&event("c", "old", 1));
+        assert_eq!(proof.good_at(at(6), settle), None);
+        proof.note(&event("c", "new", 2));
+        assert_eq!(proof.good_at(at(8), settle), Some(at(14)));
+        assert_eq!(proof.good_at(at(14), settle), Some(at(14)));
+    }
+
+    #[test]
+    fn a_party_whose_clients_are_all_known_waits_for_nothing_else() {
+        let mut proof = Proof::new("new", &["a".into()], 1);
+        proof.note(&event("a", "new", 1));
+        let now = Instant::now();
+        assert_eq!(proof.good_at(now, Duration::from_secs(360)), Some(now));
     }
 
     #[test]

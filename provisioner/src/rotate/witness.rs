@@ -61,6 +61,7 @@ impl Witness {
             name: name.clone(),
             tags: party.tags.clone(),
             document,
+            undecided: None,
         };
         remove(registry, cloud, &policy).await?;
         let host = endpoint(cloud).await?;

@@ -1,5 +1,7 @@
 //! `provisioner rotate`.
 
+use std::time::Duration;
+
 use link::clock::Clock;
 use link::error::Failure;
 use link::id::ConsumerName;
@@ -25,6 +27,7 @@ pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure>
     let options = Options {
         port: context.region.broker.port,
         deadline: args.within,
+        settle: context.region.eks.rotation_poll_interval + SETTLE,
         reconnect: args.reconnect,
         without_proof: args.insecure_without_proof,
     };
@@ -61,3 +64,6 @@ pub(super) fn party(region: &Region, party: &str) -> Result<Certificate, Failure
 }
 
 const SERVER: &str = "server";
+
+// After the CSI driver's next look: its work for every pod, and the program's own look at its files.
+const SETTLE: Duration = Duration::from_secs(60);

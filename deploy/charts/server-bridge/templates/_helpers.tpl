@@ -34,3 +34,17 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- int .Values.replicas -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Two stores must not speak for one source at once, and Helm makes the new workload before it removes the old one. What
+runs is asked of the cluster; `helm template`, and so Argo CD, cannot ask. */}}
+{{- define "server-bridge.alone" -}}
+{{- $kind := ternary "StatefulSet" "Deployment" (eq .Values.store "postgres") -}}
+{{- $name := include "server-bridge.name" . -}}
+{{- $other := lookup "apps/v1" $kind .Release.Namespace $name -}}
+{{- if and $other (eq (dig "metadata" "labels" "app.kubernetes.io/name" "" $other) "server-bridge") -}}
+{{- $wanted := int (dig "spec" "replicas" 1 $other) -}}
+{{- if or (gt $wanted 0) (gt (int (dig "status" "replicas" 0 $other)) 0) -}}
+{{- fail (printf "store: %s, but %s `%s` with the other store still runs: upgrade with the store of before and `--set replicas=0` first, wait until its pod is gone, and copy what it holds (docs/DEPLOYING.md, Moving to the database)" .Values.store $kind $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

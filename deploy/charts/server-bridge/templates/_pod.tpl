@@ -34,6 +34,11 @@ spec:
         - migrate
         - --mount={{ .Values.mountPath }}
         {{- include "server-bridge.database" . | nindent 8 }}
+        {{- range .Values.extraArgs }}
+        {{- if hasPrefix "--db-" . }}
+        - {{ . | quote }}
+        {{- end }}
+        {{- end }}
       volumeMounts: {{- include "server-bridge.mounts" . | nindent 8 }}
   {{- end }}
   containers:
@@ -75,12 +80,20 @@ spec:
       ports:
         - {name: api, containerPort: 8000}
         - {name: admin, containerPort: 8083}
-      # The process only: an outage of the broker or the database never restarts the pod.
+      # The process only: an outage of the broker or the database never restarts a pod that has started.
       livenessProbe:
         httpGet: {path: /livez, port: admin}
         periodSeconds: 10
-      readinessProbe:
+      {{- if $shared }}
+      # A pod is started once everything is well, also the broker's policy for its client id: a rollout waits for that.
+      # Then it takes works whether the broker is there or not.
+      startupProbe:
         httpGet: {path: /readyz, port: admin}
+        periodSeconds: 5
+        failureThreshold: 720
+      {{- end }}
+      readinessProbe:
+        httpGet: {path: {{ include "server-bridge.ready" . | quote }}, port: admin}
         periodSeconds: 5
       {{- if and $shared (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
       # Until no request comes here any more: the Service forgets a pod while it is being stopped.
@@ -155,12 +168,29 @@ securityContext:
 resources: {{- toYaml .Values.resources | nindent 2 }}
 {{- end -}}
 
+{{/* Which checks count: among replicas all but those of the sessions with the broker. */}}
+{{- define "server-bridge.ready" -}}
+/readyz
+{{- if eq .Values.store "postgres" -}}
+?exclude=broker
+{{- range $index := untilStep 1 (int .Values.connections) 1 -}}
+&exclude=broker-{{ $index }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* How to reach the shared database. */}}
 {{- define "server-bridge.database" -}}
 - --store=postgres
 - --db-max-open-connections={{ .Values.database.maxOpenConnections }}
 {{- with .Values.database.caConfigMap }}
 - --db-rootcert=/etc/server-bridge/database-ca/{{ $.Values.database.caKey }}
+{{- end }}
+{{- with .Values.database.schema }}
+- --db-schema={{ . }}
+{{- end }}
+{{- if .Values.database.iamAuth }}
+- --db-iam-auth
 {{- end }}
 {{- end -}}
 

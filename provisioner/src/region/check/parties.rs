@@ -111,9 +111,11 @@ impl Check<'_> {
         let client_id = self.parsed("server.clientId", &client_id, ClientId::new)?;
         let (source, scheme) = (source?, scheme?);
         let connections = file.connections.unwrap_or(1);
+        let bridge = || Party::bridge(scheme, &source, &client_id, connections);
+        let alone = file.store.is_none().then(bridge).and_then(Result::ok);
         let party = match store {
             Store::Postgres => Party::replicas(scheme, &source, &client_id, slots, connections),
-            Store::Sqlite => Party::bridge(scheme, &source, &client_id, connections),
+            Store::Sqlite => bridge(),
         };
         let party = match party {
             Ok(party) => party,
@@ -130,6 +132,7 @@ impl Check<'_> {
             slots,
             workload,
             party,
+            alone,
         })
     }
 

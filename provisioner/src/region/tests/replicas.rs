@@ -36,3 +36,18 @@ fn more_connections_than_the_database_admits_are_warned_of_with_the_numbers() {
     assert_eq!(warned(larger), None);
     assert_eq!(warned("server: {replicas: 1, store: sqlite}\n"), None);
 }
+
+#[test]
+fn a_class_whose_connections_are_not_known_is_warned_of() {
+    let warned = |more: &str| {
+        let warnings = region(more).warnings();
+        let of_class = warnings
+            .iter()
+            .find(|it| it.field == "database.instanceClass");
+        of_class.map(ToString::to_string)
+    };
+    let class = "database: {instanceClass: db.x2g.large}\n";
+    let said = warned(class).unwrap();
+    insta::assert_snapshot!(said, @"database.instanceClass: is `db.x2g.large`: how many connections it admits is not known here; during a rollout the replicas take 36; check `SHOW max_connections`, and write fewer replicas if it is not well above that");
+    assert_eq!(warned(&format!("server: {{store: sqlite}}\n{class}")), None);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use link::error::{Hint as _, chain};
 use server_bridge::store::postgres::{Config, PostgresStore, TlsMode};
-use server_bridge::store::{Instance, Leases as _, Slot, Store};
+use server_bridge::store::{Free, Instance, Leases as _, Slot, Store};
 
 use super::{Place, until};
 use crate::{at, bundle, with_consumers};
@@ -290,6 +290,9 @@ async fn a_user_who_may_not_make_tables_uses_those_that_another_one_made() {
     store.delete_consumer("id-c1").await.unwrap_err();
     let instance = Instance::random();
     let ttl = Duration::from_secs(60);
-    let slot = store.take_slot(&instance, "app", 8, ttl).await.unwrap();
+    let slot = store
+        .take_slot(&instance, "app", 8, Free::Unheld, ttl)
+        .await
+        .unwrap();
     assert_eq!(slot, Slot::Taken(0));
 }

@@ -19,6 +19,7 @@ use super::{AGENT, PATIENCE, REGION, path, root, tool};
 
 mod foreign;
 mod releases;
+mod stores;
 
 /// A cluster of one's own, because definitions are everybody's.
 struct Yard {
@@ -47,11 +48,16 @@ impl Yard {
         Ok(yard)
     }
 
-    /// Runs helm with the cluster's kubeconfig in a namespace; it must succeed.
-    async fn helm(&self, namespace: &str, arguments: &[&str]) -> Result<Output> {
+    /// Runs helm with the cluster's kubeconfig in a namespace.
+    async fn tried(&self, namespace: &str, arguments: &[&str]) -> Result<Output> {
         let all = [arguments, &["--namespace", namespace]].concat();
         let spec = tool(self.scratch.path(), "helm").await?;
-        let output = self.started(spec.args(&all)).await?;
+        self.started(spec.args(&all)).await
+    }
+
+    /// The same, which must succeed.
+    async fn helm(&self, namespace: &str, arguments: &[&str]) -> Result<Output> {
+        let output = self.tried(namespace, arguments).await?;
         ensure!(
             output.status.success(),
             "helm {arguments:?}: {}{}",

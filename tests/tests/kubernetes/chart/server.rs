@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Container, PodSpec, Service};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use tests::kubernetes::Cluster;
@@ -45,6 +45,12 @@ async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_na
         (
             "store=postgres,secretProviderClass.databaseSecret=null",
             "databaseSecret",
+        ),
+        ("store=postgres,database.schema=A-B", "schema"),
+        // An empty database would empty every cluster.
+        (
+            "store=postgres,deleteUnknownWorks=true",
+            "confirmDeleteUnknownWorks",
         ),
     ];
     strict(scratch.path(), SERVER, &wrong).await?;
@@ -189,12 +195,22 @@ async fn replicas_are_replaced_one_by_one_and_write_nowhere_but_into_the_databas
     let migrate = migrate.first().context("tables are migrated first")?;
     let server = pod.containers.first().context("it has a container")?;
     for container in [migrate, server] {
+        ensure!(argument(container, "--db-schema=").as_deref() == Some("bridge_b"));
+        ensure!(argument(container, "--db-iam-region=").is_some());
         let file = argument(container, "--db-rootcert=").context("it knows the authorities")?;
         let mounts = container.volume_mounts.iter().flatten();
         let mut below = mounts.filter(|it| file.starts_with(&format!("{}/", it.mount_path)));
         ensure!(below.next().is_some(), "{file} is not mounted");
         ensure!(argument(container, "--store=").as_deref() == Some("postgres"));
     }
+    ensure!(argument(migrate, "--keep-alive=").is_none());
+    ensure!(path_of(server.startup_probe.as_ref()) == Some("/readyz"));
+    let ready = path_of(server.readiness_probe.as_ref()).context("it is asked for readiness")?;
+    ensure!(
+        ready == "/readyz?exclude=broker&exclude=broker-1&exclude=broker-2&exclude=broker-3",
+        "{ready}"
+    );
+    ensure!(path_of(server.liveness_probe.as_ref()) == Some("/livez"));
     let service: Service = the(&objects, "Service")?;
     let published = service
         .spec
@@ -254,6 +270,35 @@ async fn what_is_not_mounted_is_not_asked_for() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn who_signs_in_with_a_role_has_no_password_mounted() -> Result<()> {
+    let scratch = Scratch::new("server-chart-iam")?;
+    let values = [
+        REGION,
+        "store=postgres",
+        "database.iamAuth=true",
+        "secretProviderClass.databaseUserKey=iamUsername",
+    ];
+    let objects = rendered(scratch.path(), SERVER, "servers", &values).await?;
+    let class: Value = the(&objects, "SecretProviderClass")?;
+    let files = class["spec"]["parameters"]["objects"].to_string();
+    ensure!(!files.contains("db.password"), "{files}");
+    ensure!(files.contains("path: iamUsername, objectAlias: db.user"));
+    let pod = pod(&objects)?;
+    understood(scratch.path(), SERVER, &pod).await?;
+    let before = pod.init_containers.unwrap_or_default();
+    for container in before.iter().chain(&pod.containers) {
+        ensure!(argument(container, "--db-iam-auth").is_some());
+    }
+    migrates(scratch.path(), before.first().context("it migrates")?).await?;
+    scratch.passed();
+    Ok(())
+}
+
+fn path_of(probe: Option<&Probe>) -> Option<&str> {
+    probe?.http_get.as_ref()?.path.as_deref()
+}
+
 fn pod(objects: &[Value]) -> Result<PodSpec> {
     let mut kinds = ["StatefulSet", "Deployment"].into_iter();
     let workload = kinds.find_map(|kind| the::<Value>(objects, kind).ok());
@@ -296,7 +341,7 @@ const ALL: [&str; 11] = [
     "extraEnv[0].name=A",
 ];
 // The same with a database.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 15] = [
     REGION,
     "store=postgres",
     "replicas=3",
@@ -305,8 +350,11 @@ const SHARED: [&str; 12] = [
     "database.maxOpenConnections=5",
     "database.caConfigMap=rds-ca-bundle",
     "database.notify=false",
+    "database.schema=bridge_b",
+    "deleteUnknownWorks=true",
+    "confirmDeleteUnknownWorks=true",
     "networkPolicy.apiFrom[0].namespaceSelector.matchLabels.team=platform",
     "metrics.podMonitor=true",
-    "extraArgs={--keep-alive=60}",
+    "extraArgs={--keep-alive=60,--db-iam-region=eu-west-1}",
     "extraEnv[0].name=A",
 ];

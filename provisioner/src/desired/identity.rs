@@ -1,0 +1,58 @@
+//! Certificates: of the server and of each agent.
+
+use link::iot::Party;
+
+use super::scope;
+use crate::region::{ManagementCluster, Region, Server, Store};
+use crate::resource::{Certificate, Scope};
+
+/// The server's identity.
+pub fn server_identity(region: &Region) -> Certificate {
+    let names = &region.names;
+    Certificate {
+        keeper: Scope::Region,
+        secret: names.server_certificate.clone(),
+        tags: region.all_tags(),
+        description: "MQTT identity of the server".to_owned(),
+        kms_key: region.secrets.kms_key.clone(),
+        recovery_days: region.secrets.recovery_days,
+        subject: names.server_thing.clone(),
+        policy: names.server_policy.clone(),
+        thing: region.things.then(|| names.server_thing.clone()),
+        client_ids: client_ids(&region.server.party),
+        in_use: in_use(&region.server),
+        ca: region.broker.ca.clone(),
+    }
+}
+
+/// The identity of a cluster's agent.
+pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> Certificate {
+    let names = &cluster.names;
+    Certificate {
+        keeper: scope(cluster),
+        secret: names.certificate.clone(),
+        tags: region.all_tags(),
+        description: format!("MQTT identity of the agent of {}", cluster.id),
+        kms_key: region.secrets.management_kms_key.clone(),
+        recovery_days: region.secrets.recovery_days,
+        subject: names.thing.clone(),
+        policy: names.policy.clone(),
+        thing: region.things.then(|| names.thing.clone()),
+        client_ids: client_ids(&cluster.party),
+        in_use: cluster.party.client_ids().len(),
+        ca: region.broker.ca.clone(),
+    }
+}
+
+fn client_ids(party: &Party) -> Vec<String> {
+    party.client_ids().into_iter().map(String::from).collect()
+}
+
+// Not none: without a client nothing would prove that a certificate works.
+fn in_use(server: &Server) -> usize {
+    let replicas = match server.store {
+        Store::Postgres => server.replicas.max(1),
+        Store::Sqlite => 1,
+    };
+    usize::from(replicas) * usize::from(server.connections)
+}

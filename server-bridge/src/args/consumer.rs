@@ -30,7 +30,8 @@ pub struct Remove {
     /// refused
     #[arg(long)]
     pub force: bool,
-    /// Its name once more, to remove it although its agent was heard in the last ten minutes
+    /// Its name once more, to remove it although it has bundles and its agent was heard in the last 24 hours, or nobody
+    /// noted when
     #[arg(long, value_name = "NAME", requires = "force")]
     pub confirm: Option<String>,
 }
@@ -194,7 +195,7 @@ mod tests {
         );
         let alive = hint(remove(&file, &["--force"]).await);
         assert!(
-            alive.contains("is alive") && alive.contains("`--confirm c1`"),
+            alive.contains("may be alive") && alive.contains("`--confirm c1`"),
             "{alive}"
         );
         let wrong = hint(remove(&file, &["--force", "--confirm", "c2"]).await);

@@ -118,8 +118,13 @@ pub(super) async fn delete<S: Store>(
             )));
         }
     };
-    let removing = context.store.remove_consumer(&consumer.id, unseen_since);
-    audit::consumer_removed(peer, &removing.await?);
+    audit::remove_consumer(
+        context.store.clone(),
+        peer.to_string(),
+        consumer,
+        unseen_since,
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

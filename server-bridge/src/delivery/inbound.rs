@@ -102,7 +102,7 @@ pub(super) async fn run<S: Store>(
                         }
                     }
                     Done::Part(consumer, list) => {
-                        if let Some(job) = turns.stored(&consumer) {
+                        if let Some(job) = turns.kept(&consumer) {
                             taking.push(take(&context, &give_up, job));
                         }
                         if let Some(list) = list {
@@ -152,11 +152,15 @@ fn begin<S: Store>(
                 incoming,
                 came,
             };
-            if let Request::Resync { .. } = job.request {
-                wait_for_answer(context, turns, job);
-                return None;
-            }
-            return match turns.status(&consumer, job, replaces) {
+            let turn = match job.request {
+                Request::Resync { .. } => {
+                    wait_for_answer(context, turns, job);
+                    return None;
+                }
+                Request::Part(_) => turns.part(&consumer, job),
+                Request::Status(_) => turns.status(&consumer, job, replaces),
+            };
+            return match turn {
                 Turn::Now(job) => Some(job),
                 Turn::Waits => None,
                 Turn::Replaces(older) => {
@@ -176,16 +180,18 @@ fn begin<S: Store>(
 /// Lets a list wait for its turn to be answered.
 fn wait_for_answer<S: Store>(context: &Context<S>, turns: &mut Turns<Job>, job: Job) {
     let consumer = job.consumer.clone();
-    let of_parts = |job: &Job| match &job.request {
-        Request::Resync { joined, .. } => joined.as_ref().map(|joined| joined.made_at),
+    let made_at = |job: &Job| match &job.request {
+        Request::Resync { made_at, .. } => Some(*made_at),
         _ => None,
     };
-    let made_at = of_parts(&job);
+    let in_parts =
+        |job: &Job| matches!(&job.request, Request::Resync { joined, .. } if joined.is_some());
+    let (late, made) = (in_parts(&job), made_at(&job));
     let Some(mut replaced) = turns.list(&consumer, job) else {
         return;
     };
-    // Of lists that came in parts over several sessions the older one may be complete later.
-    if made_at.is_some() && of_parts(&replaced) > made_at {
+    // A list that came in parts over several sessions may be complete after a newer one came, whole or in parts.
+    if late && made_at(&replaced) > made {
         match turns.list(&consumer, replaced) {
             Some(older) => replaced = older,
             None => return,

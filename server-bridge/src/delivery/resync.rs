@@ -16,6 +16,7 @@ use link::iot::limits::fits;
 use link::mqtt::{PublishError, State};
 use link::order::Version;
 use link::telemetry::clip;
+use tokio::task::yield_now;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -244,7 +245,10 @@ async fn want_all<S: Store>(context: &Context<S>, index: usize) {
     let now = Instant::now();
     // Of a shared subscription each session may have lost what anybody sent.
     let shared = context.config.scheme.share().is_some();
-    for consumer in everyone {
+    for (number, consumer) in everyone.into_iter().enumerate() {
+        if number % AT_A_STRETCH == AT_A_STRETCH - 1 {
+            yield_now().await;
+        }
         if shared || context.pool.index_of(&consumer) == index {
             context
                 .asks(&consumer)
@@ -302,6 +306,9 @@ async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: Cau
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
+
+// A millisecond's work: others of this thread come to their turn.
+const AT_A_STRETCH: usize = 1_000;
 
 // Enough to find them by, few enough for one line.
 const SHOWN_IDS: usize = 5;

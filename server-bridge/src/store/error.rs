@@ -39,13 +39,13 @@ pub enum StoreError {
         /// How many bundles it has.
         bundles: u64,
     },
-    /// Its agent was heard a short while ago.
-    #[error("consumer `{name}` is alive: its agent was heard at {last_seen_at}")]
+    /// It has bundles, and its agent was heard in the last day, or some time that nobody noted.
+    #[error("consumer `{name}` may be alive: its agent was heard {}", heard(*last_seen_at))]
     ConsumerSeen {
         /// The consumer.
         name: ConsumerName,
-        /// When it was heard last.
-        last_seen_at: Timestamp,
+        /// When it was heard last, if that was noted.
+        last_seen_at: Option<Timestamp>,
     },
     /// No bundle has this id.
     #[error("resource bundle `{id}` does not exist")]
@@ -196,6 +196,13 @@ impl StoreError {
     }
 }
 
+fn heard(last_seen_at: Option<Timestamp>) -> String {
+    match last_seen_at {
+        Some(at) => format!("at {at}, within the last 24 hours"),
+        None => "before that was noted".to_owned(),
+    }
+}
+
 impl Hint for StoreError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -206,7 +213,7 @@ impl Hint for StoreError {
                 Some("delete its resource bundles and wait until its agent confirmed".into())
             }
             Self::ConsumerSeen { name, .. } => Some(format!(
-                "if it is to be removed all the same, repeat its name with `confirm={name}` (`--confirm {name}`)"
+                "if it is to be removed with its bundles all the same, repeat its name with `confirm={name}` (`--confirm {name}`)"
             )),
             Self::VersionConflict { .. } => {
                 Some("read the bundle again and repeat the change on its latest version".into())

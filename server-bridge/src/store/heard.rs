@@ -74,8 +74,8 @@ pub trait Heard: Clone + Send + Sync + 'static {
 
     /// Removes the consumer with this id and everything that is kept of it: bundles with their statuses and ledgers,
     /// orphans, unfinished lists, and what is remembered of its deletions. Its cluster is told nothing, and what it still
-    /// holds is unknown here from then on. With `unseen_since` refused with `ConsumerSeen` if it was heard then or later.
-    /// Refused with `ConsumerNotFound`.
+    /// holds is unknown here from then on. With `unseen_since` one that has bundles is refused with `ConsumerSeen` if it was
+    /// heard then or later, or if nobody noted when although its bundles have statuses. Refused with `ConsumerNotFound`.
     fn remove_consumer(
         &self,
         id: &str,
@@ -202,24 +202,37 @@ pub(super) fn admitted(
     (added.into_values().collect(), refused)
 }
 
-/// Refuses to remove a consumer that was heard at `unseen_since` or later.
-pub(super) fn refuse_if_seen(
-    name: &ConsumerName,
-    last_seen_at: Option<Timestamp>,
-    unseen_since: Option<Timestamp>,
-) -> Result<(), StoreError> {
-    match (last_seen_at, unseen_since) {
-        (Some(last_seen_at), Some(since)) if last_seen_at >= since => {
-            Err(StoreError::ConsumerSeen {
-                name: name.clone(),
-                last_seen_at,
-            })
-        }
-        _ => Ok(()),
-    }
+/// What is known of whether the cluster of a consumer is alive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signs {
+    /// When it was heard last; not noted before that was stored, nor while no bridge listened.
+    pub(super) last_seen_at: Option<Timestamp>,
+    /// How many bundles it has.
+    pub(super) bundles: u64,
+    /// Whether it ever reported on one of them.
+    pub(super) reported: bool,
 }
 
-/// Since when a consumer must not have been heard, to be removed without its name being repeated.
+/// Refuses to remove a consumer that has bundles and may be alive: heard at `unseen_since` or later, or some time unknown.
+pub(super) fn refuse_if_alive(
+    name: &ConsumerName,
+    signs: Signs,
+    unseen_since: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let Some(since) = unseen_since else {
+        return Ok(());
+    };
+    let last_seen_at = signs.last_seen_at;
+    if signs.bundles > 0 && last_seen_at.map_or(signs.reported, |seen| seen >= since) {
+        return Err(StoreError::ConsumerSeen {
+            name: name.clone(),
+            last_seen_at,
+        });
+    }
+    Ok(())
+}
+
+/// Since when a consumer must not have been heard, to be removed with its bundles without its name being repeated.
 pub fn unseen_since(now: Timestamp) -> Timestamp {
     now - ALIVE
 }
@@ -240,8 +253,9 @@ pub const ORPHANS: u64 = 10_000;
 /// A consumer is noted as heard at most this often.
 pub const SEEN_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// A consumer that was heard within this time is taken to be alive: ten times as long as between two notes.
-const ALIVE: SignedDuration = SignedDuration::from_mins(10);
+/// A consumer that was heard within this time is taken to be alive. Agents send nothing while nothing changes, and nobody
+/// hears them while no bridge runs: a few minutes of silence say nothing, a day of it leaves time to notice.
+const ALIVE: SignedDuration = SignedDuration::from_hours(24);
 
 // An id longer than this was never a bundle of ours.
 const LONGEST_ID: usize = 253;
@@ -256,6 +270,31 @@ mod tests {
             version: Version::FIRST,
             deleted_here,
         }
+    }
+
+    #[test]
+    fn with_bundles_silence_counts_as_death_after_a_day_and_never_when_nobody_noted_it() {
+        let name = ConsumerName::new("c1").unwrap();
+        let now = Timestamp::from_second(1_780_000_000).unwrap();
+        let refused = |last_seen_at, bundles, reported| {
+            let signs = Signs {
+                last_seen_at,
+                bundles,
+                reported,
+            };
+            assert!(refuse_if_alive(&name, signs, None).is_ok());
+            refuse_if_alive(&name, signs, Some(unseen_since(now))).is_err()
+        };
+        let at_the_limit = now - SignedDuration::from_hours(24);
+        let past_it = at_the_limit - SignedDuration::from_micros(1);
+        assert!(refused(Some(now), 1, false));
+        assert!(refused(Some(at_the_limit), 1, true));
+        assert!(!refused(Some(past_it), 1, true));
+        // Not noted yet: the tables are new, or no bridge listened.
+        assert!(refused(None, 1, true));
+        assert!(!refused(None, 1, false));
+        // Without bundles nothing is lost.
+        assert!(!refused(Some(now), 0, false));
     }
 
     #[test]

@@ -34,13 +34,13 @@ async fn removed(server: &Server, query: &str) -> StatusCode {
 }
 
 #[tokio::test]
-async fn a_consumer_heard_in_the_last_ten_minutes_is_removed_by_its_name_only() {
-    let server = heard(SignedDuration::from_mins(10)).await;
+async fn a_consumer_with_bundles_heard_in_the_last_day_is_removed_by_its_name_only() {
+    let server = heard(SignedDuration::from_hours(24)).await;
     let refused = async |query: &str| {
         let path = format!("{CONSUMER}{query}");
         server.refused(Method::DELETE, &path, Value::Null).await
     };
-    insta::assert_snapshot!(refused("?force=true").await, @"409 maestro-6: consumer `cluster1` is alive: its agent was heard at 2026-08-01T09:50:00.1Z; if it is to be removed all the same, repeat its name with `confirm=cluster1` (`--confirm cluster1`)");
+    insta::assert_snapshot!(refused("?force=true").await, @"409 maestro-6: consumer `cluster1` may be alive: its agent was heard at 2026-07-31T10:00:00.1Z, within the last 24 hours; if it is to be removed with its bundles all the same, repeat its name with `confirm=cluster1` (`--confirm cluster1`)");
     insta::assert_snapshot!(refused("?force=true&confirm=cluster2").await, @"400 maestro-8: confirm: must repeat the consumer's name `cluster1`");
     insta::assert_snapshot!(refused("?force=yes").await, @"400 maestro-21: force: must be `true` or `false`");
     insta::assert_snapshot!(refused("?forse=true").await, @"400 maestro-21: unknown query parameter `forse`, did you mean `force`?");
@@ -60,8 +60,8 @@ async fn a_consumer_heard_in_the_last_ten_minutes_is_removed_by_its_name_only() 
 }
 
 #[tokio::test]
-async fn a_consumer_heard_a_moment_before_that_or_never_is_removed_and_may_come_back() {
-    let ago = SignedDuration::from_mins(10) + SignedDuration::from_micros(1);
+async fn a_consumer_heard_a_moment_before_that_or_without_bundles_is_removed_and_may_come_back() {
+    let ago = SignedDuration::from_hours(24) + SignedDuration::from_micros(1);
     let server = heard(ago).await;
     assert_eq!(
         removed(&server, "?force=true").await,

@@ -10,8 +10,8 @@ use link::supervise::Restarts;
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{
-    AnyStore, Bundle, Consumer, Content, Held, Json, Location, PendingHead, Report, StatusUpdate,
-    Store, Tombstone, copy,
+    AnyStore, Bundle, Consumer, Content, Held, Json, Location, Orphan, PendingHead, Report,
+    StatusUpdate, Store, Tombstone, copy,
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -123,6 +123,22 @@ async fn filled(store: &impl Store) {
         version: version(0),
     }];
     store.request_resend(&name("c1"), held).await.unwrap();
+    // What is kept of what agents say.
+    let c1 = name("c1");
+    let held = vec![Held {
+        id: "b01".into(),
+        version: version(9),
+    }];
+    store.raise(&c1, held, at(63)).await.unwrap();
+    let seen = store.note_seen(vec![c1], at(64));
+    seen.await.unwrap();
+    let works = ["w2", "w1"].map(|id| Orphan {
+        id: id.into(),
+        version: version(7),
+        deleted_here: id == "w1",
+    });
+    let refused = store.add_orphans(&name("c2"), works.into()).await.unwrap();
+    assert_eq!(refused, 0);
 }
 
 fn status(id: &str, consumer: &str, number: i64, step: usize, deleted: bool) -> StatusUpdate {
@@ -147,6 +163,7 @@ type Shown = (
     Vec<PendingHead>,
     Vec<(String, Option<String>)>,
     Vec<Option<Tombstone>>,
+    Vec<(i64, Orphan)>,
 );
 
 /// What callers see of it.
@@ -160,6 +177,7 @@ async fn shown(store: &impl Store) -> Shown {
             .extend(store.pending_heads(&consumer, 100).await.unwrap());
         seen.3
             .extend(store.status_hashes_of(&consumer).await.unwrap());
+        seen.5.extend(store.orphans(&consumer, 100).await.unwrap());
     }
     for number in 0..12 {
         let id = format!("b{number:02}");
@@ -188,6 +206,13 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     let store = open(&first).await;
     filled(&store).await;
     let before = shown(&store).await;
+    assert_eq!(before.0[0].last_seen_at, Some(at(64)));
+    assert_eq!(before.5.len(), 2);
+    let noted = before
+        .1
+        .iter()
+        .flat_map(|bundle| bundle.ledger.iter().flatten());
+    assert_eq!(noted.filter(|entry| entry.note.is_some()).count(), 1);
     store.close().await;
     drop(store);
 

@@ -246,18 +246,18 @@ pub(crate) async fn a_lost_consumer_is_removed_with_all_that_is_kept_of_it(store
         first.await.unwrap();
     }
 
-    // Heard ten minutes ago is refused, a moment before that is not.
-    let ten_minutes = SignedDuration::from_mins(10);
+    // Heard a day ago is refused, a moment before that is not.
+    let day = SignedDuration::from_hours(24);
     let alive = store
-        .remove_consumer("id-c1", Some(unseen_since(seen + ten_minutes)))
+        .remove_consumer("id-c1", Some(unseen_since(seen + day)))
         .await
         .unwrap_err();
     assert!(
-        matches!(&alive, StoreError::ConsumerSeen { last_seen_at, .. } if *last_seen_at == seen),
+        matches!(&alive, StoreError::ConsumerSeen { last_seen_at, .. } if *last_seen_at == Some(seen)),
         "{alive:?}"
     );
     assert!(store.get_bundle("a").await.unwrap().is_some());
-    let later = seen + ten_minutes + SignedDuration::from_micros(1);
+    let later = seen + day + SignedDuration::from_micros(1);
     let removed = store
         .remove_consumer("id-c1", Some(unseen_since(later)))
         .await
@@ -297,6 +297,39 @@ pub(crate) async fn a_lost_consumer_is_removed_with_all_that_is_kept_of_it(store
     store.create_bundle(bundle("a", "c1"), at(6)).await.unwrap();
     // Whoever confirms is not asked when it was heard.
     store.remove_consumer("id-c2", None).await.unwrap();
+}
+
+pub(crate) async fn a_consumer_is_lost_only_when_its_silence_was_heard(store: impl Store) {
+    with_consumers(&store, &["c1", "c2", "c3"]).await;
+    let remove = async |id: &str| {
+        let now = Some(unseen_since(at(1_000)));
+        store.remove_consumer(id, now).await
+    };
+    for (id, consumer) in [("a", "c1"), ("b", "c2")] {
+        let made = store.create_bundle(bundle(id, consumer), at(1));
+        made.await.unwrap();
+        let sent = store.record_published(id, version(1), false, at(2));
+        sent.await.unwrap();
+    }
+    // It reported on a bundle, and when was not noted: as after an upgrade.
+    store.apply_status(status("a", false, at(4))).await.unwrap();
+    let alive = remove("id-c1").await.unwrap_err();
+    assert!(
+        matches!(
+            alive,
+            StoreError::ConsumerSeen {
+                last_seen_at: None,
+                ..
+            }
+        ),
+        "{alive:?}"
+    );
+    assert!(store.get_bundle("a").await.unwrap().is_some());
+    // This one never reported; and one without bundles loses nothing, whenever it was heard.
+    assert_eq!(remove("id-c2").await.unwrap().bundles, 1);
+    let noted = store.note_seen(vec![name("c3")], at(999));
+    noted.await.unwrap();
+    assert_eq!(remove("id-c3").await.unwrap().bundles, 0);
 }
 
 fn status(id: &str, deleted: bool, at: Timestamp) -> StatusUpdate {

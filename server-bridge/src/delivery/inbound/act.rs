@@ -8,7 +8,7 @@ use link::telemetry::clip;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::understand::{Joined, Refusal, Request, refusal};
+use super::understand::{Refusal, Request, refusal};
 use crate::delivery::history::{self, Ahead};
 use crate::delivery::log::Line;
 use crate::delivery::resync::Cause;
@@ -35,9 +35,9 @@ pub(super) async fn act<S: Store>(
 ) -> Result<Result<Acted, Refusal>, StoreError> {
     match request {
         Request::Part(part) => keep_part(context, part).await,
-        Request::Resync { held, joined } => {
+        Request::Resync { held, joined, .. } => {
             resync::answer(context, consumer, held).await?;
-            if let Some(Joined { list, .. }) = joined {
+            if let Some(list) = joined {
                 context.store.forget_resync(consumer, list).await?;
             }
             Ok(Ok(Acted::Done("resync")))
@@ -79,11 +79,11 @@ async fn keep_part<S: Store>(
     let at = context.clock.now();
     let reason = match context.store.add_resync_part(part.clone(), at).await? {
         PartOutcome::Whole(held) => {
-            let joined = Some(Joined {
-                list: part.list.clone(),
+            return Ok(Ok(Acted::Whole(Request::Resync {
+                held,
                 made_at: part.made_at,
-            });
-            return Ok(Ok(Acted::Whole(Request::Resync { held, joined })));
+                joined: Some(part.list.clone()),
+            })));
         }
         // What a newer list says is what counts.
         PartOutcome::Waits | PartOutcome::Superseded => return Ok(Ok(Acted::Done("resync"))),

@@ -1,7 +1,7 @@
-//! Whose turn it is: of each consumer a few statuses are stored at a time and one list is answered, so that one agent
-//! takes neither the way up nor the store's writer from the others. Does no I/O.
+//! Whose turn it is: of each consumer a few statuses are stored at a time, one part of a list is kept, and one list is
+//! answered, so that one agent takes neither the way up nor the store's connections from the others. Does no I/O.
 //!
-//! Statuses wait in the order in which they came, of one bundle only the newest. Of the lists only the newest waits: it
+//! Statuses and parts wait in the order in which they came, statuses of one bundle only the newest. Of the lists only the newest waits: it
 //! says all that an older one said, and more truly. Lists are answered ever less often while they go on ([`Distance`]).
 //!
 //! **Invariant:** what waits is bounded by whoever adds to it, who asks [`Turns::waiting`].
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::delivery::pacing::Distance;
 
-/// What becomes of a status that came.
+/// What becomes of a status or a part that came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn<T> {
     /// It is its turn.
@@ -33,11 +33,17 @@ pub(super) struct Turns<T> {
 }
 
 struct Consumer<T> {
-    storing: usize,
-    statuses: VecDeque<T>,
+    statuses: Line<T>,
+    parts: Line<T>,
     answering: bool,
     list: Option<T>,
     answered: Distance,
+}
+
+/// Those at work and those behind them.
+struct Line<T> {
+    at_work: usize,
+    waiting: VecDeque<T>,
 }
 
 // === impl Turns ===
@@ -65,28 +71,30 @@ impl<T> Turns<T> {
         replaces: impl Fn(&T, &T) -> bool,
     ) -> Turn<T> {
         let known = self.consumers.entry(consumer.clone()).or_default();
-        if known.storing < STATUSES {
-            known.storing += 1;
-            return Turn::Now(status);
-        }
-        let mut waiting = known.statuses.iter_mut();
-        if let Some(older) = waiting.find(|older| replaces(&status, older)) {
-            return Turn::Replaces(std::mem::replace(older, status));
-        }
-        known.statuses.push_back(status);
-        self.waiting += 1;
-        Turn::Waits
+        let turn = known.statuses.join(status, STATUSES, replaces);
+        self.waiting += usize::from(matches!(turn, Turn::Waits));
+        turn
     }
 
     /// A status is done; the one whose turn it is now.
     pub(super) fn stored(&mut self, consumer: &ConsumerName) -> Option<T> {
-        let known = self.consumers.get_mut(consumer)?;
-        let next = known.statuses.pop_front();
-        if next.is_some() {
-            self.waiting -= 1;
-        } else {
-            known.storing = known.storing.saturating_sub(1);
-        }
+        let next = self.consumers.get_mut(consumer)?.statuses.next();
+        self.waiting -= usize::from(next.is_some());
+        next
+    }
+
+    /// A part of a list came. If it is its turn, [`Turns::kept`] is called when it is done.
+    pub(super) fn part(&mut self, consumer: &ConsumerName, part: T) -> Turn<T> {
+        let known = self.consumers.entry(consumer.clone()).or_default();
+        let turn = known.parts.join(part, PARTS, |_, _| false);
+        self.waiting += usize::from(matches!(turn, Turn::Waits));
+        turn
+    }
+
+    /// A part is done; the one whose turn it is now.
+    pub(super) fn kept(&mut self, consumer: &ConsumerName) -> Option<T> {
+        let next = self.consumers.get_mut(consumer)?.parts.next();
+        self.waiting -= usize::from(next.is_some());
         next
     }
 
@@ -145,7 +153,8 @@ impl<T> Consumer<T> {
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
-        let idle = self.storing == 0 && !self.answering && self.list.is_none();
+        let nobody = self.statuses.at_work == 0 && self.parts.at_work == 0;
+        let idle = nobody && !self.answering && self.list.is_none();
         idle && self.answered.is_forgotten(now)
     }
 }
@@ -153,8 +162,8 @@ impl<T> Consumer<T> {
 impl<T> Default for Consumer<T> {
     fn default() -> Self {
         Self {
-            storing: 0,
-            statuses: VecDeque::new(),
+            statuses: Line::default(),
+            parts: Line::default(),
             answering: false,
             list: None,
             answered: Distance::default(),
@@ -162,9 +171,47 @@ impl<T> Default for Consumer<T> {
     }
 }
 
+// === impl Line ===
+
+impl<T> Line<T> {
+    fn join(&mut self, new: T, most: usize, replaces: impl Fn(&T, &T) -> bool) -> Turn<T> {
+        if self.at_work < most {
+            self.at_work += 1;
+            return Turn::Now(new);
+        }
+        let mut waiting = self.waiting.iter_mut();
+        if let Some(older) = waiting.find(|older| replaces(&new, older)) {
+            return Turn::Replaces(std::mem::replace(older, new));
+        }
+        self.waiting.push_back(new);
+        Turn::Waits
+    }
+
+    /// One is done; the next takes its place.
+    fn next(&mut self) -> Option<T> {
+        let next = self.waiting.pop_front();
+        if next.is_none() {
+            self.at_work = self.at_work.saturating_sub(1);
+        }
+        next
+    }
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Self {
+            at_work: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+}
+
 /// Statuses of one consumer being stored at a time. The store commits those together that wait, of all consumers; one that
 /// sends alone has as many in each commit, so that 100 at once, all that a session receives, are a dozen commits.
 const STATUSES: usize = 8;
+
+/// Parts of one consumer being kept at a time: whoever keeps one holds a lock of its consumer, so more would only wait.
+const PARTS: usize = 1;
 
 #[cfg(test)]
 mod tests {
@@ -197,6 +244,25 @@ mod tests {
             assert_eq!(turns.stored(&c1), None);
         }
         assert_eq!(turns.stored(&c2), None);
+        turns.forget_quiet(Instant::now());
+        assert!(turns.consumers.is_empty());
+    }
+
+    #[test]
+    fn one_part_of_a_consumer_is_kept_at_a_time_beside_its_statuses_and_those_of_others() {
+        let (c1, c2) = (consumer("c1"), consumer("c2"));
+        let mut turns = Turns::new();
+        assert_eq!(turns.part(&c1, 1), Turn::Now(1));
+        for part in [2, 3] {
+            assert_eq!(turns.part(&c1, part), Turn::Waits);
+        }
+        assert_eq!(turns.part(&c2, 4), Turn::Now(4));
+        assert_eq!(turns.status(&c1, 5, |_, _| true), Turn::Now(5));
+        assert_eq!(turns.stored(&c1), None);
+        assert_eq!((turns.kept(&c1), turns.waiting()), (Some(2), 1));
+        turns.forget_quiet(Instant::now());
+        assert_eq!((turns.kept(&c1), turns.waiting()), (Some(3), 0));
+        assert_eq!((turns.kept(&c1), turns.kept(&c2)), (None, None));
         turns.forget_quiet(Instant::now());
         assert!(turns.consumers.is_empty());
     }

@@ -23,22 +23,16 @@ use crate::store::{Json, ResyncPart, StatusUpdate};
 pub(super) enum Request {
     /// Take a status.
     Status(Box<StatusUpdate>),
-    /// Bring the agent what it lacks, compared with all it holds. The parts of a list that came in parts are forgotten
-    /// then.
+    /// Bring the agent what it lacks, compared with all it holds.
     Resync {
         held: Vec<HeldVersion>,
-        joined: Option<Joined>,
+        /// When its agent made the list, by the agent's clock.
+        made_at: Timestamp,
+        /// The id of a list that came in parts, which are forgotten then.
+        joined: Option<String>,
     },
     /// Keep a part of a list, and bring the agent what it lacks once all are there.
     Part(ResyncPart),
-}
-
-/// A list whose parts were joined.
-#[derive(Debug)]
-pub(super) struct Joined {
-    pub(super) list: String,
-    /// When its agent made it, by the agent's clock.
-    pub(super) made_at: Timestamp,
 }
 
 /// Why an event is refused: an outcome from a closed set, and a sentence without anything of the payload.
@@ -103,7 +97,11 @@ pub(super) fn understand(
             let listed = resync::listed(&consumer, &event, request.resource_versions, at)
                 .map_err(|reason| refusal("bad_resync", reason))?;
             let request = match listed {
-                Listed::Whole(held) => Request::Resync { held, joined: None },
+                Listed::Whole(held) => Request::Resync {
+                    held,
+                    made_at: event.time.unwrap_or(at),
+                    joined: None,
+                },
                 Listed::Part(part) => Request::Part(part),
             };
             Ok((consumer, request))

@@ -2,7 +2,7 @@
 //!
 //! Kept in memory: a bridge that has just started asks every consumer anyway.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,10 +27,20 @@ pub(in crate::delivery) enum Cause {
 /// together and ever less often.
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct Asks {
-    consumers: Mutex<HashMap<ConsumerName, Ask>>,
+    book: Mutex<Book>,
     /// All are to be asked once more.
     everyone: AtomicBool,
     changed: Notify,
+}
+
+/// **Invariant:** `due` holds each consumer whose `Ask::due` is there, at that time, and no other.
+#[derive(Debug, Default)]
+struct Book {
+    consumers: HashMap<ConsumerName, Ask>,
+    due: BTreeSet<(Instant, ConsumerName)>,
+    /// Those that have been quiet are forgotten when there are so many: each is looked at a few times at most for every
+    /// one that comes.
+    tidy_at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -58,21 +68,20 @@ impl Asks {
         now: Instant,
     ) {
         {
-            let mut consumers = self.lock();
-            if !consumers.contains_key(consumer) {
-                consumers.retain(|_, ask| ask.due.is_some() || !ask.asked.is_forgotten(now));
-            }
-            let ask = consumers.entry(consumer.clone()).or_default();
+            let mut book = self.lock();
+            book.tidy(now);
+            let ask = book.consumers.entry(consumer.clone()).or_default();
             let at = match cause {
                 Cause::Subscribed => at,
                 Cause::Agent | Cause::Stale => at.max(ask.asked.next(now)),
             };
-            ask.due = Some(match ask.due {
+            let due = match ask.due {
                 // It says nothing of what else the agent has to be asked for.
                 Some((due, other)) if cause == Cause::Stale => (due.min(at), other),
                 Some((due, _)) => (due.min(at), cause),
                 None => (at, cause),
-            });
+            };
+            book.set(consumer, due);
         }
         self.changed.notify_one();
     }
@@ -90,32 +99,29 @@ impl Asks {
 
     /// Has a consumer asked again after a failure, later each time.
     pub(in crate::delivery) fn failed(&self, consumer: &ConsumerName, cause: Cause, now: Instant) {
-        let mut consumers = self.lock();
-        if let Some(ask) = consumers.get_mut(consumer)
+        let mut book = self.lock();
+        if let Some(ask) = book.consumers.get(consumer)
             && ask.due.is_none()
         {
-            ask.due = Some((now + ask.asked.after_failure(), cause));
+            let due = (now + ask.asked.after_failure(), cause);
+            book.set(consumer, due);
         }
     }
 
     /// The consumer that is due, if one is; it counts as asked.
     pub(in crate::delivery) fn take_due(&self, now: Instant) -> Option<(ConsumerName, Cause)> {
-        let mut consumers = self.lock();
-        let (consumer, ask) = consumers
-            .iter_mut()
-            .filter_map(|(consumer, ask)| Some((ask.due?.0, consumer, ask)))
-            .filter(|(due, ..)| *due <= now)
-            .min_by_key(|(due, ..)| *due)
-            .map(|(_, consumer, ask)| (consumer, ask))?;
+        let mut book = self.lock();
+        book.due.first().filter(|(due, _)| *due <= now)?;
+        let (_, consumer) = book.due.pop_first()?;
+        let ask = book.consumers.get_mut(&consumer)?;
         let (_, cause) = ask.due.take()?;
         ask.asked.note(now);
-        Some((consumer.clone(), cause))
+        Some((consumer, cause))
     }
 
     /// When the next consumer is due.
     pub(in crate::delivery) fn next_due(&self) -> Option<Instant> {
-        let consumers = self.lock();
-        consumers.values().filter_map(|ask| Some(ask.due?.0)).min()
+        self.lock().due.first().map(|(due, _)| *due)
     }
 
     /// Returns once somebody wanted something.
@@ -123,12 +129,40 @@ impl Asks {
         self.changed.notified().await;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConsumerName, Ask>> {
-        self.consumers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+// === impl Book ===
+
+impl Book {
+    /// Of a consumer that is known.
+    fn set(&mut self, consumer: &ConsumerName, due: (Instant, Cause)) {
+        let Some(ask) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let before = ask.due.replace(due).map(|(at, _)| at);
+        if before == Some(due.0) {
+            return;
+        }
+        if let Some(before) = before {
+            self.due.remove(&(before, consumer.clone()));
+        }
+        self.due.insert((due.0, consumer.clone()));
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        if self.consumers.len() < self.tidy_at {
+            return;
+        }
+        self.consumers
+            .retain(|_, ask| ask.due.is_some() || !ask.asked.is_forgotten(now));
+        self.tidy_at = (2 * self.consumers.len()).max(TIDY_LEAST);
+    }
+}
+
+const TIDY_LEAST: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -168,6 +202,31 @@ mod tests {
         asks.failed(&c1, Cause::Subscribed, later);
         assert!(asks.take_due(later).is_none());
         assert!(asks.next_due().is_some());
+    }
+
+    #[test]
+    fn a_hundred_thousand_consumers_are_each_asked_once_in_order_and_forgotten() {
+        // Looking at all of them for each would take minutes.
+        let asks = Asks::default();
+        let start = Instant::now();
+        let later = |number: u64| start + Duration::from_micros(number);
+        for number in 0..100_000 {
+            let consumer = ConsumerName::new(format!("c{number}")).unwrap();
+            asks.want_at(&consumer, Cause::Subscribed, later(number + 9), start);
+            asks.want_at(&consumer, Cause::Subscribed, later(number), start);
+        }
+        for number in 0..100_000 {
+            assert_eq!(asks.next_due(), Some(later(number)));
+            let (consumer, _) = asks.take_due(later(100_000)).unwrap();
+            assert_eq!(consumer.as_str(), format!("c{number}"));
+        }
+        assert_eq!(asks.next_due(), None);
+        let quiet = start + 3 * LONGEST;
+        for number in 0..100_000 {
+            let consumer = ConsumerName::new(format!("d{number}")).unwrap();
+            asks.want(&consumer, Cause::Agent, quiet);
+        }
+        assert_eq!(asks.lock().consumers.len(), 100_000);
     }
 
     #[test]

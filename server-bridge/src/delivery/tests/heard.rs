@@ -102,6 +102,47 @@ async fn a_part_that_cannot_be_stored_is_not_acked_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_late_last_part_of_an_older_list_takes_nothing_from_a_newer_whole_one() {
+    let mut bench = shared().await;
+    bench.run();
+    bench.create("lacked", "c1").await;
+    bench.until_settled("c1").await;
+    let sent = bench.broker.count("lacked");
+    // One is being answered, so that all further ones of its session wait.
+    let fault = || Fault::Error(StoreError::Closed);
+    bench.store.next("versions_of", u32::MAX, fault());
+    let held = part("older", 1, 2, &["lacked"]);
+    let answering = bench.say_on(2, from_agent(&holds(&["lacked"]))).await;
+    bench
+        .until("the answer to be tried", async || {
+            bench.store.calls("versions_of") > 0
+        })
+        .await;
+    let first = bench.say_on(1, from_agent(&held)).await;
+    bench.until_acked(first).await;
+    // The newer one says that the bundle is gone there; the older one does not.
+    let mut newer = holds(&[]);
+    let made = held.time.unwrap() + jiff::SignedDuration::from_secs(1);
+    newer.time = Some(made);
+    let newer = bench.say_on(2, from_agent(&newer)).await;
+    let mut late = part("older", 2, 2, &["a"]);
+    late.time = held.time;
+    // In its order: the newer one waits when this one is complete.
+    let asked = bench.say_on(2, from_agent(&late)).await;
+    bench.until_acked(asked).await;
+    assert!(!bench.acked().contains(&newer));
+    bench.store.next("versions_of", 0, fault());
+    for list in [answering, newer] {
+        bench.until_acked(list).await;
+    }
+    bench
+        .until("the bundle that is lacked", async || {
+            bench.broker.count("lacked") > sent
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_whose_answer_a_process_did_not_live_to_give_is_answered_by_the_next() {
     let mut bench = shared().await;
     bench.run();

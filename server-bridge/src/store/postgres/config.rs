@@ -12,6 +12,7 @@ use super::iam::Iam;
 mod limits;
 
 pub use limits::Limits;
+pub(super) use limits::Span;
 
 /// The five files that the CSI driver mounts, or that flags name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::PgConnection;
 
-use super::super::heard::refuse_if_seen;
+use super::super::heard::{Signs, refuse_if_alive};
 use super::super::sql::rows::{self, micros, truncated};
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::Written;
@@ -183,14 +183,20 @@ pub(super) async fn remove(
     };
     let name = rows::consumer_name(&row, "name", &id)?;
     let last_seen_at = rows::optional_time(&row, "last_seen_at", &id)?;
-    refuse_if_seen(&name, last_seen_at, unseen_since)?;
-    let keys: Vec<i64> = sqlx::query_scalar(
-        "SELECT key FROM bundles WHERE consumer_name = $1 ORDER BY key FOR UPDATE",
+    let bundles: Vec<(i64, bool)> = sqlx::query_as(
+        "SELECT key, status_version IS NOT NULL FROM bundles WHERE consumer_name = $1 ORDER BY key FOR UPDATE",
     )
     .bind(name.as_str())
     .fetch_all(&mut *connection)
     .await
     .map_err(driver("lock the bundles of a consumer"))?;
+    let signs = Signs {
+        last_seen_at,
+        bundles: bundles.len() as u64,
+        reported: bundles.iter().any(|(_, reported)| *reported),
+    };
+    refuse_if_alive(&name, signs, unseen_since)?;
+    let keys: Vec<i64> = bundles.into_iter().map(|(key, _)| key).collect();
     // What belongs to a bundle would go with it, but row by row.
     for statement in [
         "DELETE FROM ledger WHERE bundle_key = ANY($1)",

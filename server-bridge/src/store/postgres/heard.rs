@@ -1,7 +1,8 @@
 //! What is kept of what agents say, in PostgreSQL. Parts of one consumer's lists are added one after the other, whichever
-//! process takes them: whoever adds the last missing one sees all of them.
+//! process takes them: whoever adds the last missing one sees all of them. Nobody waits for that with a connection in hand.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
@@ -9,13 +10,15 @@ use sqlx::PgConnection;
 
 use super::super::StoreError;
 use super::super::heard::{
-    ALL_BYTES, Heard, LIST_BYTES, LISTS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
-    SEEN_EVERY, admitted, from_texts, to_text,
+    Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart, SEEN_EVERY, admitted, to_text,
 };
 use super::super::sql::rows::{self, micros};
 use super::failure::driver;
-use super::text::storable;
 use super::{PostgresStore, Use, Written, consumers};
+
+mod parts;
+
+use parts::{add_part, forget, prune};
 
 impl Heard for PostgresStore {
     async fn add_resync_part(
@@ -23,17 +26,29 @@ impl Heard for PostgresStore {
         part: ResyncPart,
         at: Timestamp,
     ) -> Result<PartOutcome, StoreError> {
-        let held = to_text(&part.held);
-        self.write(Use::Delivery, "keep a part of a resync", move |c| {
-            Box::pin(add_part(c, part, held, at))
+        const OPERATION: &str = "keep a part of a resync";
+        let held: Arc<str> = to_text(&part.held).into();
+        // Its text stands for it.
+        let part = ResyncPart {
+            held: Vec::new(),
+            ..part
+        };
+        self.in_turn(OPERATION, || {
+            let (part, held) = (part.clone(), held.clone());
+            self.write(Use::Delivery, OPERATION, move |c| {
+                Box::pin(add_part(c, part, held, at))
+            })
         })
         .await
     }
 
     async fn forget_resync(&self, consumer: &ConsumerName, list: &str) -> Result<(), StoreError> {
-        let (consumer, list) = (consumer.clone(), list.to_owned());
-        self.write(Use::Delivery, "forget an answered resync", move |c| {
-            Box::pin(forget(c, consumer, list))
+        const OPERATION: &str = "forget an answered resync";
+        self.in_turn(OPERATION, || {
+            let (consumer, list) = (consumer.clone(), list.to_owned());
+            self.write(Use::Delivery, OPERATION, move |c| {
+                Box::pin(forget(c, consumer, list))
+            })
         })
         .await
     }
@@ -97,150 +112,15 @@ impl Heard for PostgresStore {
         unseen_since: Option<Timestamp>,
     ) -> Result<RemovedConsumer, StoreError> {
         let id = id.to_owned();
-        self.write(Use::Api, "remove a consumer", move |c| {
-            Box::pin(consumers::remove(c, id, unseen_since))
+        let span = self.limits().of_removal();
+        self.write_within(span, Use::Api, "remove a consumer", move |c| {
+            Box::pin(async move {
+                span.set(c).await?;
+                consumers::remove(c, id, unseen_since).await
+            })
         })
         .await
     }
-}
-
-async fn add_part(
-    connection: &mut PgConnection,
-    part: ResyncPart,
-    held: String,
-    at: Timestamp,
-) -> Result<Written<PartOutcome>, StoreError> {
-    const OPERATION: &str = "keep a part of a resync";
-    let list = storable(&part.list);
-    in_turn(connection, &part.consumer).await?;
-    let began = sqlx::query(
-        "INSERT INTO resync_lists (consumer_name, id, made_at, began_at, parts) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&list)
-    .bind(micros(part.made_at))
-    .bind(micros(at))
-    .bind(count(part.total))
-    .execute(&mut *connection)
-    .await
-    .map_err(driver(OPERATION))?;
-    if began.rows_affected() > 0 {
-        sqlx::query(
-            "DELETE FROM resync_lists WHERE consumer_name = $1 AND id IN (SELECT id FROM resync_lists \
-             WHERE consumer_name = $1 ORDER BY made_at DESC, began_at DESC, id OFFSET $2)",
-        )
-        .bind(part.consumer.as_str())
-        .bind(i64::from(LISTS))
-        .execute(&mut *connection)
-        .await
-        .map_err(driver(OPERATION))?;
-    }
-    let earlier: Option<i32> = sqlx::query_scalar(
-        "SELECT parts FROM resync_lists WHERE consumer_name = $1 AND id = $2 FOR UPDATE",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&list)
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(driver(OPERATION))?;
-    match earlier {
-        None => return Ok(said(PartOutcome::Superseded)),
-        Some(earlier) if earlier != count(part.total) => {
-            let earlier = earlier.unsigned_abs();
-            return Ok(said(PartOutcome::OtherTotal { earlier }));
-        }
-        Some(_) => {}
-    }
-    let (bytes, parts): (i64, i64) = sqlx::query_as(
-        "WITH added AS (INSERT INTO resync_parts (consumer_name, list_id, number, held) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT DO NOTHING RETURNING octet_length(held)::bigint AS bytes) \
-         UPDATE resync_lists SET bytes = resync_lists.bytes + COALESCE((SELECT bytes FROM added), 0) \
-         WHERE consumer_name = $1 AND id = $2 RETURNING bytes, (SELECT COUNT(*) FROM added) \
-             + (SELECT COUNT(*) FROM resync_parts WHERE consumer_name = $1 AND list_id = $2)",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&list)
-    .bind(count(part.number))
-    .bind(&held)
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(driver(OPERATION))?;
-    let bytes = bytes.unsigned_abs();
-    if bytes > LIST_BYTES {
-        sqlx::query("DELETE FROM resync_lists WHERE consumer_name = $1 AND id = $2")
-            .bind(part.consumer.as_str())
-            .bind(&list)
-            .execute(connection)
-            .await
-            .map_err(driver(OPERATION))?;
-        return Ok(said(PartOutcome::TooLong { bytes }));
-    }
-    if parts < i64::from(part.total) {
-        // What another process is at work on is left to it.
-        sqlx::query(
-            "DELETE FROM resync_lists WHERE (consumer_name, id) IN (SELECT l.consumer_name, l.id FROM resync_lists l \
-             JOIN (SELECT consumer_name, id, SUM(bytes) OVER (ORDER BY began_at DESC, consumer_name, id) AS newer \
-                   FROM resync_lists) AS o USING (consumer_name, id) WHERE o.newer > $1 FOR UPDATE OF l SKIP LOCKED)",
-        )
-        .bind(ALL_BYTES as i64)
-        .execute(connection)
-        .await
-        .map_err(driver("forget old parts of resyncs"))?;
-        return Ok(said(PartOutcome::Waits));
-    }
-    let texts: Vec<String> = sqlx::query_scalar(
-        "SELECT held FROM resync_parts WHERE consumer_name = $1 AND list_id = $2 ORDER BY number",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&list)
-    .fetch_all(connection)
-    .await
-    .map_err(driver("read the parts of a resync"))?;
-    Ok(said(PartOutcome::Whole(from_texts(&part.list, &texts)?)))
-}
-
-/// Waits for whoever else is at work on the lists of this consumer, until the end of this transaction.
-async fn in_turn(connection: &mut PgConnection, consumer: &ConsumerName) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(format!("server-bridge resync {consumer}"))
-        .execute(connection)
-        .await
-        .map_err(driver("wait for another part of a resync"))?;
-    Ok(())
-}
-
-async fn forget(
-    connection: &mut PgConnection,
-    consumer: ConsumerName,
-    list: String,
-) -> Result<Written<()>, StoreError> {
-    in_turn(connection, &consumer).await?;
-    sqlx::query(
-        "DELETE FROM resync_lists WHERE consumer_name = $1 AND (id = $2 OR made_at < \
-         (SELECT made_at FROM resync_lists WHERE consumer_name = $1 AND id = $2))",
-    )
-    .bind(consumer.as_str())
-    .bind(storable(&list))
-    .execute(connection)
-    .await
-    .map_err(driver("forget an answered resync"))?;
-    Ok(DONE)
-}
-
-async fn prune(
-    connection: &mut PgConnection,
-    before: Timestamp,
-) -> Result<Written<u64>, StoreError> {
-    let done = sqlx::query(
-        "DELETE FROM resync_lists WHERE (consumer_name, id) IN \
-         (SELECT consumer_name, id FROM resync_lists WHERE began_at < $1 FOR UPDATE SKIP LOCKED)",
-    )
-    .bind(micros(before))
-    .execute(connection)
-    .await
-    .map_err(driver("forget resyncs whose parts stay away"))?;
-    Ok(said(done.rows_affected()))
 }
 
 async fn add_orphans(
@@ -334,11 +214,6 @@ async fn note_seen(
     .await
     .map_err(driver("note which consumers were heard"))?;
     Ok(DONE)
-}
-
-/// Of parts there are at most 64.
-fn count(parts: u32) -> i32 {
-    i32::try_from(parts).unwrap_or(i32::MAX)
 }
 
 const fn said<T>(value: T) -> Written<T> {

@@ -10,6 +10,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::{FailureClass, Hint, StoreError};
+use super::config::Span;
 use super::failure::{driver, keeps_connection};
 use super::{Limits, PostgresStore, Use, Written};
 
@@ -27,7 +28,8 @@ impl PostgresStore {
         operation: &'static str,
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let outcome = self.run(purpose, operation, work).await;
+        let span = self.limits().of_most();
+        let outcome = self.run(span, purpose, operation, work).await;
         let outcome = outcome.map_err(|error| match error {
             // A search has a limit of its own.
             StoreError::Deadline { operation, limit }
@@ -51,12 +53,26 @@ impl PostgresStore {
         + Send
         + 'static,
     ) -> Result<T, StoreError> {
+        self.write_within(self.limits().of_most(), purpose, operation, job)
+            .await
+    }
+
+    /// The same for what may take another time than most; the job tells the server ([`Span::set`]).
+    pub(super) async fn write_within<T: Send + 'static>(
+        &self,
+        span: Span,
+        purpose: Use,
+        operation: &'static str,
+        job: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<Written<T>, StoreError>>
+        + Send
+        + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.clone();
         let done = tokio::spawn(async move {
             let committing = Arc::new(AtomicBool::new(false));
             let commits = Arc::clone(&committing);
             let done = store
-                .run(purpose, operation, |connection| {
+                .run(span, purpose, operation, |connection| {
                     Box::pin(transaction(connection, commits, job))
                 })
                 .await;
@@ -97,6 +113,7 @@ impl PostgresStore {
     /// Runs work on a connection; one on which something went wrong, or took too long, is not used again.
     async fn run<T>(
         &self,
+        span: Span,
         purpose: Use,
         operation: &'static str,
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
@@ -106,7 +123,7 @@ impl PostgresStore {
         let place = place
             .map_err(|none| none.told(operation, driver(operation)(self.connections.none())))?;
         let mut lease = self.connections.acquire(operation, place, until).await?;
-        let limit = self.limits().answer;
+        let limit = span.answer;
         let until = Instant::now() + limit;
         match timeout_at(until, work(&mut lease)).await {
             Ok(Ok(value)) => {
@@ -122,7 +139,7 @@ impl PostgresStore {
                 Err(match error.class() {
                     Some(FailureClass::Interrupted) => StoreError::Deadline {
                         operation,
-                        limit: self.limits().statement,
+                        limit: span.statement,
                     },
                     _ => error,
                 })
@@ -132,6 +149,21 @@ impl PostgresStore {
                 Err(StoreError::Deadline { operation, limit })
             }
         }
+    }
+}
+
+// === impl Span ===
+
+impl Span {
+    /// Tells the server, for the statements that follow in this transaction.
+    pub(super) async fn set(self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let millis = self.statement.as_millis().to_string();
+        sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+            .bind(millis)
+            .execute(connection)
+            .await
+            .map_err(driver("set how long a write may take"))?;
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::heard::refuse_if_seen;
+use super::super::heard::{Signs, refuse_if_alive};
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::rows::{self, driver, get, micros, truncated};
 use super::writer::Written;
@@ -138,18 +138,29 @@ pub(super) async fn remove(
     id: String,
     unseen_since: Option<Timestamp>,
 ) -> Result<Written<RemovedConsumer>, StoreError> {
-    let row = sqlx::query("SELECT name, last_seen_at FROM consumers WHERE id = ?1")
-        .bind(&id)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(driver("read a consumer"))?;
+    let row = sqlx::query(
+        "SELECT c.name, c.last_seen_at, (SELECT COUNT(*) FROM bundles b WHERE b.consumer_name = c.name) AS bundles, \
+           EXISTS (SELECT 1 FROM bundles b JOIN statuses s ON s.bundle_key = b.key WHERE b.consumer_name = c.name) \
+             AS reported \
+         FROM consumers c WHERE c.id = ?1",
+    )
+    .bind(&id)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(driver("read a consumer"))?;
     let Some(row) = row else {
         return Err(StoreError::ConsumerNotFound { consumer: id });
     };
     let name = rows::consumer_name(&row, "name", &id)?;
     let last_seen_at = rows::optional_time(&row, "last_seen_at", &id)?;
-    refuse_if_seen(&name, last_seen_at, unseen_since)?;
-    let mut bundles = 0;
+    let bundles: i64 = get(&row, "bundles")?;
+    let bundles = bundles.unsigned_abs();
+    let signs = Signs {
+        last_seen_at,
+        bundles,
+        reported: get(&row, "reported")?,
+    };
+    refuse_if_alive(&name, signs, unseen_since)?;
     for statement in [
         "DELETE FROM bundles WHERE consumer_name = ?1",
         "DELETE FROM orphans WHERE consumer_name = ?1",
@@ -157,14 +168,11 @@ pub(super) async fn remove(
         "DELETE FROM tombstones WHERE consumer_name = ?1",
         "DELETE FROM consumers WHERE name = ?1",
     ] {
-        let done = sqlx::query(statement)
+        sqlx::query(statement)
             .bind(name.as_str())
             .execute(&mut *connection)
             .await
             .map_err(driver("remove a consumer"))?;
-        if statement.contains("FROM bundles") {
-            bundles = done.rows_affected();
-        }
     }
     Ok(Written {
         value: RemovedConsumer {

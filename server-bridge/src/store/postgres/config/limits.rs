@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// The server stops a statement after this.
     pub statement: Duration,
+    /// The same for the removal of a consumer with all its bundles, and for all of it.
+    pub removal: Duration,
     /// The server stops waiting for a lock after this.
     pub lock: Duration,
     /// The server ends a session that is idle in a transaction for this long.
@@ -41,11 +43,42 @@ pub struct Limits {
     pub token_life: Duration,
 }
 
+/// How long one operation may take.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store::postgres) struct Span {
+    /// The server stops a statement of it after this.
+    pub(in crate::store::postgres) statement: Duration,
+    /// Its end is not waited for longer than this.
+    pub(in crate::store::postgres) answer: Duration,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// What most operations may take.
+    pub(in crate::store::postgres) fn of_most(&self) -> Span {
+        Span {
+            statement: self.statement,
+            answer: self.answer,
+        }
+    }
+
+    /// What the removal of a consumer may take.
+    pub(in crate::store::postgres) fn of_removal(&self) -> Span {
+        Span {
+            statement: self.removal,
+            answer: self.removal + self.answer.saturating_sub(self.statement),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             // Every statement of ours takes milliseconds, behind a lock or a stall of the disk seconds.
             statement: Duration::from_secs(10),
+            // 5 000 bundles of 100 KB take seconds at a small server.
+            removal: Duration::from_secs(120),
             lock: Duration::from_secs(5),
             idle_in_transaction: Duration::from_secs(10),
             // The slowest search the grammar allows takes a tenth of that on 10 000 bundles.

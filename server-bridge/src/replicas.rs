@@ -12,7 +12,7 @@
 //! process's monotonic clock measures it from before the renewal was asked for.
 //! **Invariant:** what is written about a publication is refused once the bucket was taken by somebody else
 //! ([`crate::store::Fence`]); so two owners for a moment cost a repetition and corrupt nothing.
-//! **Invariant:** nothing on the way up waits for a lease.
+//! **Invariant:** nothing on the way up waits for a lease; one that has been over for long ends the sessions (`withhold`).
 
 use std::time::Duration;
 

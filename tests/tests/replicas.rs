@@ -176,8 +176,8 @@ async fn a_lost_way_of_the_notifications_alone_delays_nothing_for_long() -> Resu
     for (turn, api) in apis.iter().enumerate() {
         for consumer in ["cluster1", "cluster2"] {
             let name = format!("after-{turn}-{consumer}");
-            let manifests = vec![tests::api::config_map(&name, "here")];
-            let change = tests::api::Change::create(consumer, manifests);
+            let manifests = vec![config_map(&name, "here")];
+            let change = Change::create(consumer, manifests);
             let id = api.create_bundle(&change).await?.id;
             wait_for(&name, Duration::from_secs(20), async || {
                 let bundle = api.bundle(&id).await.map_err(|error| error.to_string())?;

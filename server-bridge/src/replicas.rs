@@ -4,6 +4,7 @@
 //!   slot       a numbered place, taken before the sessions are made: it gives the client ids
 //!   keeper     renews this replica's row, removes those that expired, takes and gives back buckets
 //!   plan       which buckets to take and to give back; pure
+//!   withhold   whether this process may be connected to the broker
 //!   ownership  what delivery asks: whose is this consumer, and under which fence is written about it
 //! ```
 //!
@@ -11,7 +12,7 @@
 //! process's monotonic clock measures it from before the renewal was asked for.
 //! **Invariant:** what is written about a publication is refused once the bucket was taken by somebody else
 //! ([`crate::store::Fence`]); so two owners for a moment cost a repetition and corrupt nothing.
-//! **Invariant:** nothing on the way up waits for a lease.
+//! **Invariant:** nothing on the way up waits for a lease; one that has been over for long ends the sessions (`withhold`).
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ mod metrics;
 mod ownership;
 mod plan;
 mod slot;
+mod withhold;
 
 use keeper::Keeper;
 pub use metrics::Metrics;
@@ -110,7 +112,7 @@ impl<L: Leases> Membership<L> {
         done: &CancellationToken,
         stop: &CancellationToken,
     ) {
-        restarting("leases", restarts, done, || {
+        let keeping = restarting("leases", restarts, done, || {
             let keeper = Keeper::new(
                 self.leases.clone(),
                 self.me.clone(),
@@ -126,8 +128,11 @@ impl<L: Leases> Membership<L> {
                     done.cancelled().await;
                 }
             }
-        })
-        .await;
+        });
+        tokio::select! {
+            () = keeping => {}
+            () = withhold::watch(&self.ownership) => {}
+        }
     }
 
     /// The loss of the slot, if it was lost.

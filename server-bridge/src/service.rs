@@ -170,6 +170,7 @@ impl Settings {
     ) -> Result<(Api<AnyStore>, Delivery<AnyStore>, Runner), Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let party = self.party(slot)?;
+        let withheld = ownership.withheld();
         let scheme = self.endpoint.scheme.clone();
         let config = delivery::Config {
             source: self.source.clone(),
@@ -206,6 +207,10 @@ impl Settings {
             registry,
             checks,
         )?;
+        let runner = match withheld {
+            Some(withheld) => links.runner.only_while(&withheld),
+            None => links.runner,
+        };
         let Some(pool) = Pool::new(links.sessions) else {
             return Err(Failure::new(ExitKind::Failed, "the bridge has no session"));
         };
@@ -231,7 +236,7 @@ impl Settings {
         let metrics = api::Metrics::register(registry).map_err(failed)?;
         let api = api.build_on(parts.listener, parts.store, self.clock, metrics)?;
         info!(address = %api.address(), "The API listens");
-        Ok((api, delivery, links.runner))
+        Ok((api, delivery, runner))
     }
 }
 

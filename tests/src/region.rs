@@ -58,6 +58,7 @@ pub struct Builder {
     database: Option<PathBuf>,
     postgres: Option<PathBuf>,
     replicas: usize,
+    first: Option<PathBuf>,
     agent_args: Vec<String>,
     shared: Option<u16>,
 }
@@ -132,6 +133,7 @@ impl Builder {
             database: None,
             postgres: None,
             replicas: 1,
+            first: None,
             agent_args: Vec::new(),
             shared: None,
         }
@@ -237,6 +239,13 @@ impl Builder {
     pub fn replicas(mut self, files: &Path, count: usize) -> Self {
         self.replicas = count;
         self.postgres(files)
+    }
+
+    /// The first of several bridges has a way of its own to the database, by the five files in this directory.
+    #[must_use]
+    pub fn first_by(mut self, files: &Path) -> Self {
+        self.first = Some(files.to_owned());
+        self
     }
 
     /// With more arguments for every `agent`.
@@ -353,7 +362,8 @@ impl Builder {
         let mut spec = Spec::binary("server-bridge")?
             .arg("--mount")
             .arg(mount.directory());
-        if let Some(files) = &self.postgres {
+        let first = self.first.as_ref().filter(|_| label == BRIDGE);
+        if let Some(files) = first.or(self.postgres.as_ref()) {
             spec = spec.args(["--db-sslmode", "disable"]);
             for name in ["host", "port", "name", "user", "password"] {
                 spec = spec

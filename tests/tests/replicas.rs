@@ -12,6 +12,7 @@ mod story;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
 use tests::proxy::RetargetableProxy;
 use tests::region::{Builder, Kind};
@@ -176,8 +177,8 @@ async fn a_lost_way_of_the_notifications_alone_delays_nothing_for_long() -> Resu
     for (turn, api) in apis.iter().enumerate() {
         for consumer in ["cluster1", "cluster2"] {
             let name = format!("after-{turn}-{consumer}");
-            let manifests = vec![tests::api::config_map(&name, "here")];
-            let change = tests::api::Change::create(consumer, manifests);
+            let manifests = vec![config_map(&name, "here")];
+            let change = Change::create(consumer, manifests);
             let id = api.create_bundle(&change).await?.id;
             wait_for(&name, Duration::from_secs(20), async || {
                 let bundle = api.bundle(&id).await.map_err(|error| error.to_string())?;
@@ -190,6 +191,69 @@ async fn a_lost_way_of_the_notifications_alone_delays_nothing_for_long() -> Resu
         }
     }
     region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_alone_loses_its_database_leaves_the_broker_and_comes_back_by_itself()
+-> Result<()> {
+    let server = Server::start(&["max_connections=80"])?;
+    let (files, own) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let database = server.database()?;
+    server.mount(files.path(), &database)?;
+    server.mount(own.path(), &database)?;
+    let way = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+    let port = way.address().port().to_string();
+    std::fs::write(own.path().join("db.port"), port)?;
+    let mut region = Builder::new("replicas-cut-off", Kind::Sandbox)
+        .agents(2)
+        .replicas(files.path(), 3)
+        .first_by(own.path())
+        .start()
+        .await?;
+    owned(&server, &database, 3).await?;
+    let apis = region.apis().await?;
+
+    way.refuse();
+    way.break_all();
+    let word = "not connected: the lease is over";
+    region.bridge.unready(word).await?;
+    owned(&server, &database, 2).await?;
+    for (turn, api) in apis.iter().skip(1).enumerate() {
+        applied(api, &format!("without-{turn}"), Duration::from_secs(10)).await?;
+    }
+
+    way.pass();
+    region.ready().await?;
+    owned(&server, &database, 3).await?;
+    for (turn, api) in apis.iter().enumerate() {
+        applied(api, &format!("again-{turn}"), Duration::from_secs(10)).await?;
+    }
+    region.passed();
+    Ok(())
+}
+
+/// Ten bundles for each of two consumers, so that every member of the shared subscription is given some of their statuses.
+async fn applied(api: &Api, name: &str, patience: Duration) -> Result<()> {
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        for consumer in ["cluster1", "cluster2"] {
+            let name = format!("{name}-{number}-{consumer}");
+            let manifests = vec![config_map(&name, "here")];
+            let change = Change::create(consumer, manifests);
+            ids.push(api.create_bundle(&change).await?.id);
+        }
+    }
+    for id in ids {
+        wait_for(name, patience, async || {
+            let bundle = api.bundle(&id).await.map_err(|error| error.to_string())?;
+            match bundle {
+                Some(bundle) if bundle.is("Applied") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await?;
+    }
     Ok(())
 }
 

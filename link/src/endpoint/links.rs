@@ -145,6 +145,15 @@ impl Runner {
         }
     }
 
+    /// The sessions are connected only while `permit` holds nothing; what it holds otherwise says why, for people.
+    #[must_use]
+    pub fn only_while(mut self, permit: &watch::Receiver<Option<&'static str>>) -> Self {
+        let drivers = self.drivers.into_iter();
+        let only_while = |driver: Driver| driver.only_while(permit.clone());
+        self.drivers = drivers.map(only_while).collect();
+        self
+    }
+
     /// Runs until `drain` is cancelled and every session has disconnected.
     ///
     /// # Errors

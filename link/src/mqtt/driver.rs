@@ -2,14 +2,14 @@
 //!
 //! The loop never waits for a consumer and never drops what it received: messages wait in a queue bounded by bytes, and
 //! while that is full nothing more is read. Acks and pings leave all the same.
+//!
+//! **Invariant:** while this process may not be connected nothing is dialled, and the broker keeps no session of it.
 
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, ConnAck, ConnectionError, Event, EventLoop, Outgoing as Sent, Packet, Publish, QoS,
-};
+use rumqttc::{ConnAck, ConnectionError, Event, EventLoop, Outgoing as Sent, Packet, Publish, QoS};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +17,13 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use self::failure::offered;
+use self::permit::Permit;
 use super::credentials::Credentials;
 use super::gate::Gate;
 use super::inbound::{Delivery, Inbound, received};
 use super::liveness::{Liveness, PING_INTERVAL};
 use super::metrics::Metrics;
-use super::options::{REQUEST_CAPACITY, client_options};
+use super::options::{client, client_options};
 use super::pump::{DRAIN_DEADLINE, Pump};
 use super::reading::Reading;
 use super::reason::{ConnectError, unencodable};
@@ -35,6 +36,7 @@ use crate::identity::Identity;
 use crate::tls;
 
 mod failure;
+mod permit;
 
 /// Runs a session: drives the connection and the pump until it is told to stop.
 pub struct Driver {
@@ -53,12 +55,15 @@ pub struct Driver {
     silent_closes: u32,
     // The first connection of the session that the broker keeps now.
     session_since: u64,
+    permit: Permit,
 }
 
 enum Ended {
     Failed(ConnectError),
     // A message could not be sent as it is: the library's words.
     Message(String),
+    // The session is over, because this process may not be connected now.
+    Withdrawn,
     Orderly,
 }
 
@@ -72,6 +77,7 @@ enum Next {
     Offered(Arc<rustls::ClientConfig>),
     RetryRefused,
     Silent,
+    Withdrawn(&'static str),
     Stop,
 }
 
@@ -86,14 +92,7 @@ pub(super) fn build(
     }
     let first = tls::client_config(&identity.borrow(), &tls)?;
     let gate = Gate::default();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this module is what the ban sends others to"
-    )]
-    let (client, events) =
-        AsyncClient::builder(client_options(&config, first.clone(), gate.clone()))
-            .capacity(REQUEST_CAPACITY)
-            .build();
+    let (client, events) = client(client_options(&config, first.clone(), gate.clone()));
     let shared = Arc::new(Shared::new(client, metrics));
     let (session, outgoing) = Session::new(shared.clone(), config.limits.clone());
     let (deliveries, inbound) = Inbound::new();
@@ -110,6 +109,7 @@ pub(super) fn build(
         reconnect: config.reconnect,
         silent_closes: 0,
         session_since: 0,
+        permit: Permit::default(),
     };
     Ok((session, inbound, driver))
 }
@@ -141,6 +141,9 @@ impl Driver {
 
     async fn drive(&mut self, drain: CancellationToken) {
         loop {
+            if !self.permitted(&drain).await {
+                break;
+            }
             self.shared.state.send_replace(State::Connecting);
             let mut established = None;
             self.reading.go_on();
@@ -154,6 +157,7 @@ impl Driver {
             self.events.clean();
             let error = match ended {
                 Ended::Failed(error) => error,
+                Ended::Withdrawn => continue,
                 Ended::Message(reason) => {
                     self.forget_session(reason.clone());
                     ConnectError::Protocol(format!("encode a message: {reason}"))
@@ -170,6 +174,8 @@ impl Driver {
                 () = sleep(delay) => {}
                 () = drain.cancelled() => break,
                 config = offered(&mut self.identity, &self.tls) => self.try_next(config),
+                // What it says is asked for again at the top.
+                _ = self.permit.withdrawn() => {}
             }
         }
     }
@@ -193,6 +199,7 @@ impl Driver {
                     let silent_at = self.reading.liveness.deadline();
                     tokio::select! {
                         biased;
+                        reason = self.permit.withdrawn() => break Next::Withdrawn(reason),
                         reason = self.shared.reconnect_asked() => break Next::Reconnect(reason),
                         config = offered(&mut self.identity, &self.tls) => break Next::Offered(config),
                         // The poll under way is never given up for this: it may be in the middle of a write.
@@ -222,6 +229,10 @@ impl Driver {
                         return Ended::Message(reason);
                     }
                     return Ended::Failed(ConnectError::read(error, established.is_some()));
+                }
+                Next::Withdrawn(reason) => {
+                    self.withdraw(reason, established.is_some()).await;
+                    return Ended::Withdrawn;
                 }
                 Next::Silent => return Ended::Failed(ConnectError::Stalled("no PINGRESP")),
                 Next::Reconnect(reason) => {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rumqttc::{AckMode, MqttOptions, PublishProperties, TlsConfiguration, Transport};
+use rumqttc::{
+    AckMode, AsyncClient, EventLoop, MqttOptions, PublishProperties, TlsConfiguration, Transport,
+};
 
 use super::gate::{self, Gate};
 use super::{Config, IN_FLIGHT_WINDOW};
@@ -57,7 +59,18 @@ pub(super) fn publish_properties(message: &Message) -> PublishProperties {
     }
 }
 
+/// An event loop and its handle; nothing is dialled.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is what the ban sends others to"
+)]
+pub(super) fn client(options: MqttOptions) -> (AsyncClient, EventLoop) {
+    AsyncClient::builder(options)
+        .capacity(REQUEST_CAPACITY)
+        .build()
+}
+
 /// Requests that may wait in the library: an ack for every packet id there is, a window of publishes, subscribes and the
 /// disconnect. The pump keeps its publishes within the window and every delivery is acked once at most, so a full queue,
 /// which would lose an ack and with it a place in the broker's window, cannot happen.
-pub(super) const REQUEST_CAPACITY: usize = u16::MAX as usize + IN_FLIGHT_WINDOW as usize + 8;
+const REQUEST_CAPACITY: usize = u16::MAX as usize + IN_FLIGHT_WINDOW as usize + 8;

@@ -12,10 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use rumqttc::{
-    ClientError, DisconnectProperties, DisconnectReasonCode, PublishNoticeError, PublishOptions,
-    PublishResult, QoS,
-};
+use rumqttc::{ClientError, PublishNoticeError, PublishOptions, PublishResult, QoS};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -141,7 +138,8 @@ impl Pump {
             self.shared.metrics.connected.dec();
             match served {
                 Served::ConnectionLost => {}
-                Served::Drained => return self.disconnect(),
+                // The next process starts clean, so queueing for it would only cost.
+                Served::Drained => return self.shared.end_session(),
             }
         }
     }
@@ -257,7 +255,7 @@ impl Pump {
         let options = PublishOptions::new(qos)
             .retain(message.retain)
             .properties(publish_properties(message));
-        match self.shared.client.try_publish_tracked(
+        match self.shared.client().try_publish_tracked(
             message.topic.clone(),
             message.payload.clone(),
             options,
@@ -332,22 +330,6 @@ impl Pump {
             .inc();
         // A caller that dropped its receipt does not want to know.
         let _ = outgoing.receipt.send(result);
-    }
-
-    /// Ends the broker's session too: the next process starts clean, so queueing for it would only cost.
-    fn disconnect(&self) {
-        let properties = DisconnectProperties {
-            session_expiry_interval: Some(0),
-            reason_string: None,
-            user_properties: Vec::new(),
-            server_reference: None,
-        };
-        if let Err(error) = self.shared.client.try_disconnect_now_with_properties(
-            DisconnectReasonCode::NormalDisconnection,
-            properties,
-        ) {
-            warn!(%error, "Could not queue the DISCONNECT");
-        }
     }
 }
 

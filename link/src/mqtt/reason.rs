@@ -56,6 +56,9 @@ pub enum ConnectError {
     /// Left on purpose, to come back with another certificate or after a backlog.
     #[error("reconnecting: {0}")]
     Deliberate(&'static str),
+    /// This process may not be connected now.
+    #[error("not connected: {0}")]
+    Withheld(&'static str),
 }
 
 /// The broker refused a topic filter.
@@ -152,6 +155,7 @@ impl ConnectError {
             Self::Stalled(_) => "stalled",
             Self::Protocol(_) => "protocol",
             Self::Deliberate(_) => "deliberate",
+            Self::Withheld(_) => "withheld",
         }
     }
 

@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Ends receiving for good, on this connection or the next one; publishing goes on. Returns when the broker has
-    /// confirmed it, or the session was shut down. What the broker gave to this session before still comes, and is acked.
+    /// confirmed it, or the session was ended. What the broker gave to this session before still comes, and is acked.
     pub async fn unsubscribe(&self) {
         self.shared.leaving.send_if_modified(|leaving| {
             let first = *leaving == Leaving::No;
@@ -118,7 +118,7 @@ impl Session {
         let (mut leaving, mut state) = (self.shared.leaving.subscribe(), self.state());
         tokio::select! {
             _ = leaving.wait_for(|leaving| *leaving == Leaving::Done) => {}
-            _ = state.wait_for(|state| matches!(state, State::Closed)) => {}
+            _ = state.wait_for(State::is_ended) => {}
         }
     }
 

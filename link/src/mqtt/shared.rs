@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use rumqttc::{AsyncClient, ManualAck, PubAck};
+use rumqttc::{AsyncClient, DisconnectProperties, DisconnectReasonCode, ManualAck, PubAck};
 use tokio::sync::{Notify, watch};
 
 use super::metrics::Metrics;
@@ -36,7 +36,7 @@ pub(super) enum Leaving {
 }
 
 pub(super) struct Shared {
-    pub(super) client: AsyncClient,
+    client: Mutex<AsyncClient>,
     pub(super) connection: watch::Sender<Connection>,
     pub(super) state: watch::Sender<State>,
     /// Whether what the broker sends is read; while it is not, no answer can come.
@@ -64,7 +64,7 @@ struct AckGate {
 impl Shared {
     pub(super) fn new(client: AsyncClient, metrics: Metrics) -> Self {
         Self {
-            client,
+            client: Mutex::new(client),
             connection: watch::Sender::new(Connection::default()),
             state: watch::Sender::new(State::Connecting),
             reading: watch::Sender::new(true),
@@ -76,6 +76,32 @@ impl Shared {
             packet_limit: Mutex::new(None),
             ack_gate: Mutex::default(),
         }
+    }
+
+    /// The handle of the library's event loop of now. What was asked for by an older one fails.
+    pub(super) fn client(&self) -> AsyncClient {
+        locked(&self.client).clone()
+    }
+
+    /// Disconnects, and ends the broker's session too. The library's event loop ends with it.
+    pub(super) fn end_session(&self) {
+        let properties = DisconnectProperties {
+            session_expiry_interval: Some(0),
+            reason_string: None,
+            user_properties: Vec::new(),
+            server_reference: None,
+        };
+        let reason = DisconnectReasonCode::NormalDisconnection;
+        if let Err(error) = self
+            .client()
+            .try_disconnect_now_with_properties(reason, properties)
+        {
+            tracing::warn!(%error, "Could not queue the DISCONNECT");
+        }
+    }
+
+    pub(super) fn replace_client(&self, client: AsyncClient) {
+        *locked(&self.client) = client;
     }
 
     /// The pump asks the driver to reconnect.
@@ -134,7 +160,7 @@ impl Shared {
             return;
         }
         if let Err(error) = self
-            .client
+            .client()
             .try_manual_ack(ManualAck::PubAck(PubAck::new(packet_id, None)))
         {
             tracing::warn!(%error, "Could not queue a PUBACK; the broker will deliver the message again");

@@ -23,7 +23,7 @@ pub enum State {
     Waiting {
         /// Why the last connection ended or could not be made.
         error: Arc<ConnectError>,
-        /// Delay before the next attempt.
+        /// Delay before the next attempt; zero while this process may not be connected.
         retry_in: Duration,
     },
     /// Shut down.
@@ -36,6 +36,15 @@ impl State {
     /// Whether publishes flow.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready { .. })
+    }
+
+    /// Whether nothing comes in because the session was ended on purpose: shut down, or withheld.
+    pub(super) fn is_ended(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Waiting { error, .. } => matches!(**error, ConnectError::Withheld(_)),
+            _ => false,
+        }
     }
 
     /// The number of the ready connection, if it is one.

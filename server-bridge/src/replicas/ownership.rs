@@ -34,6 +34,8 @@ struct Shared {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
     gone: watch::Sender<u64>,
+    /// Why this process may not be connected to the broker, if so.
+    withheld: watch::Sender<Option<&'static str>>,
     /// The keeper is to look.
     look: Notify,
     metrics: Metrics,
@@ -42,6 +44,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     until: Option<Instant>,
+    /// The same of the last renewal, which may be over.
+    last_until: Option<Instant>,
     held: BTreeMap<Bucket, Held>,
     /// How many work for each.
     working: BTreeMap<Bucket, usize>,
@@ -72,6 +76,7 @@ impl Ownership {
             state: Mutex::default(),
             changed: watch::Sender::new(0),
             gone: watch::Sender::new(0),
+            withheld: watch::Sender::new(None),
             look: Notify::new(),
             metrics,
         })))
@@ -144,6 +149,11 @@ impl Ownership {
         pending::<()>().await;
     }
 
+    /// Why this process may not be connected to the broker, if so; `None` for a process that has its store alone.
+    pub fn withheld(&self) -> Option<watch::Receiver<Option<&'static str>>> {
+        self.0.as_ref().map(|shared| shared.withheld.subscribe())
+    }
+
     /// A write was refused: what is known here is old.
     pub fn refused(&self) {
         if let Some(shared) = &self.0 {
@@ -164,6 +174,7 @@ impl Ownership {
         self.change(|state| {
             let lapsed = state.until.is_none_or(|before| before <= Instant::now());
             state.until = Some(until);
+            state.last_until = Some(until);
             lapsed
         });
     }
@@ -286,6 +297,22 @@ impl Ownership {
     pub(crate) fn others_gone(&self) {
         if let Some(shared) = &self.0 {
             shared.gone.send_modify(|times| *times += 1);
+        }
+    }
+
+    /// Until when what is held was held by the last renewal.
+    pub(super) fn last_until(&self) -> Option<Instant> {
+        self.0.as_ref()?.lock().last_until
+    }
+
+    /// Says whether this process may be connected to the broker.
+    pub(super) fn withhold(&self, reason: Option<&'static str>) {
+        if let Some(shared) = &self.0 {
+            shared.withheld.send_if_modified(|known| {
+                let changed = *known != reason;
+                *known = reason;
+                changed
+            });
         }
     }
 

@@ -19,7 +19,7 @@ impl Pump {
             let request = filters
                 .iter()
                 .map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
-            let Ok(notice) = self.shared.client.subscribe_many_tracked(request).await else {
+            let Ok(notice) = self.shared.client().subscribe_many_tracked(request).await else {
                 return Ok(false);
             };
             let answer = tokio::select! {
@@ -69,7 +69,7 @@ impl Pump {
             }
             for filters in subscriptions.chunks(at_once) {
                 let request = filters.iter().cloned();
-                let unsubscribed = match shared.client.unsubscribe_many_tracked(request).await {
+                let unsubscribed = match shared.client().unsubscribe_many_tracked(request).await {
                     Ok(notice) => notice.wait_completion_async().await.is_ok(),
                     Err(_) => false,
                 };

@@ -135,6 +135,15 @@ impl Broker {
     }
 
     pub(super) fn client(&self, config: Config) -> Client {
+        self.client_while(config, watch::channel(None).1)
+    }
+
+    /// One that is connected only while nothing is said.
+    pub(super) fn client_while(
+        &self,
+        config: Config,
+        permit: watch::Receiver<Option<&'static str>>,
+    ) -> Client {
         let set = issue(&self.ca, "client", ExtendedKeyUsagePurpose::ClientAuth);
         let directory = set.in_directory();
         let location = Location::Directory(directory.path().into());
@@ -147,7 +156,7 @@ impl Broker {
             session,
             inbound,
             metrics,
-            driver: tokio::spawn(driver.run(stop.clone())),
+            driver: tokio::spawn(driver.only_while(permit).run(stop.clone())),
             stop,
             _identity: sender,
         }

@@ -115,11 +115,15 @@ impl FromStr for Database {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         use InvalidDatabase::{Mode, NoPassword, Option as Unknown, Part, Plain};
-        let url = Url::parse(text).map_err(|_| InvalidDatabase::Url)?;
+        let (text, without_host) = with_host(text);
+        let url = Url::parse(&text).map_err(|_| InvalidDatabase::Url)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(InvalidDatabase::Url);
         }
-        let mut host = decoded(url.host_str().unwrap_or_default()).ok_or(Part("host"))?;
+        let mut host = match without_host {
+            true => String::new(),
+            false => decoded(url.host_str().unwrap_or_default()).ok_or(Part("host"))?,
+        };
         let (mut mode, mut root_cert) = (None, None);
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
@@ -166,6 +170,20 @@ impl FromStr for Database {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Database({})", self.place())
+    }
+}
+
+/// A URL with a user and no host, as PostgreSQL knows it, is none to others: it gets one; whether it did.
+fn with_host(text: &str) -> (String, bool) {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return (text.to_owned(), false);
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.ends_with('@') {
+        (format!("{scheme}://{authority}none{path}"), true)
+    } else {
+        (text.to_owned(), false)
     }
 }
 

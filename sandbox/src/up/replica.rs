@@ -11,7 +11,7 @@ use link::error::{Failure, Hint};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
 use super::{Home, failed};
@@ -21,6 +21,8 @@ use super::{Home, failed};
 pub(super) struct Replica {
     number: usize,
     child: Child,
+    /// It stops when this ends. Apart from the child, whose `wait` would close it.
+    input: Option<ChildStdin>,
     pid: u32,
     listening: Listening,
     log: PathBuf,
@@ -75,6 +77,7 @@ impl Replica {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(failed)?;
+        let input = child.stdin.take();
         let pid = child.id().unwrap_or_default();
         let listening = loop {
             if let Some(listening) = read(&listening) {
@@ -89,6 +92,7 @@ impl Replica {
         Ok(Self {
             number,
             child,
+            input,
             pid,
             listening,
             log,
@@ -129,7 +133,7 @@ impl Replica {
 
     /// Stops it as a signal would and waits for it.
     pub(super) async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.input.take());
         if timeout(STOPPING, self.child.wait()).await.is_err() {
             tracing::warn!("{} did not stop and is killed", self.name());
         }

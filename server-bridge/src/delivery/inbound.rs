@@ -28,7 +28,7 @@ use super::border::{Incoming, SharedIntake};
 use super::health::Stuck;
 use super::log::Line;
 use super::pacing::LONGEST;
-use crate::store::{FailureClass, Store};
+use crate::store::{Store, StoreError};
 
 mod act;
 mod leaving;
@@ -266,7 +266,7 @@ async fn patiently<S: Store>(
         let why = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(done)) => return Some(done),
             // Many have something to say to the store; its own check tells when that does not pass.
-            Ok(Err(failed)) if failed.class() == Some(FailureClass::Busy) => None,
+            Ok(Err(StoreError::Overloaded { .. })) => None,
             Ok(Err(failed)) => {
                 let why = chain(&failed);
                 if let Some(held_back) = context.log.admit(Line::Store, None) {

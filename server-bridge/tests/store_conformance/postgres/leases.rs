@@ -378,13 +378,6 @@ async fn the_lease_is_renewed_while_every_other_connection_is_taken() {
             let _ = store.versions_of(&name("c1")).await;
         });
     }
-    // The API has a share only; delivery takes the rest.
-    for _ in 0..30 {
-        let store = store.clone();
-        writes.spawn(async move {
-            let _ = store.pending_heads(&name("c1"), 10).await;
-        });
-    }
     let others = (place.config.max_connections - 1).to_string();
     until("them to wait", async || place.waiting() == others).await;
     let renewed = tokio::time::timeout(Duration::from_secs(3), store.renew(&me, LONG)).await;

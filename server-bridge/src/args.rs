@@ -138,7 +138,7 @@ impl Args {
         let serving = tokio::spawn(admin.serve(checks.clone(), registry.clone(), drain.clone()));
         let serving = AbortOnDropHandle::new(serving);
         let stop = drain.token();
-        let built = settings.build_on(api, &registry, &checks, &stop);
+        let built = Box::pin(settings.build_on(api, &registry, &checks, &stop));
         let Some(service) = built.await? else {
             return Ok(());
         };

@@ -102,7 +102,7 @@ impl Settings {
         let membership = match &store {
             AnyStore::Sqlite(_) => None,
             AnyStore::Postgres(store) => {
-                let store = store.clone();
+                let store = PostgresStore::clone(store);
                 let joining = Membership::join(store, &self.replicas, metrics, checks, stop);
                 match joining.await {
                     Some(membership) => Some(membership),

@@ -34,7 +34,7 @@ pub enum AnyStore {
     /// In a file.
     Sqlite(SqliteStore),
     /// At a server.
-    Postgres(PostgresStore),
+    Postgres(Box<PostgresStore>),
 }
 
 // === impl Location ===
@@ -60,9 +60,9 @@ impl Location {
             Self::Sqlite(path) => {
                 AnyStore::Sqlite(SqliteStore::open_counting(path, restarts).await?)
             }
-            Self::Postgres(config) => {
-                AnyStore::Postgres(PostgresStore::open_counting(*config, restarts).await?)
-            }
+            Self::Postgres(config) => AnyStore::Postgres(Box::new(
+                PostgresStore::open_counting(*config, restarts).await?,
+            )),
         })
     }
 }
@@ -130,7 +130,7 @@ impl Store for AnyStore {
     fn fenced(&self, fence: Option<Fence>) -> Self {
         match self {
             Self::Sqlite(store) => Self::Sqlite(store.fenced(fence)),
-            Self::Postgres(store) => Self::Postgres(store.fenced(fence)),
+            Self::Postgres(store) => Self::Postgres(Box::new(store.fenced(fence))),
         }
     }
 

@@ -262,7 +262,9 @@ pub trait Store: Heard {
         at: Timestamp,
     ) -> impl Future<Output = Result<Raising, StoreError>> + Send;
 
-    /// Those of `ids` that name no bundle of this consumer, and whether one of it was deleted here.
+    /// Those of `ids` that name no bundle of this consumer, and whether one of it was deleted here. What was deleted before
+    /// the present epoch does not count unless that is the first one: it may have been made anew in the time that was
+    /// lost.
     fn gone(
         &self,
         consumer: &ConsumerName,

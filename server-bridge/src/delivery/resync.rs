@@ -94,7 +94,7 @@ async fn reconcile<S: Store>(
     } else {
         context.store.gone(consumer, strangers).await?
     };
-    // A work this bridge never knew may be all that is left of a lost or older store: silence is not a deletion
+    // A work this bridge does not know may be all that is left of a lost or older store: silence is not a deletion
     // (system.md §3). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
     let unwanted = context.config.delete_unknown_works && !known.is_empty();
     let (orphans, unknown): (Vec<_>, Vec<_>) = gone
@@ -137,7 +137,7 @@ async fn reconcile<S: Store>(
                 first = shown.join(", "),
                 held_back,
                 hint = "post them again under their ids to keep them; or delete them then",
-                "The agent holds works this bridge neither knows nor ever deleted; they are left alone"
+                "The agent holds works this bridge neither knows nor ever deleted, as far as its database can tell; they are left alone"
             );
         }
     }

@@ -54,6 +54,9 @@ pub(super) struct Remembered {
     pub(super) sequence: Option<SequenceId>,
     /// When that was.
     pub(super) removed_at: Timestamp,
+    /// Whether that was since this store was last restored, as far as it knows: before, the bundle may have been made anew
+    /// in the time that was lost.
+    pub(super) counts: bool,
 }
 
 /// What is done with a status of a bundle that is there.
@@ -180,12 +183,12 @@ pub(super) fn of_earlier(wrong: StatusOutcome, earlier: StatusOutcome) -> Status
 
 impl Remembered {
     /// What a status of a bundle that is gone means, and whether it renews what is remembered: a late word, or a sign
-    /// that the agent holds again what was deleted.
+    /// that the agent holds again what was deleted. What does not count is like nothing: it deletes nothing.
     pub(super) fn judge(&self, update: &StatusUpdate) -> (StatusOutcome, bool) {
         let late = self
             .sequence
             .is_some_and(|stored| !newer(update.sequence_id, update.at, stored, self.removed_at));
-        if late {
+        if late || !self.counts {
             (StatusOutcome::UnknownBundle, false)
         } else if update.deleted {
             // Deleted once more: what it said before this is not to be taken for a sign of life.

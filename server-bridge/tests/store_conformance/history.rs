@@ -2,7 +2,7 @@
 
 use link::order::Version;
 use server_bridge::store::{
-    Bundle, Epoch, Held, JUMP, Raised, Raising, StatusOutcome, Store, StoreError,
+    Bundle, Epoch, Held, JUMP, Orphan, Raised, Raising, StatusOutcome, Store, StoreError,
 };
 
 use crate::status::status;
@@ -184,6 +184,52 @@ pub(crate) async fn a_status_that_comes_twice_shows_a_newer_version_twice(store:
     assert_eq!(again, StatusOutcome::StaleVersion { stored });
     let current = store.apply_status(status("b", "c1", 8, 5)).await.unwrap();
     assert_eq!(current, StatusOutcome::Stored);
+}
+
+pub(crate) async fn what_was_deleted_before_a_restore_deletes_nothing_after_it(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    let c1 = name("c1");
+    for id in ["x", "y", "other"] {
+        store.create_bundle(bundle(id, "c1"), at(1)).await.unwrap();
+    }
+    let delete = async |id, second| {
+        store.mark_deleting(id, at(second)).await.unwrap();
+        let mut deleted = status(id, "c1", 1, 1);
+        (deleted.deleted, deleted.at) = (true, at(second));
+        let outcome = store.apply_status(deleted).await.unwrap();
+        assert_eq!(outcome, StatusOutcome::Deleted);
+    };
+    let says = async |deleted, step| {
+        let mut said = status("x", "c1", 1, step);
+        (said.deleted, said.at) = (deleted, at(600));
+        store.apply_status(said).await.unwrap()
+    };
+    let deleted_here = async |id: &str| {
+        let gone = store.gone(&c1, vec![id.to_owned()]).await.unwrap();
+        gone[0].deleted_here
+    };
+    delete("x", 2).await;
+    assert!(deleted_here("x").await);
+    assert_eq!(says(false, 2).await, StatusOutcome::DeletedHere);
+    let orphan = |id: &str, deleted_here| Orphan {
+        id: id.into(),
+        version: version(1),
+        deleted_here,
+    };
+    let works = vec![orphan("x", true), orphan("z", false)];
+    store.add_orphans(&c1, works).await.unwrap();
+
+    // The agent turns out to be ahead: what it holds under this id may have been made in the time that was lost.
+    raise(&store, "other", 7).await;
+    assert!(!deleted_here("x").await);
+    assert!(store.orphans(&c1, 9).await.unwrap().is_empty());
+    assert!(store.consumers_with_pending().await.unwrap() == [c1.clone()]);
+    for (deleted, step) in [(false, 3), (true, 4), (false, 5)] {
+        assert_eq!(says(deleted, step).await, StatusOutcome::UnknownBundle);
+    }
+    // What is deleted from here on is.
+    delete("y", 601).await;
+    assert!(deleted_here("y").await && !deleted_here("x").await);
 }
 
 pub(crate) async fn the_first_change_of_what_nobody_confirmed_jumps(store: impl Store) {

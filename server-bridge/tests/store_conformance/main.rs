@@ -104,6 +104,7 @@ conformance!([
     history::at_the_end_of_the_versions_nothing_is_raised_or_made,
     history::a_deletion_is_sent_again_under_a_version_above_the_held_one,
     history::a_status_that_comes_twice_shows_a_newer_version_twice,
+    history::what_was_deleted_before_a_restore_deletes_nothing_after_it,
     history::the_first_change_of_what_nobody_confirmed_jumps,
     history::the_ledger_remembers_as_many_versions_however_they_are_numbered,
     status::a_status_from_the_future_gives_way_and_never_holds_up_a_deletion,

@@ -221,8 +221,14 @@ async fn begin(
     }
     sqlx::query("DELETE FROM epochs WHERE number <= $1")
         .bind(number - EPOCHS)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    // What was to be deleted in the time before may have been made anew in the time that was lost. Agents are asked.
+    if number > 1 {
+        sqlx::query("DELETE FROM orphans")
+            .execute(connection)
+            .await?;
+    }
     Ok(Some(Epoch {
         number,
         id,

@@ -8,6 +8,7 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use sqlx::Row as _;
 
+use super::super::decide::Remembered;
 use super::super::history::Behind;
 use super::super::{
     Bundle, BundleVersion, Consumer, Content, Epoch, Json, LedgerEntry, Orphan, PendingBundle,
@@ -292,6 +293,15 @@ pub(in crate::store) fn epoch(row: &impl Cells) -> Result<Epoch, StoreError> {
         raised: row.integer("raised")?.unsigned_abs(),
         jumped: row.integer("jumped")?.unsigned_abs(),
         id,
+    })
+}
+
+/// What is remembered of a bundle, and whether it `counts`.
+pub(in crate::store) fn remembered(row: &impl Cells, id: &str) -> Result<Remembered, StoreError> {
+    Ok(Remembered {
+        sequence: sequence(row, id)?,
+        removed_at: time(row, "removed_at", id)?,
+        counts: row.flag("counts")?,
     })
 }
 

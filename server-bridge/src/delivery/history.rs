@@ -70,6 +70,9 @@ pub(super) async fn raise<S: Store>(
         });
         let at = context.clock.now();
         let raising = context.store.raise(consumer, held.collect(), at).await?;
+        if raising.doubted && raising.began.is_none() {
+            doubted(context, consumer);
+        }
         if let Some(epoch) = raising.began {
             warn!(
                 epoch = epoch.number,
@@ -111,6 +114,19 @@ pub(super) fn sent_first<S: Store>(context: &Context<S>, consumer: &ConsumerName
         let asks = context.asks(consumer);
         asks.want_at(consumer, Cause::Stale, now + TAKEN, now);
     }
+}
+
+/// Asks one consumer what it holds: of the others its agent's word says nothing.
+fn doubted<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
+    if let Some(held_back) = context.log.admit(Line::Raised("doubted"), Some(consumer)) {
+        warn!(
+            %consumer, held_back,
+            "The database is older than agents of this consumer: none of its bundles counts as confirmed until it has said what \
+             it holds"
+        );
+    }
+    let asks = context.asks(consumer);
+    asks.want(consumer, Cause::Subscribed, Instant::now());
 }
 
 fn say<S: Store>(context: &Context<S>, consumer: &ConsumerName, raised: &[Raised]) {

@@ -19,6 +19,8 @@ pub(super) struct Changing {
     pub(super) same: bool,
     /// Whether its version was made, or confirmed by its agent, in the present epoch.
     pub(super) known: bool,
+    /// The id of the present epoch.
+    pub(super) epoch: String,
 }
 
 /// The version of a change.
@@ -108,7 +110,7 @@ impl Changing {
             let jumped = None;
             return Some(Next { version, jumped });
         }
-        let (version, why) = history::jump(self.latest)?;
+        let (version, why) = history::jump(self.latest, &self.epoch)?;
         let jumped = Some(why);
         Some(Next { version, jumped })
     }
@@ -214,6 +216,7 @@ mod tests {
             deleting: false,
             same,
             known,
+            epoch: "00000000-".into(),
         };
         let next = changing.next("b", Some(version(latest))).ok().flatten()?;
         Some((next.version.get(), next.jumped.is_some()))

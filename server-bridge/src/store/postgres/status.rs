@@ -101,8 +101,8 @@ pub(super) async fn gone(
     // One statement sees one state of the store: an id is not both gone and there.
     let rows: Vec<(i64, bool)> = sqlx::query_as(
         "SELECT j.place, EXISTS (SELECT FROM tombstones t WHERE t.bundle_id = j.id AND t.consumer_name = $2 \
-           AND t.removed_at >= (SELECT CASE WHEN number > 1 THEN began_at ELSE 0 END \
-                                FROM epochs ORDER BY number DESC LIMIT 1)) \
+           AND t.removed_at >= (SELECT GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at \
+             FROM doubts WHERE consumer_name = $2), 0)) FROM epochs ORDER BY number DESC LIMIT 1)) \
          FROM unnest($1::text[]) WITH ORDINALITY AS j (id, place) WHERE NOT EXISTS \
          (SELECT FROM bundles b WHERE b.id = j.id AND b.consumer_name = $2) ORDER BY j.place",
     )
@@ -149,8 +149,8 @@ async fn without_bundle(
 ) -> Result<Written<StatusOutcome>, StoreError> {
     let id = update.bundle_id.as_str();
     let row = sqlx::query(
-        "SELECT status_sequence, removed_at, removed_at >= (SELECT CASE WHEN number > 1 THEN began_at ELSE 0 END \
-         FROM epochs ORDER BY number DESC LIMIT 1) AS counts \
+        "SELECT status_sequence, removed_at, removed_at >= (SELECT GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
+           WHERE consumer_name = $2), 0)) FROM epochs ORDER BY number DESC LIMIT 1) AS counts \
          FROM tombstones WHERE bundle_id = $1 AND consumer_name = $2 FOR UPDATE",
     )
     .bind(storable(id))

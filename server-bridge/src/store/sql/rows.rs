@@ -183,6 +183,14 @@ pub(in crate::store) fn corrupt(
     }
 }
 
+/// A time that may be missing.
+pub(in crate::store) fn moment(
+    micros: Option<i64>,
+    key: &str,
+) -> Result<Option<Timestamp>, StoreError> {
+    micros.map(|micros| at(micros, key)).transpose()
+}
+
 fn at(micros: i64, key: &str) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(micros).map_err(|error| corrupt("timestamp", key, error))
 }
@@ -290,8 +298,6 @@ pub(in crate::store) fn epoch(row: &impl Cells) -> Result<Epoch, StoreError> {
         number: row.integer("number")?,
         began_at: time(row, "began_at", &id)?,
         why: row.text("why")?,
-        raised: row.integer("raised")?.unsigned_abs(),
-        jumped: row.integer("jumped")?.unsigned_abs(),
         id,
     })
 }

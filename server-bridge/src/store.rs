@@ -40,8 +40,8 @@ pub use consumer::{Consumer, Labels, NewConsumer};
 pub use copy::{Compared, CopyError, Report, Summed, copy};
 pub use error::{FailureClass, OpenError, StoreError};
 pub use heard::{
-    ALL_BYTES, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
-    SEEN_EVERY, unseen_since,
+    ALL_BYTES, DOUBTED, Doubts, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome,
+    RemovedConsumer, ResyncPart, SEEN_EVERY, unseen_since,
 };
 pub use history::{EPOCHS, Epoch, History, JUMP, Raised, Raising};
 pub use json::{InvalidJson, Json, MAX_DEPTH};

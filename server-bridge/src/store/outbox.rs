@@ -60,6 +60,8 @@ pub struct BundleVersion {
     pub id: String,
     /// Its version.
     pub version: Version,
+    /// When it was created.
+    pub created_at: Timestamp,
     /// Since when it is being deleted.
     pub deleting_since: Option<Timestamp>,
 }

@@ -2,7 +2,7 @@
 
 use link::order::Version;
 use server_bridge::store::{
-    Bundle, Held, Orphan, Raised, Raising, StatusOutcome, Store, StoreError,
+    Bundle, DOUBTED, Doubts, Held, Orphan, Raised, Raising, StatusOutcome, Store, StoreError,
 };
 
 use crate::status::status;
@@ -348,6 +348,35 @@ pub(crate) async fn an_agent_s_word_is_about_its_own_consumer_and_several_begin_
     let epochs = store.history().await.unwrap().epochs;
     assert_eq!(epochs[0], store.epoch().await.unwrap());
     assert_eq!((epochs.len(), epochs.last().unwrap().number), (11, 1));
+}
+
+pub(crate) async fn what_is_doubted_of_a_consumer_is_kept_until_it_is_removed(store: impl Store) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    let (c1, c2) = (name("c1"), name("c2"));
+    for id in ["a", "b"] {
+        store.create_bundle(bundle(id, "c1"), at(1)).await.unwrap();
+    }
+    let doubts = async |consumer| store.doubts(consumer).await.unwrap();
+    assert_eq!(doubts(&c1).await, Doubts::default());
+    for second in [2, 3] {
+        store.note_stranger(&c1, at(second)).await.unwrap();
+    }
+    raise(&store, "a", 7).await;
+    let expected = Doubts {
+        since: Some(at(500)),
+        unconfirmed: true,
+        strangers: true,
+    };
+    assert_eq!(doubts(&c1).await, expected);
+    let week = at(500) + DOUBTED;
+    assert!(expected.last(week));
+    let list = vec![held("a", 8), held("b", 1)];
+    store.request_resend(&c1, list).await.unwrap();
+    let confirmed = doubts(&c1).await;
+    assert!(!confirmed.unconfirmed && !confirmed.last(week) && confirmed.last(at(501)));
+    assert_eq!(doubts(&c2).await, Doubts::default());
+    store.remove_consumer("id-c1", None).await.unwrap();
+    assert_eq!(doubts(&c1).await, Doubts::default());
 }
 
 pub(crate) async fn the_ledger_remembers_as_many_versions_however_they_are_numbered(

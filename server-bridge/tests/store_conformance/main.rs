@@ -107,6 +107,7 @@ conformance!([
     history::what_was_deleted_before_a_restore_deletes_nothing_after_it,
     history::the_first_change_of_what_nobody_confirmed_jumps,
     history::an_agent_s_word_is_about_its_own_consumer_and_several_begin_an_epoch,
+    history::what_is_doubted_of_a_consumer_is_kept_until_it_is_removed,
     history::the_ledger_remembers_as_many_versions_however_they_are_numbered,
     status::a_status_from_the_future_gives_way_and_never_holds_up_a_deletion,
     status::a_sign_of_life_after_a_deletion_is_told_from_a_late_word,

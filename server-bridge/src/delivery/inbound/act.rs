@@ -35,8 +35,8 @@ pub(super) async fn act<S: Store>(
 ) -> Result<Result<Acted, Refusal>, StoreError> {
     match request {
         Request::Part(part) => keep_part(context, part).await,
-        Request::Resync { held, joined } => {
-            resync::answer(context, consumer, held).await?;
+        Request::Resync { held, came, joined } => {
+            resync::answer(context, consumer, held, *came).await?;
             if let Some(Joined { list, .. }) = joined {
                 context.store.forget_resync(consumer, list).await?;
             }
@@ -52,7 +52,7 @@ pub(super) async fn act<S: Store>(
                 StatusOutcome::DeletedHere if admitted() => delete_again(context, update).await?,
                 StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
                 StatusOutcome::UnknownBundle if !update.deleted => {
-                    history::holds_a_stranger(context, consumer);
+                    history::holds_a_stranger(context, consumer).await?;
                 }
                 StatusOutcome::Ahead { stored } => {
                     let ahead = Ahead {
@@ -83,7 +83,8 @@ async fn keep_part<S: Store>(
                 list: part.list.clone(),
                 made_at: part.made_at,
             });
-            return Ok(Ok(Acted::Whole(Request::Resync { held, joined })));
+            let came = at;
+            return Ok(Ok(Acted::Whole(Request::Resync { held, came, joined })));
         }
         // What a newer list says is what counts.
         PartOutcome::Waits | PartOutcome::Superseded => return Ok(Ok(Acted::Done("resync"))),

@@ -27,6 +27,8 @@ pub(super) enum Request {
     /// then.
     Resync {
         held: Vec<HeldVersion>,
+        /// When it came, or its last part.
+        came: Timestamp,
         joined: Option<Joined>,
     },
     /// Keep a part of a list, and bring the agent what it lacks once all are there.
@@ -103,7 +105,11 @@ pub(super) fn understand(
             let listed = resync::listed(&consumer, &event, request.resource_versions, at)
                 .map_err(|reason| refusal("bad_resync", reason))?;
             let request = match listed {
-                Listed::Whole(held) => Request::Resync { held, joined: None },
+                Listed::Whole(held) => Request::Resync {
+                    held,
+                    came: at,
+                    joined: None,
+                },
                 Listed::Part(part) => Request::Part(part),
             };
             Ok((consumer, request))

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
 use super::super::sql::rows::{self, micros};
-use super::super::{Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
+use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
 use super::Written;
 use super::failure::driver;
 use super::outbox::storables;
@@ -182,6 +182,44 @@ pub(super) async fn raise(
             began,
         },
         hint: (raised > 0).then_some(consumer),
+    })
+}
+
+pub(super) async fn doubts(
+    connection: &mut PgConnection,
+    consumer: ConsumerName,
+) -> Result<Doubts, StoreError> {
+    let row = sqlx::query(
+        "SELECT NULLIF(GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
+           WHERE consumer_name = $1), 0)), 0) AS since, \
+         EXISTS (SELECT FROM bundles WHERE consumer_name = $1 AND epoch <> number) AS unconfirmed, \
+         EXISTS (SELECT FROM doubts WHERE consumer_name = $1 AND stranger_at IS NOT NULL) AS strangers \
+         FROM epochs ORDER BY number DESC LIMIT 1",
+    )
+    .bind(consumer.as_str())
+    .fetch_one(connection)
+    .await
+    .map_err(driver("read what is doubted of a consumer"))?;
+    rows::doubts(&row, consumer.as_str())
+}
+
+pub(super) async fn note_stranger(
+    connection: &mut PgConnection,
+    consumer: ConsumerName,
+    at: Timestamp,
+) -> Result<Written<()>, StoreError> {
+    sqlx::query(
+        "INSERT INTO doubts (consumer_name, stranger_at) VALUES ($1, $2) \
+         ON CONFLICT (consumer_name) DO UPDATE SET stranger_at = excluded.stranger_at",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(at))
+    .execute(connection)
+    .await
+    .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written {
+        value: (),
+        hint: None,
     })
 }
 

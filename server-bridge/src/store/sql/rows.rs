@@ -11,8 +11,8 @@ use sqlx::Row as _;
 use super::super::decide::Remembered;
 use super::super::history::Behind;
 use super::super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Json, LedgerEntry, Orphan, PendingBundle,
-    PendingHead, Status, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Json, LedgerEntry, Orphan,
+    PendingBundle, PendingHead, Status, StoreError, Tombstone,
 };
 
 /// The cells of a row by the name of their column, whichever engine it comes from.
@@ -183,6 +183,14 @@ pub(in crate::store) fn corrupt(
     }
 }
 
+pub(in crate::store) fn doubts(row: &impl Cells, key: &str) -> Result<Doubts, StoreError> {
+    Ok(Doubts {
+        since: optional_time(row, "since", key)?,
+        unconfirmed: row.flag("unconfirmed")?,
+        strangers: row.flag("strangers")?,
+    })
+}
+
 /// A time that may be missing.
 pub(in crate::store) fn moment(
     micros: Option<i64>,
@@ -264,6 +272,7 @@ pub(in crate::store) fn pending_bundle(row: &impl Cells) -> Result<PendingBundle
 pub(in crate::store) fn bundle_version(row: &impl Cells) -> Result<BundleVersion, StoreError> {
     let id = row.text("id")?;
     Ok(BundleVersion {
+        created_at: time(row, "created_at", &id)?,
         version: version(row, "version", &id)?,
         deleting_since: optional_time(row, "deleted_at", &id)?,
         id,

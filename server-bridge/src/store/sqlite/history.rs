@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
-use super::super::{Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
+use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
 use super::files::Lock;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
@@ -223,6 +223,44 @@ pub(super) async fn forget(
     .await
     .map_err(driver("forget old ledger entries"))?;
     Ok(())
+}
+
+pub(super) async fn doubts(
+    pool: &SqlitePool,
+    consumer: &ConsumerName,
+) -> Result<Doubts, StoreError> {
+    let row = sqlx::query(
+        "SELECT NULLIF(MAX(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
+           WHERE consumer_name = ?1), 0)), 0) AS since, \
+         EXISTS (SELECT 1 FROM bundles WHERE consumer_name = ?1 AND epoch <> number) AS unconfirmed, \
+         EXISTS (SELECT 1 FROM doubts WHERE consumer_name = ?1 AND stranger_at IS NOT NULL) AS strangers \
+         FROM epochs ORDER BY number DESC LIMIT 1",
+    )
+    .bind(consumer.as_str())
+    .fetch_one(pool)
+    .await
+    .map_err(driver("read what is doubted of a consumer"))?;
+    rows::doubts(&row, consumer.as_str())
+}
+
+pub(super) async fn note_stranger(
+    connection: &mut SqliteConnection,
+    consumer: ConsumerName,
+    at: Timestamp,
+) -> Result<Written<()>, StoreError> {
+    sqlx::query(
+        "INSERT INTO doubts (consumer_name, stranger_at) VALUES (?1, ?2) \
+         ON CONFLICT (consumer_name) DO UPDATE SET stranger_at = excluded.stranger_at",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(at))
+    .execute(connection)
+    .await
+    .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written {
+        value: (),
+        hint: None,
+    })
 }
 
 async fn past(

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
 pub(super) use super::super::sql::rows::{
-    behind, bundle, bundle_version, consumer, consumer_name, driver, epoch, micros, moment,
+    behind, bundle, bundle_version, consumer, consumer_name, doubts, driver, epoch, micros, moment,
     optional_time, orphan, pending_bundle, pending_head, remembered, sequence, time, tombstone,
     truncated, version,
 };

@@ -144,6 +144,26 @@ async fn a_failover_begins_an_epoch_and_replicas_begin_one_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lagging_standby_that_takes_over_behind_the_same_name_is_noticed_while_running() {
+    let place = Place::new();
+    let store = place.open().await;
+    place.sql("UPDATE bridge.epochs SET place = (place::jsonb || '{\"timeline\": \"77\"}')::text");
+    assert_eq!(store.epoch().await.unwrap().number, 1);
+    let began = tokio::time::Instant::now();
+    // Connections to the former server end.
+    while store.epoch().await.map_or(1, |epoch| epoch.number) == 1 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60));
+        place.sql(&format!(
+            "SELECT pg_terminate_backend(pid), pg_sleep(0.5) FROM pg_stat_activity \
+             WHERE datname = '{}' AND pid <> pg_backend_pid() AND application_name = 'server-bridge'",
+            place.database
+        ));
+    }
+    let epoch = store.epoch().await.unwrap();
+    assert!(epoch.why.contains("timeline was 77"), "{epoch:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_there_before_epochs_belongs_to_the_first_one() {
     let place = Place::new();
     let store = place.open().await;

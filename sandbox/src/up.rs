@@ -88,7 +88,7 @@ pub struct Region {
 /// Where the bridges of a region run.
 enum Bridges {
     /// One, in this process.
-    Inside(Part, server_bridge::service::Service),
+    Inside(Box<(Part, server_bridge::service::Service)>),
     /// Each in a process of its own.
     Processes(Vec<Replica>),
 }
@@ -147,7 +147,7 @@ impl Settings {
 
         let (listener, api_note) = self.api.api().await?;
         let (bridges, shown) = match &self.database {
-            None => inside(home, names, &self.consumers, listener).await?,
+            None => Box::pin(inside(home, names, &self.consumers, listener)).await?,
             Some((database, replicas)) => {
                 let first = listener.local_addr().map_err(failed)?;
                 drop(listener);
@@ -219,8 +219,9 @@ async fn inside(
     let part = Part::new("server-bridge", "server-bridge").await?;
     // A bridge that is alone on its store waits for nobody.
     let never = CancellationToken::new();
-    let bridge = bridge(home, names, consumers)?
-        .build_on(listener, &part.registry, &part.checks, &never)
+    let settings = bridge(home, names, consumers)?;
+    let building = settings.build_on(listener, &part.registry, &part.checks, &never);
+    let bridge = Box::pin(building)
         .await?
         .ok_or_else(|| Failure::new(ExitKind::Failed, "the bridge was not built"))?;
     let shown = summary::Replica {
@@ -228,7 +229,7 @@ async fn inside(
         api: format!("http://{}", bridge.api_address()),
         admin: part.url(),
     };
-    Ok((Bridges::Inside(part, bridge), vec![shown]))
+    Ok((Bridges::Inside(Box::new((part, bridge))), vec![shown]))
 }
 
 /// Starts the bridges one after the other; the first has the address that was asked for.

@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub consumers: Option<PathBuf>,
     /// Delete works that agents hold and this bridge does not know, as Maestro does. Without it only what was deleted here
-    /// is deleted there, so that a lost or older database empties no cluster
+    /// is deleted there, so that a lost or older database empties no cluster. It rests for seven days after a restore
     #[arg(long)]
     pub delete_unknown_works: bool,
     /// Address of the REST API. Callers are not authenticated: leave it on loopback or behind something that does

@@ -204,6 +204,10 @@ impl<S: Store> Delivery<S> {
                 }),
             ),
             keep(
+                "epochs",
+                part(|context, drain| history::watch(context, drain).boxed()),
+            ),
+            keep(
                 "seen",
                 part(|context, drain| seen::run(context, drain).boxed()),
             ),

@@ -40,8 +40,8 @@ pub use consumer::{Consumer, Labels, NewConsumer};
 pub use copy::{Compared, CopyError, Report, Summed, copy};
 pub use error::{FailureClass, OpenError, StoreError};
 pub use heard::{
-    ALL_BYTES, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
-    SEEN_EVERY, unseen_since,
+    ALL_BYTES, DOUBTED, Doubts, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome,
+    RemovedConsumer, ResyncPart, SEEN_EVERY, unseen_since,
 };
 pub use history::{EPOCHS, Epoch, History, JUMP, Raised, Raising};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
@@ -125,7 +125,7 @@ pub trait Store: Heard {
     ) -> impl Future<Output = Result<Option<Bundle>, StoreError>> + Send;
 
     /// Replaces metadata and content at the next version; equal content changes nothing and keeps the version. Where the
-    /// version was neither made nor confirmed in the present epoch, the next one is [`JUMP`] higher.
+    /// version was neither made nor confirmed in the present epoch, the next one is [`Epoch::jump`] higher.
     /// Refused with `BundleNotFound`, `BundleDeleting`, `VersionConflict` (when `expected` is another
     /// version) or `VersionExhausted`.
     fn update_bundle(
@@ -253,8 +253,9 @@ pub trait Store: Heard {
 
     /// Raises those bundles of a consumer, also those being deleted, whose agent holds a newer version than the stored one
     /// to the version after the held one, with what they carry, and puts them into the outbox; their ledger says why. A
-    /// bundle that has reached or passed the held version is left alone. Begins a new epoch if this shows that the store
-    /// went back in time during the present one.
+    /// bundle that has reached or passed the held version is left alone. If this shows that the store went back in time,
+    /// all bundles of the consumer count as unconfirmed, and what was to be deleted at it is forgotten; if it has shown of
+    /// several consumers within an hour, a new epoch begins. A deletion that is raised counts as asked for now.
     fn raise(
         &self,
         consumer: &ConsumerName,
@@ -262,7 +263,9 @@ pub trait Store: Heard {
         at: Timestamp,
     ) -> impl Future<Output = Result<Raising, StoreError>> + Send;
 
-    /// Those of `ids` that name no bundle of this consumer, and whether one of it was deleted here.
+    /// Those of `ids` that name no bundle of this consumer, and whether one of it was deleted here. What was deleted before
+    /// the present epoch, unless that is the first one, or before the consumer's bundles came to be unconfirmed does not
+    /// count: it may have been made anew in the time that was lost.
     fn gone(
         &self,
         consumer: &ConsumerName,

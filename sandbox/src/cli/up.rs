@@ -144,7 +144,7 @@ impl Args {
     }
 
     async fn serve(&self, settings: Settings, home: &Home, drain: &Drain) -> Result<(), Failure> {
-        let mut running = settings.build(home).await?.start();
+        let mut running = Box::pin(settings.build(home)).await?.start();
         let outcome = self.watch(&mut running, home, drain).await;
         running.stop().await;
         outcome

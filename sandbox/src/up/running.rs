@@ -67,7 +67,8 @@ impl Region {
     pub fn start(self) -> Running {
         let mut bridge = Group::new();
         let replicas = match self.bridges {
-            Bridges::Inside(part, service) => {
+            Bridges::Inside(inside) => {
+                let (part, service) = *inside;
                 let drain = bridge.shutdown.drain();
                 let run = async move {
                     // Its end is noticed as that of any part; here is why.

@@ -1,20 +1,28 @@
 -- The history of this database, newest number last. A new epoch begins when the database is found in another place than
--- the one it was last opened in (an older copy put back, another file), or when an agent turns out to be ahead of it.
--- `place` is a JSON object of what tells places apart.
+-- the one it was last opened in (an older copy put back, another file), or when agents of several consumers turn out to be
+-- ahead of it. `place` is a JSON object of what tells places apart.
 CREATE TABLE epochs (
     number   INTEGER PRIMARY KEY,
     id       TEXT    NOT NULL,
     began_at INTEGER NOT NULL,
     why      TEXT    NOT NULL,
     place    TEXT    NOT NULL,
-    -- How many versions were raised above what agents held, and made at a distance from the one before.
-    raised   INTEGER NOT NULL DEFAULT 0,
-    jumped   INTEGER NOT NULL DEFAULT 0
+    -- Whether it began with what agents hold, rather than with the place.
+    heard    INTEGER NOT NULL
 );
 
--- The epoch in which the bundle's version was made, or its agent was last heard to hold exactly this version. What was
--- there before epochs belongs to the first one.
+-- The epoch in which the bundle's version was made, or its agent was last heard to hold exactly this version; 0
+-- when its consumer has come to be doubted since. What was there before epochs belongs to the first one.
 ALTER TABLE bundles ADD COLUMN epoch INTEGER NOT NULL DEFAULT 1;
 
 -- Why a version is there that no caller asked for by this number.
 ALTER TABLE ledger ADD COLUMN note TEXT;
+
+-- What agents have said that makes one doubt that this database knows all that was done with their consumers.
+CREATE TABLE doubts (
+    consumer_name TEXT    PRIMARY KEY,
+    -- When one last held a newer version than one that counted as known.
+    behind_at     INTEGER,
+    -- When one last held a work that is not known here.
+    stranger_at   INTEGER
+);

@@ -5,20 +5,25 @@
 //! times at once and then ever less often, and the log says why. What is held back is not forgotten: the agent is asked for
 //! its status when it may be raised again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use link::error::chain;
 use link::id::ConsumerName;
 use link::order::Version;
 use link::telemetry::clip;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::Context;
 use super::log::Line;
 use super::resync::Cause;
-use crate::store::{Held, Raised, Store, StoreError};
+use crate::store::{Epoch, Held, Raised, Store, StoreError};
+
+#[cfg(test)]
+mod tests;
 
 /// A bundle of which an agent holds a newer version.
 #[derive(Clone, Debug)]
@@ -38,8 +43,12 @@ pub(super) struct Raises(Mutex<Lately>);
 #[derive(Debug, Default)]
 struct Lately {
     bundles: HashMap<(ConsumerName, String), Raise>,
-    /// Consumers whose agents hold what the store does not know.
-    strangers: HashSet<ConsumerName>,
+    /// When it was noted in the store that a consumer's agents hold what it does not know.
+    noted: HashMap<ConsumerName, Instant>,
+    /// Whether a consumer was doubted when the store was last asked, and when that was.
+    looked: HashMap<ConsumerName, (bool, Instant)>,
+    /// The present epoch, as far as this process has noticed.
+    epoch: Option<String>,
     tidied: Option<Instant>,
 }
 
@@ -70,16 +79,11 @@ pub(super) async fn raise<S: Store>(
         });
         let at = context.clock.now();
         let raising = context.store.raise(consumer, held.collect(), at).await?;
+        if raising.doubted && raising.began.is_none() {
+            doubted(context, consumer);
+        }
         if let Some(epoch) = raising.began {
-            warn!(
-                epoch = epoch.number,
-                why = epoch.why,
-                "A new epoch of the database begins: every consumer is asked what it holds"
-            );
-            context
-                .asks
-                .iter()
-                .for_each(super::resync::Asks::want_everyone);
+            has_begun(context, &epoch);
         }
         let (raised, exhausted): (Vec<_>, Vec<_>) = raising
             .bundles
@@ -95,22 +99,114 @@ pub(super) async fn raise<S: Store>(
     Ok(())
 }
 
-/// Notes that an agent holds a work that the store does not know.
-pub(super) fn holds_a_stranger<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
-    let mut lately = context.raises.lock();
-    if lately.strangers.len() < CONSUMERS {
-        lately.strangers.insert(consumer.clone());
+/// Whether what the store does not know of a consumer may be of a time that it lost: then nothing is deleted for it.
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn lost_some<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+) -> Result<bool, StoreError> {
+    let doubts = context.store.doubts(consumer).await?;
+    let lost = doubts.last(context.clock.now());
+    if lost && let Some(held_back) = context.log.admit(Line::Raised("unwanted"), Some(consumer)) {
+        warn!(
+            %consumer, held_back,
+            "The database was restored, moved or is older than this consumer's agents: works that are not known are left \
+             alone for seven days, and until all of its bundles are confirmed, despite --delete-unknown-works"
+        );
     }
+    Ok(lost)
 }
 
-/// A bundle went to its consumer for the first time. If its agent holds what the store does not know, this may be some of
-/// it, posted again: a Go agent drops that without a word where it holds a newer version, so it is asked what it holds.
-pub(super) fn sent_first<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
-    if context.raises.lock().strangers.contains(consumer) {
-        let now = Instant::now();
+/// Notes that an agent holds a work that the store does not know, so that every replica knows it.
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn holds_a_stranger<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+) -> Result<(), StoreError> {
+    let now = Instant::now();
+    if !context.raises.is_new(consumer, now) {
+        return Ok(());
+    }
+    let at = context.clock.now();
+    context.store.note_stranger(consumer, at).await?;
+    context.raises.noted(consumer, now);
+    Ok(())
+}
+
+/// A bundle went to its consumer for the first time. If its agent holds what the store does not know, or may do so because
+/// the store was restored, this may be some of it, posted again: a Go agent drops that without a word where it holds a
+/// newer version, so it is asked what it holds.
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn sent_first<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+) -> Result<(), StoreError> {
+    let now = Instant::now();
+    let ask = match context.raises.doubted(consumer, now) {
+        Some(doubted) => doubted,
+        None => {
+            let doubts = context.store.doubts(consumer).await?;
+            let doubted = doubts.strangers || doubts.last(context.clock.now());
+            context.raises.looked(consumer, doubted, now);
+            doubted
+        }
+    };
+    if ask {
         let asks = context.asks(consumer);
         asks.want_at(consumer, Cause::Stale, now + TAKEN, now);
     }
+    Ok(())
+}
+
+/// Looks now and then whether a new epoch has begun, whoever began it, and has everyone asked then.
+pub(super) async fn watch<S: Store>(context: Context<S>, drain: CancellationToken) {
+    let mut look = interval(LOOK);
+    while drain.run_until_cancelled(look.tick()).await.is_some() {
+        match context.store.epoch().await {
+            Ok(epoch) => has_begun(&context, &epoch),
+            Err(error) => {
+                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                    warn!(
+                        held_back,
+                        "Could not look for a new epoch yet: {}",
+                        chain(&error)
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Has everyone asked what they hold, once for each epoch but the one this process began with: then all are asked anyway.
+fn has_begun<S: Store>(context: &Context<S>, epoch: &Epoch) {
+    if context.raises.is_another(&epoch.id) {
+        warn!(
+            epoch = epoch.number,
+            why = epoch.why,
+            "A new epoch of the database begins: every consumer is asked what it holds"
+        );
+        let asks = context.asks.iter();
+        asks.for_each(super::resync::Asks::want_everyone);
+    }
+}
+
+/// Asks one consumer what it holds: of the others its agent's word says nothing.
+fn doubted<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
+    if let Some(held_back) = context.log.admit(Line::Raised("doubted"), Some(consumer)) {
+        warn!(
+            %consumer, held_back,
+            "The database is older than agents of this consumer: none of its bundles counts as confirmed until it has said what \
+             it holds"
+        );
+    }
+    let asks = context.asks(consumer);
+    asks.want(consumer, Cause::Subscribed, Instant::now());
 }
 
 fn say<S: Store>(context: &Context<S>, consumer: &ConsumerName, raised: &[Raised]) {
@@ -195,6 +291,48 @@ impl Raises {
         raise.times = raise.times.saturating_add(1);
     }
 
+    /// Whether the store does not know yet, for all this process knows, that a consumer's agents hold what it does not know.
+    fn is_new(&self, consumer: &ConsumerName, now: Instant) -> bool {
+        let lately = self.lock();
+        let noted = lately.noted.get(consumer);
+        noted.is_none_or(|at| now >= *at + NOTED)
+    }
+
+    fn noted(&self, consumer: &ConsumerName, now: Instant) {
+        let mut lately = self.lock();
+        if lately.noted.len() >= CONSUMERS {
+            lately.noted.clear();
+        }
+        lately.noted.insert(consumer.clone(), now);
+        lately.looked.remove(consumer);
+    }
+
+    /// Whether a consumer is doubted, if the store was asked a moment ago.
+    fn doubted(&self, consumer: &ConsumerName, now: Instant) -> Option<bool> {
+        let lately = self.lock();
+        let (doubted, at) = *lately.looked.get(consumer)?;
+        (now < at + LOOKED).then_some(doubted)
+    }
+
+    fn looked(&self, consumer: &ConsumerName, doubted: bool, now: Instant) {
+        let mut lately = self.lock();
+        if lately.looked.len() >= CONSUMERS {
+            lately.looked.clear();
+        }
+        lately.looked.insert(consumer.clone(), (doubted, now));
+    }
+
+    /// Whether this epoch is another one than the last that was noticed.
+    fn is_another(&self, epoch: &str) -> bool {
+        let mut lately = self.lock();
+        let known = lately.epoch.as_deref();
+        let another = known.is_some_and(|known| known != epoch);
+        if known != Some(epoch) {
+            lately.epoch = Some(epoch.to_owned());
+        }
+        another
+    }
+
     fn lock(&self) -> MutexGuard<'_, Lately> {
         // Every change under the lock is complete in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -222,7 +360,14 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 // An agent that takes it says so sooner.
 const TAKEN: Duration = Duration::from_secs(2);
 
-// As many as a store of this size has; of more, some are asked with the next subscription only. 100 bytes each.
+// Between two looks for a new epoch: one row.
+const LOOK: Duration = Duration::from_secs(30);
+
+// A bulk of new bundles is one look at what is doubted of their consumer. What is noted outlives a process anyway.
+const LOOKED: Duration = Duration::from_secs(10);
+const NOTED: Duration = Duration::from_secs(3600);
+
+// As many as a store of this size has; with more it is only looked again. 100 bytes each.
 const CONSUMERS: usize = 100_000;
 
 // One transaction of a few statements, milliseconds each, in which their rows are locked.
@@ -230,31 +375,3 @@ const TOGETHER: usize = 500;
 
 // What an agent sends is shown by its beginning.
 const ID_BYTES: usize = 253;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bundle_is_raised_a_few_times_at_once_and_then_ever_less_often() {
-        let c1 = ConsumerName::new("c1").unwrap();
-        let raises = Raises::default();
-        let start = Instant::now();
-        let mut raised = Vec::new();
-        for second in (0..10 * 24 * 3600).step_by(10) {
-            let now = start + Duration::from_secs(second);
-            if raises.due(&c1, "a", now).is_none() {
-                raises.note(&c1, "a", now);
-                raised.push(second / 60);
-            }
-        }
-        assert_eq!(raised[..6], [0, 0, 0, 1, 3, 7]);
-        assert!(raised.len() < 24, "{raised:?}");
-        assert_eq!(raises.due(&c1, "b", start), None);
-        // After a long quiet it begins anew, and others are forgotten meanwhile.
-        let later = start + 100 * LONGEST;
-        assert_eq!(raises.due(&c1, "a", later), None);
-        raises.note(&c1, "b", later);
-        assert_eq!(raises.lock().bundles.len(), 1);
-    }
-}

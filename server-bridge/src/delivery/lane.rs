@@ -286,10 +286,15 @@ impl<S: Store> Lane<S> {
         .await;
         let mut through = 0;
         let mut failed = None;
+        let mut first = false;
         for (bundle, outcome, noted) in settled {
+            first |= outcome.is_ok() && bundle.first && bundle.deleting_since.is_none();
             through += usize::from(self.settle(&bundle, outcome));
             // What could not be noted is sent once more; the others are settled all the same.
             failed = failed.or(lease::counted(&ownership, noted).err());
+        }
+        if first {
+            history::sent_first(&self.context, &self.consumer).await?;
         }
         match failed {
             Some(error) => Err(error),
@@ -309,9 +314,6 @@ impl<S: Store> Lane<S> {
                 self.quarantine.passed(&bundle.id);
                 let what = what(bundle.deleting_since, bundle.version);
                 self.pacing.sent(&bundle.id, what, now);
-                if bundle.first && !deletion {
-                    history::sent_first(&self.context, &self.consumer);
-                }
                 debug!(consumer = %self.consumer, resource.id = %bundle.id, resource.version = bundle.version.get(), matched, "Published a bundle");
                 return true;
             }

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use link::backoff::Backoff;
 use link::bundle::EMPTY_HASH;
 use link::bundle::resync::{HeldStatus, HeldVersion, split};
@@ -32,7 +33,7 @@ mod parts;
 pub(super) use asks::{Asks, Cause};
 pub(super) use parts::{Listed, forget_old, listed};
 
-/// Answers a whole spec resync request. Done again after a failure it does the same.
+/// Answers a whole spec resync request that came at `came`. Done again after a failure it does the same.
 ///
 /// # Errors
 /// The store failed.
@@ -40,8 +41,9 @@ pub(super) async fn answer<S: Store>(
     context: &Context<S>,
     consumer: &ConsumerName,
     held: &[HeldVersion],
+    came: Timestamp,
 ) -> Result<(), StoreError> {
-    reconcile(context, consumer, held).await?;
+    reconcile(context, consumer, held, came).await?;
     // An agent that asks has just subscribed: it was not there for what this bridge asked when it subscribed.
     context
         .asks(consumer)
@@ -53,6 +55,7 @@ async fn reconcile<S: Store>(
     context: &Context<S>,
     consumer: &ConsumerName,
     held: &[HeldVersion],
+    came: Timestamp,
 ) -> Result<(), StoreError> {
     let ours = context.store.versions_of(consumer).await?;
     let known: HashSet<&str> = ours.iter().map(|bundle| bundle.id.as_str()).collect();
@@ -64,11 +67,12 @@ async fn reconcile<S: Store>(
         .iter()
         .filter_map(|bundle| {
             let held = *holds.get(bundle.id.as_str())?;
-            (held > bundle.version).then(|| Ahead {
+            let ahead = || Ahead {
                 id: bundle.id.clone(),
                 held,
                 stored: bundle.version,
-            })
+            };
+            (held > bundle.version).then(|| (ahead(), bundle.created_at))
         })
         .collect();
     let compare = ours
@@ -82,7 +86,14 @@ async fn reconcile<S: Store>(
         })
         .collect();
     let resent = context.store.request_resend(consumer, compare).await?;
+    // A list that waited for its turn may name one of the same id that was deleted meanwhile: the next list tells.
+    let (ahead, newer): (Vec<_>, Vec<_>) = ahead.into_iter().partition(|(_, made)| *made <= came);
+    if !newer.is_empty() {
+        let asks = context.asks(consumer);
+        asks.want(consumer, Cause::Stale, Instant::now());
+    }
     if !ahead.is_empty() {
+        let ahead = ahead.into_iter().map(|(ahead, _)| ahead).collect();
         history::raise(context, consumer, ahead).await?;
     }
     let strangers: Vec<String> = holds
@@ -95,9 +106,12 @@ async fn reconcile<S: Store>(
     } else {
         context.store.gone(consumer, strangers).await?
     };
-    // A work this bridge never knew may be all that is left of a lost or older store: silence is not a deletion
+    // A work this bridge does not know may be all that is left of a lost or older store: silence is not a deletion
     // (system.md §3). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
-    let unwanted = context.config.delete_unknown_works && !known.is_empty();
+    let unwanted = context.config.delete_unknown_works
+        && !known.is_empty()
+        && !gone.is_empty()
+        && !history::lost_some(context, consumer).await?;
     let (orphans, unknown): (Vec<_>, Vec<_>) = gone
         .into_iter()
         .partition(|work| work.deleted_here || unwanted);
@@ -126,7 +140,7 @@ async fn reconcile<S: Store>(
         warn!(%consumer, refused, held_back, "An agent holds more works to be deleted than can wait; the next resync deletes the rest");
     }
     if !unknown.is_empty() {
-        history::holds_a_stranger(context, consumer);
+        history::holds_a_stranger(context, consumer).await?;
         context.metrics.unknown_works.inc_by(unknown.len() as u64);
         let mut ids: Vec<&str> = unknown.iter().map(|work| work.id.as_str()).collect();
         ids.sort_unstable();
@@ -138,7 +152,7 @@ async fn reconcile<S: Store>(
                 first = shown.join(", "),
                 held_back,
                 hint = "post them again under their ids to keep them; or delete them then",
-                "The agent holds works this bridge neither knows nor ever deleted; they are left alone"
+                "The agent holds works this bridge neither knows nor ever deleted, as far as its database can tell; they are left alone"
             );
         }
     }

@@ -14,8 +14,8 @@ use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
-    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
+    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
     StatusUpdate, Store, StoreError, Tombstone,
 };
 
@@ -87,6 +87,8 @@ impl Heard for AnyStore {
         add_orphans(consumer: &ConsumerName, works: Vec<Orphan>) -> u64;
         orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
         remove_orphans(keys: Vec<i64>) -> ();
+        doubts(consumer: &ConsumerName) -> Doubts;
+        note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
         note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
         remove_consumer(id: &str, unseen_since: Option<Timestamp>) -> RemovedConsumer;
     }

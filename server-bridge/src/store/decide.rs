@@ -19,6 +19,8 @@ pub(super) struct Changing {
     pub(super) same: bool,
     /// Whether its version was made, or confirmed by its agent, in the present epoch.
     pub(super) known: bool,
+    /// The id of the present epoch.
+    pub(super) epoch: String,
 }
 
 /// The version of a change.
@@ -54,6 +56,9 @@ pub(super) struct Remembered {
     pub(super) sequence: Option<SequenceId>,
     /// When that was.
     pub(super) removed_at: Timestamp,
+    /// Whether that was since this store was last restored, as far as it knows: before, the bundle may have been made anew
+    /// in the time that was lost.
+    pub(super) counts: bool,
 }
 
 /// What is done with a status of a bundle that is there.
@@ -105,7 +110,7 @@ impl Changing {
             let jumped = None;
             return Some(Next { version, jumped });
         }
-        let (version, why) = history::jump(self.latest)?;
+        let (version, why) = history::jump(self.latest, &self.epoch)?;
         let jumped = Some(why);
         Some(Next { version, jumped })
     }
@@ -180,12 +185,12 @@ pub(super) fn of_earlier(wrong: StatusOutcome, earlier: StatusOutcome) -> Status
 
 impl Remembered {
     /// What a status of a bundle that is gone means, and whether it renews what is remembered: a late word, or a sign
-    /// that the agent holds again what was deleted.
+    /// that the agent holds again what was deleted. What does not count is like nothing: it deletes nothing.
     pub(super) fn judge(&self, update: &StatusUpdate) -> (StatusOutcome, bool) {
         let late = self
             .sequence
             .is_some_and(|stored| !newer(update.sequence_id, update.at, stored, self.removed_at));
-        if late {
+        if late || !self.counts {
             (StatusOutcome::UnknownBundle, false)
         } else if update.deleted {
             // Deleted once more: what it said before this is not to be taken for a sign of life.
@@ -211,6 +216,7 @@ mod tests {
             deleting: false,
             same,
             known,
+            epoch: "00000000-".into(),
         };
         let next = changing.next("b", Some(version(latest))).ok().flatten()?;
         Some((next.version.get(), next.jumped.is_some()))

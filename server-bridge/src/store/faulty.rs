@@ -11,8 +11,8 @@ use tokio::sync::broadcast;
 use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
-    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
+    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
     StatusUpdate, Store, StoreError, Tombstone,
 };
 
@@ -116,6 +116,8 @@ impl<S: Store> Heard for Faulty<S> {
         add_orphans(consumer: &ConsumerName, works: Vec<Orphan>) -> u64;
         orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
         remove_orphans(keys: Vec<i64>) -> ();
+        doubts(consumer: &ConsumerName) -> Doubts;
+        note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
         note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
         remove_consumer(id: &str, unseen_since: Option<Timestamp>) -> RemovedConsumer;
     }

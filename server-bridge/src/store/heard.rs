@@ -63,6 +63,21 @@ pub trait Heard: Clone + Send + Sync + 'static {
     fn remove_orphans(&self, keys: Vec<i64>)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    // --- what this store may not know ---
+
+    /// What makes one doubt that this store knows all that was done with a consumer.
+    fn doubts(
+        &self,
+        consumer: &ConsumerName,
+    ) -> impl Future<Output = Result<Doubts, StoreError>> + Send;
+
+    /// Notes that agents of a consumer hold a work that is not known here.
+    fn note_stranger(
+        &self,
+        consumer: &ConsumerName,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     // --- consumers ---
 
     /// Notes that consumers were heard, each at most once in [`SEEN_EVERY`]; unknown names are ignored.
@@ -130,6 +145,18 @@ pub struct Orphan {
     pub version: Version,
     /// Whether this bridge must remember its deletion still when it is sent.
     pub deleted_here: bool,
+}
+
+/// What makes one doubt that the store knows all that was done with a consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// When it last showed that this store is older than the consumer's agents, or may be: the present epoch began, and is
+    /// not the first one, or they held a newer version.
+    pub since: Option<Timestamp>,
+    /// Whether some bundle of the consumer is not confirmed.
+    pub unconfirmed: bool,
+    /// Whether its agents ever held a work that was not known here.
+    pub strangers: bool,
 }
 
 /// A consumer that was removed with everything that was kept of it.
@@ -259,6 +286,20 @@ const ALIVE: SignedDuration = SignedDuration::from_hours(24);
 
 // An id longer than this was never a bundle of ours.
 const LONGEST_ID: usize = 253;
+
+// === impl Doubts ===
+
+impl Doubts {
+    /// Whether what this store does not know may be of a time that it lost: while anything is not confirmed since, and for
+    /// [`DOUBTED`] in any case, in which whoever posts again has done so.
+    pub fn last(&self, now: Timestamp) -> bool {
+        self.since
+            .is_some_and(|since| self.unconfirmed || now.duration_since(since) < DOUBTED)
+    }
+}
+
+/// For how long a store is doubted at least that was restored or moved.
+pub const DOUBTED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,13 @@
 //! Histories that run backwards. A store may be older than its agents: an older dump was restored, an older file put back,
 //! everything was posted again into an empty one. Agents take no version below what they hold, and some none that is equal.
 //!
-//! So the store has **epochs**. A new one begins when the place of the database is another than the recorded one, and when
-//! an agent is ahead of a version that counted as known in the present epoch. What follows from it: a version below what an
-//! agent holds is *raised* above that, with its content; and the first change of a bundle whose version was neither made
-//! nor confirmed in this epoch *jumps*, because its agent may hold other content under the next number. The ledger says why.
-//! Decisions are pure; engines make them under a lock on the bundle's row.
+//! So the store has **epochs**. A new one begins when the place of the database is another than the recorded one. An agent
+//! that is ahead of a version that counted as known is the same sign, but of its own consumer only: that one's bundles count
+//! as unconfirmed from then on, and only signs of several consumers together begin an epoch. What follows: a version below
+//! what an agent holds is *raised* above that, with its content; the first change of a bundle whose version was neither
+//! made nor confirmed since *jumps*, because its agent may hold other content under the next number; and what was deleted
+//! before is no reason to delete. The ledger says why. Decisions are pure; engines make them under a lock on the bundle's
+//! row.
 
 use std::collections::BTreeMap;
 
@@ -24,16 +26,12 @@ pub struct Epoch {
     pub began_at: Timestamp,
     /// Why, in a sentence.
     pub why: String,
-    /// Versions raised above what an agent held.
-    pub raised: u64,
-    /// Versions made at a distance from the one before.
-    pub jumped: u64,
 }
 
 /// What is known of the store's past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
-    /// The last [`EPOCHS`] epochs, the present one first.
+    /// The last epochs, the present one first: half of [`EPOCHS`] that began with the place, and as many that agents began.
     pub epochs: Vec<Epoch>,
     /// Bundles whose version was neither made in the present epoch nor confirmed by their agents in it.
     pub unconfirmed: u64,
@@ -59,6 +57,9 @@ pub struct Raised {
 pub struct Raising {
     /// The bundles that were behind.
     pub bundles: Vec<Raised>,
+    /// Whether this was a sign that this store is older than the consumer's agents: none of its bundles is confirmed any
+    /// more, except those that were raised.
+    pub doubted: bool,
     /// Set when this was the sign of a new epoch.
     pub began: Option<Epoch>,
 }
@@ -66,7 +67,8 @@ pub struct Raising {
 /// How many epochs are remembered.
 pub const EPOCHS: i64 = 20;
 
-/// How far the first change of an unconfirmed bundle jumps: further than anybody changed a bundle in the time that was lost.
+/// How far the first change of an unconfirmed bundle jumps at least: further than anybody changed a bundle in the time that
+/// was lost.
 pub const JUMP: i32 = 1_000;
 
 /// What tells the place of a database from others, by the name of each sign.
@@ -83,14 +85,34 @@ pub(super) struct Behind {
     pub(super) known: bool,
 }
 
+/// What is known when bundles are found to be behind.
+pub(super) struct Past {
+    /// The number of the present epoch.
+    pub(super) epoch: i64,
+    /// When it began.
+    pub(super) began_at: Timestamp,
+    /// When the consumer's agents last gave a sign.
+    pub(super) doubted_at: Option<Timestamp>,
+}
+
 /// What to do with bundles that are behind.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) raised: Vec<Raised>,
     /// Key, version and note of those that have a version to be raised to.
     pub(super) changes: Vec<(i64, i64, String)>,
-    /// Why a new epoch begins with this, if it does.
-    pub(super) begins: Option<String>,
+    /// How this is a sign that the store is older than the consumer's agents, if it is.
+    pub(super) sign: Option<String>,
+}
+
+// === impl Epoch ===
+
+impl Epoch {
+    /// How far the first change of an unconfirmed bundle jumps: [`JUMP`], and up to 999 more by its id, so that two that
+    /// are restored from one backup make different numbers.
+    pub fn jump(&self) -> i32 {
+        jump_of(&self.id)
+    }
 }
 
 // === impl Place ===
@@ -110,6 +132,14 @@ impl Place {
     /// As it was stored. What cannot be read tells nothing apart.
     pub(super) fn parse(text: &str) -> Self {
         Self(serde_json::from_str(text).unwrap_or_default())
+    }
+
+    /// This place, with what only the recorded one tells: a user that may ask less does not make it forgotten.
+    pub(super) fn completed(mut self, recorded: Self) -> Self {
+        for (sign, value) in recorded.0 {
+            self.0.entry(sign).or_insert(value);
+        }
+        self
     }
 
     pub(super) fn sign(&self, sign: &str) -> Option<&str> {
@@ -132,24 +162,23 @@ impl Place {
     }
 }
 
-/// Decides about bundles that are behind. Only those whose version counted as known in the present epoch are the sign of a
-/// new one: that of others is what the present epoch began with. And no sooner than [`BETWEEN_SIGNS`] after the last one:
-/// two bridges of one source, each with a store of its own, would begin one after the other.
+/// Decides about bundles that are behind. Only those whose version counted as known are a sign: that of others is what is
+/// known already. And no sooner than [`BETWEEN_SIGNS`] after the last one, of the consumer or of all: two bridges of one
+/// source, each with a store of its own, would give them one after the other.
 pub(super) fn plan(
     behind: Vec<Behind>,
     consumer: &ConsumerName,
-    epoch: (i64, Timestamp),
+    past: &Past,
     at: Timestamp,
 ) -> Plan {
-    let (number, began_at) = epoch;
-    let may_begin = number == 1 || at.duration_since(began_at) >= BETWEEN_SIGNS;
+    let since = |then: Timestamp| at.duration_since(then) >= BETWEEN_SIGNS;
+    let may_doubt = (past.epoch == 1 || since(past.began_at)) && past.doubted_at.is_none_or(since);
     let mut plan = Plan::default();
     for bundle in behind {
         let (held, stored) = (bundle.held, bundle.stored);
-        if may_begin && bundle.known && plan.begins.is_none() {
-            plan.begins = Some(format!(
-                "consumer `{consumer}` holds version {held} of bundle `{}`, which is at version {stored} here: this database \
-                 is older than its agents",
+        if may_doubt && bundle.known && plan.sign.is_none() {
+            plan.sign = Some(format!(
+                "consumer `{consumer}` holds version {held} of bundle `{}`, which is at version {stored} here",
                 bundle.id
             ));
         }
@@ -171,15 +200,33 @@ pub(super) fn plan(
     plan
 }
 
+/// Why an epoch begins with this sign, given as many consumers that have given one since [`signs_since`].
+pub(super) fn begins(sign: &str, consumers: i64) -> Option<String> {
+    (consumers >= CONSUMERS).then(|| {
+        format!(
+            "agents of {consumers} consumers hold newer versions, so this database is older than its agents: {sign}"
+        )
+    })
+}
+
+/// Since when signs of other consumers count together with one of now.
+pub(super) fn signs_since(at: Timestamp) -> Timestamp {
+    at - BETWEEN_SIGNS
+}
+
 /// The version after an unconfirmed one, with the note for its ledger; `None` at the end.
-pub(super) fn jump(latest: Version) -> Option<(Version, String)> {
+pub(super) fn jump(latest: Version, epoch: &str) -> Option<(Version, String)> {
+    let distance = jump_of(epoch);
     let why = format!(
         "this database was restored or moved, and the cluster has not confirmed since that it holds version {latest}"
     );
-    match Version::new(i64::from(latest.get()) + i64::from(JUMP)) {
+    match Version::new(i64::from(latest.get()) + i64::from(distance)) {
         Some(next) => Some((
             next,
-            format!("{why}; it may hold others, so the next {JUMP} are left out"),
+            format!(
+                "{why}; it may hold others, so the next {} are left out",
+                distance - 1
+            ),
         )),
         None => {
             let next = latest.next()?;
@@ -189,11 +236,22 @@ pub(super) fn jump(latest: Version) -> Option<(Version, String)> {
     }
 }
 
+fn jump_of(epoch: &str) -> i32 {
+    // A UUID begins with eight random digits.
+    let random = epoch
+        .get(..7)
+        .and_then(|digits| i32::from_str_radix(digits, 16).ok());
+    JUMP + random.unwrap_or_default() % 1_000
+}
+
 /// Why the first epoch begins.
 pub(super) const FIRST: &str =
     "the database was made, or first opened by a bridge that knows epochs";
 
 const BETWEEN_SIGNS: SignedDuration = SignedDuration::from_hours(1);
+
+// One agent may lie or be confused, and two bridges may outbid each other for a consumer.
+const CONSUMERS: i64 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -217,7 +275,12 @@ mod tests {
         let began = Timestamp::UNIX_EPOCH;
         let at = began + SignedDuration::from_mins(minutes);
         let consumer = ConsumerName::new("c1").unwrap();
-        plan(behind, &consumer, (number, began), at)
+        let past = Past {
+            epoch: number,
+            began_at: began,
+            doubted_at: None,
+        };
+        plan(behind, &consumer, &past, at)
     }
 
     #[test]
@@ -243,30 +306,44 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_begins_with_the_first_sign_and_not_with_what_it_began_with() {
+    fn what_is_known_already_is_no_sign_and_signs_are_an_hour_apart() {
         // The first epoch of a database: nobody knew that it was restored.
-        assert!(planned(vec![behind(3, 7, true)], 1, 0).begins.is_some());
-        assert!(planned(vec![behind(3, 7, false)], 1, 0).begins.is_none());
+        assert!(planned(vec![behind(3, 7, true)], 1, 0).sign.is_some());
+        assert!(planned(vec![behind(3, 7, false)], 1, 0).sign.is_none());
         // What the present epoch began with is no new sign, however late it is heard.
-        assert!(
-            planned(vec![behind(3, 7, false)], 2, 9_999)
-                .begins
-                .is_none()
-        );
+        assert!(planned(vec![behind(3, 7, false)], 2, 9_999).sign.is_none());
         // Two bridges that raise each other: once an hour at most.
-        assert!(planned(vec![behind(3, 7, true)], 2, 59).begins.is_none());
-        assert!(planned(vec![behind(3, 7, true)], 2, 60).begins.is_some());
-        assert!(planned(Vec::new(), 1, 0).begins.is_none());
+        assert!(planned(vec![behind(3, 7, true)], 2, 59).sign.is_none());
+        assert!(planned(vec![behind(3, 7, true)], 2, 60).sign.is_some());
+        assert!(planned(Vec::new(), 1, 0).sign.is_none());
+        let doubted = |minutes| {
+            let (consumer, began_at) = (ConsumerName::new("c1").unwrap(), Timestamp::UNIX_EPOCH);
+            let past = Past {
+                epoch: 1,
+                began_at,
+                doubted_at: Some(began_at),
+            };
+            let at = began_at + SignedDuration::from_mins(minutes);
+            plan(vec![behind(3, 7, true)], &consumer, &past, at).sign
+        };
+        assert!(doubted(59).is_none() && doubted(60).is_some());
+        assert_eq!(begins("sign", 2), None);
+        assert!(begins("sign", 3).unwrap().ends_with("agents: sign"));
     }
 
     #[test]
     fn a_jump_that_does_not_fit_is_a_step_and_the_last_version_has_none_after_it() {
         let max = i64::from(i32::MAX);
-        let to = |latest| jump(version(latest)).map(|(next, _)| i64::from(next.get()));
+        let to = |latest| jump(version(latest), "00000000-").map(|(next, _)| i64::from(next.get()));
         assert_eq!(to(3), Some(1_003));
         assert_eq!(to(max - 1_000), Some(max));
         assert_eq!(to(max - 999), Some(max - 998));
         assert_eq!(to(max), None);
+        // Two epochs of one number go different ways.
+        let of = |id| jump(version(3), id).map(|(next, _)| next.get());
+        assert_eq!(of("0000000f-"), of("00000000-"));
+        assert_eq!(of("000001f0-"), Some(1_034));
+        assert!((1_003..2_003).contains(&of("fffffffe-").unwrap()));
     }
 
     #[test]
@@ -279,5 +356,7 @@ mod tests {
         assert!(why.contains("(table was 1 and is 2)"), "{why}");
         assert_eq!(Place::parse(&recorded.text()), recorded);
         assert_eq!(place(2).moved_from(&Place::parse("broken")), None);
+        assert_eq!(place(1).completed(recorded.clone()), recorded);
+        assert_eq!(place(2).completed(recorded).sign("table"), Some("2"));
     }
 }

@@ -60,6 +60,8 @@ pub struct BundleVersion {
     pub id: String,
     /// Its version.
     pub version: Version,
+    /// When it was created.
+    pub created_at: Timestamp,
     /// Since when it is being deleted.
     pub deleting_since: Option<Timestamp>,
 }
@@ -105,7 +107,7 @@ pub struct StatusUpdate {
 pub struct Gone {
     /// The id.
     pub id: String,
-    /// Whether a bundle of this consumer with this id was deleted here.
+    /// Whether a bundle of this consumer with this id was deleted here, since the store was last restored.
     pub deleted_here: bool,
 }
 
@@ -118,7 +120,8 @@ pub enum StatusOutcome {
     Deleted,
     /// No such bundle (any more).
     UnknownBundle,
-    /// The bundle was deleted here, and this status is newer than what confirmed it: its agent holds it again.
+    /// The bundle was deleted here, since the store was last restored, and this status is newer than what confirmed it: its
+    /// agent holds it again.
     DeletedHere,
     /// The bundle belongs to another consumer.
     WrongConsumer {

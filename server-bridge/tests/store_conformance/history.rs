@@ -2,7 +2,7 @@
 
 use link::order::Version;
 use server_bridge::store::{
-    Bundle, Epoch, Held, JUMP, Raised, Raising, StatusOutcome, Store, StoreError,
+    Bundle, DOUBTED, Doubts, Held, Orphan, Raised, Raising, StatusOutcome, Store, StoreError,
 };
 
 use crate::status::status;
@@ -154,6 +154,9 @@ pub(crate) async fn a_deletion_is_sent_again_under_a_version_above_the_held_one(
     }
     let raising = raise(&store, "b", 7).await;
     assert_eq!(raising.bundles[0].to, Some(version(8)));
+    // An agent takes no deletion that was asked for before what it holds was made.
+    let heads = store.pending_heads(&name("c1"), 9).await.unwrap();
+    assert_eq!(heads[0].deleting_since, Some(at(500)));
     assert_eq!(outbox(&store).await, [("b".into(), version(8), true)]);
     let ledger = shown(&store, "b").await.ledger.unwrap();
     let last = ledger.last().unwrap();
@@ -186,6 +189,52 @@ pub(crate) async fn a_status_that_comes_twice_shows_a_newer_version_twice(store:
     assert_eq!(current, StatusOutcome::Stored);
 }
 
+pub(crate) async fn what_was_deleted_before_a_restore_deletes_nothing_after_it(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    let c1 = name("c1");
+    for id in ["x", "y", "other"] {
+        store.create_bundle(bundle(id, "c1"), at(1)).await.unwrap();
+    }
+    let delete = async |id, second| {
+        store.mark_deleting(id, at(second)).await.unwrap();
+        let mut deleted = status(id, "c1", 1, 1);
+        (deleted.deleted, deleted.at) = (true, at(second));
+        let outcome = store.apply_status(deleted).await.unwrap();
+        assert_eq!(outcome, StatusOutcome::Deleted);
+    };
+    let says = async |deleted, step| {
+        let mut said = status("x", "c1", 1, step);
+        (said.deleted, said.at) = (deleted, at(600));
+        store.apply_status(said).await.unwrap()
+    };
+    let deleted_here = async |id: &str| {
+        let gone = store.gone(&c1, vec![id.to_owned()]).await.unwrap();
+        gone[0].deleted_here
+    };
+    delete("x", 2).await;
+    assert!(deleted_here("x").await);
+    assert_eq!(says(false, 2).await, StatusOutcome::DeletedHere);
+    let orphan = |id: &str, deleted_here| Orphan {
+        id: id.into(),
+        version: version(1),
+        deleted_here,
+    };
+    let works = vec![orphan("x", true), orphan("z", false)];
+    store.add_orphans(&c1, works).await.unwrap();
+
+    // The agent turns out to be ahead: what it holds under this id may have been made in the time that was lost.
+    raise(&store, "other", 7).await;
+    assert!(!deleted_here("x").await);
+    assert!(store.orphans(&c1, 9).await.unwrap().is_empty());
+    assert!(store.consumers_with_pending().await.unwrap() == [c1.clone()]);
+    for (deleted, step) in [(false, 3), (true, 4), (false, 5)] {
+        assert_eq!(says(deleted, step).await, StatusOutcome::UnknownBundle);
+    }
+    // What is deleted from here on is.
+    delete("y", 601).await;
+    assert!(deleted_here("y").await && !deleted_here("x").await);
+}
+
 pub(crate) async fn the_first_change_of_what_nobody_confirmed_jumps(store: impl Store) {
     with_consumers(&store, &["c1"]).await;
     for id in ["a", "b", "c", "d", "e", "f"] {
@@ -193,30 +242,22 @@ pub(crate) async fn the_first_change_of_what_nobody_confirmed_jumps(store: impl 
     }
     // Nothing jumps in the first epoch, heard of or not.
     let first = store.epoch().await.unwrap();
-    assert_eq!((first.number, first.raised, first.jumped), (1, 0, 0));
+    assert_eq!(first.number, 1);
     assert_eq!(changed(&store, "a", 1, "two").await, 2);
     assert_eq!(store.history().await.unwrap().unconfirmed, 0);
 
-    let began = raise(&store, "a", 7).await.began.unwrap();
-    assert_eq!(began.number, 2);
-    assert!(
-        began
-            .why
-            .contains("`c1` holds version 7 of bundle `a`, which is at version 2"),
-        "{}",
-        began.why
-    );
+    let raising = raise(&store, "a", 7).await;
+    assert!(raising.doubted && raising.began.is_none(), "{raising:?}");
     // Further signs are those of the same restore, and what was heard of since is no news soon after.
-    assert_eq!(raise(&store, "b", 4).await.began, None);
-    assert_eq!(raise(&store, "a", 9).await.began, None);
+    assert!(!raise(&store, "b", 4).await.doubted);
+    assert!(!raise(&store, "a", 9).await.doubted);
     let history = store.history().await.unwrap();
-    let numbers: Vec<_> = history.epochs.iter().map(|epoch| epoch.number).collect();
-    assert_eq!(numbers, [2, 1]);
+    assert_eq!(
+        history.epochs,
+        [first.clone()],
+        "one consumer's word begins none"
+    );
     assert_eq!((history.unconfirmed, history.unconfirmed_consumers), (4, 1));
-    let present = store.epoch().await.unwrap();
-    assert_eq!(history.epochs[0], present);
-    assert!(present.id == began.id && present.id != first.id);
-    assert_eq!((present.raised, present.jumped), (3, 0));
 
     // What was raised is above what the agent holds; a change goes on from there.
     assert_eq!(changed(&store, "a", 10, "three").await, 11);
@@ -228,7 +269,8 @@ pub(crate) async fn the_first_change_of_what_nobody_confirmed_jumps(store: impl 
     store.request_resend(&name("c1"), list).await.unwrap();
     assert_eq!(changed(&store, "d", 1, "two").await, 2);
     // Not confirmed: its agent may hold another 2.
-    let jumped = i64::from(JUMP) + 1;
+    let jumped = i64::from(first.jump()) + 1;
+    assert!((1_001..2_001).contains(&jumped));
     assert_eq!(changed(&store, "e", 1, "two").await, jumped);
     let note = |bundle: Bundle| bundle.ledger.unwrap().pop().unwrap().note;
     let why = note(shown(&store, "e").await).unwrap();
@@ -246,9 +288,95 @@ pub(crate) async fn the_first_change_of_what_nobody_confirmed_jumps(store: impl 
     assert!(conflict.await.unwrap_err().is_refusal());
     store.mark_deleting("f", at(8)).await.unwrap();
     assert_eq!(shown(&store, "f").await.version, version(1));
-    let Epoch { raised, jumped, .. } = store.epoch().await.unwrap();
-    assert_eq!((raised, jumped), (3, 1));
     assert_eq!(store.history().await.unwrap().unconfirmed, 1);
+}
+
+pub(crate) async fn an_agent_s_word_is_about_its_own_consumer_and_several_begin_an_epoch(
+    store: impl Store,
+) {
+    let names = ["c1", "c2", "c3", "c4"];
+    with_consumers(&store, &names).await;
+    for name in names {
+        store
+            .create_bundle(bundle(name, name), at(1))
+            .await
+            .unwrap();
+    }
+    let raise = async |consumer: &str, number, second| {
+        let held = vec![held(consumer, number)];
+        let consumer = name(consumer);
+        let raising = store.raise(&consumer, held, at(second));
+        raising.await.unwrap()
+    };
+    for _ in 0..2 {
+        assert!(raise("c1", 7, 500).await.began.is_none());
+    }
+    // What others hold is as well known as before.
+    assert_eq!(store.history().await.unwrap().unconfirmed, 0);
+    assert_eq!(changed(&store, "c4", 1, "two").await, 2);
+    assert!(raise("c2", 7, 501).await.began.is_none());
+    // What one agent says however often is one consumer's word.
+    for hour in 1..30 {
+        let second = 501 + hour * 3600;
+        let raising = raise("c1", 100 * hour, second).await;
+        assert!(raising.doubted && raising.began.is_none(), "{hour}");
+    }
+    assert_eq!(store.epoch().await.unwrap().number, 1);
+
+    // A region of which all agents say so, time and again: what was seen of the place stays known.
+    let mut last = 1;
+    for day in 2..17 {
+        let (second, number) = (day * 24 * 3600, 10_000 * day);
+        assert!(raise("c1", number, second).await.began.is_none());
+        assert!(raise("c2", number, second + 60).await.began.is_none());
+        let began = raise("c3", number, second + 120).await.began.unwrap();
+        assert!(
+            began.why.contains("agents of 3 consumers")
+                && began.why.contains("consumer `c3` holds version"),
+            "{}",
+            began.why
+        );
+        assert_eq!(began.number, last + 1);
+        last = began.number;
+        let unconfirmed = store.history().await.unwrap().unconfirmed;
+        assert_eq!(unconfirmed, 3, "all but what was raised with it");
+        for consumer in ["c1", "c2", "c3"] {
+            let list = vec![held(consumer, number + 1)];
+            store.request_resend(&name(consumer), list).await.unwrap();
+        }
+    }
+    let epochs = store.history().await.unwrap().epochs;
+    assert_eq!(epochs[0], store.epoch().await.unwrap());
+    assert_eq!((epochs.len(), epochs.last().unwrap().number), (11, 1));
+}
+
+pub(crate) async fn what_is_doubted_of_a_consumer_is_kept_until_it_is_removed(store: impl Store) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    let (c1, c2) = (name("c1"), name("c2"));
+    for id in ["a", "b"] {
+        store.create_bundle(bundle(id, "c1"), at(1)).await.unwrap();
+    }
+    let doubts = async |consumer| store.doubts(consumer).await.unwrap();
+    assert_eq!(doubts(&c1).await, Doubts::default());
+    for second in [2, 3] {
+        store.note_stranger(&c1, at(second)).await.unwrap();
+    }
+    raise(&store, "a", 7).await;
+    let expected = Doubts {
+        since: Some(at(500)),
+        unconfirmed: true,
+        strangers: true,
+    };
+    assert_eq!(doubts(&c1).await, expected);
+    let week = at(500) + DOUBTED;
+    assert!(expected.last(week));
+    let list = vec![held("a", 8), held("b", 1)];
+    store.request_resend(&c1, list).await.unwrap();
+    let confirmed = doubts(&c1).await;
+    assert!(!confirmed.unconfirmed && !confirmed.last(week) && confirmed.last(at(501)));
+    assert_eq!(doubts(&c2).await, Doubts::default());
+    store.remove_consumer("id-c1", None).await.unwrap();
+    assert_eq!(doubts(&c1).await, Doubts::default());
 }
 
 pub(crate) async fn the_ledger_remembers_as_many_versions_however_they_are_numbered(

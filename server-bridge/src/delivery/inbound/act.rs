@@ -35,8 +35,10 @@ pub(super) async fn act<S: Store>(
 ) -> Result<Result<Acted, Refusal>, StoreError> {
     match request {
         Request::Part(part) => keep_part(context, part).await,
-        Request::Resync { held, joined, .. } => {
-            resync::answer(context, consumer, held).await?;
+        Request::Resync {
+            held, came, joined, ..
+        } => {
+            resync::answer(context, consumer, held, *came).await?;
             if let Some(list) = joined {
                 context.store.forget_resync(consumer, list).await?;
             }
@@ -52,7 +54,7 @@ pub(super) async fn act<S: Store>(
                 StatusOutcome::DeletedHere if admitted() => delete_again(context, update).await?,
                 StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
                 StatusOutcome::UnknownBundle if !update.deleted => {
-                    history::holds_a_stranger(context, consumer);
+                    history::holds_a_stranger(context, consumer).await?;
                 }
                 StatusOutcome::Ahead { stored } => {
                     let ahead = Ahead {
@@ -82,6 +84,7 @@ async fn keep_part<S: Store>(
             return Ok(Ok(Acted::Whole(Request::Resync {
                 held,
                 made_at: part.made_at,
+                came: at,
                 joined: Some(part.list.clone()),
             })));
         }

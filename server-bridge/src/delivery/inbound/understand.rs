@@ -28,6 +28,8 @@ pub(super) enum Request {
         held: Vec<HeldVersion>,
         /// When its agent made the list, by the agent's clock.
         made_at: Timestamp,
+        /// When it came, or its last part.
+        came: Timestamp,
         /// The id of a list that came in parts, which are forgotten then.
         joined: Option<String>,
     },
@@ -100,6 +102,7 @@ pub(super) fn understand(
                 Listed::Whole(held) => Request::Resync {
                     held,
                     made_at: event.time.unwrap_or(at),
+                    came: at,
                     joined: None,
                 },
                 Listed::Part(part) => Request::Part(part),

@@ -9,7 +9,6 @@ use super::super::sql::rows::{self, Cells as _, consumer_name, micros, truncated
 use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
 use super::Written;
 use super::failure::driver;
-use super::history;
 use super::text::{bundle_search, storable};
 
 /// Columns of a bundle: `$1`, `$2`, `$3` say whether content, status and ledger are wanted, so that an unwanted part is
@@ -131,7 +130,8 @@ pub(super) async fn update(
         "SELECT b.key, b.version, b.deleted_at, b.consumer_name, (b.metadata IS NOT DISTINCT FROM $2 \
          AND c.manifests = $3 AND c.delete_option IS NOT DISTINCT FROM $4 \
          AND c.manifest_configs IS NOT DISTINCT FROM $5 AND c.executer IS NOT DISTINCT FROM $6) AS same, \
-         b.epoch = (SELECT MAX(number) FROM epochs) AS known \
+         b.epoch = (SELECT MAX(number) FROM epochs) AS known, \
+         (SELECT id FROM epochs ORDER BY number DESC LIMIT 1) AS epoch_id \
          FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.id = $1 FOR NO KEY UPDATE",
     )
     .bind(storable(&id))
@@ -151,6 +151,7 @@ pub(super) async fn update(
         deleting: row.optional_integer("deleted_at")?.is_some(),
         same: row.flag("same")?,
         known: row.flag("known")?,
+        epoch: row.text("epoch_id")?,
     };
     let hint = match held.next(&id, expected)? {
         None => None,
@@ -205,9 +206,6 @@ async fn replace(
     .execute(&mut *connection)
     .await
     .map_err(driver("store the next version of a bundle"))?;
-    if next.jumped.is_some() {
-        history::count(connection, 0, 1).await?;
-    }
     Ok(())
 }
 

@@ -236,6 +236,16 @@ impl Connections {
         Ok(())
     }
 
+    /// Compares the place of the database with the recorded one as at opening: behind the same name there may be another
+    /// server by now, which took over and lags.
+    pub(super) async fn compare(&self) -> Result<(), OpenError> {
+        let current = self.lock().clone();
+        let mut connection = connect(&self.config, &current).await?;
+        let compared = migrate::prepare(&mut connection, &self.config).await;
+        let _ = timeout(PING_ANSWER, connection.close()).await;
+        compared
+    }
+
     /// Tries every connection that is idle; one that does not answer is closed.
     pub(super) async fn ping(&self) {
         let pool = self.pool();

@@ -214,6 +214,7 @@ pub(super) async fn remove(
         "DELETE FROM orphans WHERE consumer_name = $1",
         "DELETE FROM resync_lists WHERE consumer_name = $1",
         "DELETE FROM tombstones WHERE consumer_name = $1",
+        "DELETE FROM doubts WHERE consumer_name = $1",
         "DELETE FROM consumers WHERE name = $1",
     ] {
         sqlx::query(statement)

@@ -10,11 +10,11 @@ use sqlx::PgConnection;
 
 use super::super::StoreError;
 use super::super::heard::{
-    Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart, SEEN_EVERY, admitted, to_text,
+    Doubts, Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart, SEEN_EVERY, admitted, to_text,
 };
 use super::super::sql::rows::{self, micros};
 use super::failure::driver;
-use super::{PostgresStore, Use, Written, consumers};
+use super::{PostgresStore, Use, Written, consumers, history};
 
 mod parts;
 
@@ -92,6 +92,26 @@ impl Heard for PostgresStore {
             "take works to be deleted out of the outbox",
             move |c| Box::pin(remove_orphans(c, keys)),
         )
+        .await
+    }
+
+    async fn doubts(&self, consumer: &ConsumerName) -> Result<Doubts, StoreError> {
+        let consumer = consumer.clone();
+        self.read(Use::Delivery, "read what is doubted of a consumer", |c| {
+            Box::pin(history::doubts(c, consumer))
+        })
+        .await
+    }
+
+    async fn note_stranger(
+        &self,
+        consumer: &ConsumerName,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let consumer = consumer.clone();
+        self.write(Use::Delivery, "note what a consumer holds", move |c| {
+            Box::pin(history::note_stranger(c, consumer, at))
+        })
         .await
     }
 

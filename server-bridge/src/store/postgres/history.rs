@@ -13,9 +13,9 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Place, plan};
+use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
 use super::super::sql::rows::{self, micros};
-use super::super::{Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
+use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
 use super::Written;
 use super::failure::driver;
 use super::outbox::storables;
@@ -28,22 +28,32 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<(), sqlx::Erro
         sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
             .fetch_optional(&mut *connection)
             .await?;
+    let recorded = recorded.map(|(number, place)| (number, Place::parse(&place)));
     let (present, why) = match &recorded {
         None => (0, Some(FIRST.to_owned())),
-        Some((number, place)) => (*number, found.moved_from(&Place::parse(place))),
+        Some((number, place)) => (*number, found.moved_from(place)),
     };
     match why {
         None => {
+            let recorded = recorded.map(|(_, place)| place).unwrap_or_default();
             sqlx::query("UPDATE epochs SET place = $2 WHERE number = $1 AND place <> $2")
                 .bind(present)
-                .bind(found.text())
+                .bind(found.completed(recorded).text())
                 .execute(connection)
                 .await?;
         }
         Some(why) => {
             let at = Clock::system().now();
             let mut transaction = connection.begin().await?;
-            begin(&mut transaction, present + 1, &why, &found.text(), at).await?;
+            begin(
+                &mut transaction,
+                present + 1,
+                &why,
+                &found.text(),
+                false,
+                at,
+            )
+            .await?;
             transaction.commit().await?;
             if present == 0 {
                 info!("The history of the database begins");
@@ -123,18 +133,12 @@ pub(super) async fn raise(
     }
     let behind = found.iter().map(rows::behind).collect::<Result<_, _>>()?;
     let present = present(connection).await?;
-    let plan = plan(behind, &consumer, (present.number, present.began_at), at);
-    let mut began = None;
-    if let Some(why) = plan.begins {
-        let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = $1")
-            .bind(present.number)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(driver("read the present epoch"))?;
-        began = begin(connection, present.number + 1, &why, &place, at)
-            .await
-            .map_err(driver("begin a new epoch"))?;
-    }
+    let past = past(connection, &consumer, &present).await?;
+    let plan = plan(behind, &consumer, &past, at);
+    let began = match &plan.sign {
+        None => None,
+        Some(sign) => doubt(connection, &consumer, &present, sign, at).await?,
+    };
     let raised = plan.changes.len();
     let mut changes: (Vec<_>, Vec<_>, Vec<_>) = (Vec::new(), Vec::new(), Vec::new());
     for (key, version, note) in plan.changes {
@@ -154,6 +158,7 @@ pub(super) async fn raise(
         .map_err(driver("forget old ledger entries"))?;
         sqlx::query(
             "WITH b AS (UPDATE bundles SET version = r.version, deletion_acked = false, unsent = true, updated_at = $4, \
+               deleted_at = CASE WHEN deleted_at IS NOT NULL THEN $4 END, \
                acked_version = CASE WHEN deleted_at IS NULL THEN r.version - 1 ELSE acked_version END, \
                epoch = (SELECT MAX(number) FROM epochs), changed = nextval('changes') \
                FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS r (key, version, note) WHERE bundles.key = r.key \
@@ -168,32 +173,123 @@ pub(super) async fn raise(
         .execute(&mut *connection)
         .await
         .map_err(driver("raise versions above those an agent holds"))?;
-        count(connection, raised, 0).await?;
     }
-    let bundles = plan.raised;
+    let (bundles, doubted) = (plan.raised, plan.sign.is_some());
     Ok(Written {
-        value: Raising { bundles, began },
+        value: Raising {
+            bundles,
+            doubted,
+            began,
+        },
         hint: (raised > 0).then_some(consumer),
     })
 }
 
-/// Counts versions that were raised, and that jumped. Whoever locks bundles too has locked them before.
-pub(super) async fn count(
+pub(super) async fn doubts(
     connection: &mut PgConnection,
-    raised: usize,
-    jumped: usize,
-) -> Result<(), StoreError> {
-    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    sqlx::query(
-        "UPDATE epochs SET raised = raised + $1, jumped = jumped + $2 \
-         WHERE number = (SELECT MAX(number) FROM epochs)",
+    consumer: ConsumerName,
+) -> Result<Doubts, StoreError> {
+    let row = sqlx::query(
+        "SELECT NULLIF(GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
+           WHERE consumer_name = $1), 0)), 0) AS since, \
+         EXISTS (SELECT FROM bundles WHERE consumer_name = $1 AND epoch <> number) AS unconfirmed, \
+         EXISTS (SELECT FROM doubts WHERE consumer_name = $1 AND stranger_at IS NOT NULL) AS strangers \
+         FROM epochs ORDER BY number DESC LIMIT 1",
     )
-    .bind(number(raised))
-    .bind(number(jumped))
+    .bind(consumer.as_str())
+    .fetch_one(connection)
+    .await
+    .map_err(driver("read what is doubted of a consumer"))?;
+    rows::doubts(&row, consumer.as_str())
+}
+
+pub(super) async fn note_stranger(
+    connection: &mut PgConnection,
+    consumer: ConsumerName,
+    at: Timestamp,
+) -> Result<Written<()>, StoreError> {
+    sqlx::query(
+        "INSERT INTO doubts (consumer_name, stranger_at) VALUES ($1, $2) \
+         ON CONFLICT (consumer_name) DO UPDATE SET stranger_at = excluded.stranger_at",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(at))
     .execute(connection)
     .await
-    .map_err(driver("count in the present epoch"))?;
-    Ok(())
+    .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written {
+        value: (),
+        hint: None,
+    })
+}
+
+async fn past(
+    connection: &mut PgConnection,
+    consumer: &ConsumerName,
+    present: &Epoch,
+) -> Result<Past, StoreError> {
+    let doubted: Option<Option<i64>> =
+        sqlx::query_scalar("SELECT behind_at FROM doubts WHERE consumer_name = $1")
+            .bind(consumer.as_str())
+            .fetch_optional(connection)
+            .await
+            .map_err(driver("read when a consumer was doubted"))?;
+    Ok(Past {
+        epoch: present.number,
+        began_at: present.began_at,
+        doubted_at: rows::moment(doubted.flatten(), consumer.as_str())?,
+    })
+}
+
+/// Takes the bundles of a consumer for unconfirmed, and begins an epoch if several consumers have come to this lately.
+async fn doubt(
+    connection: &mut PgConnection,
+    consumer: &ConsumerName,
+    present: &Epoch,
+    sign: &str,
+    at: Timestamp,
+) -> Result<Option<Epoch>, StoreError> {
+    // One that is just being changed or confirmed is left as that leaves it: to wait for it might be for ever.
+    sqlx::query(
+        "UPDATE bundles SET epoch = 0 WHERE key IN (SELECT key FROM bundles WHERE consumer_name = $1 AND epoch <> 0 \
+         FOR NO KEY UPDATE SKIP LOCKED)",
+    )
+    .bind(consumer.as_str())
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("take the bundles of a consumer for unconfirmed"))?;
+    sqlx::query("DELETE FROM orphans WHERE consumer_name = $1")
+        .bind(consumer.as_str())
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("forget what was to be deleted at a consumer"))?;
+    sqlx::query(
+        "INSERT INTO doubts (consumer_name, behind_at) VALUES ($1, $2) \
+         ON CONFLICT (consumer_name) DO UPDATE SET behind_at = excluded.behind_at",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(at))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("note that a consumer is doubted"))?;
+    let consumers: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM doubts WHERE behind_at > $1 AND behind_at <= $2")
+            .bind(micros(signs_since(at)))
+            .bind(micros(at))
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(driver("count the consumers that are doubted"))?;
+    let Some(why) = begins(sign, consumers) else {
+        return Ok(None);
+    };
+    let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = $1")
+        .bind(present.number)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(driver("read the present epoch"))?;
+    begin(connection, present.number + 1, &why, &place, true, at)
+        .await
+        .map_err(driver("begin a new epoch"))
 }
 
 /// Begins an epoch unless another process has just begun it.
@@ -202,11 +298,12 @@ async fn begin(
     number: i64,
     why: &str,
     place: &str,
+    heard: bool,
     at: Timestamp,
 ) -> Result<Option<Epoch>, sqlx::Error> {
     let id = Uuid::new_v4().to_string();
     let done = sqlx::query(
-        "INSERT INTO epochs (number, id, began_at, why, place) VALUES ($1, $2, $3, $4, $5) \
+        "INSERT INTO epochs (number, id, began_at, why, place, heard) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (number) DO NOTHING",
     )
     .bind(number)
@@ -214,22 +311,32 @@ async fn begin(
     .bind(micros(at))
     .bind(why)
     .bind(place)
+    .bind(heard)
     .execute(&mut *connection)
     .await?;
     if done.rows_affected() == 0 {
         return Ok(None);
     }
-    sqlx::query("DELETE FROM epochs WHERE number <= $1")
-        .bind(number - EPOCHS)
-        .execute(connection)
-        .await?;
+    // What agents say takes no room from what was seen.
+    sqlx::query(
+        "DELETE FROM epochs WHERE heard = $1 AND number <= (SELECT number FROM epochs WHERE heard = $1 \
+         ORDER BY number DESC LIMIT 1 OFFSET $2)",
+    )
+    .bind(heard)
+    .bind(EPOCHS / 2)
+    .execute(&mut *connection)
+    .await?;
+    // What was to be deleted in the time before may have been made anew in the time that was lost. Agents are asked.
+    if number > 1 {
+        sqlx::query("DELETE FROM orphans")
+            .execute(connection)
+            .await?;
+    }
     Ok(Some(Epoch {
         number,
         id,
         began_at: at,
         why: why.to_owned(),
-        raised: 0,
-        jumped: 0,
     }))
 }
 
@@ -250,6 +357,11 @@ async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
         (
             "timeline",
             "SELECT timeline_id::bigint FROM pg_control_checkpoint()",
+        ),
+        // The control file has the new one with the first checkpoint after a failover only.
+        (
+            "timeline",
+            "SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint",
         ),
     ] {
         match sqlx::query_scalar::<_, i64>(ask)

@@ -182,7 +182,7 @@ pub(super) async fn versions(
     consumer: ConsumerName,
 ) -> Result<Vec<BundleVersion>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, version, deleted_at FROM bundles WHERE consumer_name = $1 ORDER BY key",
+        "SELECT id, version, deleted_at, created_at FROM bundles WHERE consumer_name = $1 ORDER BY key",
     )
     .bind(consumer.as_str())
     .fetch_all(connection)

@@ -7,7 +7,7 @@ use link::order::Version;
 use sqlx::PgConnection;
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Remembered, Reported, of_earlier};
+use super::super::decide::{Judgement, Reported, of_earlier};
 use super::super::order::capped;
 use super::super::sql::rows::{
     self, Cells as _, consumer_name, micros, optional_time, sequence, time, version,
@@ -100,7 +100,9 @@ pub(super) async fn gone(
     let asked: Vec<String> = super::outbox::storables(ids.clone());
     // One statement sees one state of the store: an id is not both gone and there.
     let rows: Vec<(i64, bool)> = sqlx::query_as(
-        "SELECT j.place, EXISTS (SELECT FROM tombstones t WHERE t.bundle_id = j.id AND t.consumer_name = $2) \
+        "SELECT j.place, EXISTS (SELECT FROM tombstones t WHERE t.bundle_id = j.id AND t.consumer_name = $2 \
+           AND t.removed_at >= (SELECT GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at \
+             FROM doubts WHERE consumer_name = $2), 0)) FROM epochs ORDER BY number DESC LIMIT 1)) \
          FROM unnest($1::text[]) WITH ORDINALITY AS j (id, place) WHERE NOT EXISTS \
          (SELECT FROM bundles b WHERE b.id = j.id AND b.consumer_name = $2) ORDER BY j.place",
     )
@@ -147,7 +149,9 @@ async fn without_bundle(
 ) -> Result<Written<StatusOutcome>, StoreError> {
     let id = update.bundle_id.as_str();
     let row = sqlx::query(
-        "SELECT status_sequence, removed_at FROM tombstones WHERE bundle_id = $1 AND consumer_name = $2 FOR UPDATE",
+        "SELECT status_sequence, removed_at, removed_at >= (SELECT GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
+           WHERE consumer_name = $2), 0)) FROM epochs ORDER BY number DESC LIMIT 1) AS counts \
+         FROM tombstones WHERE bundle_id = $1 AND consumer_name = $2 FOR UPDATE",
     )
     .bind(storable(id))
     .bind(update.consumer.as_str())
@@ -157,11 +161,7 @@ async fn without_bundle(
     let Some(row) = row else {
         return Ok(taken(StatusOutcome::UnknownBundle));
     };
-    let remembered = Remembered {
-        sequence: sequence(&row, id)?,
-        removed_at: time(&row, "removed_at", id)?,
-    };
-    let (outcome, renews) = remembered.judge(update);
+    let (outcome, renews) = rows::remembered(&row, id)?.judge(update);
     if renews {
         sqlx::query(
             "UPDATE tombstones SET status_sequence = $3, removed_at = $4 WHERE bundle_id = $1 AND consumer_name = $2",

@@ -8,10 +8,11 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use sqlx::Row as _;
 
+use super::super::decide::Remembered;
 use super::super::history::Behind;
 use super::super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Json, LedgerEntry, Orphan, PendingBundle,
-    PendingHead, Status, StoreError, Tombstone,
+    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Json, LedgerEntry, Orphan,
+    PendingBundle, PendingHead, Status, StoreError, Tombstone,
 };
 
 /// The cells of a row by the name of their column, whichever engine it comes from.
@@ -182,6 +183,22 @@ pub(in crate::store) fn corrupt(
     }
 }
 
+pub(in crate::store) fn doubts(row: &impl Cells, key: &str) -> Result<Doubts, StoreError> {
+    Ok(Doubts {
+        since: optional_time(row, "since", key)?,
+        unconfirmed: row.flag("unconfirmed")?,
+        strangers: row.flag("strangers")?,
+    })
+}
+
+/// A time that may be missing.
+pub(in crate::store) fn moment(
+    micros: Option<i64>,
+    key: &str,
+) -> Result<Option<Timestamp>, StoreError> {
+    micros.map(|micros| at(micros, key)).transpose()
+}
+
 fn at(micros: i64, key: &str) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(micros).map_err(|error| corrupt("timestamp", key, error))
 }
@@ -255,6 +272,7 @@ pub(in crate::store) fn pending_bundle(row: &impl Cells) -> Result<PendingBundle
 pub(in crate::store) fn bundle_version(row: &impl Cells) -> Result<BundleVersion, StoreError> {
     let id = row.text("id")?;
     Ok(BundleVersion {
+        created_at: time(row, "created_at", &id)?,
         version: version(row, "version", &id)?,
         deleting_since: optional_time(row, "deleted_at", &id)?,
         id,
@@ -289,9 +307,16 @@ pub(in crate::store) fn epoch(row: &impl Cells) -> Result<Epoch, StoreError> {
         number: row.integer("number")?,
         began_at: time(row, "began_at", &id)?,
         why: row.text("why")?,
-        raised: row.integer("raised")?.unsigned_abs(),
-        jumped: row.integer("jumped")?.unsigned_abs(),
         id,
+    })
+}
+
+/// What is remembered of a bundle, and whether it `counts`.
+pub(in crate::store) fn remembered(row: &impl Cells, id: &str) -> Result<Remembered, StoreError> {
+    Ok(Remembered {
+        sequence: sequence(row, id)?,
+        removed_at: time(row, "removed_at", id)?,
+        counts: row.flag("counts")?,
     })
 }
 

@@ -101,7 +101,8 @@ pub(super) async fn update(
     let row = sqlx::query(
         "SELECT b.key, b.version, b.deleted_at, b.consumer_name, (b.metadata IS ?2 AND c.manifests IS ?3 \
          AND c.delete_option IS ?4 AND c.manifest_configs IS ?5 AND c.executer IS ?6) AS same, \
-         b.epoch = (SELECT MAX(number) FROM epochs) AS known \
+         b.epoch = (SELECT MAX(number) FROM epochs) AS known, \
+         (SELECT id FROM epochs ORDER BY number DESC LIMIT 1) AS epoch_id \
          FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.id = ?1",
     )
     .bind(&id)
@@ -121,6 +122,7 @@ pub(super) async fn update(
         deleting: get::<Option<i64>>(&row, "deleted_at")?.is_some(),
         same: get(&row, "same")?,
         known: get(&row, "known")?,
+        epoch: get(&row, "epoch_id")?,
     };
     let hint = match held.next(&id, expected)? {
         None => None,
@@ -206,9 +208,6 @@ async fn replace(
     .await
     .map_err(driver("store the content of a bundle"))?;
     history::forget(connection, &[key]).await?;
-    if next.jumped.is_some() {
-        history::count(connection, 0, 1).await?;
-    }
     let made = (next.version, next.jumped.as_deref());
     enter(connection, key, made, false, now).await
 }

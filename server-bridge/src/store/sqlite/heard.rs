@@ -8,13 +8,13 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::StoreError;
 use super::super::heard::{
-    ALL_BYTES, Heard, LIST_BYTES, LISTS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
+    ALL_BYTES, Doubts, Heard, LIST_BYTES, LISTS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
     SEEN_EVERY, admitted, from_texts, to_text,
 };
 use super::outbox::array;
 use super::rows::{self, driver, micros};
 use super::writer::Written;
-use super::{SqliteStore, consumers};
+use super::{SqliteStore, consumers, history};
 
 impl Heard for SqliteStore {
     async fn add_resync_part(
@@ -58,6 +58,21 @@ impl Heard for SqliteStore {
 
     async fn remove_orphans(&self, keys: Vec<i64>) -> Result<(), StoreError> {
         self.write(move |c| Box::pin(remove_orphans(c, keys))).await
+    }
+
+    async fn doubts(&self, consumer: &ConsumerName) -> Result<Doubts, StoreError> {
+        let doubts = history::doubts(&self.readers, consumer).await;
+        self.health.noted(doubts)
+    }
+
+    async fn note_stranger(
+        &self,
+        consumer: &ConsumerName,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let consumer = consumer.clone();
+        self.write(move |c| Box::pin(history::note_stranger(c, consumer, at)))
+            .await
     }
 
     async fn note_seen(

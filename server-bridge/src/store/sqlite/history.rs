@@ -19,8 +19,8 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Place, plan};
-use super::super::{Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
+use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
+use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
 use super::files::Lock;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
@@ -89,7 +89,7 @@ async fn renew(
     let mut transaction = connection.begin().await?;
     if let Some(why) = why {
         let at = Clock::system().now();
-        begin(&mut transaction, number, why, &place, at).await?;
+        begin(&mut transaction, number, why, &place, false, at).await?;
     } else {
         sqlx::query("UPDATE epochs SET place = ?2 WHERE number = ?1")
             .bind(number)
@@ -162,24 +162,19 @@ pub(super) async fn raise(
         .await
         .map_err(driver("read the present epoch"))?;
     let present = rows::epoch(&row)?;
-    let plan = plan(behind, &consumer, (present.number, present.began_at), at);
-    let mut began = None;
-    if let Some(why) = plan.begins {
-        let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = ?1")
-            .bind(present.number)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(driver("read the present epoch"))?;
-        began = begin(connection, present.number + 1, &why, &place, at)
-            .await
-            .map_err(driver("begin a new epoch"))?;
-    }
+    let past = past(connection, &consumer, &present).await?;
+    let plan = plan(behind, &consumer, &past, at);
+    let began = match &plan.sign {
+        None => None,
+        Some(sign) => doubt(connection, &consumer, &present, sign, at).await?,
+    };
     let keys: Vec<i64> = plan.changes.iter().map(|(key, ..)| *key).collect();
     if !keys.is_empty() {
         forget(connection, &keys).await?;
         let changes = array(&plan.changes);
         sqlx::query(
             "UPDATE bundles SET version = r.version, deletion_acked = 0, unsent = 1, updated_at = ?2, \
+             deleted_at = CASE WHEN deleted_at IS NOT NULL THEN ?2 END, \
              acked_version = CASE WHEN deleted_at IS NULL THEN r.version - 1 ELSE acked_version END, \
              epoch = (SELECT MAX(number) FROM epochs), changed = r.place + (SELECT MAX(changed) + 1 FROM bundles) \
              FROM (SELECT json_extract(value, '$[0]') AS key, json_extract(value, '$[1]') AS version, key AS place \
@@ -200,11 +195,14 @@ pub(super) async fn raise(
         .execute(&mut *connection)
         .await
         .map_err(driver("note in the ledger why versions are raised"))?;
-        count(connection, keys.len(), 0).await?;
     }
-    let bundles = plan.raised;
+    let (bundles, doubted) = (plan.raised, plan.sign.is_some());
     Ok(Written {
-        value: Raising { bundles, began },
+        value: Raising {
+            bundles,
+            doubted,
+            began,
+        },
         hint: (!keys.is_empty()).then_some(consumer),
     })
 }
@@ -227,23 +225,107 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Counts versions that were raised, and that jumped.
-pub(super) async fn count(
-    connection: &mut SqliteConnection,
-    raised: usize,
-    jumped: usize,
-) -> Result<(), StoreError> {
-    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    sqlx::query(
-        "UPDATE epochs SET raised = raised + ?1, jumped = jumped + ?2 \
-         WHERE number = (SELECT MAX(number) FROM epochs)",
+pub(super) async fn doubts(
+    pool: &SqlitePool,
+    consumer: &ConsumerName,
+) -> Result<Doubts, StoreError> {
+    let row = sqlx::query(
+        "SELECT NULLIF(MAX(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
+           WHERE consumer_name = ?1), 0)), 0) AS since, \
+         EXISTS (SELECT 1 FROM bundles WHERE consumer_name = ?1 AND epoch <> number) AS unconfirmed, \
+         EXISTS (SELECT 1 FROM doubts WHERE consumer_name = ?1 AND stranger_at IS NOT NULL) AS strangers \
+         FROM epochs ORDER BY number DESC LIMIT 1",
     )
-    .bind(number(raised))
-    .bind(number(jumped))
+    .bind(consumer.as_str())
+    .fetch_one(pool)
+    .await
+    .map_err(driver("read what is doubted of a consumer"))?;
+    rows::doubts(&row, consumer.as_str())
+}
+
+pub(super) async fn note_stranger(
+    connection: &mut SqliteConnection,
+    consumer: ConsumerName,
+    at: Timestamp,
+) -> Result<Written<()>, StoreError> {
+    sqlx::query(
+        "INSERT INTO doubts (consumer_name, stranger_at) VALUES (?1, ?2) \
+         ON CONFLICT (consumer_name) DO UPDATE SET stranger_at = excluded.stranger_at",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(at))
     .execute(connection)
     .await
-    .map_err(driver("count in the present epoch"))?;
-    Ok(())
+    .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written {
+        value: (),
+        hint: None,
+    })
+}
+
+async fn past(
+    connection: &mut SqliteConnection,
+    consumer: &ConsumerName,
+    present: &Epoch,
+) -> Result<Past, StoreError> {
+    let doubted: Option<Option<i64>> =
+        sqlx::query_scalar("SELECT behind_at FROM doubts WHERE consumer_name = ?1")
+            .bind(consumer.as_str())
+            .fetch_optional(connection)
+            .await
+            .map_err(driver("read when a consumer was doubted"))?;
+    Ok(Past {
+        epoch: present.number,
+        began_at: present.began_at,
+        doubted_at: rows::moment(doubted.flatten(), consumer.as_str())?,
+    })
+}
+
+/// Takes the bundles of a consumer for unconfirmed, and begins an epoch if several consumers have come to this lately.
+async fn doubt(
+    connection: &mut SqliteConnection,
+    consumer: &ConsumerName,
+    present: &Epoch,
+    sign: &str,
+    at: Timestamp,
+) -> Result<Option<Epoch>, StoreError> {
+    sqlx::query("UPDATE bundles SET epoch = 0 WHERE consumer_name = ?1 AND epoch <> 0")
+        .bind(consumer.as_str())
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("take the bundles of a consumer for unconfirmed"))?;
+    sqlx::query("DELETE FROM orphans WHERE consumer_name = ?1")
+        .bind(consumer.as_str())
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("forget what was to be deleted at a consumer"))?;
+    sqlx::query(
+        "INSERT INTO doubts (consumer_name, behind_at) VALUES (?1, ?2) \
+         ON CONFLICT (consumer_name) DO UPDATE SET behind_at = excluded.behind_at",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(at))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("note that a consumer is doubted"))?;
+    let consumers: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM doubts WHERE behind_at > ?1 AND behind_at <= ?2")
+            .bind(micros(signs_since(at)))
+            .bind(micros(at))
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(driver("count the consumers that are doubted"))?;
+    let Some(why) = begins(sign, consumers) else {
+        return Ok(None);
+    };
+    let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = ?1")
+        .bind(present.number)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(driver("read the present epoch"))?;
+    begin(connection, present.number + 1, &why, &place, true, at)
+        .await
+        .map_err(driver("begin a new epoch"))
 }
 
 async fn begin(
@@ -251,30 +333,41 @@ async fn begin(
     number: i64,
     why: &str,
     place: &str,
+    heard: bool,
     at: Timestamp,
 ) -> Result<Option<Epoch>, sqlx::Error> {
     let id = Uuid::new_v4().to_string();
     sqlx::query(
-        "INSERT INTO epochs (number, id, began_at, why, place) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO epochs (number, id, began_at, why, place, heard) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )
     .bind(number)
     .bind(&id)
     .bind(micros(at))
     .bind(why)
     .bind(place)
+    .bind(heard)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("DELETE FROM epochs WHERE number <= ?1")
-        .bind(number - EPOCHS)
-        .execute(connection)
-        .await?;
+    // What agents say takes no room from what was seen.
+    sqlx::query(
+        "DELETE FROM epochs WHERE heard = ?1 AND number <= (SELECT number FROM epochs WHERE heard = ?1 \
+         ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+    )
+    .bind(heard)
+    .bind(EPOCHS / 2)
+    .execute(&mut *connection)
+    .await?;
+    // What was to be deleted in the time before may have been made anew in the time that was lost. Agents are asked.
+    if number > 1 {
+        sqlx::query("DELETE FROM orphans")
+            .execute(connection)
+            .await?;
+    }
     Ok(Some(Epoch {
         number,
         id,
         began_at: at,
         why: why.to_owned(),
-        raised: 0,
-        jumped: 0,
     }))
 }
 

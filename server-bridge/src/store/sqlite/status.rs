@@ -6,7 +6,7 @@ use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Remembered, Reported, of_earlier};
+use super::super::decide::{Judgement, Reported, of_earlier};
 use super::super::order::capped;
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
@@ -62,7 +62,9 @@ pub(super) async fn gone(
 ) -> Result<Vec<Gone>, StoreError> {
     // One statement sees one state of the store: an id is not both gone and there.
     let rows: Vec<(String, bool)> = sqlx::query_as(
-        "SELECT j.value, EXISTS (SELECT 1 FROM tombstones t WHERE t.bundle_id = j.value AND t.consumer_name = ?2) \
+        "SELECT j.value, EXISTS (SELECT 1 FROM tombstones t WHERE t.bundle_id = j.value AND t.consumer_name = ?2 \
+           AND t.removed_at >= (SELECT MAX(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at \
+             FROM doubts WHERE consumer_name = ?2), 0)) FROM epochs ORDER BY number DESC LIMIT 1)) \
          FROM json_each(?1) j WHERE NOT EXISTS \
          (SELECT 1 FROM bundles b WHERE b.id = j.value AND +b.consumer_name = ?2)",
     )
@@ -147,7 +149,9 @@ async fn without_bundle(
 ) -> Result<StatusOutcome, StoreError> {
     let id = update.bundle_id.as_str();
     let row = sqlx::query(
-        "SELECT status_sequence, removed_at FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?2",
+        "SELECT status_sequence, removed_at, removed_at >= (SELECT MAX(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
+           WHERE consumer_name = ?2), 0)) FROM epochs ORDER BY number DESC LIMIT 1) AS counts \
+         FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?2",
     )
     .bind(id)
     .bind(update.consumer.as_str())
@@ -157,11 +161,7 @@ async fn without_bundle(
     let Some(row) = row else {
         return Ok(StatusOutcome::UnknownBundle);
     };
-    let remembered = Remembered {
-        sequence: sequence(&row, id)?,
-        removed_at: time(&row, "removed_at", id)?,
-    };
-    let (outcome, renews) = remembered.judge(update);
+    let (outcome, renews) = rows::remembered(&row, id)?.judge(update);
     if !renews {
         return Ok(outcome);
     }

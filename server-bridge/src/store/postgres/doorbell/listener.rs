@@ -27,6 +27,7 @@ pub(in super::super) async fn tend(
 ) {
     let mut backoff = Backoff::new(AGAIN_FIRST, AGAIN_LONGEST, STABLE);
     let said = Throttle::new(SAY_EVERY, KINDS);
+    let mut again = false;
     while !stop.is_cancelled() {
         let began = Instant::now();
         let line = Line {
@@ -34,7 +35,9 @@ pub(in super::super) async fn tend(
             connections: &connections,
             changes: &changes,
             stop: &stop,
+            again,
         };
+        again = true;
         let Err(error) = Box::pin(line.serve()).await else {
             continue;
         };
@@ -46,13 +49,13 @@ pub(in super::super) async fn tend(
                 more, "Rings of other replicas are not heard; the sweep finds what they tell"
             );
         }
-        let again = async {
+        let pause = async {
             if is_denied(&error) {
                 connections.look().await;
             }
             sleep(backoff.next_jittered(began.elapsed())).await;
         };
-        stop.run_until_cancelled(again).await;
+        stop.run_until_cancelled(pause).await;
     }
 }
 
@@ -61,6 +64,8 @@ struct Line<'a> {
     connections: &'a Connections,
     changes: &'a broadcast::Sender<Hint>,
     stop: &'a CancellationToken,
+    /// Whether there was a connection before.
+    again: bool,
 }
 
 // === impl Line ===
@@ -75,6 +80,15 @@ impl Line<'_> {
             return Ok(());
         };
         let (mut listener, own) = connected?;
+        if self.again
+            && self
+                .stop
+                .run_until_cancelled(Box::pin(self.compare()))
+                .await
+                .is_none()
+        {
+            return Ok(());
+        }
         debug!("Listening for rings of other replicas");
         // What was rung while nobody listened.
         self.tell(Hint::Somebody);
@@ -103,6 +117,22 @@ impl Line<'_> {
                     within(limits.listener_answer, answer).await?;
                 }
             }
+        }
+    }
+
+    /// What is on the other side now may be an older database.
+    async fn compare(&self) {
+        let compared = timeout(
+            self.connections.limits().acquire,
+            self.connections.compare(),
+        );
+        match compared.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(
+                error = chain(&error),
+                "Could not tell yet whether this is the same database as before"
+            ),
+            Err(_) => warn!("Could not tell in time whether this is the same database as before"),
         }
     }
 

@@ -208,10 +208,10 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     // What agents were ahead of has had earlier ones forgotten.
     let orphan = server_bridge::store::Orphan {
         id: "orphan".into(),
-        version: crate::version(1),
+        version: version(1),
         deleted_here: true,
     };
-    let c1 = crate::name("c1");
+    let c1 = name("c1");
     let added = server_bridge::store::Heard::add_orphans(&store, &c1, vec![orphan]);
     assert_eq!(added.await.unwrap(), 0);
     let before = shown(&store).await;

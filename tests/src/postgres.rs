@@ -259,6 +259,10 @@ impl Server {
     ///
     /// # Errors
     /// What `pg_ctl` said.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nothing tells when a port is free; the server is asked again"
+    )]
     pub fn launch(&self, settings: &[&str]) -> Result<(), PostgresError> {
         // Somebody's connection may have its port for a moment.
         let until = Instant::now() + PORT_PATIENCE;

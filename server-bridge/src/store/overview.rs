@@ -80,10 +80,6 @@ pub struct Began {
     pub began_at: Timestamp,
     /// Why.
     pub why: String,
-    /// Versions raised above what agents held.
-    pub raised: u64,
-    /// Versions made at a distance from the one before.
-    pub jumped: u64,
 }
 
 /// A bridge among others.
@@ -170,7 +166,7 @@ pub(super) const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS cons
 
 /// Columns as [`Began`] has them, in both engines.
 pub(super) const EPOCHS: &str =
-    "SELECT number, began_at, why, raised, jumped FROM epochs ORDER BY number DESC LIMIT 20";
+    "SELECT number, began_at, why FROM epochs ORDER BY number DESC LIMIT 20";
 
 /// Columns as [`Past`] has them, in both engines.
 pub(super) const UNCONFIRMED: &str = "SELECT COUNT(*) AS unconfirmed, \
@@ -191,8 +187,6 @@ impl Past {
                     problem: error.to_string(),
                 })?,
                 why: row.text("why")?,
-                raised: row.integer("raised")?.unsigned_abs(),
-                jumped: row.integer("jumped")?.unsigned_abs(),
             })
         };
         Ok(Self {

@@ -206,7 +206,7 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     let store = open(&first).await;
     filled(&store).await;
     // What agents were ahead of has had earlier ones forgotten.
-    let orphan = server_bridge::store::Orphan {
+    let orphan = Orphan {
         id: "orphan".into(),
         version: version(1),
         deleted_here: true,

@@ -254,7 +254,7 @@ pub(crate) async fn the_first_change_of_what_nobody_confirmed_jumps(store: impl 
     let history = store.history().await.unwrap();
     assert_eq!(
         history.epochs,
-        [first.clone()],
+        std::slice::from_ref(&first),
         "one consumer's word begins none"
     );
     assert_eq!((history.unconfirmed, history.unconfirmed_consumers), (4, 1));

@@ -152,10 +152,8 @@ fn began(epoch: &Began) -> String {
         number,
         began_at,
         why,
-        raised,
-        jumped,
     } = epoch;
-    format!("{number} since {began_at}: {why}; {raised} versions raised, {jumped} jumped")
+    format!("{number} since {began_at}: {why}")
 }
 
 fn schema(overview: &Overview) -> String {

@@ -105,7 +105,10 @@ async fn a_process_that_asks_for_a_slot_again_keeps_the_one_it_has() {
         .unwrap();
     assert_eq!(again, Slot::Taken(1));
     assert_eq!(store.renew(&me, LONG).await.unwrap(), Renewal::Kept);
-    assert_eq!(store.roster().await.unwrap().replicas, [me.clone()]);
+    assert_eq!(
+        store.roster().await.unwrap().replicas,
+        std::slice::from_ref(&me)
+    );
     // One whose client ids are others than its row says would have those of somebody else.
     let elsewhere = Replica { slot: 5, ..me };
     let lost = store.renew(&elsewhere, LONG).await.unwrap();

@@ -205,15 +205,6 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     let (first, last) = (sqlite(&places.file("a.db")), sqlite(&places.file("b.db")));
     let store = open(&first).await;
     filled(&store).await;
-    // What agents were ahead of has had earlier ones forgotten.
-    let orphan = Orphan {
-        id: "orphan".into(),
-        version: version(1),
-        deleted_here: true,
-    };
-    let c1 = name("c1");
-    let added = server_bridge::store::Heard::add_orphans(&store, &c1, vec![orphan]);
-    assert_eq!(added.await.unwrap(), 0);
     let before = shown(&store).await;
     assert_eq!(before.0[0].last_seen_at, Some(at(64)));
     assert_eq!(before.5.len(), 2);

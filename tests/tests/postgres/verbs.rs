@@ -105,7 +105,6 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
     let status = run(&["status"]).await?;
     let words = [
         "epoch        1 since ",
-        "0 versions raised, 0 jumped",
         "unconfirmed  0 bundles of 0 consumers",
         "replica      slot 3: pod-x, 64 buckets",
     ];

@@ -186,7 +186,7 @@ fn undone(place: &Place) {
     place.sql("DELETE FROM bridge._sqlx_migrations WHERE version = 4");
     place.sql(
         "ALTER TABLE bridge.bundles DROP COLUMN epoch; \
-         ALTER TABLE bridge.ledger DROP COLUMN note; DROP TABLE bridge.epochs",
+         ALTER TABLE bridge.ledger DROP COLUMN note; DROP TABLE bridge.epochs, bridge.doubts",
     );
 }
 

@@ -102,6 +102,7 @@ impl Settings {
         let membership = match &store {
             AnyStore::Sqlite(_) => None,
             AnyStore::Postgres(store) => {
+                store.claim(&self.source).await?;
                 let store = PostgresStore::clone(store);
                 let joining = Membership::join(store, &self.replicas, metrics, checks, stop);
                 match joining.await {

@@ -26,6 +26,7 @@ use super::{
 
 mod alone;
 mod bundles;
+mod claim;
 mod config;
 mod connect;
 mod consumers;

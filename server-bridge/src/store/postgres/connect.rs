@@ -93,6 +93,10 @@ impl Connections {
         self.moved.subscribe()
     }
 
+    pub(super) fn schema(&self) -> &str {
+        self.config.schema.as_str()
+    }
+
     pub(super) fn channel(&self) -> Arc<str> {
         self.channel.clone()
     }

@@ -277,6 +277,11 @@ pub(super) fn migrations() -> Migrator {
             "epoch",
             include_str!("../../../migrations/postgres/0004_epoch.sql"),
         ),
+        (
+            5,
+            "installation",
+            include_str!("../../../migrations/postgres/0005_installation.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

@@ -1,5 +1,6 @@
 //! Two processes on one database.
 
+use link::id::SourceId;
 use server_bridge::store::{Held, Json, StatusOutcome, StatusUpdate, Store, StoreError};
 use tokio::task::JoinSet;
 
@@ -23,6 +24,24 @@ async fn processes_that_start_together_make_the_tables_once() {
     assert_eq!(made, changes.to_string());
     assert_eq!(place.sql("SELECT count(*) FROM bridge.epochs"), "1");
     assert_eq!(place.sql("SELECT count(*) FROM bridge.consumers"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_those_of_the_source_that_came_first_and_another_is_refused_by_name() {
+    let place = Place::new();
+    let (first, second) = (place.open().await, place.open().await);
+    let source = |name: &str| SourceId::new(name).unwrap();
+    let (a, b) = (source("a"), source("b"));
+    let (one, other) = tokio::join!(first.claim(&a), second.claim(&a));
+    one.unwrap();
+    other.unwrap();
+    let refused = second.claim(&b).await.unwrap_err();
+    let hint = refused.hint().unwrap_or_default();
+    let said = format!("{refused}; {hint}");
+    for words in ["`bridge`", "source `a`", "speaks for `b`", "--db-schema"] {
+        assert!(said.contains(words), "{said}");
+    }
+    first.claim(&a).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

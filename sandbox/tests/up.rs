@@ -21,8 +21,20 @@ async fn the_json_line_leads_to_every_agent_and_nothing_is_left_behind() {
     let region: Value = serde_json::from_str(&up.line()).unwrap();
     assert_eq!(
         keys(&region),
-        ["api", "bridge", "broker", "consumers", "operator"]
+        [
+            "api",
+            "apis",
+            "bridge",
+            "broker",
+            "consumers",
+            "operator",
+            "replicas"
+        ]
     );
+    // One bridge, which runs in the sandbox's own process.
+    assert_eq!(region["apis"], serde_json::json!([region["api"]]));
+    assert_eq!(keys(&region["replicas"][0]), ["admin", "api", "pid"]);
+    assert_eq!(region["replicas"][0]["api"], region["api"]);
     assert_eq!(keys(&region["broker"]), ["host", "port"]);
     assert_eq!(keys(&region["operator"]), ["identity"]);
     let consumers = region["consumers"].as_array().unwrap();

@@ -97,6 +97,8 @@ pub(crate) struct Context<S> {
     health: health::Health,
     /// Before each call of a lane to the store.
     gate: gate::Gate,
+    /// The same for what became of publications, which must not stand behind what is to be read.
+    notes: gate::Gate,
     log: log::Log,
     asks: Arc<[resync::Asks]>,
     seen: Arc<seen::Seen>,
@@ -157,6 +159,7 @@ impl Config {
             restarts: signs.restarts,
             health: health::Health::new(signs.check),
             gate: gate::Gate::new(gate::PLACES),
+            notes: gate::Gate::new(gate::NOTES),
             log: log::Log::new(),
             asks,
             seen: Arc::default(),
@@ -259,6 +262,7 @@ impl<S: Clone> Clone for Context<S> {
             restarts: self.restarts.clone(),
             health: self.health.clone(),
             gate: self.gate.clone(),
+            notes: self.notes.clone(),
             log: self.log.clone(),
             asks: self.asks.clone(),
             seen: self.seen.clone(),

@@ -102,7 +102,6 @@ impl Settings {
         let membership = match &store {
             AnyStore::Sqlite(_) => None,
             AnyStore::Postgres(store) => {
-                store.claim(&self.source).await?;
                 let store = PostgresStore::clone(store);
                 let joining = Membership::join(store, &self.replicas, metrics, checks, stop);
                 match joining.await {
@@ -142,6 +141,10 @@ impl Settings {
 
     async fn open(&self, location: Location, restarts: Restarts) -> Result<AnyStore, Failure> {
         let store = location.open(restarts).await?;
+        if let AnyStore::Postgres(store) = &store {
+            // Before anything is written.
+            store.claim(&self.source).await?;
+        }
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
             let new = store.ensure_consumers(listed, self.clock.now()).await?;

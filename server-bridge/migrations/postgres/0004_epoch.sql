@@ -21,7 +21,7 @@ ALTER TABLE ledger ADD COLUMN note text;
 
 -- What agents have said that makes one doubt that this database knows all that was done with their consumers.
 CREATE TABLE doubts (
-    consumer_name text   CONSTRAINT doubts_pkey PRIMARY KEY,
+    consumer_name text COLLATE "C" CONSTRAINT doubts_pkey PRIMARY KEY,
     -- When one last held a newer version than one that counted as known.
     behind_at     bigint,
     -- When one last held a work that is not known here.

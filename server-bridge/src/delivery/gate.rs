@@ -26,10 +26,13 @@ impl Gate {
     }
 }
 
-/// Half of what may wait where connections are fewest: three that delivery may use, 128 waiters for each (`Limits::waiting`),
-/// (3 + 3 × 128) / 2 = 193. The other half is for statuses and the API. Each call takes milliseconds, so that the last of
-/// them gets its connection well within the 5 s for which it waits.
-pub(super) const PLACES: usize = 192;
+/// With [`NOTES`] half of what may wait where connections are fewest: three that delivery may use, 128 waiters for each
+/// (`Limits::waiting`), (3 + 3 × 128) / 2 = 193. The other half is for statuses and the API. Each call takes milliseconds, so
+/// that the last of them gets its connection well within the 5 s for which it waits.
+pub(super) const PLACES: usize = 128;
+
+/// Places for notes of what became of publications: what is not noted when a lane must end is sent once more.
+pub(super) const NOTES: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -140,28 +140,24 @@ pub(super) async fn holds_a_stranger<S: Store>(
 /// A bundle went to its consumer for the first time. If its agent holds what the store does not know, or may do so because
 /// the store was restored, this may be some of it, posted again: a Go agent drops that without a word where it holds a
 /// newer version, so it is asked what it holds.
-///
-/// # Errors
-/// The store failed.
-pub(super) async fn sent_first<S: Store>(
-    context: &Context<S>,
-    consumer: &ConsumerName,
-) -> Result<(), StoreError> {
+/// Where the store does not say, it is asked too: this is the only time at which it shows.
+pub(super) async fn sent_first<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
     let now = Instant::now();
     let ask = match context.raises.doubted(consumer, now) {
         Some(doubted) => doubted,
-        None => {
-            let doubts = context.store.doubts(consumer).await?;
-            let doubted = doubts.strangers || doubts.last(context.clock.now());
-            context.raises.looked(consumer, doubted, now);
-            doubted
-        }
+        None => match context.gate.pass(context.store.doubts(consumer)).await {
+            Ok(doubts) => {
+                let doubted = doubts.strangers || doubts.last(context.clock.now());
+                context.raises.looked(consumer, doubted, now);
+                doubted
+            }
+            Err(_) => true,
+        },
     };
     if ask {
         let asks = context.asks(consumer);
         asks.want_at(consumer, Cause::Stale, now + TAKEN, now);
     }
-    Ok(())
 }
 
 /// Looks now and then whether a new epoch has begun, whoever began it, and has everyone asked then.
@@ -250,7 +246,7 @@ fn hold_back<S: Store>(
     if let Some(held_back) = context.log.admit(Line::Raised("held_back"), Some(consumer)) {
         warn!(
             resource.id = %clip(&first.id, ID_BYTES), %consumer, bundles = early.len(), held_back,
-            hint = "let one bridge alone speak for a source, or give this one a source of its own",
+            hint = "let one bridge alone speak for a source: stop the other",
             "The cluster holds version {} of a bundle, newer than version {} of this database, although that was raised \
              above the cluster's several times lately: another bridge seems to speak for source `{}`",
             first.held, first.stored, context.config.source
@@ -365,7 +361,7 @@ const LOOK: Duration = Duration::from_secs(30);
 
 // A bulk of new bundles is one look at what is doubted of their consumer. What is noted outlives a process anyway.
 const LOOKED: Duration = Duration::from_secs(10);
-const NOTED: Duration = Duration::from_secs(3600);
+const NOTED: Duration = Duration::from_secs(60);
 
 // As many as a store of this size has; with more it is only looked again. 100 bytes each.
 const CONSUMERS: usize = 100_000;

@@ -114,8 +114,9 @@ impl<S: Store> Lane<S> {
                     self.sick = true;
                     Some(self.backoff.next_jittered(Duration::ZERO))
                 }
-                // Many have something to say to the store; its own check tells when that does not pass.
-                Err(error) if error.class() == Some(FailureClass::Busy) => {
+                // Many have something to say to the store, and it is their turn.
+                Err(error @ StoreError::Overloaded { .. }) => {
+                    debug!(consumer = %self.consumer, "{}", chain(&error));
                     stuck = None;
                     Some(self.backoff.next_jittered(Duration::ZERO))
                 }
@@ -269,7 +270,7 @@ impl<S: Store> Lane<S> {
                         let store = &context.store;
                         let matched = ack.matched;
                         let noting = store.record_broker_acked(id, version, deletion, matched, at);
-                        context.gate.pass(noting).await
+                        context.notes.pass(noting).await
                     }
                     Err(failure) => {
                         let reason = failure.text();
@@ -277,7 +278,7 @@ impl<S: Store> Lane<S> {
                         let store = &context.store;
                         let noting =
                             store.record_publish_failed(id, version, deletion, &reason, at);
-                        context.gate.pass(noting).await
+                        context.notes.pass(noting).await
                     }
                 };
                 (bundle, outcome.map(|ack| ack.matched), noted)
@@ -294,7 +295,7 @@ impl<S: Store> Lane<S> {
             failed = failed.or(lease::counted(&ownership, noted).err());
         }
         if first {
-            history::sent_first(&self.context, &self.consumer).await?;
+            history::sent_first(&self.context, &self.consumer).await;
         }
         match failed {
             Some(error) => Err(error),

@@ -142,13 +142,15 @@ impl Ownership {
 
     /// Returns once the lease is over; never alone on a store. One that is renewed in time is not over.
     pub async fn over(&self) {
-        while let Some(until) = self.until() {
-            if until <= Instant::now() {
-                return;
+        loop {
+            match self.until() {
+                Some(until) if until > Instant::now() => sleep_until(until).await,
+                Some(_) => return,
+                // It was over already when somebody looked.
+                None if self.is_shared() && self.last_until().is_some() => return,
+                None => pending::<()>().await,
             }
-            sleep_until(until).await;
         }
-        pending::<()>().await;
     }
 
     /// Why this process may not be connected to the broker, if so; `None` for a process that has its store alone.

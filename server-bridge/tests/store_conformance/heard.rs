@@ -155,7 +155,12 @@ pub(crate) async fn orphans_wait_in_the_outbox_until_they_are_removed(store: imp
     let mut hints = store.changes();
     let works = vec![orphan("b"), orphan("a"), orphan(&"x".repeat(254))];
     assert_eq!(store.add_orphans(&c1, works).await.unwrap(), 1);
-    assert_eq!(hints.recv().await.unwrap(), Hint::Consumer(c1.clone()));
+    // Whoever has just begun to listen looks at everything.
+    let mut told = hints.recv().await.unwrap();
+    while told == Hint::Somebody {
+        told = hints.recv().await.unwrap();
+    }
+    assert_eq!(told, Hint::Consumer(c1.clone()));
     assert_eq!(
         store.consumers_with_pending().await.unwrap(),
         std::slice::from_ref(&c1)

@@ -73,5 +73,9 @@ mod tests {
         let running = CancellationToken::new();
         tokio::join!(out_of_time(&running, &shared), renewing);
         assert_eq!(began.elapsed(), Duration::from_secs(3));
+        // The keeper has noticed before this lane has.
+        shared.not_renewed();
+        out_of_time(&running, &shared).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
     }
 }

@@ -98,7 +98,7 @@ impl Ownership {
     }
 
     /// A renewal failed: says so if what is held has run out meanwhile.
-    pub(in crate::replicas) fn not_renewed(&self) {
+    pub(crate) fn not_renewed(&self) {
         if let Some(shared) = &self.0 {
             shared.metrics.failures.inc();
         }

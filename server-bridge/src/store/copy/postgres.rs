@@ -155,16 +155,20 @@ impl Side {
     }
 
     /// New rows come after those that were copied, and the tables are open to bridges. Whether the source was as new as its
-    /// agents nobody knows: no version counts as confirmed.
+    /// agents nobody knows: no version counts as confirmed, and an epoch begins.
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
         let end = sqlx::raw_sql(
             "BEGIN; \
              SELECT setval(pg_get_serial_sequence('consumers', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM consumers; \
              SELECT setval(pg_get_serial_sequence('bundles', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM bundles; \
              SELECT setval(pg_get_serial_sequence('orphans', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM orphans; \
-             UPDATE bundles SET epoch = 0; SELECT setval('changes', COALESCE(MAX(changed), 0) + 1, false) FROM bundles; \
+             UPDATE bundles SET epoch = 0; \
+             INSERT INTO epochs (number, id, began_at, why, place, heard) \
+             SELECT GREATEST(COALESCE(MAX(number), 0) + 1, 2), gen_random_uuid()::text, \
+             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 'copied from another store', '{}', false FROM epochs; \
+             SELECT setval('changes', COALESCE(MAX(changed), 0) + 1, false) FROM bundles; \
              DROP TABLE copying; COMMIT; \
-             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones, orphans",
+             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones, orphans, doubts",
         );
         end.execute(self.connection())
             .await

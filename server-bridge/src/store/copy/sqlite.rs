@@ -122,10 +122,14 @@ impl Side {
     }
 
     /// The tables are open to bridges. Whether the source was as new as its agents nobody knows: no version counts as
-    /// confirmed.
+    /// confirmed, and an epoch begins.
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
         let end = sqlx::raw_sql(
-            "BEGIN; UPDATE bundles SET epoch = 0; DROP TABLE copying; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
+            "BEGIN; UPDATE bundles SET epoch = 0; \
+             INSERT INTO epochs (number, id, began_at, why, place, heard) \
+             SELECT MAX(COALESCE((SELECT MAX(number) FROM epochs), 0) + 1, 2), lower(hex(randomblob(16))), \
+             CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), 'copied from another store', '{}', 0; \
+             DROP TABLE copying; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
         );
         end.execute(self.connection())
             .await

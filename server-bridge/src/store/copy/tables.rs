@@ -106,6 +106,7 @@ pub(super) const TABLES: &[Table] = &[
     table!("tombstones", 2; bundle_id: Text, consumer_name: Text, version: Integer, status_sequence: Text,
         removed_at: Integer),
     table!("orphans", 1; key: Integer, consumer_name: Text, bundle_id: Text, version: Integer, deleted_here: Flag),
+    table!("doubts", 1; consumer_name: Text, behind_at: Integer, stranger_at: Integer),
 ];
 
 // === impl Table ===

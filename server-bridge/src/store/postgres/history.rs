@@ -45,6 +45,7 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<(), sqlx::Erro
         Some(why) => {
             let at = Clock::system().now();
             let mut transaction = connection.begin().await?;
+            take_turn(&mut transaction).await?;
             begin(
                 &mut transaction,
                 present + 1,
@@ -249,6 +250,9 @@ async fn doubt(
     sign: &str,
     at: Timestamp,
 ) -> Result<Option<Epoch>, StoreError> {
+    take_turn(connection)
+        .await
+        .map_err(driver("take the turn to doubt a consumer"))?;
     // One that is just being changed or confirmed is left as that leaves it: to wait for it might be for ever.
     sqlx::query(
         "UPDATE bundles SET epoch = 0 WHERE key IN (SELECT key FROM bundles WHERE consumer_name = $1 AND epoch <> 0 \
@@ -258,7 +262,9 @@ async fn doubt(
     .execute(&mut *connection)
     .await
     .map_err(driver("take the bundles of a consumer for unconfirmed"))?;
-    sqlx::query("DELETE FROM orphans WHERE consumer_name = $1")
+    sqlx::query(
+        "DELETE FROM orphans WHERE key IN (SELECT key FROM orphans WHERE consumer_name = $1 ORDER BY key FOR UPDATE)",
+    )
         .bind(consumer.as_str())
         .execute(&mut *connection)
         .await
@@ -272,13 +278,11 @@ async fn doubt(
     .execute(&mut *connection)
     .await
     .map_err(driver("note that a consumer is doubted"))?;
-    let consumers: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM doubts WHERE behind_at > $1 AND behind_at <= $2")
-            .bind(micros(signs_since(at)))
-            .bind(micros(at))
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(driver("count the consumers that are doubted"))?;
+    let consumers: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM doubts WHERE behind_at > $1")
+        .bind(micros(signs_since(at)))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(driver("count the consumers that are doubted"))?;
     let Some(why) = begins(sign, consumers) else {
         return Ok(None);
     };
@@ -290,6 +294,15 @@ async fn doubt(
     begin(connection, present.number + 1, &why, &place, true, at)
         .await
         .map_err(driver("begin a new epoch"))
+}
+
+/// Whoever may begin an epoch does so in turn: signs that come together count each other, and none waits for another's
+/// orphans. To be asked before any of these is touched.
+async fn take_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT number FROM epochs ORDER BY number DESC LIMIT 1 FOR UPDATE")
+        .fetch_optional(connection)
+        .await
+        .map(drop)
 }
 
 /// Begins an epoch unless another process has just begun it.
@@ -328,9 +341,11 @@ async fn begin(
     .await?;
     // What was to be deleted in the time before may have been made anew in the time that was lost. Agents are asked.
     if number > 1 {
-        sqlx::query("DELETE FROM orphans")
-            .execute(connection)
-            .await?;
+        sqlx::query(
+            "DELETE FROM orphans WHERE key IN (SELECT key FROM orphans ORDER BY key FOR UPDATE)",
+        )
+        .execute(connection)
+        .await?;
     }
     Ok(Some(Epoch {
         number,

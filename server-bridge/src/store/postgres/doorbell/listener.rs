@@ -80,14 +80,16 @@ impl Line<'_> {
             return Ok(());
         };
         let (mut listener, own) = connected?;
-        if self.again
-            && self
-                .stop
-                .run_until_cancelled(Box::pin(self.compare()))
-                .await
-                .is_none()
-        {
-            return Ok(());
+        if self.again {
+            let compared = self.stop.run_until_cancelled(Box::pin(self.compare()));
+            match compared.await {
+                None => return Ok(()),
+                // Tried again with the next connection, soon.
+                Some(false) => {
+                    return Err(gone("it cannot be told whether this is the same database"));
+                }
+                Some(true) => {}
+            }
         }
         debug!("Listening for rings of other replicas");
         // What was rung while nobody listened.
@@ -120,20 +122,21 @@ impl Line<'_> {
         }
     }
 
-    /// What is on the other side now may be an older database.
-    async fn compare(&self) {
+    /// What is on the other side now may be an older database; whether that could be told.
+    async fn compare(&self) -> bool {
         let compared = timeout(
             self.connections.limits().acquire,
             self.connections.compare(),
         );
         match compared.await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => warn!(
                 error = chain(&error),
                 "Could not tell yet whether this is the same database as before"
             ),
             Err(_) => warn!("Could not tell in time whether this is the same database as before"),
         }
+        false
     }
 
     /// A new connection that listens, and the process at the server that serves it.

@@ -25,7 +25,7 @@ use super::log::Line;
 use super::pacing::{Pacing, What};
 use super::quarantine::Quarantine;
 use super::{Context, event, history};
-use crate::store::{FailureClass, Fence, PendingBundle, PendingHead, Store, StoreError};
+use crate::store::{Fence, PendingBundle, PendingHead, Store, StoreError};
 
 mod failure;
 mod lease;

@@ -3,7 +3,8 @@
 //! The loop never waits for a consumer and never drops what it received: messages wait in a queue bounded by bytes, and
 //! while that is full nothing more is read. Acks and pings leave all the same.
 //!
-//! **Invariant:** while this process may not be connected nothing is dialled, and the broker keeps no session of it.
+//! **Invariant:** while this process may not be connected nothing is dialled, and a session that is connected is ended at
+//! the broker; one whose connection is lost just then ends there by itself, with its keep-alive and its expiry.
 
 use std::sync::Arc;
 use std::task::Poll;

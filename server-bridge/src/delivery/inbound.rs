@@ -265,7 +265,7 @@ async fn patiently<S: Store>(
         let attempt = act(context, consumer, request, &mut repair);
         let why = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(done)) => return Some(done),
-            // Many have something to say to the store; its own check tells when that does not pass.
+            // Many have something to say to the store, and it is their turn.
             Ok(Err(StoreError::Overloaded { .. })) => None,
             Ok(Err(failed)) => {
                 let why = chain(&failed);

@@ -60,7 +60,13 @@ async fn a_work_that_waits_for_a_kind_is_woken_when_somebody_defines_it() -> Res
     let new = serde_json::from_value(definition(&group))?;
     definitions.create(&PostParams::default(), &new).await?;
     bench.woken("w").await?;
-    bench.look("w", &looks).await?.remove(0)?;
+    // It is woken by the definition, and the server may serve the kind a moment later.
+    wait_for("the kind", PATIENCE, async || {
+        let looked = bench.look("w", &looks).await;
+        let mut outcomes = looked.map_err(|error| error.to_string())?;
+        outcomes.remove(0).map_err(|error| error.to_string())
+    })
+    .await?;
     Ok(())
 }
 

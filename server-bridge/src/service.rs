@@ -1,5 +1,5 @@
 //! The bridge with its real surroundings: store, certificate, MQTT sessions, API, readiness.
-//! [`Settings`] → [`Settings::build`] → [`Service::run`].
+//! [`Settings`] → [`Settings::build_on`] → [`Service::run`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -16,10 +16,10 @@ use link::shutdown::Drain;
 use link::supervise::{Restarts, Vital, restarting};
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::api::{self, Api, HostName};
 use crate::delivery::{self, Delivery, Pool};
@@ -147,7 +147,23 @@ impl Settings {
         }
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
-            let new = store.ensure_consumers(listed, self.clock.now()).await?;
+            let began = Instant::now();
+            // A database that is busy with the bridges that run is waited for.
+            let new = loop {
+                match store
+                    .ensure_consumers(listed.clone(), self.clock.now())
+                    .await
+                {
+                    Err(error) if error.is_retryable() && began.elapsed() < PATIENCE => {
+                        warn!(
+                            "The listed consumers could not be registered yet: {}",
+                            chain(&error)
+                        );
+                        sleep(AGAIN).await;
+                    }
+                    done => break done?,
+                }
+            };
             info!(new, file = %file.display(), "Registered the listed consumers");
         }
         Ok(store)
@@ -331,6 +347,10 @@ async fn watch_store(store: AnyStore, check: Check, stop: CancellationToken) {
         }
     }
 }
+
+// As long as the first connection is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(1);
 
 const SILENCE_MARGIN: Duration = Duration::from_secs(15);
 

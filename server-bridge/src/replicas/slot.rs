@@ -33,7 +33,8 @@ impl Hint for SlotLost {
     }
 }
 
-/// Takes a slot, however long that takes; one that has expired only where none is free and after some time of waiting. The check says what it waits for.
+/// Takes a slot, however long that takes; one that has expired only where none is free and after some time of waiting. The
+/// check says what it waits for.
 pub(super) async fn take(leases: &impl Leases, options: &Options, check: &Check) -> Replica {
     let instance = Instance::random();
     let mut said = String::new();

@@ -92,12 +92,8 @@ async fn a_bridge_that_waits_for_its_database_stops_when_it_is_told_to() -> Resu
 /// As after a failover: nobody closed the old connections, and the name leads elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_nobody_closed_are_given_up_within_seconds() -> Result<()> {
-    let server = Server::start(&[])?;
-    let files = tempfile::tempdir()?;
-    server.mount(files.path(), &server.database()?)?;
-    let proxy = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+    let (server, files, proxy) = behind_a_proxy().await?;
     let port = files.path().join("db.port");
-    std::fs::write(&port, proxy.address().port().to_string())?;
     let mut config = Config::new(CredentialFiles::mounted(files.path()));
     config.tls = TlsMode::Disable;
     config.limits.answer = Duration::from_secs(4);
@@ -138,3 +134,14 @@ async fn applied(api: &Api, id: &str) -> Result<()> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A database whose files lead to it through a proxy that a test can stall.
+async fn behind_a_proxy() -> Result<(Server, tempfile::TempDir, RetargetableProxy)> {
+    let server = Server::start(&[])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let proxy = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+    let port = proxy.address().port().to_string();
+    std::fs::write(files.path().join("db.port"), port)?;
+    Ok((server, files, proxy))
+}

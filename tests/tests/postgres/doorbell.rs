@@ -5,20 +5,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
 use server_bridge::store::{Hint, Store as _};
-use tests::postgres::Server;
-use tests::proxy::RetargetableProxy;
 use tests::wait::wait_for;
 use tokio::time::{Instant, timeout};
+
+use super::behind_a_proxy;
 
 /// As after a failover or behind a firewall that forgets: nobody closes the connection, and nothing comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_hears_nothing_any_more_is_found_out_within_twenty_seconds() -> Result<()> {
-    let server = Server::start(&[])?;
-    let files = tempfile::tempdir()?;
-    server.mount(files.path(), &server.database()?)?;
-    let proxy = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
-    let port = files.path().join("db.port");
-    std::fs::write(&port, proxy.address().port().to_string())?;
+    let (_server, files, proxy) = behind_a_proxy().await?;
     let mut config = Config::new(CredentialFiles::mounted(files.path()));
     config.tls = TlsMode::Disable;
     let metrics = config.metrics.clone();

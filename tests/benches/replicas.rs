@@ -44,6 +44,7 @@ async fn measured(region: &mut Region, database: &Database, bridges: usize) -> R
         apis[0].create_consumer(&name(number)).await?;
     }
     owned(database, bridges).await?;
+    memory(region, "with the consumers registered")?;
 
     let began = Instant::now();
     let created = try_join_all((0..CALLERS).map(|caller| create(&apis, caller))).await?;
@@ -62,6 +63,7 @@ async fn measured(region: &mut Region, database: &Database, bridges: usize) -> R
         count / in_time,
         count / sent
     ));
+    memory(region, "with a lane for each consumer")?;
 
     let peers: Vec<Client> = (0..PEERS)
         .map(|number| region.peer(&format!("agents-{number}"), &[]))
@@ -78,17 +80,21 @@ async fn measured(region: &mut Region, database: &Database, bridges: usize) -> R
     let connections = database.sql(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'server-bridge%'",
     )?;
-    let mut memory = Vec::new();
-    for bridge in std::iter::once(&mut region.bridge).chain(&mut region.replicas) {
-        memory.push(measure::memory(bridge.process().id())?.to_string());
-    }
-    say(&format!(
-        "{bridges} bridge(s): {connections} connections, memory {}",
-        memory.join("; ")
-    ));
+    say(&format!("{bridges} bridge(s): {connections} connections"));
+    memory(region, "with all statuses")?;
     if bridges > 1 {
         take_over(region, database, bridges).await?;
     }
+    Ok(())
+}
+
+fn memory(region: &mut Region, when: &str) -> Result<()> {
+    let mut held = Vec::new();
+    for bridge in std::iter::once(&mut region.bridge).chain(&mut region.replicas) {
+        held.push(measure::memory(bridge.process().id())?.to_string());
+    }
+    let (bridges, held) = (held.len(), held.join("; "));
+    say(&format!("{bridges} bridge(s): memory {when} {held}"));
     Ok(())
 }
 

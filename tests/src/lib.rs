@@ -19,6 +19,7 @@ pub mod measure;
 pub mod metrics;
 pub mod mosquitto;
 pub mod mutate;
+pub mod page;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -3,14 +3,13 @@
 //! A block of the page whose fence says `sh NAME` is run by its name here. What a cluster does between them (a pod stops, a
 //! secret is mounted) the test does. Blocks without a name are for a cluster and are not run.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::api::{Api, Change, config_map};
+use tests::page::Page;
 use tests::postgres::{PASSWORD, Server, USER};
-use tests::process::Spec;
 use tests::region::{Builder, Kind, Region};
 use tests::wait::wait_for;
 
@@ -25,7 +24,8 @@ async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
         .replicas(files.path(), 2)
         .start()
         .await?;
-    let mut page = Page::open(&server, &database, files.path())?;
+    let scratch = tempfile::tempdir()?;
+    let mut page = open(&server, &database, files.path(), scratch.path())?;
 
     let api = region.api().await?;
     let change = Change::create("cluster1", vec![config_map("kept", "one")]);
@@ -103,107 +103,17 @@ async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
     Ok(())
 }
 
-/// The page, and a shell whose environment it expects.
-struct Page {
-    blocks: BTreeMap<String, String>,
-    run: Vec<String>,
-    environment: BTreeMap<String, String>,
-    directory: PathBuf,
-    _scratch: tempfile::TempDir,
-}
-
-// === impl Page ===
-
-impl Page {
-    fn open(server: &Server, database: &str, mount: &Path) -> Result<Self> {
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
-        let text = std::fs::read_to_string(page)?;
-        let programs = Spec::binary("server-bridge")?;
-        let programs = programs.command();
-        let programs = Path::new(programs.get_program())
-            .parent()
-            .context("a directory")?;
-        let path = std::env::var("PATH").unwrap_or_default();
-        let scratch = tempfile::tempdir()?;
-        let environment = [
-            ("PATH", format!("{}:{path}", programs.display())),
-            ("BRIDGE_MOUNT", mount.display().to_string()),
-            ("BRIDGE_DB_SSLMODE", "disable".into()),
-            ("PGHOST", "127.0.0.1".into()),
-            ("PGPORT", server.port().to_string()),
-            ("PGUSER", USER.into()),
-            ("PGPASSWORD", PASSWORD.into()),
-            ("PGDATABASE", database.into()),
-        ];
-        Ok(Self {
-            blocks: blocks(&text),
-            run: Vec::new(),
-            environment: environment
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
-            directory: scratch.path().to_owned(),
-            _scratch: scratch,
-        })
-    }
-
-    fn set(&mut self, name: &str, value: &str) {
-        self.environment.insert(name.to_owned(), value.to_owned());
-    }
-
-    /// Runs the block of this name and gives what it printed.
-    async fn run(&mut self, name: &str) -> Result<String> {
-        let block = self.blocks.get(name);
-        let block = block
-            .with_context(|| format!("no block `sh {name}`"))?
-            .clone();
-        self.run.push(name.to_owned());
-        let said = self.shell(&block).await;
-        said.with_context(|| format!("run the block `sh {name}`"))
-    }
-
-    async fn shell(&self, text: &str) -> Result<String> {
-        let mut command = tokio::process::Command::new("sh");
-        let output = command
-            .args(["-euc", text])
-            .current_dir(&self.directory)
-            .envs(&self.environment)
-            .output()
-            .await?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let complained = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(
-            output.status.success(),
-            "{text}\n{}\n{said}{complained}",
-            output.status
-        );
-        Ok(said)
-    }
-
-    /// No block of the page was forgotten.
-    fn all_run(&self) -> Result<()> {
-        let left: Vec<_> = self
-            .blocks
-            .keys()
-            .filter(|name| !self.run.contains(name))
-            .collect();
-        ensure!(left.is_empty(), "blocks that nobody ran: {left:?}");
-        Ok(())
-    }
-}
-
-/// The named blocks of shell commands.
-fn blocks(text: &str) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(name) = line.trim_start().strip_prefix("```sh ") else {
-            continue;
-        };
-        let inside = lines.by_ref().take_while(|line| line.trim_start() != "```");
-        let block: Vec<&str> = inside.collect();
-        found.insert(name.trim().to_owned(), block.join("\n"));
-    }
-    found
+/// The page beside this region's database and mounted files.
+fn open(server: &Server, database: &str, mount: &Path, scratch: &Path) -> Result<Page> {
+    let mut page = Page::open("docs/OPERATIONS.md", scratch)?;
+    page.set("BRIDGE_MOUNT", &mount.display().to_string());
+    page.set("BRIDGE_DB_SSLMODE", "disable");
+    page.set("PGHOST", "127.0.0.1");
+    page.set("PGPORT", &server.port().to_string());
+    page.set("PGUSER", USER);
+    page.set("PGPASSWORD", PASSWORD);
+    page.set("PGDATABASE", database);
+    Ok(page)
 }
 
 async fn stop(region: &mut Region) -> Result<()> {

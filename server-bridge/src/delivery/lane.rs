@@ -86,8 +86,9 @@ impl<S: Store> Lane<S> {
         // Shows while the store fails on what is to be sent.
         let mut stuck: Option<Stuck> = None;
         loop {
+            // On the heap, so that a lane that waits does not hold the room of a pass, several times what it needs itself.
             let pass = tokio::select! {
-                pass = self.pass() => pass,
+                pass = Box::pin(self.pass()) => pass,
                 () = lease::out_of_time(drain, &ownership) => break,
             };
             if drain.is_cancelled() {

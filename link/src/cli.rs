@@ -3,6 +3,7 @@
 //! `main.rs` is one expression: `link::cli::main("agent", agent::Args::run)`, after the process-wide set-up
 //! (`link::tls::install_provider()`). Data goes to standard output, everything else to standard error.
 
+mod everywhere;
 mod stdout;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+pub use self::everywhere::command;
 pub use self::stdout::{Stdout, StdoutError, stdout_line};
 use crate::error::{ExitKind, Failure};
 
@@ -39,13 +41,24 @@ where
     ExitCode::from(execute(name, std::env::args_os(), streams, run))
 }
 
-/// The version text for `--version`: the release and, when the build knows it, the commit.
+/// The version text for `--version`: the release, and in brackets the commit and its date, or `dev`.
+///
+/// A build is told them by `BUILD_COMMIT` and `BUILD_DATE`, as `deploy/images/build` does. It does not look for them
+/// itself: an archive of the source has no commit, and each commit of whoever works on it would compile all anew.
 pub fn version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("BUILD_COMMIT") {
-        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
-        None => env!("CARGO_PKG_VERSION").to_owned(),
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let built = [option_env!("BUILD_COMMIT"), option_env!("BUILD_DATE")];
+        version_text(env!("CARGO_PKG_VERSION"), &built)
     });
     &VERSION
+}
+
+fn version_text(release: &str, built: &[Option<&str>]) -> String {
+    let known: Vec<&str> = built.iter().copied().flatten().collect();
+    match known.is_empty() {
+        true => format!("{release} (dev)"),
+        false => format!("{release} ({})", known.join(", ")),
+    }
 }
 
 // === impl Exit ===
@@ -84,7 +97,20 @@ where
     F: Future<Output = Result<T, Failure>>,
     T: Exit,
 {
-    let args = match A::try_parse_from(arguments) {
+    let mut command = command::<A>();
+    let matches = command.try_get_matches_from_mut(arguments);
+    if let Some(verb) = matches.as_ref().ok().and_then(everywhere::Verb::of) {
+        // A new one: this one has got `help` for every verb, which would get pages of its own.
+        return exit_code(
+            name,
+            verb.run(self::command::<A>(), streams.out),
+            streams.err,
+        );
+    }
+    let args = matches.and_then(|mut matches| {
+        A::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    });
+    let args = match args {
         Ok(args) => args,
         Err(error) => {
             // `--help` and `--version` are data; a reader that closed the pipe has seen enough.
@@ -98,11 +124,15 @@ where
             return code;
         }
     };
-    match block_on(run(args)) {
+    exit_code(name, block_on(run(args)), streams.err)
+}
+
+fn exit_code<T: Exit>(name: &str, outcome: Result<T, Failure>, err: &mut dyn Write) -> u8 {
+    match outcome {
         Ok(done) => done.exit_code(),
         Err(failure) => {
             // There is nobody left to tell when standard error itself is gone.
-            let _ = print_failure(name, &failure, streams.err);
+            let _ = print_failure(name, &failure, err);
             failure.kind().code()
         }
     }

@@ -8,7 +8,6 @@ mod publish;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use clap_complete::Shell;
 
 pub use self::connection::{ConnectionArgs, ProtocolVersion};
 pub use self::publish::PublishArgs;
@@ -50,11 +49,6 @@ pub enum Command {
     /// Find out at which stage a connection fails, and why
     #[command(visible_alias = "doctor", after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
     Check(Box<CheckArgs>),
-    /// Print a completion script
-    Completions {
-        /// The shell to complete for
-        shell: Shell,
-    },
 }
 
 /// `probe subscribe`.

@@ -51,7 +51,6 @@ pub mod subscribe;
 pub mod target;
 pub mod view;
 
-use clap::CommandFactory;
 use link::error::{ExitKind, Failure};
 
 use crate::args::{Args, Command};
@@ -68,12 +67,6 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
         Command::Ping(args) => (ping::run(&args).await, args.json),
         // Prints its own outcome, failure included.
         Command::Check(args) => return check::run(&args).await,
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "probe", &mut script);
-            let _ = link::cli::stdout_line(String::from_utf8_lossy(&script).trim_end())?;
-            return Ok(None);
-        }
     };
     if let Err(failure) = &outcome {
         Format::of(json).print_failure(failure);

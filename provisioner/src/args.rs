@@ -5,7 +5,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use link::id::{ConsumerName, InvalidName};
 use link::telemetry::LogOptions;
 
@@ -96,11 +95,6 @@ pub enum Command {
     Adopt(AdoptArgs),
     /// Print the IAM policies that the provisioner itself needs, one per account
     Permissions,
-    /// Print a completion script
-    Completions {
-        /// The shell to complete for
-        shell: Shell,
-    },
 }
 
 /// `provisioner init`.

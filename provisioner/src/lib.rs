@@ -42,7 +42,6 @@ pub mod rotate;
 pub mod survey;
 mod verbs;
 
-use clap::CommandFactory as _;
 use link::cli::stdout_line;
 use link::error::{ExitKind, Failure};
 use link::telemetry;
@@ -72,12 +71,6 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
         Command::Cost(args) => verbs::cost::run(place, args),
         Command::Adopt(args) => Box::pin(verbs::adopt::run(place, args)).await,
         Command::Permissions => verbs::permissions::run(place),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Args::command(), "provisioner", &mut script);
-            let _ = stdout_line(String::from_utf8_lossy(&script).trim_end())?;
-            Ok(())
-        }
     }
     .map(|()| None)
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::error::Hint;
 
 #[derive(clap::Parser)]
-#[command(name = "agent", version = version())]
+#[command(name = "agent", version = version(), subcommand_negates_reqs = true)]
 struct Args {
     #[arg(long)]
     consumer_name: String,
@@ -99,4 +99,52 @@ fn help_and_version_are_data_on_standard_output() {
     let (code, out, _) = run(&["agent", "--help"], succeed);
     assert_eq!(code, 0);
     assert!(out.contains("--consumer-name"), "{out}");
+}
+
+#[test]
+fn version_names_commit_and_date_of_a_build_that_was_told_them() {
+    let told = version_text("1.2.3", &[Some("abc1234"), Some("2026-11-29")]);
+    assert_eq!(told, "1.2.3 (abc1234, 2026-11-29)");
+    assert_eq!(
+        version_text("1.2.3", &[Some("abc1234"), None]),
+        "1.2.3 (abc1234)"
+    );
+    assert_eq!(version_text("1.2.3", &[None, None]), "1.2.3 (dev)");
+}
+
+#[test]
+fn every_binary_completes_its_own_flags() {
+    let (code, out, err) = run(&["agent", "completions", "bash"], succeed);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("--consumer-name"), "{out}");
+    let (code, _, err) = run(&["agent", "completions", "tcsh"], succeed);
+    assert_eq!(code, 2);
+    assert!(err.contains("possible values: bash"), "{err}");
+}
+
+#[test]
+fn every_binary_writes_its_manual_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("new/pages");
+    let arguments = ["agent", "man", pages.to_str().unwrap()];
+    assert_eq!(run(&arguments, succeed), (0, String::new(), String::new()));
+    let page = std::fs::read_to_string(pages.join("agent.1")).unwrap();
+    assert!(page.contains("consumer\\-name"), "{page}");
+    // `man` itself is for packagers, and no page says so.
+    let mut written: Vec<_> = std::fs::read_dir(&pages)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    written.sort();
+    assert_eq!(written, ["agent-completions.1", "agent.1"]);
+
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let below_a_file = directory.path().join("file/pages");
+    let arguments = ["agent", "man", below_a_file.to_str().unwrap()];
+    let (code, _, err) = run(&arguments, succeed);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("hint: name a directory that you may write to"),
+        "{err}"
+    );
 }

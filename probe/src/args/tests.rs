@@ -156,7 +156,8 @@ fn help_texts_are_as_reviewed() {
         let mut line = vec!["probe"];
         line.extend(Some(name).filter(|name| !name.is_empty()));
         line.push("--help");
-        let help = Args::try_parse_from(line).unwrap_err().to_string();
+        let command = link::cli::command::<Args>();
+        let help = command.try_get_matches_from(line).unwrap_err().to_string();
         let snapshot = format!("help_{}", if name.is_empty() { "probe" } else { name });
         insta::assert_snapshot!(snapshot, help);
     }

@@ -1,0 +1,263 @@
+//! `deploy/images/build`: what is in an image, that it comes out the same each time, and what is refused.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tests::process::Spec;
+use tests::scratch::Scratch;
+
+use crate::archive::{Image, SOURCE, binaries, text};
+use crate::{COMMIT, PATIENCE, label, root, script};
+
+#[tokio::test]
+async fn the_same_program_makes_the_same_image() -> Result<()> {
+    let scratch = Scratch::new("image-same")?;
+    let elsewhere = scratch.dir("elsewhere")?;
+    // Another place and another time than the first.
+    std::fs::copy(binaries()?.join("probe"), elsewhere.join("probe"))?;
+    let first = Image::of_probe("first", &binaries()?, scratch.path()).await?;
+    let second = Image::of_probe("second", &elsewhere, scratch.path()).await?;
+    ensure!(first.digest.starts_with("sha256:"), "{}", first.digest);
+    ensure!(
+        first.digest == second.digest,
+        "{} and {}",
+        first.digest,
+        second.digest
+    );
+    for file in ["probe.tar", "probe.cdx.json", "digests"] {
+        let [first, second] = ["first", "second"].map(|name| scratch.path().join(name).join(file));
+        ensure!(
+            std::fs::read(first)? == std::fs::read(second)?,
+            "{file} differs"
+        );
+    }
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_says_what_it_is_and_runs_as_nobody() -> Result<()> {
+    let scratch = Scratch::new("image-config")?;
+    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let index = image.document("index.json")?;
+    let described = &index["manifests"][0];
+    ensure!(described["digest"] == image.digest, "{index}");
+    let name = format!("localhost/probe:{}", env!("CARGO_PKG_VERSION"));
+    for key in [
+        "org.opencontainers.image.ref.name",
+        "io.containerd.image.name",
+    ] {
+        ensure!(described["annotations"][key] == name, "{index}");
+    }
+    // Docker's own document names the same.
+    let docker = image.document("manifest.json")?;
+    ensure!(docker[0]["RepoTags"] == json!([name]), "{docker}");
+
+    let manifest = image.manifest()?;
+    let image = image.blob(&manifest["config"])?;
+    let config = &image["config"];
+    ensure!(image["os"] == "linux", "{image}");
+    ensure!(image["created"] == "2026-11-29T00:00:00Z", "{image}");
+    ensure!(config["User"] == "65532:65532", "{config}");
+    ensure!(
+        config["Entrypoint"] == json!(["/usr/local/bin/probe"]),
+        "{config}"
+    );
+    ensure!(config.get("Cmd").is_none(), "{config}");
+    let labels = [
+        ("title", "probe"),
+        (
+            "description",
+            "The operator's hand tool: publish, subscribe, ping and check a link",
+        ),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", COMMIT),
+        ("created", "2026-11-29T00:00:00Z"),
+        ("source", SOURCE),
+        ("licenses", "Apache-2.0"),
+    ];
+    let labels =
+        labels.map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.into()));
+    let labels = labels.into_iter().collect::<serde_json::Map<_, _>>();
+    ensure!(config["Labels"] == json!(labels), "{config}");
+
+    // Who builds with an engine gets the same.
+    let dockerfile = std::fs::read_to_string(root().join("deploy/images/Dockerfile"))?;
+    for key in labels.keys() {
+        ensure!(dockerfile.contains(&format!("{key}=")), "no label {key}");
+    }
+    let environment = config["Env"].as_array().context("an environment")?;
+    let environment: Vec<_> = environment
+        .iter()
+        .filter_map(|each| each.as_str())
+        .collect();
+    let environment = format!("\nENV {}\n", environment.join(" "));
+    ensure!(dockerfile.contains(&environment), "{environment}");
+    ensure!(dockerfile.contains("\nUSER 65532:65532\n"));
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_holds_no_shell_and_nothing_that_its_user_may_change() -> Result<()> {
+    let scratch = Scratch::new("image-layers")?;
+    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let mut executable = Vec::new();
+    for entry in image.entries().await? {
+        let (mode, path) = (entry.mode.as_str(), entry.path.as_str());
+        ensure!(!mode.contains('s'), "{entry:?} has rights of its owner");
+        let own = ["tmp/", "home/nonroot/"].contains(&path);
+        ensure!(own || entry.owner == "0/0", "{entry:?} is not root's");
+        // A link has no rights of its own.
+        let open = mode.as_bytes().get(8) == Some(&b'w') && !mode.starts_with('l');
+        ensure!(own || !open, "{entry:?} can be changed by anybody");
+        if mode.starts_with('-') && mode.contains('x') {
+            executable.push(entry.path);
+        }
+    }
+    executable.retain(|path| !path.contains(".so."));
+    ensure!(executable == ["usr/local/bin/probe"], "{executable:?}");
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_finds_all_it_needs_in_its_image() -> Result<()> {
+    let scratch = Scratch::new("image-run")?;
+    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let unpacked = image.unpack().await?;
+
+    let authorities = unpacked.join("etc/ssl/certs/ca-certificates.crt");
+    let authorities = std::fs::read_to_string(authorities)?;
+    let count = authorities.matches("-----BEGIN CERTIFICATE-----").count();
+    ensure!(count > 100, "{count} authorities");
+    let notices = unpacked.join("usr/share/doc/probe/THIRD-PARTY-NOTICES");
+    let notices = std::fs::read_to_string(notices)?;
+    ensure!(notices.contains("rustls "), "{notices}");
+    for (file, text) in [
+        ("usr/share/doc/probe/LICENSE", "Apache License"),
+        ("usr/share/doc/libc6/copyright", "GNU Lesser General Public"),
+        ("var/lib/dpkg/status.d/libc6", "Package: libc6"),
+        ("etc/passwd", "nonroot:x:65532:65532:"),
+    ] {
+        let content = std::fs::read_to_string(unpacked.join(file))?;
+        ensure!(content.contains(text), "{file}: {content}");
+    }
+
+    // With its loader and its libraries, and none of this machine's.
+    let libraries = unpacked
+        .join("lib")
+        .join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    let loader = std::fs::read_dir(&libraries)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.to_string_lossy().contains("/ld-linux-"))
+        .context("a loader")?;
+    let run = Spec::at("loader", loader, "see deploy/images/base.lock")
+        .label(label())
+        .args(["--inhibit-cache", "--library-path"])
+        .args([&libraries, &unpacked.join("usr/local/bin/probe")])
+        .arg("--version")
+        .run(scratch.path(), PATIENCE)
+        .await?;
+    ensure!(run.status.success(), "{}", run.stderr);
+    ensure!(run.stdout.starts_with("probe "), "{}", run.stdout);
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_image_is_refused_with_what_to_do() -> Result<()> {
+    let scratch = Scratch::new("image-refused")?;
+    let out = scratch.path().join("out");
+    let binaries = binaries()?;
+    let good = text(&binaries)?;
+
+    // It would not start: its libc is newer than the one of the image.
+    let newer = scratch.dir("newer")?;
+    let program = std::fs::read(binaries.join("probe"))?;
+    std::fs::write(newer.join("probe"), with_a_newer_libc(program))?;
+    let none = scratch.dir("none")?;
+    let script_instead = scratch.dir("script")?;
+    std::fs::write(script_instead.join("probe"), "#!/bin/sh\n")?;
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["--binaries", text(&newer)?, "probe"],
+            "needs glibc 2.99, the base has 2.",
+        ),
+        (
+            &["--binaries", text(&none)?, "probe"],
+            "hint: build it: cargo build --profile dist --bin probe",
+        ),
+        (
+            &["--binaries", text(&script_instead)?, "probe"],
+            "is no program for 64-bit Linux",
+        ),
+        (
+            &["--binaries", good, "--largest", "1", "probe"],
+            "more than the 1 MB that an image may have",
+        ),
+        (
+            &["--binaries", good, "prob"],
+            "`prob` is no program of ours; there are agent,",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let arguments = [*arguments, &["--unpinned", "--out", text(&out)?]].concat();
+        let refused = script("deploy/images/build", &arguments, scratch.path()).await?;
+        ensure!(!refused.status.success(), "{arguments:?} is taken");
+        ensure!(
+            refused.stderr.contains(expected),
+            "{arguments:?}: {}",
+            refused.stderr
+        );
+        ensure!(!refused.stderr.contains("Traceback"), "{}", refused.stderr);
+    }
+    ensure!(!out.join("probe.tar").exists(), "an archive was left");
+    scratch.passed();
+    Ok(())
+}
+
+#[test]
+fn every_program_has_the_same_stages_in_the_dockerfile() -> Result<()> {
+    let dockerfile = std::fs::read_to_string(root().join("deploy/images/Dockerfile"))?;
+    for name in crate::PROGRAMS {
+        let manifest = std::fs::read_to_string(root().join(name).join("Cargo.toml"))?;
+        let description = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("description = "))
+            .context("a description")?;
+        for stage in [
+            format!(
+                "FROM source AS build-{name}\nRUN {CACHES} deploy/images/compile {name} /out\n"
+            ),
+            format!(
+                "FROM base AS {name}\n\
+                 LABEL org.opencontainers.image.title=\"{name}\" \\\n      \
+                 org.opencontainers.image.description={description}\n\
+                 COPY --from=build-{name} /out /\n\
+                 ENTRYPOINT [\"/usr/local/bin/{name}\"]\n"
+            ),
+        ] {
+            ensure!(dockerfile.contains(&stage), "the Dockerfile lacks\n{stage}");
+        }
+        ensure!(Path::new(&root()).join(name).is_dir());
+    }
+    Ok(())
+}
+
+/// The program with another name for the version of libc that it needs.
+fn with_a_newer_libc(mut program: Vec<u8>) -> Vec<u8> {
+    let wanted = b"\0GLIBC_2.34\0";
+    let mut at = 0;
+    while let Some(found) = program[at..]
+        .windows(wanted.len())
+        .position(|part| part == wanted)
+    {
+        at += found + 1;
+        program[at..at + wanted.len() - 2].copy_from_slice(b"GLIBC_2.99");
+    }
+    program
+}
+
+const CACHES: &str = "--mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target,sharing=locked";

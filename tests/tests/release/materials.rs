@@ -1,0 +1,94 @@
+//! The bill of materials of an image: complete, and of nothing that is not in it.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tests::scratch::Scratch;
+
+use crate::archive::{Image, binaries};
+use crate::root;
+
+#[tokio::test]
+async fn the_bill_of_materials_names_crates_and_packages_of_the_image() -> Result<()> {
+    let scratch = Scratch::new("materials")?;
+    let _image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let bill = std::fs::read_to_string(scratch.path().join("image/probe.cdx.json"))?;
+    let bill: Value = serde_json::from_str(&bill)?;
+    ensure!(bill["bomFormat"] == "CycloneDX" && bill["specVersion"] == "1.6");
+    ensure!(bill["metadata"]["component"]["name"] == "probe");
+
+    let components = bill["components"].as_array().context("components")?;
+    let named: BTreeSet<&str> = components
+        .iter()
+        .filter_map(|each| each["name"].as_str())
+        .collect();
+    for name in [
+        "link",
+        "rustls",
+        "tokio",
+        "aws-lc-sys",
+        "libc6",
+        "libgcc-s1",
+        "ca-certificates",
+        "base-files",
+    ] {
+        ensure!(named.contains(name), "no {name}");
+    }
+    // What compiles or tests it, and what other programs are made of.
+    for name in [
+        "insta",
+        "proptest",
+        "serde_derive",
+        "cc",
+        "sqlx",
+        "kube",
+        "aws-sdk-iot",
+    ] {
+        ensure!(!named.contains(name), "{name} is not in the image");
+    }
+
+    let lock = std::fs::read_to_string(root().join("Cargo.lock"))?;
+    let mut known = BTreeSet::from([bill["metadata"]["component"]["bom-ref"]
+        .as_str()
+        .context("a reference")?]);
+    for component in components {
+        let text = |key: &str| {
+            component[key]
+                .as_str()
+                .with_context(|| format!("no {key}: {component}"))
+        };
+        let (name, version) = (text("name")?, text("version")?);
+        known.insert(text("bom-ref")?);
+        if text("purl")?.starts_with("pkg:cargo/") {
+            let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+            ensure!(
+                lock.contains(&locked),
+                "{name} {version} is not in Cargo.lock"
+            );
+            ensure!(
+                component["licenses"][0]["expression"].is_string(),
+                "{component}"
+            );
+        }
+        if let Some(checksum) = component["hashes"][0]["content"].as_str() {
+            ensure!(lock.contains(checksum), "{component}");
+        }
+    }
+    ensure!(
+        known.len() == components.len() + 1,
+        "a component is named twice"
+    );
+    for dependency in bill["dependencies"].as_array().context("dependencies")? {
+        let on = dependency["dependsOn"].as_array().context("dependsOn")?;
+        for reference in on
+            .iter()
+            .chain([&dependency["ref"]])
+            .filter_map(Value::as_str)
+        {
+            ensure!(known.contains(reference), "{reference} is no component");
+        }
+    }
+    scratch.passed();
+    Ok(())
+}

@@ -11,6 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use self::connection::{ConnectionArgs, ProtocolVersion};
 pub use self::publish::PublishArgs;
+use crate::check::stage::Stage;
 
 /// Publishes, listens, measures and diagnoses over MQTT 5 with mutual TLS
 #[derive(Clone, Debug, Parser)]
@@ -112,6 +113,16 @@ pub struct CheckArgs {
     /// Check the topics of this consumer's agent, and print what its policy needs
     #[arg(long, value_name = "NAME")]
     pub consumer: Option<String>,
+    /// Stop with success after this stage: files, dns, tcp, tls (until here the broker sees no client id), connect,
+    /// subscribe, publish or round-trip
+    #[arg(
+        long,
+        value_name = "STAGE",
+        value_enum,
+        hide_possible_values = true,
+        default_value = "round-trip"
+    )]
+    pub until: Stage,
     /// AWS account to write into resource names
     #[arg(long, value_name = "ID", default_value = "ACCOUNT")]
     pub account: String,
@@ -132,7 +143,7 @@ pub(crate) const PING_HEADER: u32 = 32;
 const OWN_ID: &str = "\
 The client id is probe's own unless -i is given: a broker gives a client id to whoever came last,
 so a check with the id of a running agent would throw that agent out. A policy that allows only the
-agent's id then refuses CONNECT; stop the agent and repeat with -i.";
+agent's id then refuses CONNECT: end before it with --until tls, or stop the agent and repeat with -i.";
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -59,6 +59,7 @@ pub async fn run(args: &CheckArgs) -> Result<Option<ExitKind>, Failure> {
         target,
         plan,
         within: args.timeout,
+        until: args.until,
         format: Format::of(args.json),
     };
     check.run().await
@@ -78,6 +79,7 @@ struct Check {
     subject: Subject,
     plan: Plan,
     within: Duration,
+    until: Stage,
     format: Format,
 }
 
@@ -128,35 +130,26 @@ impl Check {
     async fn run(self) -> Result<Option<ExitKind>, Failure> {
         let mut reports = Vec::with_capacity(Stage::ALL.len());
         let outcome = self.stages(&mut reports).await;
-        if let Ok(Err(_)) = &outcome {
+        if outcome.is_ok() {
+            let failed = reports.iter().find_map(|report| match report.outcome {
+                Outcome::Fail(_) => Some(report.stage.name()),
+                _ => None,
+            });
+            let why = failed.map_or("not asked for".into(), |stage| {
+                format!("after the failure at {stage}")
+            });
             for stage in Stage::ALL.into_iter().skip(reports.len()) {
-                let after = reports
-                    .last()
-                    .map_or("", |report: &Report| report.stage.name());
-                let why = match reports
-                    .iter()
-                    .find(|report| matches!(report.outcome, Outcome::Fail(_)))
-                {
-                    Some(failed) => format!("after the failure at {}", failed.stage.name()),
-                    None => format!("after {after}"),
-                };
-                self.show(&mut reports, stage, Outcome::Skipped(why), Duration::ZERO)?;
+                let outcome = Outcome::Skipped(why.clone());
+                self.show(&mut reports, stage, outcome, Duration::ZERO)?;
             }
         }
         let kind = outcome?.err();
         self.show_needs()?;
         let subject = &self.subject;
-        let text = || match kind {
-            None => format!(
-                "{} works for client `{}`",
-                self.target.address(),
-                subject.client_id
-            ),
-            Some(_) => format!(
-                "{} does not work for client `{}`",
-                self.target.address(),
-                subject.client_id
-            ),
+        let works = kind.map_or("works", |_| "does not work");
+        let text = || {
+            let (address, client) = (self.target.address(), &subject.client_id);
+            format!("{address} {works} for client `{client}`")
         };
         let _ = self
             .format
@@ -172,6 +165,9 @@ impl Check {
                 match $work {
                     Ok((value, detail)) => {
                         self.show(reports, $stage, Outcome::Pass(detail), started.elapsed())?;
+                        if $stage == self.until && $stage < Stage::Connect {
+                            return Ok(Ok(()));
+                        }
                         value
                     }
                     Err(finding) => {
@@ -203,13 +199,17 @@ impl Check {
             .await
         );
         let broken_filter = self.plan.broken_filter();
-        let filters = if broken_filter.is_some() {
+        let filters = if broken_filter.is_some() || self.until == Stage::Connect {
             Vec::new()
         } else {
             self.plan.filters.clone()
         };
         let opening = Opening::start(&self.target, &identity, filters, self.within);
         let opening = stage!(Stage::Connect, opening.connected(&self.subject).await);
+        if self.until == Stage::Connect {
+            opening.close().await;
+            return Ok(Ok(()));
+        }
         let mut connection = stage!(
             Stage::Subscribe,
             match broken_filter {
@@ -227,6 +227,9 @@ impl Check {
         connection: &mut Connection,
         reports: &mut Vec<Report>,
     ) -> Result<Result<(), ExitKind>, Failure> {
+        if self.until == Stage::Subscribe {
+            return Ok(Ok(()));
+        }
         let mut message = Message::new(
             self.plan.topic.clone(),
             format!("probe check by {}", self.subject.client_id),
@@ -260,6 +263,9 @@ impl Check {
             Outcome::Pass(detail),
             started.elapsed(),
         )?;
+        if self.until == Stage::Publish {
+            return Ok(Ok(()));
+        }
         if let Some(why) = &self.plan.one_way {
             self.show(
                 reports,

@@ -294,6 +294,17 @@ fn ping_and_check_go_there_and_back() {
         "limits.topic"
     );
 
+    for (stage, passed) in [("tls", 4), ("connect", 5), ("subscribe", 6), ("publish", 7)] {
+        let checked = run(probe(&broker, "check").args(["--json", "--until", stage]));
+        let objects = checked.ended(0, &[]).json();
+        let ended = |outcome: &str| objects.iter().filter(|it| it["outcome"] == outcome).count();
+        assert_eq!(
+            (ended("pass"), ended("skipped")),
+            (passed, 8 - passed),
+            "{stage}"
+        );
+    }
+
     let agent =
         run(probe(&broker, "check").args(["--consumer", "c1", "--account", "123456789012"]));
     agent.ended(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::finding::Finding;
 
 /// One stage. Each needs all before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Stage {
     /// Certificate, key and CA on disk.
     Files,

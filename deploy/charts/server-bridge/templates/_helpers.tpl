@@ -1,31 +1,3 @@
-{{- define "server-bridge.name" -}}
-{{- default .Release.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
-{{- end -}}
-
-{{- define "server-bridge.serviceAccount" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "server-bridge.name" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- required "serviceAccount.name is needed when serviceAccount.create is false" .Values.serviceAccount.name -}}
-{{- end -}}
-{{- end -}}
-
-{{- define "server-bridge.secretProviderClass" -}}
-{{- default (include "server-bridge.name" .) .Values.secretProviderClass.name -}}
-{{- end -}}
-
-{{- define "server-bridge.selector" -}}
-app.kubernetes.io/name: server-bridge
-app.kubernetes.io/instance: {{ .Release.Name }}
-{{- end -}}
-
-{{- define "server-bridge.labels" -}}
-{{ include "server-bridge.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
-{{- end -}}
-
 {{/* 0 is a number of replicas too. */}}
 {{- define "server-bridge.replicas" -}}
 {{- if kindIs "invalid" .Values.replicas -}}
@@ -46,5 +18,106 @@ runs is asked of the cluster; `helm template`, and so Argo CD, cannot ask. */}}
 {{- if or (gt $wanted 0) (gt (int (dig "status" "replicas" 0 $other)) 0) -}}
 {{- fail (printf "store: %s, but %s `%s` with the other store still runs: upgrade with the store of before and `--set replicas=0` first, wait until its pod is gone, and copy what it holds (docs/DEPLOYING.md, Moving to the database)" .Values.store $kind $name) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the bridge is called, and what it is a source of, as the certificate's policy has it. */}}
+{{- define "server-bridge.source" -}}
+{{- include "server-bridge.topicName" (list . "source" .Values.source 256) -}}
+{{- end -}}
+
+{{- define "server-bridge.clientId" -}}
+{{- include "server-bridge.topicName" (list . "clientId" .Values.clientId 128) -}}
+{{- end -}}
+
+{{- define "server-bridge.topicName" -}}
+{{- $name := tpl (index . 2) (index . 0) -}}
+{{- if not (regexMatch (printf "^[^/+#]{1,%d}$" (index . 3)) $name) -}}
+{{- fail (printf "%s is `%s`: one to %d characters are needed, without `/`, `+` and `#`" (index . 1) $name (index . 3)) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
+{{/* Secrets and which of their properties becomes which file. */}}
+{{- define "server-bridge.files" -}}
+{{- $secrets := .Values.secrets -}}
+- secret: {{ tpl $secrets.certificate . | quote }}
+  files: [[certificate, certificate], [privateKey, privateKey], [caCert, ca.crt]]
+- secret: {{ tpl $secrets.config . | quote }}
+  files: [[config, config.yaml]]
+{{- if eq .Values.store "postgres" }}
+- secret: {{ tpl $secrets.database . | quote }}
+  files:
+    - [{{ $secrets.databaseUserKey }}, db.user]
+    {{- if not .Values.database.iamAuth }}
+    - [password, db.password]
+    {{- end }}
+    - [host, db.host]
+    - [port, db.port]
+    - [database, db.name]
+{{- end }}
+{{- with tpl $secrets.consumers . }}
+- secret: {{ . | quote }}
+  files: [[consumers, consumers.yaml]]
+{{- end }}
+{{- end -}}
+
+{{- define "server-bridge.ingress" -}}
+- from: {{- toYaml .Values.networkPolicy.apiFrom | nindent 4 }}
+  ports:
+    - {port: api}
+{{- end -}}
+
+{{- define "server-bridge.egress" -}}
+{{- if eq .Values.store "postgres" -}}
+# The database.
+- {{ with .Values.networkPolicy.egress.databaseTo }}to: {{- toYaml . | nindent 4 }}
+  {{ end }}ports:
+    {{- range .Values.networkPolicy.egress.databasePorts }}
+    - {port: {{ . }}}
+    {{- end }}
+{{- if .Values.database.iamAuth }}
+# EKS Pod Identity, for the tokens that the bridge signs in with.
+- to:
+    - ipBlock: {cidr: 169.254.170.23/32}
+    - ipBlock: {cidr: "fd00:ec2::23/128"}
+  ports:
+    - {port: 80}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* What a check with a client id of its own tries besides: nothing of a bridge's topics comes back to it. */}}
+{{- define "server-bridge.checkTopics" }}
+- --until=connect
+{{- end -}}
+
+{{- define "server-bridge.validate" -}}
+{{- include "server-bridge.validateCommon" . -}}
+{{- $replicas := include "server-bridge.replicas" . | int -}}
+{{- if eq .Values.store "postgres" -}}
+{{- if and .Values.deleteUnknownWorks (not .Values.confirmDeleteUnknownWorks) -}}
+{{- fail "deleteUnknownWorks with store: postgres empties every cluster when the database is new, older or another one: set confirmDeleteUnknownWorks: true as well if that is meant, and not before works were copied into it" -}}
+{{- end -}}
+{{- if le (int .Values.slots) $replicas -}}
+{{- fail (printf "slots is %d, which leaves none for the pod that a rollout starts beside %d replicas: raise slots, and have the policy name them (server.slots of the provisioner)" (int .Values.slots) $replicas) -}}
+{{- end -}}
+{{- if .Values.persistence.existingClaim -}}
+{{- fail (printf "persistence.existingClaim is `%s`, but store is `postgres`, which mounts no volume: leave it empty" .Values.persistence.existingClaim) -}}
+{{- end -}}
+{{- if and (ne .Values.secrets.provider "existing") (not .Values.secrets.database) -}}
+{{- fail "secrets.database is empty, but store is `postgres`: name the secret with the database's credentials" -}}
+{{- end -}}
+{{- else -}}
+{{- if gt $replicas 1 -}}
+{{- fail (printf "replicas is %d, but store is `sqlite`, which has one writer: set `store: postgres`, or `replicas: 1`" $replicas) -}}
+{{- end -}}
+{{- if .Values.database.iamAuth -}}
+{{- fail "database.iamAuth is true, but store is `sqlite`, which has no database to sign in to: set `store: postgres`" -}}
+{{- end -}}
+{{- end -}}
+{{- $id := tpl .Values.check.clientId . -}}
+{{- if and $id (eq $id (include "server-bridge.clientId" .)) (eq .Values.store "sqlite") (gt $replicas 0) -}}
+{{- fail (printf "check.clientId is `%s`, the bridge's, and the broker would throw the running bridge out: set `replicas: 0` with it, or leave it empty" $id) -}}
 {{- end -}}
 {{- end -}}

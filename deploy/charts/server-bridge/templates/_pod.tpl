@@ -1,30 +1,20 @@
 {{/* The pod of either kind: what a store in a file and a shared one have in common, and what is one's own. */}}
-{{- define "server-bridge.pod" -}}
+{{- define "server-bridge.template" -}}
 {{- $shared := eq .Values.store "postgres" -}}
-metadata:
-  labels:
-    {{- include "server-bridge.labels" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-  {{- with .Values.podAnnotations }}
-  annotations: {{- toYaml . | nindent 4 }}
-  {{- end }}
+{{- $grace := int (default (ternary 35 30 $shared) .Values.terminationGracePeriodSeconds) -}}
+metadata: {{- include "server-bridge.marks" (list . .Values.podLabels .Values.podAnnotations) | nindent 2 }}
 spec:
   serviceAccountName: {{ include "server-bridge.serviceAccount" . }}
   # Neither the bridge nor its files need the Kubernetes API.
-  automountServiceAccountToken: false
-  # The bridge drains within its `--shutdown-grace` of 25 s; with others beside it, it first waits 5 s (preStop).
-  terminationGracePeriodSeconds: {{ ternary 35 30 $shared }}
-  securityContext:
-    runAsNonRoot: true
-    runAsUser: 65532
-    runAsGroup: 65532
-    fsGroup: 65532
-    fsGroupChangePolicy: OnRootMismatch
-    seccompProfile: {type: RuntimeDefault}
-  {{- if $shared }}
+  automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
+  terminationGracePeriodSeconds: {{ $grace }}
+  {{- include "server-bridge.pod" . | trim | nindent 2 }}
+  {{- if or $shared .Values.initContainers }}
   initContainers:
+    {{- with .Values.initContainers }}
+    {{- tpl (toYaml .) $ | nindent 4 }}
+    {{- end }}
+    {{- if $shared }}
     # The tables as this version needs them, before it starts; pods that do it at once wait for each other. Older
     # replicas go on with them.
     - name: migrate
@@ -40,14 +30,15 @@ spec:
         {{- end }}
         {{- end }}
       volumeMounts: {{- include "server-bridge.mounts" . | nindent 8 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: server-bridge
       {{- include "server-bridge.container" . | nindent 6 }}
       args:
         - --mount={{ .Values.mountPath }}
-        - --source-id={{ .Values.source }}
-        - --client-id={{ .Values.clientId }}
+        - --source-id={{ include "server-bridge.source" . }}
+        - --client-id={{ include "server-bridge.clientId" . }}
         - --connections={{ .Values.connections }}
         {{- if $shared }}
         {{- include "server-bridge.database" . | nindent 8 }}
@@ -68,7 +59,9 @@ spec:
         - --admin-listen=0.0.0.0:8083
         - --log-level={{ .Values.log.level }}
         - --log-format={{ .Values.log.format }}
-        {{- if .Values.secretProviderClass.consumersSecret }}
+        # Before the pod is killed{{ if $shared }}, after the pause of preStop{{ end }}.
+        - --shutdown-grace={{ sub $grace (ternary 10 5 $shared) }}s
+        {{- if .Values.secrets.consumers }}
         - --consumers={{ .Values.mountPath }}/consumers.yaml
         {{- end }}
         {{- if .Values.deleteUnknownWorks }}
@@ -83,18 +76,17 @@ spec:
       # The process only: an outage of the broker or the database never restarts a pod that has started.
       livenessProbe:
         httpGet: {path: /livez, port: admin}
-        periodSeconds: 10
+        {{- toYaml .Values.livenessProbe | nindent 8 }}
       {{- if $shared }}
       # A pod is started once everything is well, also the broker's policy for its client id: a rollout waits for that.
       # Then it takes works whether the broker is there or not.
       startupProbe:
         httpGet: {path: /readyz, port: admin}
-        periodSeconds: 5
-        failureThreshold: 720
+        {{- toYaml .Values.startupProbe | nindent 8 }}
       {{- end }}
       readinessProbe:
         httpGet: {path: {{ include "server-bridge.ready" . | quote }}, port: admin}
-        periodSeconds: 5
+        {{- toYaml .Values.readinessProbe | nindent 8 }}
       {{- if and $shared (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
       # Until no request comes here any more: the Service forgets a pod while it is being stopped.
       lifecycle:
@@ -102,69 +94,41 @@ spec:
           sleep: {seconds: 5}
       {{- end }}
       volumeMounts: {{- include "server-bridge.mounts" . | nindent 8 }}
+    {{- with .Values.sidecars }}
+    {{- tpl (toYaml .) $ | nindent 4 }}
+    {{- end }}
   volumes:
-    - name: secrets-store
-      csi:
-        driver: secrets-store.csi.k8s.io
-        readOnly: true
-        volumeAttributes:
-          secretProviderClass: {{ include "server-bridge.secretProviderClass" . }}
+    {{- include "server-bridge.secretsVolume" . | nindent 4 }}
     {{- if not $shared }}
+    {{- with .Values.persistence.existingClaim }}
+    - name: data
+      persistentVolumeClaim: {claimName: {{ . | quote }}}
+    {{- end }}
     - name: temporary
       emptyDir: {sizeLimit: 1Gi}
     {{- else if .Values.database.caConfigMap }}
     - name: database-ca
       configMap: {name: {{ .Values.database.caConfigMap | quote }}}
     {{- end }}
-  {{- with .Values.nodeSelector }}
-  nodeSelector: {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with .Values.tolerations }}
-  tolerations: {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- if .Values.affinity }}
-  affinity: {{- toYaml .Values.affinity | nindent 4 }}
-  {{- else if $shared }}
-  affinity:
-    podAntiAffinity:
-      preferredDuringSchedulingIgnoredDuringExecution:
-        - weight: 100
-          podAffinityTerm:
-            topologyKey: kubernetes.io/hostname
-            labelSelector:
-              matchLabels: {{- include "server-bridge.selector" . | nindent 16 }}
-  {{- end }}
-  {{- if .Values.topologySpreadConstraints }}
-  topologySpreadConstraints: {{- toYaml .Values.topologySpreadConstraints | nindent 4 }}
-  {{- else if $shared }}
-  # A pod that cannot be spread runs all the same.
-  topologySpreadConstraints:
-    {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-    - maxSkew: 1
-      topologyKey: {{ . }}
-      whenUnsatisfiable: ScheduleAnyway
-      labelSelector:
-        matchLabels: {{- include "server-bridge.selector" $ | nindent 10 }}
-      # Those of one version among themselves: a rollout ends as evenly as it began.
-      matchLabelKeys: [pod-template-hash]
+    {{- with .Values.extraVolumes }}
+    {{- tpl (toYaml .) $ | nindent 4 }}
     {{- end }}
-  {{- end }}
-  {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  {{- with include "server-bridge.placement" (list . $shared) | trim }}
+  {{- . | nindent 2 }}
   {{- end }}
 {{- end -}}
 
 {{/* What every container of ours has. */}}
 {{- define "server-bridge.container" -}}
-image: "{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}"
+image: {{ include "server-bridge.image" (list . .Values.image) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- with .Values.extraEnv }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
+{{- with .Values.extraEnvFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
 resources: {{- toYaml .Values.resources | nindent 2 }}
 {{- end -}}
 
@@ -195,12 +159,15 @@ resources: {{- toYaml .Values.resources | nindent 2 }}
 {{- end -}}
 
 {{- define "server-bridge.mounts" -}}
-- {name: secrets-store, mountPath: {{ .Values.mountPath | quote }}, readOnly: true}
+{{- include "server-bridge.secretsMount" . }}
 {{- if eq .Values.store "sqlite" }}
 - {name: data, mountPath: /var/lib/server-bridge}
 # Where SQLite sorts what does not fit in memory.
 - {name: temporary, mountPath: /tmp}
 {{- else if .Values.database.caConfigMap }}
 - {name: database-ca, mountPath: /etc/server-bridge/database-ca, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -20,6 +20,7 @@ use super::{AGENT, PATIENCE, REGION, path, root, tool};
 mod foreign;
 mod releases;
 mod stores;
+mod work;
 
 /// A cluster of one's own, because definitions are everybody's.
 struct Yard {

@@ -24,10 +24,7 @@ async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_na
         ("clientId=a/b", "clientId"),
         ("persistence.size=much", "size"),
         ("persistence.accessMode=ReadWriteMany", "accessMode"),
-        (
-            "secretProviderClass.certificateSecret=",
-            "certificateSecret",
-        ),
+        ("secrets.certificate=", "certificate"),
         // An empty list would let everybody in.
         ("networkPolicy.apiFrom=null", "apiFrom"),
         ("store=mysql", "store"),
@@ -38,14 +35,8 @@ async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_na
             "store=postgres,database.maxOpenConnections=3",
             "maxOpenConnections",
         ),
-        (
-            "store=postgres,secretProviderClass.databaseSecret=",
-            "databaseSecret",
-        ),
-        (
-            "store=postgres,secretProviderClass.databaseSecret=null",
-            "databaseSecret",
-        ),
+        ("store=postgres,secrets.database=", "secrets.database"),
+        ("store=postgres,secrets.database=null", "database"),
         ("store=postgres,database.schema=A-B", "schema"),
         // An empty database would empty every cluster.
         (
@@ -254,7 +245,7 @@ async fn how_many_run_follows_from_the_store_and_none_is_a_number() -> Result<()
 #[tokio::test]
 async fn what_is_not_mounted_is_not_asked_for() -> Result<()> {
     let scratch = Scratch::new("server-chart-less")?;
-    let less = [REGION, "secretProviderClass.consumersSecret="];
+    let less = [REGION, "secrets.consumers="];
     let objects = rendered(scratch.path(), SERVER, "servers", &less).await?;
     let class: Value = the(&objects, "SecretProviderClass")?;
     let files = class["spec"]["parameters"]["objects"].to_string();
@@ -277,7 +268,7 @@ async fn who_signs_in_with_a_role_has_no_password_mounted() -> Result<()> {
         REGION,
         "store=postgres",
         "database.iamAuth=true",
-        "secretProviderClass.databaseUserKey=iamUsername",
+        "secrets.databaseUserKey=iamUsername",
     ];
     let objects = rendered(scratch.path(), SERVER, "servers", &values).await?;
     let class: Value = the(&objects, "SecretProviderClass")?;
@@ -335,7 +326,7 @@ const ALL: [&str; 11] = [
     "persistence.storageClass=gp3",
     "persistence.accessMode=ReadWriteOncePod",
     "networkPolicy.apiFrom[0].namespaceSelector.matchLabels.team=platform",
-    "metrics.podMonitor=true",
+    "metrics.podMonitor.enabled=true",
     "serviceAccount.annotations.a=b",
     "extraArgs={--keep-alive=60}",
     "extraEnv[0].name=A",
@@ -354,7 +345,7 @@ const SHARED: [&str; 15] = [
     "deleteUnknownWorks=true",
     "confirmDeleteUnknownWorks=true",
     "networkPolicy.apiFrom[0].namespaceSelector.matchLabels.team=platform",
-    "metrics.podMonitor=true",
+    "metrics.podMonitor.enabled=true",
     "extraArgs={--keep-alive=60,--db-iam-region=eu-west-1}",
     "extraEnv[0].name=A",
 ];

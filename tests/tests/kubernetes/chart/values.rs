@@ -100,7 +100,7 @@ async fn workloads_that_the_documents_name_are_those_of_the_charts() -> Result<(
     let scratch = Scratch::new("chart-documents")?;
     let mut there = BTreeSet::new();
     for (chart, namespace, _) in PARTIES {
-        let name = format!("nameOverride={namespace}");
+        let name = format!("fullnameOverride={namespace}");
         let mut values = vec![REGION, &name];
         if *chart == SERVER {
             // What a region's server has.

@@ -53,7 +53,7 @@ pub struct Settings {
     pub api_hosts: Vec<HostName>,
     /// When to connect again.
     pub reconnect: Reconnect,
-    /// Wall clock.
+    /// Wall clock; what is stored in a database that others use too is dated by its own.
     pub clock: Clock,
 }
 
@@ -151,7 +151,7 @@ impl Settings {
             // A database that is busy with the bridges that run is waited for.
             let new = loop {
                 match store
-                    .ensure_consumers(listed.clone(), self.clock.now())
+                    .ensure_consumers(listed.clone(), time(&store, &self.clock).now())
                     .await
                 {
                     Err(error) if error.is_retryable() && began.elapsed() < PATIENCE => {
@@ -190,6 +190,7 @@ impl Settings {
     ) -> Result<(Api<AnyStore>, Delivery<AnyStore>, Runner), Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let party = self.party(slot)?;
+        let clock = time(&parts.store, &self.clock);
         let withheld = ownership.withheld();
         let scheme = self.endpoint.scheme.clone();
         let config = delivery::Config {
@@ -248,15 +249,23 @@ impl Settings {
                 parts.store.clone(),
                 pool,
                 links.inbound,
-                self.clock.clone(),
+                clock.clone(),
                 registry,
                 signs,
             )
             .map_err(failed)?;
         let metrics = api::Metrics::register(registry).map_err(failed)?;
-        let api = api.build_on(parts.listener, parts.store, self.clock, metrics)?;
+        let api = api.build_on(parts.listener, parts.store, clock, metrics)?;
         info!(address = %api.address(), "The API listens");
         Ok((api, delivery, runner))
+    }
+}
+
+/// The clock by which what is stored is dated: of several bridges on one database, the database's.
+fn time(store: &AnyStore, own: &Clock) -> Clock {
+    match store {
+        AnyStore::Postgres(store) => store.clock(),
+        AnyStore::Sqlite(_) => own.clone(),
     }
 }
 

@@ -5,10 +5,13 @@
 //! times at once and then ever less often, and the log says why. What is held back is not forgotten: the agent is asked for
 //! its status when it may be raised again.
 
+// Long because of what is said to people.
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use link::error::chain;
 use link::id::ConsumerName;
 use link::order::Version;
@@ -134,6 +137,23 @@ pub(super) async fn holds_a_stranger<S: Store>(
     let at = context.clock.now();
     context.store.note_stranger(consumer, at).await?;
     context.raises.noted(consumer, now);
+    Ok(())
+}
+
+/// A whole list of an agent that came at `came` names nothing that the store does not know: what was said of its consumer
+/// before, such as by a status that came late, is over.
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn holds_no_stranger<S: Store>(
+    context: &Context<S>,
+    consumer: &ConsumerName,
+    came: Timestamp,
+) -> Result<(), StoreError> {
+    if context.store.doubts(consumer).await?.strangers {
+        context.store.forget_stranger(consumer, came).await?;
+        context.raises.forget_stranger(consumer);
+    }
     Ok(())
 }
 
@@ -300,6 +320,13 @@ impl Raises {
             lately.noted.clear();
         }
         lately.noted.insert(consumer.clone(), now);
+        lately.looked.remove(consumer);
+    }
+
+    /// What was noted or looked up of a consumer is not so any more.
+    fn forget_stranger(&self, consumer: &ConsumerName) {
+        let mut lately = self.lock();
+        lately.noted.remove(consumer);
         lately.looked.remove(consumer);
     }
 

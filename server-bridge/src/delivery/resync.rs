@@ -112,6 +112,8 @@ async fn reconcile<S: Store>(
         && !known.is_empty()
         && !gone.is_empty()
         && !history::lost_some(context, consumer).await?;
+    // Nor is it known while it is being deleted there.
+    let strange = gone.iter().any(|work| !work.deleted_here);
     let (orphans, unknown): (Vec<_>, Vec<_>) = gone
         .into_iter()
         .partition(|work| work.deleted_here || unwanted);
@@ -138,6 +140,9 @@ async fn reconcile<S: Store>(
         && let Some(held_back) = context.log.admit(Line::TooManyOrphans, Some(consumer))
     {
         warn!(%consumer, refused, held_back, "An agent holds more works to be deleted than can wait; the next resync deletes the rest");
+    }
+    if !strange {
+        history::holds_no_stranger(context, consumer, came).await?;
     }
     if !unknown.is_empty() {
         history::holds_a_stranger(context, consumer).await?;

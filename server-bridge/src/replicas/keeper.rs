@@ -93,7 +93,7 @@ impl<L: Leases> Keeper<L> {
         let asked = Instant::now();
         let mut roster = self.look(asked).await?;
         if self.ownership.sees(&here(&roster)) {
-            info!("A replica went");
+            info!("A replica went, or may have just before this one came");
             self.ownership.others_gone();
         }
         let limit = (asked, ROUND);

@@ -78,6 +78,14 @@ pub trait Heard: Clone + Send + Sync + 'static {
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Notes that a consumer's agents hold nothing that is not known here, by a whole list that came at `came`. What was
+    /// noted later stays.
+    fn forget_stranger(
+        &self,
+        consumer: &ConsumerName,
+        came: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     // --- consumers ---
 
     /// Notes that consumers were heard, each at most once in [`SEEN_EVERY`]; unknown names are ignored.
@@ -155,7 +163,7 @@ pub struct Doubts {
     pub since: Option<Timestamp>,
     /// Whether some bundle of the consumer is not confirmed.
     pub unconfirmed: bool,
-    /// Whether its agents ever held a work that was not known here.
+    /// Whether its agents held a work that was not known here, and no whole list of theirs has come since without one.
     pub strangers: bool,
 }
 

@@ -50,6 +50,7 @@ mod run;
 mod session;
 mod status;
 mod text;
+mod time;
 
 // What searches look at, for whoever writes rows.
 pub(super) use text::{bundle_search, labels_search};
@@ -304,8 +305,12 @@ impl Store for PostgresStore {
     }
 
     async fn apply_status(&self, update: StatusUpdate) -> Result<StatusOutcome, StoreError> {
-        self.write(Use::Delivery, "take a status", move |c| {
-            Box::pin(status::apply(c, update))
+        const OPERATION: &str = "take a status";
+        self.in_turn(OPERATION, || {
+            let update = update.clone();
+            self.write(Use::Delivery, OPERATION, move |c| {
+                Box::pin(status::apply(c, update))
+            })
         })
         .await
     }

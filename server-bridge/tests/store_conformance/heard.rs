@@ -352,3 +352,20 @@ fn status(id: &str, deleted: bool, at: Timestamp) -> StatusUpdate {
         at,
     }
 }
+
+pub(crate) async fn strangers_are_forgotten_by_a_whole_list_that_came_after_them(
+    store: impl Store,
+) {
+    let (c1, c2) = (name("c1"), name("c2"));
+    let strangers = async |consumer| store.doubts(consumer).await.unwrap().strangers;
+    store.forget_stranger(&c1, at(9)).await.unwrap();
+    for consumer in [&c1, &c2] {
+        store.note_stranger(consumer, at(3)).await.unwrap();
+    }
+    store.forget_stranger(&c1, at(2)).await.unwrap();
+    assert!(strangers(&c1).await, "it was noted later");
+    store.forget_stranger(&c1, at(3)).await.unwrap();
+    assert!(!strangers(&c1).await && strangers(&c2).await);
+    store.note_stranger(&c1, at(4)).await.unwrap();
+    assert!(strangers(&c1).await);
+}

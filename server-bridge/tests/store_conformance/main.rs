@@ -119,6 +119,7 @@ conformance!([
     heard::unfinished_lists_are_bounded_each_and_together,
     heard::orphans_wait_in_the_outbox_until_they_are_removed,
     heard::a_consumer_is_noted_as_heard_about_once_a_minute,
+    heard::strangers_are_forgotten_by_a_whole_list_that_came_after_them,
     heard::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
     heard::a_consumer_is_lost_only_when_its_silence_was_heard,
 ]);

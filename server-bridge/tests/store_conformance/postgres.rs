@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::engines::{Server, fresh};
 
+mod clocks;
 mod doorbell;
 mod heard;
 mod iam;
@@ -23,6 +24,7 @@ mod replicas;
 mod restores;
 mod rotation;
 mod sharing;
+mod upgrades;
 
 /// A database of its own, and how to open it.
 struct Place {

@@ -10,14 +10,15 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{BATCH, Lane, Pass, REASON_BYTES};
-use crate::delivery::event;
 use crate::delivery::log::Line;
 use crate::delivery::pacing::What;
+use crate::delivery::{event, history};
 use crate::store::{Fence, Orphan, Store, StoreError};
 
 impl<S: Store> Lane<S> {
     /// Sends a batch of the deletions that wait. Whether each is still one is asked just before: a bundle that was made
-    /// meanwhile is not in the outbox yet, or behind this on the same session.
+    /// meanwhile is not in the outbox yet, or behind this on the same session; and what the store does not know is deleted
+    /// only while there is no doubt that it knows everything.
     pub(super) async fn send_orphans(&mut self, fence: Option<&Fence>) -> Result<Pass, StoreError> {
         let now = Instant::now();
         let context = self.context.clone();
@@ -38,12 +39,15 @@ impl<S: Store> Lane<S> {
             .map(|(_, orphan)| orphan.id.clone())
             .collect();
         let gone = gate.pass(store.gone(&consumer, ids)).await?;
+        // What nobody here deleted was added before anybody noticed that the store is older than its agents.
+        let unasked = waiting.iter().any(|(_, orphan)| !orphan.deleted_here);
+        let lost = unasked && gate.pass(history::lost_some(&context, &consumer)).await?;
         let mut receipts = Vec::with_capacity(waiting.len());
         let mut done = Vec::with_capacity(waiting.len());
         for (key, orphan) in waiting {
-            let still = gone
-                .iter()
-                .any(|gone| gone.id == orphan.id && (gone.deleted_here || !orphan.deleted_here));
+            let still = gone.iter().any(|gone| {
+                gone.id == orphan.id && (gone.deleted_here || !(orphan.deleted_here || lost))
+            });
             if still {
                 // What is another replica's meanwhile is left to it.
                 if !context.config.ownership.still(fence) {

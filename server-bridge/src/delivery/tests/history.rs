@@ -5,7 +5,7 @@ use link::order::Version;
 
 use super::bench::{APPLIED, Bench, DELETED, consumer, from_agent, now};
 use crate::store::faulty::Fault;
-use crate::store::{Heard as _, Store, StoreError};
+use crate::store::{Heard as _, Held, Orphan, Store, StoreError};
 
 /// What `c1`'s agent says it holds.
 fn list(held: &[(&str, i32)]) -> Event {
@@ -198,4 +198,58 @@ async fn a_list_says_nothing_of_what_was_made_after_it_came() {
     let late = bench.store.get_bundle("late").await.unwrap().unwrap();
     assert_eq!(late.version, Version::new(1).unwrap());
     assert_eq!(bench.counted("bridge_raises_total", "raised"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_late_status_made_doubtful_is_over_with_a_whole_list_of_what_is_known() {
+    let mut bench = Bench::start().await;
+    bench.create("a", "c1").await;
+    bench.until_settled("c1").await;
+    let c1 = consumer("c1");
+    let strangers = async |bench: &Bench| bench.store.doubts(&c1).await.unwrap().strangers;
+    // And it is noted anew each time, however soon.
+    for _ in 0..2 {
+        status(&mut bench, "gone", 1, APPLIED).await;
+        assert!(strangers(&bench).await);
+        let said = bench.say(from_agent(&list(&[("a", 1)]))).await;
+        bench.until_acked(said).await;
+        assert!(!strangers(&bench).await);
+    }
+    let said = bench
+        .say(from_agent(&list(&[("a", 1), ("stranger", 1)])))
+        .await;
+    bench.until_acked(said).await;
+    assert!(strangers(&bench).await);
+    let noted = bench.store.calls("forget_stranger");
+    assert_eq!(
+        noted, 2,
+        "nothing is written where nothing is to be forgotten"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_to_be_deleted_unknown_is_left_alone_once_the_store_is_known_to_be_older() {
+    let mut bench = Bench::prepare().await;
+    let c1 = consumer("c1");
+    bench.create("a", "c1").await;
+    let held = vec![Held {
+        id: "a".into(),
+        version: Version::new(7).unwrap(),
+    }];
+    bench.store.raise(&c1, held, now()).await.unwrap();
+    // A list was answered just before, and its works are added just after.
+    let unknown = Orphan {
+        id: "unknown".into(),
+        version: Version::FIRST,
+        deleted_here: false,
+    };
+    bench.store.add_orphans(&c1, vec![unknown]).await.unwrap();
+    bench.run();
+    bench.connected(1);
+    bench.until_settled("c1").await;
+    let waiting = async |bench: &Bench| bench.store.orphans(&c1, 9).await.unwrap().len();
+    bench
+        .until("it to be dropped", async || waiting(&bench).await == 0)
+        .await;
+    assert_eq!(bench.broker.count("unknown"), 0);
 }

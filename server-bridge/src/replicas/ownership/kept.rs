@@ -122,17 +122,16 @@ impl Ownership {
     }
 
     /// Notes who is there, in the order of their slots. Whether somebody else went since the last time and, of those that
-    /// were there then and are still, this is the first.
+    /// were there then and are still, this is the first. The first time, somebody may have gone just before that whom this
+    /// one never saw, while the others saw it and leave the asking to it: then it is the first if it is of all.
     pub(in crate::replicas) fn sees(&self, here: &[Instance]) -> bool {
         let Some(shared) = &self.0 else {
             return false;
         };
-        let before = shared
-            .lock()
-            .here
-            .replace(here.to_vec())
-            .unwrap_or_default();
         let me = &shared.instance;
+        let Some(before) = shared.lock().here.replace(here.to_vec()) else {
+            return here.first() == Some(me);
+        };
         let gone = before.iter().any(|one| one != me && !here.contains(one));
         let first = here.iter().find(|one| before.contains(one));
         gone && first == Some(me)

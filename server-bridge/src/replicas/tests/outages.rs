@@ -71,6 +71,28 @@ async fn somebody_asks_when_the_first_leaves_and_another_takes_its_slot_at_once(
 }
 
 #[tokio::test(start_paused = true)]
+async fn somebody_asks_when_another_leaves_after_the_first_came_and_before_it_looked() {
+    let fake = Fake::new();
+    let mut nodes = three(&fake).await;
+    let first = nodes.remove(0);
+    first.done.cancel();
+    first.running.await.unwrap().leave().await;
+    sleep(TICK * 2).await;
+    let newcomer = Node::start(&fake, "d").await;
+    assert_eq!(newcomer.slot, 0);
+    newcomer.leases.fail(Some(Fault::Error));
+    // The others see it there, and leave the asking to it.
+    sleep(TICK * 3 / 2).await;
+    let mut asked = Asked::of([&nodes[0], &newcomer]);
+    let last = nodes.pop().unwrap();
+    last.done.cancel();
+    last.running.await.unwrap().leave().await;
+    sleep(TICK * 3 / 2).await;
+    newcomer.leases.fail(None);
+    assert_eq!(asked.count().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn somebody_asks_when_another_is_killed_or_loses_its_slot() {
     let fake = Fake::new();
     let nodes = three(&fake).await;

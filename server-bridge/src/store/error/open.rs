@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use link::error::Hint;
+use link::id::SourceId;
 use link::tls::TlsProblem;
 
 /// The stage at which opening failed.
@@ -145,6 +146,18 @@ pub enum OpenError {
         #[source]
         source: sqlx::migrate::MigrateError,
     },
+    /// Bridges of one source would send the bundles of another in their own name.
+    #[error(
+        "the tables in schema `{schema}` are those of source `{owner}`, and this bridge speaks for `{source_id}`"
+    )]
+    OtherSource {
+        /// The schema.
+        schema: String,
+        /// Whose the tables are.
+        owner: String,
+        /// For whom this bridge speaks.
+        source_id: SourceId,
+    },
     /// Tables of something else are in the place of ours.
     #[error("schema `{schema}` holds tables that are not the bridge's, such as `{table}`")]
     Foreign {
@@ -218,6 +231,10 @@ impl Hint for OpenError {
             Self::Schema { .. } => {
                 "restore the tables from a backup; what was changed by hand has to be changed back".into()
             }
+            Self::OtherSource { schema, .. } => format!(
+                "give it a schema of its own with `--db-schema`; to change the source of these for good, stop every bridge and \
+                 set `{schema}.installation.source`"
+            ),
             Self::Foreign { .. } => "name another schema with `--db-schema`".into(),
         })
     }

@@ -1,51 +1,66 @@
 //! For whom the tables are: bridges of one source. Two that speak for different ones would share the buckets of all
-//! consumers, and each would send a part of the other's bundles in its own name.
+//! consumers, and each would send a part of the other's bundles in its own name. Asked at start, and again wherever another
+//! database may be behind the connections.
 
-use link::error::Failure;
+use link::error::{Failure, Hint as _};
 use link::id::SourceId;
+use sqlx::PgConnection;
 
-use super::super::StoreError;
+use super::super::{OpenError, StoreError};
 use super::failure::driver;
 use super::{PostgresStore, Use, Written};
 
 impl PostgresStore {
-    /// Makes the tables those of a source, if they are nobody's yet.
+    /// Makes the tables those of a source, if they are nobody's yet, and uses those of no other from then on.
     ///
     /// # Errors
     /// Exit code 2 when they are another's; otherwise the store's.
     pub async fn claim(&self, source: &SourceId) -> Result<(), Failure> {
-        let owner = self.owner(source.as_str().to_owned()).await?;
-        if owner == source.as_str() {
-            return Ok(());
+        let owner = self.owner(source.clone()).await?;
+        if let Err(refused) = granted(owner, self.connections.schema(), source) {
+            let hint = refused.hint().unwrap_or_default();
+            return Err(Failure::usage(refused.to_string()).with_hint(hint));
         }
-        let schema = self.connections.schema();
-        Err(Failure::usage(format!(
-            "the tables in schema `{schema}` are those of source `{owner}`, and this bridge speaks for `{source}`"
-        ))
-        .with_hint(format!(
-            "give it a schema of its own with `--db-schema`; to change the source of these for good, stop every bridge and \
-             set `{schema}.installation.source`"
-        )))
+        self.connections.claimed(source);
+        Ok(())
     }
 
-    async fn owner(&self, source: String) -> Result<String, StoreError> {
-        self.write(Use::Upkeep, "look whose the tables are", move |c| {
+    async fn owner(&self, source: SourceId) -> Result<String, StoreError> {
+        self.write(Use::Upkeep, OPERATION, move |c| {
             Box::pin(async move {
-                // Of two that come first at once, one finds the other's.
-                sqlx::query(
-                    "INSERT INTO installation (id, source) VALUES (1, $1) ON CONFLICT DO NOTHING",
-                )
-                .bind(&source)
-                .execute(&mut *c)
-                .await
-                .map_err(driver("claim the tables"))?;
-                let value = sqlx::query_scalar("SELECT source FROM installation")
-                    .fetch_one(c)
-                    .await
-                    .map_err(driver("look whose the tables are"))?;
+                let value = owner(c, &source).await.map_err(driver(OPERATION))?;
                 Ok(Written { value, hint: None })
             })
         })
         .await
     }
 }
+
+/// Whose the tables are, which are made those of this source if they were nobody's.
+pub(super) async fn owner(
+    connection: &mut PgConnection,
+    source: &SourceId,
+) -> Result<String, sqlx::Error> {
+    // Of two that come first at once, one finds the other's.
+    sqlx::query("INSERT INTO installation (id, source) VALUES (1, $1) ON CONFLICT DO NOTHING")
+        .bind(source.as_str())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query_scalar("SELECT source FROM installation")
+        .fetch_one(connection)
+        .await
+}
+
+/// Whether tables of this owner are this source's.
+pub(super) fn granted(owner: String, schema: &str, source: &SourceId) -> Result<(), OpenError> {
+    if owner == source.as_str() {
+        return Ok(());
+    }
+    Err(OpenError::OtherSource {
+        schema: schema.to_owned(),
+        owner,
+        source_id: source.clone(),
+    })
+}
+
+const OPERATION: &str = "look whose the tables are";

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use link::clock::Clock;
+
 use super::super::OpenError;
 use super::doorbell::Metrics;
 use super::iam::Iam;
@@ -66,6 +68,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Time-outs and bounds.
     pub limits: Limits,
+    /// This machine's clock, which may be wrong: times that are stored are the database's ([`super::PostgresStore::clock`]).
+    pub clock: Clock,
 }
 
 /// Where the server is and who we are, as read.
@@ -260,6 +264,7 @@ impl Config {
             notify: true,
             metrics: Metrics::unregistered(),
             limits: Limits::default(),
+            clock: Clock::system(),
         }
     }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use link::error::chain;
+use link::id::SourceId;
 use link::telemetry::Throttle;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch as channel};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
@@ -28,9 +29,12 @@ use super::migrate;
 use super::queue::Place;
 use super::refused::{self, Refused};
 use super::session::{options, session, set};
+use super::time::Time;
 
+mod place;
 mod pool;
 
+pub(super) use place::watch;
 use pool::pool;
 
 /// The connections of one store. Clones share them.
@@ -47,7 +51,14 @@ pub(super) struct Connections {
     /// What the server refused last.
     refused: Arc<Mutex<Refused>>,
     /// Changes whenever the database is another one.
-    moved: watch::Sender<()>,
+    moved: channel::Sender<()>,
+    time: Time,
+    /// Told of every new connection.
+    made: Arc<Notify>,
+    /// Whose the tables must be.
+    source: Arc<Mutex<Option<SourceId>>>,
+    /// Why the database behind the connections is not used.
+    barred: Arc<Mutex<Option<String>>>,
     /// On which replicas ring.
     channel: Arc<str>,
     said: Arc<Throttle<String>>,
@@ -70,16 +81,21 @@ impl Connections {
     /// Makes the pool; it dials when a connection is needed.
     pub(super) fn new(config: Arc<Config>, credentials: Credentials) -> Result<Self, OpenError> {
         let (suspected, refused) = (Suspected::default(), Arc::default());
-        let pool = pool(&config, &credentials, &suspected, &refused)?;
+        let made = Arc::default();
+        let pool = pool(&config, &credentials, &suspected, &refused, &made)?;
         Ok(Self {
             pool: Arc::new(Mutex::new(pool)),
-            moved: watch::Sender::new(()),
+            moved: channel::Sender::new(()),
             channel: doorbell::channel(config.schema.as_str()),
+            time: Time::new(config.clock.clone()),
             config,
             current: Arc::new(Mutex::new(credentials)),
             looking: Arc::default(),
             suspected,
             refused,
+            made,
+            source: Arc::default(),
+            barred: Arc::default(),
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
     }
@@ -89,8 +105,12 @@ impl Connections {
     }
 
     /// Tells when the database is another one.
-    pub(super) fn moved(&self) -> watch::Receiver<()> {
+    pub(super) fn moved(&self) -> channel::Receiver<()> {
         self.moved.subscribe()
+    }
+
+    pub(super) fn time(&self) -> &Time {
+        &self.time
     }
 
     pub(super) fn schema(&self) -> &str {
@@ -101,17 +121,28 @@ impl Connections {
         self.channel.clone()
     }
 
+    /// Makes the first connection, which stays; if it cannot be made, whoever needs one finds out why.
+    pub(super) async fn begin(&self) {
+        let first = timeout(self.config.limits.acquire, self.pool().acquire()).await;
+        if let Ok(Ok(connection)) = first {
+            Lease::new(connection, None).give_back();
+        }
+    }
+
     /// Connections to the same place, one at a time, that are not of the pool.
     pub(super) fn lone(&self) -> Result<PgPool, sqlx::Error> {
         let options = options(&self.config, &self.lock())
             .map_err(|error| sqlx::Error::Configuration(Box::new(error)))?;
-        let session = session(&self.config);
+        let (session, made) = (session(&self.config), self.made.clone());
         Ok(PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(self.config.limits.acquire)
             .max_lifetime(None)
             .idle_timeout(None)
-            .after_connect(move |connection, _| set(connection, session.clone()))
+            .after_connect(move |connection, _| {
+                made.notify_one();
+                set(connection, session.clone())
+            })
             .connect_lazy_with(options))
     }
 
@@ -123,6 +154,9 @@ impl Connections {
         place: Place,
         until: Instant,
     ) -> Result<Lease, StoreError> {
+        if let Some(reason) = lock(&self.barred).clone() {
+            return Err(StoreError::Unavailable { reason });
+        }
         loop {
             let pool = self.pool();
             // Whoever is not let in is not let in more often by asking more often; servers lock such users out.
@@ -218,12 +252,20 @@ impl Connections {
         let mut connection = connect(&self.config, &found).await?;
         let moved = found.is_elsewhere(&self.lock());
         if moved {
-            migrate::prepare(&mut connection, &self.config).await?;
+            let source = lock(&self.source).clone();
+            migrate::prepare(&mut connection, &self.config, source.as_ref()).await?;
             migrate::whole(&mut connection, &self.config).await?;
         }
         if moved {
-            let pool = pool(&self.config, &found, &self.suspected, &self.refused)?;
+            let pool = pool(
+                &self.config,
+                &found,
+                &self.suspected,
+                &self.refused,
+                &self.made,
+            )?;
             let former = std::mem::replace(&mut *lock(&self.pool), pool);
+            *lock(&self.barred) = None;
             *self.lock() = found.clone();
             self.moved.send_replace(());
             tokio::spawn(async move { timeout(CLOSING, former.close()).await });
@@ -240,23 +282,13 @@ impl Connections {
         Ok(())
     }
 
-    /// Compares the place of the database with the recorded one as at opening: behind the same name there may be another
-    /// server by now, which took over and lags.
-    pub(super) async fn compare(&self) -> Result<(), OpenError> {
-        let current = self.lock().clone();
-        let mut connection = connect(&self.config, &current).await?;
-        let compared = migrate::prepare(&mut connection, &self.config).await;
-        let _ = timeout(PING_ANSWER, connection.close()).await;
-        compared
-    }
-
-    /// Tries every connection that is idle; one that does not answer is closed.
+    /// Tries every connection that is idle, by asking what time it is; one that does not answer is closed.
     pub(super) async fn ping(&self) {
         let pool = self.pool();
         let idle = (0..pool.num_idle()).map_while(|_| pool.try_acquire());
         let tried = idle.map(|connection| async {
             let mut lease = Lease::new(connection, None);
-            match timeout(PING_ANSWER, lease.ping()).await {
+            match timeout(PING_ANSWER, self.time.look(&mut lease)).await {
                 Ok(Ok(())) => lease.give_back(),
                 Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),
                 Err(_) => warn!("An idle connection to the database does not answer"),

@@ -1,6 +1,7 @@
 //! How PostgreSQL writes filters ([`crate::store::sql::filter`]). Columns of text compare by their bytes; what is made
 //! from `search` is told to.
 
+use serde_json::{Value, json};
 use sqlx::{Postgres, QueryBuilder};
 
 use super::super::query::Pattern;
@@ -34,12 +35,31 @@ impl Dialect for Postgres {
         sql.push(")").push(BYTES);
     }
 
+    fn push_label_is(sql: &mut QueryBuilder<Self>, name: &str, value: &str) -> bool {
+        push_contains(
+            sql,
+            &json!({ "labels": { storable(name): storable(value) } }),
+        );
+        true
+    }
+
+    fn push_metadata_is(sql: &mut QueryBuilder<Self>, member: &str, value: &str) -> bool {
+        push_contains(sql, &json!({ member: storable(value) }));
+        true
+    }
+
     fn push_like(sql: &mut QueryBuilder<Self>, pattern: &Pattern, fold: bool) {
         // With this collation ILIKE folds ASCII alone.
         sql.push(if fold { " ILIKE " } else { " LIKE " });
         sql.push_bind(storable(&pattern.like()).into_owned());
         sql.push(BYTES).push(" ESCAPE '\\'");
     }
+}
+
+/// Strings in `jsonb` are equal when their bytes are, and the index `bundles_by_search` looks them up.
+fn push_contains(sql: &mut QueryBuilder<Postgres>, part: &Value) {
+    sql.push("t.search @> ").push_bind(part.to_string());
+    sql.push("::jsonb");
 }
 
 const BYTES: &str = " COLLATE \"C\"";

@@ -115,6 +115,20 @@ impl Heard for PostgresStore {
         .await
     }
 
+    async fn forget_stranger(
+        &self,
+        consumer: &ConsumerName,
+        came: Timestamp,
+    ) -> Result<(), StoreError> {
+        let consumer = consumer.clone();
+        self.write(
+            Use::Delivery,
+            "note that a consumer holds what is known",
+            move |c| Box::pin(history::forget_stranger(c, consumer, came)),
+        )
+        .await
+    }
+
     async fn note_seen(
         &self,
         consumers: Vec<ConsumerName>,

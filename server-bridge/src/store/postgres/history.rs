@@ -4,10 +4,11 @@
 //! of the table of epochs: what a dump is restored into has other oids. A snapshot of the server's disk has all the same;
 //! it shows only in what agents hold.
 
+// Long because what begins an epoch and what follows from it are told in one place.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use link::clock::Clock;
 use link::id::ConsumerName;
 use sqlx::{Connection as _, PgConnection};
 use tracing::{info, warn};
@@ -19,6 +20,7 @@ use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, Raising, Store
 use super::Written;
 use super::failure::driver;
 use super::outbox::storables;
+use super::time;
 
 /// Notes that the database is opened, and begins a new epoch if it is not where it was opened last. To be called by one
 /// process at a time.
@@ -43,7 +45,8 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<(), sqlx::Erro
                 .await?;
         }
         Some(why) => {
-            let at = Clock::system().now();
+            let at = time::now(connection).await?;
+            let at = Timestamp::from_microsecond(at).unwrap_or_default();
             let mut transaction = connection.begin().await?;
             take_turn(&mut transaction).await?;
             begin(
@@ -218,6 +221,25 @@ pub(super) async fn note_stranger(
     .execute(connection)
     .await
     .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written {
+        value: (),
+        hint: None,
+    })
+}
+
+pub(super) async fn forget_stranger(
+    connection: &mut PgConnection,
+    consumer: ConsumerName,
+    came: Timestamp,
+) -> Result<Written<()>, StoreError> {
+    sqlx::query(
+        "UPDATE doubts SET stranger_at = NULL WHERE consumer_name = $1 AND stranger_at <= $2",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(came))
+    .execute(connection)
+    .await
+    .map_err(driver("note that a consumer holds what is known"))?;
     Ok(Written {
         value: (),
         hint: None,

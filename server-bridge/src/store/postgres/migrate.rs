@@ -7,25 +7,28 @@
 
 use std::time::Duration;
 
+use link::id::SourceId;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Executor as _, PgConnection, SqlSafeStr as _};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::super::OpenError;
+use super::claim;
 use super::config::Config;
 use super::failure::{is_locked, opening};
 use super::history;
 
 mod turn;
 
-/// Checks that the server is fit, and makes or changes the tables as needed.
+/// Checks that the server is fit, and makes or changes the tables as needed. With a source they must be its own.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     config: &Config,
+    source: Option<&SourceId>,
 ) -> Result<(), OpenError> {
     let longest = config.limits.turn + SILENCE;
-    match timeout(longest, prepare_patiently(connection, config)).await {
+    match timeout(longest, prepare_patiently(connection, config, source)).await {
         Ok(prepared) => prepared,
         Err(_) => Err(OpenError::Silent { waited: longest }),
     }
@@ -48,6 +51,7 @@ pub(super) async fn whole(connection: &mut PgConnection, config: &Config) -> Res
 async fn prepare_patiently(
     connection: &mut PgConnection,
     config: &Config,
+    source: Option<&SourceId>,
 ) -> Result<(), OpenError> {
     let schema = config.schema.as_str();
     let fault = |error| opening(error, schema, config.root_cert.is_some());
@@ -68,7 +72,7 @@ async fn prepare_patiently(
     run(connection, &patience).await.map_err(fault)?;
     let mut said = false;
     loop {
-        let error = match attempt(connection, schema).await {
+        let error = match attempt(connection, schema, source).await {
             Ok(()) => break,
             Err(Fault::Open(error)) => return Err(*error),
             Err(Fault::Driver(error)) if is_locked(&error) => error,
@@ -95,9 +99,19 @@ async fn prepare_patiently(
     run(connection, &lock).await.map_err(fault)
 }
 
-/// Each change is a transaction of its own: what is done stays done when a later one has to wait.
-async fn attempt(connection: &mut PgConnection, schema: &str) -> Result<(), Fault> {
+/// Each change is a transaction of its own, or one statement that keeps nobody waiting and may be repeated: what is done
+/// stays done when a later one has to wait.
+async fn attempt(
+    connection: &mut PgConnection,
+    schema: &str,
+    source: Option<&SourceId>,
+) -> Result<(), Fault> {
     migrate(connection, schema).await?;
+    if let Some(source) = source {
+        // Nothing is changed in another's history.
+        let owner = claim::owner(connection, source).await?;
+        claim::granted(owner, schema, source)?;
+    }
     // Under the lock too: of processes that open a restored database together one begins the new epoch.
     Ok(history::open(connection).await?)
 }
@@ -175,6 +189,7 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Faul
     }
     let mut migrator = migrations();
     migrator.set_ignore_missing(true).set_locking(false);
+    drop_unfinished(connection, schema).await?;
     info!(schema, "Bringing the tables of the database up to date");
     // `run` asks for more than a future that may be spawned can promise.
     match migrator.run_direct(None, connection, false).await {
@@ -188,6 +203,25 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Faul
         }
         .into()),
     }
+}
+
+/// An index that is built beside what runs stays behind, unfit for use, where its building ends early: it is built anew.
+async fn drop_unfinished(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
+    let left: Vec<String> = sqlx::query_scalar(
+        "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND NOT i.indisvalid",
+    )
+    .bind(schema)
+    .fetch_all(&mut *connection)
+    .await?;
+    for index in left {
+        run(
+            connection,
+            &format!("DROP INDEX CONCURRENTLY IF EXISTS {index}"),
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// Whether the tables are as this binary, or a newer one that it can live with, left them.
@@ -282,10 +316,16 @@ pub(super) fn migrations() -> Migrator {
             "installation",
             include_str!("../../../migrations/postgres/0005_installation.sql"),
         ),
+        (
+            6,
+            "search",
+            include_str!("../../../migrations/postgres/0006_search.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
+        let alone = text.starts_with(ALONE);
         let text = text.into_sql_str();
-        Migration::new(version, name.into(), MigrationType::Simple, text, false)
+        Migration::new(version, name.into(), MigrationType::Simple, text, alone)
     });
     Migrator::with_migrations(migrations.to_vec())
 }
@@ -302,6 +342,9 @@ const CHANGE: Duration = Duration::from_secs(120);
 
 // Longer than the server gives a statement: only one that is gone lets it pass.
 const SILENCE: Duration = Duration::from_secs(150);
+
+/// What a change begins with that is one statement and no transaction, such as an index that is built beside what runs.
+const ALONE: &str = "-- no-transaction";
 
 /// The table in which the migrator notes what it did.
 pub(super) const HISTORY: &str = "_sqlx_migrations";

@@ -40,15 +40,20 @@ impl PostgresStore {
         trusted(&config).map_err(|error| failed(("postgres".into(), error)))?;
         let (mut connection, credentials) = connect::first(&config).await.map_err(failed)?;
         let place = credentials.place();
-        let prepared = match migrate::prepare(&mut connection, &config).await {
+        let prepared = match migrate::prepare(&mut connection, &config, None).await {
             Ok(()) => migrate::whole(&mut connection, &config).await,
             refused => refused,
         };
-        let _ = connection.close().await;
         prepared.map_err(|error| failed((place.clone(), error)))?;
         let config = Arc::new(config);
         let connections = Connections::new(config.clone(), credentials)
-            .map_err(|error| failed((place, error)))?;
+            .map_err(|error| failed((place.clone(), error)))?;
+        let seen = connections.time().look(&mut connection).await;
+        // From here on there is a session that shows whoever wants the tables alone that they are in use: it may look as soon
+        // as the lock is free, which goes with this connection.
+        connections.begin().await;
+        let _ = connection.close().await;
+        seen.map_err(|error| failed((place, error.into())))?;
         let (changes, _) = broadcast::channel(CHANGE_HINTS);
         let stop = CancellationToken::new();
         let store = Self {
@@ -66,6 +71,13 @@ impl PostgresStore {
             _stop: Arc::new(stop.clone().drop_guard()),
         };
         store.listen(restarts.clone(), stop.clone());
+        let (watched, counted, until) = (connections.clone(), restarts.clone(), stop.clone());
+        tokio::spawn(async move {
+            restarting("store-place", &counted, &until, || {
+                connect::watch(watched.clone(), until.clone())
+            })
+            .await;
+        });
         tokio::spawn(async move {
             restarting("store-connections", &restarts, &stop, || {
                 look_after(connections.clone(), config.clone(), stop.clone())

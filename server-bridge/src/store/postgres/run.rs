@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use link::backoff::Backoff;
 use sqlx::{Connection as _, PgConnection};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::{FailureClass, Hint, StoreError};
 use super::config::Span;
@@ -93,6 +95,30 @@ impl PostgresStore {
             // The connection was dropped, and with it the transaction.
             Err(error) if error.is_panic() => self.health.noted(Err(StoreError::Panicked)),
             Err(_) => Err(StoreError::Closed),
+        }
+    }
+
+    /// Does what one process at a time does with a consumer or a bundle: an attempt gives `None` while it is another one's
+    /// turn. In between no connection is held, so that one consumer does not take those of all.
+    pub(super) async fn in_turn<T, F>(
+        &self,
+        operation: &'static str,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<Option<T>, StoreError>> + Send,
+    {
+        let limit = self.limits().lock;
+        let until = Instant::now() + limit;
+        let mut backoff = Backoff::new(TURN_FIRST, TURN_LONGEST, Duration::MAX);
+        loop {
+            if let Some(done) = attempt().await? {
+                return Ok(done);
+            }
+            if Instant::now() >= until {
+                return Err(StoreError::Deadline { operation, limit });
+            }
+            sleep(backoff.next_jittered(Duration::ZERO)).await;
         }
     }
 
@@ -211,3 +237,7 @@ fn unknown(why: &str) -> StoreError {
         ),
     }
 }
+
+// A part of a list or a status takes a few milliseconds.
+const TURN_FIRST: Duration = Duration::from_millis(5);
+const TURN_LONGEST: Duration = Duration::from_millis(200);

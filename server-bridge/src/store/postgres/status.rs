@@ -17,22 +17,35 @@ use super::Written;
 use super::failure::driver;
 use super::text::storable;
 
+/// `None` while somebody else has the bundle, such as the removal of its consumer, which may take long: nobody waits for
+/// that with a connection in hand.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     update: StatusUpdate,
-) -> Result<Written<StatusOutcome>, StoreError> {
+) -> Result<Written<Option<StatusOutcome>>, StoreError> {
     let id = update.bundle_id.as_str();
     // The strongest lock, because the row may be removed.
     let row = sqlx::query(
         "SELECT key, consumer_name, version, deleted_at, created_at, status_sequence, status_version, \
-         status_taken_at FROM bundles WHERE id = $1 FOR UPDATE",
+         status_taken_at FROM bundles WHERE id = $1 FOR UPDATE SKIP LOCKED",
     )
     .bind(storable(id))
     .fetch_optional(&mut *connection)
     .await
     .map_err(driver("read the bundle of a status"))?;
     let Some(row) = row else {
-        return without_bundle(connection, &update).await;
+        let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM bundles WHERE id = $1)")
+            .bind(storable(id))
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(driver("read the bundle of a status"))?;
+        return match there {
+            true => Ok(Written {
+                value: None,
+                hint: None,
+            }),
+            false => Ok(taken(without_bundle(connection, &update).await?)),
+        };
     };
     let known = Reported {
         consumer: consumer_name(&row, "consumer_name", id)?,
@@ -47,7 +60,7 @@ pub(super) async fn apply(
     let outcome = match known.judge(&update) {
         Judgement::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
             let earlier = without_bundle(connection, &update).await?;
-            of_earlier(wrong, earlier.value)
+            of_earlier(wrong, earlier)
         }
         Judgement::Leave(outcome) => outcome,
         Judgement::Keep => {
@@ -146,7 +159,7 @@ pub(super) async fn prune_tombstones(
 async fn without_bundle(
     connection: &mut PgConnection,
     update: &StatusUpdate,
-) -> Result<Written<StatusOutcome>, StoreError> {
+) -> Result<StatusOutcome, StoreError> {
     let id = update.bundle_id.as_str();
     let row = sqlx::query(
         "SELECT status_sequence, removed_at, removed_at >= (SELECT GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
@@ -159,7 +172,7 @@ async fn without_bundle(
     .await
     .map_err(driver("read what is remembered of a bundle"))?;
     let Some(row) = row else {
-        return Ok(taken(StatusOutcome::UnknownBundle));
+        return Ok(StatusOutcome::UnknownBundle);
     };
     let (outcome, renews) = rows::remembered(&row, id)?.judge(update);
     if renews {
@@ -174,7 +187,7 @@ async fn without_bundle(
         .await
         .map_err(driver("renew what is remembered of a bundle"))?;
     }
-    Ok(taken(outcome))
+    Ok(outcome)
 }
 
 /// Stores the status and what it proves. Who reports on a version holds it, whatever became of the broker's
@@ -274,6 +287,9 @@ async fn remove(
     Ok(())
 }
 
-const fn taken(value: StatusOutcome) -> Written<StatusOutcome> {
-    Written { value, hint: None }
+const fn taken(outcome: StatusOutcome) -> Written<Option<StatusOutcome>> {
+    Written {
+        value: Some(outcome),
+        hint: None,
+    }
 }

@@ -42,6 +42,15 @@ pub(in crate::store) trait Dialect: Database + Sized {
     fn push_label(sql: &mut QueryBuilder<Self>, table: &'static str, name: &str);
     /// The value of a member of the metadata, or NULL.
     fn push_metadata(sql: &mut QueryBuilder<Self>, table: &'static str, member: &str);
+    /// A condition that the value of a label is this text, false where there is none, as an index answers it. False, and
+    /// nothing is written, where the engine has no such index.
+    fn push_label_is(_: &mut QueryBuilder<Self>, _name: &str, _value: &str) -> bool {
+        false
+    }
+    /// The same for a member of the metadata.
+    fn push_metadata_is(_: &mut QueryBuilder<Self>, _member: &str, _value: &str) -> bool {
+        false
+    }
     /// The operator and its pattern; `fold` ignores ASCII case.
     fn push_like(sql: &mut QueryBuilder<Self>, pattern: &Pattern, fold: bool);
 }
@@ -54,7 +63,7 @@ pub(in crate::store) fn push_from<D: Dialect, C: Table>(
     sql.push(" FROM ").push(C::TABLE).push(" t");
     if let Some(filter) = filter {
         sql.push(" WHERE ");
-        push_filter(sql, filter);
+        push_filter(sql, filter, true);
     }
 }
 
@@ -86,15 +95,19 @@ fn push_order<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, order: &[Order<C>
     sql.push(D::CREATION);
 }
 
-fn push_filter<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, filter: &Filter<C>) {
+/// With `plain` nothing around it turns a condition round: one that is unknown, because a value is absent, may as well be
+/// false.
+fn push_filter<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, filter: &Filter<C>, plain: bool) {
     match filter {
-        Filter::All(parts) => push_joined(sql, parts, " AND ", D::TRUE),
-        Filter::Any(parts) => push_joined(sql, parts, " OR ", D::FALSE),
+        Filter::All(parts) => push_joined(sql, parts, " AND ", D::TRUE, plain),
+        Filter::Any(parts) => push_joined(sql, parts, " OR ", D::FALSE, plain),
         Filter::Not(inner) => {
             sql.push("NOT (");
-            push_filter(sql, inner);
+            push_filter(sql, inner, false);
             sql.push(")");
         }
+        Filter::Compare(subject, Comparison::Equal, value)
+            if plain && push_is(sql, subject, value) => {}
         Filter::Compare(subject, comparison, value) => {
             push_subject(sql, subject);
             sql.push(operator(*comparison));
@@ -107,6 +120,12 @@ fn push_filter<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, filter: &Filter<
         } => {
             push_subject(sql, subject);
             D::push_like(sql, pattern, *fold);
+        }
+        Filter::In(subject @ (Subject::Label(_) | Subject::Metadata(_)), values) if plain => {
+            let equal =
+                |value: &Value| Filter::Compare(subject.clone(), Comparison::Equal, value.clone());
+            let parts: Vec<Filter<C>> = values.iter().map(equal).collect();
+            push_joined(sql, &parts, " OR ", D::FALSE, plain);
         }
         Filter::In(subject, values) => {
             push_subject(sql, subject);
@@ -131,6 +150,7 @@ fn push_joined<D: Dialect, C: Table>(
     parts: &[Filter<C>],
     operator: &str,
     empty: &str,
+    plain: bool,
 ) {
     if parts.is_empty() {
         sql.push(empty);
@@ -141,9 +161,22 @@ fn push_joined<D: Dialect, C: Table>(
         if index > 0 {
             sql.push(operator);
         }
-        push_filter(sql, part);
+        push_filter(sql, part, plain);
     }
     sql.push(")");
+}
+
+/// Writes that a label or a member of the metadata is this text, where the engine has an index for it.
+fn push_is<D: Dialect, C: Table>(
+    sql: &mut QueryBuilder<D>,
+    subject: &Subject<C>,
+    value: &Value,
+) -> bool {
+    match (subject, value) {
+        (Subject::Label(name), Value::Text(text)) => D::push_label_is(sql, name, text),
+        (Subject::Metadata(member), Value::Text(text)) => D::push_metadata_is(sql, member, text),
+        _ => false,
+    }
 }
 
 fn push_subject<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, subject: &Subject<C>) {

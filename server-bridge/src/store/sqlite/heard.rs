@@ -75,6 +75,16 @@ impl Heard for SqliteStore {
             .await
     }
 
+    async fn forget_stranger(
+        &self,
+        consumer: &ConsumerName,
+        came: Timestamp,
+    ) -> Result<(), StoreError> {
+        let consumer = consumer.clone();
+        self.write(move |c| Box::pin(history::forget_stranger(c, consumer, came)))
+            .await
+    }
+
     async fn note_seen(
         &self,
         consumers: Vec<ConsumerName>,

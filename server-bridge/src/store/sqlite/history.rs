@@ -5,6 +5,8 @@
 //! of the volume, shows only in what agents hold. The number of the device says nothing: a volume gets another one with
 //! every mount.
 
+// Long because what begins an epoch and what follows from it are told in one place.
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -257,6 +259,25 @@ pub(super) async fn note_stranger(
     .execute(connection)
     .await
     .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written {
+        value: (),
+        hint: None,
+    })
+}
+
+pub(super) async fn forget_stranger(
+    connection: &mut SqliteConnection,
+    consumer: ConsumerName,
+    came: Timestamp,
+) -> Result<Written<()>, StoreError> {
+    sqlx::query(
+        "UPDATE doubts SET stranger_at = NULL WHERE consumer_name = ?1 AND stranger_at <= ?2",
+    )
+    .bind(consumer.as_str())
+    .bind(micros(came))
+    .execute(connection)
+    .await
+    .map_err(driver("note that a consumer holds what is known"))?;
     Ok(Written {
         value: (),
         hint: None,

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{Place, until, within};
 use crate::heard::{held, part};
+use crate::status::status;
 use crate::{at, bundle, content, name, version, with_consumers};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,6 +74,42 @@ async fn parts_that_wait_for_another_process_hold_no_connection() {
     let whole = |outcome: &Result<_, _>| matches!(outcome, Ok(PartOutcome::Whole(_)));
     assert_eq!(outcomes.iter().filter(|outcome| whole(outcome)).count(), 1);
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_that_wait_for_the_removal_of_their_consumer_hold_no_connection() {
+    let mut place = Place::new();
+    place.config.max_connections = 4;
+    place.config.limits.lock = Duration::from_secs(60);
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    // As the removal does, which may take two minutes.
+    let other = aside(
+        &place,
+        "BEGIN; SELECT FROM bridge.bundles FOR UPDATE; SELECT pg_sleep(600)".into(),
+    );
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    until("the removal", async || place.sql(held) == "1").await;
+    let mut statuses = JoinSet::new();
+    for step in 1..=8 {
+        let store = store.clone();
+        statuses.spawn(async move { store.apply_status(status("b", "c1", 1, step)).await });
+    }
+    let tried = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%FROM bundles WHERE id = $1%' \
+         AND datname = current_database() AND pid <> pg_backend_pid()";
+    until("the statuses to be tried", async || place.sql(tried) == "t").await;
+    for _ in 0..20 {
+        let names = tokio::time::timeout(Duration::from_secs(3), store.consumer_names()).await;
+        assert_eq!(names.unwrap().unwrap(), [name("c1")]);
+    }
+    assert_eq!(place.waiting(), "0");
+    place.end_sessions("query LIKE '%pg_sleep%'");
+    other.join().unwrap();
+    let outcomes = within("the statuses", statuses.join_all()).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let bundle = store.get_bundle("b").await.unwrap().unwrap();
+    assert!(bundle.status.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use link::id::SourceId;
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::{NewConsumer, Store};
 use tokio::task::JoinSet;
@@ -144,4 +145,62 @@ async fn a_name_that_leads_elsewhere_is_followed_whole_and_the_tables_are_made_t
     let count = "SELECT count(*) FROM bridge.consumers";
     assert_eq!(place.server.sql(&other, count).unwrap(), "20");
     assert_eq!(place.sql(count), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_another_source_are_not_followed_to() {
+    let mut place = Place::new();
+    place.config.limits.look = Duration::from_millis(50);
+    let store = place.open().await;
+    store.claim(&source("ours")).await.unwrap();
+    with_consumers(&store, &["c1"]).await;
+    let others = Place::new();
+    let other = others.open().await;
+    other.claim(&source("theirs")).await.unwrap();
+    other.close().await;
+    let looks = || {
+        let sessions = format!(
+            "SELECT sessions FROM pg_stat_database WHERE datname = '{}'",
+            others.database
+        );
+        place.sql(&sessions).parse::<i64>().unwrap()
+    };
+    let before = looks();
+    std::fs::write(&place.config.files.name, &others.database).unwrap();
+    until("it to be looked at", async || looks() >= before + 3).await;
+    assert_eq!(store.consumer_names().await.unwrap(), [name("c1")]);
+    with_consumers(&store, &["c2"]).await;
+    let there = "SELECT (SELECT count(*) FROM bridge.consumers) || (SELECT string_agg(number::text, '') FROM bridge.epochs)";
+    assert_eq!(others.sql(there), "01");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_are_another_source_s_behind_the_same_name_are_used_no_more() {
+    let mut place = Place::new();
+    place.config.limits.ping = Duration::from_millis(50);
+    let store = place.open().await;
+    store.claim(&source("ours")).await.unwrap();
+    let become_of = |owner: &str| {
+        place.sql(&format!(
+            "UPDATE bridge.installation SET source = '{owner}'"
+        ));
+        place.end_sessions("application_name = 'server-bridge'");
+    };
+    become_of("theirs");
+    let said = async || match store.consumer_names().await {
+        Ok(_) => String::new(),
+        Err(error) => link::error::chain(&error),
+    };
+    until("it to be refused", async || {
+        said().await.contains("are those of source `theirs`")
+    })
+    .await;
+    let unready = store.ping().await.unwrap_err();
+    assert!(unready.is_retryable() && unready.to_string().contains("`theirs`"));
+    become_of("ours");
+    until("it to be used again", async || said().await.is_empty()).await;
+}
+
+fn source(text: &str) -> SourceId {
+    SourceId::new(text).unwrap()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::super::config::{Config, Credentials};
@@ -19,9 +20,10 @@ pub(super) fn pool(
     credentials: &Credentials,
     suspected: &Suspected,
     refused: &Arc<Mutex<Refused>>,
+    made: &Arc<Notify>,
 ) -> Result<PgPool, OpenError> {
     let session = session(config);
-    let (suspected, refused) = (suspected.clone(), refused.clone());
+    let (suspected, refused, made) = (suspected.clone(), refused.clone(), made.clone());
     let options = options(config, credentials)?;
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)
@@ -44,6 +46,7 @@ pub(super) fn pool(
         })
         .after_connect(move |connection, _| {
             lock(&refused).passed();
+            made.notify_one();
             set(connection, session.clone())
         })
         .connect_lazy_with(options))

@@ -27,7 +27,6 @@ pub(in super::super) async fn tend(
 ) {
     let mut backoff = Backoff::new(AGAIN_FIRST, AGAIN_LONGEST, STABLE);
     let said = Throttle::new(SAY_EVERY, KINDS);
-    let mut again = false;
     while !stop.is_cancelled() {
         let began = Instant::now();
         let line = Line {
@@ -35,9 +34,7 @@ pub(in super::super) async fn tend(
             connections: &connections,
             changes: &changes,
             stop: &stop,
-            again,
         };
-        again = true;
         let Err(error) = Box::pin(line.serve()).await else {
             continue;
         };
@@ -64,8 +61,6 @@ struct Line<'a> {
     connections: &'a Connections,
     changes: &'a broadcast::Sender<Hint>,
     stop: &'a CancellationToken,
-    /// Whether there was a connection before.
-    again: bool,
 }
 
 // === impl Line ===
@@ -80,17 +75,6 @@ impl Line<'_> {
             return Ok(());
         };
         let (mut listener, own) = connected?;
-        if self.again {
-            let compared = self.stop.run_until_cancelled(Box::pin(self.compare()));
-            match compared.await {
-                None => return Ok(()),
-                // Tried again with the next connection, soon.
-                Some(false) => {
-                    return Err(gone("it cannot be told whether this is the same database"));
-                }
-                Some(true) => {}
-            }
-        }
         debug!("Listening for rings of other replicas");
         // What was rung while nobody listened.
         self.tell(Hint::Somebody);
@@ -120,23 +104,6 @@ impl Line<'_> {
                 }
             }
         }
-    }
-
-    /// What is on the other side now may be an older database; whether that could be told.
-    async fn compare(&self) -> bool {
-        let compared = timeout(
-            self.connections.limits().acquire,
-            self.connections.compare(),
-        );
-        match compared.await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => warn!(
-                error = chain(&error),
-                "Could not tell yet whether this is the same database as before"
-            ),
-            Err(_) => warn!("Could not tell in time whether this is the same database as before"),
-        }
-        false
     }
 
     /// A new connection that listens, and the process at the server that serves it.

@@ -1,50 +1,20 @@
 //! Lists in parts, in PostgreSQL: one process at a time adds to those of a consumer.
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use link::backoff::Backoff;
 use link::id::ConsumerName;
 use sqlx::PgConnection;
-use tokio::time::{Instant, sleep};
 
 use super::super::super::StoreError;
 use super::super::super::heard::{
     ALL_BYTES, LIST_BYTES, LISTS, PartOutcome, ResyncPart, from_texts,
 };
 use super::super::super::sql::rows::micros;
+use super::super::Written;
 use super::super::failure::driver;
 use super::super::text::storable;
-use super::super::{PostgresStore, Written};
 use super::said;
-
-impl PostgresStore {
-    /// Does what one process at a time does for a consumer: an attempt gives `None` while it is another one's turn. In
-    /// between no connection is held, so that one consumer does not take those of all.
-    pub(super) async fn in_turn<T, F>(
-        &self,
-        operation: &'static str,
-        attempt: impl Fn() -> F + Send,
-    ) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<Option<T>, StoreError>> + Send,
-    {
-        let limit = self.limits().lock;
-        let until = Instant::now() + limit;
-        let mut backoff = Backoff::new(TURN_FIRST, TURN_LONGEST, Duration::MAX);
-        loop {
-            if let Some(done) = attempt().await? {
-                return Ok(done);
-            }
-            if Instant::now() >= until {
-                return Err(StoreError::Deadline { operation, limit });
-            }
-            sleep(backoff.next_jittered(Duration::ZERO)).await;
-        }
-    }
-}
 
 pub(super) async fn add_part(
     connection: &mut PgConnection,
@@ -212,7 +182,3 @@ pub(super) async fn prune(
 fn count(parts: u32) -> i32 {
     i32::try_from(parts).unwrap_or(i32::MAX)
 }
-
-// A part takes a few milliseconds.
-const TURN_FIRST: Duration = Duration::from_millis(5);
-const TURN_LONGEST: Duration = Duration::from_millis(200);

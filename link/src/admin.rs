@@ -7,6 +7,7 @@
 
 mod checks;
 mod listening;
+mod readiness;
 mod routes;
 
 use std::io;

@@ -49,6 +49,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod waiting;
 
 use border::{Intake, SharedIntake};
 pub use metrics::Metrics;
@@ -209,6 +210,10 @@ impl<S: Store> Delivery<S> {
             keep(
                 "epochs",
                 part(|context, drain| history::watch(context, drain).boxed()),
+            ),
+            keep(
+                "waiting",
+                part(|context, drain| waiting::run(context, drain).boxed()),
             ),
             keep(
                 "seen",

@@ -33,6 +33,7 @@ pub mod query;
 mod replica;
 mod sql;
 pub mod sqlite;
+mod waiting;
 
 pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
@@ -53,6 +54,7 @@ pub use outbox::{
 pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
+pub use waiting::{ANSWERED_WITHIN, HEADS, Hop, Longest, NAMED, UnsentHead, Waiting, Waits};
 
 /// The rows of one page and the number of rows on all pages.
 pub struct Page<T> {
@@ -297,6 +299,9 @@ pub trait Store: Heard {
 
     /// The last epochs, and what is not confirmed in the present one. Looks at every bundle.
     fn history(&self) -> impl Future<Output = Result<History, StoreError>> + Send;
+
+    /// What waits on its way to being applied. Looks at every bundle, one read after the other.
+    fn waiting(&self, now: Timestamp) -> impl Future<Output = Result<Waiting, StoreError>> + Send;
 
     /// What may need doing. Some may be lost, a sweep finds them.
     fn changes(&self) -> broadcast::Receiver<Hint>;

@@ -22,6 +22,7 @@ pub mod mutate;
 pub mod page;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod region;
 pub mod rehearse;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 
-use super::Checks;
+use super::{Checks, readiness};
 use crate::shutdown::Drain;
 
 #[derive(Clone)]
@@ -68,7 +68,18 @@ async fn readyz(
 }
 
 async fn metrics(State(context): State<Context>) -> Response {
-    match TextEncoder::new().encode_to_string(&context.registry.gather()) {
+    let mut families = context.registry.gather();
+    // A process that stops takes its checks away one by one, which is no failure.
+    let readiness = if context.drain.is_requested() {
+        Ok(Vec::new())
+    } else {
+        readiness::families(&context.checks.report(Instant::now()))
+    };
+    let encoded = readiness.and_then(|checks| {
+        families.extend(checks);
+        TextEncoder::new().encode_to_string(&families)
+    });
+    match encoded {
         Ok(text) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => {
             let text = format!("encode metrics: {error}\n");

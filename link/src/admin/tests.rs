@@ -176,3 +176,25 @@ async fn taken_port_is_an_error_with_the_address_and_a_hint() {
         format!("stop the process that listens on port {port}, or choose another port")
     );
 }
+
+#[tokio::test]
+async fn each_check_says_in_the_metrics_for_how_long_it_fails_until_the_process_stops() {
+    let served = served().await;
+    let (broker, store) = (served.checks.add("broker"), served.checks.add("store"));
+    broker.ok();
+    store.failing("connection refused");
+    let (status, body) = served.get("/metrics", "").await;
+    assert_eq!(status, 200);
+    let of = |check| format!("readiness_check_failing_seconds{{check=\"{check}\"}}");
+    assert!(body.contains(&format!("{} 0\n", of("broker"))), "{body}");
+    let failing = body.split(&of("store")).nth(1).unwrap().trim_start();
+    let seconds: u64 = failing.lines().next().unwrap().parse().unwrap();
+    assert!((1..60).contains(&seconds), "{body}");
+    let pending = served.shutdown.drain().register("the test");
+    served.shutdown.trigger().request();
+    let (_, body) = served.get("/metrics", "").await;
+    assert!(!body.contains("readiness_check"), "{body}");
+    assert!(body.contains("build_info"), "{body}");
+    drop(pending);
+    served.task.await.unwrap();
+}

@@ -22,6 +22,8 @@ pub(super) enum Line {
     Ask,
     /// The store failed on something that is tried again.
     Store,
+    /// Bundles wait for too long.
+    Waiting,
     /// Taking an event panicked.
     Panic,
     /// A bundle could not be published, with this outcome.

@@ -2,6 +2,8 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use super::waiting;
+
 /// Metrics of delivery.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -23,6 +25,8 @@ pub struct Metrics {
     pub(super) raises: IntCounterVec,
     /// Sweeps that found something no hint had told.
     pub(super) sweeps_late: IntCounter,
+    /// What waits on its way.
+    pub(super) waiting: waiting::Metrics,
 }
 
 // === impl Metrics ===
@@ -79,6 +83,7 @@ impl Metrics {
                 "bridge_sweep_found_total",
                 "Lanes that a sweep woke and no hint had",
             )?,
+            waiting: waiting::Metrics::register(registry)?,
         };
         registry.register(Box::new(metrics.sent.clone()))?;
         registry.register(Box::new(metrics.received.clone()))?;
@@ -89,6 +94,16 @@ impl Metrics {
         registry.register(Box::new(metrics.repairs.clone()))?;
         registry.register(Box::new(metrics.raises.clone()))?;
         registry.register(Box::new(metrics.sweeps_late.clone()))?;
+        // What is counted seldom is there from the start: the first one is an increase too.
+        for outcome in SENT {
+            metrics.sent.with_label_values(&[outcome]);
+        }
+        for outcome in RECEIVED {
+            metrics.received.with_label_values(&[outcome]);
+        }
+        for outcome in RAISES {
+            metrics.raises.with_label_values(&[outcome]);
+        }
         Ok(metrics)
     }
 
@@ -99,3 +114,25 @@ impl Metrics {
             .inc_by(bundles as u64);
     }
 }
+
+const SENT: [&str; 5] = ["acked", "unmatched", "refused", "limit", "retried"];
+
+const RAISES: [&str; 3] = ["raised", "held_back", "exhausted"];
+
+const RECEIVED: [&str; 15] = [
+    "stored",
+    "deleted",
+    "resync",
+    "foreign_topic",
+    "undecodable",
+    "foreign_consumer",
+    "wrong_consumer",
+    "foreign_source",
+    "data_type",
+    "bad_resync",
+    "not_for_a_bridge",
+    "incomplete",
+    "not_deleting",
+    "panicked",
+    "ahead",
+];

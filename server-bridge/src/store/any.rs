@@ -16,7 +16,7 @@ use super::sqlite::SqliteStore;
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
     Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone,
+    StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 /// Where a store is.
@@ -127,6 +127,7 @@ impl Store for AnyStore {
         prune_tombstones(before: Timestamp) -> u64;
         epoch() -> Epoch;
         history() -> History;
+        waiting(now: Timestamp) -> Waiting;
         ping() -> ();
     }
 

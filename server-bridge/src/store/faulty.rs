@@ -13,7 +13,7 @@ use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
     Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone,
+    StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 /// What a call does instead of its work.
@@ -156,6 +156,7 @@ impl<S: Store> Store for Faulty<S> {
         prune_tombstones(before: Timestamp) -> u64;
         epoch() -> Epoch;
         history() -> History;
+        waiting(now: Timestamp) -> Waiting;
         ping() -> ();
     }
 

@@ -21,7 +21,7 @@ use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
     Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone,
+    StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 mod alone;
@@ -51,6 +51,7 @@ mod session;
 mod status;
 mod text;
 mod time;
+mod waiting;
 
 // What searches look at, for whoever writes rows.
 pub(super) use text::{bundle_search, labels_search};
@@ -427,6 +428,13 @@ impl Store for PostgresStore {
     async fn history(&self) -> Result<History, StoreError> {
         self.read(Use::Search, "read the epochs", |c| {
             Box::pin(history::read(c))
+        })
+        .await
+    }
+
+    async fn waiting(&self, now: Timestamp) -> Result<Waiting, StoreError> {
+        self.read(Use::Search, "look at what waits", move |c| {
+            Box::pin(waiting::look(c, now))
         })
         .await
     }

@@ -16,7 +16,7 @@ use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
     Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone,
+    StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 mod alone;
@@ -37,6 +37,7 @@ mod search;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 pub(super) use alone::Alone;
@@ -331,6 +332,13 @@ impl Store for SqliteStore {
 
     async fn history(&self) -> Result<History, StoreError> {
         self.health.noted(history::read(&self.readers).await)
+    }
+
+    async fn waiting(&self, now: Timestamp) -> Result<Waiting, StoreError> {
+        let look = self.searches.run("look at what waits", move |c| {
+            Box::pin(waiting::look(c, now))
+        });
+        self.health.noted(look.await)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

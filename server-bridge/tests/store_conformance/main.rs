@@ -20,6 +20,7 @@ mod outbox;
 mod postgres;
 mod sqlite;
 mod status;
+mod waiting;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + second).unwrap()
@@ -122,4 +123,6 @@ conformance!([
     heard::strangers_are_forgotten_by_a_whole_list_that_came_after_them,
     heard::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
     heard::a_consumer_is_lost_only_when_its_silence_was_heard,
+    waiting::a_bundle_waits_at_one_hop_after_the_other_until_it_is_applied,
+    waiting::consumers_are_counted_once_for_each_hop,
 ]);

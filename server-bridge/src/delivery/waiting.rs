@@ -1,0 +1,291 @@
+//! Says in metrics what waits on its way to being applied, and for how long, and once a minute in the log for which
+//! consumers it is too long.
+//!
+//! One of several replicas looks, the one that sends for [`LOOKS`], because a look reads every bundle. What it costs is
+//! bounded: after a look that took long the next one waits [`REST`] times as long.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use link::error::chain;
+use link::id::ConsumerName;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::Context;
+use super::log::Line;
+use crate::store::{Hop, Longest, Store, UnsentHead, Waiting};
+
+/// Metrics of what waits. Labels are hops; consumers are never labels.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics {
+    consumers: IntGauge,
+    bundles: IntGauge,
+    waiting_bundles: IntGaugeVec,
+    waiting_consumers: IntGaugeVec,
+    oldest_seconds: IntGaugeVec,
+    done: IntCounter,
+    failed: IntCounter,
+}
+
+/// Since when each of the longest waiting bundles has been in the outbox. The store does not say: a bundle that an agent
+/// asks for once more was changed long ago.
+#[derive(Debug, Default)]
+struct Outbox {
+    since: HashMap<(i64, i64, bool), Timestamp>,
+    looked_at: Option<Timestamp>,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let consumers = IntGauge::new(
+            "bridge_consumers",
+            "Registered consumers; 0 at replicas that do not look",
+        )?;
+        let bundles = IntGauge::new(
+            "bridge_bundles",
+            "Bundles, those being deleted too; 0 at replicas that do not look",
+        )?;
+        let waiting_bundles = IntGaugeVec::new(
+            Opts::new(
+                "bridge_waiting_bundles",
+                "Bundles that wait on their way, by hop: unsent, the broker has not acknowledged them; silent, it has, and nothing was heard of their consumer since; unanswered, their agent, which talks, has not reported on this version or confirmed the deletion; unapplied, it has reported and never that it is applied",
+            ),
+            &["hop"],
+        )?;
+        let waiting_consumers = IntGaugeVec::new(
+            Opts::new(
+                "bridge_waiting_consumers",
+                "Consumers for which a bundle waits, by hop",
+            ),
+            &["hop"],
+        )?;
+        let oldest_seconds = IntGaugeVec::new(
+            Opts::new(
+                "bridge_waiting_oldest_seconds",
+                "For how long the bundle has waited that waits longest, by hop; 0 when none does",
+            ),
+            &["hop"],
+        )?;
+        let looks = IntCounterVec::new(
+            Opts::new(
+                "bridge_waiting_looks_total",
+                "Looks at what waits, by outcome: done, failed. Only one replica looks",
+            ),
+            &["outcome"],
+        )?;
+        for hop in Hop::ALL {
+            for gauge in [&waiting_bundles, &waiting_consumers, &oldest_seconds] {
+                gauge.with_label_values(&[hop.as_str()]);
+            }
+        }
+        registry.register(Box::new(consumers.clone()))?;
+        registry.register(Box::new(bundles.clone()))?;
+        registry.register(Box::new(waiting_bundles.clone()))?;
+        registry.register(Box::new(waiting_consumers.clone()))?;
+        registry.register(Box::new(oldest_seconds.clone()))?;
+        registry.register(Box::new(looks.clone()))?;
+        Ok(Self {
+            consumers,
+            bundles,
+            waiting_bundles,
+            waiting_consumers,
+            oldest_seconds,
+            done: looks.with_label_values(&["done"]),
+            failed: looks.with_label_values(&["failed"]),
+        })
+    }
+
+    fn show(&self, waiting: &Waiting, unsent_since: Option<Timestamp>, now: Timestamp) {
+        self.consumers.set(whole(waiting.consumers));
+        self.bundles.set(whole(waiting.bundles));
+        for hop in Hop::ALL {
+            let waits = waiting.at(hop);
+            let label = &[hop.as_str()];
+            self.waiting_bundles
+                .with_label_values(label)
+                .set(whole(waits.bundles));
+            self.waiting_consumers
+                .with_label_values(label)
+                .set(whole(waits.consumers));
+            let oldest = match hop {
+                Hop::Unsent => unsent_since,
+                Hop::Silent | Hop::Unanswered | Hop::Unapplied => waits.oldest,
+            };
+            let seconds = oldest.map_or(0, |since| now.duration_since(since).as_secs().max(0));
+            self.oldest_seconds.with_label_values(label).set(seconds);
+        }
+    }
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+// === impl Outbox ===
+
+impl Outbox {
+    /// Since when the oldest of these has been in the outbox. What was changed since the last look came with that change;
+    /// anything else that was not there has just come back.
+    fn oldest(&mut self, heads: &[UnsentHead], now: Timestamp) -> Option<Timestamp> {
+        let looked_at = self.looked_at.replace(now);
+        let known = std::mem::take(&mut self.since);
+        self.since = heads
+            .iter()
+            .map(|head| {
+                let id = (head.key, head.version, head.deleting);
+                let came = match known.get(&id) {
+                    Some(since) => *since,
+                    None if looked_at.is_some_and(|last| head.changed_at > last) => {
+                        head.changed_at.min(now)
+                    }
+                    None => now,
+                };
+                (id, came)
+            })
+            .collect();
+        self.since.values().min().copied()
+    }
+}
+
+/// Looks until `drain` is cancelled.
+pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken) {
+    let Ok(looks) = ConsumerName::new(LOOKS) else {
+        return;
+    };
+    let metrics = &context.metrics.waiting;
+    let mut outbox = Outbox::default();
+    let mut pause = EVERY;
+    while drain.run_until_cancelled(sleep(pause)).await.is_some() {
+        pause = EVERY;
+        let ownership = &context.config.ownership;
+        if ownership.fence(&looks).is_err() {
+            // Another replica says it.
+            metrics.show(&Waiting::default(), None, context.clock.now());
+            outbox = Outbox::default();
+            continue;
+        }
+        let (began, now) = (Instant::now(), context.clock.now());
+        let Some(answer) = drain.run_until_cancelled(context.store.waiting(now)).await else {
+            return;
+        };
+        pause = (began.elapsed() * REST).clamp(EVERY, SELDOM);
+        match answer {
+            Ok(waiting) => {
+                let unsent_since = outbox.oldest(&waiting.unsent, now);
+                metrics.show(&waiting, unsent_since, now);
+                metrics.done.inc();
+                tell(&context, &waiting, unsent_since, now);
+            }
+            Err(error) => {
+                metrics.failed.inc();
+                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                    warn!(held_back, "Could not look at what waits: {}", chain(&error));
+                }
+            }
+        }
+    }
+}
+
+/// Names those that wait too long.
+fn tell<S: Store>(
+    context: &Context<S>,
+    waiting: &Waiting,
+    unsent_since: Option<Timestamp>,
+    now: Timestamp,
+) {
+    let overdue = waiting
+        .longest
+        .iter()
+        .filter(|one| is_overdue(one, unsent_since, now));
+    let names: Vec<String> = overdue
+        .map(|one| {
+            format!(
+                "{} ({}, {} since {})",
+                one.consumer,
+                one.hop.as_str(),
+                one.bundles,
+                one.since
+            )
+        })
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    if let Some(held_back) = context.log.admit(Line::Waiting, None) {
+        warn!(
+            held_back,
+            hint = "the ledger of a bundle shows how far it came",
+            "Bundles wait for too long; the consumers that wait longest: {}",
+            names.join(", ")
+        );
+    }
+}
+
+fn is_overdue(one: &Longest, unsent_since: Option<Timestamp>, now: Timestamp) -> bool {
+    match one.hop {
+        Hop::Silent => true,
+        Hop::Unsent => unsent_since.is_some_and(|since| now.duration_since(since) > UNSENT_LIMIT),
+        Hop::Unanswered | Hop::Unapplied => now.duration_since(one.since) > APPLY_LIMIT,
+    }
+}
+
+/// The replica that sends to a consumer of this name, if there were one, looks for all: one bucket, always the same.
+const LOOKS: &str = "waiting";
+
+/// With a scrape each 15 s and rules evaluated each 10 s, what waits for 30 s is told within 60 s.
+const EVERY: Duration = Duration::from_secs(5);
+
+// Five per cent of a connection, and of a core of the database, at most.
+const REST: u32 = 20;
+
+// A look that takes its deadline of five seconds is still made this often.
+const SELDOM: Duration = Duration::from_secs(100);
+
+// The limits of the alerts BundleUnsent and BundleNotApplied.
+const UNSENT_LIMIT: SignedDuration = SignedDuration::from_secs(30);
+const APPLY_LIMIT: SignedDuration = SignedDuration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_780_000_000 + second).unwrap()
+    }
+
+    fn head(key: i64, changed: i64) -> UnsentHead {
+        UnsentHead {
+            key,
+            version: 1,
+            deleting: false,
+            changed_at: at(changed),
+        }
+    }
+
+    #[test]
+    fn a_bundle_waits_since_it_came_into_the_outbox_and_not_since_it_was_made() {
+        let mut outbox = Outbox::default();
+        // Nobody knows for how long it was there before this process began to look.
+        assert_eq!(outbox.oldest(&[head(1, -9_000)], at(0)), Some(at(0)));
+        // A new one came with its change; the first still waits.
+        let heads = [head(1, -9_000), head(2, 3)];
+        assert_eq!(outbox.oldest(&heads, at(5)), Some(at(0)));
+        assert_eq!(outbox.oldest(&[head(2, 3)], at(10)), Some(at(3)));
+        // An old one is asked for once more: it has just come back.
+        assert_eq!(outbox.oldest(&[head(1, -9_000)], at(15)), Some(at(15)));
+        assert_eq!(outbox.oldest(&[head(1, -9_000)], at(20)), Some(at(15)));
+        // The next version of it is another wait.
+        let next = UnsentHead {
+            version: 2,
+            ..head(1, 22)
+        };
+        assert_eq!(outbox.oldest(&[next], at(25)), Some(at(22)));
+        assert_eq!(outbox.oldest(&[], at(30)), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! What waits on its way, in PostgreSQL.
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+
+use super::super::StoreError;
+use super::super::waiting::{TOTALS, UNSENT, Waiting, asked_before, statement};
+use super::failure::driver;
+
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    now: Timestamp,
+) -> Result<Waiting, StoreError> {
+    let rows = sqlx::query(STATEMENT)
+        .bind(asked_before(now))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(driver(LOOK))?;
+    let unsent = sqlx::query(UNSENT).fetch_all(&mut *connection).await;
+    let totals = sqlx::query(TOTALS).fetch_one(connection).await;
+    Waiting::of(
+        &rows,
+        &unsent.map_err(driver(LOOK))?,
+        &totals.map_err(driver(LOOK))?,
+    )
+}
+
+const STATEMENT: &str = statement!(
+    "b.status_version",
+    "(SELECT MAX(o.status_taken_at) FROM bundles o WHERE o.consumer_name = w.consumer_name)",
+    "$1"
+);
+
+const LOOK: &str = "look at what waits";

@@ -1,0 +1,35 @@
+//! What waits on its way, in SQLite.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::super::waiting::{TOTALS, UNSENT, Waiting, asked_before, statement};
+use super::super::StoreError;
+use super::rows::driver;
+
+pub(super) async fn look(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<Waiting, StoreError> {
+    let rows = sqlx::query(STATEMENT)
+        .bind(asked_before(now))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(driver(LOOK))?;
+    let unsent = sqlx::query(UNSENT).fetch_all(&mut *connection).await;
+    let totals = sqlx::query(TOTALS).fetch_one(connection).await;
+    Waiting::of(
+        &rows,
+        &unsent.map_err(driver(LOOK))?,
+        &totals.map_err(driver(LOOK))?,
+    )
+}
+
+const STATEMENT: &str = statement!(
+    "(SELECT s.version FROM statuses s WHERE s.bundle_key = b.key)",
+    "(SELECT MAX(s.stored_at) FROM bundles o JOIN statuses s ON s.bundle_key = o.key \
+      WHERE o.consumer_name = w.consumer_name)",
+    "?1"
+);
+
+const LOOK: &str = "look at what waits";

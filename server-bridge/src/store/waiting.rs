@@ -1,0 +1,227 @@
+//! What waits on its way from being declared to being applied, and for how long: counted by hop, so that a person who is
+//! called knows where to look.
+//!
+//! A bundle waits at one hop at a time. A cluster that takes what it is sent and says nothing at all is told apart from one
+//! that talks: the first is away, the second has a problem with one bundle.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::StoreError;
+use super::sql::rows::Cells;
+
+/// Where a bundle waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hop {
+    /// The broker has not acknowledged the newest version, or the deletion.
+    Unsent,
+    /// The broker took the newest version, and nothing at all has been heard of its consumer since.
+    Silent,
+    /// The broker took it, and its agent, which talks, has not reported on this version or confirmed the deletion.
+    Unanswered,
+    /// The agent has reported on this version, and never that it is applied.
+    Unapplied,
+}
+
+/// What waits at one hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Bundles.
+    pub bundles: u64,
+    /// Consumers they are for.
+    pub consumers: u64,
+    /// Since when the oldest waits: for the broker since its last change, whatever was sent of it before.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A bundle that waits for the broker, to be known again at the next look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsentHead {
+    /// Its row.
+    pub key: i64,
+    /// Its version.
+    pub version: i64,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// When it was changed last.
+    pub changed_at: Timestamp,
+}
+
+/// How long the bundles of one consumer wait at one hop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Longest {
+    /// The consumer.
+    pub consumer: String,
+    /// The hop.
+    pub hop: Hop,
+    /// How many of its bundles.
+    pub bundles: u64,
+    /// Since when the oldest.
+    pub since: Timestamp,
+}
+
+/// A look at everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Registered consumers.
+    pub consumers: u64,
+    /// Bundles, those being deleted too.
+    pub bundles: u64,
+    /// By hop; a hop at which nothing waits is absent.
+    pub hops: HashMap<Hop, Waits>,
+    /// Of the bundles that wait for the broker the [`HEADS`] that were changed longest ago.
+    pub unsent: Vec<UnsentHead>,
+    /// The [`NAMED`] that wait longest.
+    pub longest: Vec<Longest>,
+}
+
+// === impl Hop ===
+
+impl Hop {
+    /// Every hop, in the order of the way.
+    pub const ALL: [Self; 4] = [
+        Self::Unsent,
+        Self::Silent,
+        Self::Unanswered,
+        Self::Unapplied,
+    ];
+
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsent => "unsent",
+            Self::Silent => "silent",
+            Self::Unanswered => "unanswered",
+            Self::Unapplied => "unapplied",
+        }
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// From the rows of [`statement`], of [`UNSENT`], and the one of [`TOTALS`].
+    pub(super) fn of<R: Cells>(rows: &[R], unsent: &[R], totals: &R) -> Result<Self, StoreError> {
+        let mut longest = rows.iter().map(group).collect::<Result<Vec<_>, _>>()?;
+        let mut hops: HashMap<Hop, Waits> = HashMap::new();
+        for one in &longest {
+            let waits = hops.entry(one.hop).or_default();
+            waits.bundles += one.bundles;
+            waits.consumers += 1;
+            waits.oldest = Some(waits.oldest.map_or(one.since, |since| since.min(one.since)));
+        }
+        longest.sort_by_key(|one| one.since);
+        longest.truncate(NAMED);
+        Ok(Self {
+            consumers: totals.integer("consumers")?.unsigned_abs(),
+            bundles: totals.integer("bundles")?.unsigned_abs(),
+            hops,
+            unsent: unsent.iter().map(head).collect::<Result<_, _>>()?,
+            longest,
+        })
+    }
+
+    /// What waits at a hop.
+    pub fn at(&self, hop: Hop) -> Waits {
+        self.hops.get(&hop).copied().unwrap_or_default()
+    }
+}
+
+fn group<R: Cells>(row: &R) -> Result<Longest, StoreError> {
+    let consumer = row.text("consumer")?;
+    let hop = match row.text("hop")?.as_str() {
+        "unsent" => Hop::Unsent,
+        "unanswered" if is_silent(row)? => Hop::Silent,
+        "unanswered" => Hop::Unanswered,
+        _ => Hop::Unapplied,
+    };
+    let since = time(row.integer("oldest")?, &consumer)?;
+    Ok(Longest {
+        hop,
+        bundles: row.integer("bundles")?.unsigned_abs(),
+        since,
+        consumer,
+    })
+}
+
+/// Whether the consumer was asked something that it had time to answer, and was not heard since.
+fn is_silent<R: Cells>(row: &R) -> Result<bool, StoreError> {
+    let Some(asked) = row.optional_integer("asked")? else {
+        return Ok(false);
+    };
+    let seen = row.optional_integer("seen")?.unwrap_or_default();
+    let reported = row.optional_integer("reported")?.unwrap_or_default();
+    Ok(asked > seen.max(reported))
+}
+
+fn head<R: Cells>(row: &R) -> Result<UnsentHead, StoreError> {
+    let key = row.integer("key")?;
+    Ok(UnsentHead {
+        key,
+        version: row.integer("version")?,
+        deleting: row.flag("deleting")?,
+        changed_at: time(row.integer("changed_at")?, &key.to_string())?,
+    })
+}
+
+fn time(micros: i64, key: &str) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(|error| StoreError::Corrupt {
+        object: "bundles.updated_at",
+        key: key.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// The parameter of [`statement`]: what was sent after it is not waited for yet.
+pub(super) fn asked_before(now: Timestamp) -> i64 {
+    (now - ANSWERED_WITHIN).as_microsecond()
+}
+
+/// One row for each consumer and hop at which a bundle of it waits. The engines differ in where the version of the last
+/// status is, in when it was taken, and in how a parameter is written.
+macro_rules! statement {
+    ($status_version:literal, $reported:literal, $before:literal) => {
+        concat!(
+            "SELECT w.consumer_name AS consumer, w.hop AS hop, COUNT(*) AS bundles, MIN(w.since) AS oldest, \
+             MAX(CASE WHEN w.hop = 'unanswered' AND NOT w.deleting AND w.acked_at <= ",
+            $before,
+            " THEN w.acked_at END) AS asked, MAX(c.last_seen_at) AS seen, ",
+            $reported,
+            " AS reported FROM (SELECT b.consumer_name, b.deleted_at IS NOT NULL AS deleting, l.acked_at, \
+               CASE WHEN b.unsent THEN 'unsent' \
+                    WHEN b.deleted_at IS NOT NULL OR COALESCE(",
+            $status_version,
+            ", 0) <> b.version THEN 'unanswered' ELSE 'unapplied' END AS hop, \
+               CASE WHEN b.deleted_at IS NOT NULL THEN b.deleted_at \
+                    WHEN NOT b.unsent AND ",
+            $status_version,
+            " = b.version AND l.acked_at > b.updated_at THEN l.acked_at ELSE b.updated_at END AS since \
+             FROM bundles b LEFT JOIN ledger l ON l.bundle_key = b.key AND l.version = b.version \
+               AND l.deletion = (b.deleted_at IS NOT NULL) \
+             WHERE b.unsent OR b.deleted_at IS NOT NULL OR l.applied_at IS NULL) w \
+             JOIN consumers c ON c.name = w.consumer_name GROUP BY w.consumer_name, w.hop"
+        )
+    };
+}
+pub(super) use statement;
+
+/// Of the bundles in the outbox those that were changed longest ago.
+pub(super) const UNSENT: &str = "SELECT key, version, deleted_at IS NOT NULL AS deleting, \
+     COALESCE(deleted_at, updated_at) AS changed_at FROM bundles WHERE unsent ORDER BY 4 LIMIT 256";
+
+/// How much there is.
+pub(super) const TOTALS: &str =
+    "SELECT (SELECT COUNT(*) FROM consumers) AS consumers, (SELECT COUNT(*) FROM bundles) AS bundles";
+
+/// As many heads of the outbox as are remembered from one look to the next.
+pub const HEADS: usize = 256;
+
+/// As many consumers as are told by name.
+pub const NAMED: usize = 10;
+
+/// How long an agent that is there may take until anything is heard of it. One that lives answers a new version at once
+/// that it has it, before it applies it.
+pub const ANSWERED_WITHIN: SignedDuration = SignedDuration::from_secs(20);

@@ -1,0 +1,96 @@
+//! What waits on its way, by hop.
+
+use jiff::Timestamp;
+use server_bridge::store::{ANSWERED_WITHIN, Hop, Store, Waits};
+
+use crate::status::status;
+use crate::{at, bundle, name, version, with_consumers};
+
+async fn waits(store: &impl Store, now: Timestamp, hop: Hop) -> Waits {
+    store.waiting(now).await.unwrap().at(hop)
+}
+
+fn one(since: i64) -> Waits {
+    Waits {
+        bundles: 1,
+        consumers: 1,
+        oldest: Some(at(since)),
+    }
+}
+
+async fn sent(store: &impl Store, id: &str, second: i64) {
+    let (version, at) = (version(1), at(second));
+    let published = store.record_published(id, version, false, at);
+    published.await.unwrap();
+    let acked = store.record_broker_acked(id, version, false, true, at);
+    acked.await.unwrap();
+}
+
+pub(crate) async fn a_bundle_waits_at_one_hop_after_the_other_until_it_is_applied(
+    store: impl Store,
+) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    store.create_bundle(bundle("b1", "c1"), at(1)).await.unwrap();
+    let waiting = store.waiting(at(5)).await.unwrap();
+    assert_eq!((waiting.consumers, waiting.bundles), (2, 1));
+    assert_eq!(waiting.at(Hop::Unsent), one(1));
+    assert_eq!(waiting.unsent.len(), 1);
+    assert_eq!(waiting.unsent[0].changed_at, at(1));
+    assert_eq!(waiting.longest[0].consumer, "c1");
+
+    sent(&store, "b1", 6).await;
+    let patience = ANSWERED_WITHIN.as_secs();
+    assert_eq!(waits(&store, at(6), Hop::Unsent).await, Waits::default());
+    assert_eq!(waits(&store, at(6), Hop::Unanswered).await, one(1));
+    assert_eq!(waits(&store, at(5 + patience), Hop::Unanswered).await, one(1));
+    // It had its time, and nothing was heard.
+    let late = at(6 + patience);
+    assert_eq!(waits(&store, late, Hop::Silent).await, one(1));
+    assert_eq!(waits(&store, late, Hop::Unanswered).await, Waits::default());
+    // It talks, about something else.
+    let seen = store.note_seen(vec![name("c1")], at(7));
+    seen.await.unwrap();
+    assert_eq!(waits(&store, late, Hop::Silent).await, Waits::default());
+    assert_eq!(waits(&store, late, Hop::Unanswered).await, one(1));
+
+    // It has the version, and has not applied it.
+    let mut update = status("b1", "c1", 1, 1);
+    (update.at, update.applied_at) = (at(40), None);
+    store.apply_status(update.clone()).await.unwrap();
+    let now = at(60);
+    assert_eq!(waits(&store, now, Hop::Unanswered).await, Waits::default());
+    assert_eq!(waits(&store, now, Hop::Unapplied).await, one(6));
+    let mut update = status("b1", "c1", 1, 2);
+    (update.at, update.applied_at) = (at(41), Some(at(41)));
+    store.apply_status(update).await.unwrap();
+    let waiting = store.waiting(now).await.unwrap();
+    assert!(waiting.hops.is_empty() && waiting.unsent.is_empty(), "{waiting:?}");
+
+    // A deletion is waited for until it is confirmed, however long that takes: no sign that the cluster is away.
+    store.mark_deleting("b1", at(50)).await.unwrap();
+    assert_eq!(waits(&store, now, Hop::Unsent).await, one(50));
+    let (id, version) = ("b1", version(1));
+    store.record_published(id, version, true, at(51)).await.unwrap();
+    let acked = store.record_broker_acked(id, version, true, true, at(51));
+    acked.await.unwrap();
+    assert_eq!(waits(&store, at(500), Hop::Unanswered).await, one(50));
+    assert_eq!(waits(&store, at(500), Hop::Silent).await, Waits::default());
+}
+
+pub(crate) async fn consumers_are_counted_once_for_each_hop(store: impl Store) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    for (id, consumer, second) in [("b1", "c1", 3), ("b2", "c1", 2), ("b3", "c2", 4)] {
+        store
+            .create_bundle(bundle(id, consumer), at(second))
+            .await
+            .unwrap();
+    }
+    sent(&store, "b3", 5).await;
+    let waiting = store.waiting(at(9)).await.unwrap();
+    let unsent = waiting.at(Hop::Unsent);
+    assert_eq!((unsent.bundles, unsent.consumers), (2, 1));
+    assert_eq!(unsent.oldest, Some(at(2)));
+    assert_eq!(waiting.at(Hop::Unanswered), one(4));
+    let longest: Vec<_> = waiting.longest.iter().map(|one| &one.consumer).collect();
+    assert_eq!(longest, ["c1", "c2"]);
+}

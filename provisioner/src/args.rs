@@ -187,12 +187,19 @@ pub enum OutputFormat {
     Json,
     /// Values for the chart
     Helm,
-    /// Parameters for an Argo CD Application
+    /// An Argo CD Application with the values, ready to apply but for the address of the repository
+    #[value(name = "argocd")]
     ArgoCd,
-    /// The part of an Argo CD Application's spec that holds the values
-    ArgoCdApplication,
+    /// Labels and annotations of Argo CD's secret of the cluster, for an ApplicationSet
+    #[value(name = "argocd-cluster")]
+    ArgoCdCluster,
+    /// A file of values for an ApplicationSet
+    #[value(name = "argocd-values")]
+    ArgoCdValues,
     /// A SecretProviderClass, ready to apply
     SecretProviderClass,
+    /// SQL that makes the user of `database.iamAuth`
+    Sql,
 }
 
 /// `provisioner enroll`.

@@ -88,6 +88,15 @@ fn database(region: &Region) -> [Resource; 4] {
     let names = &region.names;
     let wish = &region.database;
     let text = |text: &String| Content::Text(text.clone());
+    let iam = wish.iam_user.iter();
+    let iam = iam.map(|user| (IAM_USER_KEY, text(user)));
+    let credentials = [
+        ("username", text(&wish.user)),
+        ("password", Content::Password(PASSWORD_LENGTH)),
+        ("host", Content::DatabaseHost),
+        ("port", Content::DatabasePort),
+        ("database", text(&wish.database)),
+    ];
     [
         Resource::SecurityGroup(SecurityGroup {
             scope: Scope::Region,
@@ -108,13 +117,7 @@ fn database(region: &Region) -> [Resource; 4] {
             Scope::Region,
             &names.database_credentials,
             "Credentials of the database",
-            [
-                ("username", text(&wish.user)),
-                ("password", Content::Password(PASSWORD_LENGTH)),
-                ("host", Content::DatabaseHost),
-                ("port", Content::DatabasePort),
-                ("database", text(&wish.database)),
-            ],
+            credentials.into_iter().chain(iam),
         ),
         Resource::Database(Database {
             scope: Scope::Region,
@@ -134,6 +137,7 @@ fn database(region: &Region) -> [Resource; 4] {
             final_snapshot: wish.final_snapshot,
             performance_insights_days: wish.performance_insights_days,
             kms_key: wish.kms_key.clone(),
+            iam_auth: wish.iam_auth,
             subnet_group: names.subnet_group.clone(),
             credentials: names.database_credentials.clone(),
         }),
@@ -273,6 +277,7 @@ fn server_role(region: &Region) -> Resource {
             names.database_credentials.clone(),
             names.consumers.clone(),
         ],
+        connects_as: region.database.iam_user.clone(),
         kms_key: region.secrets.kms_key.clone(),
     })
 }
@@ -285,6 +290,7 @@ fn agent_role(region: &Region, cluster: &ManagementCluster) -> Resource {
         tags: region.all_tags(),
         description: format!("Lets the agent's pod of {} read its secrets", cluster.id),
         reads: vec![names.certificate.clone(), names.config.clone()],
+        connects_as: None,
         kms_key: region.secrets.management_kms_key.clone(),
     })
 }
@@ -320,18 +326,17 @@ fn addons(region: &Region, scope: &Scope, eks: &str, wanted: Addons) -> Vec<Reso
     addons
 }
 
-fn secret<const N: usize>(
+fn secret<'a>(
     region: &Region,
     scope: Scope,
     name: &str,
     description: &str,
-    content: [(&str, Content); N],
+    content: impl IntoIterator<Item = (&'a str, Content)>,
 ) -> Resource {
     let kms_key = match scope {
         Scope::Region => region.secrets.kms_key.clone(),
         Scope::Cluster(_) => region.secrets.management_kms_key.clone(),
     };
-    let content = content.into_iter();
     Resource::Secret(Secret {
         scope,
         name: name.to_owned(),
@@ -340,6 +345,7 @@ fn secret<const N: usize>(
         kms_key,
         recovery_days: region.secrets.recovery_days,
         content: content
+            .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect(),
     })
@@ -349,6 +355,8 @@ fn scope(cluster: &ManagementCluster) -> Scope {
     Scope::Cluster(cluster.id.clone())
 }
 
+/// Key of the credentials secret with the user who signs in by IAM, beside the master user's.
+pub const IAM_USER_KEY: &str = "iamUsername";
 // As the first deployment's; of letters and digits alone it holds 190 bits.
 const PASSWORD_LENGTH: usize = 32;
 

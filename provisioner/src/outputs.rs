@@ -1,8 +1,8 @@
 //! What the region's charts and people need to know of it, in the words each of them uses. Pure.
 //!
 //! [`Terraform`] has the names of the Terraform module's outputs, [`helm`] the values of our charts, [`argocd`] the
-//! same as parameters, [`secret_provider_class`] what a chart of somebody else's needs. What only AWS knows comes in
-//! as [`Found`]. There is deliberately no `maestro_agent_certificates`: an agent's key is made where it is kept, and
+//! same for Argo CD, [`secret_provider_class`] what a chart of somebody else's needs, [`sql`] what must be done in the
+//! database. What only AWS knows comes in as [`Found`]. There is deliberately no `maestro_agent_certificates`: an agent's key is made where it is kept, and
 //! no output, log or state ever holds it.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use crate::resource::{Address, Observed, Scope};
 pub mod argocd;
 pub mod helm;
 pub mod secret_provider_class;
+pub mod sql;
 
 /// What only AWS knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -141,6 +141,10 @@ pub struct Database {
     pub performance_insights_days: u16,
     /// ARN of the KMS key for storage.
     pub kms_key: Option<String>,
+    /// Whether roles may sign in with tokens of IAM; none for whatever it is.
+    pub iam_auth: Option<bool>,
+    /// The user that the server signs in as by IAM; none for the master user with its password.
+    pub iam_user: Option<String>,
 }
 
 /// IoT Core's endpoint as parties see it.

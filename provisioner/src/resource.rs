@@ -175,6 +175,8 @@ pub struct Facts {
     pub security_group: Option<String>,
     /// Host and port of the database.
     pub database: Option<(String, u16)>,
+    /// RDS's own id of the database, by which policies name it.
+    pub database_resource: Option<String>,
 }
 
 /// What every kind of resource can do. Each method looks at, or changes, the one thing of its name.
@@ -274,10 +276,12 @@ impl Facts {
             endpoint,
             security_group,
             database,
+            database_resource,
         } = more.clone();
         self.endpoint = endpoint.or(self.endpoint.take());
         self.security_group = security_group.or(self.security_group.take());
         self.database = database.or(self.database.take());
+        self.database_resource = database_resource.or(self.database_resource.take());
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a whole region: broker, server-bridge and agents in one process, with certificates and policies
+    /// Run a whole region: broker, server-bridge and agents, with certificates and policies
     Up(up::Args),
     /// A bridge of `up --store`, which starts it
     #[command(name = "server-bridge", hide = true)]

@@ -1,5 +1,5 @@
 //! An IoT Core on a laptop: broker, certificate registry, policies, quotas, a throw-away certificate authority, and a
-//! whole region in one process.
+//! whole region.
 
 pub mod broker;
 pub mod cli;

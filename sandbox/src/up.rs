@@ -1,4 +1,4 @@
-//! A whole region in one process: broker, bridge and agents, with certificates, policies and configuration laid down
+//! A whole region in one process, or with `--store` bridges in processes of their own: broker, bridge and agents, with certificates, policies and configuration laid down
 //! as a provisioner and the CSI driver do it.
 //!
 //! ```text

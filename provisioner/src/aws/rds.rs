@@ -49,6 +49,7 @@ pub(crate) struct DbInstance {
     pub(crate) preferred_maintenance_window: Option<String>,
     pub(crate) copy_tags_to_snapshot: Option<bool>,
     pub(crate) deletion_protection: Option<bool>,
+    pub(crate) iam_auth: Option<bool>,
     pub(crate) performance_insights_enabled: Option<bool>,
     pub(crate) performance_insights_retention_period: Option<u32>,
     pub(crate) enabled_log_exports: Vec<String>,
@@ -67,6 +68,7 @@ pub(crate) struct Pending {
     pub(crate) storage_type: Option<String>,
     pub(crate) multi_az: Option<bool>,
     pub(crate) backup_retention_period: Option<u32>,
+    pub(crate) iam_auth: Option<bool>,
     pub(crate) log_exports: Vec<String>,
 }
 
@@ -196,6 +198,7 @@ impl DbInstance {
             preferred_maintenance_window: item.text("PreferredMaintenanceWindow"),
             copy_tags_to_snapshot: item.value("CopyTagsToSnapshot")?,
             deletion_protection: item.value("DeletionProtection")?,
+            iam_auth: item.value("IAMDatabaseAuthenticationEnabled")?,
             performance_insights_enabled: item.value("PerformanceInsightsEnabled")?,
             performance_insights_retention_period: item
                 .value("PerformanceInsightsRetentionPeriod")?,
@@ -219,6 +222,7 @@ impl Pending {
             storage_type: item.text("StorageType"),
             multi_az: item.value("MultiAZ")?,
             backup_retention_period: item.value("BackupRetentionPeriod")?,
+            iam_auth: item.value("IAMDatabaseAuthenticationEnabled")?,
             log_exports: logs
                 .map(|logs| logs.texts("LogTypesToEnable", "member"))
                 .unwrap_or_default(),

@@ -1,94 +1,96 @@
-//! The charts' values for Argo CD: as parameters, or as the part of an Application that says them.
+//! The charts' values for Argo CD: as an Application, or as what an ApplicationSet makes one of.
+//!
+//! Everything but the values is the repository's `deploy/argocd/`, so that what is printed and what is kept there cannot
+//! differ: [`application`] fills one of its Applications, and [`cluster`] and [`values`] are what its ApplicationSet reads,
+//! the labels and annotations of a cluster's secret and a file of values.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::helm;
+use crate::region::{ManagementCluster, Profile, Region};
 
-/// One of `spec.source.helm.parameters`.
+/// Labels and annotations of the secret by which Argo CD knows a cluster, as a patch of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Parameter {
-    /// Dotted key.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// Whether Helm must take it as a text: `123` or `true` would become something else.
-    pub force_string: bool,
-}
-
-/// What goes under an Application's `spec`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Application {
-    source: Source,
-    destination: Destination,
+pub struct Cluster {
+    metadata: Metadata,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Source {
-    helm: Helm,
+struct Metadata {
+    labels: BTreeMap<&'static str, String>,
+    annotations: BTreeMap<&'static str, String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Helm {
-    release_name: String,
-    values_object: Value,
+/// The Application of a cluster of the region, or of its server: that of `deploy/argocd/` with the region's values.
+pub fn application(region: &Region, cluster: Option<&ManagementCluster>) -> Value {
+    let (text, namespace, values) = match cluster {
+        None => (
+            SERVER,
+            &region.server.workload.namespace,
+            helm::tree(&helm::Server::new(region)),
+        ),
+        Some(cluster) => (
+            AGENT,
+            &region.agent.namespace,
+            helm::tree(&helm::Agent::new(region, cluster)),
+        ),
+    };
+    // Built in, and read by the tests.
+    let mut application: Value = serde_saphyr::from_str(text).unwrap_or_default();
+    application["spec"]["source"]["helm"]["valuesObject"] = values;
+    application["spec"]["destination"]["namespace"] = namespace.as_str().into();
+    application
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Destination {
-    namespace: String,
-}
-
-/// The values of [`helm::Server`] or [`helm::Agent`] as parameters, by name.
-pub fn parameters(values: &impl Serialize) -> Vec<Parameter> {
-    let mut parameters = Vec::new();
-    flatten("", &helm::tree(values), &mut parameters);
-    parameters
-}
-
-/// The values as the part of an Application's `spec` that says them.
-pub fn application(release: &str, namespace: &str, values: &impl Serialize) -> Application {
-    Application {
-        source: Source {
-            helm: Helm {
-                release_name: release.to_owned(),
-                values_object: helm::tree(values),
-            },
-        },
-        destination: Destination {
-            namespace: namespace.to_owned(),
+/// What the secret of a cluster of the region, or of its server's cluster, says of it.
+pub fn cluster(region: &Region, cluster: Option<&ManagementCluster>) -> Cluster {
+    let (kind, name, aws_region, account) = match cluster {
+        None => (
+            "regional-cluster",
+            &region.eks.cluster,
+            &region.region,
+            &region.account,
+        ),
+        Some(cluster) => (
+            "management-cluster",
+            &cluster.eks_cluster,
+            &cluster.region,
+            &cluster.account,
+        ),
+    };
+    let environment = match region.profile {
+        Profile::Development => "development",
+        Profile::Production => "production",
+    };
+    Cluster {
+        metadata: Metadata {
+            labels: BTreeMap::from([
+                ("argocd.argoproj.io/secret-type", "cluster".to_owned()),
+                ("cluster_type", kind.to_owned()),
+                ("environment", environment.to_owned()),
+            ]),
+            annotations: BTreeMap::from([
+                ("cluster_name", name.clone()),
+                ("aws_region", aws_region.clone()),
+                ("aws_account_id", account.clone()),
+                ("rc_aws_account_id", region.account.clone()),
+            ]),
         },
     }
 }
 
-fn flatten(at: &str, value: &Value, parameters: &mut Vec<Parameter>) {
-    match value {
-        Value::Object(pairs) => {
-            for (key, value) in pairs {
-                let name = if at.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{at}.{key}")
-                };
-                flatten(&name, value, parameters);
-            }
+/// The values under the name that the charts of `deploy/argocd/config/` give ours.
+pub fn values(region: &Region, cluster: Option<&ManagementCluster>) -> Value {
+    match cluster {
+        None => serde_json::json!({ "server-bridge": helm::tree(&helm::Server::new(region)) }),
+        Some(cluster) => {
+            serde_json::json!({ "agent": helm::tree(&helm::Agent::new(region, cluster)) })
         }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                flatten(&format!("{at}[{index}]"), item, parameters);
-            }
-        }
-        Value::String(text) => parameters.push(Parameter {
-            name: at.to_owned(),
-            value: text.clone(),
-            force_string: true,
-        }),
-        other => parameters.push(Parameter {
-            name: at.to_owned(),
-            value: other.to_string(),
-            force_string: false,
-        }),
     }
 }
+
+const SERVER: &str = include_str!("../../../deploy/argocd/regional-cluster/maestro-server.yaml");
+const AGENT: &str = include_str!("../../../deploy/argocd/management-cluster/maestro-agent.yaml");

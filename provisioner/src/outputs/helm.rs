@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::desired::IAM_USER_KEY;
 use crate::region::{Budget, ManagementCluster, POOL, Region, Store};
 
 /// Values of the server's chart.
@@ -18,7 +19,7 @@ pub struct Server {
     slots: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<Database>,
-    secret_provider_class: ServerSecrets,
+    secrets: ServerSecrets,
     service_account: ServiceAccount,
 }
 
@@ -27,7 +28,7 @@ pub struct Server {
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
     consumer_name: String,
-    secret_provider_class: AgentSecrets,
+    secrets: AgentSecrets,
     service_account: ServiceAccount,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     extra_args: Vec<String>,
@@ -38,30 +39,40 @@ pub struct Agent {
 struct Database {
     max_open_connections: u32,
     ca_config_map: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iam_auth: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ServerSecrets {
-    create: bool,
-    name: &'static str,
+    provider: &'static str,
     region: String,
-    certificate_secret: String,
-    config_secret: String,
+    certificate: String,
+    config: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    database_secret: Option<String>,
-    consumers_secret: String,
-    use_pod_identity: bool,
+    database: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_user_key: Option<&'static str>,
+    consumers: String,
+    csi: Csi,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
 struct AgentSecrets {
+    provider: &'static str,
+    region: String,
+    certificate: String,
+    config: String,
+    csi: Csi,
+}
+
+/// The Secrets Store CSI driver, which the provisioner installs and lets the pods' roles read the secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Csi {
     create: bool,
     name: &'static str,
-    region: String,
-    certificate_secret: String,
-    config_secret: String,
     use_pod_identity: bool,
 }
 
@@ -79,6 +90,8 @@ impl Server {
         let names = &region.names;
         let shared = region.server.store == Store::Postgres;
         let replicas = region.server.replicas;
+        // What a file would do with it: nothing.
+        let iam = shared && region.database.iam_user.is_some();
         let pool = Budget::of(&region.database).map_or(POOL, |budget| budget.pool(replicas));
         Self {
             source: region.server.source.to_string(),
@@ -90,16 +103,17 @@ impl Server {
             database: shared.then_some(Database {
                 max_open_connections: pool,
                 ca_config_map: RDS_CA,
+                iam_auth: iam.then_some(true),
             }),
-            secret_provider_class: ServerSecrets {
-                create: true,
-                name: SERVER,
+            secrets: ServerSecrets {
+                provider: CSI,
                 region: region.region.clone(),
-                certificate_secret: names.server_certificate.clone(),
-                config_secret: names.server_config.clone(),
-                database_secret: shared.then(|| names.database_credentials.clone()),
-                consumers_secret: names.consumers.clone(),
-                use_pod_identity: true,
+                certificate: names.server_certificate.clone(),
+                config: names.server_config.clone(),
+                database: shared.then(|| names.database_credentials.clone()),
+                database_user_key: iam.then_some(IAM_USER_KEY),
+                consumers: names.consumers.clone(),
+                csi: Csi::named(SERVER),
             },
             service_account: ServiceAccount {
                 create: true,
@@ -118,13 +132,12 @@ impl Agent {
         let id = (cluster.agent_client_id != usual).then_some(&cluster.agent_client_id);
         Self {
             consumer_name: cluster.id.to_string(),
-            secret_provider_class: AgentSecrets {
-                create: true,
-                name: AGENT,
+            secrets: AgentSecrets {
+                provider: CSI,
                 region: cluster.region.clone(),
-                certificate_secret: cluster.names.certificate.clone(),
-                config_secret: cluster.names.config.clone(),
-                use_pod_identity: true,
+                certificate: cluster.names.certificate.clone(),
+                config: cluster.names.config.clone(),
+                csi: Csi::named(AGENT),
             },
             service_account: ServiceAccount {
                 create: true,
@@ -134,6 +147,18 @@ impl Agent {
                 .map(|id| format!("--cloudevents-client-id={id}"))
                 .into_iter()
                 .collect(),
+        }
+    }
+}
+
+// === impl Csi ===
+
+impl Csi {
+    fn named(name: &'static str) -> Self {
+        Self {
+            create: true,
+            name,
+            use_pod_identity: true,
         }
     }
 }
@@ -152,5 +177,6 @@ pub(super) fn tree(values: &impl Serialize) -> Value {
 pub const SERVER: &str = "maestro-server";
 /// Name of an agent's release and SecretProviderClass, as in the first deployment.
 pub const AGENT: &str = "maestro-agent";
+const CSI: &str = "csi";
 /// Name of the ConfigMap with Amazon's authorities for RDS (`global-bundle.pem`), which the operator makes.
 pub const RDS_CA: &str = "rds-ca-bundle";

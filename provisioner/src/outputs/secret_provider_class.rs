@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::helm::{AGENT, SERVER};
+use crate::desired::IAM_USER_KEY;
 use crate::region::{ManagementCluster, Region, Store};
 
 /// The server's: identity, configuration, database and registrations.
@@ -16,7 +17,11 @@ pub fn server(region: &Region) -> String {
         (&names.server_config, &[("config", "config.yaml")]),
     ];
     if region.server.store == Store::Postgres {
-        secrets.push((&names.database_credentials, DATABASE));
+        let files = match region.database.iam_user {
+            Some(_) => DATABASE_BY_IAM,
+            None => DATABASE,
+        };
+        secrets.push((&names.database_credentials, files));
     }
     secrets.push((&names.consumers, &[("consumers", "consumers.yaml")]));
     let namespace = &region.server.workload.namespace;
@@ -65,6 +70,13 @@ const IDENTITY: Files<'static> = &[
     ("certificate", "certificate"),
     ("privateKey", "privateKey"),
     ("caCert", "ca.crt"),
+];
+// No password: a token of the pod's role stands for it.
+const DATABASE_BY_IAM: Files<'static> = &[
+    (IAM_USER_KEY, "db.user"),
+    ("host", "db.host"),
+    ("port", "db.port"),
+    ("database", "db.name"),
 ];
 const DATABASE: Files<'static> = &[
     ("username", "db.user"),

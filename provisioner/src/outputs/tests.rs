@@ -6,6 +6,9 @@ use super::*;
 use crate::region::fixture::two_clusters;
 use crate::resource::{Facts, Owner};
 
+mod argocd;
+mod iam;
+
 fn everything(region: &Region) -> Found {
     let mut found = Found::default();
     let clusters = region
@@ -183,15 +186,17 @@ fn values_of_the_server_name_its_secrets() {
     database:
       maxOpenConnections: 8
       caConfigMap: rds-ca-bundle
-    secretProviderClass:
-      create: true
-      name: maestro-server
+    secrets:
+      provider: csi
       region: us-east-2
-      certificateSecret: maestro/server-cert
-      configSecret: maestro/server-config
-      databaseSecret: maestro/db-credentials
-      consumersSecret: maestro/consumers
-      usePodIdentity: true
+      certificate: maestro/server-cert
+      config: maestro/server-config
+      database: maestro/db-credentials
+      consumers: maestro/consumers
+      csi:
+        create: true
+        name: maestro-server
+        usePodIdentity: true
     serviceAccount:
       create: true
       name: maestro-server
@@ -215,47 +220,10 @@ fn values_of_the_server_fit_the_schema_of_its_chart_and_its_database() {
         (&file["store"], &file["replicas"]),
         (&"sqlite".into(), &1.into())
     );
-    let credentials = &file["secretProviderClass"]["databaseSecret"];
+    let credentials = &file["secrets"]["database"];
     assert!(credentials.is_null() && file["database"].is_null() && file["slots"].is_null());
     let class = secret_provider_class::server(&two_clusters("server: {store: sqlite}\n"));
     assert!(!class.contains("db.password"), "{class}");
-}
-
-#[test]
-fn argo_cd_gets_the_same_values() {
-    let region = two_clusters("");
-    let values = helm::Agent::new(&region, &region.clusters[0]);
-    let parameters = argocd::parameters(&values);
-    let of = |name: &str| {
-        parameters
-            .iter()
-            .find(|parameter| parameter.name == name)
-            .unwrap()
-    };
-    assert_eq!(of("secretProviderClass.region").value, "us-east-2");
-    assert!(of("consumerName").force_string);
-    assert_eq!(of("secretProviderClass.usePodIdentity").value, "true");
-    assert!(!of("secretProviderClass.usePodIdentity").force_string);
-    let application = argocd::application(helm::AGENT, &region.agent.namespace, &values);
-    insta::assert_snapshot!(helm::yaml(&application), @r#"
-    source:
-      helm:
-        releaseName: maestro-agent
-        valuesObject:
-          consumerName: management-01
-          secretProviderClass:
-            certificateSecret: maestro/agent-cert
-            configSecret: maestro/agent-config
-            create: true
-            name: maestro-agent
-            region: us-east-2
-            usePodIdentity: true
-          serviceAccount:
-            create: true
-            name: maestro-agent
-    destination:
-      namespace: maestro-agent
-    "#);
 }
 
 #[test]

@@ -143,6 +143,10 @@ pub(super) struct Database {
     pub(super) performance_insights_days: Option<u16>,
     /// ARN of the KMS key for storage; absent: AWS's own
     pub(super) kms_key: Option<String>,
+    /// Whether roles may sign in with tokens of IAM: true also lets the server's pod do so, which then has no password; absent: left as it is
+    pub(super) iam_auth: Option<bool>,
+    /// The user that the server signs in as with `iamAuth: true`, another than the master user; absent: `maestro_iam`
+    pub(super) iam_user: Option<String>,
 }
 
 /// AWS IoT Core's endpoint as parties see it

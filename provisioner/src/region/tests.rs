@@ -7,6 +7,7 @@ use link::id::ConsumerName;
 use super::fixture::{CLUSTERS, LEAST, region, two_clusters};
 use super::*;
 
+mod iam;
 mod replicas;
 
 fn refused(text: &str) -> Problems {

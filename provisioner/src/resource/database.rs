@@ -57,6 +57,8 @@ pub struct Database {
     pub performance_insights_days: u16,
     /// KMS key for storage; none for AWS's own.
     pub kms_key: Option<String>,
+    /// Whether roles may sign in with tokens of IAM; none for whatever it is.
+    pub iam_auth: Option<bool>,
     /// Name of its subnet group.
     pub subnet_group: String,
     /// Secret whose key `password` holds the master password; it exists before the database does.
@@ -210,6 +212,7 @@ impl Database {
             .maybe("KmsKeyId", self.kms_key.as_deref())
             .with("CopyTagsToSnapshot", true)
             .with("DeletionProtection", self.deletion_protection)
+            .maybe("EnableIAMDatabaseAuthentication", self.iam_auth)
             .maybe("MaxAllocatedStorage", self.max_storage)
             .list("EnableCloudwatchLogsExports.member", LOGS);
         self.insights(request)
@@ -232,6 +235,7 @@ impl Database {
             "engineVersion" => request
                 .with("EngineVersion", &self.engine_version)
                 .with("AllowMajorVersionUpgrade", changes::is_major(difference)),
+            "iamAuth" => request.maybe("EnableIAMDatabaseAuthentication", self.iam_auth),
             "instanceClass" => request.with("DBInstanceClass", &self.instance_class),
             "logExports" => request.list(
                 "CloudwatchLogsExportConfiguration.EnableLogTypes.member",

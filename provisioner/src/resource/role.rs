@@ -1,4 +1,4 @@
-//! The IAM role of a pod: may read exactly its secrets.
+//! The IAM role of a pod: may read exactly its secrets, and sign in to the database as one user if it is told to.
 //!
 //! A pod gets the role through EKS Pod Identity; the role grants nothing in AWS IoT, for a connection by certificate
 //! is decided by the IoT policy alone. Inline policies that are not ours (the first deployment had one with `iot:*`)
@@ -15,7 +15,7 @@ use super::{Difference, Facts, Manage, Note, Observed, Scope, Tags, Want};
 
 mod document;
 
-/// The IAM role of a pod: may read exactly its secrets.
+/// The IAM role of a pod: may read exactly its secrets, and sign in to the database if it is told to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     /// Whose account.
@@ -28,6 +28,8 @@ pub struct Role {
     pub description: String,
     /// Names of the secrets it may read, in its own account.
     pub reads: Vec<String>,
+    /// The database's user whom it may sign in as with tokens of IAM; none for nobody.
+    pub connects_as: Option<String>,
     /// KMS key those are encrypted with; none for AWS's own.
     pub kms_key: Option<String>,
 }
@@ -59,9 +61,12 @@ impl Manage for Role {
         Ok(Some(self.observed(&live, policies, &attached)))
     }
 
-    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
         let policies = match cloud.of(&self.scope) {
-            Ok(account) => Want::Is(Value::Object(self.policies(account))),
+            Ok(account) => match self.policies(account, facts) {
+                Some(policies) => Want::Is(Value::Object(policies)),
+                None => Want::Later("the database"),
+            },
             Err(_) => Want::Later("credentials for the account"),
         };
         BTreeMap::from([
@@ -91,7 +96,7 @@ impl Manage for Role {
     async fn update(
         &self,
         cloud: &Cloud,
-        _facts: &Facts,
+        facts: &Facts,
         differences: &[Difference],
     ) -> Result<(), Error> {
         let account = cloud.of(&self.scope)?;
@@ -100,7 +105,10 @@ impl Manage for Role {
                 "tags" => self.tag(account).await?,
                 "trust" => self.trust(account).await?,
                 "description" => self.describe(account).await?,
-                "policies" => self.put_policies(account, &difference.have).await?,
+                "policies" => {
+                    let wanted = self.policies(account, facts);
+                    self.put_policies(account, wanted, &difference.have).await?;
+                }
                 _ => {}
             }
         }
@@ -159,20 +167,25 @@ impl Role {
         if !names.is_empty() {
             observed.notes.push(Note {
                 text: format!("has managed policies attached: {}", names.join(", ")),
-                hint: "detach them, unless the pod signs in to the database by IAM and one allows `rds-db:connect`".into(),
+                hint: "detach them; what the pod needs is in inline policies, also `rds-db:connect` with `database.iamAuth: true`".into(),
             });
         }
         observed
     }
 
-    /// The inline policies it should have, as documents.
-    fn policies(&self, account: &Account) -> Map<String, Value> {
+    /// The inline policies it should have, as documents; none while the database that one names is not there.
+    fn policies(&self, account: &Account, facts: &Facts) -> Option<Map<String, Value>> {
         let mut policies = Map::new();
         if !self.reads.is_empty() {
             let document = document::secrets_read(account, &self.reads, self.kms_key.as_deref());
             policies.insert(SECRETS_READ.to_owned(), document);
         }
-        policies
+        if let Some(user) = &self.connects_as {
+            let database = facts.database_resource.as_deref()?;
+            let document = document::database_connect(account, database, user);
+            policies.insert(DATABASE_CONNECT.to_owned(), document);
+        }
+        Some(policies)
     }
 
     async fn inline(&self, account: &Account) -> Result<Vec<String>, Error> {
@@ -219,8 +232,14 @@ impl Role {
     }
 
     /// Puts what should be there first and then removes the rest: the pod can read its secrets all the while.
-    async fn put_policies(&self, account: &Account, have: &Value) -> Result<(), Error> {
-        let wanted = self.policies(account);
+    async fn put_policies(
+        &self,
+        account: &Account,
+        wanted: Option<Map<String, Value>>,
+        have: &Value,
+    ) -> Result<(), Error> {
+        // Without the database nothing is known to be different, so this is not asked for.
+        let Some(wanted) = wanted else { return Ok(()) };
         for (name, document) in &wanted {
             if have.get(name) == Some(document) {
                 continue;
@@ -294,8 +313,9 @@ impl Role {
     }
 }
 
-// Name of the one inline policy.
+// Names of the inline policies.
 const SECRETS_READ: &str = "secrets-read";
+const DATABASE_CONNECT: &str = "database-connect";
 
 #[cfg(test)]
 mod tests;

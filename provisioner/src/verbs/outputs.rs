@@ -1,56 +1,47 @@
 //! `provisioner outputs`. Reads names and addresses only, never a certificate or a key.
 
-use link::error::Failure;
+use link::error::{Failure, Hint};
 use link::id::ConsumerName;
-use serde_json::json;
 
-use super::{print, print_json};
+use super::print;
 use crate::args::{OutputFormat, OutputsArgs, Place};
 use crate::context::{self, Context, UnknownCluster};
 use crate::converge::StoppedError;
-use crate::outputs::{Found, Terraform, argocd, helm, secret_provider_class};
+use crate::outputs::{Found, Terraform, argocd, helm, secret_provider_class, sql};
 use crate::region::{ManagementCluster, Region};
 use crate::survey::Survey;
 
 pub(crate) async fn run(place: &Place, args: &OutputsArgs) -> Result<(), Failure> {
-    if args.format == OutputFormat::Json {
-        return terraform(place).await;
-    }
-    // These follow from the file alone.
     let region = context::read(place)?;
     let cluster = args.cluster.as_ref();
     let cluster = cluster.map(|id| find(&region, id)).transpose()?;
+    // All but the first follow from the file alone.
     match args.format {
-        OutputFormat::Json => Ok(()),
+        OutputFormat::Json => terraform(place).await,
         OutputFormat::Helm => print(&match cluster {
             None => helm::yaml(&helm::Server::new(&region)),
             Some(cluster) => helm::yaml(&helm::Agent::new(&region, cluster)),
         }),
-        OutputFormat::ArgoCd => {
-            let parameters = match cluster {
-                None => argocd::parameters(&helm::Server::new(&region)),
-                Some(cluster) => argocd::parameters(&helm::Agent::new(&region, cluster)),
-            };
-            print_json(&json!({ "parameters": parameters }))
-        }
-        OutputFormat::ArgoCdApplication => print(&match cluster {
-            None => helm::yaml(&argocd::application(
-                "server-bridge",
-                &region.server.workload.namespace,
-                &helm::Server::new(&region),
-            )),
-            Some(cluster) => helm::yaml(&argocd::application(
-                "agent",
-                &region.agent.namespace,
-                &helm::Agent::new(&region, cluster),
-            )),
-        }),
+        OutputFormat::ArgoCd => print(&helm::yaml(&argocd::application(&region, cluster))),
+        OutputFormat::ArgoCdCluster => print(&helm::yaml(&argocd::cluster(&region, cluster))),
+        OutputFormat::ArgoCdValues => print(&helm::yaml(&argocd::values(&region, cluster))),
         OutputFormat::SecretProviderClass => print(&match cluster {
             None => secret_provider_class::server(&region),
             Some(cluster) => secret_provider_class::agent(&region, cluster),
         }),
+        OutputFormat::Sql => match sql::iam_user(&region) {
+            Some(sql) if cluster.is_none() => print(&sql),
+            _ => Err(Failure::misuse(NoUserError)),
+        },
     }
 }
+
+/// There is nobody to make.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "only a region's server has a user in the database, and only with `database.iamAuth: true`"
+)]
+struct NoUserError;
 
 async fn terraform(place: &Place) -> Result<(), Failure> {
     let context = Context::open(place).await?;
@@ -73,4 +64,12 @@ async fn terraform(place: &Place) -> Result<(), Failure> {
 fn find<'a>(region: &'a Region, id: &ConsumerName) -> Result<&'a ManagementCluster, Failure> {
     let found = region.cluster(id.as_str());
     found.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))
+}
+
+// === impl NoUserError ===
+
+impl Hint for NoUserError {
+    fn hint(&self) -> Option<String> {
+        Some("leave `--cluster` out, and write `iamAuth: true` below `database` if the server is to sign in by IAM".into())
+    }
 }

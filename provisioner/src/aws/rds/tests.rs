@@ -94,6 +94,7 @@ fn a_database_is_read_with_what_is_pending() {
           <MasterUserPassword>****</MasterUserPassword>
           <BackupRetentionPeriod>1</BackupRetentionPeriod><MultiAZ>true</MultiAZ>
           <EngineVersion>18.4</EngineVersion><StorageType>gp3</StorageType>
+          <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>
           <PendingCloudwatchLogsExports>
             <LogTypesToEnable><member>upgrade</member></LogTypesToEnable>
           </PendingCloudwatchLogsExports>
@@ -108,6 +109,7 @@ fn a_database_is_read_with_what_is_pending() {
         <PerformanceInsightsRetentionPeriod>7</PerformanceInsightsRetentionPeriod>
         <EnabledCloudwatchLogsExports><member>postgresql</member></EnabledCloudwatchLogsExports>
         <DeletionProtection>false</DeletionProtection>
+        <IAMDatabaseAuthenticationEnabled>false</IAMDatabaseAuthenticationEnabled>
         <MaxAllocatedStorage>100</MaxAllocatedStorage>
         <TagList><Tag><Key>provisioner:region</Key><Value>r1</Value></Tag></TagList>
       </DBInstance></DBInstances></DescribeDBInstancesResult>
@@ -139,6 +141,7 @@ fn a_database_is_read_with_what_is_pending() {
         preferred_maintenance_window: text("mon:04:00-mon:05:00"),
         copy_tags_to_snapshot: Some(true),
         deletion_protection: Some(false),
+        iam_auth: Some(false),
         performance_insights_enabled: Some(true),
         performance_insights_retention_period: Some(7),
         enabled_log_exports: vec!["postgresql".into()],
@@ -151,6 +154,7 @@ fn a_database_is_read_with_what_is_pending() {
             storage_type: text("gp3"),
             multi_az: Some(true),
             backup_retention_period: Some(1),
+            iam_auth: Some(true),
             log_exports: vec!["upgrade".into()],
         },
     };

@@ -39,6 +39,13 @@ impl Check<'_> {
             .maintenance_window
             .unwrap_or_else(|| "mon:04:00-mon:05:00".into());
         self.windows(&backup_window, &maintenance_window);
+        let user = self.text(
+            &field("user"),
+            file.user.or_else(|| Some("maestro_admin".into())),
+            "",
+            grammar::user,
+        );
+        let iam_user = self.iam_user(file.iam_auth, file.iam_user, &user);
         Database {
             instance_class: self.text(
                 &field("instanceClass"),
@@ -62,12 +69,7 @@ impl Check<'_> {
                 "",
                 grammar::database,
             ),
-            user: self.text(
-                &field("user"),
-                file.user.or_else(|| Some("maestro_admin".into())),
-                "",
-                grammar::user,
-            ),
+            user,
             multi_az: file.multi_az.unwrap_or(production),
             backup_days: file.backup_days.unwrap_or(if production { 30 } else { 7 }),
             backup_window,
@@ -76,7 +78,28 @@ impl Check<'_> {
             final_snapshot: file.final_snapshot.unwrap_or(production),
             performance_insights_days: insights,
             kms_key,
+            iam_auth: file.iam_auth,
+            iam_user,
         }
+    }
+
+    // With `iamAuth: true` only: any other time the key would do nothing.
+    fn iam_user(&mut self, on: Option<bool>, user: Option<String>, master: &str) -> Option<String> {
+        const FIELD: &str = "database.iamUser";
+        if on != Some(true) {
+            if user.is_some() {
+                let what = "is written, but `database.iamAuth` is not true";
+                self.tell(FIELD, what, "write `iamAuth: true` too, or leave it out");
+            }
+            return None;
+        }
+        let user = user.or_else(|| Some("maestro_iam".into()));
+        let user = self.text(FIELD, user, "", grammar::user);
+        if user == master {
+            let what = format!("is `{user}`, the master user, which would lose its password");
+            self.tell(FIELD, what, "write another name");
+        }
+        Some(user)
     }
 
     fn windows(&mut self, backup: &str, maintenance: &str) {

@@ -25,6 +25,7 @@ impl Database {
             ("deletionProtection", self.deletion_protection.into()),
             ("encrypted", true.into()),
             ("engineVersion", self.engine_version.as_str().into()),
+            ("iamAuth", self.iam_auth.into()),
             ("instanceClass", self.instance_class.as_str().into()),
             ("kmsKey", self.kms_key.as_deref().into()),
             ("logExports", json!(LOGS)),
@@ -71,6 +72,7 @@ impl Database {
             ("deletionProtection", live.deletion_protection.into()),
             ("encrypted", live.storage_encrypted.into()),
             ("engineVersion", self.version(live)),
+            ("iamAuth", self.iam_auth(live)),
             (
                 "instanceClass",
                 pending
@@ -110,6 +112,7 @@ impl Database {
         observed.state = self.state(live);
         // Known from the moment RDS has given it an address, minutes before it is available.
         observed.facts.database = live.address.clone().zip(live.port);
+        observed.facts.database_resource = live.resource_id.clone();
         observed.notes = notes(live);
         observed
     }
@@ -132,6 +135,12 @@ impl Database {
             (Some(wanted), Some(live)) if kms::same(wanted, live) => wanted.into(),
             (Some(_), Some(live)) => live.into(),
         }
+    }
+
+    /// Without a wish it is as it should be, whatever it is: somebody may have switched it on for others.
+    fn iam_auth(&self, live: &DbInstance) -> Value {
+        let live = live.pending.iam_auth.or(live.iam_auth).unwrap_or(false);
+        self.iam_auth.map(|_| live).into()
     }
 
     /// Storage that has grown by itself is as it should be.

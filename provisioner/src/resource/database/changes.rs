@@ -30,6 +30,9 @@ pub(super) fn meaning(difference: &Difference) -> Change {
             disrupts("restarts the database and deletes its automatic backups")
         }
         "backupDays" if have.as_u64() == Some(0) => disrupts("restarts the database"),
+        "iamAuth" if *want == Value::Bool(false) => {
+            disrupts("refuses everybody who signs in with a token of IAM")
+        }
         "publiclyAccessible" => disrupts("cuts off who reaches the database over the Internet"),
         "securityGroups" => {
             disrupts("cuts off who reaches the database through other security groups")

@@ -4,6 +4,8 @@ use super::super::{Owner, State, compare};
 use super::*;
 use crate::aws::rds::Pending;
 
+mod requests;
+
 fn database() -> Database {
     Database {
         scope: Scope::Region,
@@ -23,6 +25,7 @@ fn database() -> Database {
         final_snapshot: true,
         performance_insights_days: 7,
         kms_key: None,
+        iam_auth: None,
         subnet_group: "r1-maestro".into(),
         credentials: "maestro/db-credentials".into(),
     }
@@ -62,6 +65,7 @@ fn live() -> DbInstance {
         preferred_maintenance_window: text("mon:04:00-mon:05:00"),
         copy_tags_to_snapshot: Some(true),
         deletion_protection: Some(false),
+        iam_auth: Some(false),
         performance_insights_enabled: Some(true),
         performance_insights_retention_period: Some(7),
         enabled_log_exports: vec!["upgrade".into(), "postgresql".into()],
@@ -112,6 +116,29 @@ fn a_database_as_it_should_be_has_no_difference() {
     );
     assert_eq!(observed.facts.database, Some(("db.example".into(), 5432)));
     assert_eq!(observed.notes, []);
+}
+
+#[test]
+fn sign_in_by_iam_is_left_as_it_is_unless_the_file_says() {
+    let on = live_but(|live| live.iam_auth = Some(true));
+    let coming = live_but(|live| live.pending.iam_auth = Some(true));
+    let wish = |iam_auth| Database {
+        iam_auth,
+        ..database()
+    };
+    assert_eq!(differences(&wish(None), &on), []);
+    assert_eq!(differences(&wish(Some(true)), &on), []);
+    assert_eq!(differences(&wish(Some(true)), &coming), []);
+    let missing = differences(&wish(Some(true)), &live());
+    let expected = difference("iamAuth", json!(false), json!(true));
+    assert_eq!(missing, [expected]);
+    assert!(!disrupts("iamAuth", json!(false), json!(true)));
+    assert_eq!(differences(&wish(Some(false)), &on).len(), 1);
+    assert!(disrupts("iamAuth", json!(true), json!(false)));
+    assert_eq!(
+        wish(None).observed(&on).facts.database_resource.as_deref(),
+        Some("db-ABCD")
+    );
 }
 
 #[test]
@@ -200,6 +227,7 @@ fn what_rds_has_accepted_is_not_asked_for_again() {
             storage_type: Some("gp3".into()),
             multi_az: Some(false),
             backup_retention_period: Some(7),
+            iam_auth: None,
             log_exports: vec!["upgrade".into()],
         };
     });
@@ -289,6 +317,7 @@ fn a_text_that_may_hold_the_password_is_not_told() {
 fn every_attribute_that_can_change_is_in_the_request() {
     let mut database = database();
     database.max_storage = Some(100);
+    database.iam_auth = Some(true);
     for attribute in database.wishes(&facts()).into_keys() {
         let difference = difference(&attribute, Value::Null, Value::Null);
         let impossible = matches!(changes::meaning(&difference), Change::Impossible { .. });
@@ -300,93 +329,4 @@ fn every_attribute_that_can_change_is_in_the_request() {
         let after = database.modify(before.clone(), &difference, &facts());
         assert_ne!(before, after, "`{attribute}`");
     }
-}
-
-// With the names that the serialisers of `aws-sdk-rds` 1.159 write.
-#[test]
-fn a_database_is_made_with_all_that_is_wanted() {
-    let mut database = database();
-    let form = |database: &Database| database.creation("sg-db", "a&b").form("2014-10-31");
-    let start = "Action=CreateDBInstance&Version=2014-10-31\
-         &DBName=maestro&DBInstanceIdentifier=r1-maestro&AllocatedStorage=20\
-         &DBInstanceClass=db.t4g.micro&Engine=postgres&MasterUsername=maestro_admin\
-         &MasterUserPassword=a%26b&VpcSecurityGroupIds.VpcSecurityGroupId.1=sg-db\
-         &DBSubnetGroupName=r1-maestro&PreferredMaintenanceWindow=mon%3A04%3A00-mon%3A05%3A00\
-         &BackupRetentionPeriod=7&PreferredBackupWindow=03%3A00-04%3A00&Port=5432&MultiAZ=false\
-         &EngineVersion=18&AutoMinorVersionUpgrade=true&PubliclyAccessible=false\
-         &Tags.Tag.1.Key=provisioner%3Aregion&Tags.Tag.1.Value=r1\
-         &StorageType=gp3&StorageEncrypted=true";
-    let logs = "&EnableCloudwatchLogsExports.member.1=postgresql\
-         &EnableCloudwatchLogsExports.member.2=upgrade";
-    assert_eq!(
-        form(&database),
-        format!(
-            "{start}&CopyTagsToSnapshot=true&DeletionProtection=false{logs}\
-             &EnablePerformanceInsights=true&PerformanceInsightsRetentionPeriod=7"
-        )
-    );
-    database.kms_key = Some("k-1".into());
-    database.max_storage = Some(100);
-    database.performance_insights_days = 0;
-    assert_eq!(
-        form(&database),
-        format!(
-            "{start}&KmsKeyId=k-1&CopyTagsToSnapshot=true&DeletionProtection=false\
-             &MaxAllocatedStorage=100{logs}&EnablePerformanceInsights=false"
-        )
-    );
-}
-
-#[test]
-fn a_change_is_asked_for_under_its_name_in_the_api() {
-    let mut database = database();
-    database.max_storage = Some(100);
-    let asked = |attribute: &str, have: Value, want: Value| {
-        let difference = difference(attribute, have, want);
-        let request = database.modify(database.modification(), &difference, &facts());
-        let form = request.form("2014-10-31");
-        let start = "Action=ModifyDBInstance&Version=2014-10-31\
-             &DBInstanceIdentifier=r1-maestro&ApplyImmediately=true&";
-        form.strip_prefix(start).expect("a modification").to_owned()
-    };
-    for (attribute, expected) in [
-        ("autoMinorVersionUpgrade", "AutoMinorVersionUpgrade=true"),
-        ("backupDays", "BackupRetentionPeriod=7"),
-        ("backupWindow", "PreferredBackupWindow=03%3A00-04%3A00"),
-        ("copyTagsToSnapshot", "CopyTagsToSnapshot=true"),
-        ("deletionProtection", "DeletionProtection=false"),
-        ("instanceClass", "DBInstanceClass=db.t4g.micro"),
-        (
-            "logExports",
-            "CloudwatchLogsExportConfiguration.EnableLogTypes.member.1=postgresql\
-             &CloudwatchLogsExportConfiguration.EnableLogTypes.member.2=upgrade",
-        ),
-        (
-            "maintenanceWindow",
-            "PreferredMaintenanceWindow=mon%3A04%3A00-mon%3A05%3A00",
-        ),
-        ("maxStorage", "MaxAllocatedStorage=100"),
-        ("multiAz", "MultiAZ=false"),
-        (
-            "performanceInsightsDays",
-            "EnablePerformanceInsights=true&PerformanceInsightsRetentionPeriod=7",
-        ),
-        ("publiclyAccessible", "PubliclyAccessible=false"),
-        (
-            "securityGroups",
-            "VpcSecurityGroupIds.VpcSecurityGroupId.1=sg-db",
-        ),
-        ("storage", "AllocatedStorage=20"),
-        ("storageType", "StorageType=gp3"),
-    ] {
-        assert_eq!(asked(attribute, Value::Null, Value::Null), expected);
-    }
-    assert_eq!(
-        asked("engineVersion", json!("17.9"), json!("18")),
-        "EngineVersion=18&AllowMajorVersionUpgrade=true"
-    );
-    assert_eq!(
-        asked("engineVersion", json!("18.1"), json!("18.2")),
-        "EngineVersion=18&AllowMajorVersionUpgrade=false"
-    );
 }

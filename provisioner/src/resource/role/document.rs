@@ -1,4 +1,4 @@
-//! Policy documents of IAM: the two of a pod's role, and one spelling for all.
+//! Policy documents of IAM: those of a pod's role, and one spelling for all.
 //!
 //! IAM gives back what it was given, URL-encoded, and many spellings mean the same: a single string for an array, a
 //! single statement for a list, any order. [`from_iam`] and the documents made here have the same spelling, so that
@@ -41,6 +41,21 @@ pub(super) fn secrets_read(account: &Account, reads: &[String], key: Option<&str
     })];
     statements.extend(key.map(|key| decrypt(account, key)));
     normal(json!({ "Version": VERSION, "Statement": statements }))
+}
+
+/// May sign in to one database as one of its users. RDS's own id of the database, not its name: another one that is made
+/// under the same name, or restored from a snapshot, has another id.
+pub(super) fn database_connect(account: &Account, database: &str, user: &str) -> Value {
+    let user = account.arn("rds-db", &format!("dbuser:{database}/{user}"));
+    normal(json!({
+        "Version": VERSION,
+        "Statement": [{
+            "Sid": "ConnectToDatabase",
+            "Effect": "Allow",
+            "Action": "rds-db:connect",
+            "Resource": user,
+        }],
+    }))
 }
 
 /// A document from IAM, in the spelling of this module; null if it is none.

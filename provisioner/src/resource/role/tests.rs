@@ -34,6 +34,7 @@ fn role() -> Role {
             "maestro/server-cert".into(),
             "maestro/db-credentials".into(),
         ],
+        connects_as: None,
         kms_key: None,
     }
 }
@@ -109,7 +110,7 @@ fn another_spelling_of_the_same_document_is_no_difference() {
         "Version": "2012-10-17",
     });
     let role = role();
-    let policies = role.policies(&account());
+    let policies = role.policies(&account(), &Facts::default()).unwrap();
     let observed = role.observed(&live(&encoded(&spelled)), policies, &[]);
     let cloud = Cloud::default().with(Scope::Region, account());
     let wanted = role.wanted(&cloud, &Facts::default());
@@ -119,9 +120,43 @@ fn another_spelling_of_the_same_document_is_no_difference() {
 }
 
 #[test]
+fn a_pod_may_sign_in_to_the_one_database_as_the_one_user() {
+    let role = Role {
+        connects_as: Some("maestro_iam".into()),
+        ..role()
+    };
+    let cloud = Cloud::default().with(Scope::Region, account());
+    let wanted = role.wanted(&cloud, &Facts::default());
+    assert_eq!(wanted["policies"], Want::Later("the database"));
+
+    let facts = Facts {
+        database_resource: Some("db-ABCD".into()),
+        ..Facts::default()
+    };
+    let policies = role.policies(&account(), &facts).unwrap();
+    assert_eq!(
+        policies["database-connect"]["Statement"][0],
+        json!({
+            "Sid": "ConnectToDatabase",
+            "Effect": "Allow",
+            "Action": ["rds-db:connect"],
+            "Resource": ["arn:aws:rds-db:eu-west-1:111122223333:dbuser:db-ABCD/maestro_iam"],
+        })
+    );
+    // A database restored under the same name has another id.
+    let observed = role.observed(&live("%7B%7D"), policies, &[]);
+    let facts = Facts {
+        database_resource: Some("db-EFGH".into()),
+        ..Facts::default()
+    };
+    let (differences, _) = compare(&role.wanted(&cloud, &facts), &observed.attributes);
+    assert!(differences.iter().any(|it| it.attribute == "policies"));
+}
+
+#[test]
 fn a_policy_that_is_not_ours_shows() {
     let role = role();
-    let mut policies = role.policies(&account());
+    let mut policies = role.policies(&account(), &Facts::default()).unwrap();
     let dead = json!({ "Statement": { "Effect": "Allow", "Action": "iot:*", "Resource": "*" } });
     policies.insert("iot".into(), document::from_iam(&encoded(&dead)));
     let observed = role.observed(&live("%7B%7D"), policies, &[]);

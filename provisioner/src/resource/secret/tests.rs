@@ -30,6 +30,7 @@ fn facts() -> Facts {
         endpoint: Some("a1-ats.iot.eu-west-1.amazonaws.com".into()),
         security_group: None,
         database: Some(("db.example".into(), 5432)),
+        database_resource: None,
     }
 }
 

@@ -80,22 +80,6 @@ async fn the_charts_mount_the_files_of_the_provisioners_secret_provider_classes(
 }
 
 #[tokio::test]
-async fn the_values_in_an_argo_cd_application_are_those_for_helm() -> Result<()> {
-    let scratch = Scratch::new("chart-argo-cd")?;
-    for (_, namespace, cluster) in PARTIES {
-        let values = outputs(scratch.path(), "helm", cluster).await?;
-        let values: Value = serde_saphyr::from_str(&values)?;
-        let application = outputs(scratch.path(), "argo-cd-application", cluster).await?;
-        let application: Value = serde_saphyr::from_str(&application)?;
-        let inside = &application["source"]["helm"]["valuesObject"];
-        ensure!(*inside == values, "{inside} is not {values}");
-        ensure!(application["destination"]["namespace"] == *namespace);
-    }
-    scratch.passed();
-    Ok(())
-}
-
-#[tokio::test]
 async fn workloads_that_the_documents_name_are_those_of_the_charts() -> Result<()> {
     let scratch = Scratch::new("chart-documents")?;
     let mut there = BTreeSet::new();

@@ -1,0 +1,104 @@
+//! The API server with everybody's definitions, and asking it whether it would take an object as it is.
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::{Scope, pinned_kind};
+use kube::{Api, Client};
+use serde_json::Value;
+use tests::crds;
+use tests::kubernetes::Cluster;
+use tests::scratch::Scratch;
+use tokio::sync::OnceCell;
+
+use super::text;
+
+/// A client of the servers that all tests of this program share.
+pub(super) async fn client() -> Result<Client> {
+    static DEFINED: OnceCell<()> = OnceCell::const_new();
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let define = async || -> Result<()> {
+        let scratch = Scratch::new("deploy-definitions")?;
+        crds::define(&client, scratch.path()).await?;
+        scratch.passed();
+        Ok(())
+    };
+    DEFINED.get_or_try_init(define).await?;
+    Ok(client)
+}
+
+/// Whether the server would take each of them with every field known, and nothing but that: nothing is made.
+pub(super) async fn accepted(client: &Client, objects: &[Value]) -> Result<()> {
+    for object in objects {
+        surroundings(client, object).await?;
+        dry_run(client, object).await.with_context(|| {
+            let name = text(&object["metadata"]["name"]);
+            format!("{} {name}", text(&object["kind"]))
+        })?;
+    }
+    Ok(())
+}
+
+async fn dry_run(client: &Client, object: &Value) -> Result<()> {
+    let api_version = text(&object["apiVersion"]);
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let kind = GroupVersionKind::gvk(group, version, text(&object["kind"]));
+    let (resource, capabilities) = pinned_kind(client, &kind).await?;
+    let api: Api<DynamicObject> = if capabilities.scope == Scope::Namespaced {
+        let namespace = object["metadata"]["namespace"].as_str();
+        Api::namespaced_with(
+            client.clone(),
+            namespace.context("names its namespace")?,
+            &resource,
+        )
+    } else {
+        Api::all_with(client.clone(), &resource)
+    };
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply("argocd-controller")
+            .force()
+            .validation_strict()
+    };
+    let name = text(&object["metadata"]["name"]);
+    api.patch(name, &params, &Patch::Apply(object)).await?;
+    Ok(())
+}
+
+/// What must be there even before a dry run: the namespace (`CreateNamespace=true`), and the account of a bare pod.
+async fn surroundings(client: &Client, object: &Value) -> Result<()> {
+    let Some(namespace) = object["metadata"]["namespace"].as_str() else {
+        return Ok(());
+    };
+    let named = |name: &str| ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    };
+    let space = Namespace {
+        metadata: named(namespace),
+        ..Namespace::default()
+    };
+    there(&Api::all(client.clone()), &space).await?;
+    if object["kind"] == "Pod"
+        && let Some(account) = object["spec"]["serviceAccountName"].as_str()
+    {
+        let account = ServiceAccount {
+            metadata: named(account),
+            ..ServiceAccount::default()
+        };
+        there(&Api::namespaced(client.clone(), namespace), &account).await?;
+    }
+    Ok(())
+}
+
+async fn there<K>(api: &Api<K>, object: &K) -> Result<()>
+where
+    K: Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    match api.create(&PostParams::default(), object).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}

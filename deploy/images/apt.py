@@ -21,6 +21,8 @@ class Apt:
         self.state = os.path.join(cache, f"apt-{suite}-{architecture}")
         self.suite, self.architecture = suite, architecture
         self.refreshed = False
+        # The last line of the last complaint.
+        self.problem = ""
 
     def download(self, what):
         """The bytes of `NAME` or `NAME=VERSION`; nothing if that is not served, or apt is not there."""
@@ -77,7 +79,10 @@ class Apt:
             done = subprocess.run([program, *options, *words], cwd=directory, capture_output=True, text=True)
         except FileNotFoundError:
             return None
-        return done.stdout if done.returncode == 0 else None
+        if done.returncode != 0:
+            self.problem = (done.stderr.strip().splitlines() or [""])[-1]
+            return None
+        return done.stdout
 
 
 def mirrors():

@@ -1,6 +1,6 @@
 """The base of every image: a few Debian packages, pinned by version and hash, of which no script is run.
 
-`base.lock` names them. Each is taken from the cache (`.cache/images`), else by apt from Debian, else from Debian's
+`base.lock` names them. Each is taken from the cache (`.cache/images`, or `$IMAGES_CACHE`), else by apt from Debian, else from Debian's
 archive of everything that it ever published, and is used only if its hash is the pinned one. So the files are the same
 on every machine and in a year, and neither root nor Debian is needed.
 
@@ -9,6 +9,7 @@ Of a package, its files are taken without programs, shells, manuals and locales;
 """
 
 import datetime
+import fcntl
 import functools
 import gzip
 import hashlib
@@ -26,7 +27,7 @@ from apt import Apt
 from source import ROOT, Refused
 
 LOCK = os.path.join(ROOT, "deploy", "images", "base.lock")
-CACHE = os.path.join(ROOT, ".cache", "images")
+CACHE = os.environ.get("IMAGES_CACHE", os.path.join(ROOT, ".cache", "images"))
 SNAPSHOT = os.environ.get("DEBIAN_SNAPSHOT", "https://snapshot.debian.org/archive")
 UID = 65532
 # Programs, what only people read, and what only a shell or a compiler uses. Copyright notices stay.
@@ -51,7 +52,7 @@ class Package:
         self.data = archive(parts, "data.tar")
 
     def files(self):
-        """`(path, member)` in the package's order, the authorities that were left out of an image too."""
+        """`(path, member)` of all that it would install."""
         for member in self.data.getmembers():
             path = member.name.removeprefix("./").removeprefix(".")
             if path:
@@ -89,7 +90,10 @@ def packages(architecture, unpinned=False):
     lock = Lock()
     wanted = [pin for pin in lock.pins if pin.architecture in (architecture, "all")]
     os.makedirs(CACHE, exist_ok=True)
-    return Packages(Package(fetch(pin, lock, unpinned)) for pin in wanted)
+    # One at a time fetches: apt refuses lists that another process is writing.
+    with open(os.path.join(CACHE, "lock"), "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        return Packages(Package(fetch(pin, lock, unpinned)) for pin in wanted)
 
 
 def fetch(pin, lock, unpinned):
@@ -107,6 +111,8 @@ def fetch(pin, lock, unpinned):
         if content is not None:
             say(f"{pin.name}: {pin.version} is not served any more, its successor is taken (--unpinned)")
             return content
+    if apt(pin, lock).problem:
+        say(f"apt said: {apt(pin, lock).problem}")
     raise Refused(
         f"{pin.name} {pin.version} ({pin.architecture}) is served neither by apt nor by {SNAPSHOT}",
         "pin what is served today with `deploy/images/build --update-base`, and look at the change",

@@ -35,7 +35,7 @@ class Program:
             needed, have = (".".join(map(str, version)) for version in (self.glibc, there))
             raise Refused(
                 f"{self.path} needs glibc {needed}, the base has {have}",
-                "build it on the release of Debian that base.lock is of, or an older one; or raise base.lock",
+                "build it where glibc is not newer, such as on the release of Debian that base.lock is of, or with deploy/images/Dockerfile",
             )
 
 

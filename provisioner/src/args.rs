@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use link::id::{ConsumerName, InvalidName};
 use link::telemetry::LogOptions;
 
 use crate::cost::Load;
 use crate::resource::Scope;
+
+pub use self::outputs::{OutputFormat, OutputsArgs};
+
+mod outputs;
 
 /// Plans and makes everything a region needs on AWS
 #[derive(Clone, Debug, Parser)]
@@ -159,47 +163,6 @@ pub struct DestroyArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// `provisioner outputs`.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct OutputsArgs {
-    /// What for
-    // Its own id: the global `--log-format` has the usual one of a field called so.
-    #[arg(
-        id = "output-format",
-        long = "format",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    pub format: OutputFormat,
-    /// For the agent of this management cluster; else for the server
-    #[arg(long, value_name = "ID")]
-    pub cluster: Option<ConsumerName>,
-}
-
-/// What outputs are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// Names and addresses as JSON, under the names of the first deployment's outputs
-    #[default]
-    Json,
-    /// Values for the chart
-    Helm,
-    /// An Argo CD Application with the values, ready to apply but for the address of the repository
-    #[value(name = "argocd")]
-    ArgoCd,
-    /// Labels and annotations of Argo CD's secret of the cluster, for an ApplicationSet
-    #[value(name = "argocd-cluster")]
-    ArgoCdCluster,
-    /// A file of values for an ApplicationSet
-    #[value(name = "argocd-values")]
-    ArgoCdValues,
-    /// A SecretProviderClass, ready to apply
-    SecretProviderClass,
-    /// SQL that makes the user of `database.iamAuth`
-    Sql,
 }
 
 /// `provisioner enroll`.

@@ -1,5 +1,5 @@
-//! A whole region in one process, or with `--store` bridges in processes of their own: broker, bridge and agents, with certificates, policies and configuration laid down
-//! as a provisioner and the CSI driver do it.
+//! A whole region in this process, or with `--store` its bridges in processes of their own: broker, bridge and agents,
+//! with certificates, policies and configuration laid down as a provisioner and the CSI driver do it.
 //!
 //! ```text
 //! Settings → build: CA, identities, policies, sockets → Region → start → Running → ready → stop

@@ -300,7 +300,7 @@ pub trait Store: Heard {
     /// The last epochs, and what is not confirmed in the present one. Looks at every bundle.
     fn history(&self) -> impl Future<Output = Result<History, StoreError>> + Send;
 
-    /// What waits on its way to being applied. Looks at every bundle, one read after the other.
+    /// What waits on its way to being applied. Reads the whole ledger.
     fn waiting(&self, now: Timestamp) -> impl Future<Output = Result<Waiting, StoreError>> + Send;
 
     /// What may need doing. Some may be lost, a sweep finds them.

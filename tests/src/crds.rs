@@ -34,7 +34,7 @@ pub enum DefineError {
         file: String,
         /// What is wrong with it.
         #[source]
-        source: serde_saphyr::Error,
+        source: Box<serde_saphyr::Error>,
     },
     /// The API server refused one, or does not answer.
     #[error("define `{name}`")]
@@ -96,7 +96,7 @@ fn read(folder: &Path) -> Result<Vec<CustomResourceDefinition>, DefineError> {
             let read = serde_saphyr::from_str(document.trim_start_matches("---\n"));
             definitions.push(read.map_err(|source| DefineError::Definition {
                 file: path.display().to_string(),
-                source,
+                source: Box::new(source),
             })?);
         }
     }

@@ -3,6 +3,7 @@
 //! Programs come from `tests/prometheus/fetch`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -58,7 +59,10 @@ impl Prometheus {
         let process = program("prometheus", home)
             .await?
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", home.join("tsdb").display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                home.join("tsdb").display()
+            ))
             .arg(format!("--web.listen-address={address}"))
             .start(home)?;
         let prometheus = Self {
@@ -71,9 +75,7 @@ impl Prometheus {
             let answer = reqwest::get(&ready).await;
             answer.and_then(reqwest::Response::error_for_status)
         });
-        waited
-            .await
-            .with_context(|| prometheus.process.output())?;
+        waited.await.with_context(|| prometheus.process.output())?;
         Ok(prometheus)
     }
 
@@ -158,9 +160,12 @@ pub async fn promtool<S: AsRef<std::ffi::OsStr>>(
 }
 
 async fn program(name: &str, home: &Path) -> Result<Spec> {
+    // Each call has logs of its own, or it would show those of the calls before.
+    static CALL: AtomicUsize = AtomicUsize::new(0);
+    let call = CALL.fetch_add(1, Ordering::Relaxed);
     let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus/fetch");
     let fetched = Spec::at("fetch", fetch, REMEDY)
-        .label(format!("fetch-{name}"))
+        .label(format!("fetch-{name}-{call}"))
         .arg(name)
         .run(home, FETCHED_WITHIN)
         .await?;
@@ -169,7 +174,8 @@ async fn program(name: &str, home: &Path) -> Result<Spec> {
         "tests/prometheus/fetch {name}: {}",
         fetched.stderr
     );
-    Ok(Spec::at(name, fetched.stdout.trim().into(), REMEDY))
+    let found = Spec::at(name, fetched.stdout.trim().into(), REMEDY);
+    Ok(found.label(format!("{name}-{call}")))
 }
 
 const REMEDY: &str = "run `tests/prometheus/fetch`";

@@ -36,6 +36,10 @@ impl Metrics {
         registry.register(Box::new(metrics.received.clone()))?;
         registry.register(Box::new(metrics.reading_stopped.clone()))?;
         registry.register(Box::new(metrics.throttled_seconds.clone()))?;
+        // There from the start, so that the first one is an increase too.
+        for cause in CAUSES {
+            metrics.disconnections.with_label_values(&[cause]);
+        }
         Ok(metrics)
     }
 
@@ -97,3 +101,19 @@ impl Metrics {
         })
     }
 }
+
+/// Why connections end or cannot be made: [`super::ConnectError::label`].
+const CAUSES: [&str; 12] = [
+    "timeout",
+    "network",
+    "tls",
+    "closed_before_connack",
+    "refused",
+    "takeover",
+    "disconnected",
+    "broken",
+    "stalled",
+    "protocol",
+    "deliberate",
+    "withheld",
+];

@@ -135,13 +135,15 @@ fn values_of_the_agent_fit_the_schema_of_its_chart() {
     let values = helm::yaml(&helm::Agent::new(&region, &cluster));
     insta::assert_snapshot!(values, @r#"
     consumerName: management-01
-    secretProviderClass:
-      create: true
-      name: maestro-agent
+    secrets:
+      provider: csi
       region: us-east-2
-      certificateSecret: maestro/agent-cert
-      configSecret: maestro/agent-config
-      usePodIdentity: true
+      certificate: maestro/agent-cert
+      config: maestro/agent-config
+      csi:
+        create: true
+        name: maestro-agent
+        usePodIdentity: true
     serviceAccount:
       create: true
       name: maestro-agent

@@ -1,7 +1,7 @@
 //! Says in metrics what waits on its way to being applied, and for how long, and once a minute in the log for which
 //! consumers it is too long.
 //!
-//! One of several replicas looks, the one that sends for [`LOOKS`], because a look reads every bundle. What it costs is
+//! One of several replicas looks, the one that sends for [`LOOKS`], because a look reads the whole ledger. What it costs is
 //! bounded: after a look that took long the next one waits [`REST`] times as long.
 
 use std::collections::HashMap;

@@ -180,7 +180,8 @@ pub(super) fn asked_before(now: Timestamp) -> i64 {
     (now - ANSWERED_WITHIN).as_microsecond()
 }
 
-/// One row for each consumer and hop at which a bundle of it waits. The engines differ in where the version of the last
+/// One row for each consumer and hop at which a bundle of it waits. Few versions were never applied, so that the ledger leads
+/// to them and nothing is looked up for the others. The engines differ in where the version of the last
 /// status is, in when it was taken, and in how a parameter is written.
 macro_rules! statement {
     ($status_version:literal, $reported:literal, $before:literal) => {
@@ -190,18 +191,19 @@ macro_rules! statement {
             $before,
             " THEN w.acked_at END) AS asked, MAX(c.last_seen_at) AS seen, ",
             $reported,
-            " AS reported FROM (SELECT b.consumer_name, b.deleted_at IS NOT NULL AS deleting, l.acked_at, \
-               CASE WHEN b.unsent THEN 'unsent' \
-                    WHEN b.deleted_at IS NOT NULL OR COALESCE(",
+            " AS reported FROM (SELECT b.consumer_name, b.deleted_at IS NOT NULL AS deleting, \
+               CAST(NULL AS bigint) AS acked_at, 'unsent' AS hop, COALESCE(b.deleted_at, b.updated_at) AS since \
+               FROM bundles b WHERE b.unsent \
+             UNION ALL SELECT b.consumer_name, b.deleted_at IS NOT NULL, l.acked_at, \
+               CASE WHEN b.deleted_at IS NOT NULL OR COALESCE(",
             $status_version,
-            ", 0) <> b.version THEN 'unanswered' ELSE 'unapplied' END AS hop, \
-               CASE WHEN b.deleted_at IS NOT NULL THEN b.deleted_at \
-                    WHEN NOT b.unsent AND ",
+            ", 0) <> b.version THEN 'unanswered' ELSE 'unapplied' END, \
+               CASE WHEN b.deleted_at IS NOT NULL THEN b.deleted_at WHEN ",
             $status_version,
-            " = b.version AND l.acked_at > b.updated_at THEN l.acked_at ELSE b.updated_at END AS since \
-             FROM bundles b LEFT JOIN ledger l ON l.bundle_key = b.key AND l.version = b.version \
-               AND l.deletion = (b.deleted_at IS NOT NULL) \
-             WHERE b.unsent OR b.deleted_at IS NOT NULL OR l.applied_at IS NULL) w \
+            " = b.version AND l.acked_at > b.updated_at THEN l.acked_at ELSE b.updated_at END \
+               FROM ledger l JOIN bundles b ON b.key = l.bundle_key AND b.version = l.version \
+                 AND l.deletion = (b.deleted_at IS NOT NULL) \
+               WHERE (l.applied_at IS NULL OR l.deletion) AND NOT b.unsent) w \
              JOIN consumers c ON c.name = w.consumer_name GROUP BY w.consumer_name, w.hop"
         )
     };
@@ -213,8 +215,7 @@ pub(super) const UNSENT: &str = "SELECT key, version, deleted_at IS NOT NULL AS 
      COALESCE(deleted_at, updated_at) AS changed_at FROM bundles WHERE unsent ORDER BY 4 LIMIT 256";
 
 /// How much there is.
-pub(super) const TOTALS: &str =
-    "SELECT (SELECT COUNT(*) FROM consumers) AS consumers, (SELECT COUNT(*) FROM bundles) AS bundles";
+pub(super) const TOTALS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS consumers, (SELECT COUNT(*) FROM bundles) AS bundles";
 
 /// As many heads of the outbox as are remembered from one look to the next.
 pub const HEADS: usize = 256;

@@ -30,7 +30,10 @@ pub(crate) async fn a_bundle_waits_at_one_hop_after_the_other_until_it_is_applie
     store: impl Store,
 ) {
     with_consumers(&store, &["c1", "c2"]).await;
-    store.create_bundle(bundle("b1", "c1"), at(1)).await.unwrap();
+    store
+        .create_bundle(bundle("b1", "c1"), at(1))
+        .await
+        .unwrap();
     let waiting = store.waiting(at(5)).await.unwrap();
     assert_eq!((waiting.consumers, waiting.bundles), (2, 1));
     assert_eq!(waiting.at(Hop::Unsent), one(1));
@@ -42,7 +45,10 @@ pub(crate) async fn a_bundle_waits_at_one_hop_after_the_other_until_it_is_applie
     let patience = ANSWERED_WITHIN.as_secs();
     assert_eq!(waits(&store, at(6), Hop::Unsent).await, Waits::default());
     assert_eq!(waits(&store, at(6), Hop::Unanswered).await, one(1));
-    assert_eq!(waits(&store, at(5 + patience), Hop::Unanswered).await, one(1));
+    assert_eq!(
+        waits(&store, at(5 + patience), Hop::Unanswered).await,
+        one(1)
+    );
     // It had its time, and nothing was heard.
     let late = at(6 + patience);
     assert_eq!(waits(&store, late, Hop::Silent).await, one(1));
@@ -64,13 +70,19 @@ pub(crate) async fn a_bundle_waits_at_one_hop_after_the_other_until_it_is_applie
     (update.at, update.applied_at) = (at(41), Some(at(41)));
     store.apply_status(update).await.unwrap();
     let waiting = store.waiting(now).await.unwrap();
-    assert!(waiting.hops.is_empty() && waiting.unsent.is_empty(), "{waiting:?}");
+    assert!(
+        waiting.hops.is_empty() && waiting.unsent.is_empty(),
+        "{waiting:?}"
+    );
 
     // A deletion is waited for until it is confirmed, however long that takes: no sign that the cluster is away.
     store.mark_deleting("b1", at(50)).await.unwrap();
     assert_eq!(waits(&store, now, Hop::Unsent).await, one(50));
     let (id, version) = ("b1", version(1));
-    store.record_published(id, version, true, at(51)).await.unwrap();
+    store
+        .record_published(id, version, true, at(51))
+        .await
+        .unwrap();
     let acked = store.record_broker_acked(id, version, true, true, at(51));
     acked.await.unwrap();
     assert_eq!(waits(&store, at(500), Hop::Unanswered).await, one(50));

@@ -77,7 +77,7 @@ async fn a_misspelt_field_is_refused_by_its_name_in_every_foreign_kind() -> Resu
             .clone();
         let place = object.pointer_mut(at).and_then(Value::as_object_mut);
         let place = place.with_context(|| format!("{kind} has {at}"))?;
-        let value = place.remove(field).with_context(|| format!("{field}"))?;
+        let value = place.remove(field).context(field)?;
         let wrong = format!("{field}x");
         place.insert(wrong.clone(), value);
         let Err(error) = accepted(&client, &[object]).await else {

@@ -63,7 +63,7 @@ fn ordered(objects: &[Value]) -> Result<()> {
             "CustomResourceDefinition" | "SecretStore" | "ClusterSecretStore" => -2,
             "SecretProviderClass" | "ExternalSecret" => -1,
             // Amazon's authorities, which pods mount too.
-            "ConfigMap" => -1,
+            "ConfigMap" if object["metadata"]["name"] == "rds-ca-bundle" => -1,
             _ => 0,
         };
         ensure!(wave == expected, "{kind} is of wave {wave}, not {expected}");

@@ -1,12 +1,12 @@
 //! The API server with everybody's definitions, and asking it whether it would take an object as it is.
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{Scope, pinned_kind};
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::crds;
 use tests::kubernetes::Cluster;
 use tests::scratch::Scratch;
@@ -32,8 +32,14 @@ pub(super) async fn client() -> Result<Client> {
 /// Whether the server would take each of them with every field known, and nothing but that: nothing is made.
 pub(super) async fn accepted(client: &Client, objects: &[Value]) -> Result<()> {
     for object in objects {
-        surroundings(client, object).await?;
-        dry_run(client, object).await.with_context(|| {
+        if let Some(name) = object["metadata"]["namespace"].as_str() {
+            namespace(client, name).await?;
+        }
+        let taken = match text(&object["kind"]) {
+            "Pod" => dry_run(client, &template(object)).await,
+            _ => dry_run(client, object).await,
+        };
+        taken.with_context(|| {
             let name = text(&object["metadata"]["name"]);
             format!("{} {name}", text(&object["kind"]))
         })?;
@@ -67,37 +73,30 @@ async fn dry_run(client: &Client, object: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What must be there even before a dry run: the namespace (`CreateNamespace=true`), and the account of a bare pod.
-async fn surroundings(client: &Client, object: &Value) -> Result<()> {
-    let Some(namespace) = object["metadata"]["namespace"].as_str() else {
-        return Ok(());
-    };
-    let named = |name: &str| ObjectMeta {
+/// A bare pod as a template of it, which is checked alike: admission asks for a pod's account, RuntimeClass and
+/// PriorityClass even in a dry run, and those are somebody else's.
+fn template(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    json!({
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": metadata,
+        "template": {"metadata": {"labels": metadata["labels"]}, "spec": object["spec"]},
+    })
+}
+
+/// What must be there even before a dry run; Argo CD makes it (`CreateNamespace=true`).
+async fn namespace(client: &Client, name: &str) -> Result<()> {
+    let metadata = ObjectMeta {
         name: Some(name.to_owned()),
         ..ObjectMeta::default()
     };
-    let space = Namespace {
-        metadata: named(namespace),
+    let namespace = Namespace {
+        metadata,
         ..Namespace::default()
     };
-    there(&Api::all(client.clone()), &space).await?;
-    if object["kind"] == "Pod"
-        && let Some(account) = object["spec"]["serviceAccountName"].as_str()
-    {
-        let account = ServiceAccount {
-            metadata: named(account),
-            ..ServiceAccount::default()
-        };
-        there(&Api::namespaced(client.clone(), namespace), &account).await?;
-    }
-    Ok(())
-}
-
-async fn there<K>(api: &Api<K>, object: &K) -> Result<()>
-where
-    K: Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    match api.create(&PostParams::default(), object).await {
+    let api: Api<Namespace> = Api::all(client.clone());
+    match api.create(&PostParams::default(), &namespace).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         other => Ok(other.map(drop)?),
     }

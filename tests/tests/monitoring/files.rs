@@ -16,24 +16,42 @@ async fn each_alert_fires_in_time_not_below_its_limit_and_ends() -> Result<()> {
         let file = super::charts::rules_file(chart);
         let file = file.to_string_lossy();
         let checked = promtool(scratch.path(), ["check", "rules", &file]).await?;
-        ensure!(checked.status.success(), "{}{}", checked.stdout, checked.stderr);
+        ensure!(
+            checked.status.success(),
+            "{}{}",
+            checked.stdout,
+            checked.stderr
+        );
 
         let cases = root().join(format!("tests/rules/{chart}.yaml"));
         let tested = promtool(scratch.path(), ["test", "rules", &cases.to_string_lossy()]).await?;
-        ensure!(tested.status.success(), "{}{}", tested.stdout, tested.stderr);
+        ensure!(
+            tested.status.success(),
+            "{}{}",
+            tested.stdout,
+            tested.stderr
+        );
 
         // An alert without a case where it fires, and one where it does not, is not tested.
         let cases: Value = serde_saphyr::from_str(&std::fs::read_to_string(cases)?)?;
         let mut seen: BTreeMap<&str, [bool; 2]> = BTreeMap::new();
-        for case in list(&cases["tests"]).iter().flat_map(|case| list(&case["alert_rule_test"])) {
-            let name = case["alertname"].as_str().context("a case names its alert")?;
+        for case in list(&cases["tests"])
+            .iter()
+            .flat_map(|case| list(&case["alert_rule_test"]))
+        {
+            let name = case["alertname"]
+                .as_str()
+                .context("a case names its alert")?;
             let fires = !list(&case["exp_alerts"]).is_empty();
             seen.entry(name).or_default()[usize::from(fires)] = true;
         }
         for rule in rules(chart)? {
             let name = rule["alert"].as_str().context("a rule has a name")?;
             let cases = seen.get(name).copied().unwrap_or_default();
-            ensure!(cases == [true, true], "{name} has no case of each kind in tests/rules/{chart}.yaml");
+            ensure!(
+                cases == [true, true],
+                "{name} has no case of each kind in tests/rules/{chart}.yaml"
+            );
         }
     }
     scratch.passed();
@@ -57,16 +75,26 @@ fn each_alert_has_a_page_that_says_what_to_do_and_each_page_an_alert() -> Result
                 ensure!(!text.is_empty(), "{name} has no {note}");
             }
             let severity = rule["labels"]["severity"].as_str().unwrap_or_default();
-            ensure!(["critical", "warning"].contains(&severity), "{name}: {severity}");
+            ensure!(
+                ["critical", "warning"].contains(&severity),
+                "{name}: {severity}"
+            );
             alerts.insert(name.to_owned());
         }
     }
     let mut pages = BTreeSet::new();
     for entry in std::fs::read_dir(root().join("docs/runbooks"))? {
         let path = entry?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let text = std::fs::read_to_string(&path)?;
-        ensure!(text.starts_with(&format!("# {name}\n")), "{name} has another heading");
+        ensure!(
+            text.starts_with(&format!("# {name}\n")),
+            "{name} has another heading"
+        );
         for part in PARTS {
             let (_, rest) = text
                 .split_once(&format!("\n## {part}\n"))
@@ -80,7 +108,10 @@ fn each_alert_has_a_page_that_says_what_to_do_and_each_page_an_alert() -> Result
     // The overview names them all.
     let overview = std::fs::read_to_string(root().join("docs/MONITORING.md"))?;
     for alert in &alerts {
-        ensure!(overview.contains(&format!("(runbooks/{alert}.md)")), "docs/MONITORING.md: {alert}");
+        ensure!(
+            overview.contains(&format!("(runbooks/{alert}.md)")),
+            "docs/MONITORING.md: {alert}"
+        );
     }
     Ok(())
 }
@@ -98,7 +129,9 @@ fn dashboards_explain_themselves_and_ask_only_for_metrics_there_are() -> Result<
     let known = |word: &str| {
         let parts = ["_bucket", "_count", "_sum"];
         let base = parts.iter().find_map(|part| word.strip_suffix(part));
-        word == "up" || documented.contains(word) || base.is_some_and(|base| documented.contains(base))
+        word == "up"
+            || documented.contains(word)
+            || base.is_some_and(|base| documented.contains(base))
     };
     let mut texts = Vec::new();
     for (name, dashboard) in dashboards()? {
@@ -108,9 +141,15 @@ fn dashboards_explain_themselves_and_ask_only_for_metrics_there_are() -> Result<
             let of = format!("{name}, `{title}`");
             ensure!(ids.insert(panel["id"].to_string()), "{of}: the id is taken");
             let described = panel["description"].as_str().unwrap_or_default();
-            ensure!(!title.is_empty() && !described.is_empty(), "{of} explains nothing");
+            ensure!(
+                !title.is_empty() && !described.is_empty(),
+                "{of} explains nothing"
+            );
             ensure!(panel["datasource"]["uid"] == "${datasource}", "{of}");
-            ensure!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{of} has no unit");
+            ensure!(
+                panel["fieldConfig"]["defaults"]["unit"].is_string(),
+                "{of} has no unit"
+            );
             for link in list(&panel["links"]) {
                 let page = link["url"].as_str().unwrap_or_default();
                 ensure!(root().join(page).is_file(), "{of}: no page `{page}`");
@@ -128,7 +167,10 @@ fn dashboards_explain_themselves_and_ask_only_for_metrics_there_are() -> Result<
     }
     for (of, query) in &texts {
         for name in metrics(query) {
-            ensure!(known(name), "{of}: no metric `{name}` in docs/CONFIGURATION.md");
+            ensure!(
+                known(name),
+                "{of}: no metric `{name}` in docs/CONFIGURATION.md"
+            );
         }
     }
     Ok(())
@@ -139,11 +181,16 @@ async fn the_charts_render_the_files_for_their_own_namespace() -> Result<()> {
     let scratch = Scratch::new("monitoring-render")?;
     for chart in CHARTS {
         let objects = rendered(chart, "rel", "team-a", scratch.path()).await?;
-        let rule = objects.iter().find(|object| object["kind"] == "PrometheusRule");
+        let rule = objects
+            .iter()
+            .find(|object| object["kind"] == "PrometheusRule");
         let rule = rule.context("a PrometheusRule")?;
         ensure!(rule["metadata"]["labels"]["release"] == "monitoring");
         let text = rule["spec"].to_string();
-        ensure!(!text.contains(&format!("container=\\\"{chart}\\\"}}")), "{text}");
+        ensure!(
+            !text.contains(&format!("container=\\\"{chart}\\\"}}")),
+            "{text}"
+        );
         ensure!(!text.contains("\"docs/runbooks/"), "{text}");
         let groups = list(&rule["spec"]["groups"]);
         let count: usize = groups.iter().map(|group| list(&group["rules"]).len()).sum();
@@ -152,7 +199,9 @@ async fn the_charts_render_the_files_for_their_own_namespace() -> Result<()> {
             let expression = one["expr"].as_str().unwrap_or_default();
             let own = format!("container=\"{chart}\",namespace=\"team-a\"");
             ensure!(expression.contains(&own), "{expression}");
-            let page = one["annotations"]["runbook_url"].as_str().unwrap_or_default();
+            let page = one["annotations"]["runbook_url"]
+                .as_str()
+                .unwrap_or_default();
             ensure!(page.starts_with(BASE), "{page}");
         }
         let maps: Vec<_> = objects

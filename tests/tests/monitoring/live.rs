@@ -122,7 +122,9 @@ async fn watch(region: &mut Region, logs: &Path) -> Result<Prometheus> {
         targets.push(target(&mut agent.service, "agent", name, "agent-0").await?);
         files.push(shortened("agent", name, logs).await?);
     }
-    let prometheus = Prometheus::start(&logs.join("prometheus"), &files).await?;
+    let home = logs.join("prometheus");
+    std::fs::create_dir_all(&home)?;
+    let prometheus = Prometheus::start(&home, &files).await?;
     prometheus.scrape(&targets)?;
     let loaded = prometheus.rules().await?;
     for chart in CHARTS {
@@ -134,7 +136,12 @@ async fn watch(region: &mut Region, logs: &Path) -> Result<Prometheus> {
     Ok(prometheus)
 }
 
-async fn target(service: &mut Service, container: &str, namespace: &str, pod: &str) -> Result<Target> {
+async fn target(
+    service: &mut Service,
+    container: &str,
+    namespace: &str,
+    pod: &str,
+) -> Result<Target> {
     let admin = service.listening().await?.admin;
     let address = admin.strip_prefix("http://").unwrap_or(&admin);
     Ok(Target {
@@ -150,7 +157,9 @@ async fn healthy(prometheus: &Prometheus) -> Result<()> {
     wait_for("a region without alerts", PATIENCE, async || {
         let scraped = prometheus.query("sum(up)").await;
         let scraped = scraped.map_err(|error| error.to_string())?;
-        let count = scraped.first().map_or("0", |one| one["value"][1].as_str().unwrap_or_default());
+        let count = scraped
+            .first()
+            .map_or("0", |one| one["value"][1].as_str().unwrap_or_default());
         if count != "6" {
             return Err(format!("{count} of 6 processes are scraped"));
         }
@@ -179,7 +188,10 @@ async fn fires(prometheus: &Prometheus, alert: &str, container: &str) -> Result<
     .await?;
     let notes = &found["annotations"];
     let described = notes["description"].as_str().unwrap_or_default();
-    ensure!(!described.is_empty() && !described.contains("<no value>"), "{alert}: {described}");
+    ensure!(
+        !described.is_empty() && !described.contains("<no value>"),
+        "{alert}: {described}"
+    );
     Ok(())
 }
 
@@ -192,7 +204,10 @@ async fn show_something(prometheus: &Prometheus) -> Result<()> {
                     let series = prometheus.query(&query).await?;
                     let absent = IN_A_CLUSTER.iter().any(|metric| query.contains(metric));
                     if series.is_empty() != absent {
-                        bail!("{name}, {}: `{query}` is answered by {series:?}", panel["title"]);
+                        bail!(
+                            "{name}, {}: `{query}` is answered by {series:?}",
+                            panel["title"]
+                        );
                     }
                 }
             }
@@ -230,7 +245,9 @@ fn torn(region: &mut Region, consumer: &str) -> Result<()> {
 /// Writes the rules as the chart renders them for a namespace, with all their durations shortened.
 async fn shortened(chart: &str, namespace: &str, logs: &Path) -> Result<PathBuf> {
     let objects = rendered(chart, "rel", namespace, logs).await?;
-    let rule = objects.iter().find(|object| object["kind"] == "PrometheusRule");
+    let rule = objects
+        .iter()
+        .find(|object| object["kind"] == "PrometheusRule");
     let mut spec = rule.context("a PrometheusRule")?["spec"].clone();
     let groups = spec["groups"].as_array_mut().context("groups")?;
     for group in groups {
@@ -240,7 +257,12 @@ async fn shortened(chart: &str, namespace: &str, logs: &Path) -> Result<PathBuf>
                 rule["for"] = short(long)?.into();
             }
             let expression = rule["expr"].as_str().context("an expression")?;
-            rule["expr"] = expression.lines().map(line).collect::<Result<Vec<_>>>()?.join("\n").into();
+            rule["expr"] = expression
+                .lines()
+                .map(line)
+                .collect::<Result<Vec<_>>>()?
+                .join("\n")
+                .into();
         }
     }
     let file = logs.join(format!("{chart}-{namespace}.json"));
@@ -255,7 +277,10 @@ fn line(text: &str) -> Result<String> {
         let (range, after) = rest.split_once(']').context("a range ends")?;
         text = format!("{before}[{}]{after}", short(range)?);
     }
-    let waits = ["readiness_check_failing_seconds", "bridge_waiting_oldest_seconds"];
+    let waits = [
+        "readiness_check_failing_seconds",
+        "bridge_waiting_oldest_seconds",
+    ];
     if let Some((before, limit)) = text.rsplit_once(" > ")
         && waits.iter().any(|metric| before.contains(metric))
     {
@@ -280,7 +305,10 @@ fn short(duration: &str) -> Result<String> {
 #[test]
 fn rules_are_shortened_where_they_wait_and_nowhere_else() -> Result<()> {
     assert_eq!(short("5m")?, "15000ms");
-    assert_eq!(line("rate(x_seconds_total[1m]) > 0.5")?, "rate(x_seconds_total[3000ms]) > 0.5");
+    assert_eq!(
+        line("rate(x_seconds_total[1m]) > 0.5")?,
+        "rate(x_seconds_total[3000ms]) > 0.5"
+    );
     assert_eq!(
         line("readiness_check_failing_seconds{check=\"a\"} > 10")?,
         "readiness_check_failing_seconds{check=\"a\"} > 0.5"

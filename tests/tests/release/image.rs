@@ -8,7 +8,7 @@ use tests::process::Spec;
 use tests::scratch::Scratch;
 
 use crate::archive::{Image, SOURCE, binaries, text};
-use crate::{COMMIT, PATIENCE, label, root, script};
+use crate::{COMMIT, PATIENCE, label, root, script, spec};
 
 #[tokio::test]
 async fn the_same_program_makes_the_same_image() -> Result<()> {
@@ -214,6 +214,56 @@ async fn what_cannot_be_an_image_is_refused_with_what_to_do() -> Result<()> {
         ensure!(!refused.stderr.contains("Traceback"), "{}", refused.stderr);
     }
     ensure!(!out.join("probe.tar").exists(), "an archive was left");
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_package_that_is_not_the_pinned_one_gets_into_no_image() -> Result<()> {
+    let scratch = Scratch::new("image-pinned")?;
+    let cache = scratch.dir("cache")?;
+    let (out, binaries) = (scratch.path().join("out"), binaries()?);
+    let arguments = [
+        "--out",
+        text(&out)?,
+        "--binaries",
+        text(&binaries)?,
+        "probe",
+    ];
+    let lock = std::fs::read_to_string(root().join("deploy/images/base.lock"))?;
+    let pins = lock.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    for pin in pins.filter(|pin| pin.len() == 5 && pin[0] == "base-files") {
+        let file = pin[3].rsplit('/').next().context("a name")?;
+        let file = format!("{}-{file}", &pin[4][..16]);
+        std::fs::write(cache.join(file), "!<arch>\nsomething else")?;
+    }
+    // Nothing is served: mirror and archive are a port that nobody listens on.
+    let refused = spec("deploy/images/build")
+        .env("IMAGES_CACHE", &cache)
+        .env("DEBIAN_SNAPSHOT", "http://127.0.0.1:9")
+        .env("DEBIAN_MIRROR", "http://127.0.0.1:9")
+        .args(arguments)
+        .run(scratch.path(), PATIENCE)
+        .await?;
+    ensure!(refused.status.code() == Some(1), "{}", refused.stderr);
+    ensure!(
+        refused
+            .stderr
+            .contains("of cache is not what base.lock pins"),
+        "{}",
+        refused.stderr
+    );
+    ensure!(
+        refused.stderr.contains("is served neither by apt nor by"),
+        "{}",
+        refused.stderr
+    );
+    ensure!(
+        refused.stderr.contains("hint: pin what is served today"),
+        "{}",
+        refused.stderr
+    );
+    ensure!(!out.join("probe.tar").exists(), "an image was made");
     scratch.passed();
     Ok(())
 }

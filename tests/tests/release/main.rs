@@ -25,12 +25,14 @@ fn root() -> PathBuf {
 
 /// Runs a script of the repository as of a certain commit.
 async fn script(path: &str, arguments: &[&str], logs: &Path) -> Result<Output> {
-    let spec = Spec::at(path, root().join(path), "install Python 3.11 or newer")
+    Ok(spec(path).args(arguments).run(logs, PATIENCE).await?)
+}
+
+fn spec(path: &str) -> Spec {
+    Spec::at(path, root().join(path), "install Python 3.11 or newer")
         .label(label())
         .env("BUILD_COMMIT", COMMIT)
         .env("SOURCE_DATE_EPOCH", "1795910400")
-        .args(arguments);
-    Ok(spec.run(logs, PATIENCE).await?)
 }
 
 /// A name for the logs of one run, of which there are several in a test.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::super::waiting::{TOTALS, UNSENT, Waiting, asked_before, statement};
 use super::super::StoreError;
+use super::super::waiting::{TOTALS, UNSENT, Waiting, asked_before, statement};
 use super::rows::driver;
 
 pub(super) async fn look(

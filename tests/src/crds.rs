@@ -69,7 +69,24 @@ pub async fn folder(logs: &Path) -> Result<PathBuf, DefineError> {
 /// # Errors
 /// See [`DefineError`].
 pub async fn define(client: &Client, logs: &Path) -> Result<(), DefineError> {
-    let definitions = read(&folder(logs).await?)?;
+    apply(client, read(&folder(logs).await?)?).await
+}
+
+/// Defines those of these names, such as `secretstores.external-secrets.io`, and waits likewise.
+///
+/// # Errors
+/// See [`DefineError`].
+pub async fn define_only(client: &Client, logs: &Path, names: &[&str]) -> Result<(), DefineError> {
+    let mut definitions = read(&folder(logs).await?)?;
+    let named = |it: &CustomResourceDefinition| it.metadata.name.clone().unwrap_or_default();
+    definitions.retain(|it| names.contains(&named(it).as_str()));
+    apply(client, definitions).await
+}
+
+async fn apply(
+    client: &Client,
+    definitions: Vec<CustomResourceDefinition>,
+) -> Result<(), DefineError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     // On the server's side: some are too long for the annotation that `kubectl apply` leaves.
     let params = PatchParams::apply("tests").force();

@@ -31,7 +31,7 @@ pub struct Pod {
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// AWS refused the harness, or there is no such thing.
-    #[error("ask AWS for the pod of `{0}`")]
+    #[error("ask AWS for `{0}`")]
     Aws(String, #[source] WorldError),
     /// An add-on is missing or not ready.
     #[error("add-on `{addon}` of cluster `{cluster}` is `{status}`, not ACTIVE")]
@@ -109,6 +109,37 @@ pub async fn mount(
     Ok(written)
 }
 
+/// The files that a class asks for, whoever may read them.
+///
+/// # Errors
+/// When a secret or a key in it is not there.
+pub async fn contents(
+    world: &World,
+    account: &str,
+    class: &Class,
+) -> Result<Vec<(String, String)>, MountError> {
+    let mut files = Vec::new();
+    for object in &class.objects {
+        let asked = json!({ "SecretId": object.name, "VersionStage": "AWSCURRENT" });
+        let found = world.call(account, "secretsmanager", "GetSecretValue", asked);
+        let found = found
+            .await
+            .map_err(|error| MountError::Aws(object.name.clone(), error))?;
+        let text = found["SecretString"].as_str().unwrap_or_default();
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        // The whole value is mounted too, under its own name.
+        files.push((object.name.replace('/', "_"), text.to_owned()));
+        for (path, alias) in &object.paths {
+            let found = path.find(&value).ok_or_else(|| MountError::Path {
+                secret: object.name.clone(),
+                path: path.to_string(),
+            })?;
+            files.push((alias.clone(), found.to_owned()));
+        }
+    }
+    Ok(files)
+}
+
 /// One look at AWS in a pod's name.
 struct Driver<'a> {
     world: &'a World,
@@ -124,12 +155,11 @@ impl Driver<'_> {
         }
         let role = self.role(&class.namespace).await?;
         let policies = self.policies(&role).await?;
-        let mut files = Vec::new();
         for object in &class.objects {
             let arn = self.arn(&object.name).await?;
             for action in READS {
                 if !rights::allow(&policies, action, &arn) {
-                    let (role, secret) = (role.clone(), arn.clone());
+                    let (role, secret) = (role.clone(), arn);
                     return Err(MountError::Denied {
                         role,
                         action,
@@ -137,19 +167,8 @@ impl Driver<'_> {
                     });
                 }
             }
-            let text = self.value(&object.name).await?;
-            let value: Value = serde_json::from_str(&text).unwrap_or_default();
-            // The whole value is mounted too, under its own name.
-            files.push((object.name.replace('/', "_"), text));
-            for (path, alias) in &object.paths {
-                let found = path.find(&value).ok_or_else(|| MountError::Path {
-                    secret: object.name.clone(),
-                    path: path.to_string(),
-                })?;
-                files.push((alias.clone(), found.to_owned()));
-            }
         }
-        Ok(files)
+        contents(self.world, &self.pod.account, class).await
     }
 
     async fn addon(&self, addon: &'static str) -> Result<(), MountError> {
@@ -217,15 +236,6 @@ impl Driver<'_> {
         let asked = json!({ "SecretId": secret });
         let found = self.call("secretsmanager", "DescribeSecret", asked).await?;
         Ok(found["ARN"].as_str().unwrap_or_default().to_owned())
-    }
-
-    async fn value(&self, secret: &str) -> Result<String, MountError> {
-        let asked = json!({ "SecretId": secret, "VersionStage": "AWSCURRENT" });
-        let found = self.call("secretsmanager", "GetSecretValue", asked).await?;
-        Ok(found["SecretString"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned())
     }
 
     async fn call(

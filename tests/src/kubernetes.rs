@@ -5,7 +5,7 @@
 //! ([`Cluster::start`]); nobody can hurt the shared ones. All of them end with the process, also when it is killed.
 //!
 //! What is not like a cluster: there are no nodes, so pods are made but never run; a Deployment becomes available when a
-//! test says so through its `status` subresource. Where it may surprise: a namespace lives on for five seconds after its
+//! test says so through its `status` subresource. [`crate::node`] has one with a node. Where it may surprise: a namespace lives on for five seconds after its
 //! deletion before anything in it goes, and owner references between objects of a new custom kind count only once the
 //! garbage collector has found the kind, which takes it up to thirty seconds.
 
@@ -22,27 +22,28 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::pki::{Authority, PkiError};
-use crate::process::{Process, ProcessError};
+use crate::process::{Leash, Process, ProcessError};
 use crate::scratch::Scratch;
 use crate::wait::{TimedOut, wait_for};
 
 use self::assets::Assets;
-use self::identity::{Entrance, Master};
-use self::leash::Leash;
+use self::identity::{Bearer, Entrance};
 use self::servers::{API_LISTENING, CONTROLLERS_READY, ETCD_READY, Layout, PORT_TAKEN};
 
 pub use self::audit::{Audit, AuditError, Entry, Mark};
+pub use self::servers::NodePlace;
 
 mod assets;
 mod audit;
 mod identity;
-mod leash;
+mod nodes;
 mod servers;
 
 /// Running servers. Dropping them kills them; so does the end of this process.
 pub struct Cluster {
     // Fields drop in this order: nobody may watch for processes that are gone.
     leash: Leash,
+    scheduler: Option<Process>,
     controllers: Process,
     api: Process,
     etcd: Process,
@@ -106,7 +107,8 @@ impl Cluster {
         let start = async || -> Result<_, StartError> {
             let assets = Assets::find()?;
             let scratch = Scratch::new("kubernetes")?;
-            let cluster = Self::launch(&assets, scratch.path(), &[scratch.path()]).await?;
+            let home = scratch.path();
+            let cluster = Self::launch(&assets, home, &[home], None).await?;
             Ok((cluster, scratch))
         };
         let (cluster, _) = SHARED.get_or_try_init(start).await?;
@@ -118,7 +120,8 @@ impl Cluster {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(directory: &Path) -> Result<Self, StartError> {
-        Self::launch(&Assets::find()?, &directory.join("kubernetes"), &[]).await
+        let home = directory.join("kubernetes");
+        Self::launch(&Assets::find()?, &home, &[], None).await
     }
 
     /// The kubeconfig of somebody who may do everything. It holds all it names.
@@ -134,7 +137,7 @@ impl Cluster {
     /// When it cannot be made.
     pub fn kubeconfig_for(&self, user: &str) -> Result<PathBuf, ClientError> {
         let entrance = Entrance {
-            port: self.layout.api,
+            address: self.layout.api,
             authority: &self.authority,
         };
         let users = self.home.join("users");
@@ -149,7 +152,7 @@ impl Cluster {
     /// # Errors
     /// When it cannot be made.
     pub async fn client(&self) -> Result<Client, ClientError> {
-        Ok(Client::try_from(config(&self.kubeconfig, HARNESS).await?)?)
+        client_of(&self.kubeconfig).await
     }
 
     /// A client of such a user; see [`Self::kubeconfig_for`].
@@ -157,8 +160,7 @@ impl Cluster {
     /// # Errors
     /// When it cannot be made.
     pub async fn client_as(&self, user: &str) -> Result<Client, ClientError> {
-        let kubeconfig = self.kubeconfig_for(user)?;
-        Ok(Client::try_from(config(&kubeconfig, HARNESS).await?)?)
+        client_of(&self.kubeconfig_for(user)?).await
     }
 
     /// A client that may do everything and calls itself `user_agent`, to be found again in the audit log.
@@ -206,7 +208,7 @@ impl Cluster {
     /// When it does not end in time.
     pub async fn stop_api(&mut self) -> Result<(), StartError> {
         self.api.stop(PATIENCE).await?;
-        Ok(self.leash.hold(&[&self.etcd, &self.controllers])?)
+        self.hold(false)
     }
 
     /// `kill -9` for the API server.
@@ -215,7 +217,7 @@ impl Cluster {
     /// When the operating system refuses.
     pub fn kill_api(&mut self) -> Result<(), StartError> {
         self.api.kill()?;
-        Ok(self.leash.hold(&[&self.etcd, &self.controllers])?)
+        self.hold(false)
     }
 
     /// Starts the API server again, on the same port with the same objects, and waits until it is ready.
@@ -226,8 +228,7 @@ impl Cluster {
         let before = self.api.output().matches(API_LISTENING).count();
         for _ in 0..ATTEMPTS {
             self.api.restart()?;
-            self.leash
-                .hold(&[&self.etcd, &self.api, &self.controllers])?;
+            self.hold(true)?;
             match listening(&mut self.api, before + 1).await {
                 // A passing connection may have the port for its own end.
                 Err(error) if port_taken(&error) => {}
@@ -244,18 +245,32 @@ impl Cluster {
     }
 
     /// The programs that run, with their process ids.
-    pub fn processes(&self) -> [(&'static str, u32); 3] {
-        [
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
+        let mut processes = vec![
             ("etcd", self.etcd.id()),
             ("kube-apiserver", self.api.id()),
             ("kube-controller-manager", self.controllers.id()),
-        ]
+        ];
+        processes.extend(self.scheduler.iter().map(|it| ("kube-scheduler", it.id())));
+        processes
     }
 
-    async fn launch(assets: &Assets, home: &Path, litter: &[&Path]) -> Result<Self, StartError> {
+    fn hold(&mut self, api: bool) -> Result<(), StartError> {
+        let mut held = vec![&self.etcd, &self.controllers];
+        held.extend(&self.scheduler);
+        held.extend(api.then_some(&self.api));
+        Ok(self.leash.hold(&held)?)
+    }
+
+    async fn launch(
+        assets: &Assets,
+        home: &Path,
+        litter: &[&Path],
+        node: Option<&NodePlace>,
+    ) -> Result<Self, StartError> {
         link::tls::install_provider();
         for _ in 0..ATTEMPTS {
-            match Self::attempt(assets, home, litter).await {
+            match Self::attempt(assets, home, litter, node).await {
                 Err(StartError::Process(error)) if port_taken(&error) => {}
                 outcome => return outcome,
             }
@@ -263,15 +278,20 @@ impl Cluster {
         Err(StartError::Ports)
     }
 
-    async fn attempt(assets: &Assets, home: &Path, litter: &[&Path]) -> Result<Self, StartError> {
+    async fn attempt(
+        assets: &Assets,
+        home: &Path,
+        litter: &[&Path],
+        node: Option<&NodePlace>,
+    ) -> Result<Self, StartError> {
         // What an attempt before this one left would be of other ports and other keys.
         let _ = std::fs::remove_dir_all(home);
         std::fs::create_dir_all(home)?;
-        let layout = Layout::new(home)?;
+        let layout = Layout::new(home, node)?;
         let authority = Authority::new("Kubernetes test CA")?;
-        let admin = Master::new("admin");
+        let admin = Bearer::new("admin");
         layout.write(&authority, &admin)?;
-        let kubeconfig = identity::path(home, admin.user);
+        let kubeconfig = identity::path(home, &admin.user);
 
         let mut leash = Leash::new(litter)?;
         let mut etcd = layout.etcd(assets).start(home)?;
@@ -282,9 +302,12 @@ impl Cluster {
         ready(&kubeconfig).await?;
         let mut controllers = layout.controllers(assets).start(home)?;
         leash.hold(&[&etcd, &api, &controllers])?;
+        let scheduler = layout.scheduler(assets).map(|spec| spec.start(home));
+        let scheduler = scheduler.transpose()?;
         controllers.line_with(CONTROLLERS_READY, PATIENCE).await?;
-        Ok(Self {
+        let mut cluster = Self {
             leash,
+            scheduler,
             controllers,
             api,
             etcd,
@@ -292,7 +315,9 @@ impl Cluster {
             home: home.to_path_buf(),
             authority,
             kubeconfig,
-        })
+        };
+        cluster.hold(true)?;
+        Ok(cluster)
     }
 }
 
@@ -310,7 +335,7 @@ async fn listening(api: &mut Process, count: usize) -> Result<(), ProcessError> 
 
 /// Waits until the API server says that it is ready: roles are there, and every kind is served.
 async fn ready(kubeconfig: &Path) -> Result<(), StartError> {
-    let client = Client::try_from(config(kubeconfig, HARNESS).await?).map_err(ClientError::from)?;
+    let client = client_of(kubeconfig).await?;
     let probe = async || {
         // A listing is a plain GET; kube builds no other one for a path that is not an object's.
         let request = Request::new("/readyz")
@@ -321,6 +346,11 @@ async fn ready(kubeconfig: &Path) -> Result<(), StartError> {
     };
     wait_for("readiness", PATIENCE, probe).await?;
     Ok(())
+}
+
+/// A client that may do what a kubeconfig lets it do.
+pub(crate) async fn client_of(kubeconfig: &Path) -> Result<Client, ClientError> {
+    Ok(Client::try_from(config(kubeconfig, HARNESS).await?)?)
 }
 
 async fn config(kubeconfig: &Path, user_agent: &'static str) -> Result<Config, ClientError> {

@@ -20,6 +20,7 @@ pub mod measure;
 pub mod metrics;
 pub mod mosquitto;
 pub mod mutate;
+pub mod node;
 pub mod page;
 pub mod postgres;
 pub mod process;

@@ -15,8 +15,10 @@ use crate::scratch::profile_directory;
 use crate::wait::{TimedOut, wait_for};
 
 pub use self::error::ProcessError;
+pub(crate) use self::leash::Leash;
 
 mod error;
+mod leash;
 
 /// A command line, and a name for its logs.
 #[derive(Clone, Debug)]

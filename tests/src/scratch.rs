@@ -77,7 +77,17 @@ pub fn profile_directory() -> io::Result<PathBuf> {
     Ok(directory.to_path_buf())
 }
 
-fn target_directory() -> io::Result<PathBuf> {
+/// The root of the workspace that these tests belong to.
+pub fn workspace() -> PathBuf {
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.parent().unwrap_or(member).to_path_buf()
+}
+
+/// The directory of what cargo builds, whatever the profile.
+///
+/// # Errors
+/// When the running executable cannot be found.
+pub fn target_directory() -> io::Result<PathBuf> {
     let profile = profile_directory()?;
     Ok(profile.parent().map_or(profile.clone(), Path::to_path_buf))
 }

@@ -84,6 +84,11 @@ impl Moto {
         self.address
     }
 
+    /// Where its log is, for whoever keeps it in a static, which is never dropped.
+    pub fn directory(&self) -> Option<&Path> {
+        self.scratch.as_ref().map(Scratch::path)
+    }
+
     /// A line per call, and the stack of every failure of its own.
     pub fn log(&self) -> String {
         self.process.output()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::process::{ProcessError, Spec};
 
-/// A folder with the three programs.
+/// A folder with the programs.
 #[derive(Clone, Debug)]
 pub(super) struct Assets {
     directory: PathBuf,
@@ -20,12 +20,25 @@ impl Assets {
     /// When a program is not there; the error names the command that builds it.
     pub(super) fn find() -> Result<Self, ProcessError> {
         let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/kubernetes");
-        Self::choose(std::env::var_os("KUBEBUILDER_ASSETS"), &cache).complete()
+        Self::choose(std::env::var_os("KUBEBUILDER_ASSETS"), &cache).complete(&PROGRAMS)
+    }
+
+    /// The same folder, with what a node needs besides.
+    ///
+    /// # Errors
+    /// When a program is not there; the error names the command that builds it.
+    pub(super) fn with_nodes() -> Result<Self, ProcessError> {
+        Self::find()?.complete(&NODE_PROGRAMS)
     }
 
     /// The command line of a program, still without arguments.
     pub(super) fn program(&self, name: &str) -> Spec {
         Spec::at(name, self.directory.join(name), REMEDY)
+    }
+
+    /// Where a program is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     fn choose(kubebuilder: Option<OsString>, cache: &Path) -> Self {
@@ -36,8 +49,8 @@ impl Assets {
         Self { directory }
     }
 
-    fn complete(self) -> Result<Self, ProcessError> {
-        let missing = PROGRAMS
+    fn complete(self, programs: &[&str]) -> Result<Self, ProcessError> {
+        let missing = programs
             .iter()
             .map(|name| self.directory.join(name))
             .find(|program| !program.is_file());
@@ -63,8 +76,11 @@ const GO_MOD: &str = include_str!("../../kubernetes/go.mod");
 
 const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
 
-const REMEDY: &str = "run tests/kubernetes/build (about seven minutes, once), or set $KUBEBUILDER_ASSETS to a folder \
-                      with etcd, kube-apiserver and kube-controller-manager";
+// Only the tests of a node need them: a folder of somebody's own may lack them.
+const NODE_PROGRAMS: [&str; 2] = ["kube-scheduler", "kubelet"];
+
+const REMEDY: &str = "run tests/kubernetes/build (about eight minutes, once), or set $KUBEBUILDER_ASSETS to a folder \
+                      with etcd, kube-apiserver and kube-controller-manager, and for a node kube-scheduler and kubelet";
 
 #[cfg(test)]
 mod tests {
@@ -89,7 +105,7 @@ mod tests {
     #[test]
     fn missing_programs_name_the_command_that_builds_them() {
         let nowhere = Assets::choose(Some("nowhere".into()), Path::new("cache"));
-        let error = nowhere.complete().unwrap_err().to_string();
+        let error = nowhere.complete(&PROGRAMS).unwrap_err().to_string();
         assert!(error.contains("run tests/kubernetes/build"), "{error}");
     }
 }

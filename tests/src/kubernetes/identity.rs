@@ -1,5 +1,6 @@
 //! Who may talk to the API server, and the kubeconfig files that say so.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::ByteString;
@@ -10,14 +11,15 @@ use crate::pki::{Authority, PkiError, Set};
 
 /// The API server as its clients know it: an address and the authority to trust.
 pub(super) struct Entrance<'a> {
-    pub(super) port: u16,
+    pub(super) address: SocketAddr,
     pub(super) authority: &'a Authority,
 }
 
-/// A member of `system:masters`, who may do everything.
+/// Somebody who shows a token: a member of `system:masters`, who may do everything, or a node.
 #[derive(Clone, Debug)]
-pub(super) struct Master {
-    pub(super) user: &'static str,
+pub(super) struct Bearer {
+    pub(super) user: String,
+    group: &'static str,
     token: Uuid,
 }
 
@@ -25,8 +27,8 @@ pub(super) struct Master {
 
 impl Entrance<'_> {
     /// The kubeconfig of somebody who shows a token.
-    pub(super) fn with_token(&self, master: &Master) -> Value {
-        self.kubeconfig(&json!({ "token": master.token }))
+    pub(super) fn with_token(&self, bearer: &Bearer) -> Value {
+        self.kubeconfig(&json!({ "token": bearer.token }))
     }
 
     /// The kubeconfig of somebody who shows a certificate with the user's name in it.
@@ -49,7 +51,7 @@ impl Entrance<'_> {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{ "name": "test", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port),
+                "server": format!("https://{}", self.address),
                 "certificate-authority-data": data(self.authority.certificate_pem()),
             }}],
             "users": [{ "name": "test", "user": credentials }],
@@ -59,21 +61,31 @@ impl Entrance<'_> {
     }
 }
 
-// === impl Master ===
+// === impl Bearer ===
 
-impl Master {
+impl Bearer {
     /// With a fresh token.
-    pub(super) fn new(user: &'static str) -> Self {
+    pub(super) fn new(user: &str) -> Self {
         Self {
-            user,
+            user: user.to_owned(),
+            group: "system:masters",
+            token: Uuid::new_v4(),
+        }
+    }
+
+    /// The kubelet of the node of this name, who may do what a node may.
+    pub(super) fn node(name: &str) -> Self {
+        Self {
+            user: format!("system:node:{name}"),
+            group: "system:nodes",
             token: Uuid::new_v4(),
         }
     }
 
     /// Its line of the API server's token file.
     pub(super) fn token_line(&self) -> String {
-        let Self { user, token } = self;
-        format!("{token},{user},{user},system:masters\n")
+        let Self { user, group, token } = self;
+        format!("{token},{user},{user},{group}\n")
     }
 }
 

@@ -1,6 +1,7 @@
-//! The command lines of the three servers, and the files they read.
+//! The command lines of the servers, and the files they read.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::StartError;
 use super::assets::Assets;
-use super::identity::{Entrance, Master, path};
+use super::identity::{Bearer, Entrance, path};
 use crate::mosquitto::free_port;
 use crate::pki::Authority;
 use crate::process::Spec;
@@ -20,7 +21,21 @@ pub(super) struct Layout {
     etcd: u16,
     peers: u16,
     /// Where the API server listens.
-    pub(super) api: u16,
+    pub(super) api: SocketAddr,
+    node: Option<NodePlace>,
+}
+
+/// Where a node is, and where it and its pods find the API server.
+#[derive(Clone, Debug)]
+pub struct NodePlace {
+    /// The node's name.
+    pub name: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Addresses of Services, as `ADDRESS/BITS`.
+    pub services: String,
+    /// The first of them, which is an address of this machine too: the API server listens there and is its own Service.
+    pub api: Ipv4Addr,
 }
 
 // === impl Layout ===
@@ -30,12 +45,17 @@ impl Layout {
     ///
     /// # Errors
     /// When the machine has no port left.
-    pub(super) fn new(home: &Path) -> io::Result<Self> {
+    pub(super) fn new(home: &Path, node: Option<&NodePlace>) -> io::Result<Self> {
+        let api = match node {
+            Some(place) => (place.api, HTTPS).into(),
+            None => (Ipv4Addr::LOCALHOST, free_port()?).into(),
+        };
         Ok(Self {
             home: home.to_path_buf(),
             etcd: free_port()?,
             peers: free_port()?,
-            api: free_port()?,
+            api,
+            node: node.cloned(),
         })
     }
 
@@ -43,26 +63,36 @@ impl Layout {
     ///
     /// # Errors
     /// When keys or files cannot be made.
-    pub(super) fn write(&self, authority: &Authority, admin: &Master) -> Result<(), StartError> {
+    pub(super) fn write(&self, authority: &Authority, admin: &Bearer) -> Result<(), StartError> {
         let file = |name: &str| self.home.join(name);
-        let server = authority.server(&[])?;
+        let own = self.api.ip().to_string();
+        let server = authority.server(&[&own, "kubernetes.default.svc"])?;
         std::fs::write(file("ca.crt"), authority.certificate_pem())?;
         std::fs::write(file("server.crt"), server.certificate)?;
         std::fs::write(file("server.key"), server.key)?;
         let signer = signer()?;
         std::fs::write(file("sa.key"), signer.serialize_pem())?;
         std::fs::write(file("sa.pub"), signer.public_key_pem())?;
-        let controllers = Master::new(CONTROLLERS_USER);
-        let tokens = admin.token_line() + &controllers.token_line();
+        let mut bearers = vec![admin.clone(), Bearer::new(CONTROLLERS_USER)];
+        if let Some(NodePlace { name, address, .. }) = &self.node {
+            bearers.extend([Bearer::new(SCHEDULER_USER), Bearer::node(name)]);
+            let kubelet = authority.server(&[name, &address.to_string()])?;
+            std::fs::write(file("kubelet.crt"), kubelet.certificate)?;
+            std::fs::write(file("kubelet.key"), kubelet.key)?;
+            let client = authority.client("kube-apiserver-kubelet-client")?;
+            std::fs::write(file("kubelet-client.crt"), client.certificate)?;
+            std::fs::write(file("kubelet-client.key"), client.key)?;
+        }
+        let tokens: String = bearers.iter().map(Bearer::token_line).collect();
         std::fs::write(file("tokens.csv"), tokens)?;
         std::fs::write(file("audit-policy.json"), audit_policy())?;
         let entrance = Entrance {
-            port: self.api,
+            address: self.api,
             authority,
         };
-        for master in [admin, &controllers] {
-            let kubeconfig = entrance.with_token(master).to_string();
-            std::fs::write(path(&self.home, master.user), kubeconfig)?;
+        for bearer in &bearers {
+            let kubeconfig = entrance.with_token(bearer).to_string();
+            std::fs::write(path(&self.home, &bearer.user), kubeconfig)?;
         }
         Ok(())
     }
@@ -83,24 +113,24 @@ impl Layout {
     /// With real TLS, RBAC and an audit log of every request that a test may have caused.
     pub(super) fn api(&self, assets: &Assets) -> Spec {
         let file = |name: &str| self.home.join(name).display().to_string();
-        let port = self.api;
-        let spec = assets.program("kube-apiserver");
-        spec.args([
+        let (address, port) = (self.api.ip(), self.api.port());
+        let services = match &self.node {
+            Some(place) => place.services.as_str(),
+            None => "10.0.0.0/24",
+        };
+        let spec = assets.program("kube-apiserver").args([
             format!("--etcd-servers={}", self.etcd_address()),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--bind-address={address}"),
+            format!("--advertise-address={address}"),
             format!("--secure-port={port}"),
             format!("--tls-cert-file={}", file("server.crt")),
             format!("--tls-private-key-file={}", file("server.key")),
             format!("--client-ca-file={}", file("ca.crt")),
             format!("--token-auth-file={}", file("tokens.csv")),
-            "--authorization-mode=RBAC".to_owned(),
-            format!("--service-account-issuer=https://127.0.0.1:{port}"),
+            format!("--service-account-issuer=https://{address}:{port}"),
             format!("--service-account-key-file={}", file("sa.pub")),
             format!("--service-account-signing-key-file={}", file("sa.key")),
-            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-            // Pods of a namespace without a `default` service account are fine: nothing runs them.
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            format!("--service-cluster-ip-range={services}"),
             // Nobody looks for the server through its own service.
             "--endpoint-reconciler-type=none".to_owned(),
             // Ends watches at SIGTERM; without it one client with a watch keeps the server for a minute.
@@ -109,15 +139,44 @@ impl Layout {
             format!("--audit-log-path={}", file(AUDIT_LOG)),
             // No rotation, or places in the file would change their meaning.
             "--audit-log-maxsize=0".to_owned(),
+        ]);
+        if self.node.is_none() {
+            return spec.args([
+                "--authorization-mode=RBAC",
+                // Pods of a namespace without a `default` service account are fine: nothing runs them.
+                "--disable-admission-plugins=ServiceAccount",
+            ]);
+        }
+        spec.args([
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--enable-admission-plugins=NodeRestriction".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            // For `kubectl logs` and `exec`.
+            format!("--kubelet-certificate-authority={}", file("ca.crt")),
+            format!(
+                "--kubelet-client-certificate={}",
+                file("kubelet-client.crt")
+            ),
+            format!("--kubelet-client-key={}", file("kubelet-client.key")),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
         ])
     }
 
-    /// With the controllers that act on objects; without those that need nodes, volumes or a cloud.
+    /// With the controllers that act on objects; with those of nodes, volumes and service accounts only if there is a
+    /// node.
     pub(super) fn controllers(&self, assets: &Assets) -> Spec {
         let kubeconfig = path(&self.home, CONTROLLERS_USER);
+        let file = |name: &str| self.home.join(name).display().to_string();
+        let chosen = match &self.node {
+            Some(_) => vec![
+                format!("--service-account-private-key-file={}", file("sa.key")),
+                format!("--root-ca-file={}", file("ca.crt")),
+            ],
+            None => vec![format!("--controllers={}", CONTROLLERS.join(","))],
+        };
         let spec = assets.program("kube-controller-manager");
         spec.arg(format!("--kubeconfig={}", kubeconfig.display()))
-            .arg(format!("--controllers={}", CONTROLLERS.join(",")))
+            .args(chosen)
             .args([
                 "--use-service-account-credentials=false",
                 "--leader-elect=false",
@@ -126,6 +185,15 @@ impl Layout {
                 "--kube-api-qps=1000",
                 "--kube-api-burst=1000",
             ])
+    }
+
+    /// Gives pods their node, where there is one.
+    pub(super) fn scheduler(&self, assets: &Assets) -> Option<Spec> {
+        self.node.as_ref()?;
+        let kubeconfig = path(&self.home, SCHEDULER_USER);
+        let spec = assets.program("kube-scheduler");
+        let spec = spec.arg(format!("--kubeconfig={}", kubeconfig.display()));
+        Some(spec.args(["--leader-elect=false", "--secure-port=0"]))
     }
 
     /// Where the API server notes its requests.
@@ -149,7 +217,8 @@ fn audit_policy() -> String {
         "kind": "Policy",
         "omitStages": ["RequestReceived"],
         "rules": [
-            { "level": "None", "users": ["system:apiserver", CONTROLLERS_USER] },
+            { "level": "None", "users": ["system:apiserver", CONTROLLERS_USER, SCHEDULER_USER] },
+            { "level": "None", "userGroups": ["system:nodes"] },
             { "level": "Metadata", "verbs": ["watch"], "omitStages": ["ResponseComplete"] },
             { "level": "Metadata" },
         ],
@@ -172,6 +241,10 @@ pub(super) const PORT_TAKEN: &str = "address already in use";
 const AUDIT_LOG: &str = "audit.log";
 
 const CONTROLLERS_USER: &str = "controller-manager";
+const SCHEDULER_USER: &str = "scheduler";
+
+// A Service has a port of its own, which is the default one for its clients; this Service leads nowhere but to itself.
+const HTTPS: u16 = 443;
 
 const CONTROLLERS: &[&str] = &[
     "clusterrole-aggregation-controller",

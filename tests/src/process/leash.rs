@@ -9,11 +9,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use crate::process::Process;
+use super::Process;
 
 /// Holds processes until this one ends. Dropping it lets them go.
 #[derive(Debug)]
-pub(super) struct Leash {
+pub(crate) struct Leash {
     shell: Child,
     pipe: ChildStdin,
 }
@@ -25,9 +25,17 @@ impl Leash {
     ///
     /// # Errors
     /// When there is no `sh`.
-    pub(super) fn new(litter: &[&Path]) -> io::Result<Self> {
+    pub(crate) fn new(litter: &[&Path]) -> io::Result<Self> {
+        Self::with_farewell(litter, ":")
+    }
+
+    /// The same with a shell script that runs between the end of the processes and that of the directories.
+    ///
+    /// # Errors
+    /// When there is no `sh`.
+    pub(crate) fn with_farewell(litter: &[&Path], script: &str) -> io::Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "leash"])
+            .args(["-c", SCRIPT, "leash", script])
             .args(litter)
             .process_group(0)
             .stdin(Stdio::piped())
@@ -42,7 +50,7 @@ impl Leash {
     ///
     /// # Errors
     /// When somebody has killed the shell.
-    pub(super) fn hold(&mut self, processes: &[&Process]) -> io::Result<()> {
+    pub(crate) fn hold(&mut self, processes: &[&Process]) -> io::Result<()> {
         let ids: Vec<String> = processes
             .iter()
             .map(|process| process.id().to_string())
@@ -64,4 +72,6 @@ const SCRIPT: &str = "\
     held=
     while read -r line; do held=$line; done
     kill -9 $held
+    (eval \"$1\")
+    shift
     rm -rf -- \"$@\"";

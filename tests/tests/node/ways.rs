@@ -1,0 +1,63 @@
+//! Every way in which a chart gets its files, from one release to its end.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tests::node::{Node, Site, Way, selector};
+use tests::wait::wait_for;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_gets_its_files_every_way_follows_them_and_goes_again() -> Result<()> {
+    every_way("agent", "agent-ways").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_gets_its_files_every_way_follows_them_and_goes_again() -> Result<()> {
+    every_way("server-bridge", "server-ways").await
+}
+
+/// Under a name that is that of its namespace too.
+async fn every_way(chart: &str, name: &str) -> Result<()> {
+    let node = Node::shared().await?;
+    let site = Site::start(node, name).await?;
+    for way in [Way::Existing, Way::External, Way::Csi] {
+        give(&site, chart, name, way).await?;
+        site.install(chart, name, way).await?;
+        // With what its pod has, a check of the chart gets as far as the broker.
+        node.helm(&["test", chart, "--namespace", name]).await?;
+        let before = site.connected(chart, None).await?;
+        give(&site, chart, name, way).await?;
+        site.connected(chart, Some(&before)).await?;
+    }
+    node.helm(&["uninstall", chart, "--namespace", name, "--wait"])
+        .await?;
+    let own = selector(chart);
+    let kinds = "pods,deployments,statefulsets,services,configmaps,secrets,serviceaccounts,\
+                 secretproviderclasses,externalsecrets,secretstores,networkpolicies,poddisruptionbudgets";
+    let left = [
+        "get",
+        kinds,
+        "--namespace",
+        name,
+        "--selector",
+        &own,
+        "--output=name",
+    ];
+    // What a release owns goes at once, what that owns a moment later.
+    wait_for("the end of a release", PATIENCE, async || {
+        let left = node.kubectl(&left).await?;
+        ensure!(left.trim().is_empty(), "{left}");
+        anyhow::Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+async fn give(site: &Site<'_>, chart: &str, namespace: &str, way: Way) -> Result<()> {
+    match way {
+        Way::Existing => site.hand_over(chart, namespace).await,
+        Way::Csi | Way::External => site.provide(chart).await,
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

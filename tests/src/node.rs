@@ -152,6 +152,7 @@ impl Node {
             services.run(Secrets::start),
         );
         let (cluster, secrets) = (cluster?, secrets??);
+        ground.remember(&cluster.processes())?;
         files::write(&ground, &assets, &cluster, scratch.path())?;
 
         let mut farewell = ground.clearing() + &secrets.clearing();

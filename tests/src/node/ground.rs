@@ -92,6 +92,9 @@ impl Ground {
         let directory = self.directory().display().to_string();
         format!(
             "PATH=$PATH:/usr/sbin:/sbin\n\
+             for server in $(cat {directory}/{SERVERS} 2>/dev/null); do\n\
+                 case $(readlink /proc/$server/exe) in */etcd | */kube-*) kill -9 $server ;; esac\n\
+             done\n\
              if [ -e /run/netns/{name} ]; then\n\
                  while left=$(ip netns pids {name}) && [ -n \"$left\" ]; do kill -9 $left 2>/dev/null; sleep 0.05; done\n\
                  ip netns del {name}\n\
@@ -102,6 +105,15 @@ impl Ground {
              rm -rf {directory}\n",
             link = self.link(),
         )
+    }
+
+    /// Notes the servers of the control plane, which listen on an address of the ground: they must not outlive it.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to.
+    pub(super) fn remember(&self, servers: &[(&str, u32)]) -> io::Result<()> {
+        let ids = servers.iter().map(|(_, id)| format!("{id}\n"));
+        std::fs::write(self.directory().join(SERVERS), ids.collect::<String>())
     }
 
     /// The processes on the node, as the kernel counts them.
@@ -221,6 +233,9 @@ fn lock(number: u8) -> Result<Option<File>, StartError> {
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
+
+// The file with the process ids of the control plane.
+const SERVERS: &str = "servers";
 
 // The second byte of the addresses. Clouds and clusters start at low ones.
 const NUMBERS: std::ops::RangeInclusive<u8> = 180..=219;

@@ -155,13 +155,14 @@ async fn relay(
     let ended_by_us = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
+        // One way that breaks breaks the other: an end that was reset must not leave its peer with half a connection.
         let both = async {
             let up = pump(client_read, server_write, shared.mode.subscribe());
             let down = pump(server_read, client_write, shared.mode.subscribe());
-            tokio::join!(up, down)
+            tokio::try_join!(up, down)
         };
         tokio::select! {
-            (up, down) = both => up.is_err() || down.is_err(),
+            ended = both => ended.is_err(),
             _ = breaks.changed() => true,
             () = expiry(lifetime, shared.calm.subscribe()) => {
                 shared.cuts.fetch_add(1, Ordering::Relaxed);

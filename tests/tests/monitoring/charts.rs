@@ -114,6 +114,6 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) const BASE: &str = "https://pages.example/";
 
 // What both charts need to be rendered at all.
-const REGION: &str = "secretProviderClass.region=eu-west-1";
+const REGION: &str = "secrets.region=eu-west-1";
 const REMEDY: &str = "run `tests/helm/fetch`";
 const PATIENCE: Duration = Duration::from_secs(120);

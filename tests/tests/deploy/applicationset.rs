@@ -89,8 +89,12 @@ async fn a_cluster_that_lacks_an_annotation_or_is_of_no_type_gets_no_application
     let mut lacks = secret.clone();
     let notes = lacks["metadata"]["annotations"].as_object_mut();
     notes.context("it has annotations")?.remove("aws_region");
-    let error = expanded(&lacks).unwrap_err().to_string();
-    ensure!(error.contains("aws_region"), "{error}");
+    // No error either, which would keep the Applications of all clusters from being made.
+    ensure!(expanded(&lacks)?.is_empty());
+    let mut lacks = secret.clone();
+    let labels = lacks["metadata"]["labels"].as_object_mut();
+    labels.context("it has labels")?.remove("environment");
+    ensure!(expanded(&lacks)?.is_empty());
     let mut other = secret;
     other["metadata"]["labels"]["cluster_type"] = "toaster".into();
     ensure!(expanded(&other)?.is_empty());
@@ -107,6 +111,13 @@ fn expanded(secret: &Value) -> Result<Vec<Value>> {
     let generators = &spec["generators"][0]["matrix"]["generators"];
     let (clusters, git) = (&generators[0]["clusters"], &generators[1]["git"]);
     if !selected(&clusters["selector"], &secret["metadata"]["labels"])? {
+        return Ok(Vec::new());
+    }
+    let notes = secret["metadata"]["annotations"].as_object();
+    let notes = notes.context("it has annotations")?.iter();
+    let flat = notes.map(|(key, value)| (format!("metadata.annotations.{key}"), value.clone()));
+    let flat = Value::Object(flat.collect());
+    if !selected(&spec["generators"][0]["selector"], &flat)? {
         return Ok(Vec::new());
     }
     let mut parameters = json!({
@@ -179,9 +190,15 @@ fn selected(selector: &Value, labels: &Value) -> Result<bool> {
         .into_iter()
         .flatten()
     {
-        ensure!(it["operator"] == "In", "{it}");
-        let values = it["values"].as_array().context("it has values")?;
-        all &= values.contains(&labels[text(&it["key"])]);
+        let label = labels.get(text(&it["key"]));
+        all &= match text(&it["operator"]) {
+            "In" => {
+                let values = it["values"].as_array().context("it has values")?;
+                label.is_some_and(|label| values.contains(label))
+            }
+            "Exists" => label.is_some(),
+            _ => bail!("{it}"),
+        };
     }
     Ok(all)
 }

@@ -30,9 +30,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "agent.labels" -}}
 {{ include "agent.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "agent.label" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+helm.sh/chart: {{ include "agent.label" (printf "%s-%s" .Chart.Name .Chart.Version) }}
+{{- end -}}
+
+{{/* A version as the value of a label, which has no `+` and 63 characters at most. */}}
+{{- define "agent.label" -}}
+{{- . | replace "+" "_" | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
 {{/*
@@ -74,7 +79,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- if $image.digest -}}
 @{{ $image.digest }}
 {{- else -}}
-:{{ default $root.Chart.AppVersion $image.tag }}
+:{{ default (replace "+" "_" $root.Chart.AppVersion) $image.tag }}
 {{- end -}}
 {{- end -}}
 
@@ -87,15 +92,15 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- with uniq $names }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.hostAliases }}
 hostAliases: {{- toYaml . | nindent 2 }}
@@ -219,19 +224,21 @@ out.
 */}}
 {{- define "agent.checkPod" -}}
 {{- $id := tpl .Values.check.clientId . -}}
+{{- /* Whoever mirrored the workload's image has the probe's beside it. */ -}}
+{{- $image := merge (dict "registry" (default .Values.image.registry .Values.check.image.registry)) .Values.check.image -}}
 restartPolicy: Never
 serviceAccountName: {{ include "agent.serviceAccount" . }}
 automountServiceAccountToken: false
 {{- include "agent.pod" . }}
 containers:
   - name: check
-    image: {{ include "agent.image" (list . .Values.check.image) | quote }}
+    image: {{ include "agent.image" (list . $image) | quote }}
     imagePullPolicy: {{ .Values.check.image.pullPolicy }}
     args:
       - check
-      - --identity={{ .Values.mountPath }}
+      - {{ printf "--identity=%s" .Values.mountPath | quote }}
       {{- if $id }}
-      - --id={{ $id }}
+      - {{ printf "--id=%s" $id | quote }}
       {{- include "agent.checkTopics" . | trim | nindent 6 }}
       {{- else }}
       - --until=tls

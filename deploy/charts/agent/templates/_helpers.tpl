@@ -28,14 +28,14 @@
 - {{ with .Values.networkPolicy.egress.apiServerTo }}to: {{- toYaml . | nindent 4 }}
   {{ end }}ports:
     {{- range .Values.networkPolicy.egress.apiServerPorts }}
-    - {port: {{ . }}}
+    - {port: {{ int64 . }}}
     {{- end }}
 {{- end -}}
 
 {{/* What a check with a client id of its own tries besides. */}}
 {{- define "agent.checkTopics" -}}
 {{- with include "agent.consumer" . }}
-- --consumer={{ . }}
+- {{ printf "--consumer=%s" . | quote }}
 {{- else }}
 - --until=connect
 {{- end }}

@@ -7,16 +7,23 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Two stores must not speak for one source at once, and Helm makes the new workload before it removes the old one. What
-runs is asked of the cluster; `helm template`, and so Argo CD, cannot ask. */}}
+{{/* Two bridges of a release must not speak for one source at once, and Helm makes the new workload before it removes the
+old one: one with the other store, or one of another name, whose volume would be a new one besides. What runs is asked of the
+cluster; `helm template`, and so Argo CD, cannot ask. */}}
 {{- define "server-bridge.alone" -}}
-{{- $kind := ternary "StatefulSet" "Deployment" (eq .Values.store "postgres") -}}
+{{- $own := ternary "Deployment" "StatefulSet" (eq .Values.store "postgres") -}}
 {{- $name := include "server-bridge.name" . -}}
-{{- $other := lookup "apps/v1" $kind .Release.Namespace $name -}}
-{{- if and $other (eq (dig "metadata" "labels" "app.kubernetes.io/name" "" $other) "server-bridge") -}}
-{{- $wanted := int (dig "spec" "replicas" 1 $other) -}}
-{{- if or (gt $wanted 0) (gt (int (dig "status" "replicas" 0 $other)) 0) -}}
-{{- fail (printf "store: %s, but %s `%s` with the other store still runs: upgrade with the store of before and `--set replicas=0` first, wait until its pod is gone, and copy what it holds (docs/DEPLOYING.md, Moving to the database)" .Values.store $kind $name) -}}
+{{- range $kind := list "Deployment" "StatefulSet" -}}
+{{- range $other := dig "items" (list) (lookup "apps/v1" $kind $.Release.Namespace "") -}}
+{{- $labels := default (dict) $other.metadata.labels -}}
+{{- $called := $other.metadata.name -}}
+{{- $ours := and (eq (get $labels "app.kubernetes.io/name") $.Chart.Name) (or (eq $called $name) (eq (get $labels "app.kubernetes.io/instance") $.Release.Name)) -}}
+{{- $runs := or (gt (int (dig "spec" "replicas" 1 $other)) 0) (gt (int (dig "status" "replicas" 0 $other)) 0) -}}
+{{- if and $ours $runs (ne $called $name) -}}
+{{- fail (printf "the objects are to be called `%s`, but %s `%s` of this release still runs, and two bridges would speak for one source: set fullnameOverride to `%s`" $name $kind $called $called) -}}
+{{- else if and $ours $runs (ne $kind $own) -}}
+{{- fail (printf "store: %s, but %s `%s` with the other store still runs: upgrade with the store of before and `--set replicas=0` first, wait until its pod is gone, and copy what it holds (docs/DEPLOYING.md, Moving to the database)" $.Values.store $kind $called) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -32,8 +39,8 @@ runs is asked of the cluster; `helm template`, and so Argo CD, cannot ask. */}}
 
 {{- define "server-bridge.topicName" -}}
 {{- $name := tpl (index . 2) (index . 0) -}}
-{{- if not (regexMatch (printf "^[^/+#]{1,%d}$" (index . 3)) $name) -}}
-{{- fail (printf "%s is `%s`: one to %d characters are needed, without `/`, `+` and `#`" (index . 1) $name (index . 3)) -}}
+{{- if not (regexMatch (printf "^[^/+#\\x00-\\x1f\\x7f]{1,%d}$" (index . 3)) $name) -}}
+{{- fail (printf "%s is `%s`: one to %d characters are needed, without `/`, `+`, `#` and control characters" (index . 1) $name (index . 3)) -}}
 {{- end -}}
 {{- $name -}}
 {{- end -}}
@@ -74,9 +81,14 @@ runs is asked of the cluster; `helm template`, and so Argo CD, cannot ask. */}}
 - {{ with .Values.networkPolicy.egress.databaseTo }}to: {{- toYaml . | nindent 4 }}
   {{ end }}ports:
     {{- range .Values.networkPolicy.egress.databasePorts }}
-    - {port: {{ . }}}
+    - {port: {{ int64 . }}}
     {{- end }}
-{{- if .Values.database.iamAuth }}
+{{- if and .Values.database.iamAuth (include "server-bridge.webIdentity" .) }}
+# STS, for the role that the bridge signs in with.
+- {{ with .Values.networkPolicy.egress.stsTo }}to: {{- toYaml . | nindent 4 }}
+  {{ end }}ports:
+    - {port: 443}
+{{- else if .Values.database.iamAuth }}
 # EKS Pod Identity, for the tokens that the bridge signs in with.
 - to:
     - ipBlock: {cidr: 169.254.170.23/32}
@@ -84,6 +96,13 @@ runs is asked of the cluster; `helm template`, and so Argo CD, cannot ask. */}}
   ports:
     - {port: 80}
 {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the service account's role is one of IAM roles for service accounts, which STS gives; nothing otherwise. */}}
+{{- define "server-bridge.webIdentity" -}}
+{{- if or (not .Values.secrets.csi.usePodIdentity) (hasKey .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn") -}}
+yes
 {{- end -}}
 {{- end -}}
 
@@ -117,7 +136,9 @@ runs is asked of the cluster; `helm template`, and so Argo CD, cannot ask. */}}
 {{- end -}}
 {{- end -}}
 {{- $id := tpl .Values.check.clientId . -}}
-{{- if and $id (eq $id (include "server-bridge.clientId" .)) (eq .Values.store "sqlite") (gt $replicas 0) -}}
-{{- fail (printf "check.clientId is `%s`, the bridge's, and the broker would throw the running bridge out: set `replicas: 0` with it, or leave it empty" $id) -}}
+{{- /* With a slot, a connection or both after it. */ -}}
+{{- $used := printf "^%s(-[0-9]+)*$" (regexQuoteMeta (include "server-bridge.clientId" .)) -}}
+{{- if and $id (regexMatch $used $id) (gt $replicas 0) -}}
+{{- fail (printf "check.clientId is `%s`, a running bridge's, and the broker would throw the running bridge out: set `replicas: 0` with it, or leave it empty" $id) -}}
 {{- end -}}
 {{- end -}}

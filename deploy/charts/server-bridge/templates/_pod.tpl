@@ -22,7 +22,7 @@ spec:
       args:
         - store
         - migrate
-        - --mount={{ .Values.mountPath }}
+        - {{ printf "--mount=%s" .Values.mountPath | quote }}
         {{- include "server-bridge.database" . | nindent 8 }}
         {{- range .Values.extraArgs }}
         {{- if hasPrefix "--db-" . }}
@@ -36,33 +36,33 @@ spec:
     - name: server-bridge
       {{- include "server-bridge.container" . | nindent 6 }}
       args:
-        - --mount={{ .Values.mountPath }}
-        - --source-id={{ include "server-bridge.source" . }}
-        - --client-id={{ include "server-bridge.clientId" . }}
-        - --connections={{ .Values.connections }}
+        - {{ printf "--mount=%s" .Values.mountPath | quote }}
+        - {{ printf "--source-id=%s" (include "server-bridge.source" .) | quote }}
+        - {{ printf "--client-id=%s" (include "server-bridge.clientId" .) | quote }}
+        - {{ printf "--connections=%d" (int64 .Values.connections) | quote }}
         {{- if $shared }}
         {{- include "server-bridge.database" . | nindent 8 }}
-        - --db-notify={{ ternary "on" "off" .Values.database.notify }}
-        - --slots={{ .Values.slots }}
+        - {{ printf "--db-notify=%s" (ternary "on" "off" .Values.database.notify) | quote }}
+        - {{ printf "--slots=%d" (int64 .Values.slots) | quote }}
         {{- else }}
         - --store=sqlite:/var/lib/server-bridge/server-bridge.db
         {{- end }}
         - --api-listen=0.0.0.0:8000
         {{- $name := include "server-bridge.name" . }}
-        - --api-host={{ $name }}
-        - --api-host={{ $name }}.{{ .Release.Namespace }}
-        - --api-host={{ $name }}.{{ .Release.Namespace }}.svc
-        - --api-host={{ $name }}.{{ .Release.Namespace }}.svc.cluster.local
+        - {{ printf "--api-host=%s" $name | quote }}
+        - {{ printf "--api-host=%s.%s" $name .Release.Namespace | quote }}
+        - {{ printf "--api-host=%s.%s.svc" $name .Release.Namespace | quote }}
+        - {{ printf "--api-host=%s.%s.svc.cluster.local" $name .Release.Namespace | quote }}
         {{- range .Values.api.hosts }}
-        - --api-host={{ . }}
+        - {{ printf "--api-host=%s" . | quote }}
         {{- end }}
         - --admin-listen=0.0.0.0:8083
-        - --log-level={{ .Values.log.level }}
-        - --log-format={{ .Values.log.format }}
+        - {{ printf "--log-level=%s" .Values.log.level | quote }}
+        - {{ printf "--log-format=%s" .Values.log.format | quote }}
         # Before the pod is killed{{ if $shared }}, after the pause of preStop{{ end }}.
-        - --shutdown-grace={{ sub $grace (ternary 10 5 $shared) }}s
+        - {{ printf "--shutdown-grace=%ds" (sub $grace (ternary 10 5 $shared)) | quote }}
         {{- if .Values.secrets.consumers }}
-        - --consumers={{ .Values.mountPath }}/consumers.yaml
+        - {{ printf "--consumers=%s/consumers.yaml" .Values.mountPath | quote }}
         {{- end }}
         {{- if .Values.deleteUnknownWorks }}
         - --delete-unknown-works
@@ -146,12 +146,12 @@ resources: {{- toYaml .Values.resources | nindent 2 }}
 {{/* How to reach the shared database. */}}
 {{- define "server-bridge.database" -}}
 - --store=postgres
-- --db-max-open-connections={{ .Values.database.maxOpenConnections }}
+- {{ printf "--db-max-open-connections=%d" (int64 .Values.database.maxOpenConnections) | quote }}
 {{- with .Values.database.caConfigMap }}
-- --db-rootcert=/etc/server-bridge/database-ca/{{ $.Values.database.caKey }}
+- {{ printf "--db-rootcert=/etc/server-bridge/database-ca/%s" $.Values.database.caKey | quote }}
 {{- end }}
 {{- with .Values.database.schema }}
-- --db-schema={{ . }}
+- {{ printf "--db-schema=%s" . | quote }}
 {{- end }}
 {{- if .Values.database.iamAuth }}
 - --db-iam-auth

@@ -70,6 +70,8 @@ async fn the_job_and_the_test_of_helm_run_the_same_pod_and_a_changed_one_is_anot
             "check.args={--json}",
             "check.args={--json}",
             "check.args={}",
+            // Of the pod's metadata only.
+            "commonAnnotations.a=b",
         ] {
             let objects = rendered(
                 scratch.path(),
@@ -80,7 +82,8 @@ async fn the_job_and_the_test_of_helm_run_the_same_pod_and_a_changed_one_is_anot
             .await?;
             let (job, pod): (Value, Value) = (the(&objects, "Job")?, the(&objects, "Pod")?);
             ensure!(job["spec"]["template"]["spec"] == pod["spec"], "{chart}");
-            ensure!(job["metadata"].get("annotations").is_none(), "{job}");
+            let notes = &job["metadata"]["annotations"];
+            ensure!(notes.get("helm.sh/hook").is_none(), "{job}");
             ensure!(
                 pod["metadata"]["annotations"]["helm.sh/hook"] == "test",
                 "{pod}"
@@ -93,6 +96,7 @@ async fn the_job_and_the_test_of_helm_run_the_same_pod_and_a_changed_one_is_anot
             );
         }
         ensure!(names[0] == names[1] && names[1] != names[2], "{names:?}");
+        ensure!(names[2] != names[3], "{names:?}");
     }
     scratch.passed();
     Ok(())

@@ -73,6 +73,16 @@ async fn a_wrong_value_is_refused_with_its_place_and_what_there_is() -> Result<(
                 ["/brokerPorts/0", "want integer"],
             ),
             ("extraEnv[0].nam=A", ["/extraEnv/0", "'name'"]),
+            (
+                "podDisruptionBudget.maxUnavailable=0",
+                ["/maxUnavailable", "minimum"],
+            ),
+            (
+                "podDisruptionBudget.maxUnavailable=0%",
+                ["/maxUnavailable", "pattern"],
+            ),
+            ("mountPath=/a\nb", ["/mountPath", "pattern"]),
+            ("check.clientId=a\nb", ["/check/clientId", "pattern"]),
         ] {
             refused(chart, &[value], &words).await?;
         }
@@ -162,7 +172,7 @@ async fn what_cannot_be_meant_together_is_refused_with_both_names_and_a_way_out(
     for (values, words) in agent {
         refused(AGENT, values, words).await?;
     }
-    let server: [(&[&str], &[&str]); 7] = [
+    let server: [(&[&str], &[&str]); 10] = [
         (&["replicas=2"], &["replicas is 2", "store: postgres"]),
         (
             &["database.iamAuth=true"],
@@ -182,7 +192,23 @@ async fn what_cannot_be_meant_together_is_refused_with_both_names_and_a_way_out(
         ),
         (&["clientId=a/b"], &["clientId is `a/b`"]),
         (
+            &["clientId=x{{ .Values.global.end }}", "global.end=a\nb"],
+            &["clientId is", "control characters"],
+        ),
+        (
             &["check.clientId=maestro"],
+            &["check.clientId", "replicas: 0"],
+        ),
+        (
+            &["store=postgres", "check.clientId=maestro-7"],
+            &["check.clientId", "replicas: 0"],
+        ),
+        (
+            &[
+                "store=postgres",
+                "connections=2",
+                "check.clientId=maestro-0-1",
+            ],
             &["check.clientId", "replicas: 0"],
         ),
     ];

@@ -32,6 +32,9 @@ async fn a_release_never_runs_two_stores_at_once() -> Result<()> {
 
     went("store=sqlite").await?;
     refused("store=postgres").await?;
+    // Another name, with a volume of its own.
+    refused("store=sqlite,nameOverride=east").await?;
+    refused("store=postgres,fullnameOverride=east").await?;
     // Again the same, which must not stand in its own way.
     went("store=sqlite").await?;
     went("store=sqlite,replicas=0").await?;

@@ -13,9 +13,11 @@ import fcntl
 import functools
 import gzip
 import hashlib
+import http.client
 import io
 import lzma
 import os
+import platform
 import re
 import sys
 import tarfile
@@ -59,6 +61,16 @@ class Package:
                 yield path, member
 
 
+    def licenses(self):
+        """The names of its licences, if its copyright file is one that machines read."""
+        for path, member in self.files():
+            if path == f"usr/share/doc/{self.name}/copyright" and member.isfile():
+                text = self.data.extractfile(member).read().decode(errors="replace")
+                if text.startswith("Format: "):
+                    return sorted(set(re.findall(r"^License: *(\S.*)$", text, re.M)))
+        return []
+
+
 class Packages(list):
     """All of the base, in the order of `base.lock`."""
 
@@ -96,6 +108,15 @@ def packages(architecture, unpinned=False):
         return Packages(Package(fetch(pin, lock, unpinned)) for pin in wanted)
 
 
+def own_architecture():
+    """This machine's processor, as images call it."""
+    machine = platform.machine()
+    known = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+    if machine not in known:
+        raise Refused(f"this machine's processor is {machine}", "there are images for amd64 and arm64")
+    return known[machine]
+
+
 def fetch(pin, lock, unpinned):
     """The bytes of a package."""
     for bring in (from_cache, from_apt, from_snapshot):
@@ -103,7 +124,8 @@ def fetch(pin, lock, unpinned):
         if content is None:
             continue
         if hashlib.sha256(content).hexdigest() == pin.sha256:
-            oci.replace(pin.file(), content)
+            if bring is not from_cache:
+                oci.replace(pin.file(), content)
             return content
         say(f"{pin.name} {pin.version} of {bring.__name__.removeprefix('from_')} is not what base.lock pins")
     if unpinned:
@@ -137,7 +159,7 @@ def from_snapshot(pin, lock):
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.read()
-    except (urllib.error.URLError, OSError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError):
         return None
 
 

@@ -41,12 +41,15 @@ class Program:
 
 def read(path, content):
     """Reads the headers of a program."""
-    if content[:6] != b"\x7fELF\x02\x01":
+    if content[:6] != b"\x7fELF\x02\x01" or len(content) < 64:
         raise Refused(f"{path} is no program for 64-bit Linux", "build it with a Linux target")
     machine = struct.unpack_from("<H", content, 18)[0]
     if machine not in ARCHITECTURES:
         raise Refused(f"{path} is for a processor of another kind (ELF machine {machine})", "there are images for amd64 and arm64")
-    return Program(path, ARCHITECTURES[machine], needed(content), newest_glibc(content))
+    try:
+        return Program(path, ARCHITECTURES[machine], needed(content), newest_glibc(content))
+    except (struct.error, StopIteration, ValueError):
+        raise Refused(f"{path} is a program that is not whole", "build it again; a copy may have been cut off") from None
 
 
 def needed(content):

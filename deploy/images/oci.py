@@ -2,16 +2,18 @@
 
 The archive is an image layout (`oci-layout`, `index.json`, `blobs/`) with docker's `manifest.json` beside it, as
 `docker save` writes: podman, skopeo (`oci-archive:`) and `ctr images import` read the one, any `docker load` the other.
-Nothing in it depends on the clock, on the order of a directory or on who builds: the same content has the same bytes.
+Nothing in it depends on the clock, on the order of a directory or on who builds: the same content has the same bytes
+wherever zlib is the same (`ZLIB`), because compressing is the one thing that it does not do itself.
 """
 
-import gzip
 import hashlib
 import io
 import json
 import os
+import struct
 import tarfile
 import tempfile
+import zlib
 
 from source import Refused
 
@@ -19,6 +21,8 @@ LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+# What compresses: another version, or zlib-ng under its name, may give other bytes and so other digests.
+ZLIB = zlib.ZLIB_RUNTIME_VERSION
 
 
 class File:
@@ -139,7 +143,12 @@ def tar(entries):
 
 
 def packed(content):
-    return gzip.compress(content, compresslevel=6, mtime=0)
+    """The content as gzip. Head and tail are written here: what Python puts there depends on its version."""
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    # No name, no time, an unknown system.
+    head = b"\x1f\x8b\x08\x00" + bytes(5) + b"\xff"
+    tail = struct.pack("<II", zlib.crc32(content), len(content) & 0xFFFFFFFF)
+    return head + deflate.compress(content) + deflate.flush() + tail
 
 
 def blob(blobs, media_type, content):
@@ -165,6 +174,14 @@ def replace(path, content):
     directory = os.path.dirname(os.path.abspath(path))
     os.makedirs(directory, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+        try:
+            file.write(content)
+            file.flush()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException as error:
+            # Also when it is interrupted.
+            os.unlink(file.name)
+            if isinstance(error, OSError):
+                raise Refused(f"write {path}: {error.strerror}", "it takes room on the disk and the right to write there; or name another place") from None
+            raise

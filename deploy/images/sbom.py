@@ -1,38 +1,34 @@
-"""The bill of materials of an image, as CycloneDX: the crates that the program is made of, and the base's packages.
+"""The bill of materials of an image, as CycloneDX: the crates that the program is made of, what they compile in C,
+Rust's own library, and the base's packages.
 
 `cargo metadata` knows the crates, what they depend on and their licences, and `Cargo.lock` their hashes; a tool of its
 own would say the same and have to be built first. What only builds or tests need is left out.
 """
 
-import functools
-import glob
 import json
-import os
-import re
-import subprocess
-import tomllib
 import urllib.parse
 import uuid
 
 import oci
-from source import ROOT, Refused
-
-TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+from crates import checksums, crates_of, license_of, native, normal, root_of
 
 
 def bill(name, source, packages, architecture):
     """The document for one image."""
-    crates = crates_of(name, architecture)
+    crates, parts, release = crates_of(name, architecture), native(name, architecture), packages.release()
     root = f"pkg:oci/{name}@{source.version}?arch={architecture}"
-    components = [of_crate(crate) for crate in crates.values()] + [of_package(package, packages.release()) for package in packages]
-    program = crates_root(name, architecture)
-    dependencies = [
-        {"ref": root, "dependsOn": sorted([reference(crates[program])] + [deb(package, packages.release()) for package in packages])},
-        *(
-            {"ref": reference(crate), "dependsOn": sorted(reference(crates[id]) for id in normal(architecture, id_) if id in crates)}
-            for id_, crate in crates.items()
-        ),
+    components = [
+        *(of_crate(crate) for crate in crates.values()),
+        *(of_native(part) for part in parts),
+        *(of_package(package, release) for package in packages),
     ]
+    program = crates[root_of(name, architecture)]
+    below_root = [reference(program), *(part.purl for part in parts if part.crate is None), *(deb(package, release) for package in packages)]
+    dependencies = [{"ref": root, "dependsOn": sorted(below_root)}]
+    for id_, crate in crates.items():
+        below = [reference(crates[each]) for each in normal(architecture, id_) if each in crates]
+        below += [part.purl for part in parts if part.crate == id_]
+        dependencies.append({"ref": reference(crate), "dependsOn": sorted(below)})
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -59,110 +55,40 @@ def write(path, document):
     oci.replace(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
-def notices(name, architecture):
-    """The licence texts that the crates come with, as their licences demand of who passes programs on."""
-    texts = {}
-    for crate in crates_of(name, architecture).values():
-        if crate["source"] is None:
-            continue
-        directory = os.path.dirname(crate["manifest_path"])
-        for path in sorted(glob.glob(os.path.join(directory, "*"))):
-            if re.match(r"(?i)(licen[sc]e|copying|notice|copyright|unlicense)", os.path.basename(path)) and os.path.isfile(path):
-                with open(path, encoding="utf-8", errors="replace") as file:
-                    texts.setdefault(file.read().strip(), []).append(f"{crate['name']} {crate['version']}")
-    parts = [f"{name} contains these works of others.\n"]
-    parts += [f"{'=' * 80}\n{', '.join(sorted(set(users)))}\n{'-' * 80}\n{text}\n" for text, users in sorted(texts.items(), key=lambda item: (sorted(item[1]), item[0]))]
-    return "\n".join(parts).encode()
-
-
-def package(name):
-    """A member of the workspace."""
-    return next(crate for crate in metadata("amd64")["packages"] if crate["name"] == name and crate["source"] is None)
-
-
-def crates_of(name, architecture):
-    """Crates that the program is made of, by id."""
-    known = {crate["id"]: crate for crate in metadata(architecture)["packages"]}
-    found, todo = {}, [crates_root(name, architecture)]
-    while todo:
-        id_ = todo.pop()
-        crate = known[id_]
-        # Runs in the compiler, and so does what it stands on.
-        if id_ in found or any("proc-macro" in target["kind"] for target in crate["targets"]):
-            continue
-        found[id_] = crate
-        todo += normal(architecture, id_)
-    return found
-
-
-def crates_root(name, architecture):
-    return next(crate["id"] for crate in metadata(architecture)["packages"] if crate["name"] == name and crate["source"] is None)
-
-
-@functools.cache
-def nodes(architecture):
-    return {node["id"]: node for node in metadata(architecture)["resolve"]["nodes"]}
-
-
-def normal(architecture, id_):
-    """What a crate depends on when the program runs."""
-    return [
-        dependency["pkg"]
-        for dependency in nodes(architecture)[id_]["deps"]
-        if any(kind["kind"] is None for kind in dependency["dep_kinds"])
-    ]
-
-
-@functools.cache
-def metadata(architecture):
-    command = ["cargo", "metadata", "--format-version=1", "--locked", f"--filter-platform={TARGETS[architecture]}"]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise Refused("`cargo` is not there, and it knows what crates a program is made of", "install a Rust toolchain with rustup")
-    if done.returncode != 0:
-        raise Refused(f"cargo metadata: {done.stderr.strip()}", "it reads `Cargo.lock` and the manifests, and fetches crates that are not there yet")
-    return json.loads(done.stdout)
-
-
-@functools.cache
-def checksums():
-    with open(os.path.join(ROOT, "Cargo.lock"), "rb") as file:
-        lock = tomllib.load(file)
-    return {(entry["name"], entry["version"]): entry.get("checksum") for entry in lock["package"]}
-
-
 def of_crate(crate):
-    component = {
-        "bom-ref": reference(crate),
-        "type": "library",
-        "name": crate["name"],
-        "version": crate["version"],
-        "purl": reference(crate),
-    }
+    component = library(crate["name"], crate["version"], reference(crate))
     if crate["license"]:
-        # Crates of before SPDX expressions separate with a slash.
-        component["licenses"] = [{"expression": re.sub(r"\s*/\s*", " OR ", crate["license"])}]
+        component["licenses"] = [{"expression": license_of(crate)}]
     checksum = checksums().get((crate["name"], crate["version"]))
     if checksum:
         component["hashes"] = [{"alg": "SHA-256", "content": checksum}]
     return component
 
 
-def of_package(package_, release):
-    return {
-        "bom-ref": deb(package_, release),
-        "type": "library",
-        "name": package_.name,
-        "version": package_.version,
-        "purl": deb(package_, release),
-    }
+def of_native(part):
+    component = library(part.name, part.version, part.purl)
+    component["licenses"] = [{"expression": part.license}]
+    if part.cpe:
+        component["cpe"] = part.cpe
+    return component
+
+
+def of_package(package, release):
+    component = library(package.name, package.version, deb(package, release))
+    # Debian's names of licences are no SPDX identifiers; many packages tell theirs in prose only.
+    named = [{"license": {"name": name}} for name in package.licenses()]
+    component["licenses"] = named or [{"expression": "NOASSERTION"}]
+    return component
+
+
+def library(name, version, purl):
+    return {"bom-ref": purl, "type": "library", "name": name, "version": version, "purl": purl}
 
 
 def reference(crate):
     return f"pkg:cargo/{crate['name']}@{urllib.parse.quote(crate['version'], safe='')}"
 
 
-def deb(package_, release):
-    version = urllib.parse.quote(package_.version, safe="")
-    return f"pkg:deb/debian/{package_.name}@{version}?arch={package_.architecture}&distro=debian-{release}"
+def deb(package, release):
+    version = urllib.parse.quote(package.version, safe="")
+    return f"pkg:deb/debian/{package.name}@{version}?arch={package.architecture}&distro=debian-{release}"

@@ -43,6 +43,10 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, thiserror::Error)]
+#[error("write the completion script")]
+struct ScriptError(#[source] io::Error);
+
+#[derive(Debug, thiserror::Error)]
 #[error("write the manual pages to {}", directory.display())]
 struct PagesError {
     directory: PathBuf,
@@ -69,8 +73,12 @@ impl Verb {
                 let name = command.get_name().to_owned();
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut command, name, &mut script);
-                let _ = out.write_all(&script).and_then(|()| out.flush());
-                Ok(())
+                match out.write_all(&script).and_then(|()| out.flush()) {
+                    Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                        Err(ScriptError(error).into())
+                    }
+                    _ => Ok(()),
+                }
             }
             Self::Man(directory) => {
                 let written = std::fs::create_dir_all(&directory)
@@ -78,6 +86,12 @@ impl Verb {
                 written.map_err(|source| PagesError { directory, source }.into())
             }
         }
+    }
+}
+
+impl Hint for ScriptError {
+    fn hint(&self) -> Option<String> {
+        Some("write it to a place that has room".into())
     }
 }
 

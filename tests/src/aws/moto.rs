@@ -122,7 +122,7 @@ fn program(cache: &Path) -> Result<Spec, ProcessError> {
 fn cache() -> PathBuf {
     let version = REQUIREMENTS
         .lines()
-        .find_map(|line| line.strip_prefix("moto=="));
+        .find_map(|line| line.strip_prefix("moto==")?.split_whitespace().next());
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../.cache/moto")
         .join(version.unwrap_or_default())

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use tests::process::{Output, Spec};
-use tests::scratch::Scratch;
+use tests::scratch::{Scratch, profile_directory};
 
 use crate::{PATIENCE, PROGRAMS, label};
 
@@ -99,6 +99,32 @@ async fn every_program_completes_its_verbs_in_every_shell() -> Result<()> {
                 );
             }
         }
+    }
+    scratch.passed();
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_script_that_finds_no_room_is_a_failure_and_a_closed_pipe_is_none() -> Result<()> {
+    let scratch = Scratch::new("commands-full")?;
+    let shell = Spec::installed("sh", "install a shell")?;
+    let binary = profile_directory()?.join("probe");
+    for (redirected, code, told) in [
+        ("> /dev/full", "1", "write the completion script"),
+        ("| true", "0", ""),
+    ] {
+        // The status is the program's, not that of the end of a pipe.
+        let line = format!("{{ \"$0\" completions bash; echo $? >&3; }} 3>&2 {redirected}");
+        let said = shell
+            .clone()
+            .label(label())
+            .args(["-c", line.as_str()])
+            .arg(&binary)
+            .run(scratch.path(), PATIENCE)
+            .await?;
+        let ended = said.stderr.lines().any(|line| line == code);
+        ensure!(ended && said.stderr.contains(told), "{}", said.stderr);
     }
     scratch.passed();
     Ok(())

@@ -7,6 +7,7 @@ mod assembled;
 mod commands;
 mod image;
 mod materials;
+mod revision;
 mod steps;
 
 use std::path::{Path, PathBuf};

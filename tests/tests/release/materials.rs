@@ -32,6 +32,9 @@ async fn the_bill_of_materials_names_crates_and_packages_of_the_image() -> Resul
         "libgcc-s1",
         "ca-certificates",
         "base-files",
+        // What no crate's version tells of.
+        "aws-lc",
+        "rust-std",
     ] {
         ensure!(named.contains(name), "no {name}");
     }
@@ -44,6 +47,7 @@ async fn the_bill_of_materials_names_crates_and_packages_of_the_image() -> Resul
         "sqlx",
         "kube",
         "aws-sdk-iot",
+        "sqlite",
     ] {
         ensure!(!named.contains(name), "{name} is not in the image");
     }
@@ -71,6 +75,12 @@ async fn the_bill_of_materials_names_crates_and_packages_of_the_image() -> Resul
                 "{component}"
             );
         }
+        // A package of Debian may tell its licence in prose only.
+        let licence = &component["licenses"][0];
+        ensure!(
+            licence["expression"].is_string() || licence["license"]["name"].is_string(),
+            "{component}"
+        );
         if let Some(checksum) = component["hashes"][0]["content"].as_str() {
             ensure!(lock.contains(checksum), "{component}");
         }
@@ -89,6 +99,46 @@ async fn the_bill_of_materials_names_crates_and_packages_of_the_image() -> Resul
             ensure!(known.contains(reference), "{reference} is no component");
         }
     }
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_crate_of_a_bill_has_the_text_of_its_licence_in_the_image() -> Result<()> {
+    let scratch = Scratch::new("materials-notices")?;
+    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let notices = image.unpack().await?;
+    let notices = notices.join("usr/share/doc/probe/THIRD-PARTY-NOTICES");
+    let notices = std::fs::read_to_string(notices)?;
+    // The line below each rule names who is under the text that follows.
+    let rule = "=".repeat(80);
+    let named: BTreeSet<&str> = notices
+        .split(&rule)
+        .skip(1)
+        .filter_map(|part| part.trim_start().lines().next())
+        .flat_map(|line| line.split(", "))
+        .collect();
+    let bill = std::fs::read_to_string(scratch.path().join("image/probe.cdx.json"))?;
+    let bill: Value = serde_json::from_str(&bill)?;
+    for component in bill["components"].as_array().context("components")? {
+        let text = |key: &str| component[key].as_str().unwrap_or_default();
+        let foreign = component["hashes"].is_array();
+        let name = format!("{} {}", text("name"), text("version"));
+        ensure!(
+            !foreign || named.contains(name.as_str()),
+            "no text for {name}"
+        );
+    }
+    let rust = named
+        .iter()
+        .any(|name| name.starts_with("Rust's standard library "));
+    ensure!(rust, "no text for Rust's standard library");
+    // They bring no text themselves.
+    for name in ["mqttbytes-core-next", "rumqttc-core-next"] {
+        let found = named.iter().any(|each| each.starts_with(name));
+        ensure!(found, "no text for {name}");
+    }
+    ensure!(notices.contains("Copyright tekjar <raviteja@bytebeam.io>"));
     scratch.passed();
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use link::error::chain;
 use link::id::ConsumerName;
 use link::order::Version;
@@ -140,8 +140,8 @@ pub(super) async fn holds_a_stranger<S: Store>(
     Ok(())
 }
 
-/// A whole list of an agent that came at `came` names nothing that the store does not know: what was said of its consumer
-/// before, such as by a status that came late, is over.
+/// A whole list of an agent whose first part came at `came` names nothing that the store does not know: what was said of its
+/// consumer well before, such as by a status that came late, is over.
 ///
 /// # Errors
 /// The store failed.
@@ -151,7 +151,9 @@ pub(super) async fn holds_no_stranger<S: Store>(
     came: Timestamp,
 ) -> Result<(), StoreError> {
     if context.store.doubts(consumer).await?.strangers {
-        context.store.forget_stranger(consumer, came).await?;
+        // What any replica has heard since is noted later than this.
+        let until = came - (SignedDuration::from_secs(NOTED.as_secs() as i64) + DRIFT);
+        context.store.forget_stranger(consumer, until).await?;
         context.raises.forget_stranger(consumer);
     }
     Ok(())
@@ -389,6 +391,9 @@ const LOOK: Duration = Duration::from_secs(30);
 // A bulk of new bundles is one look at what is doubted of their consumer. What is noted outlives a process anyway.
 const LOOKED: Duration = Duration::from_secs(10);
 const NOTED: Duration = Duration::from_secs(60);
+
+// By which the clocks of replicas differ and a note comes late, with much to spare: what is doubted a little longer is asked for.
+const DRIFT: SignedDuration = SignedDuration::from_secs(60);
 
 // As many as a store of this size has; with more it is only looked again. 100 bytes each.
 const CONSUMERS: usize = 100_000;

@@ -13,6 +13,7 @@ use link::error::Hint;
 use sha2::{Digest as _, Sha256};
 use tracing::info;
 
+use super::postgres::Bridges;
 use super::{Location, StoreError};
 
 mod cells;
@@ -58,12 +59,16 @@ pub enum CopyError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A bridge runs on it.
-    #[error("`{place}` is in use: {sessions} sessions of bridges are open on that database")]
+    #[error(
+        "`{place}` is in use: bridges have {sessions} sessions open on that database and hold {slots} slots of that schema"
+    )]
     InUse {
         /// Where.
         place: String,
         /// How many sessions.
         sessions: u64,
+        /// How many slots.
+        slots: u64,
     },
     /// The target holds something else.
     #[error("`{place}` is not empty: `{table}` has {rows} rows that are no copy of the source")]
@@ -215,7 +220,7 @@ impl Hint for CopyError {
         match self {
             Self::Store(error) => error.hint(),
             Self::InUse { .. } => Some(
-                "stop every bridge on that database and repeat; one that runs would go on changing what is copied".into(),
+                "stop every bridge on that database and repeat; one that runs would go on changing what is copied, and the slot of one that was killed is free ten seconds later".into(),
             ),
             Self::NotEmpty { .. } => Some(
                 "name an empty file, or with `--db-schema` a schema that is not there yet; nothing was changed".into(),
@@ -281,18 +286,20 @@ impl Side {
         }
     }
 
-    /// A file is locked; of a server only sessions can be seen.
+    /// A file is locked; of a server only sessions and slots can be seen.
     async fn unused(&mut self) -> Result<(), CopyError> {
         let Self::Postgres(side) = self else {
             return Ok(());
         };
-        match side.bridges().await? {
-            0 => Ok(()),
-            sessions => Err(CopyError::InUse {
-                place: side.place().to_owned(),
-                sessions,
-            }),
+        let Bridges { sessions, slots } = side.bridges().await?;
+        if sessions == 0 && slots == 0 {
+            return Ok(());
         }
+        Err(CopyError::InUse {
+            place: side.place().to_owned(),
+            sessions,
+            slots,
+        })
     }
 
     async fn first_rows(&mut self) -> Result<Option<(&'static str, u64)>, StoreError> {

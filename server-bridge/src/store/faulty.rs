@@ -118,7 +118,7 @@ impl<S: Store> Heard for Faulty<S> {
         remove_orphans(keys: Vec<i64>) -> ();
         doubts(consumer: &ConsumerName) -> Doubts;
         note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
-        forget_stranger(consumer: &ConsumerName, came: Timestamp) -> ();
+        forget_stranger(consumer: &ConsumerName, until: Timestamp) -> ();
         note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
         remove_consumer(id: &str, unseen_since: Option<Timestamp>) -> RemovedConsumer;
     }

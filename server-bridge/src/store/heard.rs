@@ -78,12 +78,11 @@ pub trait Heard: Clone + Send + Sync + 'static {
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Notes that a consumer's agents hold nothing that is not known here, by a whole list that came at `came`. What was
-    /// noted later stays.
+    /// Notes that a consumer's agents hold nothing that is not known here. What was noted after `until` stays.
     fn forget_stranger(
         &self,
         consumer: &ConsumerName,
-        came: Timestamp,
+        until: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     // --- consumers ---
@@ -128,8 +127,13 @@ pub struct ResyncPart {
 pub enum PartOutcome {
     /// It is kept; others are missing.
     Waits,
-    /// All parts are there: the whole list, in order. It stays until [`Heard::forget_resync`].
-    Whole(Vec<HeldVersion>),
+    /// All parts are there. The list stays until [`Heard::forget_resync`].
+    Whole {
+        /// The whole list, in order.
+        held: Vec<HeldVersion>,
+        /// When its first part came.
+        began_at: Timestamp,
+    },
     /// Newer lists of the consumer wait; this one is not needed.
     Superseded,
     /// Earlier parts said that there are `earlier` parts; the list stays as it was.

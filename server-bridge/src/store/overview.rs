@@ -134,7 +134,8 @@ impl Location {
                 Ok(file.display().to_string())
             }
             Self::Postgres(config) => {
-                let alone = super::postgres::Alone::open(config, false).await?;
+                let mut alone = super::postgres::Alone::open(config, false).await?;
+                alone.complete(config).await;
                 let place = alone.place.clone();
                 alone.close().await;
                 Ok(place)

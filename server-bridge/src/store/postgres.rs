@@ -47,6 +47,7 @@ mod queue;
 mod refused;
 mod replicas;
 mod run;
+mod search;
 mod session;
 mod status;
 mod text;
@@ -56,7 +57,7 @@ mod waiting;
 // What searches look at, for whoever writes rows.
 pub(super) use text::{bundle_search, labels_search};
 
-pub(super) use alone::Alone;
+pub(super) use alone::{Alone, Bridges};
 pub use config::{
     Config, CredentialFiles, DEFAULT_CONNECTIONS, Limits, MIN_CONNECTIONS, Schema, TlsMode,
 };

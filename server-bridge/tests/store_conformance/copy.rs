@@ -329,6 +329,19 @@ async fn what_is_in_use_or_holds_something_else_is_refused() {
     with_consumers(&bridge, &["mine"]).await;
     bridge.close().await;
     drop(bridge);
+    // As a bridge behind a pooler, whose sessions have other names.
+    let slot = "INSERT INTO bridge.replicas (slot, instance, name, expires_at) \
+         VALUES (0, 'i', 'r', clock_timestamp() + interval '1 minute')";
+    places.server.sql(&places.database, slot).unwrap();
+    let said = refused(&one, &places.postgres).await;
+    assert!(
+        said.contains("is in use") && said.contains("hold 1 slots"),
+        "{said}"
+    );
+    places
+        .server
+        .sql(&places.database, "DELETE FROM bridge.replicas")
+        .unwrap();
     let said = refused(&one, &places.postgres).await;
     assert!(said.contains("`consumers` has 1 rows"), "{said}");
     assert_eq!(places.count("consumers"), 1);

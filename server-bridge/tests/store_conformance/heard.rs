@@ -53,7 +53,10 @@ fn orphan(id: &str) -> Orphan {
 pub(crate) async fn a_list_is_whole_once_all_its_parts_came_in_any_order_and_repeated(
     store: impl Store,
 ) {
-    let whole = PartOutcome::Whole(vec![held(1), held(2), held(3)]);
+    let whole = PartOutcome::Whole {
+        held: vec![held(1), held(2), held(3)],
+        began_at: at(1),
+    };
     for number in [3, 1, 3, 1] {
         let outcome = store.add_resync_part(part("c1", "r", number, 3), at(1));
         assert_eq!(outcome.await.unwrap(), PartOutcome::Waits);
@@ -92,7 +95,7 @@ pub(crate) async fn newer_lists_take_the_place_of_older_ones_and_totals_are_not_
     // Its last part comes after the next one began.
     assert!(matches!(
         add(made("first", 2, 1)).await,
-        PartOutcome::Whole(_)
+        PartOutcome::Whole { .. }
     ));
     assert_eq!(add(made("third", 1, 3)).await, PartOutcome::Waits);
     assert_eq!(add(made("first", 1, 1)).await, PartOutcome::Superseded);
@@ -106,14 +109,14 @@ pub(crate) async fn newer_lists_take_the_place_of_older_ones_and_totals_are_not_
     );
     assert!(matches!(
         add(made("third", 2, 3)).await,
-        PartOutcome::Whole(_)
+        PartOutcome::Whole { .. }
     ));
     // With one that is answered the older ones go, and no newer one.
     assert_eq!(add(made("fourth", 1, 4)).await, PartOutcome::Waits);
     store.forget_resync(&name("c1"), "third").await.unwrap();
     assert!(matches!(
         add(made("fourth", 2, 4)).await,
-        PartOutcome::Whole(_)
+        PartOutcome::Whole { .. }
     ));
     assert_eq!(store.prune_resyncs(at(10)).await.unwrap(), 1);
 }
@@ -295,7 +298,7 @@ pub(crate) async fn a_lost_consumer_is_removed_with_all_that_is_kept_of_it(store
     assert_eq!(store.request_resend(&c1, holds).await.unwrap(), 0);
     for (consumer, outcome) in [("c1", false), ("c2", true)] {
         let last = store.add_resync_part(part(consumer, "r", 2, 2), at(5));
-        let whole = matches!(last.await.unwrap(), PartOutcome::Whole(_));
+        let whole = matches!(last.await.unwrap(), PartOutcome::Whole { .. });
         assert_eq!(whole, outcome);
     }
     // Its name and the ids of its bundles are free.

@@ -75,10 +75,11 @@ impl Place {
         Locked(self)
     }
 
-    /// Sessions of the store that wait for a lock.
+    /// Sessions of the store that wait for a lock, but for what is built beside all others.
     fn waiting(&self) -> String {
         self.sql(&format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock' \
+             AND query NOT LIKE '% INDEX CONCURRENTLY %'",
             self.database
         ))
     }

@@ -80,11 +80,11 @@ async fn keep_part<S: Store>(
 ) -> Result<Result<Acted, Refusal>, StoreError> {
     let at = context.clock.now();
     let reason = match context.store.add_resync_part(part.clone(), at).await? {
-        PartOutcome::Whole(held) => {
+        PartOutcome::Whole { held, began_at } => {
             return Ok(Ok(Acted::Whole(Request::Resync {
                 held,
                 made_at: part.made_at,
-                came: at,
+                came: began_at,
                 joined: Some(part.list.clone()),
             })));
         }

@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::super::StoreError;
-use super::super::postgres::{Alone, Config};
+use super::super::postgres::{Alone, Bridges, Config};
 use super::super::sql::rows::driver;
 use super::cells::{Cell, Row};
 use super::tables::{Kind, Table};
@@ -33,8 +33,8 @@ impl Side {
         &self.0.place
     }
 
-    /// Sessions of bridges on this database.
-    pub(super) async fn bridges(&mut self) -> Result<u64, StoreError> {
+    /// What tells that bridges use this database.
+    pub(super) async fn bridges(&mut self) -> Result<Bridges, StoreError> {
         self.0.bridges().await
     }
 

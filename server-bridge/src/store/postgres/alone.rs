@@ -8,13 +8,22 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use super::super::StoreError;
 use super::config::Config;
 use super::failure::driver;
-use super::{connect, migrate, open};
+use super::{connect, migrate, open, search};
 
 /// A connection that holds the lock under which tables are changed: bridges that start wait for its end.
 pub(in crate::store) struct Alone {
     pub(in crate::store) connection: PgConnection,
     /// Where it leads, without secrets.
     pub(in crate::store) place: String,
+}
+
+/// Signs of bridges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct Bridges {
+    /// Sessions on this database, of whatever schema: their names say no more. Those behind a pooler are not seen.
+    pub(in crate::store) sessions: u64,
+    /// Slots of this schema that are held: a bridge renews its own every few seconds.
+    pub(in crate::store) slots: u64,
 }
 
 // === impl Alone ===
@@ -33,43 +42,53 @@ impl Alone {
         open::trusted(&config).map_err(|error| failed(("postgres".into(), error)))?;
         let (mut connection, credentials) = connect::first(&config).await.map_err(failed)?;
         let place = format!("{} {}", credentials.place(), config.schema.as_str());
-        let prepared = match migrate::prepare(&mut connection, &config, None).await {
-            Ok(()) if whole => migrate::whole(&mut connection, &config).await,
-            prepared => prepared,
+        let prepared = if whole {
+            migrate::prepare(&mut connection, &config, None).await
+        } else {
+            migrate::prepare_copy(&mut connection, &config).await
         };
         prepared.map_err(|error| failed((place.clone(), error)))?;
         Ok(Self { connection, place })
     }
 
-    /// Sessions of bridges on this database, of whatever schema: their names say no more. Those behind a pooler are not
-    /// seen. The server ends a session a moment after its client has closed it, so those of a bridge that has just stopped
-    /// are given [`ENDING`].
-    pub(in crate::store) async fn bridges(&mut self) -> Result<u64, StoreError> {
+    /// Builds what is not needed at once, where that takes moments.
+    pub(in crate::store) async fn complete(&mut self, config: &Config) {
+        search::briefly(&mut self.connection, config.schema.as_str()).await;
+    }
+
+    /// What tells that bridges use the database. The server ends a session a moment after its client has closed it, so those
+    /// of a bridge that has just stopped are given [`ENDING`].
+    pub(in crate::store) async fn bridges(&mut self) -> Result<Bridges, StoreError> {
         let until = Instant::now() + ENDING;
         loop {
-            let sessions = self.sessions().await?;
-            if sessions == 0 || Instant::now() >= until {
-                return Ok(sessions);
+            let found = self.found().await?;
+            if found == Bridges::default() || Instant::now() >= until {
+                return Ok(found);
             }
             sleep(AGAIN).await;
         }
     }
 
-    async fn sessions(&mut self) -> Result<u64, StoreError> {
+    async fn found(&mut self) -> Result<Bridges, StoreError> {
         // In a transaction the server would show what it has shown before.
         sqlx::query("SELECT pg_stat_clear_snapshot()")
             .execute(&mut self.connection)
             .await
             .map_err(driver("look for sessions of bridges"))?;
-        let count: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND pid <> pg_backend_pid() \
-             AND (application_name = 'server-bridge' OR application_name LIKE 'server-bridge %')",
+        // `now()` is as old as what a transaction sees of the slots.
+        let (sessions, slots): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+               AND pid <> pg_backend_pid() \
+               AND (application_name = 'server-bridge' OR application_name LIKE 'server-bridge %')), \
+             (SELECT COUNT(*) FROM replicas WHERE expires_at > now())",
         )
         .fetch_one(&mut self.connection)
         .await
         .map_err(driver("look for sessions of bridges"))?;
-        Ok(count.unsigned_abs())
+        Ok(Bridges {
+            sessions: sessions.unsigned_abs(),
+            slots: slots.unsigned_abs(),
+        })
     }
 
     pub(in crate::store) async fn close(self) {

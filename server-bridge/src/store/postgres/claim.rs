@@ -46,8 +46,13 @@ pub(super) async fn owner(
         .bind(source.as_str())
         .execute(&mut *connection)
         .await?;
+    present(connection).await?.ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Whose the tables are, if they are somebody's yet.
+pub(super) async fn present(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT source FROM installation")
-        .fetch_one(connection)
+        .fetch_optional(connection)
         .await
 }
 

@@ -18,14 +18,14 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::{Notify, watch as channel};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{info, warn};
+use tracing::warn;
 
+use super::super::history::Place as Found;
 use super::super::{OpenError, StoreError};
 use super::config::{Config, Credentials, Limits};
 use super::doorbell;
 use super::failure::{driver, is_denied, opening, worth_waiting};
 use super::lease::Lease;
-use super::migrate;
 use super::queue::Place;
 use super::refused::{self, Refused};
 use super::session::{options, session, set};
@@ -57,6 +57,8 @@ pub(super) struct Connections {
     made: Arc<Notify>,
     /// Whose the tables must be.
     source: Arc<Mutex<Option<SourceId>>>,
+    /// Where they lead.
+    found: Arc<Mutex<Found>>,
     /// Why the database behind the connections is not used.
     barred: Arc<Mutex<Option<String>>>,
     /// On which replicas ring.
@@ -79,7 +81,11 @@ struct Look {
 
 impl Connections {
     /// Makes the pool; it dials when a connection is needed.
-    pub(super) fn new(config: Arc<Config>, credentials: Credentials) -> Result<Self, OpenError> {
+    pub(super) fn new(
+        config: Arc<Config>,
+        credentials: Credentials,
+        found: Found,
+    ) -> Result<Self, OpenError> {
         let (suspected, refused) = (Suspected::default(), Arc::default());
         let made = Arc::default();
         let pool = pool(&config, &credentials, &suspected, &refused, &made)?;
@@ -95,6 +101,7 @@ impl Connections {
             refused,
             made,
             source: Arc::default(),
+            found: Arc::new(Mutex::new(found)),
             barred: Arc::default(),
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
@@ -157,6 +164,8 @@ impl Connections {
         if let Some(reason) = lock(&self.barred).clone() {
             return Err(StoreError::Unavailable { reason });
         }
+        // Says more than that there was none in time.
+        let mut denied = None;
         loop {
             let pool = self.pool();
             // Whoever is not let in is not let in more often by asking more often; servers lock such users out.
@@ -175,15 +184,38 @@ impl Connections {
                     // Whoever looks goes on for the others.
                     let _ = timeout_at(until, self.look()).await;
                     sleep(PAUSE).await;
+                    denied = Some(error);
                 }
                 // The database is another one by now.
                 Ok(Err(sqlx::Error::PoolClosed)) if !self.pool().is_closed() => {}
                 Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => {
-                    return Err(driver(operation)(self.none()));
+                    return Err(driver(operation)(denied.unwrap_or_else(|| self.none())));
                 }
                 Ok(Err(error)) => return Err(driver(operation)(error)),
             }
         }
+    }
+
+    /// A connection of its own, unless the database is not used.
+    pub(super) async fn another(&self) -> Result<Option<PgConnection>, OpenError> {
+        let credentials = self.signing_in().await;
+        if lock(&self.barred).is_some() {
+            return Ok(None);
+        }
+        connect(&self.config, &credentials).await.map(Some)
+    }
+
+    /// What to sign in with, once that may be tried.
+    async fn signing_in(&self) -> Credentials {
+        while !self.may_sign_in() {
+            sleep(PAUSE).await;
+        }
+        self.lock().clone()
+    }
+
+    /// A failure on such a connection, in words.
+    pub(super) fn fault(&self, error: sqlx::Error) -> OpenError {
+        opening(error, self.schema(), self.config.root_cert.is_some())
     }
 
     fn may_sign_in(&self) -> bool {
@@ -246,49 +278,20 @@ impl Connections {
         }
     }
 
-    /// Tries what was read and uses it for new connections. Where it leads to another database, that one gets its tables
-    /// first, and the connections to the old one are not used again.
-    async fn follow(&self, found: Credentials) -> Result<(), OpenError> {
-        let mut connection = connect(&self.config, &found).await?;
-        let moved = found.is_elsewhere(&self.lock());
-        if moved {
-            let source = lock(&self.source).clone();
-            migrate::prepare(&mut connection, &self.config, source.as_ref()).await?;
-            migrate::whole(&mut connection, &self.config).await?;
-        }
-        if moved {
-            let pool = pool(
-                &self.config,
-                &found,
-                &self.suspected,
-                &self.refused,
-                &self.made,
-            )?;
-            let former = std::mem::replace(&mut *lock(&self.pool), pool);
-            *lock(&self.barred) = None;
-            *self.lock() = found.clone();
-            self.moved.send_replace(());
-            tokio::spawn(async move { timeout(CLOSING, former.close()).await });
-        } else {
-            let options = options(&self.config, &found)?;
-            self.pool().set_connect_options(options);
-        }
-        info!(
-            database = found.place(),
-            "New connections use the new credentials"
-        );
-        *self.lock() = found;
-        let _ = timeout(PING_ANSWER, connection.close()).await;
-        Ok(())
-    }
-
-    /// Tries every connection that is idle, by asking what time it is; one that does not answer is closed.
+    /// Tries every connection that is idle, one of them by asking what time it is; one that does not answer is closed.
     pub(super) async fn ping(&self) {
         let pool = self.pool();
         let idle = (0..pool.num_idle()).map_while(|_| pool.try_acquire());
-        let tried = idle.map(|connection| async {
+        let tried = idle.enumerate().map(|(number, connection)| async move {
             let mut lease = Lease::new(connection, None);
-            match timeout(PING_ANSWER, self.time.look(&mut lease)).await {
+            // Answers that come together would overwrite each other in any order.
+            let asked = async {
+                match number {
+                    0 => self.time.look(&mut lease).await.map(drop),
+                    _ => lease.ping().await,
+                }
+            };
+            match timeout(PING_ANSWER, asked).await {
                 Ok(Ok(())) => lease.give_back(),
                 Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),
                 Err(_) => warn!("An idle connection to the database does not answer"),
@@ -320,7 +323,7 @@ impl Connections {
         }
     }
 
-    fn say(&self, what: &'static str, error: &OpenError) {
+    pub(super) fn say(&self, what: &'static str, error: &OpenError) {
         let text = chain(error);
         if let Some(more) = self.said.admit(&text, Instant::now()) {
             warn!(error = text, more, "{what}");

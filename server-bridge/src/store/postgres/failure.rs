@@ -58,7 +58,8 @@ pub(super) fn opening(error: sqlx::Error, schema: &str, root_given: bool) -> Ope
                 source: error,
             },
             state if state.starts_with("28") => OpenError::Denied(error),
-            state if state.starts_with("57") => OpenError::Unreachable(error),
+            // A statement that took too long was stopped by the server, which is there.
+            state if state.starts_with("57") && state != "57014" => OpenError::Unreachable(error),
             _ => OpenError::Server(error),
         };
     }

@@ -118,13 +118,13 @@ impl Heard for PostgresStore {
     async fn forget_stranger(
         &self,
         consumer: &ConsumerName,
-        came: Timestamp,
+        until: Timestamp,
     ) -> Result<(), StoreError> {
         let consumer = consumer.clone();
         self.write(
             Use::Delivery,
             "note that a consumer holds what is known",
-            move |c| Box::pin(history::forget_stranger(c, consumer, came)),
+            move |c| Box::pin(history::forget_stranger(c, consumer, until)),
         )
         .await
     }

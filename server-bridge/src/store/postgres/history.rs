@@ -22,9 +22,9 @@ use super::failure::driver;
 use super::outbox::storables;
 use super::time;
 
-/// Notes that the database is opened, and begins a new epoch if it is not where it was opened last. To be called by one
-/// process at a time.
-pub(super) async fn open(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Notes that the database is opened, and begins a new epoch if it is not where it was opened last; gives the place. To be
+/// called by one process at a time.
+pub(super) async fn open(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
     let found = place(connection).await?;
     let recorded: Option<(i64, String)> =
         sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
@@ -40,7 +40,7 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<(), sqlx::Erro
             let recorded = recorded.map(|(_, place)| place).unwrap_or_default();
             sqlx::query("UPDATE epochs SET place = $2 WHERE number = $1 AND place <> $2")
                 .bind(present)
-                .bind(found.completed(recorded).text())
+                .bind(found.clone().completed(recorded).text())
                 .execute(connection)
                 .await?;
         }
@@ -70,7 +70,7 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<(), sqlx::Erro
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 pub(super) async fn present(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
@@ -230,13 +230,13 @@ pub(super) async fn note_stranger(
 pub(super) async fn forget_stranger(
     connection: &mut PgConnection,
     consumer: ConsumerName,
-    came: Timestamp,
+    until: Timestamp,
 ) -> Result<Written<()>, StoreError> {
     sqlx::query(
         "UPDATE doubts SET stranger_at = NULL WHERE consumer_name = $1 AND stranger_at <= $2",
     )
     .bind(consumer.as_str())
-    .bind(micros(came))
+    .bind(micros(until))
     .execute(connection)
     .await
     .map_err(driver("note that a consumer holds what is known"))?;

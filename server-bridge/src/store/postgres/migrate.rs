@@ -3,7 +3,8 @@
 //! Changes go forward only, and first expand: a bridge of the version before goes on with the tables of the next. One that
 //! contracts raises `compatibility.oldest` to the change that a bridge must know. Processes that start together take turns
 //! by an advisory lock; tables belong to whom the schema belongs, whichever of two alternating users makes them. No bridge that
-//! runs is held up for longer than a change waits for the lock on its table, which is [`LOCK`].
+//! runs is held up for longer than a change waits for the lock on its table, which is [`LOCK`]. What takes long and is needed
+//! by nobody at once, the index of searches, is no change: it is built beside what runs ([`super::search`]).
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::super::OpenError;
+use super::super::history::Place;
 use super::claim;
 use super::config::Config;
 use super::failure::{is_locked, opening};
@@ -21,38 +23,58 @@ use super::history;
 
 mod turn;
 
-/// Checks that the server is fit, and makes or changes the tables as needed. With a source they must be its own.
+/// Checks that the server is fit and the tables are whole, makes or changes them as needed, and begins a new epoch if they are
+/// in another place; gives the place. With a source they must be its own. Nothing is changed in tables that are refused.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     config: &Config,
     source: Option<&SourceId>,
-) -> Result<(), OpenError> {
+) -> Result<Place, OpenError> {
+    let asked = Asked {
+        source,
+        whole: true,
+    };
+    in_time(connection, config, asked).await
+}
+
+/// The same for whoever goes on with a copy, whose tables need not be whole.
+pub(super) async fn prepare_copy(
+    connection: &mut PgConnection,
+    config: &Config,
+) -> Result<Place, OpenError> {
+    let asked = Asked {
+        source: None,
+        whole: false,
+    };
+    in_time(connection, config, asked).await
+}
+
+/// What the tables must be.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// This source's, if one is given.
+    source: Option<&'a SourceId>,
+    /// Not those of a copy that was begun and not finished.
+    whole: bool,
+}
+
+async fn in_time(
+    connection: &mut PgConnection,
+    config: &Config,
+    asked: Asked<'_>,
+) -> Result<Place, OpenError> {
     let longest = config.limits.turn + SILENCE;
-    match timeout(longest, prepare_patiently(connection, config, source)).await {
+    match timeout(longest, prepare_patiently(connection, config, asked)).await {
         Ok(prepared) => prepared,
         Err(_) => Err(OpenError::Silent { waited: longest }),
     }
 }
 
-/// Checks that no copy into these tables was begun and not finished.
-pub(super) async fn whole(connection: &mut PgConnection, config: &Config) -> Result<(), OpenError> {
-    let schema = config.schema.as_str();
-    let copying: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(format!("{schema}.copying"))
-        .fetch_one(connection)
-        .await
-        .map_err(|error| opening(error, schema, config.root_cert.is_some()))?;
-    if copying {
-        return Err(OpenError::Copying);
-    }
-    Ok(())
-}
-
 async fn prepare_patiently(
     connection: &mut PgConnection,
     config: &Config,
-    source: Option<&SourceId>,
-) -> Result<(), OpenError> {
+    asked: Asked<'_>,
+) -> Result<Place, OpenError> {
     let schema = config.schema.as_str();
     let fault = |error| opening(error, schema, config.root_cert.is_some());
     fit(connection).await.map_err(fault)??;
@@ -71,9 +93,9 @@ async fn prepare_patiently(
     );
     run(connection, &patience).await.map_err(fault)?;
     let mut said = false;
-    loop {
-        let error = match attempt(connection, schema, source).await {
-            Ok(()) => break,
+    let place = loop {
+        let error = match attempt(connection, schema, asked).await {
+            Ok(place) => break place,
             Err(Fault::Open(error)) => return Err(*error),
             Err(Fault::Driver(error)) if is_locked(&error) => error,
             Err(Fault::Driver(error)) => return Err(fault(error)),
@@ -94,26 +116,52 @@ async fn prepare_patiently(
             said = true;
         }
         sleep(AGAIN).await;
-    }
+    };
     let lock = format!("SET lock_timeout = {}", config.limits.lock.as_millis());
-    run(connection, &lock).await.map_err(fault)
+    run(connection, &lock).await.map_err(fault)?;
+    Ok(place)
 }
 
-/// Each change is a transaction of its own, or one statement that keeps nobody waiting and may be repeated: what is done
-/// stays done when a later one has to wait.
+/// Each change is a transaction of its own: what is done stays done when a later one has to wait.
 async fn attempt(
     connection: &mut PgConnection,
     schema: &str,
-    source: Option<&SourceId>,
-) -> Result<(), Fault> {
-    migrate(connection, schema).await?;
-    if let Some(source) = source {
-        // Nothing is changed in another's history.
+    asked: Asked<'_>,
+) -> Result<Place, Fault> {
+    let behind = is_behind(connection, schema).await?;
+    if let Some(source) = asked.source
+        && exists(connection, schema, "installation").await?
+        && let Some(owner) = claim::present(connection).await?
+    {
+        claim::granted(owner, schema, source)?;
+    }
+    if asked.whole && exists(connection, schema, "copying").await? {
+        return Err(OpenError::Copying.into());
+    }
+    if behind {
+        // That the database is another one is not kept back by a change that has to wait.
+        if exists(connection, schema, "epochs").await? {
+            history::open(connection).await?;
+        }
+        change(connection, schema).await?;
+    }
+    if let Some(source) = asked.source {
         let owner = claim::owner(connection, source).await?;
         claim::granted(owner, schema, source)?;
     }
     // Under the lock too: of processes that open a restored database together one begins the new epoch.
     Ok(history::open(connection).await?)
+}
+
+async fn exists(
+    connection: &mut PgConnection,
+    schema: &str,
+    table: &str,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(format!("{schema}.{table}"))
+        .fetch_one(connection)
+        .await
 }
 
 enum Fault {
@@ -155,41 +203,31 @@ async fn fit(connection: &mut PgConnection) -> Result<Result<(), OpenError>, sql
     })
 }
 
-async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Fault> {
-    let owner: Option<String> = sqlx::query_scalar(
-        "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = $1",
+/// Whether there are changes to be made to what is there, which is ours or nothing.
+async fn is_behind(connection: &mut PgConnection, schema: &str) -> Result<bool, Fault> {
+    if !become_owner(connection, schema).await? {
+        run(connection, &format!("CREATE SCHEMA \"{schema}\"")).await?;
+    }
+    if exists(connection, schema, HISTORY).await? {
+        return Ok(!known(connection, schema).await?);
+    }
+    let stranger: Option<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace \
+         WHERE nspname = $1 ORDER BY relname LIMIT 1",
     )
     .bind(schema)
     .fetch_optional(&mut *connection)
     .await?;
-    match owner {
-        None => run(connection, &format!("CREATE SCHEMA \"{schema}\"")).await?,
-        Some(owner) => become_owner(connection, &owner).await?,
+    if let Some(table) = stranger {
+        let schema = schema.to_owned();
+        return Err(OpenError::Foreign { schema, table }.into());
     }
-    let ours: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(format!("{schema}.{HISTORY}"))
-        .fetch_one(&mut *connection)
-        .await?;
-    if ours {
-        if known(connection, schema).await? {
-            return Ok(());
-        }
-    } else {
-        let stranger: Option<String> = sqlx::query_scalar(
-            "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace \
-             WHERE nspname = $1 ORDER BY relname LIMIT 1",
-        )
-        .bind(schema)
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some(table) = stranger {
-            let schema = schema.to_owned();
-            return Err(OpenError::Foreign { schema, table }.into());
-        }
-    }
+    Ok(true)
+}
+
+async fn change(connection: &mut PgConnection, schema: &str) -> Result<(), Fault> {
     let mut migrator = migrations();
     migrator.set_ignore_missing(true).set_locking(false);
-    drop_unfinished(connection, schema).await?;
     info!(schema, "Bringing the tables of the database up to date");
     // `run` asks for more than a future that may be spawned can promise.
     match migrator.run_direct(None, connection, false).await {
@@ -203,25 +241,6 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Faul
         }
         .into()),
     }
-}
-
-/// An index that is built beside what runs stays behind, unfit for use, where its building ends early: it is built anew.
-async fn drop_unfinished(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
-    let left: Vec<String> = sqlx::query_scalar(
-        "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND NOT i.indisvalid",
-    )
-    .bind(schema)
-    .fetch_all(&mut *connection)
-    .await?;
-    for index in left {
-        run(
-            connection,
-            &format!("DROP INDEX CONCURRENTLY IF EXISTS {index}"),
-        )
-        .await?;
-    }
-    Ok(())
 }
 
 /// Whether the tables are as this binary, or a newer one that it can live with, left them.
@@ -269,21 +288,25 @@ async fn known(connection: &mut PgConnection, schema: &str) -> Result<bool, Faul
     Ok(true)
 }
 
-/// Makes what follows belong to the owner of the schema, where this user is a member of it.
-async fn become_owner(connection: &mut PgConnection, owner: &str) -> Result<(), sqlx::Error> {
-    let role: Option<String> = sqlx::query_scalar(
-        "SELECT quote_ident($1) WHERE current_user <> $1 AND pg_has_role(current_user, $1, 'MEMBER')",
+/// Makes what follows belong to the owner of the schema, where this user is a member of it. Not if there is no such schema.
+pub(super) async fn become_owner(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<bool, sqlx::Error> {
+    let role: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT CASE WHEN current_user <> owner AND pg_has_role(current_user, owner, 'MEMBER') \
+         THEN quote_ident(owner) END FROM (SELECT pg_get_userbyid(nspowner) AS owner FROM pg_namespace WHERE nspname = $1) AS s",
     )
-    .bind(owner)
+    .bind(schema)
     .fetch_optional(&mut *connection)
     .await?;
-    match role {
-        Some(role) => run(connection, &format!("SET ROLE {role}")).await,
-        None => Ok(()),
+    if let Some(Some(role)) = &role {
+        run(connection, &format!("SET ROLE {role}")).await?;
     }
+    Ok(role.is_some())
 }
 
-async fn run(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
+pub(super) async fn run(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
     let text = sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned()));
     connection.execute(text).await.map(|_| ())
 }
@@ -316,16 +339,10 @@ pub(super) fn migrations() -> Migrator {
             "installation",
             include_str!("../../../migrations/postgres/0005_installation.sql"),
         ),
-        (
-            6,
-            "search",
-            include_str!("../../../migrations/postgres/0006_search.sql"),
-        ),
     ];
     let migrations = history.map(|(version, name, text)| {
-        let alone = text.starts_with(ALONE);
         let text = text.into_sql_str();
-        Migration::new(version, name.into(), MigrationType::Simple, text, alone)
+        Migration::new(version, name.into(), MigrationType::Simple, text, false)
     });
     Migrator::with_migrations(migrations.to_vec())
 }
@@ -342,9 +359,6 @@ const CHANGE: Duration = Duration::from_secs(120);
 
 // Longer than the server gives a statement: only one that is gone lets it pass.
 const SILENCE: Duration = Duration::from_secs(150);
-
-/// What a change begins with that is one statement and no transaction, such as an index that is built beside what runs.
-const ALONE: &str = "-- no-transaction";
 
 /// The table in which the migrator notes what it did.
 pub(super) const HISTORY: &str = "_sqlx_migrations";

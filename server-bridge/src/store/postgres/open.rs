@@ -14,7 +14,7 @@ use super::connect::{self, Connections};
 use super::doorbell::{self, Doorbell};
 use super::health::Health;
 use super::queue::Queue;
-use super::{PostgresStore, migrate};
+use super::{PostgresStore, migrate, search};
 
 impl PostgresStore {
     /// Connects, makes the tables or brings them up to date, and looks after the connections from then on. Any number of
@@ -40,15 +40,12 @@ impl PostgresStore {
         trusted(&config).map_err(|error| failed(("postgres".into(), error)))?;
         let (mut connection, credentials) = connect::first(&config).await.map_err(failed)?;
         let place = credentials.place();
-        let prepared = match migrate::prepare(&mut connection, &config, None).await {
-            Ok(()) => migrate::whole(&mut connection, &config).await,
-            refused => refused,
-        };
-        prepared.map_err(|error| failed((place.clone(), error)))?;
+        let prepared = migrate::prepare(&mut connection, &config, None).await;
+        let found = prepared.map_err(|error| failed((place.clone(), error)))?;
         let config = Arc::new(config);
-        let connections = Connections::new(config.clone(), credentials)
+        let connections = Connections::new(config.clone(), credentials, found)
             .map_err(|error| failed((place.clone(), error)))?;
-        let seen = connections.time().look(&mut connection).await;
+        let seen = connections.time().see(&mut connection).await;
         // From here on there is a session that shows whoever wants the tables alone that they are in use: it may look as soon
         // as the lock is free, which goes with this connection.
         connections.begin().await;
@@ -75,6 +72,13 @@ impl PostgresStore {
         tokio::spawn(async move {
             restarting("store-place", &counted, &until, || {
                 connect::watch(watched.clone(), until.clone())
+            })
+            .await;
+        });
+        let (searched, counted, until) = (connections.clone(), restarts.clone(), stop.clone());
+        tokio::spawn(async move {
+            restarting("store-index", &counted, &until, || {
+                search::tend(searched.clone(), until.clone())
             })
             .await;
         });

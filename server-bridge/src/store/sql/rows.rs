@@ -199,7 +199,7 @@ pub(in crate::store) fn moment(
     micros.map(|micros| at(micros, key)).transpose()
 }
 
-fn at(micros: i64, key: &str) -> Result<Timestamp, StoreError> {
+pub(in crate::store) fn at(micros: i64, key: &str) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(micros).map_err(|error| corrupt("timestamp", key, error))
 }
 

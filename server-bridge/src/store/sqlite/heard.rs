@@ -78,10 +78,10 @@ impl Heard for SqliteStore {
     async fn forget_stranger(
         &self,
         consumer: &ConsumerName,
-        came: Timestamp,
+        until: Timestamp,
     ) -> Result<(), StoreError> {
         let consumer = consumer.clone();
-        self.write(move |c| Box::pin(history::forget_stranger(c, consumer, came)))
+        self.write(move |c| Box::pin(history::forget_stranger(c, consumer, until)))
             .await
     }
 
@@ -135,20 +135,21 @@ async fn add_part(
         .await
         .map_err(driver(OPERATION))?;
     }
-    let earlier: Option<u32> =
-        sqlx::query_scalar("SELECT parts FROM resync_lists WHERE consumer_name = ?1 AND id = ?2")
-            .bind(part.consumer.as_str())
-            .bind(&part.list)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(driver(OPERATION))?;
-    match earlier {
+    let found: Option<(u32, i64)> = sqlx::query_as(
+        "SELECT parts, began_at FROM resync_lists WHERE consumer_name = ?1 AND id = ?2",
+    )
+    .bind(part.consumer.as_str())
+    .bind(&part.list)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(driver(OPERATION))?;
+    let began_at = match found {
         None => return Ok(said(PartOutcome::Superseded)),
-        Some(earlier) if earlier != part.total => {
+        Some((earlier, _)) if earlier != part.total => {
             return Ok(said(PartOutcome::OtherTotal { earlier }));
         }
-        Some(_) => {}
-    }
+        Some((_, began_at)) => rows::at(began_at, &part.list)?,
+    };
     let added = sqlx::query(
         "INSERT INTO resync_parts (consumer_name, list_id, number, held) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT DO NOTHING",
@@ -208,7 +209,8 @@ async fn add_part(
     .fetch_all(connection)
     .await
     .map_err(driver("read the parts of a resync"))?;
-    Ok(said(PartOutcome::Whole(from_texts(&part.list, &texts)?)))
+    let held = from_texts(&part.list, &texts)?;
+    Ok(said(PartOutcome::Whole { held, began_at }))
 }
 
 async fn forget(

@@ -268,13 +268,13 @@ pub(super) async fn note_stranger(
 pub(super) async fn forget_stranger(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
-    came: Timestamp,
+    until: Timestamp,
 ) -> Result<Written<()>, StoreError> {
     sqlx::query(
         "UPDATE doubts SET stranger_at = NULL WHERE consumer_name = ?1 AND stranger_at <= ?2",
     )
     .bind(consumer.as_str())
-    .bind(micros(came))
+    .bind(micros(until))
     .execute(connection)
     .await
     .map_err(driver("note that a consumer holds what is known"))?;

@@ -20,7 +20,10 @@ async fn of_processes_that_add_the_last_parts_at_once_one_is_given_the_list() {
             stores[0].add_resync_part(part("c1", &list, 1, 2), at(round)),
             stores[1].add_resync_part(part("c1", &list, 2, 2), at(round)),
         );
-        let whole = PartOutcome::Whole(vec![held(1), held(2)]);
+        let whole = PartOutcome::Whole {
+            held: vec![held(1), held(2)],
+            began_at: at(round),
+        };
         let outcomes = [one.unwrap(), two.unwrap()];
         let given = outcomes.iter().filter(|outcome| **outcome == whole);
         assert_eq!(given.count(), 1, "{outcomes:?}");
@@ -71,7 +74,7 @@ async fn parts_that_wait_for_another_process_hold_no_connection() {
     place.end_sessions("query LIKE '%pg_sleep%'");
     other.join().unwrap();
     let outcomes = within("the parts", parts.join_all()).await;
-    let whole = |outcome: &Result<_, _>| matches!(outcome, Ok(PartOutcome::Whole(_)));
+    let whole = |outcome: &Result<_, _>| matches!(outcome, Ok(PartOutcome::Whole { .. }));
     assert_eq!(outcomes.iter().filter(|outcome| whole(outcome)).count(), 1);
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
 }
@@ -138,7 +141,10 @@ async fn a_part_whose_list_is_forgotten_under_its_hands_begins_it_again() {
     gate.join().unwrap();
     pruning.join().unwrap();
     let last = store.add_resync_part(part("c1", "r", 1, 2), at(3));
-    let whole = PartOutcome::Whole(vec![held(1), held(2)]);
+    let whole = PartOutcome::Whole {
+        held: vec![held(1), held(2)],
+        began_at: at(2),
+    };
     assert_eq!(last.await.unwrap(), whole);
 }
 

@@ -201,8 +201,8 @@ async fn whoever_has_the_turn_to_change_the_tables_is_named_and_waited_for() {
          SELECT pg_advisory_lock(hashtextextended('server-bridge bridge', 0)), pg_sleep(600)";
     let holding = std::thread::spawn(move || server.sql(&database, hold));
     let held = format!(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = \
-         (SELECT oid FROM pg_database WHERE datname = '{}')",
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted \
+         AND application_name = 'a copy' AND datname = '{}'",
         place.database
     );
     until("the lock to be held", async || place.sql(&held) == "1").await;

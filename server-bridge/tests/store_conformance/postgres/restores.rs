@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::{JUMP, Store};
-use tokio::time::sleep;
 
 use super::{Place, until};
 use crate::{at, bundle, content, version, with_consumers};
@@ -157,11 +156,10 @@ async fn an_older_database_behind_the_same_name_is_noticed_while_running_with_ri
         let moved =
             "UPDATE bridge.epochs SET place = (place::jsonb || '{\"timeline\": \"77\"}')::text";
         place.sql(moved);
-        assert_eq!(store.epoch().await.unwrap().number, 1);
-        // Connections to the former server end.
+        // Connections to the former server end, and none that was made since.
+        let before = sessions(&place);
+        place.end_sessions(&format!("pid IN ({before})"));
         until("the new epoch", async || {
-            place.end_sessions("application_name = 'server-bridge'");
-            sleep(Duration::from_millis(500)).await;
             store.epoch().await.is_ok_and(|epoch| epoch.number == 2)
         })
         .await;
@@ -169,6 +167,50 @@ async fn an_older_database_behind_the_same_name_is_noticed_while_running_with_ri
         assert!(epoch.why.contains("timeline was 77"), "{epoch:?}");
         store.close().await;
     }
+}
+
+/// The processes of the server that serve bridges.
+fn sessions(place: &Place) -> String {
+    place.sql(
+        "SELECT string_agg(pid::text, ',') FROM pg_stat_activity \
+         WHERE application_name = 'server-bridge' AND datname = current_database()",
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_another_place_are_not_used_again_also_where_another_replica_began_the_epoch()
+ {
+    let mut place = Place::new();
+    place.config.limits.ping = Duration::from_millis(100);
+    place.config.notify = false;
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    let work = || futures_util::future::join_all((0..8).map(|_| store.consumer_names()));
+    // All of them are open.
+    until("many connections", async || {
+        work().await;
+        sessions(&place).split(',').count() > 2
+    })
+    .await;
+    place.server.dump(&place.database, &place.dump()).unwrap();
+    place.sql("ALTER SCHEMA bridge RENAME TO former");
+    place
+        .server
+        .restore(&place.database, &place.dump())
+        .unwrap();
+    let former = sessions(&place);
+    let other = place.open().await;
+    assert_eq!(other.epoch().await.unwrap().number, 2);
+    // Only one of them ends; the others would serve for half an hour.
+    let (first, rest) = former.split_once(',').unwrap();
+    place.end_sessions(&format!("pid = {first}"));
+    let left = format!("SELECT count(*) FROM pg_stat_activity WHERE pid IN ({rest})");
+    until("the former connections to be closed", async || {
+        work().await;
+        place.sql(&left) == "0"
+    })
+    .await;
+    assert_eq!(store.epoch().await.unwrap().number, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

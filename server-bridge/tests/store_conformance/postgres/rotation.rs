@@ -175,30 +175,55 @@ async fn tables_of_another_source_are_not_followed_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_that_are_another_source_s_behind_the_same_name_are_used_no_more() {
+async fn tables_that_would_be_refused_at_opening_are_used_no_more_behind_the_same_name() {
     let mut place = Place::new();
     place.config.limits.ping = Duration::from_millis(50);
     let store = place.open().await;
     store.claim(&source("ours")).await.unwrap();
-    let become_of = |owner: &str| {
-        place.sql(&format!(
-            "UPDATE bridge.installation SET source = '{owner}'"
-        ));
-        place.end_sessions("application_name = 'server-bridge'");
-    };
-    become_of("theirs");
     let said = async || match store.consumer_names().await {
         Ok(_) => String::new(),
         Err(error) => link::error::chain(&error),
     };
-    until("it to be refused", async || {
-        said().await.contains("are those of source `theirs`")
-    })
-    .await;
-    let unready = store.ping().await.unwrap_err();
-    assert!(unready.is_retryable() && unready.to_string().contains("`theirs`"));
-    become_of("ours");
-    until("it to be used again", async || said().await.is_empty()).await;
+    let become_so = |text: &str| {
+        place.sql(text);
+        place.end_sessions("application_name = 'server-bridge'");
+    };
+    let oldest = place.sql("SELECT oldest FROM bridge.compatibility");
+    let newer = "INSERT INTO bridge._sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (99, '', true, '', 0); UPDATE bridge.compatibility SET oldest = 99";
+    let known = format!(
+        "DELETE FROM bridge._sqlx_migrations WHERE version = 99; UPDATE bridge.compatibility SET oldest = {oldest}"
+    );
+    // It is another place too, which others have to find out for themselves.
+    let elsewhere =
+        "UPDATE bridge.epochs SET place = (place::jsonb || '{\"timeline\": \"77\"}')::text";
+    let epochs = || place.sql("SELECT count(*) FROM bridge.epochs");
+    for (number, (makes, refused, mends)) in (1..).zip([
+        (
+            "UPDATE bridge.installation SET source = 'theirs'",
+            "are those of source `theirs`",
+            "UPDATE bridge.installation SET source = 'ours'",
+        ),
+        (
+            "CREATE TABLE bridge.copying ()",
+            "holds a copy that is not finished",
+            "DROP TABLE bridge.copying",
+        ),
+        (newer, "is at version 99", &known),
+    ]) {
+        become_so(&format!("{makes}; {elsewhere}"));
+        until("it to be refused", async || said().await.contains(refused)).await;
+        let unready = store.ping().await.unwrap_err();
+        assert!(unready.is_retryable() && unready.to_string().contains(refused));
+        assert_eq!(
+            epochs(),
+            number.to_string(),
+            "nothing is changed: {refused}"
+        );
+        become_so(mends);
+        until("it to be used again", async || said().await.is_empty()).await;
+        assert_eq!(epochs(), (number + 1).to_string());
+    }
 }
 
 fn source(text: &str) -> SourceId {

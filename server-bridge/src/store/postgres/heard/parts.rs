@@ -10,7 +10,7 @@ use super::super::super::StoreError;
 use super::super::super::heard::{
     ALL_BYTES, LIST_BYTES, LISTS, PartOutcome, ResyncPart, from_texts,
 };
-use super::super::super::sql::rows::micros;
+use super::super::super::sql::rows::{self, micros};
 use super::super::Written;
 use super::super::failure::driver;
 use super::super::text::storable;
@@ -66,23 +66,23 @@ async fn add_to_list(
         .await
         .map_err(driver(OPERATION))?;
     }
-    let earlier: Option<i32> = sqlx::query_scalar(
-        "SELECT parts FROM resync_lists WHERE consumer_name = $1 AND id = $2 FOR UPDATE",
+    let found: Option<(i32, i64)> = sqlx::query_as(
+        "SELECT parts, began_at FROM resync_lists WHERE consumer_name = $1 AND id = $2 FOR UPDATE",
     )
     .bind(part.consumer.as_str())
     .bind(&list)
     .fetch_optional(&mut *connection)
     .await
     .map_err(driver(OPERATION))?;
-    match earlier {
+    let began_at = match found {
         None if began.rows_affected() == 0 => return Ok(None),
         None => return Ok(Some(PartOutcome::Superseded)),
-        Some(earlier) if earlier != count(part.total) => {
+        Some((earlier, _)) if earlier != count(part.total) => {
             let earlier = earlier.unsigned_abs();
             return Ok(Some(PartOutcome::OtherTotal { earlier }));
         }
-        Some(_) => {}
-    }
+        Some((_, began_at)) => rows::at(began_at, &part.list)?,
+    };
     let (bytes, parts): (i64, i64) = sqlx::query_as(
         "WITH added AS (INSERT INTO resync_parts (consumer_name, list_id, number, held) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING RETURNING octet_length(held)::bigint AS bytes) \
@@ -128,7 +128,8 @@ async fn add_to_list(
     .fetch_all(connection)
     .await
     .map_err(driver("read the parts of a resync"))?;
-    Ok(Some(PartOutcome::Whole(from_texts(&part.list, &texts)?)))
+    let held = from_texts(&part.list, &texts)?;
+    Ok(Some(PartOutcome::Whole { held, began_at }))
 }
 
 /// Keeps others from the lists of this consumer until the end of this transaction, unless another one is at work on them.

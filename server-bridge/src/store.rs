@@ -300,8 +300,13 @@ pub trait Store: Heard {
     /// The last epochs, and what is not confirmed in the present one. Looks at every bundle.
     fn history(&self) -> impl Future<Output = Result<History, StoreError>> + Send;
 
-    /// What waits on its way to being applied. Reads the whole ledger.
-    fn waiting(&self, now: Timestamp) -> impl Future<Output = Result<Waiting, StoreError>> + Send;
+    /// What waits on its way to being applied. Reads the whole ledger. Of what waits for the broker, `known` rows are
+    /// looked up first.
+    fn waiting(
+        &self,
+        now: Timestamp,
+        known: Vec<i64>,
+    ) -> impl Future<Output = Result<Waiting, StoreError>> + Send;
 
     /// What may need doing. Some may be lost, a sweep finds them.
     fn changes(&self) -> broadcast::Receiver<Hint>;

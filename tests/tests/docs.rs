@@ -159,8 +159,9 @@ fn metrics(source: &str) -> Vec<Metric> {
         let Some((name, rest)) = literal(rest) else {
             continue;
         };
+        // A message has a topic first, and no metric has one word for a name.
         let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
-        if name.is_empty() || !name.chars().all(plain) {
+        if !name.contains('_') || !name.chars().all(plain) {
             continue;
         }
         let Some((help, rest)) = rest

@@ -14,6 +14,7 @@ use kube::api::PostParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use kube::{Api, Client};
+use link::admin::Check;
 use link::backoff::Backoff;
 use link::clock::Clock;
 use link::shutdown::Drain;
@@ -62,6 +63,7 @@ pub struct Election {
     timing: Timing,
     leader: IntGauge,
     clock: Clock,
+    check: Option<Check>,
 }
 
 /// Why an attempt did not end in leadership.
@@ -97,6 +99,7 @@ impl Config {
             timing: self.timing,
             leader,
             clock,
+            check: None,
         })
     }
 }
@@ -147,6 +150,14 @@ impl Default for Timing {
 // === impl Election ===
 
 impl Election {
+    /// Shows in `check` whether this process could lead: it passes while another one verifiably holds the Lease and while
+    /// this one renews it, and fails while the Lease cannot be read, taken or renewed.
+    #[must_use]
+    pub fn shown_by(mut self, check: Check) -> Self {
+        self.check = Some(check);
+        self
+    }
+
     /// Waits until this process leads; `None` when `drain` was requested before.
     ///
     /// Alone, it costs two requests. While another leads it costs a watch, over which a release is seen at once;
@@ -163,6 +174,7 @@ impl Election {
         let mut sight = Sight::new(self.timing.duration());
         while let Err(missed) = self.look(&mut sight).await {
             warn!(lease = %self.name, error = %missed, "Cannot read the Lease of the election");
+            show(self.check.as_ref(), Err(&missed));
             sleep(self.timing.pause()).await;
         }
         let changes = watch_object(self.leases.clone(), &self.name).default_backoff();
@@ -171,6 +183,10 @@ impl Election {
         let mut not_before = Instant::now();
         loop {
             let free_at = sight.free_at(|holder| self.identity.may_follow(holder), Instant::now());
+            if free_at > Instant::now() {
+                // Somebody else may work, and this process sees it.
+                show(self.check.as_ref(), Ok(()));
+            }
             if sight.holder().is_some() && sight.holder() != holder.as_deref() {
                 holder = sight.holder().map(str::to_owned);
                 info!(lease = %self.name, holder, "Another process leads; standing by");
@@ -182,10 +198,12 @@ impl Election {
                     Err(missed) => {
                         if !matches!(missed, Missed::Outrun) {
                             warn!(lease = %self.name, error = %missed, "Cannot take the Lease of the election");
+                            show(self.check.as_ref(), Err(&missed));
                             not_before = Instant::now() + self.timing.pause();
                         }
                         if let Err(missed) = self.look(&mut sight).await {
                             warn!(lease = %self.name, error = %missed, "Cannot read the Lease of the election");
+                            show(self.check.as_ref(), Err(&missed));
                             not_before = Instant::now() + self.timing.pause();
                         }
                     }
@@ -231,6 +249,7 @@ impl Election {
                 timing: self.timing,
                 clock: self.clock.clone(),
                 leader: self.leader.clone(),
+                check: self.check.clone(),
                 asked,
             }),
             // What is to be replaced is gone, or is not as it was seen, or what is to be made is there.
@@ -241,6 +260,17 @@ impl Election {
             }
             Err(error) => Err(Missed::Refused(error)),
         }
+    }
+}
+
+/// Says how it stands with the Lease, and what to do about it.
+fn show(check: Option<&Check>, outcome: Result<(), &dyn std::fmt::Display>) {
+    match (check, outcome) {
+        (Some(check), Ok(())) => check.ok(),
+        (Some(check), Err(error)) => check.failing(format!(
+            "the Lease of the election cannot be had: {error}; hint: the agent needs get, watch, create and update on leases in its namespace"
+        )),
+        (None, _) => {}
     }
 }
 
@@ -285,6 +315,47 @@ mod tests {
         let most = 60 / usize::try_from(pause.as_secs() / 2).unwrap() + 1;
         let asked = asked.load(Ordering::SeqCst);
         assert!((2..=most).contains(&asked), "{asked}");
+    }
+
+    /// What `leader` says after a while with an API server that answers every request with this.
+    async fn shown(code: u16, answer: serde_json::Value) -> Option<String> {
+        let service = service_fn(move |_: http::Request<Body>| {
+            let body = Body::from(answer.to_string().into_bytes());
+            std::future::ready(http::Response::builder().status(code).body(body))
+        });
+        let config = Config {
+            namespace: "agent".into(),
+            name: "l".into(),
+            name_of_process: None,
+            timing: Timing::default(),
+        };
+        let checks = link::admin::Checks::new();
+        let election = config.build(
+            Client::new(service, "agent"),
+            &Registry::new(),
+            Clock::system(),
+        );
+        let election = election.unwrap().shown_by(checks.add("leader"));
+        let campaign = timeout(Duration::from_secs(20), election.campaign());
+        assert!(campaign.await.is_err());
+        let report = checks.report(std::time::Instant::now());
+        report.checks[0].reason.clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_that_may_not_read_the_lease_is_not_ready_and_one_that_stands_by_is() {
+        let forbidden = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
+            "message": "leases is forbidden",
+        });
+        let reason = shown(403, forbidden).await.unwrap();
+        assert!(reason.contains("leases is forbidden"), "{reason}");
+        let held = json!({
+            "kind": "Lease", "apiVersion": "coordination.k8s.io/v1",
+            "metadata": {"name": "l", "namespace": "agent", "resourceVersion": "1"},
+            "spec": {"holderIdentity": "somebody else", "leaseDurationSeconds": 30},
+        });
+        assert_eq!(shown(200, held).await, None);
     }
 
     #[test]

@@ -71,9 +71,11 @@ impl Cluster {
             adopted: place.adopted,
             poll: place.poll,
         };
+        let leader = checks.add("leader");
+        let election = election.transpose().map_err(failed)?;
         Ok(Self {
-            election: election.transpose().map_err(failed)?,
-            leader: checks.add("leader"),
+            election: election.map(|election| election.shown_by(leader.clone())),
+            leader,
             store,
             target,
             consumer: consumer.clone(),
@@ -86,13 +88,17 @@ impl Cluster {
 
     /// Waits for the leadership, opens what the cluster holds, and works until `drain` is requested.
     pub(super) async fn run(self, front: Front, drain: Drain) -> Result<(), Failure> {
-        // Whoever stands by is ready: it could take over, and a rolling update must not wait for it.
+        // Whoever stands by is ready: it could take over, and a rolling update must not wait for it. Whether it could says
+        // the election.
         front.runner.stand_by();
-        for check in [&self.leader, &self.store, &self.target] {
+        for check in [&self.store, &self.target] {
             check.ok();
         }
         let leadership = match &self.election {
-            None => None,
+            None => {
+                self.leader.ok();
+                None
+            }
             Some(election) => {
                 info!(consumer = %self.consumer, "Waiting to lead");
                 let Some(leadership) = election.acquire(&drain).await else {

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::Context;
 use super::log::Line;
-use crate::store::{Hop, Longest, Store, UnsentHead, Waiting};
+use crate::store::{Hop, Longest, NAMED, Store, UnsentHead, Waiting};
 
 /// Metrics of what waits. Labels are hops; consumers are never labels.
 #[derive(Clone, Debug)]
@@ -35,9 +35,12 @@ pub(super) struct Metrics {
 /// asks for once more was changed long ago.
 #[derive(Debug, Default)]
 struct Outbox {
-    since: HashMap<(i64, i64, bool), Timestamp>,
+    since: HashMap<Wait, (Timestamp, String)>,
     looked_at: Option<Timestamp>,
 }
+
+/// One stay in the outbox: row, version, whether it is deleted, and when the broker took it before.
+type Wait = (i64, i64, bool, Option<Timestamp>);
 
 // === impl Metrics ===
 
@@ -130,26 +133,60 @@ fn whole(count: u64) -> i64 {
 // === impl Outbox ===
 
 impl Outbox {
-    /// Since when the oldest of these has been in the outbox. What was changed since the last look came with that change;
-    /// anything else that was not there has just come back.
-    fn oldest(&mut self, heads: &[UnsentHead], now: Timestamp) -> Option<Timestamp> {
+    /// The rows that have waited since before the last look.
+    fn known(&self) -> Vec<i64> {
+        let stayed = self
+            .since
+            .iter()
+            .filter(|(_, (since, _))| self.looked_at.is_some_and(|looked_at| *since < looked_at));
+        stayed.map(|(wait, _)| wait.0).collect()
+    }
+
+    /// Takes note of what is in the outbox. What was changed since the last look came with that change; anything else
+    /// that was not there has just come back.
+    fn see(&mut self, heads: Vec<UnsentHead>, now: Timestamp) {
         let looked_at = self.looked_at.replace(now);
         let known = std::mem::take(&mut self.since);
         self.since = heads
-            .iter()
+            .into_iter()
             .map(|head| {
-                let id = (head.key, head.version, head.deleting);
+                let id = (head.key, head.version, head.deleting, head.acked_at);
                 let came = match known.get(&id) {
-                    Some(since) => *since,
+                    Some((since, _)) => *since,
                     None if looked_at.is_some_and(|last| head.changed_at > last) => {
                         head.changed_at.min(now)
                     }
                     None => now,
                 };
-                (id, came)
+                (id, (came, head.consumer))
             })
             .collect();
-        self.since.values().min().copied()
+    }
+
+    /// Since when the oldest has been there.
+    fn oldest(&self) -> Option<Timestamp> {
+        self.since.values().map(|(since, _)| *since).min()
+    }
+
+    /// The consumers whose bundles have been there too long, the longest first.
+    fn overdue(&self, now: Timestamp) -> Vec<Longest> {
+        let mut found: HashMap<&str, Longest> = HashMap::new();
+        for (since, consumer) in self.since.values() {
+            if now.duration_since(*since) > UNSENT_LIMIT {
+                let one = found.entry(consumer).or_insert_with(|| Longest {
+                    consumer: consumer.clone(),
+                    hop: Hop::Unsent,
+                    bundles: 0,
+                    since: *since,
+                });
+                one.bundles += 1;
+                one.since = one.since.min(*since);
+            }
+        }
+        let mut found: Vec<_> = found.into_values().collect();
+        found.sort_by(|a, b| (a.since, &a.consumer).cmp(&(b.since, &b.consumer)));
+        found.truncate(NAMED);
+        found
     }
 }
 
@@ -171,18 +208,22 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
             continue;
         }
         let (began, now) = (Instant::now(), context.clock.now());
-        let Some(answer) = drain.run_until_cancelled(context.store.waiting(now)).await else {
+        let Some(answer) = drain
+            .run_until_cancelled(context.store.waiting(now, outbox.known()))
+            .await
+        else {
             return;
         };
         pause = (began.elapsed() * REST).clamp(EVERY, SELDOM);
         match answer {
-            Ok(waiting) => {
-                let unsent_since = outbox.oldest(&waiting.unsent, now);
-                metrics.show(&waiting, unsent_since, now);
+            Ok(mut waiting) => {
+                outbox.see(std::mem::take(&mut waiting.unsent), now);
+                metrics.show(&waiting, outbox.oldest(), now);
                 metrics.done.inc();
-                tell(&context, &waiting, unsent_since, now);
+                tell(&context, &waiting, &outbox, now);
             }
             Err(error) => {
+                // The gauges keep what they said last.
                 metrics.failed.inc();
                 if let Some(held_back) = context.log.admit(Line::Store, None) {
                     warn!(held_back, "Could not look at what waits: {}", chain(&error));
@@ -193,17 +234,12 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
 }
 
 /// Names those that wait too long.
-fn tell<S: Store>(
-    context: &Context<S>,
-    waiting: &Waiting,
-    unsent_since: Option<Timestamp>,
-    now: Timestamp,
-) {
-    let overdue = waiting
-        .longest
+fn tell<S: Store>(context: &Context<S>, waiting: &Waiting, outbox: &Outbox, now: Timestamp) {
+    let unsent = outbox.overdue(now);
+    let overdue = waiting.longest.iter().filter(|one| is_overdue(one, now));
+    let names: Vec<String> = unsent
         .iter()
-        .filter(|one| is_overdue(one, unsent_since, now));
-    let names: Vec<String> = overdue
+        .chain(overdue)
         .map(|one| {
             format!(
                 "{} ({}, {} since {})",
@@ -227,10 +263,12 @@ fn tell<S: Store>(
     }
 }
 
-fn is_overdue(one: &Longest, unsent_since: Option<Timestamp>, now: Timestamp) -> bool {
+/// Whether this has waited too long after the outbox.
+fn is_overdue(one: &Longest, now: Timestamp) -> bool {
     match one.hop {
         Hop::Silent => true,
-        Hop::Unsent => unsent_since.is_some_and(|since| now.duration_since(since) > UNSENT_LIMIT),
+        // The outbox knows better since when.
+        Hop::Unsent => false,
         Hop::Unanswered | Hop::Unapplied => now.duration_since(one.since) > APPLY_LIMIT,
     }
 }
@@ -262,30 +300,54 @@ mod tests {
     fn head(key: i64, changed: i64) -> UnsentHead {
         UnsentHead {
             key,
+            consumer: format!("c{key}"),
             version: 1,
             deleting: false,
             changed_at: at(changed),
+            acked_at: None,
         }
+    }
+
+    fn oldest(outbox: &mut Outbox, heads: &[UnsentHead], second: i64) -> Option<Timestamp> {
+        outbox.see(heads.to_vec(), at(second));
+        outbox.oldest()
     }
 
     #[test]
     fn a_bundle_waits_since_it_came_into_the_outbox_and_not_since_it_was_made() {
-        let mut outbox = Outbox::default();
+        let outbox = &mut Outbox::default();
         // Nobody knows for how long it was there before this process began to look.
-        assert_eq!(outbox.oldest(&[head(1, -9_000)], at(0)), Some(at(0)));
+        assert_eq!(oldest(outbox, &[head(1, -9_000)], 0), Some(at(0)));
         // A new one came with its change; the first still waits.
         let heads = [head(1, -9_000), head(2, 3)];
-        assert_eq!(outbox.oldest(&heads, at(5)), Some(at(0)));
-        assert_eq!(outbox.oldest(&[head(2, 3)], at(10)), Some(at(3)));
+        assert_eq!(oldest(outbox, &heads, 5), Some(at(0)));
+        assert_eq!(oldest(outbox, &[head(2, 3)], 10), Some(at(3)));
         // An old one is asked for once more: it has just come back.
-        assert_eq!(outbox.oldest(&[head(1, -9_000)], at(15)), Some(at(15)));
-        assert_eq!(outbox.oldest(&[head(1, -9_000)], at(20)), Some(at(15)));
+        assert_eq!(oldest(outbox, &[head(1, -9_000)], 15), Some(at(15)));
+        assert_eq!(oldest(outbox, &[head(1, -9_000)], 20), Some(at(15)));
         // The next version of it is another wait.
         let next = UnsentHead {
             version: 2,
             ..head(1, 22)
         };
-        assert_eq!(outbox.oldest(&[next], at(25)), Some(at(22)));
-        assert_eq!(outbox.oldest(&[], at(30)), None);
+        assert_eq!(oldest(outbox, &[next], 25), Some(at(22)));
+        assert_eq!(oldest(outbox, &[], 30), None);
+    }
+
+    #[test]
+    fn what_is_sent_and_asked_for_again_at_each_look_is_neither_known_nor_overdue() {
+        let mut outbox = Outbox::default();
+        for second in 0..100 {
+            let again = UnsentHead {
+                acked_at: Some(at(second)),
+                ..head(1, -9_000)
+            };
+            outbox.see(vec![again, head(2, -9_000)], at(second));
+        }
+        assert_eq!(outbox.known(), [2]);
+        let overdue = outbox.overdue(at(99));
+        let names: Vec<_> = overdue.iter().map(|one| one.consumer.as_str()).collect();
+        assert_eq!(names, ["c2"]);
+        assert!(outbox.overdue(at(30)).is_empty());
     }
 }

@@ -127,7 +127,7 @@ impl Store for AnyStore {
         prune_tombstones(before: Timestamp) -> u64;
         epoch() -> Epoch;
         history() -> History;
-        waiting(now: Timestamp) -> Waiting;
+        waiting(now: Timestamp, known: Vec<i64>) -> Waiting;
         ping() -> ();
     }
 

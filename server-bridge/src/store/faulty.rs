@@ -156,7 +156,7 @@ impl<S: Store> Store for Faulty<S> {
         prune_tombstones(before: Timestamp) -> u64;
         epoch() -> Epoch;
         history() -> History;
-        waiting(now: Timestamp) -> Waiting;
+        waiting(now: Timestamp, known: Vec<i64>) -> Waiting;
         ping() -> ();
     }
 

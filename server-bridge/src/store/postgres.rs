@@ -433,9 +433,9 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn waiting(&self, now: Timestamp) -> Result<Waiting, StoreError> {
+    async fn waiting(&self, now: Timestamp, known: Vec<i64>) -> Result<Waiting, StoreError> {
         self.read(Use::Search, "look at what waits", move |c| {
-            Box::pin(waiting::look(c, now))
+            Box::pin(waiting::look(c, now, known))
         })
         .await
     }

@@ -334,9 +334,9 @@ impl Store for SqliteStore {
         self.health.noted(history::read(&self.readers).await)
     }
 
-    async fn waiting(&self, now: Timestamp) -> Result<Waiting, StoreError> {
+    async fn waiting(&self, now: Timestamp, known: Vec<i64>) -> Result<Waiting, StoreError> {
         let look = self.searches.run("look at what waits", move |c| {
-            Box::pin(waiting::look(c, now))
+            Box::pin(waiting::look(c, now, known))
         });
         self.health.noted(look.await)
     }

@@ -38,16 +38,20 @@ pub struct Waits {
 }
 
 /// A bundle that waits for the broker, to be known again at the next look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsentHead {
     /// Its row.
     pub key: i64,
+    /// Whose it is.
+    pub consumer: String,
     /// Its version.
     pub version: i64,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// When it was changed last.
     pub changed_at: Timestamp,
+    /// When the broker acknowledged this very version or deletion, before it was put into the outbox once more.
+    pub acked_at: Option<Timestamp>,
 }
 
 /// How long the bundles of one consumer wait at one hop.
@@ -72,9 +76,10 @@ pub struct Waiting {
     pub bundles: u64,
     /// By hop; a hop at which nothing waits is absent.
     pub hops: HashMap<Hop, Waits>,
-    /// Of the bundles that wait for the broker the [`HEADS`] that were changed longest ago.
+    /// [`HEADS`] of the bundles that wait for the broker: first those that were asked for, then those that the broker
+    /// never acknowledged, then those that it acknowledged longest ago.
     pub unsent: Vec<UnsentHead>,
-    /// The [`NAMED`] that wait longest.
+    /// At each hop the [`NAMED`] that wait longest.
     pub longest: Vec<Longest>,
 }
 
@@ -103,7 +108,7 @@ impl Hop {
 // === impl Waiting ===
 
 impl Waiting {
-    /// From the rows of [`statement`], of [`UNSENT`], and the one of [`TOTALS`].
+    /// From the rows of [`statement`], of [`unsent`], and the one of [`TOTALS`].
     pub(super) fn of<R: Cells>(rows: &[R], unsent: &[R], totals: &R) -> Result<Self, StoreError> {
         let mut longest = rows.iter().map(group).collect::<Result<Vec<_>, _>>()?;
         let mut hops: HashMap<Hop, Waits> = HashMap::new();
@@ -114,7 +119,12 @@ impl Waiting {
             waits.oldest = Some(waits.oldest.map_or(one.since, |since| since.min(one.since)));
         }
         longest.sort_by_key(|one| one.since);
-        longest.truncate(NAMED);
+        let mut named: HashMap<Hop, usize> = HashMap::new();
+        longest.retain(|one| {
+            let named = named.entry(one.hop).or_default();
+            *named += 1;
+            *named <= NAMED
+        });
         Ok(Self {
             consumers: totals.integer("consumers")?.unsigned_abs(),
             bundles: totals.integer("bundles")?.unsigned_abs(),
@@ -161,9 +171,14 @@ fn head<R: Cells>(row: &R) -> Result<UnsentHead, StoreError> {
     let key = row.integer("key")?;
     Ok(UnsentHead {
         key,
+        consumer: row.text("consumer")?,
         version: row.integer("version")?,
         deleting: row.flag("deleting")?,
         changed_at: time(row.integer("changed_at")?, &key.to_string())?,
+        acked_at: row
+            .optional_integer("acked_at")?
+            .map(|micros| time(micros, &key.to_string()))
+            .transpose()?,
     })
 }
 
@@ -210,9 +225,23 @@ macro_rules! statement {
 }
 pub(super) use statement;
 
-/// Of the bundles in the outbox those that were changed longest ago.
-pub(super) const UNSENT: &str = "SELECT key, version, deleted_at IS NOT NULL AS deleting, \
-     COALESCE(deleted_at, updated_at) AS changed_at FROM bundles WHERE unsent ORDER BY 4 LIMIT 256";
+/// [`HEADS`] of the bundles in the outbox. What is known to wait comes first, so that nothing pushes it out; what is sent
+/// and asked for once more again and again comes last, because the broker has just acknowledged it. The engines differ in
+/// how a row is told to be known.
+macro_rules! unsent {
+    ($known:literal) => {
+        concat!(
+            "SELECT b.key, b.consumer_name AS consumer, b.version, b.deleted_at IS NOT NULL AS deleting, \
+             COALESCE(b.deleted_at, b.updated_at) AS changed_at, l.acked_at \
+             FROM bundles b LEFT JOIN ledger l ON l.bundle_key = b.key AND l.version = b.version \
+               AND l.deletion = (b.deleted_at IS NOT NULL) \
+             WHERE b.unsent ORDER BY b.key ",
+            $known,
+            " DESC, l.acked_at NULLS FIRST, COALESCE(b.deleted_at, b.updated_at) LIMIT 256"
+        )
+    };
+}
+pub(super) use unsent;
 
 /// How much there is.
 pub(super) const TOTALS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS consumers, (SELECT COUNT(*) FROM bundles) AS bundles";
@@ -220,7 +249,7 @@ pub(super) const TOTALS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS cons
 /// As many heads of the outbox as are remembered from one look to the next.
 pub const HEADS: usize = 256;
 
-/// As many consumers as are told by name.
+/// As many consumers as are told by name at each hop.
 pub const NAMED: usize = 10;
 
 /// How long an agent that is there may take until anything is heard of it. One that lives answers a new version at once

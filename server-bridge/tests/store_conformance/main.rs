@@ -125,4 +125,6 @@ conformance!([
     heard::a_consumer_is_lost_only_when_its_silence_was_heard,
     waiting::a_bundle_waits_at_one_hop_after_the_other_until_it_is_applied,
     waiting::consumers_are_counted_once_for_each_hop,
+    waiting::what_is_known_to_wait_is_found_behind_any_number_of_others,
+    waiting::those_that_wait_longest_are_named_at_each_hop,
 ]);

@@ -1,13 +1,13 @@
 //! What waits on its way, by hop.
 
 use jiff::Timestamp;
-use server_bridge::store::{ANSWERED_WITHIN, Hop, Store, Waits};
+use server_bridge::store::{ANSWERED_WITHIN, HEADS, Hop, NAMED, Store, Waits};
 
 use crate::status::status;
 use crate::{at, bundle, name, version, with_consumers};
 
 async fn waits(store: &impl Store, now: Timestamp, hop: Hop) -> Waits {
-    store.waiting(now).await.unwrap().at(hop)
+    store.waiting(now, Vec::new()).await.unwrap().at(hop)
 }
 
 fn one(since: i64) -> Waits {
@@ -34,7 +34,7 @@ pub(crate) async fn a_bundle_waits_at_one_hop_after_the_other_until_it_is_applie
         .create_bundle(bundle("b1", "c1"), at(1))
         .await
         .unwrap();
-    let waiting = store.waiting(at(5)).await.unwrap();
+    let waiting = store.waiting(at(5), Vec::new()).await.unwrap();
     assert_eq!((waiting.consumers, waiting.bundles), (2, 1));
     assert_eq!(waiting.at(Hop::Unsent), one(1));
     assert_eq!(waiting.unsent.len(), 1);
@@ -69,7 +69,7 @@ pub(crate) async fn a_bundle_waits_at_one_hop_after_the_other_until_it_is_applie
     let mut update = status("b1", "c1", 1, 2);
     (update.at, update.applied_at) = (at(41), Some(at(41)));
     store.apply_status(update).await.unwrap();
-    let waiting = store.waiting(now).await.unwrap();
+    let waiting = store.waiting(now, Vec::new()).await.unwrap();
     assert!(
         waiting.hops.is_empty() && waiting.unsent.is_empty(),
         "{waiting:?}"
@@ -98,11 +98,61 @@ pub(crate) async fn consumers_are_counted_once_for_each_hop(store: impl Store) {
             .unwrap();
     }
     sent(&store, "b3", 5).await;
-    let waiting = store.waiting(at(9)).await.unwrap();
+    let waiting = store.waiting(at(9), Vec::new()).await.unwrap();
     let unsent = waiting.at(Hop::Unsent);
     assert_eq!((unsent.bundles, unsent.consumers), (2, 1));
     assert_eq!(unsent.oldest, Some(at(2)));
     assert_eq!(waiting.at(Hop::Unanswered), one(4));
     let longest: Vec<_> = waiting.longest.iter().map(|one| &one.consumer).collect();
     assert_eq!(longest, ["c1", "c2"]);
+}
+
+pub(crate) async fn what_is_known_to_wait_is_found_behind_any_number_of_others(store: impl Store) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    let late = bundle("late", "c2");
+    store.create_bundle(late, at(900)).await.unwrap();
+    let waiting = store.waiting(at(901), Vec::new()).await.unwrap();
+    let late = waiting.unsent[0].key;
+    for number in 0..HEADS {
+        let early = bundle(&format!("b{number}"), "c1");
+        store.create_bundle(early, at(1)).await.unwrap();
+    }
+    let waiting = store.waiting(at(902), Vec::new()).await.unwrap();
+    assert_eq!(waiting.unsent.len(), HEADS);
+    assert!(waiting.unsent.iter().all(|head| head.key != late));
+    let waiting = store.waiting(at(902), vec![late]).await.unwrap();
+    assert_eq!(waiting.unsent.len(), HEADS);
+    assert_eq!(waiting.unsent[0].key, late);
+    assert_eq!(waiting.unsent[0].consumer, "c2");
+
+    // All but it are sent, and asked for once more.
+    for number in 0..HEADS {
+        let id = format!("b{number}");
+        sent(&store, &id, 910).await;
+        let failed = store.record_publish_failed(&id, version(1), false, "away", at(911));
+        failed.await.unwrap();
+    }
+    let waiting = store.waiting(at(912), Vec::new()).await.unwrap();
+    assert_eq!(waiting.unsent.len(), HEADS);
+    assert_eq!(waiting.unsent[0].key, late);
+    assert_eq!(waiting.unsent[1].acked_at, Some(at(910)));
+}
+
+pub(crate) async fn those_that_wait_longest_are_named_at_each_hop(store: impl Store) {
+    let names: Vec<_> = (0..=NAMED).map(|number| format!("c{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    with_consumers(&store, &names).await;
+    for name in &names {
+        let unsent = bundle(&format!("unsent-{name}"), name);
+        store.create_bundle(unsent, at(1)).await.unwrap();
+    }
+    store
+        .create_bundle(bundle("sent", "c0"), at(2))
+        .await
+        .unwrap();
+    sent(&store, "sent", 3).await;
+    let waiting = store.waiting(at(9), Vec::new()).await.unwrap();
+    let named = |hop| waiting.longest.iter().filter(|one| one.hop == hop).count();
+    assert_eq!(named(Hop::Unsent), NAMED);
+    assert_eq!(named(Hop::Unanswered), 1);
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::PostParams;
+use link::admin::Check;
 use link::clock::Clock;
 use prometheus::IntGauge;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -14,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::Timing;
 use super::sight::holder;
+use super::{Timing, show};
 use crate::cluster::words;
 
 /// The right to work, for as long as [`Leadership::lost`] has not completed. Dropping it leaves the Lease to run out;
@@ -36,6 +37,8 @@ pub(super) struct Keeper {
     pub(super) timing: Timing,
     pub(super) clock: Clock,
     pub(super) leader: IntGauge,
+    /// Whether it works, for whoever asks.
+    pub(super) check: Option<Check>,
     /// When the last successful renewal was asked for.
     pub(super) asked: Instant,
 }
@@ -88,6 +91,7 @@ impl Keeper {
         let lost = lost.drop_guard();
         let name = self.lease.metadata.name.clone().unwrap_or_default();
         info!(lease = %name, identity = %self.identity, "This process leads");
+        show(self.check.as_ref(), Ok(()));
         let mut next = self.asked + self.timing.renew_every();
         loop {
             let deadline = self.asked + self.timing.renew_deadline();
@@ -128,11 +132,13 @@ impl Keeper {
             Ok(lease) => {
                 self.lease = lease;
                 self.asked = asked;
+                show(self.check.as_ref(), Ok(()));
                 Renewal::Done
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => self.check().await,
             Err(error) => {
                 warn!(error = %words(&error), "Cannot renew the Lease of the election");
+                show(self.check.as_ref(), Err(&words(&error)));
                 Renewal::Failed
             }
         }
@@ -150,6 +156,7 @@ impl Keeper {
             Ok(_) => Renewal::Taken,
             Err(error) => {
                 warn!(error = %words(&error), "Cannot read the Lease of the election");
+                show(self.check.as_ref(), Err(&words(&error)));
                 Renewal::Failed
             }
         }
@@ -230,6 +237,7 @@ mod tests {
             // Asked for the time of the next renewal.
             clock: Clock::from_fn(|| panic!("a clock fails on purpose")),
             leader: leader.clone(),
+            check: None,
             asked: Instant::now(),
         });
         leadership.lost().await;

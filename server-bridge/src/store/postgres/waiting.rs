@@ -4,19 +4,23 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use super::super::StoreError;
-use super::super::waiting::{TOTALS, UNSENT, Waiting, asked_before, statement};
+use super::super::waiting::{TOTALS, Waiting, asked_before, statement, unsent};
 use super::failure::driver;
 
 pub(super) async fn look(
     connection: &mut PgConnection,
     now: Timestamp,
+    known: Vec<i64>,
 ) -> Result<Waiting, StoreError> {
     let rows = sqlx::query(STATEMENT)
         .bind(asked_before(now))
         .fetch_all(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
-    let unsent = sqlx::query(UNSENT).fetch_all(&mut *connection).await;
+    let unsent = sqlx::query(UNSENT)
+        .bind(known)
+        .fetch_all(&mut *connection)
+        .await;
     let totals = sqlx::query(TOTALS).fetch_one(connection).await;
     Waiting::of(
         &rows,
@@ -30,5 +34,7 @@ const STATEMENT: &str = statement!(
     "(SELECT MAX(o.status_taken_at) FROM bundles o WHERE o.consumer_name = w.consumer_name)",
     "$1"
 );
+
+const UNSENT: &str = unsent!("= ANY($1)");
 
 const LOOK: &str = "look at what waits";

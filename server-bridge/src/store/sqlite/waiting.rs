@@ -4,19 +4,23 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::super::StoreError;
-use super::super::waiting::{TOTALS, UNSENT, Waiting, asked_before, statement};
+use super::super::waiting::{TOTALS, Waiting, asked_before, statement, unsent};
 use super::rows::driver;
 
 pub(super) async fn look(
     connection: &mut SqliteConnection,
     now: Timestamp,
+    known: Vec<i64>,
 ) -> Result<Waiting, StoreError> {
     let rows = sqlx::query(STATEMENT)
         .bind(asked_before(now))
         .fetch_all(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
-    let unsent = sqlx::query(UNSENT).fetch_all(&mut *connection).await;
+    let unsent = sqlx::query(UNSENT)
+        .bind(serde_json::json!(known).to_string())
+        .fetch_all(&mut *connection)
+        .await;
     let totals = sqlx::query(TOTALS).fetch_one(connection).await;
     Waiting::of(
         &rows,
@@ -31,5 +35,7 @@ const STATEMENT: &str = statement!(
       WHERE o.consumer_name = w.consumer_name)",
     "?1"
 );
+
+const UNSENT: &str = unsent!("IN (SELECT value FROM json_each(?1))");
 
 const LOOK: &str = "look at what waits";

@@ -89,7 +89,7 @@ pub async fn mount(
     class: &Class,
     directory: &Path,
 ) -> Result<Vec<String>, MountError> {
-    let files = Driver { world, pod }.files(class).await?;
+    let files = files(world, pod, class).await?;
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| MountError::Write { path, source }
@@ -107,6 +107,18 @@ pub async fn mount(
         written.push(name);
     }
     Ok(written)
+}
+
+/// The files that a pod would find, if its role may read them.
+///
+/// # Errors
+/// See [`MountError`].
+pub async fn files(
+    world: &World,
+    pod: &Pod,
+    class: &Class,
+) -> Result<Vec<(String, String)>, MountError> {
+    Driver { world, pod }.files(class).await
 }
 
 /// The files that a class asks for, whoever may read them.

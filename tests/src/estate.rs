@@ -1,7 +1,7 @@
 //! A whole region's AWS on loopback, and the real `provisioner` against it: two kinds of account, an IoT Core whose
 //! broker obeys its control plane, and the file that describes the region.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ mod database;
 /// Accounts, broker and file. Dropping it stops everything.
 pub struct Estate {
     /// The accounts: `region` and one for each management cluster, called like it.
-    pub world: World,
+    pub world: Arc<World>,
     /// The broker, for looking at connections and at the registry.
     pub broker: Handle,
     /// What its RDS leads to, where it was asked for.
@@ -48,7 +48,7 @@ impl Estate {
     /// When a server is missing or does not start.
     pub async fn start(test: &str, clusters: &[&str]) -> Result<Self> {
         let authority = Arc::new(Authority::new("estate")?);
-        Box::pin(Self::with(test, clusters, authority, None)).await
+        Box::pin(Self::with(test, clusters, HERE, authority, None)).await
     }
 
     /// The same with a real PostgreSQL server behind RDS, whose certificate is of the authority in `ca.pem`.
@@ -56,24 +56,37 @@ impl Estate {
     /// # Errors
     /// When a server is missing or does not start.
     pub async fn with_database(test: &str, clusters: &[&str]) -> Result<Self> {
+        Box::pin(Self::within_reach(test, clusters, HERE)).await
+    }
+
+    /// The same with broker and database at an address of this machine that others reach, which is the broker's name too.
+    ///
+    /// # Errors
+    /// When a server is missing or does not start.
+    pub async fn within_reach(test: &str, clusters: &[&str], host: Ipv4Addr) -> Result<Self> {
         let authority = Arc::new(Authority::new("estate")?);
-        let database = Database::start(&authority).await?;
-        Box::pin(Self::with(test, clusters, authority, Some(database))).await
+        let database = Database::start(&authority, host).await?;
+        Box::pin(Self::with(test, clusters, host, authority, Some(database))).await
     }
 
     async fn with(
         test: &str,
         clusters: &[&str],
+        host: Ipv4Addr,
         authority: Arc<Authority>,
         database: Option<Database>,
     ) -> Result<Self> {
         let scratch = Scratch::new(test)?;
         let account = account_id();
-        let server = authority.server(&[])?;
-        let mut config = Config::new(LOOPBACK, server.certificate, server.key);
+        let server = authority.server(&[&host.to_string()])?;
+        let any = SocketAddr::new(IpAddr::V4(host), 0);
+        let mut config = Config::new(any, server.certificate, server.key);
         config.arn = ArnPrefix::new(REGION, &account);
         let broker = Broker::bind(config).await?.spawn();
-        let control = control::Config::new(LOOPBACK, Arc::clone(&authority), broker.handle());
+        let mut control = control::Config::new(LOOPBACK, Arc::clone(&authority), broker.handle());
+        if host != HERE {
+            control.endpoint = host.to_string();
+        }
         let control = Control::bind(control).await?.start();
 
         let iot = Iot {
@@ -87,7 +100,7 @@ impl Estate {
         for cluster in clusters {
             builder = builder.account(cluster);
         }
-        let world = builder.start().await?;
+        let world = Arc::new(builder.start().await?);
         let env = world.config_file(scratch.path())?;
         std::fs::write(scratch.path().join("ca.pem"), authority.certificate_pem())?;
         let estate = Self {
@@ -234,5 +247,6 @@ impl Estate {
     }
 }
 
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(HERE), 0);
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -3,7 +3,8 @@
 //!
 //! [`run`] goes through the six phases of `docs/TESTING-END-TO-END.md` and tells of each what was looked at. A phase
 //! stands on those before it, so the first that fails is the last. [`hold`] only starts what lies under the phases, for
-//! a person who goes through them by hand.
+//! a person who goes through them by hand. [`OnNode`] does the same where server and agent are pods that our charts
+//! installed on a real node.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,10 +13,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
 use crate::estate::Estate;
+use crate::node::Node;
 use crate::process::{Output, Spec};
 use crate::region::{Agent, Service};
 
 pub use self::hold::hold;
+pub use self::on_node::OnNode;
 
 use self::party::Party;
 
@@ -24,6 +27,7 @@ mod flow;
 mod hold;
 mod infrastructure;
 mod mounting;
+mod on_node;
 mod party;
 mod services;
 
@@ -33,6 +37,8 @@ pub struct Options {
     /// Detach this management cluster's IoT policy before phase 3, behind the provisioner's back: the rehearsal of the
     /// rehearsal.
     pub sabotage: Option<String>,
+    /// With server and agent in pods of a real node.
+    pub node: bool,
 }
 
 /// What became of a phase.
@@ -76,12 +82,50 @@ struct Rehearsal {
     runs: AtomicUsize,
 }
 
+/// The six phases of a plan.
+trait Plan {
+    /// Goes through one.
+    async fn phase(&mut self, phase: usize) -> Result<()>;
+
+    /// What it found right.
+    fn seen(&mut self) -> Vec<String>;
+}
+
+/// A rehearsal whose programs are processes of this machine.
+struct Laptop<'a> {
+    rehearsal: Rehearsal,
+    sabotage: Option<&'a str>,
+}
+
 /// Goes through all phases and shows each as soon as it is over.
 ///
 /// # Errors
-/// When the ground itself, accounts and broker, cannot be laid. A phase that fails is no error but a report.
-pub async fn run(options: &Options, mut show: impl FnMut(&Report)) -> Result<Vec<Report>> {
-    let mut rehearsal = Rehearsal::start().await?;
+/// When the ground itself, accounts and broker, cannot be laid. A phase that fails is no error but a report; so is a
+/// machine that cannot have a node.
+pub async fn run(options: &Options, show: impl FnMut(&Report)) -> Result<Vec<Report>> {
+    let sabotage = options.sabotage.as_deref();
+    if options.node {
+        let mut on_node = OnNode::new(sabotage);
+        let reports = Box::pin(on_node.run(show)).await;
+        if passed(&reports) {
+            on_node.clear().await?;
+            on_node.end();
+        }
+        return Ok(reports);
+    }
+    let rehearsal = Rehearsal::start(None).await?;
+    let mut laptop = Laptop {
+        rehearsal,
+        sabotage,
+    };
+    let reports = walk(&mut laptop, show).await;
+    if passed(&reports) {
+        laptop.rehearsal.end();
+    }
+    Ok(reports)
+}
+
+async fn walk(plan: &mut impl Plan, mut show: impl FnMut(&Report)) -> Vec<Report> {
     let mut reports: Vec<Report> = Vec::new();
     for (index, title) in TITLES.into_iter().enumerate() {
         let phase = index + 1;
@@ -95,9 +139,9 @@ pub async fn run(options: &Options, mut show: impl FnMut(&Report)) -> Result<Vec
         };
         if reports.iter().all(|report| report.verdict == Verdict::Pass) {
             let begun = Instant::now();
-            let outcome = Box::pin(rehearsal.phase(phase, options)).await;
+            let outcome = Box::pin(plan.phase(phase)).await;
             report.seconds = begun.elapsed().as_secs_f64();
-            report.looked_at = std::mem::take(&mut rehearsal.seen);
+            report.looked_at = plan.seen();
             report.verdict = match &outcome {
                 Ok(()) => Verdict::Pass,
                 Err(_) => Verdict::Fail,
@@ -107,10 +151,7 @@ pub async fn run(options: &Options, mut show: impl FnMut(&Report)) -> Result<Vec
         show(&report);
         reports.push(report);
     }
-    if passed(&reports) {
-        rehearsal.end();
-    }
-    Ok(reports)
+    reports
 }
 
 /// Whether every phase passed.
@@ -118,34 +159,56 @@ pub fn passed(reports: &[Report]) -> bool {
     reports.iter().all(|report| report.verdict == Verdict::Pass)
 }
 
+// === impl Laptop ===
+
+impl Plan for Laptop<'_> {
+    async fn phase(&mut self, phase: usize) -> Result<()> {
+        let rehearsal = &mut self.rehearsal;
+        match phase {
+            1 => infrastructure::check(rehearsal).await,
+            2 => mounting::check(rehearsal).await,
+            3 => {
+                if let Some(cluster) = self.sabotage {
+                    connectivity::sabotage(rehearsal, cluster)?;
+                }
+                connectivity::check(rehearsal).await
+            }
+            4 => services::server(rehearsal).await,
+            5 => services::agents(rehearsal).await,
+            _ => Box::pin(flow::check(rehearsal)).await,
+        }
+    }
+
+    fn seen(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.rehearsal.seen)
+    }
+}
+
 // === impl Rehearsal ===
 
 impl Rehearsal {
-    async fn start() -> Result<Self> {
+    /// On an empty AWS, whose broker and database are within reach of the node's pods, if there is one.
+    async fn start(node: Option<&Node>) -> Result<Self> {
+        let estate = match node {
+            Some(node) => {
+                let clusters = [CLUSTERS[0], CLUSTERS[1], LATER];
+                Box::pin(Estate::within_reach(
+                    "rehearsal-node",
+                    &clusters,
+                    node.host(),
+                ))
+                .await?
+            }
+            None => Box::pin(Estate::with_database("rehearsal", &CLUSTERS)).await?,
+        };
         Ok(Self {
-            estate: Box::pin(Estate::with_database("rehearsal", &CLUSTERS)).await?,
+            estate,
             parties: Vec::new(),
             bridges: Vec::new(),
             agents: Vec::new(),
             seen: Vec::new(),
             runs: AtomicUsize::new(0),
         })
-    }
-
-    async fn phase(&mut self, phase: usize, options: &Options) -> Result<()> {
-        match phase {
-            1 => infrastructure::check(self).await,
-            2 => mounting::check(self).await,
-            3 => {
-                if let Some(cluster) = &options.sabotage {
-                    connectivity::sabotage(self, cluster)?;
-                }
-                connectivity::check(self).await
-            }
-            4 => services::server(self).await,
-            5 => services::agents(self).await,
-            _ => Box::pin(flow::check(self)).await,
-        }
     }
 
     /// Notes what was found right.
@@ -215,6 +278,9 @@ fn expect(command: &str, output: &Output, code: i32) -> Result<()> {
 
 /// The management clusters of the rehearsal.
 pub const CLUSTERS: [&str; 2] = ["management-01", "management-02"];
+
+/// On a node, an account whose cluster joins later, if at all.
+pub const LATER: &str = "management-03";
 
 /// Replicas of the server.
 const REPLICAS: usize = 2;

@@ -9,7 +9,7 @@ use tests::rehearse::{Options, Report, hold, passed, run};
 /// What to do.
 enum Task {
     Run { json: bool, options: Options },
-    Hold(PathBuf),
+    Hold { file: PathBuf, node: bool },
 }
 
 #[tokio::main]
@@ -20,14 +20,20 @@ async fn main() -> Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     match task {
-        Task::Hold(file) => {
+        Task::Hold { file, node } => {
             let path = file.display();
             eprintln!(
                 "starting; `. {path}` in another terminal once it is there, Ctrl-C here ends it"
             );
+            let until = async {
+                interrupted().await;
+                false
+            };
+            // What is starting ends at once.
             tokio::select! {
-                ended = hold(&file) => ended?,
-                _ = interrupted() => {}
+                biased;
+                ended = Box::pin(hold(&file, node, until)) => ended?,
+                () = interrupted() => {}
             }
             let _ = std::fs::remove_file(&file);
             Ok(ExitCode::SUCCESS)
@@ -40,16 +46,24 @@ async fn main() -> Result<ExitCode> {
 }
 
 fn task(mut args: impl Iterator<Item = String>) -> Option<Task> {
-    let (mut json, mut options) = (false, Options::default());
+    let (mut json, mut options, mut held) = (false, Options::default(), None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
             "--sabotage" => options.sabotage = Some(args.next()?),
-            "--hold" => return args.next().map(|file| Task::Hold(file.into())),
+            "--node" => options.node = true,
+            "--hold" => held = Some(args.next()?),
             _ => return None,
         }
     }
-    Some(Task::Run { json, options })
+    Some(match held {
+        Some(_) if json || options.sabotage.is_some() => return None,
+        Some(file) => Task::Hold {
+            file: file.into(),
+            node: options.node,
+        },
+        None => Task::Run { json, options },
+    })
 }
 
 async fn interrupted() {
@@ -85,6 +99,7 @@ fn show(report: &Report, json: bool) {
 }
 
 const USAGE: &str = "\
-usage: tests/rehearse [--json] [--sabotage CLUSTER]   go through all phases
-       tests/rehearse --hold FILE                     start accounts and broker, write their variables to FILE
+usage: tests/rehearse [--node] [--json] [--sabotage CLUSTER]   go through all phases
+       tests/rehearse [--node] --hold FILE                     start accounts and broker, write their variables to FILE
+--node: server and agent are pods of a Kubernetes node, which takes root
 exit codes: 0 every phase passed; 1 one failed; 2 the command line is wrong";

@@ -15,21 +15,25 @@ use crate::wait::wait_for;
 #[derive(Debug)]
 pub struct Database {
     server: Server,
+    host: Ipv4Addr,
 }
 
 // === impl Database ===
 
 impl Database {
-    /// As many connections as the smallest class of RDS has, and a certificate of this authority for 127.0.0.1.
+    /// At this address of the machine, with as many connections as the smallest class of RDS has, and a certificate of
+    /// this authority for the address.
     ///
     /// # Errors
     /// When PostgreSQL is missing or does not start.
-    pub async fn start(authority: &Authority) -> Result<Self> {
-        let server = Server::start(&["max_connections=80"])?;
-        let shown = authority.server(&[])?;
+    pub async fn start(authority: &Authority, host: Ipv4Addr) -> Result<Self> {
+        let listen = format!("listen_addresses={host}");
+        let server = Server::start(&["max_connections=80", &listen])?;
+        let shown = authority.server(&[&host.to_string()])?;
         server.file("data/server.crt", &shown.certificate)?;
         server.file("data/server.key", &shown.key)?;
-        let hba = "local all all scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        // It listens at one address; who reaches that may knock.
+        let hba = "local all all scram-sha-256\nhostssl all all all scram-sha-256\n";
         server.file("data/pg_hba.conf", hba)?;
         server.sql("postgres", "ALTER SYSTEM SET ssl = on")?;
         server.sql("postgres", "SELECT pg_reload_conf()")?;
@@ -40,12 +44,12 @@ impl Database {
             other => Err(format!("{other:?}")),
         })
         .await?;
-        Ok(Self { server })
+        Ok(Self { server, host })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.server.port()).into()
+        (self.host, self.server.port()).into()
     }
 
     /// Makes the database of these credentials (`username`, `password`, `database`) and its user, who is no superuser, as

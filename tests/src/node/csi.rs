@@ -23,7 +23,8 @@ use self::grpc::{Code, Plugin, Status};
 use self::volume::Volume;
 use self::wire::{Message, texts};
 use super::secrets::Secrets;
-use crate::csi::Class;
+use crate::aws::World;
+use crate::csi::{Class, MountError, Pod, files};
 
 mod grpc;
 mod volume;
@@ -38,7 +39,16 @@ struct State {
     process: u32,
     layout: Layout,
     stops: BTreeMap<String, String>,
+    clusters: BTreeMap<String, EksCluster>,
     audiences: Vec<String>,
+}
+
+/// A cluster of EKS that a namespace of the node stands for.
+#[derive(Clone, Debug)]
+struct EksCluster {
+    world: Arc<World>,
+    account: String,
+    name: String,
 }
 
 /// The driver: everything a call needs.
@@ -59,6 +69,7 @@ impl Csi {
             process,
             layout: Layout::PerFileRename,
             stops: BTreeMap::new(),
+            clusters: BTreeMap::new(),
             audiences: Vec::new(),
         })))
     }
@@ -75,6 +86,22 @@ impl Csi {
             Some(file) => state.stops.insert(namespace.to_owned(), file.to_owned()),
             None => state.stops.remove(namespace),
         });
+    }
+
+    /// From now on this namespace is one of a cluster of EKS in an account of a world: its pods read what the roles of
+    /// their service accounts may read there. Pods of other namespaces read everything in the node's own account.
+    pub fn belongs(&self, namespace: &str, world: &Arc<World>, account: &str) {
+        let cluster = EksCluster {
+            world: Arc::clone(world),
+            account: account.to_owned(),
+            name: world.account(account).ground.cluster.clone(),
+        };
+        self.state(|state| state.clusters.insert(namespace.to_owned(), cluster));
+    }
+
+    /// Undoes [`Self::belongs`].
+    pub fn forget(&self, namespace: &str) {
+        self.state(|state| state.clusters.remove(namespace));
     }
 
     /// The audiences of the tokens that came with the last volume.
@@ -191,7 +218,7 @@ impl Driver {
             let text = format!("no token for {POD_IDENTITY} among those for {audiences:?}");
             return Err(failed(text));
         }
-        let files = self.secrets.files(&class).await;
+        let files = self.files(namespace, account, &class).await;
         let files = files.map_err(|error| failed(chain(&error)))?;
         let (layout, last) = self.csi.state(|state| {
             state.audiences = audiences;
@@ -208,6 +235,26 @@ impl Driver {
             volume.unmount().map_err(|error| internal(&error))?;
         }
         written
+    }
+
+    async fn files(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        class: &Class,
+    ) -> Result<Vec<(String, String)>, MountError> {
+        let cluster = self
+            .csi
+            .state(|state| state.clusters.get(namespace).cloned());
+        let Some(cluster) = cluster else {
+            return self.secrets.files(class).await;
+        };
+        let pod = Pod {
+            account: cluster.account,
+            cluster: cluster.name,
+            service_account: service_account.to_owned(),
+        };
+        files(&cluster.world, &pod, class).await
     }
 
     /// The manifest of a class.

@@ -50,7 +50,7 @@ pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
     Ok(())
 }
 
-const SERVER_FILES: &[&str] = &[
+pub(super) const SERVER_FILES: &[&str] = &[
     "certificate",
     "privateKey",
     "ca.crt",
@@ -62,7 +62,7 @@ const SERVER_FILES: &[&str] = &[
     "db.name",
     "consumers.yaml",
 ];
-const AGENT_FILES: &[&str] = &[
+pub(super) const AGENT_FILES: &[&str] = &[
     "certificate",
     "privateKey",
     "ca.crt",

@@ -28,26 +28,7 @@ pub(super) async fn server(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.saw(format!("{REPLICAS} replicas of `server-bridge` are ready"));
     sessions(rehearsal)?;
     let (_, last) = apis(rehearsal).await?;
-    let consumers = last.consumers("size=100").await?.items;
-    let found: BTreeMap<&str, &Value> = consumers
-        .iter()
-        .map(|consumer| (consumer.name.as_str(), &consumer.labels))
-        .collect();
-    ensure!(
-        found.keys().copied().eq(CLUSTERS),
-        "registered consumers are {found:?}"
-    );
-    for (name, labels) in &found {
-        ensure!(
-            labels["cluster_id"] == **name,
-            "labels of `{name}` are {labels}"
-        );
-    }
-    rehearsal.saw(format!(
-        "{} are registered from the secret",
-        CLUSTERS.join(" and ")
-    ));
-    Ok(())
+    registered(rehearsal, &last).await
 }
 
 pub(super) async fn agents(rehearsal: &mut Rehearsal) -> Result<()> {
@@ -105,6 +86,11 @@ fn sessions(rehearsal: &mut Rehearsal) -> Result<()> {
         Ok(std::fs::read_to_string(path)?)
     };
     let (name, user) = (file("db.name")?, file("db.user")?);
+    sessions_of(rehearsal, &name, &user)
+}
+
+/// The same for a database and user of these names.
+pub(super) fn sessions_of(rehearsal: &mut Rehearsal, name: &str, user: &str) -> Result<()> {
     let asked = format!(
         "SELECT count(*) >= {REPLICAS} AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
          WHERE datname = '{name}' AND usename = '{user}'"
@@ -112,10 +98,34 @@ fn sessions(rehearsal: &mut Rehearsal) -> Result<()> {
     let server = rehearsal.estate.database.as_ref();
     let found = server
         .context("there is a server behind RDS")?
-        .ask(&name, &asked)?;
+        .ask(name, &asked)?;
     ensure!(found == "t", "sessions of `{user}` in `{name}`: {found}");
     rehearsal.saw(format!(
         "they keep everything in database `{name}`, as `{user}` and over TLS"
+    ));
+    Ok(())
+}
+
+/// The server must know every cluster of the secret, with its labels.
+pub(super) async fn registered(rehearsal: &mut Rehearsal, api: &Api) -> Result<()> {
+    let consumers = api.consumers("size=100").await?.items;
+    let found: BTreeMap<&str, &Value> = consumers
+        .iter()
+        .map(|consumer| (consumer.name.as_str(), &consumer.labels))
+        .collect();
+    ensure!(
+        found.keys().copied().eq(CLUSTERS),
+        "registered consumers are {found:?}"
+    );
+    for (name, labels) in &found {
+        ensure!(
+            labels["cluster_id"] == **name,
+            "labels of `{name}` are {labels}"
+        );
+    }
+    rehearsal.saw(format!(
+        "{} are registered from the secret",
+        CLUSTERS.join(" and ")
     ));
     Ok(())
 }

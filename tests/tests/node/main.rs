@@ -4,5 +4,6 @@
 mod charts;
 mod ground;
 mod power;
+mod rehearsal;
 mod volumes;
 mod ways;

@@ -82,6 +82,8 @@ impl Yard {
         let home = self.scratch.dir("helm")?;
         let spec = spec
             .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("REGISTRY", "localhost")
+            .env("AWS_REGION", "eu-west-1")
             .env("HELM_CACHE_HOME", &home)
             .env("HELM_CONFIG_HOME", &home)
             .env("HELM_DATA_HOME", &home);

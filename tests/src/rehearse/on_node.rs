@@ -1,0 +1,225 @@
+//! The same phases on a node: server and agent are pods that our charts installed with what `provisioner outputs` says, and
+//! get their files from the driver with the rights of their roles.
+//!
+//! One node stands for two clusters: namespace `maestro-server` is the regional cluster's, everything else that of
+//! `management-01`. `management-02` has an account and no agent.
+
+use std::fs::File;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use self::release::{AGENT, Release, SERVER};
+use super::{CLUSTERS, Plan, Rehearsal, Report, connectivity, infrastructure, walk};
+use crate::node::Node;
+use crate::process::Spec;
+use crate::scratch::workspace;
+
+mod flow;
+mod release;
+mod services;
+
+/// A rehearsal on the node that all of this process share. Only one at a time: the namespaces are those of the charts.
+pub struct OnNode {
+    sabotage: Option<String>,
+    /// From phase 1 on.
+    ground: Option<Ground>,
+}
+
+/// What the phases have.
+struct Ground {
+    node: &'static Node,
+    rehearsal: Rehearsal,
+    _clusters: Clusters,
+}
+
+/// Namespaces that stand for clusters of accounts, until dropped.
+struct Clusters(&'static Node);
+
+// === impl OnNode ===
+
+impl OnNode {
+    /// Nothing is started yet; `sabotage` is that of [`super::Options`].
+    pub fn new(sabotage: Option<&str>) -> Self {
+        Self {
+            sabotage: sabotage.map(str::to_owned),
+            ground: None,
+        }
+    }
+
+    /// Starts what lies under the phases, for whoever goes through them by hand: there is no `region.yaml`.
+    ///
+    /// # Errors
+    /// When the machine cannot have a node, or something does not start.
+    pub async fn start(&mut self) -> Result<()> {
+        let ground = Box::pin(Ground::lay()).await?;
+        std::fs::remove_file(ground.rehearsal.estate.path().join("region.yaml"))?;
+        self.ground = Some(ground);
+        Ok(())
+    }
+
+    /// Goes through all phases and shows each as soon as it is over.
+    pub async fn run(&mut self, show: impl FnMut(&Report)) -> Vec<Report> {
+        walk(self, show).await
+    }
+
+    /// Takes the releases off the node; AWS stays as it is.
+    ///
+    /// # Errors
+    /// When helm or the cluster refuses.
+    pub async fn clear(&self) -> Result<()> {
+        let node = self.ground()?.node;
+        for Release { name, .. } in [AGENT, SERVER] {
+            node.helm(&["uninstall", name, "--namespace", name, "--wait"])
+                .await?;
+            node.kubectl(&["delete", "namespace", name]).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what RDS does when it makes the database, once its credentials are there.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub async fn make_database(&self) -> Result<()> {
+        self.ground()?.rehearsal.make_database().await
+    }
+
+    /// The directory of `region.yaml`, with `deploy` and, in the place of Amazon's, `global-bundle.pem`.
+    ///
+    /// # Errors
+    /// Before it is started.
+    pub fn path(&self) -> Result<PathBuf> {
+        Ok(self.ground()?.rehearsal.estate.path().to_owned())
+    }
+
+    /// The directory with `helm` and `kubectl`.
+    ///
+    /// # Errors
+    /// Before it is started.
+    pub fn tools(&self) -> Result<PathBuf> {
+        Ok(self.path()?.join("tools"))
+    }
+
+    /// The variables of a shell that uses the accounts and the cluster.
+    ///
+    /// # Errors
+    /// Before it is started.
+    pub fn variables(&self) -> Result<Vec<(String, String)>> {
+        let Ground {
+            node, rehearsal, ..
+        } = self.ground()?;
+        let mut pairs = super::hold::variables(rehearsal);
+        let home = self.tools()?;
+        let mut add = |name: &str, value: String| pairs.push((name.to_owned(), value));
+        for kind in ["CACHE", "CONFIG", "DATA"] {
+            let home = home.join(kind.to_lowercase());
+            add(&format!("HELM_{kind}_HOME"), home.display().to_string());
+        }
+        let kubeconfig = node.cluster().kubeconfig();
+        add("KUBECONFIG", kubeconfig.display().to_string());
+        add("REGISTRY", release::REGISTRY.to_owned());
+        add("NAME", "estate".to_owned());
+        add("CLUSTER", CLUSTERS[0].to_owned());
+        Ok(pairs)
+    }
+
+    /// All went well: nothing to look at.
+    pub fn end(self) {
+        if let Some(ground) = self.ground {
+            ground.rehearsal.end();
+        }
+    }
+
+    fn ground(&self) -> Result<&Ground> {
+        self.ground.as_ref().context("start it first")
+    }
+}
+
+impl Plan for OnNode {
+    async fn phase(&mut self, phase: usize) -> Result<()> {
+        if phase == 1 {
+            let ground = self.ground.insert(Box::pin(Ground::lay()).await?);
+            let name = ground.node.name();
+            ground
+                .rehearsal
+                .saw(format!("node `{name}` is ready, with our images"));
+            return infrastructure::check(&mut ground.rehearsal).await;
+        }
+        let ground = self.ground.as_mut().context("phase 1 has passed")?;
+        match phase {
+            2 => release::mounting(ground).await,
+            3 => {
+                if let Some(cluster) = &self.sabotage {
+                    connectivity::sabotage(&ground.rehearsal, cluster)?;
+                }
+                services::connectivity(ground).await
+            }
+            4 => services::server(ground).await,
+            5 => services::agent(ground).await,
+            _ => flow::check(ground).await,
+        }
+    }
+
+    fn seen(&mut self) -> Vec<String> {
+        let ground = self.ground.as_mut();
+        ground.map_or_else(Vec::new, |ground| {
+            std::mem::take(&mut ground.rehearsal.seen)
+        })
+    }
+}
+
+// === impl Ground ===
+
+impl Ground {
+    async fn lay() -> Result<Self> {
+        let node = Node::shared().await?;
+        let rehearsal = Rehearsal::start(Some(node)).await?;
+        for image in ["server-bridge", "agent", "probe"] {
+            node.image(image).await?;
+        }
+        let world = &rehearsal.estate.world;
+        for release in [SERVER, AGENT] {
+            node.csi().belongs(release.name, world, release.account);
+        }
+        let path = rehearsal.estate.path();
+        symlink(workspace().join("deploy"), path.join("deploy"))?;
+        std::fs::copy(path.join("ca.pem"), path.join(BUNDLE))?;
+        let ground = Self {
+            node,
+            rehearsal,
+            _clusters: Clusters(node),
+        };
+        ground.tools().await?;
+        Ok(ground)
+    }
+
+    async fn tools(&self) -> Result<()> {
+        let tools = self.rehearsal.estate.path().join("tools");
+        std::fs::create_dir_all(&tools)?;
+        for tool in ["helm", "kubectl"] {
+            let fetch = workspace().join("tests/helm/fetch");
+            let fetch = Spec::at("fetch", fetch, "run `tests/helm/fetch`").arg(tool);
+            let found = self.rehearsal.run(fetch, "fetch").await?;
+            super::expect("tests/helm/fetch", &found, 0)?;
+            let found = found.stdout.trim();
+            File::open(found).with_context(|| format!("open `{found}`"))?;
+            symlink(found, tools.join(tool))?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Clusters ===
+
+impl Drop for Clusters {
+    fn drop(&mut self) {
+        for Release { name, .. } in [AGENT, SERVER] {
+            self.0.csi().forget(name);
+        }
+    }
+}
+
+/// Amazon's authorities, as far as the rehearsal's database is concerned.
+const BUNDLE: &str = "global-bundle.pem";

@@ -113,6 +113,23 @@ impl Page {
         Ok(said)
     }
 
+    /// Leaves blocks to another test, which runs them by these names.
+    ///
+    /// # Errors
+    ///
+    /// There is no such block.
+    pub fn run_elsewhere(&mut self, names: &[&str]) -> Result<()> {
+        for name in names {
+            ensure!(
+                self.blocks.contains_key(*name),
+                "{} has no block `sh {name}`",
+                self.name
+            );
+            self.run.push((*name).to_owned());
+        }
+        Ok(())
+    }
+
     /// # Errors
     ///
     /// A block with a name was not run, by its name.

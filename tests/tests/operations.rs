@@ -1,7 +1,7 @@
 //! The commands of docs/OPERATIONS.md, run as they stand, in their order, beside a region of two bridges on PostgreSQL.
 //!
 //! A block of the page whose fence says `sh NAME` is run by its name here. What a cluster does between them (a pod stops, a
-//! secret is mounted) the test does. Blocks without a name are for a cluster and are not run.
+//! secret is mounted) the test does. What is for a cluster is run by `node/rehearsal.rs`, or is no block of `sh`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -98,6 +98,9 @@ async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
     start(&mut region).await?;
     let api = region.api().await?;
     applied(&api, &kept, 3).await?;
+    // Of a cluster, where `node/rehearsal.rs` runs them.
+    page.run_elsewhere(&["scale", "migrate-log"])?;
+    page.all_named()?;
     page.all_run()?;
     region.passed();
     Ok(())

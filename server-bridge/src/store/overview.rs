@@ -120,11 +120,12 @@ impl Location {
         }
     }
 
-    /// Brings the tables up to date, making them as needed; says where they are.
+    /// Brings the tables up to date, making them as needed; says where they are. With `build_index` it waits for the index
+    /// of searches, which SQLite does not need, and fails when that is not there afterwards.
     ///
     /// # Errors
     /// [`StoreError::Open`] names the place.
-    pub async fn migrate(&self) -> Result<String, StoreError> {
+    pub async fn migrate(&self, build_index: bool) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(file) => {
                 super::sqlite::Alone::open(file, true, false)
@@ -135,7 +136,11 @@ impl Location {
             }
             Self::Postgres(config) => {
                 let mut alone = super::postgres::Alone::open(config, false).await?;
-                alone.complete(config).await;
+                if !build_index {
+                    alone.complete(config).await;
+                } else if !alone.build_index(config).await? {
+                    tracing::info!("Another process builds the index of searches");
+                }
                 let place = alone.place.clone();
                 alone.close().await;
                 Ok(place)

@@ -78,6 +78,7 @@ macro_rules! conformance {
     ($promises:tt) => {
         conformance!(on_sqlite, super::engines::sqlite(), $promises);
         conformance!(on_postgres, super::engines::postgres(), $promises);
+        conformance!(on_postgres_as_rds_runs_it, super::engines::rds(), $promises);
     };
 }
 

@@ -66,8 +66,12 @@ impl Place {
         std::thread::spawn(move || {
             let lock =
                 "BEGIN; LOCK TABLE bridge.bundles IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)";
-            // It is ended by the guard.
-            let _ = server.sql(&database, lock);
+            // It is ended by the guard, or by a deadlock with the index that is built beside all others: then it begins again.
+            while let Err(error) = server.sql(&database, lock) {
+                if !error.to_string().contains("deadlock detected") {
+                    return;
+                }
+            }
         });
         let held = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' \
              AND relation = 'bridge.bundles'::regclass";

@@ -1,6 +1,6 @@
 //! The API server with everybody's definitions, and asking it whether it would take an object as it is.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
@@ -69,7 +69,14 @@ async fn dry_run(client: &Client, object: &Value) -> Result<()> {
             .validation_strict()
     };
     let name = text(&object["metadata"]["name"]);
-    api.patch(name, &params, &Patch::Apply(object)).await?;
+    let taken = api.patch(name, &params, &Patch::Apply(object)).await?;
+    if group == "external-secrets.io" {
+        let spec = &taken.data["spec"];
+        ensure!(
+            *spec == object["spec"],
+            "the server adds what Argo CD would call drift: {spec:#}"
+        );
+    }
     Ok(())
 }
 

@@ -52,14 +52,26 @@ pub(crate) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 pub(crate) fn queries(panel: &Value, component: &str) -> Vec<String> {
     let expressions = list(&panel["targets"]).iter().map(|target| &target["expr"]);
     expressions
-        .map(|expression| {
-            let text = expression.as_str().unwrap_or_default();
-            text.replace("$__rate_interval", "20s")
-                .replace("$component", component)
-                .replace("$namespace", ".*")
-                .replace("$pod", ".*")
-        })
+        .map(|expression| filled(expression.as_str().unwrap_or_default(), component))
         .collect()
+}
+
+/// What the variables of a dashboard are chosen from, as Grafana would ask for it.
+pub(crate) fn variables(dashboard: &Value, component: &str) -> Vec<String> {
+    let variables = list(&dashboard["templating"]["list"]).iter();
+    let asked = variables.filter_map(|variable| variable["query"]["query"].as_str());
+    let series = asked.filter_map(|query| query.strip_prefix("label_values(")?.rsplit_once(','));
+    series
+        .map(|(series, _)| filled(series, component))
+        .collect()
+}
+
+fn filled(query: &str, component: &str) -> String {
+    query
+        .replace("$__rate_interval", "20s")
+        .replace("$component", component)
+        .replace("$namespace", ".*")
+        .replace("$pod", ".*")
 }
 
 /// What a chart renders with rules and dashboards switched on.

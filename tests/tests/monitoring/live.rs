@@ -24,14 +24,15 @@ use tests::region::{BRIDGE, Builder, Kind, Network, Region, Service};
 use tests::scratch::Scratch;
 use tests::wait::wait_for;
 
-use super::charts::{CHARTS, dashboards, panels, queries, rendered, rules};
+use super::charts::{CHARTS, dashboards, panels, queries, rendered, rules, variables};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_alert_fires_for_its_fault_and_each_panel_shows_something() -> Result<()> {
     let logs = Scratch::new("monitoring-live")?;
     let server = Server::start(&[])?;
     let files = logs.dir("database")?;
-    server.mount(&files, &server.database()?)?;
+    let database = server.database()?;
+    server.mount(&files, &database)?;
     let mut region = Builder::new("monitoring-region", Kind::Sandbox)
         .agents(4)
         .network(Network::Retargetable)
@@ -93,6 +94,11 @@ async fn each_alert_fires_for_its_fault_and_each_panel_shows_something() -> Resu
     fires(&prometheus, "ServerBridgeDisconnected", "server-bridge").await?;
     fires(&prometheus, "BundleUnsent", "server-bridge").await?;
     way.pass();
+
+    // A look at what waits that cannot be taken.
+    server.sql(&database, "ALTER TABLE bridge.ledger RENAME TO ledger_away")?;
+    fires(&prometheus, "WaitingUnknown", "server-bridge").await?;
+    server.sql(&database, "ALTER TABLE bridge.ledger_away RENAME TO ledger")?;
 
     // The database, and one replica after the other.
     server.stop()?;
@@ -198,6 +204,12 @@ async fn fires(prometheus: &Prometheus, alert: &str, container: &str) -> Result<
 /// Every query of every dashboard is understood and answered by one series at least.
 async fn show_something(prometheus: &Prometheus) -> Result<()> {
     for (name, dashboard) in dashboards()? {
+        for component in ["server-bridge", "agent"] {
+            for query in variables(&dashboard, component) {
+                let series = prometheus.query(&query).await?;
+                ensure!(!series.is_empty(), "{name}: nothing answers `{query}`");
+            }
+        }
         for panel in panels(&dashboard) {
             for component in ["server-bridge", "agent"] {
                 for query in queries(panel, component) {

@@ -1,5 +1,6 @@
 //! A region and a management cluster on one node, from REST to running pods, and after a power cut.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -41,6 +42,20 @@ async fn a_bundle_ends_in_running_pods_which_come_back_with_everything_after_a_p
     let next = Change::create("mc1", vec![config_map("after", "1")]);
     let next = api.create_bundle(&next).await?;
     settled(&api, &next.id, |bundle| bundle.is("Applied")).await?;
+
+    // Works and what they applied outlive the agent's release, and another one goes on with them.
+    let before = held(&node).await?;
+    node.helm(&["uninstall", "agent", "--namespace", AGENT, "--wait"])
+        .await?;
+    let left = held(&node).await?;
+    ensure!(left == before, "{left:?} of {before:?}");
+    node.pod_ready("default", WORKLOAD).await?;
+    site.install("agent", AGENT, Way::Csi).await?;
+    let next = Change::create("mc1", vec![config_map("again", "1")]);
+    let next = api.create_bundle(&next).await?;
+    settled(&api, &next.id, |bundle| bundle.is("Applied")).await?;
+    let after = held(&node).await?;
+    ensure!(after.is_superset(&before), "{after:?} after {before:?}");
     drop(site);
     node.passed();
     Ok(())
@@ -72,6 +87,27 @@ fn bundle() -> Change {
         manifest_configs: vec![config],
         ..Change::create("mc1", vec![manifest])
     }
+}
+
+/// The uids of all works, of their owners in the cluster, and of the workload.
+async fn held(node: &Node) -> Result<BTreeSet<String>> {
+    let mut uids = BTreeSet::new();
+    for (kind, namespace) in [
+        ("manifestworks.work.open-cluster-management.io", AGENT),
+        (
+            "appliedmanifestworks.work.open-cluster-management.io",
+            AGENT,
+        ),
+        ("deployments.apps", "default"),
+    ] {
+        let items = "--output=jsonpath={.items[*].metadata.uid}";
+        let found = node
+            .kubectl(&["get", kind, "--namespace", namespace, items])
+            .await?;
+        ensure!(!found.trim().is_empty(), "no {kind}");
+        uids.extend(found.split_whitespace().map(str::to_owned));
+    }
+    Ok(uids)
 }
 
 fn ready_replicas(bundle: &Bundle) -> bool {

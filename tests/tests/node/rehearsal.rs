@@ -97,6 +97,9 @@ async fn by_hand(variables: &Path) -> Result<()> {
     kubernetes.all_named()?;
 
     make(&mut deploying).await?;
+    let mut operations = open("docs/OPERATIONS.md")?;
+    operations.run("scale").await?;
+    operations.run("migrate-log").await?;
     let node = Node::shared().await?;
     let server = "app.kubernetes.io/name=server-bridge";
     let server = node.pod_ip("maestro-server", server).await?;

@@ -50,6 +50,19 @@ async fn every_way(chart: &str, name: &str) -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
+    let kept: &[&str] = match chart {
+        "agent" => &[
+            "get",
+            "crds",
+            "manifestworks.work.open-cluster-management.io",
+            "appliedmanifestworks.work.open-cluster-management.io",
+        ],
+        _ => &["get", "pvc", "data-server-bridge-0", "--namespace", name],
+    };
+    node.kubectl(kept).await?;
+    let wide = ["get", "clusterroles,clusterrolebindings", "--output=name"];
+    let wide = node.kubectl(&wide).await?;
+    ensure!(!wide.contains(name), "{wide}");
     Ok(())
 }
 

@@ -9,14 +9,19 @@ use link::error::{ExitKind, Failure};
 
 use super::super::Args;
 use super::Engine;
-use crate::store::{Began, Overview, Report, copy};
+use crate::store::{Began, Location, Overview, Report, copy};
 
 /// Looks after the store.
 #[derive(Debug, Subcommand)]
 pub enum StoreVerb {
     /// Make the tables or bring them up to date, and end: for a step before bridges start
     #[command(after_help = EXIT_CODES)]
-    Migrate,
+    Migrate {
+        /// Build the index of searches too, beside what runs, and wait for it: for many bundles, where the bridges' user
+        /// does not own the tables. PostgreSQL only
+        #[arg(long)]
+        build_index: bool,
+    },
     /// Show where the store is, the state of its tables, and how much they hold. Changes nothing, also while bridges run
     #[command(after_help = EXIT_CODES)]
     Status {
@@ -43,8 +48,14 @@ impl StoreVerb {
     pub(in crate::args) async fn run(&self, args: &Args) -> Result<(), Failure> {
         let mount = args.mount.as_deref();
         match self {
-            Self::Migrate => {
-                let place = args.store.location(mount)?.migrate().await?;
+            Self::Migrate { build_index } => {
+                let location = args.store.location(mount)?;
+                if *build_index && matches!(location, Location::Sqlite(_)) {
+                    return Err(Failure::usage(
+                        "`--build-index` is for PostgreSQL; SQLite needs no index for searches",
+                    ));
+                }
+                let place = location.migrate(*build_index).await?;
                 print(&format!("the tables of `{place}` are up to date"))
             }
             Self::Status { json } => {

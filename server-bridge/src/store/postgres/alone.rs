@@ -56,6 +56,21 @@ impl Alone {
         search::briefly(&mut self.connection, config.schema.as_str()).await;
     }
 
+    /// Builds the index of searches, however long that takes; whether it is there, because another process may build it.
+    pub(in crate::store) async fn build_index(
+        &mut self,
+        config: &Config,
+    ) -> Result<bool, StoreError> {
+        let failed = |error| driver("build the index of searches")(error);
+        // Whoever waits for the tables need not wait for this.
+        sqlx::query("SELECT pg_advisory_unlock_all()")
+            .execute(&mut self.connection)
+            .await
+            .map_err(failed)?;
+        let built = search::patiently(&mut self.connection, config.schema.as_str()).await;
+        built.map_err(failed)
+    }
+
     /// What tells that bridges use the database. The server ends a session a moment after its client has closed it, so those
     /// of a bridge that has just stopped are given [`ENDING`].
     pub(in crate::store) async fn bridges(&mut self) -> Result<Bridges, StoreError> {

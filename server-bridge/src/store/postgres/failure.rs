@@ -98,9 +98,9 @@ pub(super) fn is_denied(error: &sqlx::Error) -> bool {
     state(error).is_some_and(|state| state.starts_with("28"))
 }
 
-/// Whether a lock was not had in time.
+/// Whether a lock was not had in time, or others waited in turn for one of ours: trying again helps.
 pub(super) fn is_locked(error: &sqlx::Error) -> bool {
-    state(error) == Some("55P03")
+    matches!(state(error), Some("55P03" | "40P01"))
 }
 
 fn state(error: &sqlx::Error) -> Option<&str> {

@@ -32,7 +32,7 @@ pub(super) async fn tend(connections: Connections, stop: CancellationToken) {
                     );
                 }
                 match built {
-                    // Nor will this user be let later: the owner builds it with `store migrate`.
+                    // Nor will this user be let later: the owner builds it with `store migrate --build-index`.
                     Ok(true) | Err(OpenError::Privileges { .. }) => std::future::pending().await,
                     Ok(false) | Err(_) => sleep(AGAIN).await,
                 }
@@ -60,14 +60,39 @@ async fn build(connections: &Connections) -> Result<bool, OpenError> {
 
 /// Builds it where that takes moments, as on new tables: for bridges whose user may not.
 pub(super) async fn briefly(connection: &mut PgConnection, schema: &str) {
-    match ensure(connection, schema, BRIEFLY).await {
+    match in_time(connection, schema, BRIEFLY).await {
         Ok(true) => {}
         Ok(false) => info!("Another process builds the index of searches"),
         Err(error) => warn!(
             error = chain(&error),
-            "The index of searches is not there yet: bridges go on with it where their user owns the tables, and so does \
-             the next `store migrate`"
+            "The index of searches is not there yet: bridges go on with it where their user owns the tables, and \
+             `store migrate --build-index` waits for it"
         ),
+    }
+}
+
+/// Builds it, however large the table is and whoever is in the way; whether it is there, because another process may build
+/// it.
+///
+/// # Errors
+/// After a quarter of an hour, among others.
+pub(super) async fn patiently(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<bool, sqlx::Error> {
+    in_time(connection, schema, BUILD).await
+}
+
+/// The server ends each of two statements after `longest`: one that lets more pass is gone, which nothing else would tell.
+async fn in_time(
+    connection: &mut PgConnection,
+    schema: &str,
+    longest: Duration,
+) -> Result<bool, sqlx::Error> {
+    let most = 2 * longest + PING_ANSWER;
+    match timeout(most, ensure(connection, schema, longest)).await {
+        Ok(ensured) => ensured,
+        Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
     }
 }
 

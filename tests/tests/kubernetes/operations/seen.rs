@@ -60,7 +60,13 @@ async fn metrics_have_the_names_that_dashboards_know() -> Result<()> {
         ("manifestworks_processed_total", &[("code", "success")]),
         ("agent_leader", &[]),
         ("agent_status_reports_total", &[]),
-        ("build_info", &[("component", "agent")]),
+        (
+            "build_info",
+            &[
+                ("component", "agent"),
+                ("version", env!("CARGO_PKG_VERSION")),
+            ],
+        ),
         ("mqtt_connections_total", &[]),
     ] {
         let count = page.count(name, labels);

@@ -110,9 +110,13 @@ impl Connections {
             self.replace(pool, place);
         } else {
             let connection = connect(&self.config, &found).await?;
-            self.pool()
-                .set_connect_options(options(&self.config, &found)?);
-            *self.lock() = found.clone();
+            let fresh = options(&self.config, &found)?;
+            {
+                // Under one lock: connections that are made anew meanwhile get these too, or are those that do.
+                let mut current = self.lock();
+                self.pool().set_connect_options(fresh);
+                *current = found.clone();
+            }
             let _ = timeout(PING_ANSWER, connection.close()).await;
         }
         info!(

@@ -232,6 +232,8 @@ async fn a_long_reader_holds_up_a_change_of_the_tables_and_no_bridge_that_runs()
     let mut place = Place::new();
     let running = place.open().await;
     with_consumers(&running, &["c1"]).await;
+    // It would make the change itself when it compares the database. What it would wait for is asked below.
+    running.close().await;
     undone(&place);
     let (server, database) = (place.server, place.database.clone());
     let read = "SET application_name = 'pg_dump'; BEGIN; \

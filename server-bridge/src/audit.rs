@@ -19,12 +19,13 @@ pub(crate) async fn remove_consumer<S: Store>(
     who: String,
     consumer: Consumer,
     unseen_since: Option<Timestamp>,
+    now: Timestamp,
 ) -> Result<RemovedConsumer, StoreError> {
     let removing = tokio::spawn(async move {
         let name = &consumer.name;
         let confirmed = unseen_since.is_none();
         warn!(target: "audit", who, verb = VERB, consumer = %name, confirmed, "Was asked to remove a consumer with its bundles");
-        let done = store.remove_consumer(&consumer.id, unseen_since).await;
+        let done = store.remove_consumer(&consumer.id, unseen_since, now).await;
         match &done {
             Ok(removed) => {
                 let last_seen = removed.last_seen_at;

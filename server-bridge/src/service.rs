@@ -141,10 +141,8 @@ impl Settings {
 
     async fn open(&self, location: Location, restarts: Restarts) -> Result<AnyStore, Failure> {
         let store = location.open(restarts).await?;
-        if let AnyStore::Postgres(store) = &store {
-            // Before anything is written.
-            store.claim(&self.source).await?;
-        }
+        // Before anything is written.
+        store.claim(&self.source).await?;
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
             let began = Instant::now();

@@ -31,6 +31,8 @@ mod overview;
 pub mod postgres;
 pub mod query;
 mod replica;
+mod reports;
+mod source;
 mod sql;
 pub mod sqlite;
 mod waiting;
@@ -38,7 +40,7 @@ mod waiting;
 pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
-pub use copy::{Compared, CopyError, Report, Summed, copy};
+pub use copy::{Compared, CopyError, CopyReport, Summed, copy};
 pub use error::{FailureClass, OpenError, StoreError};
 pub use heard::{
     ALL_BYTES, DOUBTED, Doubts, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome,
@@ -54,6 +56,8 @@ pub use outbox::{
 pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
+pub use reports::{Position, REPORTS_KEPT, Report, ReportHead, Reported, Reports};
+pub use source::{InvalidSource, SourceName};
 pub use waiting::{ANSWERED_WITHIN, HEADS, Hop, Longest, NAMED, UnsentHead, Waiting, Waits};
 
 /// The rows of one page and the number of rows on all pages.
@@ -65,7 +69,7 @@ pub struct Page<T> {
 }
 
 /// Everything the bridge keeps.
-pub trait Store: Heard {
+pub trait Store: Heard + Reports {
     // --- consumers ---
 
     /// Registers a consumer. Refused with `ConsumerExists`.
@@ -126,7 +130,8 @@ pub trait Store: Heard {
         id: &str,
     ) -> impl Future<Output = Result<Option<Bundle>, StoreError>> + Send;
 
-    /// Replaces metadata and content at the next version; equal content changes nothing and keeps the version. Where the
+    /// Replaces metadata, content and origin at the next version; where metadata and content are equal nothing changes, and
+    /// the version and its origin stay. Where the
     /// version was neither made nor confirmed in the present epoch, the next one is [`Epoch::jump`] higher.
     /// Refused with `BundleNotFound`, `BundleDeleting`, `VersionConflict` (when `expected` is another
     /// version) or `VersionExhausted`.
@@ -136,6 +141,7 @@ pub trait Store: Heard {
         expected: Option<Version>,
         metadata: Option<Json>,
         content: Content,
+        origin: Option<Json>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Bundle, StoreError>> + Send;
 

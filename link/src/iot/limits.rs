@@ -8,6 +8,7 @@ use std::time::Duration;
 pub use self::error::LimitError;
 use self::text::check_property;
 pub(crate) use self::text::is_carried;
+pub use self::text::is_text;
 use crate::message::Message;
 
 mod error;

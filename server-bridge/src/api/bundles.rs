@@ -14,15 +14,13 @@ use super::search::Roots;
 use super::validate::{Addressed, Draft, check_id};
 use super::{Context, json_response, render, search};
 use crate::store::query::{BundleColumn, Parts};
-use crate::store::{Bundle, Json, NewBundle, Store, StoreError};
+use crate::store::{Bundle, Json, NewBundle, SourceName, Store, StoreError};
 
 pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
-    // Every bundle here belongs to the one source this bridge speaks for.
-    let constants = [("source", context.envelope.source.as_str())];
-    let request = Request::parse(parameters, render::BUNDLE_FIELDS, roots(&constants))?;
+    let request = Request::parse(parameters, render::BUNDLE_FIELDS, ROOTS)?;
     let fields = &request.fields;
     let parts = Parts {
         content: CONTENT_FIELDS.iter().any(|field| fields.wants(field)),
@@ -80,13 +78,16 @@ pub(super) async fn create<S: Store>(
         envelope: &context.envelope,
         consumer: &consumer_name,
         id: &id,
+        origin: None,
     };
     let (metadata, content) = draft.check(&context.limits, &to)?;
     let new = NewBundle {
         id,
         name,
+        source: SourceName::from(&context.envelope.source),
         consumer_name,
         metadata,
+        origin: None,
         content,
     };
     let bundle = context
@@ -145,11 +146,19 @@ pub(super) async fn patch<S: Store>(
         envelope: &context.envelope,
         consumer: &bundle.consumer_name,
         id: &bundle.id,
+        origin: None,
     };
     let (metadata, content) = merged(&mut body, &bundle).check(&context.limits, &to)?;
     let bundle = context
         .store
-        .update_bundle(&id, Some(expected), metadata, content, context.clock.now())
+        .update_bundle(
+            &id,
+            Some(expected),
+            metadata,
+            content,
+            None,
+            context.clock.now(),
+        )
         .await?;
     Ok(answer(StatusCode::OK, &bundle))
 }
@@ -252,15 +261,12 @@ const CONTENT_FIELDS: &[&str] = &["manifests", "manifest_configs", "delete_optio
 
 /// What is wrong with a search over bundles, with its position; `None` for one that is understood.
 pub fn search_problem(text: &str) -> Option<String> {
-    let parsed = search::parse::<BundleColumn>(text, roots(&[("source", "")]));
+    let parsed = search::parse::<BundleColumn>(text, ROOTS);
     parsed.err().map(|error| error.to_string())
 }
 
 /// Where a caller finds labels and metadata of a bundle; the first path of each is how Maestro's table lays them out.
-fn roots<'r>(constants: &'r [(&'static str, &'r str)]) -> Roots<'r> {
-    Roots {
-        labels: &[&["payload", "metadata", "labels"], &["metadata", "labels"]],
-        metadata: &[&["payload", "metadata"], &["metadata"]],
-        constants,
-    }
-}
+const ROOTS: Roots = Roots {
+    labels: &[&["payload", "metadata", "labels"], &["metadata", "labels"]],
+    metadata: &[&["payload", "metadata"], &["metadata"]],
+};

@@ -123,6 +123,7 @@ pub(super) async fn delete<S: Store>(
         peer.to_string(),
         consumer,
         unseen_since,
+        context.clock.now(),
     )
     .await?;
     Ok(StatusCode::NO_CONTENT)

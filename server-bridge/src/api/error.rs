@@ -281,7 +281,10 @@ impl From<StoreError> for ApiError {
                 latest_version: Some(latest.get()),
                 ..Self::new(Code::Conflict, error.to_string())
             },
-            StoreError::Corrupt { .. } | StoreError::Panicked | StoreError::Fenced { .. } => {
+            StoreError::Corrupt { .. }
+            | StoreError::Panicked
+            | StoreError::Fenced { .. }
+            | StoreError::PositionLost => {
                 error!(error = chain(&error), "A request failed in the store");
                 Self::new(Code::General, FAILED)
             }

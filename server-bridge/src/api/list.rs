@@ -88,7 +88,7 @@ impl<C: Column> Request<C> {
     pub(super) fn parse(
         parameters: Vec<(String, String)>,
         item_fields: &'static [&'static str],
-        roots: search::Roots<'_>,
+        roots: search::Roots,
     ) -> Result<Self, ApiError> {
         let mut page = 1;
         let mut size = DEFAULT_SIZE;

@@ -43,20 +43,15 @@ impl fmt::Display for SearchError {
 
 /// What a search may look at besides the columns of its table.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Roots<'r> {
+pub(super) struct Roots {
     /// The paths that lead to the labels.
     pub(super) labels: &'static [&'static [&'static str]],
     /// The paths that lead to the metadata.
     pub(super) metadata: &'static [&'static [&'static str]],
-    /// Columns that say the same in every row, and what.
-    pub(super) constants: &'r [(&'static str, &'r str)],
 }
 
 /// Parses a search; `None` for blank text.
-pub(super) fn parse<C: Column>(
-    text: &str,
-    roots: Roots<'_>,
-) -> Result<Option<Filter<C>>, SearchError> {
+pub(super) fn parse<C: Column>(text: &str, roots: Roots) -> Result<Option<Filter<C>>, SearchError> {
     if text.len() > MAX_BYTES {
         return Err(SearchError {
             position: MAX_BYTES,
@@ -79,18 +74,18 @@ pub(super) fn parse<C: Column>(
     Ok(Some(filter))
 }
 
-struct Parser<'r> {
+struct Parser {
     /// Ends in [`TokenKind::End`].
     tokens: Vec<Token>,
     next: usize,
     depth: usize,
     predicates: usize,
-    roots: Roots<'r>,
+    roots: Roots,
 }
 
 // === impl Parser ===
 
-impl Parser<'_> {
+impl Parser {
     fn expression<C: Column>(&mut self) -> Result<Filter<C>, SearchError> {
         let mut parts = vec![self.term()?];
         while self.take_word("or") {
@@ -201,15 +196,11 @@ impl Parser<'_> {
         if arrow || self.peek().is_symbol("->>") || self.peek().is_symbol("@>") {
             return self.path(word, at);
         }
-        if let Some((_, value)) = self.roots.constants.iter().find(|(name, _)| *name == word) {
-            return Ok(Parsed::Subject(Subject::Constant((*value).to_owned())));
-        }
         let column = C::ALL.iter().copied().find(|c| c.name() == word);
         column
             .map(|column| Parsed::Subject(Subject::Column(column)))
             .ok_or_else(|| {
-                let constants = self.roots.constants.iter().map(|(name, _)| *name);
-                let names: Vec<&str> = C::ALL.iter().map(|c| c.name()).chain(constants).collect();
+                let names: Vec<&str> = C::ALL.iter().map(|c| c.name()).collect();
                 let shown: String = word.chars().take(60).collect();
                 self.next = at;
                 self.error(format!(
@@ -346,7 +337,7 @@ enum Parsed<C> {
 fn kind<C: Column>(subject: &Subject<C>) -> Kind {
     match subject {
         Subject::Column(column) => column.kind(),
-        Subject::Label(_) | Subject::Metadata(_) | Subject::Constant(_) => Kind::Text,
+        Subject::Label(_) | Subject::Metadata(_) => Kind::Text,
     }
 }
 

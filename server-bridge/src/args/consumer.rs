@@ -80,12 +80,13 @@ impl Remove {
                 .map_err(with_force)?;
             return Ok(format!("Removed consumer `{name}`"));
         }
+        let now = Clock::system().now();
         let unseen_since = match &self.confirm {
             Some(_) => None,
-            None => Some(unseen_since(Clock::system().now())),
+            None => Some(unseen_since(now)),
         };
         let who = "the command line".to_owned();
-        let removing = audit::remove_consumer(store.clone(), who, consumer, unseen_since);
+        let removing = audit::remove_consumer(store.clone(), who, consumer, unseen_since, now);
         let bundles = removing.await?.bundles;
         Ok(format!("Removed consumer `{name}` with {bundles} bundles"))
     }
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
     use crate::args::verbs::Command;
     use crate::store::sqlite::SqliteStore;
-    use crate::store::{Content, Heard as _, Json, Labels, NewBundle, NewConsumer};
+    use crate::store::{Content, Heard as _, Json, Labels, NewBundle, NewConsumer, SourceName};
 
     async fn remove(file: &Path, more: &[&str]) -> Result<(), Failure> {
         let file = file.to_str().unwrap();
@@ -167,8 +168,10 @@ mod tests {
         let bundle = NewBundle {
             id: "b".into(),
             name: "b".into(),
+            source: SourceName::default(),
             consumer_name: name.clone(),
             metadata: None,
+            origin: None,
             content: Content {
                 manifests: Json::parse("[]").unwrap(),
                 delete_option: None,

@@ -84,7 +84,13 @@ async fn a_removal_whose_caller_goes_away_is_done_and_told_of() {
     let lines = Lines::default();
     let _installed = tracing::subscriber::set_default(lines.clone());
     let (_directory, store, consumer) = store().await;
-    let removing = remove_consumer(store.clone(), "peer".into(), consumer, None);
+    let removing = remove_consumer(
+        store.clone(),
+        "peer".into(),
+        consumer,
+        None,
+        Timestamp::UNIX_EPOCH,
+    );
     tokio::select! {
         biased;
         done = removing => panic!("{done:?} before its caller went away"),
@@ -124,7 +130,13 @@ async fn a_removal_in_doubt_or_refused_is_told_of_as_such() {
     };
     for (error, told) in [(doubt, "is not known"), (refusal, "Refused to remove")] {
         store.next("remove_consumer", 1, Fault::Error(error));
-        let removing = remove_consumer(store.clone(), "peer".into(), consumer.clone(), None);
+        let removing = remove_consumer(
+            store.clone(),
+            "peer".into(),
+            consumer.clone(),
+            None,
+            Timestamp::UNIX_EPOCH,
+        );
         removing.await.unwrap_err();
         let lines = lines.taken();
         assert!(

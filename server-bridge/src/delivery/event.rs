@@ -1,4 +1,5 @@
-//! The events this bridge sends, built as Maestro builds them (wire.md §2.3, §3.3, §3.4). Pure.
+//! The events this bridge sends, built as Maestro builds them (wire.md §2.3, §3.3, §3.4). What a source published keeps its
+//! id, its time and what else it carried ([`origin`]), however often it is sent; a deletion is an event of its own. Pure.
 
 use jiff::Timestamp;
 use link::bundle::go_json;
@@ -11,6 +12,8 @@ use link::order::Version;
 use serde_json::{Map, Value, json};
 
 use crate::store::PendingBundle;
+
+mod origin;
 
 /// The message of a bundle's newest version, or of its deletion, if the broker takes it. Where there is no room for the
 /// bundle's name it goes without. A deletion that does not fit with the bundle's metadata goes without that too: what
@@ -62,6 +65,9 @@ pub(crate) fn spec(
     event.deletion_timestamp = bundle.deleting_since;
     if bundle.deleting_since.is_none() {
         event.data = Some(bundle.payload.clone());
+        if let Some(origin) = &bundle.origin {
+            origin::restore(&mut event, origin);
+        }
     }
     event
 }
@@ -161,6 +167,7 @@ mod tests {
                 &json!({"name": "mine", "labels": {"team": "a"}}),
             )),
             payload: Bytes::from_static(b"{\"manifests\":[]}"),
+            origin: None,
             created_at: "2026-08-01T10:00:00Z".parse().unwrap(),
             first: true,
         }

@@ -1,4 +1,4 @@
-//! Forgets the deletions of long ago.
+//! Forgets the deletions of long ago, and the last reports of bundles that are gone.
 //!
 //! What is forgotten is gone for good, and how long ago it was is told by a clock that may be wrong. So nothing is
 //! forgotten in the first hour, in which a clock is set, and nothing while it shows that more time passed since the start
@@ -9,15 +9,21 @@ use link::clock::Clock;
 use link::error::chain;
 use tokio::time::{Duration, Instant, interval_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::store::Store;
+use crate::store::{REPORTS_KEPT, Store};
 
-/// Looks every hour until `drain` is cancelled.
+/// Looks every hour, and every few minutes for reports, until `drain` is cancelled.
 pub(super) async fn run<S: Store>(store: S, clock: Clock, drain: CancellationToken) {
     let (began, began_at) = (Instant::now(), clock.now());
     let mut tick = interval_at(began + EVERY, EVERY);
-    while drain.run_until_cancelled(tick.tick()).await.is_some() {
+    let mut reports = interval_at(began + REPORTS_EVERY, REPORTS_EVERY);
+    loop {
+        let deletions = tokio::select! {
+            () = drain.cancelled() => return,
+            _ = tick.tick() => true,
+            _ = reports.tick() => false,
+        };
         let now = clock.now();
         if has_jumped(began_at, now, began.elapsed()) {
             warn!(
@@ -25,6 +31,15 @@ pub(super) async fn run<S: Store>(store: S, clock: Clock, drain: CancellationTok
                 hint = "restart the bridge once its clock is right",
                 "The clock has jumped ahead since the start; no deletion is forgotten"
             );
+            continue;
+        }
+        if !deletions {
+            // Several replicas do so: each forgets what the others have left.
+            match store.prune_reports(now - REPORTS_KEPT).await {
+                Ok(0) => {}
+                Ok(forgotten) => debug!(forgotten, "Forgot reports of bundles that are gone"),
+                Err(error) => warn!("Could not forget old reports: {}", chain(&error)),
+            }
             continue;
         }
         match store.prune_tombstones(now - KEPT).await {
@@ -43,6 +58,9 @@ fn has_jumped(began_at: Timestamp, now: Timestamp, passed: Duration) -> bool {
 }
 
 const EVERY: Duration = Duration::from_secs(3600);
+
+// What they hold is large: manifests.
+const REPORTS_EVERY: Duration = Duration::from_secs(300);
 
 // A machine that slept, and clocks that are corrected a little, show more than passed too.
 const JUMP: Duration = Duration::from_secs(24 * 3600);
@@ -88,6 +106,7 @@ mod tests {
         assert_eq!(pass(0).await, 0);
         assert_eq!(pass(3599).await, 0);
         assert_eq!(pass(2).await, 1);
+        assert!(store.calls("prune_reports") > 0);
         assert_eq!(pass(3600).await, 2);
         let day = 24 * 3600;
         jump.store(90 * day, Ordering::SeqCst);

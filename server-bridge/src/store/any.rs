@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use link::id::ConsumerName;
+use link::error::Failure;
+use link::id::{ConsumerName, SourceId};
 use link::order::Version;
 use link::supervise::Restarts;
 use prometheus::Registry;
@@ -15,8 +16,9 @@ use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position, Raising,
+    Report, ReportHead, Reported, Reports, SourceName, StatusOutcome, StatusUpdate, Store,
+    StoreError, Tombstone, Waiting,
 };
 
 /// Where a store is.
@@ -67,6 +69,22 @@ impl Location {
     }
 }
 
+// === impl AnyStore ===
+
+impl AnyStore {
+    /// Makes what is stored that of a source, if it is nobody's yet; a database that several processes share is used for no
+    /// other from then on.
+    ///
+    /// # Errors
+    /// Exit code 2 when it is another's; otherwise the store's.
+    pub async fn claim(&self, source: &SourceId) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(store) => Ok(store.claim(source).await?),
+            Self::Postgres(store) => store.claim(source).await,
+        }
+    }
+}
+
 /// Passes calls on to the engine.
 macro_rules! passed_on {
     ($($method:ident($($name:ident: $kind:ty),*) -> $value:ty;)*) => {
@@ -91,7 +109,17 @@ impl Heard for AnyStore {
         note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
         forget_stranger(consumer: &ConsumerName, until: Timestamp) -> ();
         note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
-        remove_consumer(id: &str, unseen_since: Option<Timestamp>) -> RemovedConsumer;
+        remove_consumer(id: &str, unseen_since: Option<Timestamp>, now: Timestamp) -> RemovedConsumer;
+    }
+}
+
+impl Reports for AnyStore {
+    passed_on! {
+        reports_end() -> Position;
+        reports_after(after: Position, limit: u32) -> Reported;
+        reports_since(source: &SourceName, since: Timestamp, limit: u32) -> Vec<ReportHead>;
+        report(id: &str) -> Option<Report>;
+        prune_reports(before: Timestamp) -> u64;
     }
 }
 
@@ -106,7 +134,7 @@ impl Store for AnyStore {
         ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;
         create_bundle(new: NewBundle, now: Timestamp) -> Bundle;
         get_bundle(id: &str) -> Option<Bundle>;
-        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, now: Timestamp) -> Bundle;
+        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, origin: Option<Json>, now: Timestamp) -> Bundle;
         mark_deleting(id: &str, now: Timestamp) -> ();
         list_bundles(query: Query<BundleColumn>, parts: Parts) -> Page<Bundle>;
         pending_heads(consumer: &ConsumerName, limit: u32) -> Vec<PendingHead>;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 
+use super::SourceName;
 use super::json::Json;
 
 /// A stored bundle. `content`, `status` and `ledger` are there when the reader asked for them.
@@ -14,6 +15,8 @@ pub struct Bundle {
     pub id: String,
     /// Unique name, the id unless given.
     pub name: String,
+    /// Who published it.
+    pub source: SourceName,
     /// The consumer it is meant for.
     pub consumer_name: ConsumerName,
     /// Starts at 1 and rises with each change of content or metadata, and when its agent holds a newer one.
@@ -26,6 +29,8 @@ pub struct Bundle {
     pub deleted_at: Option<Timestamp>,
     /// ObjectMeta given by the creator, a JSON object.
     pub metadata: Option<Json>,
+    /// What of the event that published this version travels again, a JSON object ([`NewBundle::origin`]).
+    pub origin: Option<Json>,
     /// Manifests and settings.
     pub content: Option<Content>,
     /// The newest status the agent reported.
@@ -54,10 +59,16 @@ pub struct NewBundle {
     pub id: String,
     /// Its unique name.
     pub name: String,
+    /// Who publishes it.
+    pub source: SourceName,
     /// The consumer it is meant for, which must exist.
     pub consumer_name: ConsumerName,
     /// ObjectMeta as a JSON object.
     pub metadata: Option<Json>,
+    /// Attributes of the publishing CloudEvent that travel again with each event of this version:
+    /// `{"id":"…","time":"RFC 3339","extensions":{"logtracing":"{…}",…}}` (wire.md §2.3). A bundle that no event published
+    /// has none.
+    pub origin: Option<Json>,
     /// Manifests and settings.
     pub content: Content,
 }
@@ -112,12 +123,14 @@ impl NewBundle {
         Bundle {
             id: self.id,
             name: self.name,
+            source: self.source,
             consumer_name: self.consumer_name,
             version: Version::FIRST,
             created_at: now,
             updated_at: now,
             deleted_at: None,
             metadata: self.metadata,
+            origin: self.origin,
             content: Some(self.content),
             status: None,
             ledger: Some(vec![LedgerEntry {

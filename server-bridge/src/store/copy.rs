@@ -27,7 +27,7 @@ use tables::{TABLES, Table};
 
 /// What became of a copy, table by table.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Report {
+pub struct CopyReport {
     /// Each table, in the order in which they were copied.
     pub tables: Vec<Compared>,
 }
@@ -100,7 +100,7 @@ enum Side {
 ///
 /// # Errors
 /// See [`CopyError`]. What was copied stays, and the next run goes on from there.
-pub async fn copy(from: Location, to: Location) -> Result<Report, CopyError> {
+pub async fn copy(from: Location, to: Location) -> Result<CopyReport, CopyError> {
     let mut source = Side::open(&from, true).await?;
     let mut target = Side::open(&to, false).await?;
     for side in [&mut source, &mut target] {
@@ -189,7 +189,7 @@ fn mark(summed: &[Summed]) -> String {
     mark
 }
 
-fn report(source: Vec<Summed>, target: Vec<Summed>) -> Report {
+fn report(source: Vec<Summed>, target: Vec<Summed>) -> CopyReport {
     let sides = source.into_iter().zip(target);
     let tables = TABLES.iter().zip(sides);
     let tables = tables.map(|(table, (source, target))| Compared {
@@ -197,14 +197,14 @@ fn report(source: Vec<Summed>, target: Vec<Summed>) -> Report {
         source,
         target,
     });
-    Report {
+    CopyReport {
         tables: tables.collect(),
     }
 }
 
-// === impl Report ===
+// === impl CopyReport ===
 
-impl Report {
+impl CopyReport {
     /// The first table that differs.
     pub fn difference(&self) -> Option<&Compared> {
         self.tables

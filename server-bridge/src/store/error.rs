@@ -93,6 +93,9 @@ pub enum StoreError {
         /// The term that is over.
         term: i64,
     },
+    /// Reports are asked for behind a position of another history of the store.
+    #[error("the position in the order of reports is of another history of the database")]
+    PositionLost,
     /// Stored data breaks a rule of the store; needs a person.
     #[error("stored {object} `{key}` is corrupt: {problem}")]
     Corrupt {

@@ -12,8 +12,9 @@ use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position, Raising,
+    Report, ReportHead, Reported, Reports, SourceName, StatusOutcome, StatusUpdate, Store,
+    StoreError, Tombstone, Waiting,
 };
 
 /// What a call does instead of its work.
@@ -120,7 +121,17 @@ impl<S: Store> Heard for Faulty<S> {
         note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
         forget_stranger(consumer: &ConsumerName, until: Timestamp) -> ();
         note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
-        remove_consumer(id: &str, unseen_since: Option<Timestamp>) -> RemovedConsumer;
+        remove_consumer(id: &str, unseen_since: Option<Timestamp>, now: Timestamp) -> RemovedConsumer;
+    }
+}
+
+impl<S: Store> Reports for Faulty<S> {
+    gated! {
+        reports_end() -> Position;
+        reports_after(after: Position, limit: u32) -> Reported;
+        reports_since(source: &SourceName, since: Timestamp, limit: u32) -> Vec<ReportHead>;
+        report(id: &str) -> Option<Report>;
+        prune_reports(before: Timestamp) -> u64;
     }
 }
 
@@ -135,7 +146,7 @@ impl<S: Store> Store for Faulty<S> {
         ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;
         create_bundle(new: NewBundle, now: Timestamp) -> Bundle;
         get_bundle(id: &str) -> Option<Bundle>;
-        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, now: Timestamp) -> Bundle;
+        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, origin: Option<Json>, now: Timestamp) -> Bundle;
         mark_deleting(id: &str, now: Timestamp) -> ();
         list_bundles(query: Query<BundleColumn>, parts: Parts) -> Page<Bundle>;
         pending_heads(consumer: &ConsumerName, limit: u32) -> Vec<PendingHead>;

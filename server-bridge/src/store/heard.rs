@@ -95,13 +95,15 @@ pub trait Heard: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes the consumer with this id and everything that is kept of it: bundles with their statuses and ledgers,
-    /// orphans, unfinished lists, and what is remembered of its deletions. Its cluster is told nothing, and what it still
+    /// orphans, unfinished lists, and what is remembered of its deletions. Each bundle leaves a last report
+    /// ([`super::Reports`]) of `now`. Its cluster is told nothing, and what it still
     /// holds is unknown here from then on. With `unseen_since` one that has bundles is refused with `ConsumerSeen` if it was
     /// heard then or later, or if nobody noted when although its bundles have statuses. Refused with `ConsumerNotFound`.
     fn remove_consumer(
         &self,
         id: &str,
         unseen_since: Option<Timestamp>,
+        now: Timestamp,
     ) -> impl Future<Output = Result<RemovedConsumer, StoreError>> + Send;
 }
 

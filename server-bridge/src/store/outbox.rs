@@ -45,6 +45,8 @@ pub struct PendingBundle {
     pub deleting_since: Option<Timestamp>,
     /// ObjectMeta as a JSON object.
     pub metadata: Option<Json>,
+    /// What of the event that published this version travels again ([`super::NewBundle::origin`]).
+    pub origin: Option<Json>,
     /// Spec data ready to publish (wire.md §3.1); empty for a deletion, which carries none.
     pub payload: Bytes,
     /// When the bundle was created.

@@ -46,6 +46,7 @@ mod overview;
 mod queue;
 mod refused;
 mod replicas;
+mod reports;
 mod run;
 mod search;
 mod session;
@@ -199,11 +200,17 @@ impl Store for PostgresStore {
         expected: Option<Version>,
         metadata: Option<Json>,
         content: Content,
+        origin: Option<Json>,
         now: Timestamp,
     ) -> Result<Bundle, StoreError> {
         let id = id.to_owned();
         self.write(Use::Api, "store the next version of a bundle", move |c| {
-            Box::pin(bundles::update(c, id, expected, metadata, content, now))
+            let new = bundles::New {
+                metadata,
+                content,
+                origin,
+            };
+            Box::pin(bundles::update(c, id, expected, new, now))
         })
         .await
     }

@@ -68,8 +68,6 @@ pub enum Subject<C> {
     Label(String),
     /// This member of the metadata, a text.
     Metadata(&'static str),
-    /// What is the same for every row.
-    Constant(String),
 }
 
 /// A literal of the subject's type.
@@ -141,6 +139,8 @@ pub enum BundleColumn {
     Id,
     /// `name`
     Name,
+    /// `source`
+    Source,
     /// `consumer_name`
     ConsumerName,
     /// `version`
@@ -223,6 +223,7 @@ impl Column for BundleColumn {
     const ALL: &'static [Self] = &[
         Self::Id,
         Self::Name,
+        Self::Source,
         Self::ConsumerName,
         Self::Version,
         Self::CreatedAt,
@@ -234,6 +235,7 @@ impl Column for BundleColumn {
         match self {
             Self::Id => "id",
             Self::Name => "name",
+            Self::Source => "source",
             Self::ConsumerName => "consumer_name",
             Self::Version => "version",
             Self::CreatedAt => "created_at",
@@ -244,7 +246,7 @@ impl Column for BundleColumn {
 
     fn kind(self) -> Kind {
         match self {
-            Self::Id | Self::Name | Self::ConsumerName => Kind::Text,
+            Self::Id | Self::Name | Self::Source | Self::ConsumerName => Kind::Text,
             Self::Version => Kind::Integer,
             Self::CreatedAt | Self::UpdatedAt | Self::DeletedAt => Kind::Time,
         }

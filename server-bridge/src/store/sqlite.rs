@@ -32,6 +32,7 @@ mod list;
 mod open;
 mod outbox;
 mod overview;
+mod reports;
 mod rows;
 mod search;
 mod status;
@@ -161,10 +162,16 @@ impl Store for SqliteStore {
         expected: Option<Version>,
         metadata: Option<Json>,
         content: Content,
+        origin: Option<Json>,
         now: Timestamp,
     ) -> Result<Bundle, StoreError> {
         let id = id.to_owned();
-        self.write(move |c| Box::pin(bundles::update(c, id, expected, metadata, content, now)))
+        let new = bundles::New {
+            metadata,
+            content,
+            origin,
+        };
+        self.write(move |c| Box::pin(bundles::update(c, id, expected, new, now)))
             .await
     }
 

@@ -27,6 +27,7 @@ pub(crate) async fn versions_rise_only_with_content_and_only_from_the_latest(sto
             Some(version(1)),
             metadata.clone(),
             content("one"),
+            None,
             at(2),
         )
         .await
@@ -38,6 +39,7 @@ pub(crate) async fn versions_rise_only_with_content_and_only_from_the_latest(sto
             Some(version(1)),
             metadata.clone(),
             content("two"),
+            None,
             at(2),
         )
         .await
@@ -49,6 +51,7 @@ pub(crate) async fn versions_rise_only_with_content_and_only_from_the_latest(sto
             Some(version(1)),
             metadata.clone(),
             content("three"),
+            None,
             at(3),
         )
         .await
@@ -57,7 +60,7 @@ pub(crate) async fn versions_rise_only_with_content_and_only_from_the_latest(sto
     for number in 3..=25 {
         let next = content(&number.to_string());
         store
-            .update_bundle("b1", None, None, next, at(number))
+            .update_bundle("b1", None, None, next, None, at(number))
             .await
             .unwrap();
     }
@@ -78,7 +81,7 @@ pub(crate) async fn versions_rise_only_with_content_and_only_from_the_latest(sto
         (Some(at(30)), version(25))
     );
     let error = store
-        .update_bundle("b1", None, None, content("late"), at(32))
+        .update_bundle("b1", None, None, content("late"), None, at(32))
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::BundleDeleting { .. }));
@@ -106,7 +109,7 @@ pub(crate) async fn concurrent_writers_neither_lose_nor_mix_their_writes(store: 
                 let next = content(&id);
                 won += i32::from(
                     store
-                        .update_bundle("shared", Some(latest), None, next, at(2))
+                        .update_bundle("shared", Some(latest), None, next, None, at(2))
                         .await
                         .is_ok(),
                 );
@@ -141,13 +144,20 @@ pub(crate) async fn json_comes_back_to_the_letter(store: impl Store) {
     assert_eq!(pending[0].metadata, new.metadata);
     // Equal text is equal content; another text is another version, whatever it means.
     let same = store
-        .update_bundle("b", None, new.metadata.clone(), new.content.clone(), at(2))
+        .update_bundle(
+            "b",
+            None,
+            new.metadata.clone(),
+            new.content.clone(),
+            None,
+            at(2),
+        )
         .await
         .unwrap();
     assert_eq!(same.version, version(1));
     new.content.executer = None;
     let other = store
-        .update_bundle("b", None, new.metadata, new.content, at(2))
+        .update_bundle("b", None, new.metadata, new.content, None, at(2))
         .await
         .unwrap();
     assert_eq!(other.version, version(2));

@@ -10,7 +10,7 @@ use link::supervise::Restarts;
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{
-    AnyStore, Bundle, Consumer, Content, Held, Json, Location, Orphan, PendingHead, Report,
+    AnyStore, Bundle, Consumer, Content, CopyReport, Held, Json, Location, Orphan, PendingHead,
     StatusUpdate, Store, Tombstone, copy,
 };
 use tempfile::TempDir;
@@ -101,7 +101,7 @@ async fn filled(store: &impl Store) {
             .await
             .unwrap();
     }
-    let update = store.update_bundle("b01", None, None, content("two"), at(30));
+    let update = store.update_bundle("b01", None, None, content("two"), None, at(30));
     update.await.unwrap();
     for id in ["b04", "b06", "b07"] {
         store.mark_deleting(id, at(40)).await.unwrap();
@@ -187,7 +187,7 @@ async fn shown(store: &impl Store) -> Shown {
     seen
 }
 
-async fn copied(from: &Location, to: &Location) -> Report {
+async fn copied(from: &Location, to: &Location) -> CopyReport {
     let report = copy(from.clone(), to.clone()).await.unwrap();
     assert_eq!(report.difference(), None);
     report
@@ -235,7 +235,7 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
             .unwrap();
         let heads = store.pending_heads(&name("c1"), 100).await.unwrap();
         assert_eq!(heads.last().unwrap().id, "new");
-        let update = store.update_bundle("b08", None, None, content("x"), at(71));
+        let update = store.update_bundle("b08", None, None, content("x"), None, at(71));
         update.await.unwrap();
         let heads = store.pending_heads(&name("c1"), 100).await.unwrap();
         assert_eq!(heads.last().unwrap().id, "b08");

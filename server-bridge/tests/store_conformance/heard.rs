@@ -257,7 +257,7 @@ pub(crate) async fn a_lost_consumer_is_removed_with_all_that_is_kept_of_it(store
     // Heard a day ago is refused, a moment before that is not.
     let day = SignedDuration::from_hours(24);
     let alive = store
-        .remove_consumer("id-c1", Some(unseen_since(seen + day)))
+        .remove_consumer("id-c1", Some(unseen_since(seen + day)), at(900))
         .await
         .unwrap_err();
     assert!(
@@ -267,14 +267,17 @@ pub(crate) async fn a_lost_consumer_is_removed_with_all_that_is_kept_of_it(store
     assert!(store.get_bundle("a").await.unwrap().is_some());
     let later = seen + day + SignedDuration::from_micros(1);
     let removed = store
-        .remove_consumer("id-c1", Some(unseen_since(later)))
+        .remove_consumer("id-c1", Some(unseen_since(later)), at(900))
         .await
         .unwrap();
     assert_eq!(
         (removed.name, removed.bundles, removed.last_seen_at),
         (c1.clone(), 2, Some(seen))
     );
-    let again = store.remove_consumer("id-c1", None).await.unwrap_err();
+    let again = store
+        .remove_consumer("id-c1", None, at(900))
+        .await
+        .unwrap_err();
     assert!(matches!(again, StoreError::ConsumerNotFound { .. }));
 
     for id in ["a", "b"] {
@@ -304,14 +307,14 @@ pub(crate) async fn a_lost_consumer_is_removed_with_all_that_is_kept_of_it(store
     // Its name and the ids of its bundles are free.
     store.create_bundle(bundle("a", "c1"), at(6)).await.unwrap();
     // Whoever confirms is not asked when it was heard.
-    store.remove_consumer("id-c2", None).await.unwrap();
+    store.remove_consumer("id-c2", None, at(900)).await.unwrap();
 }
 
 pub(crate) async fn a_consumer_is_lost_only_when_its_silence_was_heard(store: impl Store) {
     with_consumers(&store, &["c1", "c2", "c3"]).await;
     let remove = async |id: &str| {
         let now = Some(unseen_since(at(1_000)));
-        store.remove_consumer(id, now).await
+        store.remove_consumer(id, now, at(900)).await
     };
     for (id, consumer) in [("a", "c1"), ("b", "c2")] {
         let made = store.create_bundle(bundle(id, consumer), at(1));

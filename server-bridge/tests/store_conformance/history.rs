@@ -29,7 +29,7 @@ async fn shown(store: &impl Store, id: &str) -> Bundle {
 /// The number after a change.
 async fn changed(store: &impl Store, id: &str, from: i64, text: &str) -> i64 {
     let expected = Some(version(from));
-    let updated = store.update_bundle(id, expected, None, content(text), at(600));
+    let updated = store.update_bundle(id, expected, None, content(text), None, at(600));
     i64::from(updated.await.unwrap().version.get())
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn at_the_end_of_the_versions_nothing_is_raised_or_made(store: 
     // Neither jumps beyond the end nor stops before it.
     assert_eq!(to(raise(&store, "b", MAX - 1).await), Some(version(MAX)));
     assert_eq!(raise(&store, "b", MAX).await, Raising::default());
-    let exhausted = store.update_bundle("b", None, None, content("two"), at(9));
+    let exhausted = store.update_bundle("b", None, None, content("two"), None, at(9));
     assert!(matches!(
         exhausted.await.unwrap_err(),
         StoreError::VersionExhausted { .. }
@@ -282,9 +282,10 @@ pub(crate) async fn the_first_change_of_what_nobody_confirmed_jumps(store: impl 
     assert_eq!(note(shown(&store, "e").await), None);
     // Neither does equal content, nor a caller with another version in mind, nor a deletion.
     let same = shown(&store, "f").await;
-    let unchanged = store.update_bundle("f", None, same.metadata, same.content.unwrap(), at(7));
+    let unchanged =
+        store.update_bundle("f", None, same.metadata, same.content.unwrap(), None, at(7));
     assert_eq!(unchanged.await.unwrap().version, version(1));
-    let conflict = store.update_bundle("f", Some(version(2)), None, content("x"), at(7));
+    let conflict = store.update_bundle("f", Some(version(2)), None, content("x"), None, at(7));
     assert!(conflict.await.unwrap_err().is_refusal());
     store.mark_deleting("f", at(8)).await.unwrap();
     assert_eq!(shown(&store, "f").await.version, version(1));
@@ -375,7 +376,7 @@ pub(crate) async fn what_is_doubted_of_a_consumer_is_kept_until_it_is_removed(st
     let confirmed = doubts(&c1).await;
     assert!(!confirmed.unconfirmed && !confirmed.last(week) && confirmed.last(at(501)));
     assert_eq!(doubts(&c2).await, Doubts::default());
-    store.remove_consumer("id-c1", None).await.unwrap();
+    store.remove_consumer("id-c1", None, at(900)).await.unwrap();
     assert_eq!(doubts(&c1).await, Doubts::default());
 }
 

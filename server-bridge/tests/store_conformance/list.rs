@@ -231,7 +231,7 @@ pub(crate) async fn searches_compare_by_bytes_and_absent_values_sort_first(store
         (Filter::IsNull(Subject::Metadata("uid")), &[], "B-1 Ä ä z%"),
         (
             compare(
-                Subject::Constant("maestro".into()),
+                column(BundleColumn::Source),
                 Comparison::Equal,
                 text("maestro"),
             ),
@@ -239,7 +239,7 @@ pub(crate) async fn searches_compare_by_bytes_and_absent_values_sort_first(store
             "a_1 B-1 Ä ä z%",
         ),
         (
-            like(Subject::Constant("maestro".into()), "M%", true),
+            like(column(BundleColumn::Source), "M%", true),
             &[],
             "a_1 B-1 Ä ä z%",
         ),

@@ -7,7 +7,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
-use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, Store};
+use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, SourceName, Store};
 
 mod bundles;
 mod consumers;
@@ -47,8 +47,10 @@ pub(crate) fn bundle(id: &str, consumer: &str) -> NewBundle {
     NewBundle {
         id: id.to_owned(),
         name: id.to_owned(),
+        source: SourceName::default(),
         consumer_name: name(consumer),
         metadata: Some(Json::parse("{\"labels\":{\"app\":\"web\"}}").unwrap()),
+        origin: None,
         content: content("one"),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn the_outbox_holds_what_the_broker_has_not_acknowledged(store:
     );
     // A changed bundle goes to the end: oldest change first.
     store
-        .update_bundle("a", None, None, content("two"), at(2))
+        .update_bundle("a", None, None, content("two"), None, at(2))
         .await
         .unwrap();
     assert_eq!(

@@ -46,7 +46,9 @@ async fn epochs(path: &Path) -> Vec<String> {
 async fn change(store: &SqliteStore) -> i32 {
     let number = store.get_bundle("b").await.unwrap().unwrap().version;
     let text = content(&number.to_string());
-    let changed = store.update_bundle("b", None, None, text, at(2)).await;
+    let changed = store
+        .update_bundle("b", None, None, text, None, at(2))
+        .await;
     changed.unwrap().version.get()
 }
 

@@ -130,7 +130,7 @@ pub(crate) async fn a_newer_version_and_an_agent_on_another_node_are_heard(store
     let outcome = stored(status("b", "c1", 1, 10)).await;
     assert!(matches!(outcome, StatusOutcome::StaleSequence { .. }));
     store
-        .update_bundle("b", None, None, content("two"), at(2))
+        .update_bundle("b", None, None, content("two"), None, at(2))
         .await
         .unwrap();
     // Whatever was said of an older version, and by a clock that was right or not.
@@ -245,7 +245,7 @@ pub(crate) async fn a_newer_version_on_the_cluster_is_shown_until_it_is_passed(s
     );
     let changed = content("two");
     store
-        .update_bundle("b", None, None, changed, at(2))
+        .update_bundle("b", None, None, changed, None, at(2))
         .await
         .unwrap();
     // It proves no arrival of what this store has to send.

@@ -9,7 +9,7 @@ use link::mqtt::PublishError;
 use reqwest::Method;
 use serde_json::{Value, json};
 use server_bridge::store::sqlite::SqliteStore;
-use server_bridge::store::{Content, Json, NewBundle, Store as _};
+use server_bridge::store::{Content, Json, NewBundle, SourceName, Store as _};
 use tests::api::{Api, config_map};
 use tests::forge::{self, agent_topic, source_topic};
 use tests::region::{Builder, Kind, Region};
@@ -78,8 +78,10 @@ async fn what_an_older_bridge_stored_and_nobody_can_send_waits_with_its_reason_a
         let new = NewBundle {
             id: (*id).into(),
             name: (*id).into(),
+            source: SourceName::default(),
             consumer_name: link::id::ConsumerName::new("cluster1")?,
             metadata: Some(Json::from_value(metadata)),
+            origin: None,
             content: Content {
                 manifests: Json::from_value(&json!([manifest])),
                 delete_option: None,

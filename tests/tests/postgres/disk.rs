@@ -8,7 +8,7 @@ use link::error::chain;
 use link::id::ConsumerName;
 use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
 use server_bridge::store::{
-    Content, FailureClass, Json, Labels, NewBundle, NewConsumer, Store as _, StoreError,
+    Content, FailureClass, Json, Labels, NewBundle, NewConsumer, SourceName, Store as _, StoreError,
 };
 use tests::postgres::Server;
 use tests::tmpfs::Tmpfs;
@@ -22,8 +22,10 @@ async fn create(store: &PostgresStore, id: String) -> Result<(), StoreError> {
     let new = NewBundle {
         name: id.clone(),
         id,
+        source: SourceName::default(),
         consumer_name: ConsumerName::new("c1").expect("a name"),
         metadata: None,
+        origin: None,
         content: Content {
             manifests: Json::from_value(&serde_json::json!([text])),
             delete_option: None,

@@ -11,7 +11,7 @@ use axum::routing::get;
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use server_bridge::store::sqlite::SqliteStore;
-use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, Store as _};
+use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, SourceName, Store as _};
 use tests::pki::Authority;
 use tests::postgres::Server;
 use tests::process::{Output, Spec};
@@ -60,8 +60,10 @@ async fn filled(file: &Path, bundles: usize) -> Result<()> {
         let new = NewBundle {
             id: format!("b{number}"),
             name: format!("b{number}"),
+            source: SourceName::default(),
             consumer_name: consumer.clone(),
             metadata: None,
+            origin: None,
             content: Content {
                 manifests: Json::parse(&manifests)?,
                 delete_option: None,

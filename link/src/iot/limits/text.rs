@@ -27,3 +27,8 @@ pub(crate) fn is_carried(character: char) -> bool {
     let code = u32::from(character);
     !character.is_control() && !matches!(code, 0xfdd0..=0xfdef) && code & 0xfffe != 0xfffe
 }
+
+/// Whether brokers take every character of a text, such as the value of a user property.
+pub fn is_text(text: &str) -> bool {
+    text.chars().all(is_carried)
+}

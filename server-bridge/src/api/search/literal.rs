@@ -10,7 +10,7 @@ use crate::store::query::{Column, Glob, Kind, Pattern, Subject, Value};
 
 // === impl Parser ===
 
-impl Parser<'_> {
+impl Parser {
     /// A literal of the subject's type.
     pub(super) fn value<C: Column>(&mut self, subject: &Subject<C>) -> Result<Value, SearchError> {
         let value = match (&self.peek().kind, kind(subject)) {

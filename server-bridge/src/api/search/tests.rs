@@ -6,10 +6,9 @@ use super::*;
 use crate::store::query::{BundleColumn, Parts, Query};
 use crate::store::{Store, sqlite::SqliteStore};
 
-const ROOTS: Roots<'static> = Roots {
+const ROOTS: Roots = Roots {
     labels: &[&["payload", "metadata", "labels"]],
     metadata: &[&["payload", "metadata"]],
-    constants: &[("source", "maestro")],
 };
 
 fn refused(text: &str) -> String {
@@ -58,7 +57,7 @@ fn what_maestros_clients_send_is_taken() {
         parsed("source='S' and (consumer_name='A' or consumer_name='B')"),
         Filter::All(vec![
             Filter::Compare(
-                Subject::Constant("maestro".into()),
+                Subject::Column(BundleColumn::Source),
                 Comparison::Equal,
                 text("S")
             ),

@@ -29,6 +29,8 @@ pub(in crate::api) struct Addressed<'b> {
     pub(in crate::api) envelope: &'b Envelope,
     pub(in crate::api) consumer: &'b ConsumerName,
     pub(in crate::api) id: &'b str,
+    /// What travels again of the event that publishes it.
+    pub(in crate::api) origin: Option<&'b Json>,
 }
 
 // === impl Addressed ===
@@ -63,6 +65,7 @@ impl Addressed<'_> {
             version: Version::new(i64::from(i32::MAX)).unwrap_or(Version::FIRST),
             deleting_since: deletion.then_some(Timestamp::MAX),
             metadata: metadata.cloned(),
+            origin: self.origin.cloned(),
             payload: payload.clone(),
             created_at: Timestamp::MAX,
             first: false,
@@ -136,6 +139,7 @@ mod tests {
             envelope: &envelope,
             consumer: &consumer,
             id: "b1",
+            origin: None,
         };
         let (metadata, content) = draft
             .check(&Limits::default(), &to)

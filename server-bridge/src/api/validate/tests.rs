@@ -15,6 +15,7 @@ fn check(draft: Draft) -> Result<(Option<Json>, Content), ApiError> {
         envelope: &envelope,
         consumer: &consumer,
         id: "b1",
+        origin: None,
     };
     draft.check(&Limits::default(), &to)
 }

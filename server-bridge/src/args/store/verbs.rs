@@ -9,7 +9,7 @@ use link::error::{ExitKind, Failure};
 
 use super::super::Args;
 use super::Engine;
-use crate::store::{Began, Location, Overview, Report, copy};
+use crate::store::{Began, CopyReport, Location, Overview, copy};
 
 /// Looks after the store.
 #[derive(Debug, Subcommand)]
@@ -184,7 +184,7 @@ fn schema(overview: &Overview) -> String {
     text
 }
 
-fn compared(report: &Report) -> String {
+fn compared(report: &CopyReport) -> String {
     let mut text = format!(
         "{:<12} {:>10} {:>10}  {:<16}  {:<16}",
         "table", "source", "target", "sum of source", "sum of target"

@@ -28,7 +28,7 @@ use crate::delivery::{Config, Pool, Signs};
 use crate::replicas::Ownership;
 use crate::store::faulty::Faulty;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Content, Json, Labels, NewBundle, NewConsumer, Store};
+use crate::store::{Content, Json, Labels, NewBundle, NewConsumer, SourceName, Store};
 
 pub(super) type Answer = Box<dyn Fn(&Message) -> Result<Ack, PublishError> + Send>;
 
@@ -367,8 +367,10 @@ pub(super) fn bundle(id: &str, name: &str) -> NewBundle {
     NewBundle {
         id: id.into(),
         name: id.into(),
+        source: SourceName::default(),
         consumer_name: consumer(name),
         metadata: None,
+        origin: None,
         content: Content {
             manifests: Json::parse("[{\"kind\":\"A\"}]").unwrap(),
             delete_option: None,

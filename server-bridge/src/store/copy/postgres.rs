@@ -146,6 +146,11 @@ impl Side {
             .execute(&mut *batch)
             .await
             .map_err(driver(WRITE))?;
+        // Whose a bundle is comes with it.
+        sqlx::query("ALTER TABLE bundles DISABLE TRIGGER own_source")
+            .execute(&mut *batch)
+            .await
+            .map_err(driver(WRITE))?;
         sqlx::query("INSERT INTO copying (source) VALUES ($1)")
             .bind(source)
             .execute(&mut *batch)
@@ -160,7 +165,9 @@ impl Side {
         let end = sqlx::raw_sql(
             "BEGIN; \
              SELECT setval(pg_get_serial_sequence('consumers', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM consumers; \
-             SELECT setval(pg_get_serial_sequence('bundles', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM bundles; \
+             SELECT setval(pg_get_serial_sequence('bundles', 'key'), GREATEST(COALESCE(MAX(key), 0), \
+               (SELECT COALESCE(MAX(bundle_key), 0) FROM gone_reports)) + 1, false) FROM bundles; \
+             ALTER TABLE bundles ENABLE TRIGGER own_source; \
              SELECT setval(pg_get_serial_sequence('orphans', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM orphans; \
              UPDATE bundles SET epoch = 0; \
              INSERT INTO epochs (number, id, began_at, why, place, heard) \
@@ -168,7 +175,7 @@ impl Side {
              (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 'copied from another store', '{}', false FROM epochs; \
              SELECT setval('changes', COALESCE(MAX(changed), 0) + 1, false) FROM bundles; \
              DROP TABLE copying; COMMIT; \
-             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones, orphans, doubts",
+             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones, orphans, doubts, gone_reports",
         );
         end.execute(self.connection())
             .await

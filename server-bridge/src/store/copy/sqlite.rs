@@ -126,6 +126,10 @@ impl Side {
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
         let end = sqlx::raw_sql(
             "BEGIN; UPDATE bundles SET epoch = 0; \
+             INSERT INTO sqlite_sequence (name, seq) SELECT 'bundles', 0 \
+             WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'bundles'); \
+             UPDATE sqlite_sequence SET seq = MAX(seq, (SELECT COALESCE(MAX(bundle_key), 0) FROM gone_reports)) \
+             WHERE name = 'bundles'; \
              INSERT INTO epochs (number, id, began_at, why, place, heard) \
              SELECT MAX(COALESCE((SELECT MAX(number) FROM epochs), 0) + 1, 2), lower(hex(randomblob(16))), \
              CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), 'copied from another store', '{}', 0; \

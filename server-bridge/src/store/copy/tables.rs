@@ -2,7 +2,7 @@
 //!
 //! Where an engine keeps something elsewhere, a view says where it is found and a statement where it goes. Tables that are
 //! not named here are not copied: they hold nothing that outlives a process (beats, leases, lists in parts), or are of the
-//! place alone (epochs). A table that both engines have
+//! place alone (epochs, the order of reports). A table that both engines have
 //! alike is one line of [`TABLES`].
 
 use super::cells::Row;
@@ -77,7 +77,8 @@ pub(super) const TABLES: &[Table] = &[
         search: Some(derived::of_bundle),
         ..table!("bundles", 1; key: Integer, id: Text, name: Text, consumer_name: Text, version: Integer,
             created_at: Integer, updated_at: Integer, deleted_at: Integer, metadata: Text, changed: Integer,
-            acked_version: Integer, deletion_acked: Flag, unsent: Flag, status_sequence: Text)
+            acked_version: Integer, deletion_acked: Flag, unsent: Flag, status_sequence: Text, source: Text,
+            origin: Text, origin_version: Integer)
     },
     table!("contents", 1; bundle_key: Integer, manifests: Text, delete_option: Text, manifest_configs: Text,
         executer: Text),
@@ -107,6 +108,9 @@ pub(super) const TABLES: &[Table] = &[
         removed_at: Integer),
     table!("orphans", 1; key: Integer, consumer_name: Text, bundle_id: Text, version: Integer, deleted_here: Flag),
     table!("doubts", 1; consumer_name: Text, behind_at: Integer, stranger_at: Integer),
+    table!("gone_reports", 1; bundle_key: Integer, id: Text, source: Text, consumer_name: Text, version: Integer,
+        status_sequence: Text, status_hash: Text, metadata: Text, manifests: Text, delete_option: Text,
+        manifest_configs: Text, executer: Text, payload: Text, removed_at: Integer),
 ];
 
 // === impl Table ===

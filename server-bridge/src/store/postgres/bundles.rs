@@ -16,8 +16,9 @@ use super::text::{bundle_search, storable};
 macro_rules! select_bundle {
     ($rest:literal) => {
         concat!(
-            "SELECT b.key, b.id, b.name, b.consumer_name, b.version, b.created_at, b.updated_at, b.deleted_at, \
-             b.metadata, b.status_sequence, b.status_version, \
+            "SELECT b.key, b.id, b.name, b.source, b.consumer_name, b.version, b.created_at, b.updated_at, \
+             b.deleted_at, b.metadata, b.status_sequence, b.status_version, \
+             CASE WHEN b.origin_version = b.version THEN b.origin END AS origin, \
              CASE WHEN $1 THEN c.manifests END AS manifests, \
              CASE WHEN $1 THEN c.delete_option END AS delete_option, \
              CASE WHEN $1 THEN c.manifest_configs END AS manifest_configs, \
@@ -35,14 +36,22 @@ macro_rules! select_bundle {
 }
 pub(super) use select_bundle;
 
+/// What a change puts in the place of what is there.
+pub(super) struct New {
+    pub(super) metadata: Option<Json>,
+    pub(super) content: Content,
+    pub(super) origin: Option<Json>,
+}
+
 pub(super) async fn create(
     connection: &mut PgConnection,
     new: NewBundle,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     let key: Result<i64, sqlx::Error> = sqlx::query_scalar(
-        "WITH b AS (INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, search, epoch) \
-           VALUES ($1, $2, $3, 1, $4, $4, $5, $6::jsonb, (SELECT MAX(number) FROM epochs)) RETURNING key), \
+        "WITH b AS (INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, search, epoch, \
+             source, origin, origin_version) \
+           VALUES ($1, $2, $3, 1, $4, $4, $5, $6::jsonb, (SELECT MAX(number) FROM epochs), $11, $12, 1) RETURNING key), \
          c AS (INSERT INTO contents (bundle_key, manifests, delete_option, manifest_configs, executer) \
            SELECT key, $7, $8, $9, $10 FROM b), \
          l AS (INSERT INTO ledger (bundle_key, version, deletion, stored_at) SELECT key, 1, false, $4 FROM b) \
@@ -58,6 +67,8 @@ pub(super) async fn create(
     .bind(new.content.delete_option.as_ref().map(Json::as_str))
     .bind(new.content.manifest_configs.as_ref().map(Json::as_str))
     .bind(new.content.executer.as_ref().map(Json::as_str))
+    .bind(new.source.as_str())
+    .bind(new.origin.as_ref().map(Json::as_str))
     .fetch_one(&mut *connection)
     .await;
     let key = match key {
@@ -121,8 +132,7 @@ pub(super) async fn update(
     connection: &mut PgConnection,
     id: String,
     expected: Option<Version>,
-    metadata: Option<Json>,
-    content: Content,
+    new: New,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     // Both rows are locked: had it waited for the first one only, it would compare with content of before.
@@ -135,11 +145,11 @@ pub(super) async fn update(
          FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.id = $1 FOR NO KEY UPDATE",
     )
     .bind(storable(&id))
-    .bind(metadata.as_ref().map(Json::as_str))
-    .bind(content.manifests.as_str())
-    .bind(content.delete_option.as_ref().map(Json::as_str))
-    .bind(content.manifest_configs.as_ref().map(Json::as_str))
-    .bind(content.executer.as_ref().map(Json::as_str))
+    .bind(new.metadata.as_ref().map(Json::as_str))
+    .bind(new.content.manifests.as_str())
+    .bind(new.content.delete_option.as_ref().map(Json::as_str))
+    .bind(new.content.manifest_configs.as_ref().map(Json::as_str))
+    .bind(new.content.executer.as_ref().map(Json::as_str))
     .fetch_optional(&mut *connection)
     .await
     .map_err(driver("read a bundle"))?;
@@ -156,15 +166,7 @@ pub(super) async fn update(
     let hint = match held.next(&id, expected)? {
         None => None,
         Some(next) => {
-            replace(
-                connection,
-                row.integer("key")?,
-                next,
-                metadata,
-                content,
-                now,
-            )
-            .await?;
+            replace(connection, row.integer("key")?, next, new, now).await?;
             Some(consumer_name(&row, "consumer_name", &id)?)
         }
     };
@@ -178,13 +180,18 @@ async fn replace(
     connection: &mut PgConnection,
     key: i64,
     next: Next,
-    metadata: Option<Json>,
-    content: Content,
+    new: New,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let New {
+        metadata,
+        content,
+        origin,
+    } = new;
     sqlx::query(
         "WITH b AS (UPDATE bundles SET version = $2, updated_at = $3, metadata = $4, search = $5::jsonb, \
-           unsent = true, epoch = (SELECT MAX(number) FROM epochs), changed = nextval('changes') WHERE key = $1), \
+           unsent = true, epoch = (SELECT MAX(number) FROM epochs), changed = nextval('changes'), origin = $12, \
+           origin_version = $2 WHERE key = $1), \
          c AS (UPDATE contents SET manifests = $6, delete_option = $7, manifest_configs = $8, executer = $9 \
            WHERE bundle_key = $1), \
          old AS (DELETE FROM ledger WHERE bundle_key = $1 AND version < (SELECT DISTINCT version FROM ledger \
@@ -203,6 +210,7 @@ async fn replace(
     // With the new one as many as are remembered.
     .bind(i64::from(LEDGER_VERSIONS - 2))
     .bind(&next.jumped)
+    .bind(origin.as_ref().map(Json::as_str))
     .execute(&mut *connection)
     .await
     .map_err(driver("store the next version of a bundle"))?;

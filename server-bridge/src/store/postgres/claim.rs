@@ -22,7 +22,21 @@ impl PostgresStore {
             return Err(Failure::usage(refused.to_string()).with_hint(hint));
         }
         self.connections.claimed(source);
+        self.take_over(source).await?;
         Ok(())
+    }
+
+    /// Bundles that were stored while the tables were nobody's are this source's, a few at a time: others write meanwhile.
+    async fn take_over(&self, source: &SourceId) -> Result<(), StoreError> {
+        loop {
+            let source = source.clone();
+            let taken = self.write(Use::Upkeep, TAKE_OVER, move |c| {
+                Box::pin(take_over(c, source))
+            });
+            if taken.await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     async fn owner(&self, source: SourceId) -> Result<String, StoreError> {
@@ -56,6 +70,32 @@ pub(super) async fn present(connection: &mut PgConnection) -> Result<Option<Stri
         .await
 }
 
+async fn take_over(
+    connection: &mut PgConnection,
+    source: SourceId,
+) -> Result<Written<u64>, StoreError> {
+    // In the order in which everybody locks bundles.
+    let taken = sqlx::query(
+        "UPDATE bundles SET source = $1 WHERE key IN (SELECT key FROM bundles WHERE source IS NULL ORDER BY key LIMIT $2 \
+         FOR NO KEY UPDATE)",
+    )
+    .bind(source.as_str())
+    .bind(AT_ONCE)
+    .execute(&mut *connection)
+    .await
+    .map_err(driver(TAKE_OVER))?
+    .rows_affected();
+    sqlx::query("UPDATE gone_reports SET source = $1 WHERE source IS NULL")
+        .bind(source.as_str())
+        .execute(connection)
+        .await
+        .map_err(driver(TAKE_OVER))?;
+    Ok(Written {
+        value: taken,
+        hint: None,
+    })
+}
+
 /// Whether tables of this owner are this source's.
 pub(super) fn granted(owner: String, schema: &str, source: &SourceId) -> Result<(), OpenError> {
     if owner == source.as_str() {
@@ -69,3 +109,7 @@ pub(super) fn granted(owner: String, schema: &str, source: &SourceId) -> Result<
 }
 
 const OPERATION: &str = "look whose the tables are";
+const TAKE_OVER: &str = "take over bundles that were nobody's";
+
+// Some tens of milliseconds, in which a bridge that runs waits for none of them for long.
+const AT_ONCE: i64 = 1000;

@@ -9,6 +9,7 @@ use super::super::sql::rows::{self, micros, truncated};
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::Written;
 use super::failure::driver;
+use super::reports;
 use super::text::{labels_search, storable};
 
 /// By name: `*` would change under a prepared statement when a newer bridge adds a column.
@@ -172,6 +173,7 @@ pub(super) async fn remove(
     connection: &mut PgConnection,
     id: String,
     unseen_since: Option<Timestamp>,
+    now: Timestamp,
 ) -> Result<Written<RemovedConsumer>, StoreError> {
     let row = sqlx::query("SELECT name, last_seen_at FROM consumers WHERE id = $1 FOR UPDATE")
         .bind(storable(&id))
@@ -197,6 +199,7 @@ pub(super) async fn remove(
     };
     refuse_if_alive(&name, signs, unseen_since)?;
     let keys: Vec<i64> = bundles.into_iter().map(|(key, _)| key).collect();
+    reports::leave_all(connection, &keys, now).await?;
     // What belongs to a bundle would go with it, but row by row.
     for statement in [
         "DELETE FROM ledger WHERE bundle_key = ANY($1)",

@@ -144,13 +144,14 @@ impl Heard for PostgresStore {
         &self,
         id: &str,
         unseen_since: Option<Timestamp>,
+        now: Timestamp,
     ) -> Result<RemovedConsumer, StoreError> {
         let id = id.to_owned();
         let span = self.limits().of_removal();
         self.write_within(span, Use::Api, "remove a consumer", move |c| {
             Box::pin(async move {
                 span.set(c).await?;
-                consumers::remove(c, id, unseen_since).await
+                consumers::remove(c, id, unseen_since, now).await
             })
         })
         .await

@@ -161,7 +161,8 @@ pub(super) async fn raise(
         .await
         .map_err(driver("forget old ledger entries"))?;
         sqlx::query(
-            "WITH b AS (UPDATE bundles SET version = r.version, deletion_acked = false, unsent = true, updated_at = $4, \
+            "WITH b AS (UPDATE bundles SET version = r.version, \
+               origin_version = CASE WHEN origin_version = bundles.version THEN r.version END, deletion_acked = false, unsent = true, updated_at = $4, \
                deleted_at = CASE WHEN deleted_at IS NOT NULL THEN $4 END, \
                acked_version = CASE WHEN deleted_at IS NULL THEN r.version - 1 ELSE acked_version END, \
                epoch = (SELECT MAX(number) FROM epochs), changed = nextval('changes') \

@@ -19,7 +19,7 @@ pub(super) async fn heads(
 ) -> Result<Vec<PendingHead>, StoreError> {
     // `octet_length` reads the length from the row, not the text from beside it.
     let rows = sqlx::query(
-        "SELECT b.id, b.version, b.deleted_at, (COALESCE(octet_length(b.metadata), 0) \
+        "SELECT b.id, b.version, b.deleted_at, (COALESCE(octet_length(b.metadata), 0) + COALESCE(octet_length(b.origin), 0) \
          + CASE WHEN b.deleted_at IS NULL THEN octet_length(c.manifests) \
              + COALESCE(octet_length(c.delete_option), 0) + COALESCE(octet_length(c.manifest_configs), 0) \
              + COALESCE(octet_length(c.executer), 0) ELSE 0 END)::bigint AS bytes \
@@ -41,6 +41,7 @@ pub(super) async fn pending(
 ) -> Result<Vec<PendingBundle>, StoreError> {
     let rows = sqlx::query(
         "SELECT b.id, b.name, b.version, b.deleted_at, b.metadata, b.created_at, b.acked_version, \
+         CASE WHEN b.origin_version = b.version THEN b.origin END AS origin, \
          CASE WHEN b.deleted_at IS NULL THEN c.manifests END AS manifests, c.delete_option, \
          c.manifest_configs, c.executer \
          FROM bundles b JOIN contents c ON c.bundle_key = b.key \

@@ -15,6 +15,7 @@ use super::super::sql::rows::{
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::Written;
 use super::failure::driver;
+use super::reports;
 use super::text::storable;
 
 /// `None` while somebody else has the bundle, such as the removal of its consumer, which may take long: nobody waits for
@@ -279,6 +280,7 @@ async fn remove(
     .execute(&mut *connection)
     .await
     .map_err(driver("remember a deleted bundle"))?;
+    reports::leave(connection, key, update).await?;
     sqlx::query("DELETE FROM bundles WHERE key = $1")
         .bind(key)
         .execute(connection)

@@ -186,7 +186,6 @@ fn push_subject<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, subject: &Subje
         }
         Subject::Label(name) => D::push_label(sql, C::TABLE, name),
         Subject::Metadata(member) => D::push_metadata(sql, C::TABLE, member),
-        Subject::Constant(value) => D::push_text(sql, value),
     }
 }
 

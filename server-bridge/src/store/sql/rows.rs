@@ -12,7 +12,7 @@ use super::super::decide::Remembered;
 use super::super::history::Behind;
 use super::super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Json, LedgerEntry, Orphan,
-    PendingBundle, PendingHead, Status, StoreError, Tombstone,
+    PendingBundle, PendingHead, Report, ReportHead, SourceName, Status, StoreError, Tombstone,
 };
 
 /// The cells of a row by the name of their column, whichever engine it comes from.
@@ -92,15 +92,52 @@ pub(in crate::store) fn bundle(row: &impl Cells) -> Result<Bundle, StoreError> {
     };
     Ok(Bundle {
         name: row.text("name")?,
+        source: source(row, &id)?,
         consumer_name: consumer_name(row, "consumer_name", &id)?,
         version: version(row, "version", &id)?,
         created_at: time(row, "created_at", &id)?,
         updated_at: time(row, "updated_at", &id)?,
         deleted_at: optional_time(row, "deleted_at", &id)?,
         metadata: json(row, "metadata")?,
+        origin: json(row, "origin")?,
         content: content(row)?,
         status,
         ledger,
+        id,
+    })
+}
+
+/// Who published a bundle. While the tables are nobody's, their rows are so too.
+pub(in crate::store) fn source(row: &impl Cells, key: &str) -> Result<SourceName, StoreError> {
+    match row.optional_text("source")? {
+        None => Ok(SourceName::default()),
+        Some(name) => SourceName::new(name).map_err(|error| corrupt("bundles.source", key, error)),
+    }
+}
+
+pub(in crate::store) fn report_head(row: &impl Cells) -> Result<ReportHead, StoreError> {
+    let id = row.text("id")?;
+    Ok(ReportHead {
+        source: source(row, &id)?,
+        at: time(row, "at", &id)?,
+        gone: row.flag("gone")?,
+        id,
+    })
+}
+
+pub(in crate::store) fn report(row: &impl Cells) -> Result<Report, StoreError> {
+    let id = row.text("id")?;
+    Ok(Report {
+        source: source(row, &id)?,
+        consumer_name: consumer_name(row, "consumer_name", &id)?,
+        version: version(row, "version", &id)?,
+        sequence_id: sequence(row, &id)?,
+        status_hash: row.optional_text("status_hash")?,
+        metadata: json(row, "metadata")?,
+        content: content(row)?,
+        payload: Json::trusted(row.text("payload")?),
+        at: time(row, "at", &id)?,
+        gone: row.flag("gone")?,
         id,
     })
 }
@@ -261,6 +298,7 @@ pub(in crate::store) fn pending_bundle(row: &impl Cells) -> Result<PendingBundle
         version: version(row, "version", &id)?,
         deleting_since: optional_time(row, "deleted_at", &id)?,
         metadata: json(row, "metadata")?,
+        origin: json(row, "origin")?,
         payload: content(row)?.map_or_else(Bytes::new, |content| content.payload()),
         created_at: time(row, "created_at", &id)?,
         first: row.integer("acked_version")? == 0,

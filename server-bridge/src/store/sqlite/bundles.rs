@@ -10,14 +10,21 @@ use super::history;
 use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
 use super::writer::Written;
 
+/// What a change puts in the place of what is there.
+pub(super) struct New {
+    pub(super) metadata: Option<Json>,
+    pub(super) content: Content,
+    pub(super) origin: Option<Json>,
+}
+
 pub(super) async fn create(
     connection: &mut SqliteConnection,
     new: NewBundle,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     let key: Result<i64, sqlx::Error> = sqlx::query_scalar(
-        "INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, changed, \
-         unsent, epoch, status_sequence) VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, \
+        "INSERT INTO bundles (id, name, consumer_name, version, created_at, updated_at, metadata, source, origin, \
+         origin_version, changed, unsent, epoch, status_sequence) VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7, 1, \
          (SELECT COALESCE(MAX(changed), 0) + 1 FROM bundles), 1, (SELECT MAX(number) FROM epochs), \
          (SELECT status_sequence FROM tombstones WHERE bundle_id = ?1 AND consumer_name = ?3)) RETURNING key",
     )
@@ -26,6 +33,8 @@ pub(super) async fn create(
     .bind(new.consumer_name.as_str())
     .bind(micros(now))
     .bind(new.metadata.as_ref().map(Json::as_str))
+    .bind(new.source.as_str())
+    .bind(new.origin.as_ref().map(Json::as_str))
     .fetch_one(&mut *connection)
     .await;
     let key = match key {
@@ -94,8 +103,7 @@ pub(super) async fn update(
     connection: &mut SqliteConnection,
     id: String,
     expected: Option<Version>,
-    metadata: Option<Json>,
-    content: Content,
+    new: New,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     let row = sqlx::query(
@@ -106,11 +114,11 @@ pub(super) async fn update(
          FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.id = ?1",
     )
     .bind(&id)
-    .bind(metadata.as_ref().map(Json::as_str))
-    .bind(content.manifests.as_str())
-    .bind(content.delete_option.as_ref().map(Json::as_str))
-    .bind(content.manifest_configs.as_ref().map(Json::as_str))
-    .bind(content.executer.as_ref().map(Json::as_str))
+    .bind(new.metadata.as_ref().map(Json::as_str))
+    .bind(new.content.manifests.as_str())
+    .bind(new.content.delete_option.as_ref().map(Json::as_str))
+    .bind(new.content.manifest_configs.as_ref().map(Json::as_str))
+    .bind(new.content.executer.as_ref().map(Json::as_str))
     .fetch_optional(&mut *connection)
     .await
     .map_err(driver("read a bundle"))?;
@@ -128,7 +136,7 @@ pub(super) async fn update(
         None => None,
         Some(next) => {
             let key: i64 = get(&row, "key")?;
-            replace(connection, key, next, metadata, content, now).await?;
+            replace(connection, key, next, new, now).await?;
             Some(consumer_name(&row, "consumer_name", &id)?)
         }
     };
@@ -180,18 +188,23 @@ async fn replace(
     connection: &mut SqliteConnection,
     key: i64,
     next: Next,
-    metadata: Option<Json>,
-    content: Content,
+    new: New,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let New {
+        metadata,
+        content,
+        origin,
+    } = new;
     sqlx::query(
-        "UPDATE bundles SET version = ?2, updated_at = ?3, metadata = ?4, unsent = 1, \
+        "UPDATE bundles SET version = ?2, updated_at = ?3, metadata = ?4, origin = ?5, origin_version = ?2, unsent = 1, \
          epoch = (SELECT MAX(number) FROM epochs), changed = (SELECT MAX(changed) + 1 FROM bundles) WHERE key = ?1",
     )
     .bind(key)
     .bind(next.version.get())
     .bind(micros(now))
     .bind(metadata.as_ref().map(Json::as_str))
+    .bind(origin.as_ref().map(Json::as_str))
     .execute(&mut *connection)
     .await
     .map_err(driver("store the next version of a bundle"))?;

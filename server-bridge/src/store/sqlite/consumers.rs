@@ -6,6 +6,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::heard::{Signs, refuse_if_alive};
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
+use super::reports;
 use super::rows::{self, driver, get, micros, truncated};
 use super::writer::Written;
 
@@ -137,6 +138,7 @@ pub(super) async fn remove(
     connection: &mut SqliteConnection,
     id: String,
     unseen_since: Option<Timestamp>,
+    now: Timestamp,
 ) -> Result<Written<RemovedConsumer>, StoreError> {
     let row = sqlx::query(
         "SELECT c.name, c.last_seen_at, (SELECT COUNT(*) FROM bundles b WHERE b.consumer_name = c.name) AS bundles, \
@@ -161,6 +163,7 @@ pub(super) async fn remove(
         reported: get(&row, "reported")?,
     };
     refuse_if_alive(&name, signs, unseen_since)?;
+    reports::leave_all(connection, name.as_str(), now).await?;
     for statement in [
         "DELETE FROM bundles WHERE consumer_name = ?1",
         "DELETE FROM orphans WHERE consumer_name = ?1",

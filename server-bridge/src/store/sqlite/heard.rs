@@ -98,9 +98,10 @@ impl Heard for SqliteStore {
         &self,
         id: &str,
         unseen_since: Option<Timestamp>,
+        now: Timestamp,
     ) -> Result<RemovedConsumer, StoreError> {
         let id = id.to_owned();
-        self.write(move |c| Box::pin(consumers::remove(c, id, unseen_since)))
+        self.write(move |c| Box::pin(consumers::remove(c, id, unseen_since, now)))
             .await
     }
 }

@@ -175,7 +175,8 @@ pub(super) async fn raise(
         forget(connection, &keys).await?;
         let changes = array(&plan.changes);
         sqlx::query(
-            "UPDATE bundles SET version = r.version, deletion_acked = 0, unsent = 1, updated_at = ?2, \
+            "UPDATE bundles SET version = r.version, \
+             origin_version = CASE WHEN origin_version = bundles.version THEN r.version END, deletion_acked = 0, unsent = 1, updated_at = ?2, \
              deleted_at = CASE WHEN deleted_at IS NOT NULL THEN ?2 END, \
              acked_version = CASE WHEN deleted_at IS NULL THEN r.version - 1 ELSE acked_version END, \
              epoch = (SELECT MAX(number) FROM epochs), changed = r.place + (SELECT MAX(changed) + 1 FROM bundles) \

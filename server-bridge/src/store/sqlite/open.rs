@@ -135,6 +135,11 @@ pub(super) fn migrations() -> Migrator {
             "epoch",
             include_str!("../../../migrations/sqlite/0005_epoch.sql"),
         ),
+        (
+            6,
+            "reports",
+            include_str!("../../../migrations/sqlite/0006_reports.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

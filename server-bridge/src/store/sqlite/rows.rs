@@ -6,8 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use super::super::StoreError;
 pub(super) use super::super::sql::rows::{
     at, behind, bundle, bundle_version, consumer, consumer_name, doubts, driver, epoch, micros,
-    moment, optional_time, orphan, pending_bundle, pending_head, remembered, sequence, time,
-    tombstone, truncated, version,
+    moment, optional_time, orphan, pending_bundle, pending_head, remembered, report, report_head,
+    sequence, time, tombstone, truncated, version,
 };
 
 /// Columns of a bundle: `?1`, `?2`, `?3` say whether content, status and ledger are wanted, so that an
@@ -15,8 +15,9 @@ pub(super) use super::super::sql::rows::{
 macro_rules! select_bundle {
     ($rest:literal) => {
         concat!(
-            "SELECT b.key, b.id, b.name, b.consumer_name, b.version, b.created_at, b.updated_at, b.deleted_at, \
-             b.metadata, b.status_sequence, \
+            "SELECT b.key, b.id, b.name, b.source, b.consumer_name, b.version, b.created_at, b.updated_at, \
+             b.deleted_at, b.metadata, b.status_sequence, \
+             CASE WHEN b.origin_version = b.version THEN b.origin END AS origin, \
              CASE WHEN ?1 THEN c.manifests END AS manifests, \
              CASE WHEN ?1 THEN c.delete_option END AS delete_option, \
              CASE WHEN ?1 THEN c.manifest_configs END AS manifest_configs, \

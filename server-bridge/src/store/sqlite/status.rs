@@ -10,6 +10,7 @@ use super::super::decide::{Judgement, Reported, of_earlier};
 use super::super::order::capped;
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
+use super::reports;
 use super::rows::{
     self, consumer_name, driver, get, micros, optional_time, sequence, time, version,
 };
@@ -186,11 +187,12 @@ async fn keep(
     hash: Option<&str>,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
+    let number = reports::next(connection).await?;
     sqlx::query(
-        "INSERT INTO statuses (bundle_key, version, hash, payload, metadata, stored_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (bundle_key) DO UPDATE SET version = excluded.version, \
+        "INSERT INTO statuses (bundle_key, version, hash, payload, metadata, stored_at, reported) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (bundle_key) DO UPDATE SET version = excluded.version, \
          hash = excluded.hash, payload = excluded.payload, metadata = excluded.metadata, \
-         stored_at = excluded.stored_at",
+         stored_at = excluded.stored_at, reported = excluded.reported",
     )
     .bind(key)
     .bind(update.version.get())
@@ -198,6 +200,7 @@ async fn keep(
     .bind(payload.as_str())
     .bind(update.metadata.as_ref().map(Json::as_str))
     .bind(micros(update.at))
+    .bind(number)
     .execute(connection)
     .await
     .map_err(driver("store a status"))?;
@@ -299,6 +302,7 @@ async fn remove(
     .execute(&mut *connection)
     .await
     .map_err(driver("remember a deleted bundle"))?;
+    reports::leave(connection, key, update).await?;
     sqlx::query("DELETE FROM bundles WHERE key = ?1")
         .bind(key)
         .execute(connection)

@@ -114,7 +114,7 @@ async fn replicas_whose_clocks_are_ten_minutes_fast_and_slow_do_as_all_others_do
     );
 
     // A change by the slow one is newer than what the fast one made, and a deletion ends.
-    let changed = slow.update_bundle("b", None, None, content("two"), now(&slow));
+    let changed = slow.update_bundle("b", None, None, content("two"), None, now(&slow));
     let changed = changed.await.unwrap();
     assert_eq!(changed.version, version(2));
     assert!(changed.updated_at >= changed.created_at);
@@ -135,6 +135,6 @@ async fn replicas_whose_clocks_are_ten_minutes_fast_and_slow_do_as_all_others_do
         .unwrap();
     slow.note_seen(vec![name("c1")], now(&slow)).await.unwrap();
     let since = unseen_since(now(&fast));
-    let alive = fast.remove_consumer("id-c1", Some(since)).await;
+    let alive = fast.remove_consumer("id-c1", Some(since), now(&fast)).await;
     assert!(alive.unwrap_err().is_refusal());
 }

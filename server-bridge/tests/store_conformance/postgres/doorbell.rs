@@ -91,7 +91,7 @@ async fn ten_thousand_writes_are_twenty_rings_a_second() {
             store.create_bundle(bundle(&id, "c1"), at(1)).await.unwrap();
             for number in 1..1667 {
                 let next = content(&number.to_string());
-                let update = store.update_bundle(&id, None, None, next, at(2));
+                let update = store.update_bundle(&id, None, None, next, None, at(2));
                 update.await.unwrap();
             }
         });

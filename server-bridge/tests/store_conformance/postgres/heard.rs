@@ -166,7 +166,7 @@ async fn a_removal_has_a_limit_of_its_own_and_delivery_and_readiness_go_on_meanw
     );
     let removing = {
         let store = store.clone();
-        tokio::spawn(async move { store.remove_consumer("id-c1", None).await })
+        tokio::spawn(async move { store.remove_consumer("id-c1", None, at(900)).await })
     };
     let slow = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
     until("the removal", async || place.sql(slow) == "1").await;
@@ -185,7 +185,10 @@ async fn a_removal_has_a_limit_of_its_own_and_delivery_and_readiness_go_on_meanw
     let store = place.open().await;
     let again = store.create_bundle(bundle("b", "c2"), at(1));
     again.await.unwrap();
-    let error = store.remove_consumer("id-c2", None).await.unwrap_err();
+    let error = store
+        .remove_consumer("id-c2", None, at(900))
+        .await
+        .unwrap_err();
     assert_eq!(error.class(), Some(FailureClass::Interrupted), "{error:?}");
     assert_eq!(place.sql("SELECT count(*) FROM bridge.bundles"), "1");
 }
@@ -223,6 +226,7 @@ async fn a_consumer_is_removed_whole_while_everybody_works_on_it_and_nothing_dea
                         None,
                         None,
                         content(&format!("{task}{number}")),
+                        None,
                         at(2),
                     );
                     changed
@@ -253,7 +257,7 @@ async fn a_consumer_is_removed_whole_while_everybody_works_on_it_and_nothing_dea
             });
         }
         stores[round % 2]
-            .remove_consumer("id-c1", None)
+            .remove_consumer("id-c1", None, at(900))
             .await
             .unwrap();
         for done in tasks.join_all().await {

@@ -62,7 +62,7 @@ async fn of_changes_at_once_each_is_kept_or_refused_and_none_is_lost() {
                 let latest = store.get_bundle("b").await.unwrap().unwrap().version;
                 let next = content(&format!("{task}-{number}"));
                 match store
-                    .update_bundle("b", Some(latest), None, next, at(1))
+                    .update_bundle("b", Some(latest), None, next, None, at(1))
                     .await
                 {
                     Ok(_) => won += 1,
@@ -70,7 +70,7 @@ async fn of_changes_at_once_each_is_kept_or_refused_and_none_is_lost() {
                     Err(error) => panic!("{error:?}"),
                 }
                 // What equals the content is compared with the newest, never with what was there before a wait.
-                let same = store.update_bundle("b", None, None, content("same"), at(1));
+                let same = store.update_bundle("b", None, None, content("same"), None, at(1));
                 same.await.unwrap();
             }
             won
@@ -90,7 +90,7 @@ async fn of_changes_at_once_each_is_kept_or_refused_and_none_is_lost() {
     // Two changes to the same content, one after the other, make one version.
     let racing = stores
         .iter()
-        .map(|store| store.update_bundle("b", None, None, content("last"), at(2)));
+        .map(|store| store.update_bundle("b", None, None, content("last"), None, at(2)));
     for changed in futures_util::future::join_all(racing).await {
         assert_eq!(changed.unwrap().version.get(), newest + 1);
     }

@@ -25,7 +25,9 @@ async fn dumped() -> Place {
 async fn change(store: &PostgresStore) -> i32 {
     let number = store.get_bundle("b").await.unwrap().unwrap().version;
     let text = content(&number.to_string());
-    let changed = store.update_bundle("b", None, None, text, at(2)).await;
+    let changed = store
+        .update_bundle("b", None, None, text, None, at(2))
+        .await;
     changed.unwrap().version.get()
 }
 
@@ -131,7 +133,7 @@ async fn a_failover_begins_an_epoch_and_replicas_begin_one_together() {
     let c1 = crate::name("c1");
     one.request_resend(&c1, held("a", 1)).await.unwrap();
     let changed = other
-        .update_bundle("a", None, None, content("two"), at(3))
+        .update_bundle("a", None, None, content("two"), None, at(3))
         .await;
     assert_eq!(changed.unwrap().version, version(2));
     // Two that hear of the same newer version at once raise it once.

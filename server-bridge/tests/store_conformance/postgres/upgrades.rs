@@ -74,7 +74,7 @@ async fn no_start_waits_for_the_index_that_is_built_beside_a_long_dump_and_bridg
 
     for (writes, reads, id) in [(&old, &new, "b0"), (&new, &old, "b1")] {
         let updated = writes
-            .update_bundle(id, None, None, content(id), at(2))
+            .update_bundle(id, None, None, content(id), None, at(2))
             .await;
         let version = updated.unwrap().version;
         assert_eq!(

@@ -1,0 +1,277 @@
+//! Reports in PostgreSQL. Each status is stamped with the transaction that wrote it (`migrations/postgres/0007_reports.sql`),
+//! and a position is a snapshot of the server: what is not visible in it was committed since, however late. A transaction
+//! that stays open holds nobody up, and makes nothing come twice. One call gives a part of what came between two snapshots,
+//! and the last of them moves the reader to the newer one.
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+
+use super::super::reports::{
+    Position, Report, ReportHead, Reported, Reports, Seen, Sweep, consumer_removed, cut,
+};
+use super::super::sql::rows::{self, Cells as _, micros};
+use super::super::{SourceName, StatusUpdate, StoreError};
+use super::failure::driver;
+use super::text::storable;
+use super::{PostgresStore, Use, Written};
+
+impl Reports for PostgresStore {
+    async fn reports_end(&self) -> Result<Position, StoreError> {
+        self.read(Use::Api, "read where reports stand", |c| {
+            Box::pin(async move {
+                let (epoch, until, _) = present(c, EMPTY).await?;
+                let seen = Seen::Snapshot { until, sweep: None };
+                Ok(Position { epoch, seen })
+            })
+        })
+        .await
+    }
+
+    async fn reports_after(&self, after: Position, limit: u32) -> Result<Reported, StoreError> {
+        self.read(Use::Api, READ, move |c| {
+            Box::pin(reports_after(c, after, limit))
+        })
+        .await
+    }
+
+    async fn reports_since(
+        &self,
+        source: &SourceName,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ReportHead>, StoreError> {
+        let source = source.clone();
+        self.read(
+            Use::Search,
+            "read the latest reports of a source",
+            move |c| Box::pin(reports_since(c, source, since, limit)),
+        )
+        .await
+    }
+
+    async fn report(&self, id: &str) -> Result<Option<Report>, StoreError> {
+        let id = id.to_owned();
+        self.read(Use::Api, "read what is reported of a bundle", |c| {
+            Box::pin(report(c, id))
+        })
+        .await
+    }
+
+    async fn prune_reports(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(
+            Use::Delivery,
+            "forget reports of bundles that are gone",
+            move |c| Box::pin(prune(c, before)),
+        )
+        .await
+    }
+}
+
+/// The id of the present epoch, the present snapshot, and whether this database can have had that of `until`.
+async fn present(
+    connection: &mut PgConnection,
+    until: &str,
+) -> Result<(String, String, bool), StoreError> {
+    sqlx::query_as(
+        "SELECT id, pg_current_snapshot()::text, pg_snapshot_xmax($1::text::pg_snapshot) <= \
+         pg_snapshot_xmax(pg_current_snapshot()) FROM epochs ORDER BY number DESC LIMIT 1",
+    )
+    .bind(until)
+    .fetch_one(connection)
+    .await
+    .map_err(driver("read where reports stand"))
+}
+
+async fn reports_after(
+    connection: &mut PgConnection,
+    after: Position,
+    limit: u32,
+) -> Result<Reported, StoreError> {
+    let Seen::Snapshot { until: seen, sweep } = after.seen else {
+        return Err(StoreError::PositionLost);
+    };
+    let newest = sweep.as_ref().map_or(&seen, |sweep| &sweep.until);
+    let (epoch, now, sound) = present(connection, newest).await?;
+    if epoch != after.epoch || !sound {
+        return Err(StoreError::PositionLost);
+    }
+    let sweep = sweep.unwrap_or(Sweep {
+        until: now,
+        after: ("0".to_owned(), 0),
+    });
+    // What was written anew since that snapshot is found on the way to the next one. Each half comes by an index, in order.
+    let found = sqlx::query(
+        "SELECT reported_in::text AS xid, bundle_key, id, source, at, gone FROM ( \
+           (SELECT s.reported_in, s.bundle_key, b.id, b.source, b.status_taken_at AS at, false AS gone \
+            FROM statuses s JOIN bundles b ON b.key = s.bundle_key \
+            WHERE s.reported_in >= pg_snapshot_xmin($1::text::pg_snapshot) \
+              AND s.reported_in < pg_snapshot_xmax($2::text::pg_snapshot) \
+              AND (s.reported_in, s.bundle_key) > ($3::text::xid8, $4) \
+              AND NOT pg_visible_in_snapshot(s.reported_in, $1::text::pg_snapshot) \
+              AND pg_visible_in_snapshot(s.reported_in, $2::text::pg_snapshot) \
+            ORDER BY s.reported_in, s.bundle_key LIMIT $5) \
+           UNION ALL \
+           (SELECT g.reported_in, g.bundle_key, g.id, g.source, g.removed_at AS at, true AS gone FROM gone_reports g \
+            WHERE g.reported_in >= pg_snapshot_xmin($1::text::pg_snapshot) \
+              AND g.reported_in < pg_snapshot_xmax($2::text::pg_snapshot) \
+              AND (g.reported_in, g.bundle_key) > ($3::text::xid8, $4) \
+              AND NOT pg_visible_in_snapshot(g.reported_in, $1::text::pg_snapshot) \
+              AND pg_visible_in_snapshot(g.reported_in, $2::text::pg_snapshot) \
+            ORDER BY g.reported_in, g.bundle_key LIMIT $5) \
+         ) AS r ORDER BY reported_in, bundle_key LIMIT $5",
+    )
+    .bind(&seen)
+    .bind(&sweep.until)
+    .bind(&sweep.after.0)
+    .bind(sweep.after.1)
+    .bind(i64::from(limit) + 1)
+    .fetch_all(connection)
+    .await
+    .map_err(driver(READ))?;
+    let (found, more) = cut(found, limit);
+    let heads = found
+        .iter()
+        .map(rows::report_head)
+        .collect::<Result<_, _>>();
+    let seen = match found.last() {
+        Some(last) if more => Seen::Snapshot {
+            until: seen,
+            sweep: Some(Sweep {
+                until: sweep.until,
+                after: place(last)?,
+            }),
+        },
+        // One who asks for nothing stays where it is.
+        None if more => Seen::Snapshot {
+            until: seen,
+            sweep: Some(sweep),
+        },
+        _ => Seen::Snapshot {
+            until: sweep.until,
+            sweep: None,
+        },
+    };
+    let next = Position { epoch, seen };
+    Ok(Reported {
+        heads: heads?,
+        next,
+        more,
+    })
+}
+
+fn place(row: &PgRow) -> Result<(String, i64), StoreError> {
+    Ok((row.text("xid")?, row.integer("bundle_key")?))
+}
+
+async fn reports_since(
+    connection: &mut PgConnection,
+    source: SourceName,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<ReportHead>, StoreError> {
+    let found = sqlx::query(
+        "SELECT * FROM ( \
+           (SELECT b.key, b.id, b.source, b.status_taken_at AS at, false AS gone FROM bundles b \
+            WHERE b.source = $1 AND b.status_taken_at >= $2 ORDER BY b.status_taken_at, b.key LIMIT $3) \
+           UNION ALL \
+           (SELECT g.bundle_key AS key, g.id, g.source, g.removed_at AS at, true AS gone FROM gone_reports g \
+            WHERE g.source = $1 AND g.removed_at >= $2 ORDER BY g.removed_at, g.bundle_key LIMIT $3) \
+         ) AS r ORDER BY at, key LIMIT $3",
+    )
+    .bind(source.as_str())
+    .bind(micros(since))
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await
+    .map_err(driver("read the latest reports of a source"))?;
+    found.iter().map(rows::report_head).collect()
+}
+
+async fn report(connection: &mut PgConnection, id: String) -> Result<Option<Report>, StoreError> {
+    // One statement sees one state: a bundle is not neither there nor gone.
+    let row = sqlx::query(
+        "SELECT b.id, b.source, b.consumer_name, b.status_version AS version, b.status_sequence, b.status_hash, b.metadata, \
+           c.manifests, c.delete_option, c.manifest_configs, c.executer, s.payload, b.status_taken_at AS at, false AS gone \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key JOIN statuses s ON s.bundle_key = b.key WHERE b.id = $1 \
+         UNION ALL (SELECT id, source, consumer_name, version, status_sequence, status_hash, metadata, manifests, \
+           delete_option, manifest_configs, executer, payload, removed_at, true FROM gone_reports g \
+           WHERE g.id = $1 AND NOT EXISTS (SELECT FROM bundles b WHERE b.id = $1) ORDER BY bundle_key DESC LIMIT 1)",
+    )
+    .bind(storable(&id))
+    .fetch_optional(connection)
+    .await
+    .map_err(driver("read what is reported of a bundle"))?;
+    row.as_ref().map(rows::report).transpose()
+}
+
+async fn prune(
+    connection: &mut PgConnection,
+    before: Timestamp,
+) -> Result<Written<u64>, StoreError> {
+    // What another process is just forgetting is left to it.
+    let done = sqlx::query(
+        "DELETE FROM gone_reports WHERE bundle_key IN \
+         (SELECT bundle_key FROM gone_reports WHERE removed_at < $1 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(micros(before))
+    .execute(connection)
+    .await
+    .map_err(driver("forget reports of bundles that are gone"))?;
+    Ok(Written {
+        value: done.rows_affected(),
+        hint: None,
+    })
+}
+
+/// Keeps the report with which a bundle goes, in the transaction that removes it.
+pub(super) async fn leave(
+    connection: &mut PgConnection,
+    key: i64,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO gone_reports (bundle_key, id, source, consumer_name, version, status_sequence, status_hash, metadata, \
+           manifests, delete_option, manifest_configs, executer, payload, removed_at) \
+         SELECT b.key, b.id, b.source, b.consumer_name, $2, $3, $4, b.metadata, c.manifests, c.delete_option, \
+           c.manifest_configs, c.executer, $5, $6 \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.key = $1",
+    )
+    .bind(key)
+    .bind(i64::from(update.version.get()))
+    .bind(update.sequence_id.to_string())
+    .bind(update.status_hash.as_deref().filter(|hash| !hash.contains('\0')))
+    .bind(update.payload.as_str())
+    .bind(micros(update.at))
+    .execute(connection)
+    .await
+    .map_err(driver("keep the last report of a bundle"))?;
+    Ok(())
+}
+
+/// Keeps what is said of bundles that go with their consumer.
+pub(super) async fn leave_all(
+    connection: &mut PgConnection,
+    keys: &[i64],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO gone_reports (bundle_key, id, source, consumer_name, version, status_sequence, status_hash, metadata, \
+           manifests, delete_option, manifest_configs, executer, payload, removed_at) \
+         SELECT b.key, b.id, b.source, b.consumer_name, b.version, b.status_sequence, NULL, b.metadata, c.manifests, \
+           c.delete_option, c.manifest_configs, c.executer, $2, $3 \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.key = ANY($1)",
+    )
+    .bind(keys)
+    .bind(consumer_removed(now).as_str())
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map_err(driver("keep the last reports of a consumer's bundles"))?;
+    Ok(())
+}
+
+/// A snapshot that every database has had.
+const EMPTY: &str = "1:1:";
+
+const READ: &str = "read what was reported";

@@ -1,0 +1,155 @@
+//! What was reported of bundles, for those who follow it: a feed of heads that leaves none out, whichever replica took the
+//! status, and what is reported of one bundle now.
+//!
+//! A reader takes a [`Position`] and asks for what came behind it. A status that is replaced by a newer one before anybody
+//! looked is told of once. Where the store finds itself in another place or history (a restore, another database), positions
+//! of before say nothing: [`Reports::reports_after`] fails with [`StoreError::PositionLost`], and a reader begins anew with
+//! [`Reports::reports_end`] and shows what [`Reports::reports_since`] tells of the time in between.
+
+use std::future::Future;
+
+use jiff::{SignedDuration, Timestamp};
+use link::clock::rfc3339_seconds;
+use link::id::ConsumerName;
+use link::order::{SequenceId, Version};
+use serde_json::json;
+
+use super::json::Json;
+use super::{Content, SourceName, StoreError};
+
+/// Statuses as they were taken. A part of [`super::Store`].
+pub trait Reports: Clone + Send + Sync + 'static {
+    /// Where reports stand now; what is taken afterwards comes behind it.
+    fn reports_end(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
+
+    /// Heads of what was reported behind `after`, at most `limit`, on whichever replica; some may come twice, none is left
+    /// out. Of a bundle that is there again the head of its earlier life may come too. Refused with `PositionLost`.
+    fn reports_after(
+        &self,
+        after: Position,
+        limit: u32,
+    ) -> impl Future<Output = Result<Reported, StoreError>> + Send;
+
+    /// Heads of the reports on bundles of one source that bridges took at `since` or later, those gone included, oldest
+    /// first, at most `limit`. Looks at every bundle of the source.
+    fn reports_since(
+        &self,
+        source: &SourceName,
+        since: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<ReportHead>, StoreError>> + Send;
+
+    /// What is reported of this bundle now; of one that is gone its last report, for [`REPORTS_KEPT`] at least. None: never
+    /// reported, unknown, or made anew and not reported since.
+    fn report(&self, id: &str) -> impl Future<Output = Result<Option<Report>, StoreError>> + Send;
+
+    /// Forgets the last reports of bundles that went before `before`; how many.
+    fn prune_reports(
+        &self,
+        before: Timestamp,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// A place in the order of reports of one store, in one of its epochs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The id of the epoch.
+    pub(super) epoch: String,
+    pub(super) seen: Seen,
+}
+
+/// What a reader has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Everything up to this number, where there is one writer.
+    Count(i64),
+    /// What the transactions wrote that had ended then, where there are many: a snapshot of the server, as text.
+    Snapshot {
+        until: String,
+        /// How far it has come with what was written since, if that takes several calls.
+        sweep: Option<Sweep>,
+    },
+}
+
+/// A reader on its way from one snapshot to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sweep {
+    /// The snapshot it goes to.
+    pub(super) until: String,
+    /// The transaction and the bundle that were read last.
+    pub(super) after: (String, i64),
+}
+
+/// What was reported behind a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// In the order in which they were begun to be written.
+    pub heads: Vec<ReportHead>,
+    /// Where to go on.
+    pub next: Position,
+    /// Whether there are more already.
+    pub more: bool,
+}
+
+/// That something was reported of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportHead {
+    /// The bundle.
+    pub id: String,
+    /// Who published it.
+    pub source: SourceName,
+    /// When the bridge took the status.
+    pub at: Timestamp,
+    /// Whether it was its last report.
+    pub gone: bool,
+}
+
+/// What is reported of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The bundle.
+    pub id: String,
+    /// Who published it.
+    pub source: SourceName,
+    /// The consumer it is meant for.
+    pub consumer_name: ConsumerName,
+    /// The version the status describes.
+    pub version: Version,
+    /// Its place in the agent's order.
+    pub sequence_id: Option<SequenceId>,
+    /// The agent's hash of it.
+    pub status_hash: Option<String>,
+    /// The source's own ObjectMeta, verbatim.
+    pub metadata: Option<Json>,
+    /// What the bundle carries, or carried last.
+    pub content: Option<Content>,
+    /// The status data, a JSON object (wire.md §3.2).
+    pub payload: Json,
+    /// When the bridge took it.
+    pub at: Timestamp,
+    /// Whether the bundle is gone.
+    pub gone: bool,
+}
+
+/// For how long the last report of a bundle that is gone is kept at least.
+pub const REPORTS_KEPT: SignedDuration = SignedDuration::from_mins(30);
+
+/// The status of a bundle that went with its consumer: nobody confirmed anything.
+pub(super) fn consumer_removed(at: Timestamp) -> Json {
+    Json::from_value(&json!({
+        "conditions": [{
+            "type": "Deleted", "status": "True", "lastTransitionTime": rfc3339_seconds(at),
+            "reason": "ConsumerRemoved",
+            "message": "The consumer was removed with its bundles; what was applied on its cluster may remain there",
+        }],
+        "resourceStatus": [],
+    }))
+}
+
+/// The first `limit` of rows of which one more was asked for, and whether there was that one.
+pub(super) fn cut<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    (rows, more)
+}

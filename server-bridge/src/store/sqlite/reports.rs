@@ -1,0 +1,251 @@
+//! Reports in SQLite. The one writer numbers them as it takes them, so that a reader that remembers a number misses none.
+
+use jiff::Timestamp;
+use link::id::SourceId;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use super::super::reports::{
+    Position, Report, ReportHead, Reported, Reports, Seen, consumer_removed, cut,
+};
+use super::super::{SourceName, StatusUpdate, StoreError};
+use super::SqliteStore;
+use super::rows::{self, driver, get, micros};
+use super::writer::Written;
+
+impl Reports for SqliteStore {
+    async fn reports_end(&self) -> Result<Position, StoreError> {
+        let end = present(self.reading()?).await;
+        let (epoch, last) = self.health.noted(end)?;
+        let seen = Seen::Count(last);
+        Ok(Position { epoch, seen })
+    }
+
+    async fn reports_after(&self, after: Position, limit: u32) -> Result<Reported, StoreError> {
+        let found = reports_after(self.reading()?, after, limit).await;
+        self.health.noted(found)
+    }
+
+    async fn reports_since(
+        &self,
+        source: &SourceName,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ReportHead>, StoreError> {
+        self.reading()?;
+        let source = source.clone();
+        let found = self
+            .searches
+            .run("read the latest reports of a source", move |c| {
+                Box::pin(reports_since(c, source, since, limit))
+            });
+        self.health.noted(found.await)
+    }
+
+    async fn report(&self, id: &str) -> Result<Option<Report>, StoreError> {
+        let found = report(self.reading()?, id).await;
+        self.health.noted(found)
+    }
+
+    async fn prune_reports(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |c| Box::pin(prune(c, before))).await
+    }
+}
+
+impl SqliteStore {
+    /// Bundles that were stored before it was known for which source are this one's. One process has the file, so those of
+    /// another source stay that one's.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn claim(&self, source: &SourceId) -> Result<(), StoreError> {
+        let source = source.clone();
+        self.write(move |c| {
+            Box::pin(async move {
+                for statement in [
+                    "UPDATE bundles SET source = ?1 WHERE source IS NULL",
+                    "UPDATE gone_reports SET source = ?1 WHERE source IS NULL",
+                ] {
+                    sqlx::query(statement)
+                        .bind(source.as_str())
+                        .execute(&mut *c)
+                        .await
+                        .map_err(driver("take over bundles that were nobody's"))?;
+                }
+                Ok(Written {
+                    value: (),
+                    hint: None,
+                })
+            })
+        })
+        .await
+    }
+}
+
+/// The id of the present epoch, and the number of the last report.
+async fn present(pool: &SqlitePool) -> Result<(String, i64), StoreError> {
+    sqlx::query_as(
+        "SELECT id, (SELECT last FROM report_order) FROM epochs ORDER BY number DESC LIMIT 1",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(driver("read where reports stand"))
+}
+
+async fn reports_after(
+    pool: &SqlitePool,
+    after: Position,
+    limit: u32,
+) -> Result<Reported, StoreError> {
+    let Seen::Count(seen) = after.seen else {
+        return Err(StoreError::PositionLost);
+    };
+    let (epoch, last) = present(pool).await?;
+    if epoch != after.epoch || seen > last {
+        return Err(StoreError::PositionLost);
+    }
+    let found = sqlx::query(
+        "SELECT s.reported, b.id, b.source, s.stored_at AS at, 0 AS gone FROM statuses s \
+         JOIN bundles b ON b.key = s.bundle_key WHERE s.reported > ?1 \
+         UNION ALL SELECT g.reported, g.id, g.source, g.removed_at AS at, 1 AS gone FROM gone_reports g \
+         WHERE g.reported > ?1 ORDER BY 1 LIMIT ?2",
+    )
+    .bind(seen)
+    .bind(i64::from(limit) + 1)
+    .fetch_all(pool)
+    .await
+    .map_err(driver("read what was reported"))?;
+    let (found, more) = cut(found, limit);
+    let seen = match found.last() {
+        Some(row) => get(row, "reported")?,
+        None => seen,
+    };
+    let heads = found
+        .iter()
+        .map(rows::report_head)
+        .collect::<Result<_, _>>();
+    Ok(Reported {
+        heads: heads?,
+        next: Position {
+            epoch,
+            seen: Seen::Count(seen),
+        },
+        more,
+    })
+}
+
+async fn reports_since(
+    connection: &mut SqliteConnection,
+    source: SourceName,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<ReportHead>, StoreError> {
+    let found = sqlx::query(
+        "SELECT b.key, b.id, b.source, s.stored_at AS at, 0 AS gone FROM bundles b \
+         JOIN statuses s ON s.bundle_key = b.key WHERE b.source = ?1 AND s.stored_at >= ?2 \
+         UNION ALL SELECT g.bundle_key, g.id, g.source, g.removed_at AS at, 1 AS gone FROM gone_reports g \
+         WHERE g.source = ?1 AND g.removed_at >= ?2 ORDER BY 4, 1 LIMIT ?3",
+    )
+    .bind(source.as_str())
+    .bind(micros(since))
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(driver("read the latest reports of a source"))?;
+    found.iter().map(rows::report_head).collect()
+}
+
+async fn report(pool: &SqlitePool, id: &str) -> Result<Option<Report>, StoreError> {
+    // One statement sees one state: a bundle is not neither there nor gone.
+    let row = sqlx::query(
+        "SELECT b.id, b.source, b.consumer_name, s.version, b.status_sequence, s.hash AS status_hash, b.metadata, \
+           c.manifests, c.delete_option, c.manifest_configs, c.executer, s.payload, s.stored_at AS at, 0 AS gone \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key JOIN statuses s ON s.bundle_key = b.key WHERE b.id = ?1 \
+         UNION ALL SELECT * FROM (SELECT id, source, consumer_name, version, status_sequence, status_hash, metadata, \
+           manifests, delete_option, manifest_configs, executer, payload, removed_at, 1 FROM gone_reports g \
+           WHERE g.id = ?1 AND NOT EXISTS (SELECT 1 FROM bundles b WHERE b.id = ?1) ORDER BY bundle_key DESC LIMIT 1)",
+    )
+    .bind(id)
+    .fetch_optional(pool)
+    .await
+    .map_err(driver("read what is reported of a bundle"))?;
+    row.as_ref().map(rows::report).transpose()
+}
+
+async fn prune(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+) -> Result<Written<u64>, StoreError> {
+    let done = sqlx::query("DELETE FROM gone_reports WHERE removed_at < ?1")
+        .bind(micros(before))
+        .execute(connection)
+        .await
+        .map_err(driver("forget reports of bundles that are gone"))?;
+    Ok(Written {
+        value: done.rows_affected(),
+        hint: None,
+    })
+}
+
+/// The number of the next report.
+pub(super) async fn next(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    sqlx::query_scalar("UPDATE report_order SET last = last + 1 RETURNING last")
+        .fetch_one(connection)
+        .await
+        .map_err(driver("number a report"))
+}
+
+/// Keeps the report with which a bundle goes, in the transaction that removes it.
+pub(super) async fn leave(
+    connection: &mut SqliteConnection,
+    key: i64,
+    update: &StatusUpdate,
+) -> Result<(), StoreError> {
+    let number = next(connection).await?;
+    sqlx::query(
+        "INSERT INTO gone_reports (bundle_key, id, source, consumer_name, version, status_sequence, status_hash, metadata, \
+           manifests, delete_option, manifest_configs, executer, payload, removed_at, reported) \
+         SELECT b.key, b.id, b.source, b.consumer_name, ?2, ?3, ?4, b.metadata, c.manifests, c.delete_option, \
+           c.manifest_configs, c.executer, ?5, ?6, ?7 \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.key = ?1",
+    )
+    .bind(key)
+    .bind(update.version.get())
+    .bind(update.sequence_id.to_string())
+    .bind(&update.status_hash)
+    .bind(update.payload.as_str())
+    .bind(micros(update.at))
+    .bind(number)
+    .execute(connection)
+    .await
+    .map_err(driver("keep the last report of a bundle"))?;
+    Ok(())
+}
+
+/// Keeps what is said of bundles that go with their consumer.
+pub(super) async fn leave_all(
+    connection: &mut SqliteConnection,
+    consumer: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO gone_reports (bundle_key, id, source, consumer_name, version, status_sequence, metadata, \
+           manifests, delete_option, manifest_configs, executer, payload, removed_at, reported) \
+         SELECT b.key, b.id, b.source, b.consumer_name, b.version, b.status_sequence, b.metadata, c.manifests, \
+           c.delete_option, c.manifest_configs, c.executer, ?2, ?3, \
+           (SELECT last FROM report_order) + row_number() OVER (ORDER BY b.key) \
+         FROM bundles b JOIN contents c ON c.bundle_key = b.key WHERE b.consumer_name = ?1",
+    )
+    .bind(consumer)
+    .bind(consumer_removed(now).as_str())
+    .bind(micros(now))
+    .execute(&mut *connection)
+    .await
+    .map_err(driver("keep the last reports of a consumer's bundles"))?;
+    sqlx::query(
+        "UPDATE report_order SET last = MAX(last, (SELECT COALESCE(MAX(reported), 0) FROM gone_reports))",
+    )
+    .execute(connection)
+    .await
+    .map_err(driver("number reports"))?;
+    Ok(())
+}

@@ -4,6 +4,7 @@
 //! Bodies are the handler's affair: how many bytes it reads and for how long.
 
 mod stall;
+mod tls;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -31,6 +32,8 @@ use tracing::{debug, warn};
 
 use self::stall::Guarded;
 use crate::telemetry::Throttle;
+
+pub use self::tls::{ClientChain, HANDSHAKE_WITHIN, ServerTls, Stream};
 
 /// What one listener allows its clients.
 #[derive(Clone, Debug)]
@@ -75,9 +78,25 @@ impl Bounds {
     }
 }
 
-/// Answers until `stop` is done, then finishes what is under way. Failing accepts are tried again.
+/// [`serve_with`] without TLS.
 pub async fn serve<S>(
     listener: TcpListener,
+    service: S,
+    bounds: Bounds,
+    stop: impl Future<Output = ()>,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    serve_with(listener, None, service, bounds, stop).await;
+}
+
+/// Answers until `stop` is done, then finishes what is under way. Failing accepts are tried again. With TLS the handshake
+/// is made by the task of its connection, within [`HANDSHAKE_WITHIN`], and counts among `bounds.connections`; requests carry
+/// the [`ClientChain`] if the client showed one.
+pub async fn serve_with<S>(
+    listener: TcpListener,
+    tls: Option<ServerTls>,
     service: S,
     bounds: Bounds,
     stop: impl Future<Output = ()>,
@@ -110,23 +129,24 @@ pub async fn serve<S>(
         // Else the end of a long answer waits for the client's delayed ACK. Refused only by a dead connection.
         let _ = stream.set_nodelay(true);
         if let Ok(slot) = slots.clone().try_acquire_owned() {
-            let served = connection(
-                stream,
-                peer,
-                service.clone(),
-                bounds.clone(),
-                closing.clone(),
-                slot,
-            );
-            tasks.spawn(served);
+            let (service, bounds) = (service.clone(), bounds.clone());
+            let (tls, closing) = (tls.clone(), closing.clone());
+            tasks.spawn(async move {
+                let Some(stream) = secured(stream, peer, tls, &closing).await else {
+                    return;
+                };
+                connection(stream, peer, service, bounds, closing, slot).await;
+            });
             continue;
         }
         if let Some(more) = said.admit(&"busy", Instant::now()) {
             let limit = bounds.connections;
             warn!(limit, more, "Too many connections: new ones are refused");
         }
-        // Nobody is owed an explanation: beyond that many the connection is just closed.
-        if let Ok(place) = refusals.clone().try_acquire_owned() {
+        // Nobody is owed an explanation: beyond that many the connection is just closed. With TLS it would cost a handshake.
+        if tls.is_none()
+            && let Ok(place) = refusals.clone().try_acquire_owned()
+        {
             tasks.spawn(refuse(stream, busy.clone(), place));
         }
     }
@@ -136,8 +156,24 @@ pub async fn serve<S>(
     tasks.wait().await;
 }
 
-async fn connection<S>(
+/// The connection after its handshake, if it has one; nothing when that fails or the listener closes meanwhile.
+async fn secured(
     stream: TcpStream,
+    Peer(peer): Peer,
+    tls: Option<ServerTls>,
+    closing: &CancellationToken,
+) -> Option<Stream> {
+    match tls {
+        None => Some(Stream::Plain(stream)),
+        Some(tls) => closing
+            .run_until_cancelled(tls.accept(stream, peer))
+            .await?
+            .ok(),
+    }
+}
+
+async fn connection<S>(
+    stream: Stream,
     peer: Peer,
     service: S,
     bounds: Bounds,
@@ -147,8 +183,12 @@ async fn connection<S>(
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
+    let chain = stream.client_chain();
     let handler = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        if let Some(chain) = &chain {
+            request.extensions_mut().insert(chain.clone());
+        }
         let mut service = service.clone();
         async move {
             std::future::poll_fn(|cx| service.poll_ready(cx)).await?;

@@ -1,13 +1,73 @@
-//! What somebody does that cannot be undone, as lines of the log with the target `audit`: what was asked for before it is
-//! done, and what came of it. At `warn`, so that no usual filter drops them.
+//! Who changed what, as lines of the log with the target `audit`: one for each change by REST or gRPC ([`changed`]), at
+//! `info`; and what cannot be undone ([`remove_consumer`]): what was asked for before it is done, and what came of it, at
+//! `warn`, so that no usual filter drops them.
 //!
-//! **Invariant:** once it is asked for, it is done and told of, whether or not the caller stays.
+//! **Invariant:** a removal that is asked for is done and told of, whether or not the caller stays.
 
 use jiff::Timestamp;
 use link::error::chain;
-use tracing::warn;
+use link::id::ConsumerName;
+use link::telemetry::clip;
+use tracing::{info, warn};
 
-use crate::store::{Consumer, RemovedConsumer, Store, StoreError};
+use crate::callers::{Caller, Verb};
+use crate::store::{Consumer, RemovedConsumer, SourceName, Store, StoreError};
+
+/// A change that somebody asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'c> {
+    /// What is done.
+    pub verb: Verb,
+    /// The kind of object: `bundle` or `consumer`.
+    pub kind: &'static str,
+    /// The object's id.
+    pub id: &'c str,
+    /// Whose bundle.
+    pub source: Option<&'c SourceName>,
+    /// For which cluster.
+    pub consumer: Option<&'c ConsumerName>,
+    /// The operation it belongs to: `X-Operation-ID` of a REST call; empty if there is none.
+    pub operation: &'c str,
+}
+
+/// What came of a change.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'o> {
+    /// It is stored.
+    Done,
+    /// The caller may not, or what is stored forbids it; why.
+    Refused(&'o str),
+    /// It is not known to be stored; why.
+    Failed(&'o str),
+}
+
+/// One line about a change.
+pub fn changed(caller: &Caller, change: &Change<'_>, outcome: Outcome<'_>) {
+    let text = |name: Option<&str>| name.unwrap_or("").to_owned();
+    let source = text(change.source.map(SourceName::as_str));
+    let consumer = text(change.consumer.map(ConsumerName::as_str));
+    let (outcome, reason) = match outcome {
+        Outcome::Done => ("done", ""),
+        Outcome::Refused(reason) => ("refused", reason),
+        Outcome::Failed(reason) => ("failed", reason),
+    };
+    info!(
+        target: "audit",
+        who = %clip(&caller.user, NAME_BYTES),
+        by = %caller.by,
+        from = %caller.from,
+        verb = %change.verb,
+        kind = change.kind,
+        id = %clip(change.id, NAME_BYTES),
+        source,
+        consumer,
+        operation = change.operation,
+        outcome,
+        reason = %clip(reason, REASON_BYTES),
+        "Change of a {}: {outcome}",
+        change.kind,
+    );
+}
 
 /// Removes a consumer with its bundles ([`crate::store::Heard::remove_consumer`]) and says so. `who` asked for it: the
 /// peer's address, or the command line.
@@ -51,6 +111,10 @@ pub(crate) async fn remove_consumer<S: Store>(
 }
 
 const VERB: &str = "consumer remove";
+
+// A name of a caller or a reason may be of any length; a log line is read by people.
+const NAME_BYTES: usize = 256;
+const REASON_BYTES: usize = 400;
 
 #[cfg(test)]
 mod tests;

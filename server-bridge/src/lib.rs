@@ -5,7 +5,8 @@
 
 pub mod api;
 pub mod args;
-mod audit;
+pub mod audit;
+pub mod callers;
 pub mod delivery;
 pub mod preload;
 pub mod replicas;

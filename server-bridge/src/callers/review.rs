@@ -1,0 +1,289 @@
+//! What a Kubernetes API is asked about callers: whose a token is (TokenReview), and what somebody may do
+//! (SubjectAccessReview), as the Go server does (grpc.md §4).
+//!
+//! **Contract:** answers count for [`KEPT`](super::cache::KEPT) at most. An API that cannot be asked makes a call
+//! [`Denied::Unavailable`]; it lets nobody in.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::{Api, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use link::error::chain;
+use link::telemetry::clip;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::cache::{Cache, key};
+use super::{Action, Caller, Denied, Mechanism, Verb};
+
+/// Which Kubernetes API is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cluster {
+    /// The one that a kubeconfig names.
+    Kubeconfig(PathBuf),
+    /// The one this process runs in.
+    Own,
+}
+
+/// A client for reviews.
+#[derive(Clone)]
+pub(super) struct Reviewer {
+    client: Client,
+    /// Reviews under way.
+    turns: Arc<Semaphore>,
+}
+
+/// Knows callers by tokens that are reviewed.
+#[derive(Debug)]
+pub(super) struct TokenReviews {
+    reviewer: Reviewer,
+    audiences: Vec<String>,
+    known: Cache<Result<(String, Vec<String>), String>>,
+}
+
+/// Asks what callers may do.
+#[derive(Debug)]
+pub(super) struct AccessReviews {
+    reviewer: Reviewer,
+    known: Cache<bool>,
+}
+
+// === impl Reviewer ===
+
+impl Reviewer {
+    /// Reads the configuration; asks nobody yet.
+    ///
+    /// # Errors
+    /// What is wrong with the kubeconfig, or that there is no cluster around this process.
+    pub(super) async fn new(cluster: &Cluster) -> Result<Self, String> {
+        let mut config = match cluster {
+            Cluster::Own => Config::incluster().map_err(|error| chain(&error))?,
+            Cluster::Kubeconfig(path) => kubeconfig(path).await?,
+        };
+        config.connect_timeout = Some(ANSWER_WITHIN);
+        config.read_timeout = Some(ANSWER_WITHIN);
+        Ok(Self {
+            client: Client::try_from(config).map_err(|error| chain(&error))?,
+            turns: Arc::new(Semaphore::new(TURNS)),
+        })
+    }
+
+    async fn ask<K, T>(
+        &self,
+        what: &str,
+        review: &K,
+        status: fn(K) -> Option<T>,
+    ) -> Result<T, Denied>
+    where
+        K: kube::Resource<DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        let unavailable = |why: String| {
+            Denied::Unavailable(format!(
+                "{what} cannot be had of the Kubernetes API: {}; try again later",
+                clip(&why, REASON_BYTES)
+            ))
+        };
+        let asking = async {
+            let _turn = self.turns.acquire().await.map_err(|error| chain(&error))?;
+            Api::<K>::all(self.client.clone())
+                .create(&PostParams::default(), review)
+                .await
+                .map_err(|error| chain(&error))
+        };
+        let answer = timeout(ANSWER_WITHIN, asking)
+            .await
+            .map_err(|_| unavailable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())))?;
+        let answer = answer.map_err(unavailable)?;
+        status(answer).ok_or_else(|| unavailable("the answer has no status".into()))
+    }
+}
+
+impl std::fmt::Debug for Reviewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reviewer")
+    }
+}
+
+// === impl TokenReviews ===
+
+impl TokenReviews {
+    pub(super) fn new(reviewer: Reviewer, audiences: Vec<String>) -> Self {
+        Self {
+            reviewer,
+            audiences,
+            known: Cache::default(),
+        }
+    }
+
+    pub(super) async fn caller(&self, token: &str, from: SocketAddr) -> Result<Caller, Denied> {
+        let question = key([token.as_bytes()]);
+        let known = match self.known.get(&question) {
+            Some(known) => known,
+            None => {
+                let asked = Instant::now();
+                let known = self.review(token).await?;
+                self.known.put(question, asked, known.clone());
+                known
+            }
+        };
+        let (user, groups) = known.map_err(|why| {
+            Denied::Unauthenticated(format!("the bearer token is refused: {why}"))
+        })?;
+        Ok(Caller {
+            user,
+            groups,
+            from,
+            by: Mechanism::Review,
+        })
+    }
+
+    async fn review(&self, token: &str) -> Result<Result<(String, Vec<String>), String>, Denied> {
+        let audiences = Some(self.audiences.clone()).filter(|audiences| !audiences.is_empty());
+        let asked = audiences.is_some();
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences,
+            },
+            ..TokenReview::default()
+        };
+        let status = self
+            .reviewer
+            .ask("a review of the token", &review, |review| review.status)
+            .await?;
+        if status.authenticated != Some(true) {
+            let why = status.error.unwrap_or_default();
+            return Ok(Err(match why.as_str() {
+                "" => "the Kubernetes API does not know it".to_owned(),
+                why => format!("the Kubernetes API says: {}", clip(why, REASON_BYTES)),
+            }));
+        }
+        // A server that knows nothing of audiences would take a token for anybody (TokenReviewStatus.audiences).
+        let named = status.audiences.unwrap_or_default();
+        if asked && !named.iter().any(|named| self.audiences.contains(named)) {
+            return Ok(Err(format!(
+                "it is for another audience, expected is `{}`",
+                self.audiences.join("` or `")
+            )));
+        }
+        let user = status.user.unwrap_or_default();
+        Ok(match user.username.filter(|name| !name.is_empty()) {
+            Some(name) => Ok((name, user.groups.unwrap_or_default())),
+            None => Err("the Kubernetes API names no user".to_owned()),
+        })
+    }
+}
+
+// === impl AccessReviews ===
+
+impl AccessReviews {
+    pub(super) fn new(reviewer: Reviewer) -> Self {
+        Self {
+            reviewer,
+            known: Cache::default(),
+        }
+    }
+
+    /// What concerns a source: `pub` for what changes its bundles, `sub` for hearing of them, on `/sources/SOURCE`. What
+    /// else is done by REST was allowed by its path.
+    pub(super) async fn allow(&self, caller: &Caller, action: &Action) -> Result<(), Denied> {
+        let verb = match action.verb {
+            Verb::Subscribe => "sub",
+            Verb::Get | Verb::List => return Ok(()),
+            Verb::Create | Verb::Update | Verb::Delete | Verb::Publish => "pub",
+        };
+        match &action.source {
+            Some(source) => self.path(caller, &format!("/sources/{source}"), verb).await,
+            // A consumer, which is no source's.
+            None if !matches!(action.verb, Verb::Publish | Verb::Subscribe) => Ok(()),
+            None => Err(Denied::Forbidden(format!(
+                "`{}` must name a source to publish to or to subscribe to",
+                caller.user
+            ))),
+        }
+    }
+
+    /// What the API server would ask itself about a request with this path.
+    pub(super) async fn path(&self, caller: &Caller, path: &str, verb: &str) -> Result<(), Denied> {
+        let mut groups = groups(caller);
+        groups.sort_unstable();
+        groups.dedup();
+        let parts = [caller.user.as_bytes(), path.as_bytes(), verb.as_bytes()];
+        let question = key(parts.into_iter().chain(groups.iter().map(String::as_bytes)));
+        let allowed = match self.known.get(&question) {
+            Some(allowed) => allowed,
+            None => {
+                let asked = Instant::now();
+                let review = SubjectAccessReview {
+                    spec: SubjectAccessReviewSpec {
+                        user: Some(caller.user.clone()),
+                        groups: Some(groups),
+                        non_resource_attributes: Some(NonResourceAttributes {
+                            path: Some(path.to_owned()),
+                            verb: Some(verb.to_owned()),
+                        }),
+                        ..SubjectAccessReviewSpec::default()
+                    },
+                    ..SubjectAccessReview::default()
+                };
+                let status = self
+                    .reviewer
+                    .ask("a review of the access", &review, |review| review.status)
+                    .await?;
+                let allowed = status.allowed && status.denied != Some(true);
+                self.known.put(question, asked, allowed);
+                allowed
+            }
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(Denied::Forbidden(format!(
+            "`{}` may not `{verb}` the path `{path}`: give it a ClusterRole with this nonResourceURL and verb",
+            caller.user
+        )))
+    }
+}
+
+/// As the API server would have them: it adds these itself to callers of its own.
+fn groups(caller: &Caller) -> Vec<String> {
+    let mut groups = caller.groups.clone();
+    groups.push("system:authenticated".into());
+    if caller.by == Mechanism::Token
+        && let Some(account) = caller.user.strip_prefix("system:serviceaccount:")
+        && let Some((namespace, _)) = account.split_once(':')
+    {
+        groups.push("system:serviceaccounts".into());
+        groups.push(format!("system:serviceaccounts:{namespace}"));
+    }
+    groups
+}
+
+async fn kubeconfig(path: &Path) -> Result<Config, String> {
+    let unusable =
+        |error: &dyn std::fmt::Display| format!("kubeconfig `{}`: {error}", path.display());
+    let read = Kubeconfig::read_from(path).map_err(|error| unusable(&chain(&error)))?;
+    Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| unusable(&chain(&error)))
+}
+
+// An API server answers in milliseconds; a caller waits for one answer or two.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+// More at once would only queue in the API server, which has others to serve.
+const TURNS: usize = 32;
+
+const REASON_BYTES: usize = 300;

@@ -5,10 +5,20 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let definitions = protox::compile(["proto/cloudevent.proto"], ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_file("cloudevent.proto")?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    // For reflection.
+    std::fs::write(
+        out.join("cloudevent.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
     tonic_prost_build::configure()
-        .file_descriptor_set_path(out.join("cloudevent.bin"))
-        .compile_fds(definitions)?;
+        // Shared by all streams that carry an event, not copied.
+        .bytes(".io.cloudevents.v1")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

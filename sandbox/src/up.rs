@@ -220,7 +220,7 @@ async fn inside(
     // A bridge that is alone on its store waits for nobody.
     let never = CancellationToken::new();
     let settings = bridge(home, names, consumers)?;
-    let building = settings.build_on(listener, &part.registry, &part.checks, &never);
+    let building = settings.build_on(listener, None, &part.registry, &part.checks, &never);
     let bridge = Box::pin(building)
         .await?
         .ok_or_else(|| Failure::new(ExitKind::Failed, "the bridge was not built"))?;
@@ -284,6 +284,9 @@ fn bridge(
         // Bound already.
         api_listen: ([127, 0, 0, 1], 0).into(),
         api_hosts: Vec::new(),
+        grpc: server_bridge::grpc::Options::default(),
+        // Whoever reaches a sandbox is believed.
+        callers: server_bridge::callers::Config::default(),
         reconnect: Reconnect::default(),
         clock: Clock::system(),
     })

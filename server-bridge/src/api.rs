@@ -23,6 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::normalize_path::NormalizePath;
 
+mod actor;
 mod body;
 mod bundles;
 mod consumers;
@@ -33,24 +34,25 @@ mod operation;
 mod origin;
 mod render;
 mod search;
-mod validate;
+mod walk;
 
+pub use crate::validate::{Envelope, Limits};
 pub use bundles::search_problem;
 pub use operation::Metrics;
 pub use origin::{HostName, InvalidHostName};
-pub use validate::{Envelope, Limits};
-pub(crate) use validate::{LABELS_BYTES, fit_labels};
 
+use crate::callers::{Access, ServerTls};
 use crate::store::Store;
 use body::Intake;
 use error::ApiError;
 use list::Turns;
 use origin::Hosts;
+use walk::Walks;
 
 /// What the API needs to know besides its store.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; loopback unless told otherwise, because callers are not authenticated.
+    /// Where to listen; loopback unless told otherwise.
     pub listen: SocketAddr,
     /// Names it is addressed by, besides loopback and, where others can connect, addresses.
     pub hosts: Vec<HostName>,
@@ -60,6 +62,10 @@ pub struct Config {
     pub envelope: Envelope,
     /// What callers may take of the process.
     pub bounds: Bounds,
+    /// Who is let in.
+    pub access: Access,
+    /// TLS; plain without it.
+    pub tls: Option<ServerTls>,
 }
 
 /// The API with its socket bound, not yet serving.
@@ -70,13 +76,15 @@ pub struct Api<S> {
     context: Context<S>,
     hosts: Hosts,
     bounds: Bounds,
+    tls: Option<ServerTls>,
     metrics: Metrics,
 }
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("listen on `{address}` for the REST API")]
+#[error("listen on `{address}` for {what}")]
 pub struct BindError {
+    what: &'static str,
     address: SocketAddr,
     #[source]
     source: io::Error,
@@ -91,6 +99,8 @@ struct Context<S> {
     envelope: Arc<Envelope>,
     intake: Intake,
     lists: Turns,
+    walks: Walks,
+    access: Access,
 }
 
 /// Binds the socket of an API that is built later.
@@ -100,7 +110,7 @@ struct Context<S> {
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| BindError { address, source })
+        .map_err(|source| BindError::new("the REST API", address, source))
 }
 
 // === impl Config ===
@@ -117,6 +127,8 @@ impl Config {
                 busy: BUSY,
                 ..Bounds::new(CONNECTIONS, DESCRIPTORS_PART)
             },
+            access: Access::open(),
+            tls: None,
         }
     }
 
@@ -145,10 +157,9 @@ impl Config {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Api<S>, BindError> {
-        let address = listener.local_addr().map_err(|source| BindError {
-            address: self.listen,
-            source,
-        })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| BindError::new("the REST API", self.listen, source))?;
         Ok(Api {
             listener,
             address,
@@ -159,9 +170,12 @@ impl Config {
                 envelope: Arc::new(self.envelope),
                 intake: Intake::default(),
                 lists: Turns::default(),
+                walks: Walks::default(),
+                access: self.access,
             },
             hosts: Hosts::new(address, self.hosts),
             bounds: self.bounds,
+            tls: self.tls,
             metrics,
         })
     }
@@ -179,13 +193,21 @@ impl<S: Store> Api<S> {
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) {
         let router = router(self.context, self.hosts, self.metrics);
         let service = NormalizePath::trim_trailing_slash(router);
-        link::http::serve(self.listener, service, self.bounds, stop).await;
+        link::http::serve_with(self.listener, self.tls, service, self.bounds, stop).await;
     }
 }
 
 // === impl BindError ===
 
 impl BindError {
+    pub(crate) fn new(what: &'static str, address: SocketAddr, source: io::Error) -> Self {
+        Self {
+            what,
+            address,
+            source,
+        }
+    }
+
     /// Whether another process listens there.
     pub fn is_taken(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrInUse
@@ -204,6 +226,7 @@ impl Hint for BindError {
 }
 
 fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: Metrics) -> Router {
+    let access = context.access.clone();
     let mut router = Router::new();
     for (path, methods) in routes::<S>() {
         router = router.route(&path, methods);
@@ -214,6 +237,7 @@ fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: Metrics) -> Rout
         .with_state(context)
         .layer(CatchPanicLayer::custom(ApiError::panicked))
         .layer(from_fn(keep_allow))
+        .layer(from_fn_with_state(access, actor::guard))
         .layer(from_fn_with_state(hosts, origin::guard))
         .layer(from_fn_with_state(metrics, operation::wrap))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))

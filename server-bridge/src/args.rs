@@ -15,6 +15,7 @@ use link::mqtt::Reconnect;
 use link::shutdown::{Shutdown, run_until_shutdown};
 use link::telemetry::{self, LogOptions};
 use prometheus::Registry;
+use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{self, HostName};
@@ -22,10 +23,14 @@ use crate::replicas::{self, MAX_SLOTS};
 use crate::service::Settings;
 use crate::store::Location;
 
+pub mod callers;
 pub mod consumer;
+pub mod grpc;
 pub mod store;
 pub mod verbs;
 
+use callers::CallerFlags;
+use grpc::GrpcFlags;
 use store::StoreFlags;
 use verbs::Command;
 
@@ -64,7 +69,7 @@ pub struct Args {
     /// is deleted there, so that a lost or older database empties no cluster. It rests for seven days after a restore
     #[arg(long)]
     pub delete_unknown_works: bool,
-    /// Address of the REST API. Callers are not authenticated: leave it on loopback or behind something that does
+    /// Address of the REST API. Other addresses than loopback need a way to know callers, or `--insecure-callers`
     #[arg(
         long,
         env = "BRIDGE_API_LISTEN",
@@ -81,6 +86,12 @@ pub struct Args {
         value_name = "NAME"
     )]
     pub api_hosts: Vec<HostName>,
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub grpc: GrpcFlags,
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub callers: CallerFlags,
     /// Address of /livez, /readyz and /metrics
     #[arg(
         long,
@@ -127,18 +138,24 @@ impl Args {
         let admin = Admin::bind(self.admin_listen).await?;
         let settings = self.settings()?;
         let api = api::bind(self.api_listen).await?;
+        let grpc = self.grpc.bind().await?;
         let drain = shutdown.drain();
         if let Some(file) = &self.listening_file {
-            let address = api.local_addr();
-            let address = address.map_err(|error| Failure::new(ExitKind::Failed, error))?;
-            write_listening_file(file, &[("admin", admin.local_addr()), ("api", address)])?;
+            let mut addresses = vec![("admin", admin.local_addr())];
+            for (name, listener) in [("api", Some(&api)), ("grpc", grpc.as_ref())] {
+                if let Some(address) = listener.map(TcpListener::local_addr) {
+                    let failed = |error| Failure::new(ExitKind::Failed, error);
+                    addresses.push((name, address.map_err(failed)?));
+                }
+            }
+            write_listening_file(file, &addresses)?;
         }
         // Before the store is open: to get a slot may take long, and somebody may want to know why.
         let starting = checks.latch("start");
         let serving = tokio::spawn(admin.serve(checks.clone(), registry.clone(), drain.clone()));
         let serving = AbortOnDropHandle::new(serving);
         let stop = drain.token();
-        let built = Box::pin(settings.build_on(api, &registry, &checks, &stop));
+        let built = Box::pin(settings.build_on(api, grpc, &registry, &checks, &stop));
         let Some(service) = built.await? else {
             return Ok(());
         };
@@ -161,6 +178,8 @@ impl Args {
         };
         let store = self.store.location(self.mount.as_deref())?;
         let replicas = self.replicas(&store)?;
+        let callers = self.callers.config()?;
+        callers.check(&self.listens())?;
         Ok(Settings {
             endpoint: Endpoint::resolve(sources, &ProcessEnv)?,
             source: self.source_id.clone(),
@@ -172,9 +191,20 @@ impl Args {
             delete_unknown_works: self.delete_unknown_works,
             api_listen: self.api_listen,
             api_hosts: self.api_hosts.clone(),
+            grpc: self.grpc.options(),
+            callers,
             reconnect: Reconnect::default(),
             clock: Clock::system(),
         })
+    }
+
+    /// Where callers connect, each with its flag.
+    fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
+        let mut listens = vec![("--api-listen", self.api_listen)];
+        if self.grpc.enable_grpc_server {
+            listens.push(("--grpc-listen", self.grpc.grpc_listen));
+        }
+        listens
     }
 
     /// How the store is shared with others.

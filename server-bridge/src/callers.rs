@@ -16,6 +16,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, header};
 use link::http::ClientChain;
 use link::id::ConsumerName;
 use rustls_pki_types::CertificateDer;
@@ -149,6 +150,24 @@ pub enum Denied {
 enum Inner {
     Open,
     Asked(Box<Asked>),
+}
+
+/// The one header (or metadata) `authorization`; of two nobody knows which counts.
+///
+/// # Errors
+/// It is there twice, or is no text.
+pub fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    match (given.next(), given.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Denied::Unauthenticated("header `Authorization` is unreadable".into())),
+        (Some(_), Some(_)) => Err(Denied::Unauthenticated(
+            "header `Authorization` is there twice".into(),
+        )),
+    }
 }
 
 // === impl Access ===

@@ -12,8 +12,8 @@ use link::id::ConsumerName;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::api::{LABELS_BYTES, fit_labels};
 use crate::store::{Labels, NewConsumer};
+use crate::validate::{LABELS_BYTES, fit_labels};
 
 /// Why the registrations cannot be used; nothing of the file is.
 #[derive(Debug, thiserror::Error)]

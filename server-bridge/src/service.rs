@@ -13,20 +13,26 @@ use link::id::{ClientId, SourceId};
 use link::iot::Party;
 use link::mqtt::{Reconnect, SHARED_SESSION_EXPIRY};
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital, restarting};
+use link::supervise::{Restarts, Vital};
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::api::{self, Api, HostName};
+use crate::callers::{self, Access, Callers, Keeper, ServerTls};
 use crate::delivery::{self, Delivery, Pool};
+use crate::grpc::{self, Grpc};
 use crate::preload;
 use crate::replicas::{self, Membership, Ownership};
 use crate::store::postgres::PostgresStore;
 use crate::store::{AnyStore, Location, Store};
+
+mod watch;
+
+use watch::watch_store;
 
 /// Everything a bridge needs to know.
 #[derive(Clone, Debug)]
@@ -51,6 +57,10 @@ pub struct Settings {
     pub api_listen: SocketAddr,
     /// Names by which callers address it, besides loopback and addresses.
     pub api_hosts: Vec<HostName>,
+    /// How gRPC is offered, if it is.
+    pub grpc: grpc::Options,
+    /// How callers are known, and what they may do.
+    pub callers: callers::Config,
     /// When to connect again.
     pub reconnect: Reconnect,
     /// Wall clock; what is stored in a database that others use too is dated by its own.
@@ -60,6 +70,8 @@ pub struct Settings {
 /// A bridge that is ready to run: its store is open, its sockets are bound, nothing is dialled.
 pub struct Service {
     api: Api<AnyStore>,
+    grpc: Option<Grpc<AnyStore>>,
+    keeper: Keeper,
     delivery: Delivery<AnyStore>,
     runner: Runner,
     store: AnyStore,
@@ -72,15 +84,16 @@ pub struct Service {
 
 impl Settings {
     /// Opens the store, registers the preloaded consumers, takes a slot if the store may have other bridges, and builds the
-    /// sessions; the API is on a socket that is bound already, whatever `api_listen` says. Adds the readiness checks
-    /// `store`, `identity` and `broker`, and among replicas `slot` and `leases`. `None` when `stop` was cancelled while it
-    /// waited for the store or for a slot.
+    /// sessions; the API is on a socket that is bound already, whatever `api_listen` says, and so is gRPC, if there is one.
+    /// Adds the readiness checks `store`, `identity` and `broker`, with a server certificate `tls`, and among replicas `slot`
+    /// and `leases`. `None` when `stop` was cancelled while it waited for the store or for a slot.
     ///
     /// # Errors
     /// What is wrong with the configuration, the certificate or the store.
     pub async fn build_on(
         self,
         listener: TcpListener,
+        grpc: Option<TcpListener>,
         registry: &Registry,
         checks: &Checks,
         stop: &CancellationToken,
@@ -91,6 +104,8 @@ impl Settings {
             Location::Sqlite(_) => None,
             Location::Postgres(_) => Some(self.replicas.slots.saturating_sub(1)),
         })?;
+        let callers = self.callers.clone();
+        let callers = callers.build(self.clock.clone(), registry, checks).await?;
         let metrics = replicas::Metrics::register(registry).map_err(failed)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
         let location = self.store.clone().registered(registry).map_err(failed)?;
@@ -111,8 +126,17 @@ impl Settings {
             }
         };
         let store_check = checks.add("store");
+        let Callers {
+            access,
+            https,
+            grpc: grpc_tls,
+            keeper,
+        } = callers;
         let parts = Parts {
             listener,
+            grpc: grpc.map(|listener| (listener, grpc_tls)),
+            access,
+            https,
             store: store.clone(),
             restarts: restarts.clone(),
         };
@@ -121,8 +145,10 @@ impl Settings {
             .as_ref()
             .map_or_else(Ownership::sole, Membership::ownership);
         match self.assemble(parts, slot, ownership, registry, checks) {
-            Ok((api, delivery, runner)) => Ok(Some(Service {
+            Ok((api, grpc, delivery, runner)) => Ok(Some(Service {
                 api,
+                grpc,
+                keeper,
                 delivery,
                 runner,
                 store,
@@ -185,7 +211,7 @@ impl Settings {
         ownership: Ownership,
         registry: &Registry,
         checks: &Checks,
-    ) -> Result<(Api<AnyStore>, Delivery<AnyStore>, Runner), Failure> {
+    ) -> Result<Built, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let party = self.party(slot)?;
         let clock = time(&parts.store, &self.clock);
@@ -233,9 +259,21 @@ impl Settings {
         let Some(pool) = Pool::new(links.sessions) else {
             return Err(Failure::new(ExitKind::Failed, "the bridge has no session"));
         };
+        let grpc = grpc::Config {
+            options: self.grpc,
+            ..grpc::Config::new(self.source.clone(), self.endpoint.scheme.clone())
+        };
+        let grpc = parts.grpc.map(|(listener, tls)| {
+            let (store, clock) = (parts.store.clone(), clock.clone());
+            grpc.build_on(listener, tls, store, clock, parts.access.clone(), registry)
+        });
+        let unbuilt = |error| Failure::new(ExitKind::Failed, error);
+        let grpc = grpc.transpose().map_err(unbuilt)?;
         let api = api::Config {
             listen: self.api_listen,
             hosts: self.api_hosts,
+            access: parts.access,
+            tls: parts.https,
             ..api::Config::new(self.source, self.endpoint.scheme)
         };
         let signs = delivery::Signs {
@@ -255,7 +293,10 @@ impl Settings {
         let metrics = api::Metrics::register(registry).map_err(failed)?;
         let api = api.build_on(parts.listener, parts.store, clock, metrics)?;
         info!(address = %api.address(), "The API listens");
-        Ok((api, delivery, runner))
+        if let Some(grpc) = &grpc {
+            info!(address = %grpc.address(), "gRPC listens");
+        }
+        Ok((api, grpc, delivery, runner))
     }
 }
 
@@ -267,9 +308,20 @@ fn time(store: &AnyStore, own: &Clock) -> Clock {
     }
 }
 
+/// What runs.
+type Built = (
+    Api<AnyStore>,
+    Option<Grpc<AnyStore>>,
+    Delivery<AnyStore>,
+    Runner,
+);
+
 /// What is there before the sessions.
 struct Parts {
     listener: TcpListener,
+    grpc: Option<(TcpListener, Option<ServerTls>)>,
+    access: Access,
+    https: Option<ServerTls>,
     store: AnyStore,
     restarts: Restarts,
 }
@@ -280,6 +332,11 @@ impl Service {
     /// Where the API listens.
     pub fn api_address(&self) -> SocketAddr {
         self.api.address()
+    }
+
+    /// Where gRPC listens, if it does.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(Grpc::address)
     }
 
     /// Runs until `drain` is requested, then stops in order: no more requests, what is being delivered, the leases, the
@@ -295,6 +352,10 @@ impl Service {
         sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
         let mut parts = Vital::new(stop.clone());
         parts.spawn("api", self.api.serve(stop.clone().cancelled_owned()));
+        if let Some(grpc) = self.grpc {
+            parts.spawn("grpc", grpc.serve(self.restarts.clone(), stop.clone()));
+        }
+        parts.spawn("callers", self.keeper.run(stop.clone()));
         parts.spawn("delivery", self.delivery.run(stop.clone()));
         let leases_done = CancellationToken::new();
         let keeping = self.membership.map(|membership| {
@@ -304,13 +365,11 @@ impl Service {
                 membership
             }))
         });
-        let (store, check, restarts) = (self.store.clone(), self.store_check, self.restarts);
-        parts.spawn("store-check", async move {
-            restarting("store-check", &restarts, &stop, || {
-                watch_store(store.clone(), check.clone(), stop.clone())
-            })
-            .await;
-        });
+        let (store, check) = (self.store.clone(), self.store_check);
+        parts.spawn(
+            "store-check",
+            watch_store(store, check, self.restarts, stop),
+        );
         let worked = parts.join().await;
         leases_done.cancel();
         let membership = match keeping {
@@ -334,34 +393,8 @@ impl Service {
     }
 }
 
-/// Says whether writes can be committed now, until `stop` is done.
-async fn watch_store(store: AnyStore, check: Check, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(STORE_CHECK);
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        let Some(answer) = stop
-            .run_until_cancelled(timeout(STORE_ANSWER, store.ping()))
-            .await
-        else {
-            return;
-        };
-        match answer {
-            Ok(Ok(())) => check.ok(),
-            Ok(Err(error)) => check.failing(chain(&error)),
-            Err(_) => check.failing(format!(
-                "the store did not commit within {} s",
-                STORE_ANSWER.as_secs()
-            )),
-        }
-    }
-}
-
 // As long as the first connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(1);
 
 const SILENCE_MARGIN: Duration = Duration::from_secs(15);
-
-const STORE_CHECK: Duration = Duration::from_secs(5);
-
-// A commit takes milliseconds, behind a full queue of large ones a second or two.
-const STORE_ANSWER: Duration = Duration::from_secs(10);

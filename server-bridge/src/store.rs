@@ -6,6 +6,8 @@
 //! is one transaction, and has happened durably when it returns `Ok`.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
@@ -64,8 +66,32 @@ pub use waiting::{ANSWERED_WITHIN, HEADS, Hop, Longest, NAMED, UnsentHead, Waiti
 pub struct Page<T> {
     /// Rows that match, on all pages.
     pub total: u64,
-    /// The rows of this page, read as they are consumed. Rows deleted meanwhile are left out.
+    /// Where the rows that were taken so far end; of bundles only.
+    pub end: End,
+    /// The rows of this page, read as they are consumed. Rows deleted meanwhile are left out, and those behind the page
+    /// take their places, up to [`SPARE_ROWS`]: a page that is not full is the last.
     pub rows: BoxStream<'static, Result<T, StoreError>>,
+}
+
+/// Where the row stands that was read last from a page. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct End(Arc<AtomicI64>);
+
+/// How many rows may be deleted from a page while it is read before it comes out short.
+pub const SPARE_ROWS: u32 = 256;
+
+// === impl End ===
+
+impl End {
+    /// The place, once a row was read.
+    pub fn place(&self) -> Option<query::Place> {
+        // Keys start at 1.
+        Some(query::Place(self.0.load(Ordering::Relaxed))).filter(|place| place.0 > 0)
+    }
+
+    fn note(&self, key: i64) {
+        self.0.store(key, Ordering::Relaxed);
+    }
 }
 
 /// Everything the bridge keeps.

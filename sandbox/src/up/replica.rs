@@ -66,6 +66,8 @@ impl Replica {
             .args(["--mount".as_ref(), home.bridge_identity().as_os_str()])
             .args(["--listening-file".as_ref(), listening.as_os_str()])
             .args(["--admin-listen", "127.0.0.1:0", "--api-listen", api])
+            // Whoever reaches a sandbox is believed.
+            .arg("--insecure-callers")
             .args(arguments)
             // Nothing of the environment is meant for it. Its database calls it by this name.
             .env_clear()

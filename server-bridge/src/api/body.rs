@@ -16,9 +16,8 @@ use tokio::time::timeout;
 
 use super::Context;
 use super::error::{ApiError, Code};
-use crate::store::{InvalidJson, Json, Store};
-
-mod unique;
+use crate::store::Store;
+use crate::validate::{Unreadable, kind, read, unknown_members};
 
 /// The members of a JSON object.
 #[derive(Debug)]
@@ -97,23 +96,10 @@ impl Intake {
 impl Object {
     /// Refuses members that are not in the list, each with the nearest known one.
     pub(super) fn only(self, known: &[&str]) -> Result<Self, ApiError> {
-        let mut strangers = self
-            .members
-            .keys()
-            .filter(|key| !known.contains(&key.as_str()));
-        let mut told: Vec<String> = strangers
-            .by_ref()
-            .take(SHOWN)
-            .map(|key| unknown(key, known))
-            .collect();
-        let more = strangers.count();
-        if more > 0 {
-            told.push(format!("and {more} more"));
+        match unknown_members(&self.members, known) {
+            None => Ok(self),
+            Some(told) => Err(ApiError::validation(told)),
         }
-        if told.is_empty() {
-            return Ok(self);
-        }
-        Err(ApiError::validation(told.join("; ")))
     }
 
     /// Takes a member; `null` counts as absent.
@@ -125,6 +111,14 @@ impl Object {
     pub(super) fn take_nullable(&mut self, key: &str) -> Option<Option<Value>> {
         let value = self.members.remove(key)?;
         Some(Some(value).filter(|value| !value.is_null()))
+    }
+
+    /// Members that clients send back as they got them, strings that change nothing.
+    pub(super) fn pass_over(&mut self, keys: &[&str]) -> Result<(), ApiError> {
+        for key in keys {
+            self.take_string(key)?;
+        }
+        Ok(())
     }
 
     /// Takes a member that must be a string.
@@ -145,9 +139,7 @@ impl<S: Store> FromRequest<Context<S>> for Object {
             return Err(ApiError::not_json());
         }
         let (text, held) = context.intake.read(request.into_body()).await?;
-        let twice = unique::twice(&text);
-        match serde_json::from_slice(&text) {
-            Ok(_) if !twice.is_empty() => Err(twice_there(&twice)),
+        match read(&text) {
             Ok(Value::Object(members)) => Ok(Self {
                 members,
                 _held: held,
@@ -159,7 +151,11 @@ impl<S: Store> FromRequest<Context<S>> for Object {
                     kind(&other)
                 ),
             )),
-            Err(error) => Err(unreadable(&text, &error)),
+            Err(Unreadable::Invalid(invalid)) => Err(invalid.into()),
+            Err(Unreadable::Malformed(error)) => Err(ApiError::new(
+                Code::Malformed,
+                format!("the request body is not JSON: {error}"),
+            )),
         }
     }
 }
@@ -180,59 +176,6 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-fn twice_there(paths: &[String]) -> ApiError {
-    let told: Vec<String> = paths
-        .iter()
-        .map(|path| format!("{path}: is there twice, and only one of the two can count"))
-        .collect();
-    ApiError::validation(told.join("; "))
-}
-
-/// What is wrong with text that cannot be read; a number that is too large is named with its field.
-fn unreadable(text: &[u8], error: &serde_json::Error) -> ApiError {
-    let checked = std::str::from_utf8(text).map(Json::check);
-    match checked {
-        Ok(Err(found @ (InvalidJson::Number { .. } | InvalidJson::Depth))) => {
-            ApiError::validation(found.to_string())
-        }
-        _ => ApiError::new(
-            Code::Malformed,
-            format!("the request body is not JSON: {error}"),
-        ),
-    }
-}
-
-/// `unknown field `x`, did you mean `y`?`
-pub(super) fn unknown(key: &str, known: &[&str]) -> String {
-    unknown_as("field", key, known)
-}
-
-/// The same of something that is no field: `what` says what it is.
-pub(super) fn unknown_as(what: &str, key: &str, known: &[&str]) -> String {
-    let shown: String = key.chars().take(60).collect();
-    match nearest(key, known) {
-        Some(near) => format!("unknown {what} `{shown}`, did you mean `{near}`?"),
-        None => format!("unknown {what} `{shown}`, known are {}", listed(known)),
-    }
-}
-
-/// The known name a caller most likely meant.
-pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
-    let key: String = key.to_lowercase().chars().take(60).collect();
-    known
-        .iter()
-        .map(|name| (strsim::osa_distance(&key, name), *name))
-        .min()
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
-        .map(|(_, name)| name)
-}
-
-/// Names in backticks, joined by commas.
-pub(super) fn listed(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
-}
-
 /// `field `x` must be a string, not a number`
 pub(super) fn wrong_type(key: &str, wanted: &str, found: &Value) -> ApiError {
     ApiError::validation(format!(
@@ -241,23 +184,8 @@ pub(super) fn wrong_type(key: &str, wanted: &str, found: &Value) -> ApiError {
     ))
 }
 
-/// The type of a value in words.
-pub(super) const fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
 /// The longest body: 500 KiB of manifests (wire.md §2.3), four times over for white space and escapes.
 pub(super) const BODY_BYTES: usize = 2 * 1024 * 1024;
-
-/// Unknown members that are named, each with the nearest known one: as many as a person mends at once.
-const SHOWN: usize = 10;
 
 /// How much of a longer one is read before its client is cut off.
 const DISCARD_BYTES: usize = 8 * BODY_BYTES;
@@ -331,7 +259,7 @@ mod tests {
         let reason = refused.unwrap_err().reason().to_owned();
         assert!(reason.ends_with("; and 229990 more"), "{reason}");
         assert!(reason.len() < 1000, "{}", reason.len());
-        let refused = object(&members, SHOWN).only(&["name", "labels"]);
+        let refused = object(&members, 10).only(&["name", "labels"]);
         let reason = refused.unwrap_err().reason().to_owned();
         assert!(reason.ends_with("unknown field `m000009`, known are `name`, `labels`"));
     }

@@ -7,27 +7,32 @@ use link::id::ConsumerName;
 use link::order::Version;
 use uuid::Uuid;
 
+use super::actor::{Actor, Change, bundles_of};
 use super::body::{Object, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
 use super::search::Roots;
-use super::validate::{Addressed, Draft, check_id};
 use super::{Context, json_response, render, search};
+use crate::callers::Verb;
 use crate::store::query::{BundleColumn, Parts};
 use crate::store::{Bundle, Json, NewBundle, SourceName, Store, StoreError};
+use crate::validate::{Addressed, Draft, check_id};
 
 pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
+    actor: Actor,
 ) -> Result<Response, ApiError> {
-    let request = Request::parse(parameters, render::BUNDLE_FIELDS, ROOTS)?;
+    let mut request = Request::parse(parameters, render::BUNDLE, ROOTS)?;
+    request.narrow(bundles_of(&actor.scope(Verb::List).await?));
     let fields = &request.fields;
     let parts = Parts {
         content: CONTENT_FIELDS.iter().any(|field| fields.wants(field)),
         status: fields.wants("status"),
-        ledger: fields.names("ledger"),
+        ledger: fields.wants("ledger"),
     };
     let turn = context.lists.take().await?;
+    request.continue_walk(&context.walks, actor.reader());
     let page = context
         .store
         .list_bundles(request.query.clone(), parts)
@@ -37,9 +42,11 @@ pub(super) async fn list<S: Store>(
 
 pub(super) async fn create<S: Store>(
     State(context): State<Context<S>>,
+    actor: Actor,
     body: Object,
 ) -> Result<Response, ApiError> {
     let mut body = body.only(WRITABLE)?;
+    body.pass_over(&["kind", "href"])?;
     let id = match body.take_string("id")? {
         Some(id) => {
             check_id("id", &id)?;
@@ -59,6 +66,12 @@ pub(super) async fn create<S: Store>(
         .ok_or_else(|| ApiError::validation("consumer_name: is required"))?;
     let consumer_name = ConsumerName::new(consumer_name)
         .map_err(|error| ApiError::validation(format!("consumer_name: {error}")))?;
+    let source = match body.take_string("source")? {
+        Some(source) => {
+            SourceName::new(source).map_err(|error| ApiError::validation(error.to_string()))?
+        }
+        None => SourceName::from(&context.envelope.source),
+    };
     if let Some(version) = version(&mut body)?
         && !matches!(version, Version::UNVERSIONED | Version::FIRST)
     {
@@ -84,44 +97,46 @@ pub(super) async fn create<S: Store>(
     let new = NewBundle {
         id,
         name,
-        source: SourceName::from(&context.envelope.source),
+        source,
         consumer_name,
         metadata,
         origin: None,
         content,
     };
-    let bundle = context
-        .store
-        .create_bundle(new, context.clock.now())
-        .await?;
+    let change = Change::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
+    let (store, now) = (context.store, context.clock.now());
+    let making = async move { store.create_bundle(new, now).await };
+    let bundle = actor.change(change, making).await?;
     Ok(answer(StatusCode::CREATED, &bundle))
 }
 
 pub(super) async fn get<S: Store>(
     State(context): State<Context<S>>,
     Path(id): Path<String>,
+    actor: Actor,
 ) -> Result<Response, ApiError> {
-    match context.store.get_bundle(&id).await? {
-        Some(bundle) => Ok(answer(StatusCode::OK, &bundle)),
-        None => Err(ApiError::not_found("ResourceBundle", &id)),
-    }
+    let found = context.store.get_bundle(&id).await?;
+    let bundle = actor.bundle(Verb::Get, &id, found).await?;
+    Ok(answer(StatusCode::OK, &bundle))
 }
 
 pub(super) async fn patch<S: Store>(
     State(context): State<Context<S>>,
     Path(id): Path<String>,
+    actor: Actor,
     headers: HeaderMap,
     body: Object,
 ) -> Result<Response, ApiError> {
     let mut body = body.only(WRITABLE)?;
+    body.pass_over(&["kind", "href"])?;
     let expected = expected_version(&headers, version(&mut body)?)?;
-    let Some(bundle) = context.store.get_bundle(&id).await? else {
-        return Err(ApiError::not_found("ResourceBundle", &id));
-    };
+    let found = context.store.get_bundle(&id).await?;
+    let bundle = actor.bundle(Verb::Update, &id, found).await?;
     for (field, stored) in [
         ("id", bundle.id.as_str()),
         ("name", bundle.name.as_str()),
         ("consumer_name", bundle.consumer_name.as_str()),
+        ("source", bundle.source.as_str()),
     ] {
         if body
             .take_string(field)?
@@ -149,29 +164,39 @@ pub(super) async fn patch<S: Store>(
         origin: None,
     };
     let (metadata, content) = merged(&mut body, &bundle).check(&context.limits, &to)?;
-    let bundle = context
-        .store
-        .update_bundle(
-            &id,
-            Some(expected),
-            metadata,
-            content,
-            None,
-            context.clock.now(),
-        )
-        .await?;
+    let change = Change::bundle(Verb::Update, &id, &bundle.source, &bundle.consumer_name);
+    let (store, now) = (context.store, context.clock.now());
+    let making = async move {
+        store
+            .update_bundle(&id, Some(expected), metadata, content, None, now)
+            .await
+    };
+    let bundle = actor.change(change, making).await?;
     Ok(answer(StatusCode::OK, &bundle))
 }
 
 pub(super) async fn delete<S: Store>(
     State(context): State<Context<S>>,
     Path(id): Path<String>,
+    actor: Actor,
 ) -> Result<StatusCode, ApiError> {
-    match context.store.mark_deleting(&id, context.clock.now()).await {
-        // A bundle that is gone is as deleted as it can be (wire.md §5.2).
-        Ok(()) | Err(StoreError::BundleNotFound { .. }) => Ok(StatusCode::NO_CONTENT),
-        Err(error) => Err(error.into()),
+    let found = context.store.get_bundle(&id).await?;
+    // A bundle that is gone is as deleted as it can be (wire.md §5.2). Who does not see every bundle is not told that, nor
+    // whether there is one.
+    if found.is_none() && actor.scope(Verb::Delete).await?.is_all() {
+        return Ok(StatusCode::NO_CONTENT);
     }
+    let bundle = actor.bundle(Verb::Delete, &id, found).await?;
+    let change = Change::bundle(Verb::Delete, &id, &bundle.source, &bundle.consumer_name);
+    let (store, now) = (context.store, context.clock.now());
+    let making = async move {
+        match store.mark_deleting(&id, now).await {
+            Ok(()) | Err(StoreError::BundleNotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    };
+    actor.change(change, making).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The stored bundle with the given members replaced, or cleared by `null`.
@@ -235,7 +260,7 @@ fn expected_version(headers: &HeaderMap, given: Option<Version>) -> Result<Versi
 
 fn answer(status: StatusCode, bundle: &Bundle) -> Response {
     let mut text = Vec::new();
-    render::bundle(bundle, &Fields::Default, &mut text);
+    render::bundle(bundle, &Fields::All, &mut text);
     let mut response = json_response(status, text);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", bundle.version)) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -249,6 +274,7 @@ const WRITABLE: &[&str] = &[
     "href",
     "name",
     "consumer_name",
+    "source",
     "version",
     "metadata",
     "manifests",

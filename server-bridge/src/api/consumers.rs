@@ -2,33 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use link::http::Peer;
 use link::id::ConsumerName;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::body::{Object, unknown_as, wrong_type};
+use super::actor::{Actor, Change, consumers_of};
+use super::body::{Object, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
 use super::search::Roots;
-use super::validate::check_labels;
 use super::{Context, json_response, render};
 use crate::audit;
+use crate::callers::Verb;
 use crate::store::{Consumer, Labels, NewConsumer, Store, unseen_since};
+use crate::validate::{check_labels, unknown_as};
 
 pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
+    actor: Actor,
 ) -> Result<Response, ApiError> {
     let roots = Roots {
         labels: &[&["labels"]],
         ..Roots::default()
     };
-    let request = Request::parse(parameters, render::CONSUMER_FIELDS, roots)?;
+    let mut request = Request::parse(parameters, render::CONSUMER, roots)?;
+    request.narrow(consumers_of(&actor.scope(Verb::List).await?));
     let turn = context.lists.take().await?;
     let page = context.store.list_consumers(request.query.clone()).await?;
     Ok(request.respond("ConsumerList", page, turn, render::consumer))
@@ -36,9 +38,11 @@ pub(super) async fn list<S: Store>(
 
 pub(super) async fn create<S: Store>(
     State(context): State<Context<S>>,
+    actor: Actor,
     body: Object,
 ) -> Result<Response, ApiError> {
     let mut body = body.only(&["id", "kind", "href", "name", "labels"])?;
+    body.pass_over(&["kind", "href"])?;
     if body.take_string("id")?.is_some_and(|id| !id.is_empty()) {
         return Err(ApiError::validation(
             "id: must be empty, the server gives it",
@@ -50,28 +54,31 @@ pub(super) async fn create<S: Store>(
         ConsumerName::new(name).map_err(|error| ApiError::validation(format!("name: {error}")))?;
     let labels = labels(body.take("labels"))?;
     let new = NewConsumer { id, name, labels };
-    let consumer = context
-        .store
-        .create_consumer(new, context.clock.now())
-        .await?;
+    let change = Change::consumer(Verb::Create, &new.id, &new.name);
+    let (store, now) = (context.store, context.clock.now());
+    let making = async move { store.create_consumer(new, now).await };
+    let consumer = actor.change(change, making).await?;
     Ok(answer(StatusCode::CREATED, &consumer))
 }
 
 pub(super) async fn get<S: Store>(
     State(context): State<Context<S>>,
     Path(reference): Path<String>,
+    actor: Actor,
 ) -> Result<Response, ApiError> {
-    let consumer = find(&context.store, &reference).await?;
+    let consumer = find(&context.store, &actor, Verb::Get, &reference).await?;
     Ok(answer(StatusCode::OK, &consumer))
 }
 
 pub(super) async fn patch<S: Store>(
     State(context): State<Context<S>>,
     Path(reference): Path<String>,
+    actor: Actor,
     body: Object,
 ) -> Result<Response, ApiError> {
     let mut body = body.only(&["id", "kind", "href", "name", "labels"])?;
-    let consumer = find(&context.store, &reference).await?;
+    body.pass_over(&["kind", "href"])?;
+    let consumer = find(&context.store, &actor, Verb::Update, &reference).await?;
     for (field, stored) in [
         ("id", consumer.id.as_str()),
         ("name", consumer.name.as_str()),
@@ -87,10 +94,13 @@ pub(super) async fn patch<S: Store>(
         None => consumer,
         Some(given) => {
             let labels = labels(given)?;
-            context
-                .store
-                .update_consumer_labels(&consumer.id, labels, context.clock.now())
-                .await?
+            let change = Change::consumer(Verb::Update, &consumer.id, &consumer.name);
+            let (store, now) = (context.store, context.clock.now());
+            let making = async move {
+                let id = &consumer.id;
+                store.update_consumer_labels(id, labels, now).await
+            };
+            actor.change(change, making).await?
         }
     };
     Ok(answer(StatusCode::OK, &consumer))
@@ -100,14 +110,18 @@ pub(super) async fn delete<S: Store>(
     State(context): State<Context<S>>,
     Path(reference): Path<String>,
     Query(parameters): Query<Vec<(String, String)>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    actor: Actor,
 ) -> Result<StatusCode, ApiError> {
     let how = Removal::parse(parameters)?;
-    let consumer = find(&context.store, &reference).await?;
+    let consumer = find(&context.store, &actor, Verb::Delete, &reference).await?;
+    let change = Change::consumer(Verb::Delete, &consumer.id, &consumer.name);
     if !how.force {
-        context.store.delete_consumer(&consumer.id).await?;
+        let store = context.store;
+        let making = async move { store.delete_consumer(&consumer.id).await };
+        actor.change(change, making).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
+    actor.allow(&change).await?;
     let unseen_since = match how.confirm {
         None => Some(unseen_since(context.clock.now())),
         Some(confirm) if confirm == consumer.name.as_str() => None,
@@ -120,7 +134,7 @@ pub(super) async fn delete<S: Store>(
     };
     audit::remove_consumer(
         context.store.clone(),
-        peer.to_string(),
+        actor.named(),
         consumer,
         unseen_since,
         context.clock.now(),
@@ -162,17 +176,23 @@ impl Removal {
     }
 }
 
-/// By id, or else by name.
-async fn find(store: &impl Store, reference: &str) -> Result<Consumer, ApiError> {
-    if let Some(consumer) = store.get_consumer(reference).await? {
-        return Ok(consumer);
-    }
-    if let Ok(name) = ConsumerName::new(reference)
-        && let Some(consumer) = store.get_consumer_by_name(&name).await?
+/// By id, or else by name; only what the caller may see or do this to.
+async fn find(
+    store: &impl Store,
+    actor: &Actor,
+    verb: Verb,
+    reference: &str,
+) -> Result<Consumer, ApiError> {
+    let mut found = store.get_consumer(reference).await?;
+    if found.is_none()
+        && let Ok(name) = ConsumerName::new(reference)
     {
-        return Ok(consumer);
+        found = store.get_consumer_by_name(&name).await?;
     }
-    Err(ApiError::not_found("Consumer", reference))
+    match found {
+        Some(consumer) if actor.sees(verb, &consumer.name).await? => Ok(consumer),
+        _ => Err(ApiError::not_found("Consumer", reference)),
+    }
 }
 
 fn labels(value: Option<Value>) -> Result<Labels, ApiError> {
@@ -192,6 +212,6 @@ fn labels(value: Option<Value>) -> Result<Labels, ApiError> {
 
 fn answer(status: StatusCode, consumer: &Consumer) -> Response {
     let mut text = Vec::new();
-    render::consumer(consumer, &Fields::Default, &mut text);
+    render::consumer(consumer, &Fields::All, &mut text);
     json_response(status, text)
 }

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tracing::{debug, error};
 
 use super::PREFIX;
+use crate::callers::Denied;
 use crate::store::StoreError;
+use crate::validate::Invalid;
 
 /// A kind of failure with its number, as clients of the Go server know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub(super) enum Code {
     Validation,
     General,
     NotImplemented,
+    Unauthenticated,
     Malformed,
     BadRequest,
     Search,
@@ -48,6 +51,7 @@ impl Code {
         Self::Validation,
         Self::General,
         Self::NotImplemented,
+        Self::Unauthenticated,
         Self::Malformed,
         Self::BadRequest,
         Self::Search,
@@ -61,6 +65,7 @@ impl Code {
             Self::Validation => 8,
             Self::General => 9,
             Self::NotImplemented => 10,
+            Self::Unauthenticated => 15,
             Self::Malformed => 17,
             Self::BadRequest => 21,
             Self::Search => 23,
@@ -78,6 +83,7 @@ impl Code {
             }
             Self::General => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
         }
     }
 
@@ -89,6 +95,7 @@ impl Code {
             Self::Validation => "General validation failure",
             Self::General => "Unspecified error",
             Self::NotImplemented => "HTTP method not implemented for this endpoint",
+            Self::Unauthenticated => "Account authentication could not be verified",
             Self::Malformed => "Unable to read request body",
             Self::BadRequest => "Bad request",
             Self::Search => "Failed to parse search query",
@@ -230,6 +237,11 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
             }
+            // Every refusal names a way in (RFC 9110 §11.6.1).
+            StatusCode::UNAUTHORIZED => {
+                let way = HeaderValue::from_static("Bearer realm=\"server-bridge\"");
+                headers.insert(header::WWW_AUTHENTICATE, way);
+            }
             // What is left of the body would be taken for the next request, or read for nothing.
             StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -259,6 +271,22 @@ impl IntoResponse for ApiError {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self::validation(invalid.0)
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated(reason) => Self::new(Code::Unauthenticated, reason),
+            Denied::Forbidden(reason) => Self::new(Code::Forbidden, reason),
+            Denied::Unavailable(reason) => Self::unavailable(reason),
+        }
     }
 }
 

@@ -13,11 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::error;
 
-use super::body::{listed, nearest, unknown, unknown_as};
 use super::error::{ApiError, Code};
 use super::search;
-use crate::store::query::{Column, Order, Query};
+use super::walk::{Reader, Step, Walks};
+use crate::store::query::{Column, Filter, Order, Query};
 use crate::store::{Page, StoreError};
+use crate::validate::{listed, nearest, unknown, unknown_as};
 
 /// How many lists may be written at once: each holds a few batches of rows for as long as its client reads.
 #[derive(Clone, Debug)]
@@ -32,15 +33,30 @@ pub(super) struct Request<C> {
     pub(super) query: Query<C>,
     pub(super) fields: Fields,
     page: u64,
+    /// As given.
+    search: String,
+    /// Rows on the pages before, which the query leaves out.
+    before: u64,
+    step: Option<Step>,
 }
 
 /// Which members of an item the caller wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fields {
-    /// The usual ones.
-    Default,
+    /// Every one.
+    All,
     /// These, and `id`.
     Only(Vec<&'static str>),
+}
+
+/// Members that items of a list may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Members {
+    /// All of them.
+    pub(super) known: &'static [&'static str],
+    /// Those that are in a list only if `fields` names them. Go's clients refuse a whole list for one member that their
+    /// model does not have (wire.md §5.2), so whatever is added to it belongs here.
+    pub(super) asked_for: &'static [&'static str],
 }
 
 // === impl Turns ===
@@ -67,17 +83,26 @@ impl Turns {
 // === impl Fields ===
 
 impl Fields {
-    /// Whether a usual member is wanted.
+    /// Whether a member is wanted.
     pub(super) fn wants(&self, name: &str) -> bool {
         match self {
-            Self::Default => true,
+            Self::All => true,
             Self::Only(names) => name == "id" || names.contains(&name),
         }
     }
+}
 
-    /// Whether a member was asked for by name.
-    pub(super) fn names(&self, name: &str) -> bool {
-        matches!(self, Self::Only(names) if names.contains(&name))
+// === impl Members ===
+
+impl Members {
+    /// What a list shows to who asks for nothing.
+    fn usual(self) -> Fields {
+        let usual = self.known.iter().copied();
+        Fields::Only(
+            usual
+                .filter(|name| !self.asked_for.contains(name))
+                .collect(),
+        )
     }
 }
 
@@ -87,20 +112,21 @@ impl<C: Column> Request<C> {
     /// Reads `page`, `size`, `orderBy`, `fields` and `search` (wire.md §5.2).
     pub(super) fn parse(
         parameters: Vec<(String, String)>,
-        item_fields: &'static [&'static str],
+        members: Members,
         roots: search::Roots,
     ) -> Result<Self, ApiError> {
         let mut page = 1;
         let mut size = DEFAULT_SIZE;
         let mut order = Vec::new();
-        let mut fields = Fields::Default;
+        let mut fields = members.usual();
         let mut filter = None;
+        let mut search = String::new();
         for (name, value) in parameters {
             match name.as_str() {
                 "page" => page = page_number(&value)?,
                 "size" => size = page_size(&value)?,
                 "orderBy" => order = order_keys(&value)?,
-                "fields" => fields = field_names(&value, item_fields)?,
+                "fields" => fields = field_names(&value, members)?,
                 "search" => {
                     filter = search::parse(&value, roots).map_err(|error| {
                         ApiError::new(
@@ -108,6 +134,7 @@ impl<C: Column> Request<C> {
                             format!("Failed to parse search query: {error}"),
                         )
                     })?;
+                    search = value;
                 }
                 _ => {
                     return Err(ApiError::bad_request(unknown_as(
@@ -127,7 +154,32 @@ impl<C: Column> Request<C> {
             },
             fields,
             page,
+            search,
+            before: 0,
+            step: None,
         })
+    }
+
+    /// Makes the page start where the one before ended, for a reader who read that. In another order than
+    /// that of creation pages are cut by position.
+    pub(super) fn continue_walk(&mut self, walks: &Walks, reader: Reader<'_>) {
+        if !self.query.order.is_empty() || self.query.limit == 0 {
+            return;
+        }
+        let step = walks.step(reader, &self.search, self.query.limit, self.page);
+        if let Some(place) = step.start() {
+            self.narrow(Some(Filter::After(place)));
+            self.before = std::mem::take(&mut self.query.offset);
+        }
+        self.step = Some(step);
+    }
+
+    /// Leaves out what this condition does not hold for.
+    pub(super) fn narrow(&mut self, condition: Option<Filter<C>>) {
+        if let Some(condition) = condition {
+            let asked = self.query.filter.take().into_iter();
+            self.query.filter = Some(Filter::All(asked.chain([condition]).collect()));
+        }
     }
 
     /// The list as a body that is written row by row: `{"kind", "page", "total", "items", "size"}`. When the
@@ -141,8 +193,11 @@ impl<C: Column> Request<C> {
     ) -> Response {
         let head = format!(
             "{{\"kind\":\"{kind}\",\"page\":{},\"total\":{},\"items\":[",
-            self.page, page.total
+            self.page,
+            self.before + page.total
         );
+        let limit = self.query.limit as usize;
+        let (step, end) = (self.step, page.end);
         let fields = self.fields;
         let written = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&written);
@@ -162,6 +217,9 @@ impl<C: Column> Request<C> {
         let tail = stream::once(async move {
             drop(turn);
             let size = counted.load(Ordering::Relaxed);
+            if let Some(step) = step {
+                step.done(end.place().filter(|_| size == limit));
+            }
             Ok(Bytes::from(format!("],\"size\":{size}}}\n")))
         });
         let body = stream::once(async move { Ok(Bytes::from(head)) })
@@ -237,25 +295,25 @@ fn order_keys<C: Column>(value: &str) -> Result<Vec<Order<C>>, ApiError> {
     Ok(keys)
 }
 
-fn field_names(value: &str, known: &'static [&'static str]) -> Result<Fields, ApiError> {
+fn field_names(value: &str, members: Members) -> Result<Fields, ApiError> {
     let mut names = Vec::new();
     for part in value
         .split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
     {
-        match known.iter().find(|name| **name == part) {
+        match members.known.iter().find(|name| **name == part) {
             Some(name) => names.push(*name),
             None => {
                 return Err(ApiError::bad_request(format!(
                     "query parameter `fields`: {}",
-                    unknown(part, known)
+                    unknown(part, members.known)
                 )));
             }
         }
     }
     Ok(if names.is_empty() {
-        Fields::Default
+        members.usual()
     } else {
         Fields::Only(names)
     })

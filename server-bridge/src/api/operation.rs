@@ -18,6 +18,10 @@ pub struct Metrics {
     duration: HistogramVec,
 }
 
+/// The id of the operation that a request belongs to, as an extension of it.
+#[derive(Clone, Debug)]
+pub(super) struct Operation(pub(super) String);
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -49,9 +53,16 @@ impl Metrics {
 }
 
 /// Gives the request its id, renders an error, counts.
-pub(super) async fn wrap(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+pub(super) async fn wrap(
+    State(metrics): State<Metrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let operation = operation_id(&request);
+    request
+        .extensions_mut()
+        .insert(Operation(operation.clone()));
     let method = method(request.method());
     let path = request
         .extensions()

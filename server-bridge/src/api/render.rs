@@ -5,40 +5,47 @@ use link::clock::rfc3339_nanos;
 use serde::Serialize;
 
 use super::PREFIX;
-use super::list::Fields;
+use super::list::{Fields, Members};
 use crate::store::{Bundle, Consumer, Json, LedgerEntry, Status};
 
-/// Members of a consumer; `last_seen_at`, which clients of the Go server do not know, only when asked for.
-pub(super) const CONSUMER_FIELDS: &[&str] = &[
-    "id",
-    "kind",
-    "href",
-    "name",
-    "labels",
-    "created_at",
-    "updated_at",
-    "last_seen_at",
-];
+/// Members of a consumer.
+pub(super) const CONSUMER: Members = Members {
+    known: &[
+        "id",
+        "kind",
+        "href",
+        "name",
+        "labels",
+        "created_at",
+        "updated_at",
+        "last_seen_at",
+    ],
+    asked_for: &["last_seen_at"],
+};
 
-/// Members of a bundle; `ledger` is in a list only when asked for.
-pub(super) const BUNDLE_FIELDS: &[&str] = &[
-    "id",
-    "kind",
-    "href",
-    "name",
-    "consumer_name",
-    "version",
-    "created_at",
-    "updated_at",
-    "deleted_at",
-    "metadata",
-    "manifests",
-    "manifest_configs",
-    "delete_option",
-    "executer",
-    "status",
-    "ledger",
-];
+/// Members of a bundle.
+pub(super) const BUNDLE: Members = Members {
+    known: &[
+        "id",
+        "kind",
+        "href",
+        "name",
+        "consumer_name",
+        "version",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+        "metadata",
+        "manifests",
+        "manifest_configs",
+        "delete_option",
+        "executer",
+        "status",
+        "source",
+        "ledger",
+    ],
+    asked_for: &["executer", "source", "ledger"],
+};
 
 pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) {
     let mut object = Object::begin(out, fields);
@@ -52,15 +59,12 @@ pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) 
     }
     object.time("created_at", consumer.created_at);
     object.time("updated_at", consumer.updated_at);
-    if let Some(at) = consumer.last_seen_at
-        && fields.names("last_seen_at")
-    {
+    if let Some(at) = consumer.last_seen_at {
         object.time("last_seen_at", at);
     }
     object.end();
 }
 
-/// A bundle in a list.
 pub(super) fn bundle(bundle: &Bundle, fields: &Fields, out: &mut Vec<u8>) {
     let mut object = Object::begin(out, fields);
     object.value("id", &bundle.id);
@@ -84,6 +88,7 @@ pub(super) fn bundle(bundle: &Bundle, fields: &Fields, out: &mut Vec<u8>) {
     if let Some(status) = &bundle.status {
         object.raw("status", &status_text(status));
     }
+    object.value("source", &bundle.source.as_str());
     if let Some(entries) = &bundle.ledger {
         let entries: Vec<Hop> = entries.iter().map(Hop::from).collect();
         object.value("ledger", &entries);

@@ -20,11 +20,13 @@ use std::fmt;
 
 use crate::store::query::{Column, Comparison, Filter, Kind, Subject, Value};
 
+mod fold;
 mod lexer;
 mod literal;
 #[cfg(test)]
 mod tests;
 
+use fold::{negate, one_more, one_or};
 use lexer::{Token, TokenKind};
 
 /// Why a search was refused and where.
@@ -89,7 +91,11 @@ impl Parser {
     fn expression<C: Column>(&mut self) -> Result<Filter<C>, SearchError> {
         let mut parts = vec![self.term()?];
         while self.take_word("or") {
-            parts.push(self.term()?);
+            let part = self.term()?;
+            match parts.last_mut().map(|last| one_more(last, &part)) {
+                Some(true) => self.predicates -= 1,
+                _ => parts.push(part),
+            }
         }
         Ok(one_or(parts, Filter::Any))
     }
@@ -205,7 +211,7 @@ impl Parser {
                 self.next = at;
                 self.error(format!(
                     "unknown column `{shown}`; there are {} and `labels.NAME`",
-                    super::body::listed(&names)
+                    crate::validate::listed(&names)
                 ))
             })
     }
@@ -223,7 +229,7 @@ impl Parser {
                 return Ok(Parsed::Subject(Subject::Metadata(known)));
             }
             self.next = inside;
-            let known = super::body::listed(METADATA);
+            let known = crate::validate::listed(METADATA);
             return Err(self.error(format!(
                 "of the metadata {known} and the labels can be searched"
             )));
@@ -341,25 +347,6 @@ fn kind<C: Column>(subject: &Subject<C>) -> Kind {
     }
 }
 
-fn one_or<C>(mut parts: Vec<Filter<C>>, many: fn(Vec<Filter<C>>) -> Filter<C>) -> Filter<C> {
-    match parts.pop() {
-        Some(only) if parts.is_empty() => only,
-        Some(last) => {
-            parts.push(last);
-            many(parts)
-        }
-        None => many(parts),
-    }
-}
-
-fn negate<C>(negated: bool, filter: Filter<C>) -> Filter<C> {
-    if negated {
-        Filter::Not(Box::new(filter))
-    } else {
-        filter
-    }
-}
-
 fn written(path: &[&str]) -> String {
     let mut text = String::new();
     for (index, step) in path.iter().enumerate() {
@@ -375,12 +362,13 @@ fn written(path: &[&str]) -> String {
 /// Members of the metadata that are text and tell one bundle from another.
 const METADATA: &[&str] = &["name", "namespace", "uid"];
 
-// Longer than any search a person writes, and short enough for every limit of the engines behind it.
-const MAX_BYTES: usize = 4096;
+// Some 370 consumers with the longest names, as clients that watch them ask for them; short enough for every limit of the
+// engines behind it, and encoded for the longest URL that HTTP servers take (65 534 bytes).
+const MAX_BYTES: usize = 32 * 1024;
 
 // SQLite refuses expressions deeper than 1 000; a chain of conditions nests by one each.
 const MAX_DEPTH: usize = 32;
 const MAX_PREDICATES: usize = 100;
 
-// Each value is a parameter; SQLite takes 32 766, and this many in each of the conditions.
+// Each value is a parameter; SQLite takes 32 766: this many in each of the conditions, and what MAX_BYTES holds of others.
 const MAX_IN: usize = 200;

@@ -15,9 +15,16 @@ use crate::store::faulty::{Fault, Faulty};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Labels, NewConsumer};
 
-/// Keeps what `--log-level warn` would show of the target `audit`.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+/// Keeps what a log level would show of the target `audit`.
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>, Level);
+
+/// As `--log-level warn`.
+impl Default for Lines {
+    fn default() -> Self {
+        Self(Arc::default(), Level::WARN)
+    }
+}
 
 impl Lines {
     fn taken(&self) -> Vec<String> {
@@ -32,7 +39,7 @@ impl Lines {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN && metadata.target() == "audit"
+        *metadata.level() <= self.1 && metadata.target() == "audit"
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -77,6 +84,47 @@ async fn store() -> (tempfile::TempDir, Faulty<SqliteStore>, Consumer) {
     let made = store.create_consumer(new, Clock::system().now());
     let consumer = made.await.unwrap();
     (directory, store, consumer)
+}
+
+#[test]
+fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
+    let lines = Lines(Arc::default(), Level::INFO);
+    let caller = Caller {
+        user: "ann\nbob".into(),
+        groups: vec!["ops".into()],
+        from: ([10, 0, 0, 1], 7).into(),
+        by: crate::callers::Mechanism::Token,
+    };
+    let change = Change {
+        verb: Verb::Delete,
+        kind: "bundle",
+        id: "b1",
+        source: Some(&SourceName::new("shop").unwrap()),
+        consumer: Some(&ConsumerName::new("c1").unwrap()),
+        operation: "op-1",
+    };
+    tracing::subscriber::with_default(lines.clone(), || {
+        changed(&caller, &change, Outcome::Refused("no rule"));
+        changed(&caller, &change, Outcome::Done);
+    });
+    let told = lines.taken();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for part in [
+        "who=ann\\nbob",
+        "by=token",
+        "from=10.0.0.1:7",
+        "verb=delete",
+        "kind=\"bundle\"",
+        "id=b1",
+        "source=\"shop\"",
+        "consumer=\"c1\"",
+        "operation=\"op-1\"",
+        "outcome=\"refused\"",
+        "reason=no rule",
+    ] {
+        assert!(told[0].contains(part), "{part}: {told:?}");
+    }
+    assert!(told[1].contains("outcome=\"done\""), "{told:?}");
 }
 
 #[tokio::test]

@@ -127,6 +127,38 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_expires_is_refused_on_a_connection_that_is_open() {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = ca.self_signed(&key).unwrap().pem();
+        let ca = rcgen::Issuer::new(ca, key);
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "ann");
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 1, 2);
+        let leaf = params
+            .signed_by(&KeyPair::generate().unwrap(), &ca)
+            .unwrap();
+        let (_, anchors) = watch::channel(Arc::new(Anchors::parse(&[pem.into()]).unwrap()));
+        let now = Arc::new(std::sync::Mutex::new("2026-01-01T12:00:00Z"));
+        let shown = Arc::clone(&now);
+        let clock = Clock::from_fn(move || shown.lock().unwrap().parse().unwrap());
+        let certificates = Certificates::new(anchors, clock);
+        let connection = Connection::plain(([127, 0, 0, 1], 1).into());
+        let known = || certificates.caller(&connection, leaf.der());
+        assert_eq!(known().unwrap().user, "ann");
+        *now.lock().unwrap() = "2026-01-02T00:00:01Z";
+        // What was found before counts for ten seconds.
+        assert!(known().is_ok());
+        tokio::time::advance(super::super::cache::KEPT).await;
+        assert_eq!(
+            known().unwrap_err().to_string(),
+            "the client certificate is refused: it has expired; connect with a new one"
+        );
+    }
+
     fn named(subject: &[(DnType, &str)]) -> Result<Named, String> {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();

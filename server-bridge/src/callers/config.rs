@@ -20,7 +20,7 @@ use super::metrics::Metrics;
 use super::review::{AccessReviews, Cluster, Reviewer, TokenReviews};
 use super::rules;
 use super::tls::{self, Alpn, Anchors, CertificateFiles, Served};
-use super::token::keys::Keys;
+use super::token::keys::{AGAIN, Keys};
 use super::token::{Issuer, IssuerConfig};
 use super::{Access, Inner};
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub authorization: Authorization,
     /// Time between two looks at the files.
     pub look_every: Duration,
+    /// Time before an issuer is asked again for a key that it did not have.
+    pub keys_again: Duration,
 }
 
 /// Who says what callers may do.
@@ -83,6 +85,7 @@ impl Default for Config {
             reviews: None,
             authorization: Authorization::default(),
             look_every: LOOK_EVERY,
+            keys_again: AGAIN,
         }
     }
 }
@@ -216,8 +219,8 @@ impl Config {
             let certificates = anchors.map(|anchors| Certificates::new(anchors, clock.clone()));
             let mut issuers = Vec::new();
             for config in self.issuers {
-                let held =
-                    Keys::new(&config).map_err(|problem| unusable("--token-issuer", problem))?;
+                let held = Keys::new(&config, self.keys_again)
+                    .map_err(|problem| unusable("--token-issuer", problem))?;
                 let held = Arc::new(held);
                 keys.push(Arc::clone(&held));
                 issuers.push(Issuer::new(config, held, clock.clone()));

@@ -101,7 +101,7 @@ impl Issuer {
             return Err(refused(&format!(
                 "issuer `{}` has no such key (keys are asked for again at most every {} s)",
                 self.config.issuer,
-                keys::AGAIN.as_secs()
+                self.keys.again().as_secs()
             )));
         }
         let validation = signature_only(algorithm);
@@ -255,7 +255,7 @@ mod tests {
             prefix: String::new(),
         };
         link::tls::install_provider();
-        let keys = Arc::new(Keys::new(&config).unwrap());
+        let keys = Arc::new(Keys::new(&config, keys::AGAIN).unwrap());
         Issuer::new(config, keys, Clock::system())
     }
 

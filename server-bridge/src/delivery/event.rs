@@ -198,6 +198,50 @@ mod tests {
     }
 
     #[test]
+    fn what_a_source_published_keeps_its_id_and_time_however_often_it_is_sent_and_its_deletion_does_not()
+     {
+        let (source, consumer) = (
+            SourceId::new("maestro").unwrap(),
+            ConsumerName::new("c1").unwrap(),
+        );
+        let now: Timestamp = "2026-08-01T11:00:00Z".parse().unwrap();
+        let published = PendingBundle {
+            origin: Some(crate::store::Json::from_value(&json!({
+                "id": "e-1", "time": "2026-08-01T09:00:00Z",
+                "extensions": {"logtracing": "{\"a\":\"b\"}", "traceparent": "00-ab"},
+            }))),
+            ..bundle()
+        };
+        for first in [true, false, false] {
+            let bundle = PendingBundle {
+                first,
+                ..published.clone()
+            };
+            let message = fitting(&source, &consumer, &bundle, now, "t").unwrap();
+            for property in [
+                ("ce-id", "e-1"),
+                ("ce-time", "2026-08-01T09:00:00Z"),
+                ("ce-source", "maestro"),
+                ("ce-logtracing", "{\"a\":\"b\"}"),
+                ("ce-traceparent", "00-ab"),
+            ] {
+                let found = message
+                    .user_properties
+                    .iter()
+                    .find(|(name, _)| name == property.0);
+                assert_eq!(found.unwrap().1, property.1, "{property:?}");
+            }
+        }
+        let deletion = PendingBundle {
+            deleting_since: Some(now),
+            ..published
+        };
+        let deletion = spec(&source, &consumer, &deletion, now);
+        assert_ne!(deletion.id, "e-1");
+        assert_eq!((deletion.time, deletion.extensions.len()), (Some(now), 0));
+    }
+
+    #[test]
     fn metadata_is_measured_as_it_is_sent_and_a_bundle_that_never_fits_can_be_deleted() {
         let (source, consumer) = (
             SourceId::new("maestro").unwrap(),

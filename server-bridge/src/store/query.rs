@@ -24,6 +24,10 @@ pub struct Parts {
     pub ledger: bool,
 }
 
+/// Where a row stands in the order of creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(pub(crate) i64);
+
 /// One sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order<C> {
@@ -57,6 +61,8 @@ pub enum Filter<C> {
     In(Subject<C>, Vec<Value>),
     /// Is absent.
     IsNull(Subject<C>),
+    /// Stands behind this row in the order of creation.
+    After(Place),
 }
 
 /// What a condition looks at.
@@ -223,12 +229,12 @@ impl Column for BundleColumn {
     const ALL: &'static [Self] = &[
         Self::Id,
         Self::Name,
-        Self::Source,
         Self::ConsumerName,
         Self::Version,
         Self::CreatedAt,
         Self::UpdatedAt,
         Self::DeletedAt,
+        Self::Source,
     ];
 
     fn name(self) -> &'static str {

@@ -1,4 +1,4 @@
-//! What the SQL engines share: rows into domain types, and filters and orders into statements.
+//! What the SQL engines share: rows into domain types, pages of them, and filters and orders into statements.
 //!
 //! What differs between them (parameters, patterns, JSON, the order of NULL) is a [`filter::Dialect`]; what a row holds is
 //! read through [`rows::Cells`].
@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::StoreError;
 
 pub(super) mod filter;
+pub(super) mod page;
 pub(super) mod rows;
 
 /// Runs a read without waiting for whoever takes what it reads: a slow client must not hold a connection. It stops when it

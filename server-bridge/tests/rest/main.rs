@@ -8,12 +8,16 @@ use link::order::{SequenceId, Version};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use server_bridge::store::sqlite::SqliteStore;
-use server_bridge::store::{Json, StatusUpdate, Store};
+use server_bridge::store::{Heard, Json, StatusUpdate, Store};
 
 mod bounds;
+mod document;
+mod go;
+mod habits;
 mod measure;
 mod practice;
 mod removal;
+mod schema;
 mod server;
 
 use server::{Server, bundle, config_map};
@@ -58,7 +62,7 @@ async fn a_bundle_is_created_changed_and_deleted_with_version_check() {
         .send(Method::POST, "/resource-bundles", Some(bundle("b1")))
         .await;
     assert_eq!(status, StatusCode::CREATED);
-    insta::assert_snapshot!(created, @r#"{"consumer_name":"cluster1","created_at":"2026-08-01T10:00:00.1Z","delete_option":{"propagationPolicy":"Foreground"},"href":"/api/maestro/v1/resource-bundles/b1","id":"b1","kind":"ResourceBundle","ledger":[{"attempts":0,"stored_at":"2026-08-01T10:00:00.1Z","version":1}],"manifests":[{"apiVersion":"v1","data":{"k":"1"},"kind":"ConfigMap","metadata":{"name":"a","namespace":"default"}}],"metadata":{"labels":{"app":"web"}},"name":"b1","updated_at":"2026-08-01T10:00:00.1Z","version":1}"#);
+    insta::assert_snapshot!(created, @r#"{"consumer_name":"cluster1","created_at":"2026-08-01T10:00:00.1Z","delete_option":{"propagationPolicy":"Foreground"},"href":"/api/maestro/v1/resource-bundles/b1","id":"b1","kind":"ResourceBundle","ledger":[{"attempts":0,"stored_at":"2026-08-01T10:00:00.1Z","version":1}],"manifests":[{"apiVersion":"v1","data":{"k":"1"},"kind":"ConfigMap","metadata":{"name":"a","namespace":"default"}}],"metadata":{"labels":{"app":"web"}},"name":"b1","source":"maestro","updated_at":"2026-08-01T10:00:00.1Z","version":1}"#);
     assert_eq!(server.get("/resource-bundles/b1").await, created);
 
     let path = "/resource-bundles/b1";
@@ -244,7 +248,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
 400 maestro-21: query parameter `fields`: unknown field `nmae`, did you mean `name`?
 400 maestro-21: query parameter `orderBy`: unknown column `nmae`, did you mean `name`?
 400 maestro-21: query parameter `orderBy`: direction of `name` must be `asc` or `desc`, not `up`
-400 maestro-23: Failed to parse search query: at position 1: unknown column `nmae`; there are `id`, `name`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at`, `source` and `labels.NAME`
+400 maestro-23: Failed to parse search query: at position 1: unknown column `nmae`; there are `id`, `name`, `source`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at` and `labels.NAME`
 404 maestro-7: Error with id='999' not found
 ");
     let url = format!("{}/consumers", server.base);
@@ -331,7 +335,7 @@ async fn the_api_describes_itself_and_counts_requests() {
         server.get("").await["collections"][1]["id"],
         "resource-bundles"
     );
-    assert_eq!(server.get("/openapi").await["openapi"], "3.0.3");
+    assert_eq!(server.get("/openapi").await["openapi"], "3.1.0");
     assert_eq!(server.get("/errors").await["total"], 9);
     assert_eq!(
         server.get("/errors/7").await["reason"],

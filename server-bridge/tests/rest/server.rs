@@ -31,6 +31,7 @@ impl Server {
 
     /// One that takes only so many connections at once.
     pub(crate) async fn bounded(connections: usize) -> Self {
+        link::tls::install_provider();
         let directory = tempfile::tempdir().unwrap();
         let store = location(&directory)
             .open(Restarts::unregistered())

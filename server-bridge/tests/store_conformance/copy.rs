@@ -11,12 +11,13 @@ use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{
     AnyStore, Bundle, Consumer, Content, CopyReport, Held, Json, Location, Orphan, PendingHead,
-    StatusUpdate, Store, Tombstone, copy,
+    Reports as _, StatusOutcome, StatusUpdate, Store, Tombstone, copy,
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::engines::{Server, fresh};
+use crate::reports::{reported, source};
 use crate::{at, bundle, content, name, version, with_consumers};
 
 /// A file, and a database that nobody else has.
@@ -71,6 +72,10 @@ async fn filled(store: &impl Store) {
         new.name = format!("name \u{1F980} {number}");
         if number == 5 {
             new.metadata = None;
+        }
+        if number % 4 == 1 {
+            new.source = source("rosa");
+            new.origin = Some(Json::parse("{\"id\": \"\\u0000\"}").unwrap());
         }
         new.content = Content {
             manifests: Json::parse(&format!(
@@ -164,6 +169,7 @@ type Shown = (
     Vec<(String, Option<String>)>,
     Vec<Option<Tombstone>>,
     Vec<(i64, Orphan)>,
+    Vec<Option<server_bridge::store::Report>>,
 );
 
 /// What callers see of it.
@@ -183,6 +189,7 @@ async fn shown(store: &impl Store) -> Shown {
         let id = format!("b{number:02}");
         seen.1.extend(store.get_bundle(&id).await.unwrap());
         seen.4.push(store.tombstone(&id).await.unwrap());
+        seen.6.push(store.report(&id).await.unwrap());
     }
     seen
 }
@@ -208,6 +215,16 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     let before = shown(&store).await;
     assert_eq!(before.0[0].last_seen_at, Some(at(64)));
     assert_eq!(before.5.len(), 2);
+    let reports = before.6.iter().flatten();
+    assert_eq!(
+        reports.map(|report| report.gone).collect::<Vec<_>>(),
+        [false, false, true]
+    );
+    let rosa = before
+        .1
+        .iter()
+        .filter(|bundle| bundle.source == source("rosa"));
+    assert!(rosa.clone().count() > 1 && rosa.clone().any(|bundle| bundle.origin.is_some()));
     let noted = before
         .1
         .iter()
@@ -239,13 +256,19 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
         update.await.unwrap();
         let heads = store.pending_heads(&name("c1"), 100).await.unwrap();
         assert_eq!(heads.last().unwrap().id, "b08");
+        // And what is reported is told of, also where a bundle goes whose number would have been given before.
+        let end = store.reports_end().await.unwrap();
+        store.mark_deleting("new", at(72)).await.unwrap();
+        let gone = store.apply_status(status("new", "c1", 1, 11, true)).await;
+        assert_eq!(gone.unwrap(), StatusOutcome::Deleted);
+        assert_eq!(reported(&store, end).await.0, ["-new"]);
         with_consumers(&store, &["c3"]).await;
         store.ping().await.unwrap();
         store.close().await;
     }
     // Searches of PostgreSQL look at what was derived.
     let labelled = "SELECT count(*) FROM bridge.bundles WHERE search -> 'labels' ->> 'app' = 'web'";
-    assert_eq!(places.server.sql(&places.database, labelled).unwrap(), "9");
+    assert_eq!(places.server.sql(&places.database, labelled).unwrap(), "8");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ mod history;
 mod list;
 mod outbox;
 mod postgres;
+mod reports;
 mod sqlite;
 mod status;
 mod waiting;
@@ -130,4 +131,11 @@ conformance!([
     waiting::consumers_are_counted_once_for_each_hop,
     waiting::what_is_known_to_wait_is_found_behind_any_number_of_others,
     waiting::those_that_wait_longest_are_named_at_each_hop,
+    reports::a_search_for_a_source_gives_its_bundles_alone_in_the_order_of_creation,
+    reports::what_of_a_publication_travels_again_belongs_to_its_version,
+    reports::each_status_that_is_taken_is_reported_once,
+    reports::a_bundle_that_goes_leaves_its_last_report_until_it_is_forgotten,
+    reports::bundles_that_go_with_their_consumer_say_that_nobody_confirmed_it,
+    reports::a_raised_version_keeps_the_report_that_is_there,
+    reports::a_reader_misses_nothing_that_many_write_at_once,
 ]);

@@ -21,6 +21,7 @@ mod opening;
 mod outages;
 mod queue;
 mod replicas;
+mod reports;
 mod restores;
 mod rotation;
 mod sharing;
@@ -46,6 +47,15 @@ impl Place {
             server,
             files,
         }
+    }
+
+    /// One whose bridges wait for locks longer than a test on a busy machine holds them.
+    fn patient() -> Self {
+        let mut place = Self::new();
+        let limits = &mut place.config.limits;
+        (limits.lock, limits.statement, limits.answer) = (LONG, LONG, LONG);
+        limits.acquire = LONG;
+        place
     }
 
     async fn open(&self) -> PostgresStore {
@@ -76,6 +86,21 @@ impl Place {
         let held = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' \
              AND relation = 'bridge.bundles'::regclass";
         until("the lock to be held", async || self.sql(held) == "1").await;
+        Locked(self)
+    }
+
+    /// Keeps bridges from changing the tables, and from comparing the database, until the value is dropped.
+    async fn turn(&self) -> Locked<'_> {
+        let (server, database) = (self.server, self.database.clone());
+        std::thread::spawn(move || {
+            let turn = "SET application_name = 'the test'; \
+                 SELECT pg_advisory_lock(hashtextextended('server-bridge bridge', 0)), pg_sleep(600)";
+            // It is ended by the guard.
+            let _ = server.sql(&database, turn);
+        });
+        let held = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'the test' \
+             AND datname = current_database() AND wait_event = 'PgSleep'";
+        until("the turn to be taken", async || self.sql(held) == "1").await;
         Locked(self)
     }
 
@@ -124,7 +149,9 @@ fn passing(error: &StoreError, class: FailureClass) {
     assert!(error.is_retryable() && !error.is_refusal(), "{error:?}");
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const LONG: Duration = Duration::from_secs(90);
 
 // A look is a program that connects: many at once would be the load.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use server_bridge::store::Store;
+use link::id::SourceId;
 use server_bridge::store::sqlite::SqliteStore;
+use server_bridge::store::{Reports as _, SourceName, Store, StoreError};
+use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
+use crate::reports::{reported, source};
+use crate::status::status;
 use crate::{at, bundle, content, version, with_consumers};
 
 struct Place {
@@ -99,4 +103,56 @@ async fn an_older_copy_begins_an_epoch_however_it_is_put_back() {
     let jump = store.epoch().await.unwrap().jump();
     assert_eq!(change(&store).await, 2 + jump);
     assert_eq!(change(&store).await, 3 + jump);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_are_good_in_the_file_of_before_and_refused_in_an_older_copy() {
+    let place = Place::new().await;
+    let store = SqliteStore::open(&place.path).await.unwrap();
+    let before = store.reports_end().await.unwrap();
+    store.close().await;
+    let backup = place.beside("backup");
+    std::fs::copy(&place.path, &backup).unwrap();
+    let store = SqliteStore::open(&place.path).await.unwrap();
+    store.apply_status(status("b", "c1", 2, 1)).await.unwrap();
+    let (seen, after) = reported(&store, before.clone()).await;
+    assert_eq!(seen, ["b"]);
+    store.close().await;
+
+    std::fs::copy(&backup, &place.path).unwrap();
+    let store = SqliteStore::open(&place.path).await.unwrap();
+    for position in [before, after] {
+        let lost = store.reports_after(position, 9).await.unwrap_err();
+        assert!(matches!(lost, StoreError::PositionLost), "{lost:?}");
+    }
+    let end = store.reports_end().await.unwrap();
+    store.apply_status(status("b", "c1", 2, 2)).await.unwrap();
+    assert_eq!(reported(&store, end).await.0, ["b"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bundles_of_before_are_those_of_the_source_that_the_bridge_speaks_for_first() {
+    let place = Place::new().await;
+    let store = SqliteStore::open(&place.path).await.unwrap();
+    let mut new = bundle("rosa", "c1");
+    new.source = source("rosa");
+    store.create_bundle(new, at(3)).await.unwrap();
+    store.close().await;
+    // As the bridge of the version before left it.
+    let mut file = SqliteConnection::connect(&format!("sqlite://{}", place.path.display()))
+        .await
+        .unwrap();
+    sqlx::query("UPDATE bundles SET source = NULL WHERE id = 'b'")
+        .execute(&mut file)
+        .await
+        .unwrap();
+    file.close().await.unwrap();
+    let store = SqliteStore::open(&place.path).await.unwrap();
+    let of = async |id: &str| store.get_bundle(id).await.unwrap().unwrap().source;
+    assert_eq!(of("b").await, SourceName::default());
+    for own in ["ours", "others"] {
+        store.claim(&SourceId::new(own).unwrap()).await.unwrap();
+        assert_eq!(of("b").await, source("ours"));
+        assert_eq!(of("rosa").await, source("rosa"));
+    }
 }

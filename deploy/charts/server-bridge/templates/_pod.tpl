@@ -48,6 +48,7 @@ spec:
         - --store=sqlite:/var/lib/server-bridge/server-bridge.db
         {{- end }}
         - --api-listen=0.0.0.0:8000
+        - --insecure-callers
         {{- $name := include "server-bridge.name" . }}
         - {{ printf "--api-host=%s" $name | quote }}
         - {{ printf "--api-host=%s.%s" $name .Release.Namespace | quote }}

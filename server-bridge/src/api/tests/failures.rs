@@ -22,6 +22,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        link::tls::install_provider();
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("bridge.db");
         let store = SqliteStore::open(&path).await.unwrap();

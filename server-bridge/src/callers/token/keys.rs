@@ -37,6 +37,7 @@ pub enum KeySource {
 pub(in super::super) struct Keys {
     issuer: String,
     source: KeySource,
+    again: Duration,
     http: Client,
     held: Mutex<Held>,
     /// One asks at a time.
@@ -65,7 +66,7 @@ impl Keys {
     ///
     /// # Errors
     /// What is wrong with the CA file or an address.
-    pub(in super::super) fn new(config: &IssuerConfig) -> Result<Self, String> {
+    pub(in super::super) fn new(config: &IssuerConfig, again: Duration) -> Result<Self, String> {
         let mut builder = Client::builder()
             .connect_timeout(CONNECT_WITHIN)
             .timeout(ANSWER_WITHIN)
@@ -88,6 +89,7 @@ impl Keys {
         Ok(Self {
             issuer: config.issuer.clone(),
             source: config.keys.clone(),
+            again,
             http: builder.build().map_err(|error| chain(&error))?,
             held: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -104,7 +106,7 @@ impl Keys {
         if !found.is_empty() {
             return Ok(found);
         }
-        self.refresh(AGAIN).await;
+        self.refresh(self.again).await;
         match self.look(id, algorithm) {
             (found, Some(problem)) if found.is_empty() => Err(Denied::Unavailable(format!(
                 "the keys of issuer `{}` are not known: {problem}; try again later",
@@ -149,10 +151,15 @@ impl Keys {
         }
     }
 
+    /// How long an unknown key waits before it is asked for again.
+    pub(super) fn again(&self) -> Duration {
+        self.again
+    }
+
     /// How often they are asked for unasked.
     pub(in super::super) fn every(&self) -> Duration {
         match self.source {
-            KeySource::File(_) => AGAIN / 2,
+            KeySource::File(_) => self.again / 2,
             _ => REFRESH,
         }
     }
@@ -305,7 +312,7 @@ const RSA: &[Algorithm] = &[
 ];
 
 /// How long an unknown key waits before the issuer is asked again.
-pub(super) const AGAIN: Duration = Duration::from_secs(10);
+pub(in super::super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// How late a withdrawn key is noticed.
 const REFRESH: Duration = Duration::from_secs(300);

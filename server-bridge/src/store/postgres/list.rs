@@ -7,9 +7,9 @@ use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, SqlSafeStr as 
 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::sql::filter::{Table, push_from, push_page};
+use super::super::sql::page;
 use super::super::sql::rows::{self, Cells as _};
-use super::super::sql::to_its_end;
-use super::super::{Bundle, Consumer, Page, StoreError};
+use super::super::{Bundle, Consumer, End, Page, StoreError};
 use super::bundles::select_bundle;
 use super::consumers::columns;
 use super::failure::driver;
@@ -20,14 +20,14 @@ pub(super) async fn bundles(
     query: Query<BundleColumn>,
     parts: Parts,
 ) -> Result<Page<Bundle>, StoreError> {
-    let limit = store.limits().search;
+    let (limit, within) = (query.limit, store.limits().search);
     let (total, keys) = store
         .read(Use::Search, "list bundles", move |connection| {
             Box::pin(async move {
-                let mut snapshot = begin(connection, limit).await?;
+                let mut snapshot = begin(connection, within).await?;
                 let total = count(&mut snapshot, &query).await?;
                 let mut sql = QueryBuilder::<Postgres>::new("SELECT t.key");
-                push_page(&mut sql, &query);
+                push_page(&mut sql, &query, page::spare(limit));
                 let keys: Vec<i64> = sql
                     .build_query_scalar()
                     .persistent(false)
@@ -39,19 +39,9 @@ pub(super) async fn bundles(
             })
         })
         .await?;
-    let batches: Vec<Vec<i64>> = keys.chunks(BATCH).map(<[i64]>::to_vec).collect();
     let store = store.clone();
-    let rows = stream::iter(batches)
-        .map(move |keys| to_its_end(batch(store.clone(), keys, parts)))
-        .buffered(AHEAD)
-        .flat_map(|batch| {
-            stream::iter(match batch {
-                Ok(bundles) => bundles.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            })
-        })
-        .boxed();
-    Ok(Page { total, rows })
+    let (end, rows) = page::rows(&keys, limit, move |keys| batch(store.clone(), keys, parts));
+    Ok(Page { total, end, rows })
 }
 
 pub(super) async fn consumers(
@@ -65,7 +55,7 @@ pub(super) async fn consumers(
                 let mut snapshot = begin(connection, limit).await?;
                 let total = count(&mut snapshot, &query).await?;
                 let mut sql = QueryBuilder::<Postgres>::new(concat!("SELECT ", columns!()));
-                push_page(&mut sql, &query);
+                push_page(&mut sql, &query, 0);
                 // A consumer is a few hundred bytes, so the longest page is held whole.
                 let rows = sql
                     .build()
@@ -77,6 +67,7 @@ pub(super) async fn consumers(
                 let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
                 Ok(Page {
                     total,
+                    end: End::default(),
                     rows: stream::iter(rows).boxed(),
                 })
             })
@@ -118,7 +109,7 @@ async fn batch(
     store: PostgresStore,
     keys: Vec<i64>,
     parts: Parts,
-) -> Result<Vec<Bundle>, StoreError> {
+) -> Result<Vec<(i64, Bundle)>, StoreError> {
     store
         .read(Use::Api, "read a batch of bundles", move |connection| {
             Box::pin(async move {
@@ -134,7 +125,7 @@ async fn batch(
                 for row in &found {
                     let key = row.integer("key")?;
                     let place = keys.iter().position(|k| *k == key);
-                    bundles.push((place, rows::bundle(row)?));
+                    bundles.push((place, (key, rows::bundle(row)?)));
                 }
                 bundles.sort_by_key(|(place, _)| *place);
                 Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
@@ -142,9 +133,3 @@ async fn batch(
         })
         .await
 }
-
-// Rows per read: enough to hide the cost of a statement, 16 × 500 KiB at most.
-const BATCH: usize = 16;
-
-// One batch is read while the other is written.
-const AHEAD: usize = 2;

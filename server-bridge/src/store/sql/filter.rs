@@ -67,15 +67,16 @@ pub(in crate::store) fn push_from<D: Dialect, C: Table>(
     }
 }
 
-/// `FROM … WHERE … ORDER BY … LIMIT … OFFSET …`
+/// `FROM … WHERE … ORDER BY … LIMIT … OFFSET …`, with so many rows more.
 pub(in crate::store) fn push_page<D: Dialect, C: Table>(
     sql: &mut QueryBuilder<D>,
     query: &Query<C>,
+    spare: u32,
 ) {
     push_from(sql, query.filter.as_ref());
     push_order(sql, &query.order);
     sql.push(" LIMIT ");
-    D::push_integer(sql, query.limit.into());
+    D::push_integer(sql, i64::from(query.limit) + i64::from(spare));
     sql.push(" OFFSET ");
     D::push_integer(sql, i64::try_from(query.offset).unwrap_or(i64::MAX));
 }
@@ -141,6 +142,10 @@ fn push_filter<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, filter: &Filter<
         Filter::IsNull(subject) => {
             push_subject(sql, subject);
             sql.push(" IS NULL");
+        }
+        Filter::After(place) => {
+            sql.push(D::CREATION).push(" > ");
+            D::push_integer(sql, place.0);
         }
     }
 }

@@ -7,8 +7,8 @@ use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::sql::filter::{Table, push_from, push_page};
-use super::super::sql::to_its_end;
-use super::super::{Bundle, Consumer, Page, StoreError};
+use super::super::sql::page;
+use super::super::{Bundle, Consumer, End, Page, StoreError};
 use super::outbox::array;
 use super::rows::{self, driver, get, select_bundle};
 use super::search::Searches;
@@ -19,13 +19,14 @@ pub(super) async fn bundles(
     query: Query<BundleColumn>,
     parts: Parts,
 ) -> Result<Page<Bundle>, StoreError> {
+    let limit = query.limit;
     let (total, keys) = searches
         .run("list bundles", |connection| {
             Box::pin(async move {
                 let mut snapshot = connection.begin().await.map_err(driver("begin a list"))?;
                 let total = count(&mut snapshot, &query).await?;
                 let mut sql = QueryBuilder::<Sqlite>::new("SELECT t.key");
-                push_page(&mut sql, &query);
+                push_page(&mut sql, &query, page::spare(limit));
                 let keys: Vec<i64> = sql
                     .build_query_scalar()
                     .persistent(false)
@@ -36,19 +37,9 @@ pub(super) async fn bundles(
             })
         })
         .await?;
-    let batches: Vec<Vec<i64>> = keys.chunks(BATCH).map(<[i64]>::to_vec).collect();
     let pool = pool.clone();
-    let rows = stream::iter(batches)
-        .map(move |keys| to_its_end(read(pool.clone(), keys, parts)))
-        .buffered(AHEAD)
-        .flat_map(|batch| {
-            stream::iter(match batch {
-                Ok(bundles) => bundles.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            })
-        })
-        .boxed();
-    Ok(Page { total, rows })
+    let (end, rows) = page::rows(&keys, limit, move |keys| read(pool.clone(), keys, parts));
+    Ok(Page { total, end, rows })
 }
 
 pub(super) async fn consumers(
@@ -61,7 +52,7 @@ pub(super) async fn consumers(
                 let mut snapshot = connection.begin().await.map_err(driver("begin a list"))?;
                 let total = count(&mut snapshot, &query).await?;
                 let mut sql = QueryBuilder::<Sqlite>::new("SELECT t.*");
-                push_page(&mut sql, &query);
+                push_page(&mut sql, &query, 0);
                 // A consumer is a few hundred bytes, so the longest page is held whole.
                 let rows = sql
                     .build()
@@ -72,6 +63,7 @@ pub(super) async fn consumers(
                 let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
                 Ok(Page {
                     total,
+                    end: End::default(),
                     rows: stream::iter(rows).boxed(),
                 })
             })
@@ -94,7 +86,11 @@ async fn count<C: Table>(
     Ok(total.unsigned_abs())
 }
 
-async fn read(pool: SqlitePool, keys: Vec<i64>, parts: Parts) -> Result<Vec<Bundle>, StoreError> {
+async fn read(
+    pool: SqlitePool,
+    keys: Vec<i64>,
+    parts: Parts,
+) -> Result<Vec<(i64, Bundle)>, StoreError> {
     let found = sqlx::query(select_bundle!(
         "WHERE b.key IN (SELECT value FROM json_each(?4))"
     ))
@@ -109,14 +105,8 @@ async fn read(pool: SqlitePool, keys: Vec<i64>, parts: Parts) -> Result<Vec<Bund
     for row in &found {
         let key: i64 = get(row, "key")?;
         let place = keys.iter().position(|k| *k == key);
-        bundles.push((place, rows::bundle(row)?));
+        bundles.push((place, (key, rows::bundle(row)?)));
     }
     bundles.sort_by_key(|(place, _)| *place);
     Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
 }
-
-// Rows per read: enough to hide the cost of a statement, 16 × 500 KiB at most.
-const BATCH: usize = 16;
-
-// One batch is read while the other is written.
-const AHEAD: usize = 2;

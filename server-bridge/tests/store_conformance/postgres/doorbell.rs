@@ -5,6 +5,7 @@ use std::time::Duration;
 use server_bridge::store::postgres::{Config, Metrics, PostgresStore};
 use server_bridge::store::{Hint, Store};
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -45,7 +46,14 @@ impl Replica {
 
     async fn next_of(&mut self, consumer: &str) {
         let hint = Hint::Consumer(name(consumer));
-        while self.next().await != hint {}
+        loop {
+            match within("a hint", self.told.recv()).await {
+                Ok(told) if told == hint => return,
+                // More were told on a slow machine than are kept for whoever does not listen.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => panic!("the store is gone"),
+            }
+        }
     }
 }
 
@@ -57,11 +65,10 @@ async fn what_one_replica_commits_wakes_the_others_at_once() {
     with_consumers(&one.store, &["c1", "c2"]).await;
     for (round, consumer) in ["c1", "c2", "c1"].into_iter().enumerate() {
         let id = format!("b{round}");
-        let began = Instant::now();
         let create = one.store.create_bundle(bundle(&id, consumer), at(1));
         create.await.unwrap();
         assert_eq!(two.next().await, Hint::Consumer(name(consumer)));
-        assert!(began.elapsed() < Duration::from_secs(2), "not by a sweep");
+        // No store sweeps: nothing else would have told.
         assert_eq!(one.next().await, Hint::Consumer(name(consumer)));
     }
     until("three rings to be out", async || one.metrics.sent() == 3).await;

@@ -43,9 +43,8 @@ fn aside(place: &Place, text: String) -> std::thread::JoinHandle<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_that_wait_for_another_process_hold_no_connection() {
-    let mut place = Place::new();
+    let mut place = Place::patient();
     place.config.max_connections = 4;
-    place.config.limits.lock = Duration::from_secs(60);
     let store = place.open().await;
     with_consumers(&store, &["c1"]).await;
     let other = aside(
@@ -68,8 +67,8 @@ async fn parts_that_wait_for_another_process_hold_no_connection() {
          AND datname = current_database() AND pid <> pg_backend_pid()";
     until("the parts to be tried", async || place.sql(tried) == "t").await;
     for _ in 0..20 {
-        let names = tokio::time::timeout(Duration::from_secs(3), store.consumer_names()).await;
-        assert_eq!(names.unwrap().unwrap(), [name("c1")]);
+        let names = within("names", store.consumer_names()).await;
+        assert_eq!(names.unwrap(), [name("c1")]);
     }
     place.end_sessions("query LIKE '%pg_sleep%'");
     other.join().unwrap();
@@ -81,9 +80,8 @@ async fn parts_that_wait_for_another_process_hold_no_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statuses_that_wait_for_the_removal_of_their_consumer_hold_no_connection() {
-    let mut place = Place::new();
+    let mut place = Place::patient();
     place.config.max_connections = 4;
-    place.config.limits.lock = Duration::from_secs(60);
     let store = place.open().await;
     with_consumers(&store, &["c1"]).await;
     store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
@@ -103,8 +101,8 @@ async fn statuses_that_wait_for_the_removal_of_their_consumer_hold_no_connection
          AND datname = current_database() AND pid <> pg_backend_pid()";
     until("the statuses to be tried", async || place.sql(tried) == "t").await;
     for _ in 0..20 {
-        let names = tokio::time::timeout(Duration::from_secs(3), store.consumer_names()).await;
-        assert_eq!(names.unwrap().unwrap(), [name("c1")]);
+        let names = within("names", store.consumer_names()).await;
+        assert_eq!(names.unwrap(), [name("c1")]);
     }
     assert_eq!(place.waiting(), "0");
     place.end_sessions("query LIKE '%pg_sleep%'");
@@ -117,7 +115,7 @@ async fn statuses_that_wait_for_the_removal_of_their_consumer_hold_no_connection
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_whose_list_is_forgotten_under_its_hands_begins_it_again() {
-    let place = Place::new();
+    let place = Place::patient();
     let store = place.open().await;
     let first = store.add_resync_part(part("c1", "r", 1, 2), at(1));
     assert_eq!(first.await.unwrap(), PartOutcome::Waits);

@@ -311,7 +311,7 @@ async fn notes_of_one_term_are_taken_and_those_of_the_terms_beside_it_refused() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgement_that_waited_while_its_bucket_was_taken_over_is_refused() {
-    let place = Place::new();
+    let place = Place::patient();
     let (a_store, b_store) = (place.open().await, place.open().await);
     with_consumers(&a_store, &["c1"]).await;
     a_store
@@ -343,7 +343,7 @@ async fn an_acknowledgement_that_waited_while_its_bucket_was_taken_over_is_refus
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publication_whose_note_waited_while_its_bucket_was_taken_over_is_refused() {
-    let place = Place::new();
+    let place = Place::patient();
     let (a_store, b_store) = (place.open().await, place.open().await);
     with_consumers(&a_store, &["c1"]).await;
     a_store
@@ -368,7 +368,7 @@ async fn a_publication_whose_note_waited_while_its_bucket_was_taken_over_is_refu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_is_renewed_while_every_other_connection_is_taken() {
-    let place = Place::new();
+    let place = Place::patient();
     let store = place.open().await;
     with_consumers(&store, &["c1"]).await;
     let me = taken(&store, "a", 8, LONG).await;
@@ -377,14 +377,14 @@ async fn the_lease_is_renewed_while_every_other_connection_is_taken() {
     for _ in 0..30 {
         let store = store.clone();
         reads.spawn(async move {
-            // Delivery may take all of them. Those that wait longer than a lock may take fail.
+            // Delivery may take all of them. Those that wait longer for one than that may take fail.
             let _ = store.versions_of(&name("c1")).await;
         });
     }
     let others = (place.config.max_connections - 1).to_string();
     until("them to wait", async || place.waiting() == others).await;
-    let renewed = tokio::time::timeout(Duration::from_secs(3), store.renew(&me, LONG)).await;
-    assert_eq!(renewed.unwrap().unwrap(), Renewal::Kept);
+    let renewed = within("the renewal", store.renew(&me, LONG)).await;
+    assert_eq!(renewed.unwrap(), Renewal::Kept);
     drop(held);
     reads.join_all().await;
 }

@@ -79,7 +79,8 @@ async fn two_share_everything_and_each_takes_over_from_the_other_in_time() {
     let began = Instant::now();
     a.running.abort();
     until("the take-over", async || b.owned() == 256.0).await;
-    assert!(began.elapsed() < Duration::from_secs(15));
+    // The lease and the looks of the others are 15 s together; a busy machine needs a moment for each.
+    assert!(began.elapsed() < Duration::from_secs(25));
     let after = b.ownership.fence(&consumer).unwrap().unwrap();
     assert_eq!((after.term, after.bucket), (before.term + 1, before.bucket));
 
@@ -93,7 +94,10 @@ async fn two_share_everything_and_each_takes_over_from_the_other_in_time() {
     within("the end", b.running).await.unwrap().leave().await;
     let began = Instant::now();
     until("the rest", async || c.owned() == 256.0).await;
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < LEASE, "nobody waited for it to end");
     let replicas = "SELECT string_agg(slot || name, ',') FROM bridge.replicas";
     assert_eq!(place.sql(replicas), "0c");
 }
+
+/// For how long a lease lasts.
+const LEASE: Duration = Duration::from_secs(10);

@@ -10,13 +10,20 @@ use super::{Place, until, within};
 use crate::status::status;
 use crate::{at, bundle, content, name, with_consumers};
 
+/// Triggers that refuse nothing: they complete what the version before writes.
+const HARMLESS: &[&str] = &[
+    "bundles.own_source",
+    "bundles.leave_report",
+    "statuses.stamp_report",
+];
+
 const VALID: &str = "SELECT count(*) FROM pg_index \
      WHERE indexrelid = to_regclass('bridge.bundles_by_search') AND indisvalid";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_start_waits_for_the_index_that_is_built_beside_a_long_dump_and_bridges_see_what_each_writes()
  {
-    let place = Place::new();
+    let place = Place::patient();
     let old = place.open().await;
     until("the index", async || place.sql(VALID) == "1").await;
     let mut load = Load::start(&old).await;
@@ -66,8 +73,12 @@ async fn no_start_waits_for_the_index_that_is_built_beside_a_long_dump_and_bridg
     // Who only makes the tables makes it too.
     place.sql("DROP INDEX bridge.bundles_by_search");
     let location = Location::Postgres(Box::new(place.config.clone()));
-    location.migrate(false).await.unwrap();
-    assert_eq!(place.sql(VALID), "1");
+    // Where that takes moments, which it may not on a busy machine.
+    until("it to be made with the tables", async || {
+        location.migrate(false).await.unwrap();
+        place.sql(VALID) == "1"
+    })
+    .await;
     place.sql("DROP INDEX bridge.bundles_by_search");
     location.migrate(true).await.unwrap();
     assert_eq!(place.sql(VALID), "1");
@@ -151,7 +162,9 @@ async fn each_change_of_the_tables_leaves_the_version_before_all_that_it_uses() 
                 |name: &&String| name.split('.').next().is_some_and(|t| known.contains(t));
             let needed: Vec<_> = after[1].difference(&before[1]).filter(of_known).collect();
             assert!(needed.is_empty(), "{file} needs values in {needed:?}");
-            let rules: Vec<_> = after[2].difference(&before[2]).filter(of_known).collect();
+            let harmless = |name: &&String| !HARMLESS.contains(&name.as_str());
+            let rules = after[2].difference(&before[2]).filter(of_known);
+            let rules: Vec<_> = rules.filter(harmless).collect();
             assert!(rules.is_empty(), "{file} holds older rows to {rules:?}");
         }
         before = after;

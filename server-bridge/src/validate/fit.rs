@@ -25,12 +25,12 @@ pub struct Envelope {
 
 /// Whose bundle is measured.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::api) struct Addressed<'b> {
-    pub(in crate::api) envelope: &'b Envelope,
-    pub(in crate::api) consumer: &'b ConsumerName,
-    pub(in crate::api) id: &'b str,
+pub(crate) struct Addressed<'b> {
+    pub(crate) envelope: &'b Envelope,
+    pub(crate) consumer: &'b ConsumerName,
+    pub(crate) id: &'b str,
     /// What travels again of the event that publishes it.
-    pub(in crate::api) origin: Option<&'b Json>,
+    pub(crate) origin: Option<&'b Json>,
 }
 
 // === impl Addressed ===
@@ -97,10 +97,19 @@ fn explained(misfit: &LimitError) -> (&'static str, String) {
                 "and `manifests` make a message of {bytes} bytes as it is sent, the broker takes at most {limit}"
             ),
         ),
+        // What travels again of the publishing event; all else has a short form of its own.
+        LimitError::Property { name, .. } | LimitError::Character { name, .. }
+            if name != RESOURCE_ID =>
+        {
+            ("extensions", misfit.to_string())
+        }
         LimitError::TooLong { what: "topic", .. } => ("consumer_name", misfit.to_string()),
         _ => ("id", misfit.to_string()),
     }
 }
+
+/// The user property that carries the bundle's id.
+const RESOURCE_ID: &str = "ce-resourceid";
 
 /// The user property that carries the metadata.
 const METADATA: &str = "ce-metadata";
@@ -143,7 +152,7 @@ mod tests {
         };
         let (metadata, content) = draft
             .check(&Limits::default(), &to)
-            .map_err(|error| error.reason().to_owned())?;
+            .map_err(|error| error.to_string())?;
         let longest = [false, true]
             .map(|deletion| to.message(metadata.as_ref(), &content.payload(), deletion));
         for message in &longest {
@@ -191,6 +200,29 @@ mod tests {
             PACKET_BYTES + 1
         );
         assert_eq!(refused, expected);
+    }
+
+    #[test]
+    fn what_travels_again_of_the_publishing_event_counts_and_one_byte_past_is_refused() {
+        let (envelope, consumer) = (envelope(), ConsumerName::new("cluster1").unwrap());
+        let check = |bytes: usize| {
+            let origin = Json::from_value(&json!({
+                "id": "e", "extensions": {"traceparent": "x".repeat(bytes)},
+            }));
+            let to = Addressed {
+                envelope: &envelope,
+                consumer: &consumer,
+                id: "b1",
+                origin: Some(&origin),
+            };
+            let mut problems = Vec::new();
+            to.check(None, &Bytes::from_static(b"{}"), &mut problems);
+            problems
+        };
+        assert_eq!(check(65_535), []);
+        let refused = check(65_536);
+        assert_eq!(refused[0].path, "extensions");
+        assert!(refused[0].message.contains("ce-traceparent"), "{refused:?}");
     }
 
     #[test]

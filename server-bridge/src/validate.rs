@@ -1,12 +1,11 @@
 //! What a bundle must look like before it is stored: everything an agent would refuse or drop in silence is
-//! refused here, all of it at once, each with its path (wire.md §2.3, §5.4).
+//! refused here, all of it at once, each with its path (wire.md §2.3, §5.4). The REST API and gRPC ask it alike, so that
+//! what one takes the other does too. Pure; paths are spelled as in REST.
 
 use link::bundle::manifest::{ObjectRef, unfit};
 use link::bundle::validate::Declared;
 use serde_json::{Map, Value};
 
-use super::body::kind;
-use super::error::ApiError;
 use crate::store::{Content, Json};
 
 mod agents;
@@ -15,11 +14,15 @@ mod labels;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod text;
+mod unique;
+mod words;
 
-pub(super) use fit::Addressed;
+pub(crate) use fit::Addressed;
 pub use fit::Envelope;
-pub(super) use labels::check_labels;
-pub(crate) use labels::{LABELS_BYTES, fit_labels};
+pub(crate) use labels::{LABELS_BYTES, check_labels, fit_labels};
+pub(crate) use text::{Unreadable, read};
+pub(crate) use words::{kind, listed, nearest, unknown, unknown_as, unknown_members};
 
 /// Sizes a bundle must keep to, besides those of the messages that carry it ([`Envelope`]).
 #[derive(Clone, Copy, Debug)]
@@ -33,23 +36,28 @@ pub struct Limits {
     pub metadata_bytes: usize,
 }
 
+/// Why something is refused: every rule that it breaks, each with its path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Invalid(pub(crate) String);
+
 /// One rule that is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) path: String,
-    pub(super) message: String,
+struct Problem {
+    path: String,
+    message: String,
 }
 
 /// A bundle as given, before it is checked.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
-    pub(super) metadata: Option<Value>,
-    pub(super) manifests: Option<Value>,
-    pub(super) manifest_configs: Option<Value>,
-    pub(super) delete_option: Option<Value>,
-    pub(super) executer: Option<Value>,
+pub(crate) struct Draft {
+    pub(crate) metadata: Option<Value>,
+    pub(crate) manifests: Option<Value>,
+    pub(crate) manifest_configs: Option<Value>,
+    pub(crate) delete_option: Option<Value>,
+    pub(crate) executer: Option<Value>,
     /// What a change starts from.
-    pub(super) stored: Option<Content>,
+    pub(crate) stored: Option<Content>,
 }
 
 // === impl Limits ===
@@ -68,11 +76,11 @@ impl Default for Limits {
 
 impl Draft {
     /// Checks everything and gives metadata and content as they will be stored.
-    pub(super) fn check(
+    pub(crate) fn check(
         self,
         limits: &Limits,
         to: &Addressed<'_>,
-    ) -> Result<(Option<Json>, Content), ApiError> {
+    ) -> Result<(Option<Json>, Content), Invalid> {
         let mut problems = Vec::new();
         if let Some(metadata) = &self.metadata {
             check_metadata(metadata, &mut problems);
@@ -131,16 +139,12 @@ impl Draft {
         if problems.is_empty() {
             return Ok((metadata, content));
         }
-        Err(ApiError::validation(summary(&problems)))
+        Err(Invalid(summary(&problems)))
     }
 }
 
 /// Notes a broken rule.
-pub(super) fn problem(
-    problems: &mut Vec<Problem>,
-    path: impl Into<String>,
-    message: impl Into<String>,
-) {
+fn problem(problems: &mut Vec<Problem>, path: impl Into<String>, message: impl Into<String>) {
     problems.push(Problem {
         path: path.into(),
         message: message.into(),
@@ -148,7 +152,7 @@ pub(super) fn problem(
 }
 
 /// The same of what a text may break as often as it is long: written out only if it will be shown, counted otherwise.
-pub(super) fn problem_with(problems: &mut Vec<Problem>, broken: impl FnOnce() -> (String, String)) {
+fn problem_with(problems: &mut Vec<Problem>, broken: impl FnOnce() -> (String, String)) {
     let (path, message) = if problems.len() < SHOWN {
         broken()
     } else {
@@ -158,12 +162,12 @@ pub(super) fn problem_with(problems: &mut Vec<Problem>, broken: impl FnOnce() ->
 }
 
 /// Why a bundle id or name is refused: it names a Kubernetes object on the other side.
-pub(super) fn check_id(field: &str, id: &str) -> Result<(), ApiError> {
+pub(crate) fn check_id(field: &str, id: &str) -> Result<(), Invalid> {
     match shapes::subdomain_problem(id) {
         None => Ok(()),
         Some(rule) => {
             let shown: String = id.chars().take(60).collect();
-            Err(ApiError::validation(format!("{field}: `{shown}` {rule}")))
+            Err(Invalid(format!("{field}: `{shown}` {rule}")))
         }
     }
 }
@@ -173,6 +177,13 @@ fn check_metadata(metadata: &Value, problems: &mut Vec<Problem>) {
         let message = format!("must be an object, not {}", kind(metadata));
         return problem(problems, "metadata", message);
     };
+    // Go's clients read a list into typed metadata, and one that does not fit fails it as a whole.
+    for key in ["name", "uid"] {
+        match members.get(key) {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(_) => problem(problems, format!("metadata.{key}"), "must be a string"),
+        }
+    }
     check_object_meta("metadata", members, problems);
 }
 

@@ -3,16 +3,14 @@
 use link::telemetry::clip;
 use serde_json::{Map, Value};
 
-use super::{Problem, SHOWN_BYTES, problem, summary};
-use crate::api::body::kind;
-use crate::api::error::ApiError;
+use super::{Invalid, Problem, SHOWN_BYTES, kind, problem, summary};
 use crate::store::Labels;
 
 /// Refuses labels with the paths of what is wrong.
-pub(in crate::api) fn check_labels(entries: &Map<String, Value>) -> Result<(), ApiError> {
+pub(crate) fn check_labels(entries: &Map<String, Value>) -> Result<(), Invalid> {
     match problems(entries) {
         problems if problems.is_empty() => Ok(()),
-        problems => Err(ApiError::validation(summary(&problems))),
+        problems => Err(Invalid(summary(&problems))),
     }
 }
 

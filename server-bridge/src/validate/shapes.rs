@@ -3,8 +3,7 @@
 use link::telemetry::clip;
 use serde_json::{Map, Value};
 
-use super::{Problem, problem, problem_with};
-use crate::api::body::{kind, listed, unknown};
+use super::{Problem, kind, listed, problem, problem_with, unknown};
 
 /// Delete option, manifest configs and executer.
 pub(super) fn check_settings(

@@ -1,0 +1,176 @@
+//! HTTP/2 connections with bounds: how many calls each may have, how old it may get, and an end that clients notice.
+//!
+//! **Contract:** a connection ends with GOAWAY: at its age, which differs by a tenth from one to the next so that clients do
+//! not come back all at once, and when the server stops. Its streams are asked to end then ([`Ending::asked`]), and what
+//! has not ended [`GRACE`] later is cut.
+//! **Invariant:** a client that answers no ping loses its connection; how often a client pings is its own affair.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::http::{Request, Response};
+use futures_util::{Stream, StreamExt as _};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::transport::server::Connected;
+use tower::Service;
+use tracing::debug;
+
+use crate::callers::Connection;
+
+/// The end of a connection, as an extension of its requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ending {
+    asked: CancellationToken,
+    cut: CancellationToken,
+}
+
+/// How long connections may last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age {
+    /// `None` for as long as the client wants.
+    pub(super) most: Option<Duration>,
+}
+
+// === impl Ending ===
+
+impl Ending {
+    /// Returns when the connection is to end.
+    pub(super) async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// Cuts the connection at once.
+    pub(super) fn abort(&self) {
+        self.cut.cancel();
+    }
+}
+
+// === impl Age ===
+
+impl Age {
+    /// Waits until a connection that begins now is old; `share` is where in the last tenth.
+    async fn reached(self, share: f64) {
+        match self.most {
+            Some(most) => sleep(most.mul_f64(0.9 + share / 10.0)).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Serves connections until `stop` is done, then lets them end.
+pub(super) async fn serve<I, C, S>(incoming: I, service: S, age: Age, stop: CancellationToken)
+where
+    I: Stream<Item = io::Result<C>>,
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Connection> + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let tasks = TaskTracker::new();
+    {
+        // Dropped before the wait, so that nobody connects to what is ending.
+        let mut incoming = pin!(incoming);
+        while let Some(Some(accepted)) = stop.run_until_cancelled(incoming.next()).await {
+            // The stream says its failures itself.
+            if let Ok(accepted) = accepted {
+                tasks.spawn(connection(accepted, service.clone(), age, stop.clone()));
+            }
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn connection<C, S>(io: C, service: S, age: Age, stop: CancellationToken)
+where
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Connection> + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let ending = Ending::default();
+    let (peer, told) = (io.connect_info(), ending.clone());
+    let handler = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(told.clone());
+        let mut service = service.clone();
+        async move {
+            std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        }
+    });
+    let serving = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(CALLS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEADERS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING_ANSWER)
+        .serve_connection(TokioIo::new(io), handler);
+    let mut serving = pin!(serving);
+    let old = tokio::select! {
+        ended = serving.as_mut() => return said(ended),
+        () = ending.cut.cancelled() => return,
+        () = age.reached(share()) => true,
+        () = stop.cancelled() => false,
+    };
+    debug!(old, "A gRPC connection is asked to end");
+    serving.as_mut().graceful_shutdown();
+    ending.asked.cancel();
+    tokio::select! {
+        ended = timeout(GRACE, serving) => match ended {
+            Ok(ended) => said(ended),
+            Err(_) => debug!("A gRPC connection did not end in time and is cut"),
+        },
+        () = ending.cut.cancelled() => {}
+    }
+}
+
+fn said(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        debug!(%error, "A gRPC connection ended early");
+    }
+}
+
+/// A number from 0 to 1, another one each time.
+fn share() -> f64 {
+    let [byte, ..] = *uuid::Uuid::new_v4().as_bytes();
+    f64::from(byte) / f64::from(u8::MAX)
+}
+
+// Of one connection. A Go client has one stream and as many publications as its bucket of 100 lets through at once.
+const CALLS: u32 = 256;
+
+// What a client may send before anybody reads it: 1 MiB a connection, so that 256 of them hold 256 MiB at most.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+// What is written to a client that does not read, for each of its streams.
+const SEND_BUFFER: usize = 256 * 1024;
+
+// A token is some KiB.
+const HEADERS: u32 = 32 * 1024;
+
+// As Maestro's `--grpc-server-ping-interval` and `-timeout`.
+const PING: Duration = Duration::from_secs(30);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// How long streams and calls may take to end: within the time that the process has for stopping.
+pub(super) const GRACE: Duration = Duration::from_secs(10);

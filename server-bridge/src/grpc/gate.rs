@@ -1,0 +1,151 @@
+//! What stands before every call: who calls, how many messages are in hand, how long a call may take; and behind it that
+//! every error is worded as Go clients understand it.
+//!
+//! **Invariant:** nothing but the health service is answered before its caller is known.
+//! **Invariant:** no message is read without a place for it, so that what callers send takes [`MESSAGES`] times the longest
+//! message at most.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::http::{Request, Response};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::Service;
+use tower::util::ServiceExt as _;
+
+use super::error::{Reason, Refusal};
+use super::proto::SERVICE_NAME;
+use crate::callers::{Access, Connection, authorization};
+
+/// The gate before a service.
+#[derive(Clone, Debug)]
+pub(super) struct Gate<S> {
+    inner: S,
+    access: Access,
+    places: Arc<Semaphore>,
+}
+
+// === impl Gate ===
+
+impl<S> Gate<S> {
+    pub(super) fn new(inner: S, access: Access) -> Self {
+        Self {
+            inner,
+            access,
+            places: Arc::new(Semaphore::new(MESSAGES)),
+        }
+    }
+}
+
+impl<S> Gate<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+{
+    async fn pass(self, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let path = request.uri().path();
+        if path.starts_with(HEALTH) {
+            return Ok(answer(self.inner, request).await);
+        }
+        let counted = path
+            .strip_prefix('/')
+            .is_some_and(|path| path.starts_with(SERVICE_NAME));
+        let connection = request.extensions().get::<Connection>();
+        let Some(connection) = connection.cloned() else {
+            return Err(Refusal::new(
+                Reason::Internal,
+                "the connection is not known",
+            ));
+        };
+        let token = authorization(request.headers())?.map(str::to_owned);
+        let caller = self
+            .access
+            .authenticate(&connection, token.as_deref())
+            .await?;
+        request.extensions_mut().insert(caller);
+        if !counted {
+            return Ok(answer(self.inner, request).await);
+        }
+        // Held until the call is answered; a stream has read its message when it begins.
+        let place = timeout(PLACE_WITHIN, self.places.acquire()).await;
+        let Ok(Ok(_place)) = place else {
+            return Err(Refusal::unavailable(
+                "too many calls at once, try again later",
+            ));
+        };
+        let response = timeout(ANSWER_WITHIN, answer(self.inner, request)).await;
+        let response = response.map_err(|_| {
+            let limit = ANSWER_WITHIN.as_secs();
+            Refusal::unavailable(format!(
+                "the message was not there, or not stored, within {limit} s"
+            ))
+        })?;
+        Ok(worded(response))
+    }
+}
+
+impl<S> Service<Request<Body>> for Gate<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let gate = self.clone();
+        Box::pin(async move {
+            let passed = gate.pass(request).await;
+            Ok(passed.unwrap_or_else(|refusal| Status::from(refusal).into_http()))
+        })
+    }
+}
+
+async fn answer<S>(inner: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    match inner.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The same answer; an error that `tonic` worded itself becomes one that Go clients understand.
+fn worded(response: Response<Body>) -> Response<Body> {
+    match Status::from_header_map(response.headers()) {
+        Some(status)
+            if !matches!(status.code(), Code::Ok | Code::Unimplemented)
+                && !status.message().starts_with('{') =>
+        {
+            Status::from(Refusal::of_status(&status)).into_http()
+        }
+        _ => response,
+    }
+}
+
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// Messages in hand: 128 MiB of the longest, and as many bundles as a store commits together.
+const MESSAGES: usize = 32;
+
+// As long as a publication waits for the store: then those before it have ended.
+const PLACE_WITHIN: Duration = Duration::from_secs(5);
+
+// The longest message arrives within it at 140 KB/s; the store has 5 s of it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);

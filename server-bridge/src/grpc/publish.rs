@@ -1,0 +1,306 @@
+//! What a source publishes: checked as REST checks it, stored, and answered once it is.
+//!
+//! **Contract:** a repeated publication does no harm: the same creation, the same update after an answer that was lost, and
+//! a deletion of what is gone succeed. While the store is away for a moment a call waits for it, [`PATIENCE`] at most,
+//! because Go callers see any failure as final (grpc.md §3).
+//! **Invariant:** a source neither changes nor deletes another's bundle, nor learns what it is.
+//! **Invariant:** what was begun is done and told of in the audit log, whether or not the caller stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::bundle::resync::HeldStatus;
+use link::clock::Clock;
+use link::event::Event;
+use link::id::ConsumerName;
+use link::order::Version;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::{Reason, Refusal};
+use super::hub::Hub;
+use super::request::{Given, Published, Request, Wish, understand};
+use crate::audit::{Change, Outcome, changed};
+use crate::callers::{Access, Action, Caller, Verb};
+use crate::store::{Bundle, Content, Json, NewBundle, SourceName, Store, StoreError};
+use crate::validate::{Addressed, Draft, Envelope, Limits};
+
+/// Stores what is published. Clones share everything.
+#[derive(Clone, Debug)]
+pub(super) struct Publisher<S> {
+    pub(super) store: S,
+    pub(super) clock: Clock,
+    pub(super) limits: Limits,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) access: Access,
+    pub(super) hub: Hub,
+}
+
+// === impl Publisher ===
+
+impl<S: Store> Publisher<S> {
+    /// Does what an event asks for; `known` is told whose event it is once it may be.
+    pub(super) async fn publish(
+        &self,
+        caller: &Caller,
+        event: Event,
+        known: &mut Option<SourceName>,
+    ) -> Result<(), Refusal> {
+        let operation = event.id.clone();
+        let Published { source, request } = understand(event)?;
+        let wish = match request {
+            Request::Store(wish) => wish,
+            Request::Resync(held) => return self.resync(caller, source, held, known).await,
+        };
+        let (id, consumer) = wish.about();
+        let (id, consumer, verb) = (id.to_owned(), consumer.clone(), wish.verb());
+        let action = Action {
+            verb: Verb::Publish,
+            source: Some(source.clone()),
+            consumer: Some(consumer.clone()),
+        };
+        let allowed = self.access.allow(caller, &action).await;
+        if allowed.is_ok() {
+            *known = Some(source.clone());
+        }
+        let (publisher, caller) = (self.clone(), caller.clone());
+        let storing = tokio::spawn(async move {
+            let done = match allowed {
+                Ok(()) => publisher.store(&source, wish).await,
+                Err(denied) => Err(denied.into()),
+            };
+            let change = Change {
+                verb,
+                kind: "bundle",
+                id: &id,
+                source: Some(&source),
+                consumer: Some(&consumer),
+                operation: &operation,
+            };
+            let outcome = match &done {
+                Ok(()) => Outcome::Done,
+                Err(refusal) if refusal.is_the_callers() => Outcome::Refused(refusal.message()),
+                Err(refusal) => Outcome::Failed(refusal.message()),
+            };
+            changed(&caller, &change, outcome);
+            done
+        });
+        storing.await.unwrap_or_else(|_| {
+            Err(Refusal::new(
+                Reason::Internal,
+                "the server failed on this call",
+            ))
+        })
+    }
+
+    async fn resync(
+        &self,
+        caller: &Caller,
+        source: SourceName,
+        held: Vec<HeldStatus>,
+        known: &mut Option<SourceName>,
+    ) -> Result<(), Refusal> {
+        // What it asks for goes to the streams of its source, and changes nothing.
+        let action = Action {
+            verb: Verb::Subscribe,
+            source: Some(source.clone()),
+            consumer: None,
+        };
+        self.access.allow(caller, &action).await?;
+        self.hub.resync(&source, held);
+        *known = Some(source);
+        Ok(())
+    }
+
+    async fn store(&self, source: &SourceName, wish: Wish) -> Result<(), Refusal> {
+        match wish {
+            Wish::Create(given) => self.create(source, given).await,
+            Wish::Update { given, expected } => self.update(source, given, expected).await,
+            Wish::Delete { id, consumer } => self.delete(source, &id, &consumer).await,
+        }
+    }
+
+    async fn create(&self, source: &SourceName, given: Given) -> Result<(), Refusal> {
+        let id = given.id.clone();
+        let (metadata, content, origin) =
+            self.checked(given.draft, &id, &given.consumer, given.origin)?;
+        let new = NewBundle {
+            name: id.clone(),
+            id: id.clone(),
+            source: source.clone(),
+            consumer_name: given.consumer,
+            metadata,
+            origin: Some(origin),
+            content,
+        };
+        let created = patiently(|| self.store.create_bundle(new.clone(), self.clock.now())).await;
+        match created.outcome {
+            Ok(_) => Ok(()),
+            Err(StoreError::BundleExists { .. }) => {
+                let existing = self.bundle(&id).await?;
+                match existing.filter(|bundle| bundle.source == *source) {
+                    Some(bundle) if bundle.deleted_at.is_some() => Err(Refusal::already_exists(
+                        &id,
+                        "; it is being deleted, and can be made anew once its agent has confirmed that",
+                    )),
+                    Some(bundle)
+                        if bundle.consumer_name == new.consumer_name
+                            && is_same(&bundle, new.metadata.as_ref(), &new.content) =>
+                    {
+                        Ok(())
+                    }
+                    Some(_) => Err(Refusal::already_exists(&id, " with another content")),
+                    None => Err(Refusal::already_exists(&id, "")),
+                }
+            }
+            Err(error) => Err(Refusal::of_store(&error, &id)),
+        }
+    }
+
+    async fn update(
+        &self,
+        source: &SourceName,
+        given: Given,
+        expected: Option<Version>,
+    ) -> Result<(), Refusal> {
+        let id = given.id;
+        let bundle = self.bundle(&id).await?;
+        let bundle = bundle.filter(|bundle| bundle.source == *source);
+        let bundle = bundle.ok_or_else(|| Refusal::not_found(&id))?;
+        keeps_consumer(&bundle, &given.consumer)?;
+        if bundle.deleted_at.is_some() {
+            return Err(Refusal::deleting(&id));
+        }
+        if let Some(expected) = expected.filter(|expected| *expected != bundle.version) {
+            let error = StoreError::VersionConflict {
+                id: id.clone(),
+                expected,
+                latest: bundle.version,
+            };
+            return Err(Refusal::of_store(&error, &id));
+        }
+        let mut draft = given.draft;
+        draft.stored = bundle.content;
+        let (metadata, content, origin) =
+            self.checked(draft, &id, &given.consumer, given.origin)?;
+        let updated = patiently(|| {
+            let (metadata, content) = (metadata.clone(), content.clone());
+            let origin = Some(origin.clone());
+            self.store
+                .update_bundle(&id, expected, metadata, content, origin, self.clock.now())
+        })
+        .await;
+        match updated.outcome {
+            Ok(_) => Ok(()),
+            // An attempt whose answer was lost may be what made the version.
+            Err(error @ StoreError::VersionConflict { .. }) if updated.again => {
+                let stored = self.bundle(&id).await?;
+                match stored {
+                    Some(stored) if is_same(&stored, metadata.as_ref(), &content) => Ok(()),
+                    _ => Err(Refusal::of_store(&error, &id)),
+                }
+            }
+            Err(error) => Err(Refusal::of_store(&error, &id)),
+        }
+    }
+
+    async fn delete(
+        &self,
+        source: &SourceName,
+        id: &str,
+        consumer: &ConsumerName,
+    ) -> Result<(), Refusal> {
+        let bundle = self.bundle(id).await?;
+        // Another's is as gone as one that never was.
+        let Some(bundle) = bundle.filter(|bundle| bundle.source == *source) else {
+            return Ok(());
+        };
+        keeps_consumer(&bundle, consumer)?;
+        let marked = patiently(|| self.store.mark_deleting(id, self.clock.now())).await;
+        match marked.outcome {
+            Ok(()) | Err(StoreError::BundleNotFound { .. }) => Ok(()),
+            Err(error) => Err(Refusal::of_store(&error, id)),
+        }
+    }
+
+    fn checked(
+        &self,
+        draft: Draft,
+        id: &str,
+        consumer: &ConsumerName,
+        origin: Json,
+    ) -> Result<(Option<Json>, Content, Json), Refusal> {
+        let to = Addressed {
+            envelope: &self.envelope,
+            consumer,
+            id,
+            origin: Some(&origin),
+        };
+        let checked = draft.check(&self.limits, &to);
+        let (metadata, content) = checked.map_err(|invalid| Refusal::from(invalid).about(id))?;
+        Ok((metadata, content, origin))
+    }
+
+    async fn bundle(&self, id: &str) -> Result<Option<Bundle>, Refusal> {
+        let read = patiently(|| self.store.get_bundle(id)).await;
+        read.outcome.map_err(|error| Refusal::of_store(&error, id))
+    }
+}
+
+/// Rights are given by consumer, so the one that was named must be the one.
+fn keeps_consumer(bundle: &Bundle, consumer: &ConsumerName) -> Result<(), Refusal> {
+    if bundle.consumer_name == *consumer {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!(
+        "clustername: cannot be changed, resource bundle `{}` is for `{}`",
+        bundle.id, bundle.consumer_name
+    ))
+    .about(&bundle.id))
+}
+
+/// Whether a bundle is what somebody wants to store.
+fn is_same(bundle: &Bundle, metadata: Option<&Json>, content: &Content) -> bool {
+    bundle.metadata.as_ref() == metadata && bundle.content.as_ref() == Some(content)
+}
+
+/// What came of a call of the store, and whether it was made more than once.
+struct Tried<T> {
+    outcome: Result<T, StoreError>,
+    again: bool,
+}
+
+/// Calls the store until it answers, for [`PATIENCE`].
+async fn patiently<T, F, Fut>(mut call: F) -> Tried<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, StoreError>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    let mut again = false;
+    loop {
+        let outcome = match timeout_at(deadline, call()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::Unavailable {
+                reason: format!("it did not answer within {} s", PATIENCE.as_secs()),
+            }),
+        };
+        let over = Instant::now() + pause >= deadline;
+        match &outcome {
+            Err(StoreError::Closed) => return Tried { outcome, again },
+            Err(error) if error.is_retryable() && !over => {}
+            _ => return Tried { outcome, again },
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        again = true;
+    }
+}
+
+/// How long a call waits for the store: a failover takes seconds, and callers give up after ten (grpc.md §3).
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! The two calls of `CloudEventService`, joined from their parts; what each refuses is in [`super::error`].
+
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use tokio::time::{Instant, timeout};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Extensions, Request, Response, Status};
+use uuid::Uuid;
+
+use super::connections::Ending;
+use super::error::{Reason, Refusal};
+use super::feed::Feed;
+use super::hub::{Full, Hub, STREAMS};
+use super::metrics::{Call, Metrics};
+use super::proto::{CloudEvent, CloudEventService, PublishRequest, SubscriptionRequest};
+use super::publish::Publisher;
+use super::reports::Reports;
+use super::stream::{Pace, Stream};
+use super::wire::read;
+use crate::callers::{Action, Caller, Verb};
+use crate::store::{SourceName, Store};
+
+/// What the calls are made of.
+#[derive(Clone, Debug)]
+pub(super) struct Sources<S> {
+    pub(super) publisher: Publisher<S>,
+    pub(super) hub: Hub,
+    pub(super) feed: Feed<S>,
+    pub(super) reports: Reports<S>,
+    pub(super) pace: Pace,
+    pub(super) metrics: Metrics,
+}
+
+// === impl Sources ===
+
+impl<S: Store> Sources<S> {
+    async fn subscribed(
+        &self,
+        caller: &Caller,
+        ending: Ending,
+        request: SubscriptionRequest,
+        known: &mut Option<SourceName>,
+    ) -> Result<BoxStream<'static, Result<CloudEvent, Status>>, Refusal> {
+        let source =
+            SourceName::new(request.source).map_err(|error| Refusal::invalid(error.to_string()))?;
+        let access = &self.publisher.access;
+        let action = Action {
+            verb: Verb::Subscribe,
+            source: Some(source.clone()),
+            consumer: None,
+        };
+        access.allow(caller, &action).await?;
+        let scope = access.scope(caller, Verb::Subscribe).await?;
+        *known = Some(source.clone());
+        // Else what is reported before the feed knows where it stands would be told to nobody.
+        let mut started = self.feed.started();
+        let started = timeout(FEED_WITHIN, started.wait_for(|started| *started)).await;
+        if !matches!(started, Ok(Ok(_))) {
+            return Err(Refusal::unavailable(
+                "the store is not available now: what agents report cannot be read; try again",
+            ));
+        }
+        let label = self.metrics.source(Some(&source));
+        let seat = self.hub.join(source).map_err(|Full| {
+            Refusal::unavailable(format!(
+                "there are {STREAMS} streams already; try again later"
+            ))
+        })?;
+        let stream = Stream {
+            seat,
+            reports: self.reports.clone(),
+            scope,
+            pace: self.pace.clone(),
+            ending,
+            registered: self.metrics.stream(label),
+        };
+        Ok(stream.start())
+    }
+
+    fn count(&self, call: Call, source: Option<&SourceName>, code: Code, began: Instant) {
+        let label = self.metrics.source(source);
+        self.metrics.answered(call, &label, code, began.elapsed());
+    }
+}
+
+#[tonic::async_trait]
+impl<S: Store> CloudEventService for Sources<S> {
+    type SubscribeStream = BoxStream<'static, Result<CloudEvent, Status>>;
+
+    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<()>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let (began, mut known) = (Instant::now(), None);
+        let published = async {
+            let caller = caller(&extensions)?;
+            let event = request
+                .event
+                .ok_or_else(|| Refusal::invalid("the request carries no event"))?;
+            self.publisher
+                .publish(&caller, read(event)?, &mut known)
+                .await
+        };
+        let published = published.await.map_err(Status::from);
+        let code = published.as_ref().map_or_else(Status::code, |()| Code::Ok);
+        self.count(Call::Publish, known.as_ref(), code, began);
+        published.map(Response::new)
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<SubscriptionRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let (began, mut known) = (Instant::now(), None);
+        let subscribed = async {
+            let caller = caller(&extensions)?;
+            let ending = extensions.get::<Ending>().cloned().unwrap_or_default();
+            self.subscribed(&caller, ending, request, &mut known).await
+        };
+        let subscribed = subscribed.await.map_err(Status::from);
+        let code = subscribed.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        self.count(Call::Subscribe, known.as_ref(), code, began);
+        let mut response = Response::new(subscribed?);
+        // Agents' library waits for exactly one of these before anything else (wire.md §5.3).
+        if let Ok(id) = MetadataValue::try_from(Uuid::new_v4().to_string()) {
+            response.metadata_mut().insert(SUBSCRIPTION, id);
+        }
+        Ok(response)
+    }
+}
+
+/// Who calls, as the gate found out.
+fn caller(extensions: &Extensions) -> Result<Caller, Refusal> {
+    extensions
+        .get::<Caller>()
+        .cloned()
+        .ok_or_else(|| Refusal::new(Reason::Internal, "the caller is not known"))
+}
+
+const SUBSCRIPTION: &str = "subscription-id";
+
+// As long as a publication waits for the store.
+const FEED_WITHIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,315 @@
+//! One stream of a source: what was reported lately, then what is reported, each bundle in its present state.
+//!
+//! **Contract:** the first event is a heartbeat at once, and another follows every [`Pace::heartbeat`]; Go clients connect
+//! again after 20 s without any (grpc.md rule 12). Nothing is confirmed by a client and its library keeps no position, so
+//! each stream first repeats what was reported in the last [`REPLAY`]: that closes the gap of a reconnect.
+//! **Invariant:** a stream waits for its own client alone, and no longer than [`STALL`]: then it is ended, and its
+//! connection too if that is not taken either.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{BoxStream, poll_fn};
+use jiff::{SignedDuration, Timestamp};
+use link::clock::Clock;
+use link::error::chain;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tonic::Status;
+use tracing::{debug, info};
+
+use super::backlog::{Next, Wanted};
+use super::connections::Ending;
+use super::error::Refusal;
+use super::hub::Seat;
+use super::metrics::Registered;
+use super::proto::CloudEvent;
+use super::reports::{Present, Reports};
+use super::wire::heartbeat;
+use crate::callers::Scope;
+use crate::store::{ReportHead, Store, StoreError};
+
+/// How often a stream says that it is alive, and since when it repeats.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    pub(super) heartbeat: Duration,
+    pub(super) clock: Clock,
+}
+
+/// What a stream works with.
+pub(super) struct Stream<S> {
+    pub(super) seat: Seat,
+    pub(super) reports: Reports<S>,
+    /// Bundles of consumers beyond it are left out.
+    pub(super) scope: Scope,
+    pub(super) pace: Pace,
+    pub(super) ending: Ending,
+    pub(super) registered: Registered,
+}
+
+/// Events as the connection takes them.
+type Sender = mpsc::Sender<Result<CloudEvent, Status>>;
+
+/// Why a stream ends.
+enum End {
+    /// Its client went.
+    Gone,
+    /// Its connection is to end.
+    Asked,
+    /// Its client takes nothing.
+    Stalled,
+}
+
+/// Where the repetition of what was reported is.
+struct Replay {
+    since: Timestamp,
+    limit: u32,
+    /// Those that were reported at `since` and are on a page already.
+    told: HashSet<String>,
+}
+
+/// How many events went lately.
+struct Rate {
+    until: Instant,
+    sent: u32,
+}
+
+// === impl Stream ===
+
+impl<S: Store> Stream<S> {
+    /// Starts the stream. It ends when what is returned is dropped.
+    pub(super) fn start(self) -> BoxStream<'static, Result<CloudEvent, Status>> {
+        let (events, mut taken) = mpsc::channel(AHEAD + 1);
+        tokio::spawn(self.run(events));
+        Box::pin(poll_fn(move |cx| taken.poll_recv(cx)))
+    }
+
+    async fn run(self, events: Sender) {
+        // Room for the reason why it ends, also when there is none for anything else.
+        let Ok(last_word) = events.clone().reserve_owned().await else {
+            return;
+        };
+        let why = match self.serve(&events).await {
+            End::Gone => return,
+            End::Asked => Refusal::unavailable(
+                "this connection is at its end, so that clients spread over the servers; connect again",
+            ),
+            End::Stalled => {
+                let source = self.seat.source().as_str();
+                info!(
+                    source,
+                    "A stream is ended: its client took nothing for {} s",
+                    STALL.as_secs()
+                );
+                Refusal::unavailable(format!(
+                    "nothing was taken from this stream for {} s; connect again",
+                    STALL.as_secs()
+                ))
+            }
+        };
+        last_word.send(Err(why.into()));
+        // What the client does not read it does not free either, as long as its connection is there.
+        if timeout(LAST_WORD, events.closed()).await.is_err() {
+            self.ending.abort();
+        }
+    }
+
+    async fn serve(&self, events: &Sender) -> End {
+        let since = self.pace.clock.now().checked_sub(REPLAY);
+        self.seat.read_since(since.unwrap_or(Timestamp::MIN));
+        let mut beat = interval(self.pace.heartbeat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut full_since = None;
+        let mut telling = pin!(self.tell(events));
+        loop {
+            tokio::select! {
+                biased;
+                () = events.closed() => return End::Gone,
+                () = self.ending.asked() => return End::Asked,
+                _ = beat.tick() => match events.try_send(Ok(heartbeat())) {
+                    Ok(()) => full_since = None,
+                    Err(TrySendError::Closed(_)) => return End::Gone,
+                    Err(TrySendError::Full(_)) => {
+                        let since = *full_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= STALL {
+                            return End::Stalled;
+                        }
+                    }
+                },
+                end = &mut telling => return end,
+            }
+        }
+    }
+
+    /// Tells what there is to tell, until the client goes or takes nothing.
+    async fn tell(&self, events: &Sender) -> End {
+        let mut replay: Option<Replay> = None;
+        let mut rate = Rate::default();
+        loop {
+            match (self.seat.next(Instant::now()), &mut replay) {
+                (Next::Send(id, wanted), _) => match self.present(&id, wanted).await {
+                    None => {}
+                    Some(event) => {
+                        match timeout(STALL, events.send(Ok(event))).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(_)) => return End::Gone,
+                            Err(_) => return End::Stalled,
+                        }
+                        self.registered.sent();
+                        self.seat.done(id, Some(Instant::now()));
+                        rate.keep().await;
+                    }
+                },
+                (Next::Read(since), None) => replay = Some(Replay::new(since)),
+                (Next::Read(since), Some(under_way)) => {
+                    replay = Some(Replay::new(under_way.since.min(since)));
+                }
+                (Next::Wait(_), Some(under_way)) => {
+                    if !self.page(under_way).await {
+                        replay = None;
+                    }
+                }
+                (Next::Wait(until), None) => tokio::select! {
+                    () = self.seat.changed() => {}
+                    () = sleep_until(until.unwrap_or_else(|| Instant::now() + IDLE)) => {}
+                },
+            }
+        }
+    }
+
+    /// The event of a bundle, if there is one that this stream wants; otherwise the seat knows.
+    async fn present(&self, id: &Arc<str>, wanted: Wanted) -> Option<CloudEvent> {
+        let event = match self.reports.present(id, wanted.mark).await {
+            Ok(present) => present
+                .filter(|present| self.wants(present, &wanted))
+                .and_then(|present| present.event.clone()),
+            Err(error) => {
+                self.seat.put_back(id.clone(), wanted);
+                self.wait_for_store(&error).await;
+                return None;
+            }
+        };
+        if event.is_none() {
+            self.seat.done(id.clone(), None);
+        }
+        event
+    }
+
+    fn wants(&self, present: &Present, wanted: &Wanted) -> bool {
+        // A list of a resync may name any id.
+        present.source == *self.seat.source()
+            && self.scope.permits(&present.source, &present.consumer)
+            && (wanted.unless.is_none() || wanted.unless != present.status_hash)
+    }
+
+    /// Adds the next page of what was reported; false when that was the last one.
+    async fn page(&self, replay: &mut Replay) -> bool {
+        let source = self.seat.source();
+        let page = self.reports.since(source, replay.since, replay.limit).await;
+        match page {
+            Ok(page) => {
+                self.seat.add(replay.fresh(&page));
+                replay.advance(&page)
+            }
+            Err(error) => {
+                self.wait_for_store(&error).await;
+                true
+            }
+        }
+    }
+
+    async fn wait_for_store(&self, error: &StoreError) {
+        debug!("A stream waits for the store: {}", chain(error));
+        sleep(AGAIN).await;
+    }
+}
+
+// === impl Replay ===
+
+impl Replay {
+    fn new(since: Timestamp) -> Self {
+        Self {
+            since,
+            limit: PAGE,
+            told: HashSet::new(),
+        }
+    }
+
+    /// Those of a page that were on no page before.
+    fn fresh<'h>(&self, page: &'h [ReportHead]) -> impl Iterator<Item = &'h ReportHead> {
+        page.iter()
+            .filter(|head| head.at != self.since || !self.told.contains(&head.id))
+    }
+
+    /// Goes on behind a page; false when there is nothing.
+    fn advance(&mut self, page: &[ReportHead]) -> bool {
+        let full = u32::try_from(page.len()).unwrap_or(u32::MAX) >= self.limit;
+        let Some(last) = page.last().filter(|_| full) else {
+            return false;
+        };
+        if last.at == self.since {
+            // A whole page of one moment: only a longer one leads beyond it.
+            self.limit = self.limit.saturating_mul(2);
+        } else {
+            self.told.clear();
+            self.limit = PAGE;
+        }
+        self.since = last.at;
+        let same = page.iter().filter(|head| head.at == last.at);
+        self.told.extend(same.map(|head| head.id.clone()));
+        true
+    }
+}
+
+// === impl Rate ===
+
+impl Rate {
+    /// Waits so long that no more than [`BURST`] events go in a [`WINDOW`].
+    async fn keep(&mut self) {
+        let now = Instant::now();
+        if now >= self.until {
+            (self.until, self.sent) = (now + WINDOW, 0);
+        }
+        self.sent += 1;
+        if self.sent >= BURST {
+            sleep_until(self.until).await;
+        }
+    }
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self {
+            until: Instant::now(),
+            sent: 0,
+        }
+    }
+}
+
+/// What a new stream repeats. Clients connect again after two minutes at most (wire.md §1.6), and ask REST for the rest.
+pub(super) const REPLAY: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long a client may take nothing: Go clients give up a silent server after as long.
+pub(super) const STALL: Duration = Duration::from_secs(20);
+
+// Beyond what the connection has taken already: enough to keep it busy, and little, so that what is sent is the present.
+const AHEAD: usize = 4;
+
+// A client that reads has the reason by then.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+// 1000 events a second, which leaves an unchanged Go client time for its handlers.
+const WINDOW: Duration = Duration::from_millis(100);
+const BURST: u32 = 100;
+
+// Heads of the store are some 100 bytes.
+const PAGE: u32 = 500;
+
+const AGAIN: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests;

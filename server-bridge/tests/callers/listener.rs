@@ -1,0 +1,114 @@
+//! Bounds of a listener with TLS: one slow handshake delays nobody, and one connection past the most is closed.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use link::admin::Checks;
+use link::clock::Clock;
+use prometheus::Registry;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use server_bridge::callers::incoming;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::bridge::{Bridge, Place};
+use crate::pki::Pair;
+
+#[tokio::test]
+async fn handshakes_that_never_end_delay_no_other() {
+    let place = Place::new();
+    let bridge = Bridge::bounded(&place, place.tls(), 4).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(bridge.address).await.unwrap());
+    }
+    let client = place.stranger().build().unwrap();
+    assert_eq!(bridge.get(&client, "/consumers").await.0, 200);
+    // All places are taken now: one more is closed without a handshake.
+    let mut one_more = TcpStream::connect(bridge.address).await.unwrap();
+    assert_eq!(one_more.read(&mut [0; 16]).await.unwrap_or(0), 0);
+    let other = place.stranger().build().unwrap();
+    assert!(other.get(bridge.url("/consumers")).send().await.is_err());
+    drop(silent);
+    let ask = async || bridge.metric("bridge_tls_handshakes_failed_total");
+    crate::bridge::until(ask, |failed| *failed >= Some(3.0)).await;
+    assert_eq!(bridge.get(&other, "/consumers").await.0, 200);
+}
+
+#[tokio::test]
+async fn accepted_connections_speak_h2_tell_who_they_are_and_give_their_place_back() {
+    let place = Place::new();
+    let (registry, checks) = (Registry::new(), Checks::new());
+    let callers = place.mutual().build(Clock::system(), &registry, &checks);
+    let callers = callers.await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = incoming(listener, callers.grpc, 2, std::future::pending());
+    let mut stream = Box::pin(stream);
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let pair = place.clients.client("ann", None);
+    let connecting = tokio::spawn(connect(address, client(&place, &pair, b"h2")));
+    let mut accepted = stream.next().await.unwrap().unwrap();
+    let mut connected = connecting.await.unwrap().unwrap();
+    assert_eq!(connected.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let connection = tonic::transport::server::Connected::connect_info(&accepted);
+    let caller = callers
+        .access
+        .authenticate(&connection, None)
+        .await
+        .unwrap();
+    assert_eq!((caller.user.as_str(), caller.groups.len()), ("ann", 0));
+    accepted.write_all(b"hello").await.unwrap();
+    accepted.flush().await.unwrap();
+    let mut read = [0; 5];
+    connected.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read, b"hello");
+    // One past the most.
+    let refused = connect(address, client(&place, &pair, b"h2")).await;
+    assert!(refused.is_err());
+    drop(accepted);
+    let config = client(&place, &pair, b"h2");
+    let again = async || connect(address, Arc::clone(&config)).await.is_ok();
+    let taking = tokio::spawn(async move { stream.next().await.is_some() });
+    crate::bridge::until(again, |connected| *connected).await;
+    assert!(taking.await.unwrap());
+}
+
+#[tokio::test]
+async fn who_speaks_another_protocol_is_refused_in_the_handshake() {
+    let place = Place::new();
+    let bridge = Bridge::start(&place, place.mutual()).await;
+    let pair = place.clients.client("ann", None);
+    for (protocol, ok) in [(&b"http/1.1"[..], true), (b"h2", false)] {
+        let connected = connect(bridge.address, client(&place, &pair, protocol)).await;
+        assert_eq!(connected.is_ok(), ok, "{connected:?}");
+    }
+}
+
+pub(crate) fn client(place: &Place, pair: &Pair, protocol: &[u8]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(place.ca.pem.as_bytes()).unwrap())
+        .unwrap();
+    let chain = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![chain], key)
+        .unwrap();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
+}
+
+pub(crate) async fn connect(
+    address: std::net::SocketAddr,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::from(address.ip());
+    TlsConnector::from(config).connect(name, stream).await
+}

@@ -1,0 +1,182 @@
+//! Callers and what they may do, as a Kubernetes API says; here one that a test scripts.
+
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use server_bridge::callers::{Authorization, Cluster, Config};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::bridge::{Bridge, Place, bundle, config, told};
+
+/// Knows ann's token, and lets her do what is listed.
+struct Api {
+    asked: Arc<Mutex<Vec<Value>>>,
+    serving: AbortOnDropHandle<()>,
+    kubeconfig: std::path::PathBuf,
+}
+
+const ALLOWED: &[(&str, &str)] = &[
+    ("/api/maestro/v1/consumers", "get"),
+    ("/api/maestro/v1/consumers", "post"),
+    ("/api/maestro/v1/resource-bundles", "post"),
+    ("/api/maestro/v1/resource-bundles/b1", "delete"),
+    ("/sources/maestro", "pub"),
+];
+
+impl Api {
+    async fn start(place: &Place) -> Self {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let router = Router::new()
+            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(token))
+            .route(
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+                post(access),
+            )
+            .with_state(Arc::clone(&asked));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "c", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        });
+        Self {
+            asked,
+            serving: AbortOnDropHandle::new(serving),
+            kubeconfig: place.write("kubeconfig", &kubeconfig.to_string()),
+        }
+    }
+
+    fn asked(&self) -> Vec<Value> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn config(&self, audiences: &[&str], authorized: bool) -> Config {
+        let cluster = Cluster::Kubeconfig(self.kubeconfig.clone());
+        let audiences = audiences.iter().map(|&name| name.to_owned()).collect();
+        Config {
+            reviews: Some((cluster.clone(), audiences)),
+            authorization: if authorized {
+                Authorization::Reviews(cluster)
+            } else {
+                Authorization::Everything
+            },
+            ..config()
+        }
+    }
+}
+
+async fn token(
+    State(asked): State<Arc<Mutex<Vec<Value>>>>,
+    Json(mut review): Json<Value>,
+) -> Json<Value> {
+    review["status"] = match review["spec"]["token"].as_str() {
+        Some("anns") => json!({
+            "authenticated": true,
+            "user": {"username": "ann", "groups": ["dev"]},
+            "audiences": review["spec"]["audiences"],
+        }),
+        Some("careless") => json!({"authenticated": true, "user": {"username": "ann"}}),
+        _ => json!({"authenticated": false, "error": "invalid bearer token"}),
+    };
+    asked.lock().unwrap().push(review["spec"].clone());
+    Json(review)
+}
+
+async fn access(
+    State(asked): State<Arc<Mutex<Vec<Value>>>>,
+    Json(mut review): Json<Value>,
+) -> Json<Value> {
+    let spec = &review["spec"];
+    let about = &spec["nonResourceAttributes"];
+    let allowed = spec["user"] == "ann"
+        && spec["groups"] == json!(["dev", "system:authenticated"])
+        && ALLOWED
+            .iter()
+            .any(|(path, verb)| about["path"] == *path && about["verb"] == *verb);
+    asked.lock().unwrap().push(spec.clone());
+    review["status"] = json!({"allowed": allowed});
+    Json(review)
+}
+
+#[tokio::test]
+async fn a_reviewed_token_is_known_for_a_while_and_a_refused_one_is_told_why() {
+    let place = Place::new();
+    let api = Api::start(&place).await;
+    let bridge = Bridge::start(&place, api.config(&["bridge"], false)).await;
+    let client = Client::new();
+    for _ in 0..3 {
+        assert_eq!(bridge.with_token(&client, "anns").await.0, 200);
+    }
+    let asked = api.asked();
+    assert_eq!(asked, [json!({"token": "anns", "audiences": ["bridge"]})]);
+    let answer = bridge.with_token(&client, "bobs").await;
+    assert_eq!(
+        told(&answer),
+        "401 maestro-15: the bearer token is refused: the Kubernetes API says: invalid bearer token"
+    );
+    let answer = bridge.with_token(&client, "careless").await;
+    assert_eq!(
+        told(&answer),
+        "401 maestro-15: the bearer token is refused: it is for another audience, expected is `bridge`"
+    );
+}
+
+#[tokio::test]
+async fn an_api_that_is_away_lets_nobody_in_and_says_so() {
+    let place = Place::new();
+    let api = Api::start(&place).await;
+    let bridge = Bridge::start(&place, api.config(&[], false)).await;
+    api.serving.abort();
+    let answer = crate::bridge::until(
+        async || bridge.with_token(&Client::new(), "anns").await,
+        |answer| answer.0 != 200,
+    )
+    .await;
+    assert_eq!(answer.0, 503, "{answer:?}");
+    assert!(told(&answer).contains("a review of the token cannot be had of the Kubernetes API"));
+}
+
+#[tokio::test]
+async fn access_is_reviewed_by_path_and_verb_and_changes_by_their_source() {
+    let place = Place::new();
+    let api = Api::start(&place).await;
+    let bridge = Bridge::start(&place, api.config(&[], true)).await;
+    let client = Client::new();
+    let send = async |method: Method, path: &str, body: Option<Value>| {
+        let answer = bridge.send(&client, Some("anns"), method, path, body).await;
+        answer.unwrap()
+    };
+    let consumer = json!({"name": "c1"});
+    let made = send(Method::POST, "/consumers", Some(consumer)).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    let made = send(Method::POST, "/resource-bundles", Some(bundle("b1", "c1"))).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    let gone = send(Method::DELETE, "/resource-bundles/b1", None).await;
+    assert_eq!(gone.0, 204, "{gone:?}");
+    let about: Vec<Value> = api
+        .asked()
+        .iter()
+        .map(|spec| spec["nonResourceAttributes"].clone())
+        .filter(|about| !about.is_null())
+        .collect();
+    let question = |(path, verb): &(&str, &str)| json!({"path": path, "verb": verb});
+    let expected: Vec<Value> = [ALLOWED[1], ALLOWED[2], ALLOWED[4], ALLOWED[3]]
+        .iter()
+        .map(question)
+        .collect();
+    assert_eq!(about, expected);
+    let refused = send(Method::GET, "/resource-bundles", None).await;
+    assert_eq!(
+        told(&refused),
+        "403 maestro-4: `ann` may not `get` the path `/api/maestro/v1/resource-bundles`: give it a ClusterRole with \
+         this nonResourceURL and verb"
+    );
+}

@@ -5,6 +5,7 @@
 //! while its deletion is not acknowledged. There is no event queue. Ids and times are arguments; every method
 //! is one transaction, and has happened durably when it returns `Ok`.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,6 +32,7 @@ mod order;
 mod outbox;
 mod overview;
 pub mod postgres;
+mod progress;
 pub mod query;
 mod replica;
 mod reports;
@@ -56,11 +58,14 @@ pub use outbox::{
     Tombstone,
 };
 pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
+pub use progress::{Load, Progress, Step, Verdict};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
 pub use reports::{Position, REPORTS_KEPT, Report, ReportHead, Reported, Reports};
 pub use source::{InvalidSource, SourceName};
-pub use waiting::{ANSWERED_WITHIN, HEADS, Hop, Longest, NAMED, UnsentHead, Waiting, Waits};
+pub use waiting::{
+    ANSWERED_WITHIN, HEADS, Hop, Longest, NAMED, UNHEARD, Unheard, UnsentHead, Waiting, Waits,
+};
 
 /// The rows of one page and the number of rows on all pages.
 pub struct Page<T> {
@@ -122,6 +127,12 @@ pub trait Store: Heard + Reports {
         &self,
         query: Query<ConsumerColumn>,
     ) -> impl Future<Output = Result<Page<Consumer>, StoreError>> + Send;
+
+    /// What waits of the bundles of these consumers, by their names; one without bundles may be left out.
+    fn loads(
+        &self,
+        consumers: Vec<ConsumerName>,
+    ) -> impl Future<Output = Result<HashMap<String, Load>, StoreError>> + Send;
 
     /// Replaces the labels of the consumer with this id. Refused with `ConsumerNotFound`.
     fn update_consumer_labels(

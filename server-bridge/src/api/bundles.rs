@@ -30,6 +30,9 @@ pub(super) async fn list<S: Store>(
         content: CONTENT_FIELDS.iter().any(|field| fields.wants(field)),
         status: fields.wants("status"),
         ledger: fields.wants("ledger"),
+        progress: render::PROGRESS_FIELDS
+            .iter()
+            .any(|field| fields.wants(field)),
     };
     let turn = context.lists.take().await?;
     request.continue_walk(&context.walks, actor.reader());

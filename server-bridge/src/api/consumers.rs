@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use link::id::ConsumerName;
 use serde_json::Value;
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use super::search::Roots;
 use super::{Context, json_response, render};
 use crate::audit;
 use crate::callers::Verb;
-use crate::store::{Consumer, Labels, NewConsumer, Store, unseen_since};
+use crate::store::{Consumer, Labels, NewConsumer, Page, Store, unseen_since};
 use crate::validate::{check_labels, unknown_as};
 
 pub(super) async fn list<S: Store>(
@@ -33,7 +34,24 @@ pub(super) async fn list<S: Store>(
     request.narrow(consumers_of(&actor.scope(Verb::List).await?));
     let turn = context.lists.take().await?;
     let page = context.store.list_consumers(request.query.clone()).await?;
-    Ok(request.respond("ConsumerList", page, turn, render::consumer))
+    let counted = render::LOAD_FIELDS
+        .iter()
+        .any(|field| request.fields.wants(field));
+    if !counted {
+        return Ok(request.respond("ConsumerList", page, turn, render::consumer));
+    }
+    // The store holds the longest page of consumers whole anyway.
+    let (total, end) = (page.total, page.end);
+    let consumers: Vec<Consumer> = page.rows.try_collect().await?;
+    let names = consumers.iter().map(|c| c.name.clone()).collect();
+    let mut loads = context.store.loads(names).await?;
+    let rows = consumers.into_iter().map(move |consumer| {
+        let load = loads.remove(consumer.name.as_str()).unwrap_or_default();
+        Ok((consumer, load))
+    });
+    let rows = stream::iter(rows).boxed();
+    let page = Page { total, end, rows };
+    Ok(request.respond("ConsumerList", page, turn, render::loaded))
 }
 
 pub(super) async fn create<S: Store>(

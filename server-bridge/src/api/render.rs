@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::PREFIX;
 use super::list::{Fields, Members};
-use crate::store::{Bundle, Consumer, Json, LedgerEntry, Status};
+use crate::store::{Bundle, Consumer, Json, LedgerEntry, Load, Progress, Status};
 
 /// Members of a consumer.
 pub(super) const CONSUMER: Members = Members {
@@ -19,9 +19,33 @@ pub(super) const CONSUMER: Members = Members {
         "created_at",
         "updated_at",
         "last_seen_at",
+        "bundles",
+        "waiting_to_send",
+        "waiting_to_apply",
+        "waiting_for_available",
+        "waiting_for_deletion",
+        "oldest_waiting_since",
     ],
-    asked_for: &["last_seen_at"],
+    asked_for: &[
+        "last_seen_at",
+        "bundles",
+        "waiting_to_send",
+        "waiting_to_apply",
+        "waiting_for_available",
+        "waiting_for_deletion",
+        "oldest_waiting_since",
+    ],
 };
+
+/// Those that are counted.
+pub(super) const LOAD_FIELDS: &[&str] = &[
+    "bundles",
+    "waiting_to_send",
+    "waiting_to_apply",
+    "waiting_for_available",
+    "waiting_for_deletion",
+    "oldest_waiting_since",
+];
 
 /// Members of a bundle.
 pub(super) const BUNDLE: Members = Members {
@@ -43,12 +67,58 @@ pub(super) const BUNDLE: Members = Members {
         "status",
         "source",
         "ledger",
+        "applied",
+        "available",
+        "status_version",
+        "status_at",
+        "waiting_for",
+        "waiting_since",
     ],
-    asked_for: &["executer", "source", "ledger"],
+    asked_for: &[
+        "executer",
+        "source",
+        "ledger",
+        "applied",
+        "available",
+        "status_version",
+        "status_at",
+        "waiting_for",
+        "waiting_since",
+    ],
 };
+
+/// How far it has come.
+pub(super) const PROGRESS_FIELDS: &[&str] = &[
+    "applied",
+    "available",
+    "status_version",
+    "status_at",
+    "waiting_for",
+    "waiting_since",
+];
 
 pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) {
     let mut object = Object::begin(out, fields);
+    consumer_members(&mut object, consumer);
+    object.end();
+}
+
+/// A consumer with what waits of it.
+pub(super) fn loaded((consumer, load): &(Consumer, Load), fields: &Fields, out: &mut Vec<u8>) {
+    let mut object = Object::begin(out, fields);
+    consumer_members(&mut object, consumer);
+    object.value("bundles", &load.bundles);
+    object.value("waiting_to_send", &load.waiting_to_send);
+    object.value("waiting_to_apply", &load.waiting_to_apply);
+    object.value("waiting_for_available", &load.waiting_for_available);
+    object.value("waiting_for_deletion", &load.waiting_for_deletion);
+    if let Some(since) = load.oldest_waiting_since {
+        object.time("oldest_waiting_since", since);
+    }
+    object.end();
+}
+
+fn consumer_members(object: &mut Object<'_>, consumer: &Consumer) {
     object.value("id", &consumer.id);
     object.value("kind", &"Consumer");
     object.value("href", &format!("{PREFIX}/consumers/{}", consumer.id));
@@ -62,7 +132,6 @@ pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) 
     if let Some(at) = consumer.last_seen_at {
         object.time("last_seen_at", at);
     }
-    object.end();
 }
 
 pub(super) fn bundle(bundle: &Bundle, fields: &Fields, out: &mut Vec<u8>) {
@@ -93,7 +162,32 @@ pub(super) fn bundle(bundle: &Bundle, fields: &Fields, out: &mut Vec<u8>) {
         let entries: Vec<Hop> = entries.iter().map(Hop::from).collect();
         object.value("ledger", &entries);
     }
+    if let Some(progress) = &bundle.progress {
+        progress_members(&mut object, progress);
+    }
     object.end();
+}
+
+/// What is absent is left out.
+fn progress_members(object: &mut Object<'_>, progress: &Progress) {
+    if let Some(applied) = progress.applied {
+        object.value("applied", &applied.as_str());
+    }
+    if let Some(available) = progress.available {
+        object.value("available", &available.as_str());
+    }
+    if let Some(version) = progress.status_version {
+        object.value("status_version", &version.get());
+    }
+    if let Some(at) = progress.status_at {
+        object.time("status_at", at);
+    }
+    if let Some(step) = progress.waiting_for {
+        object.value("waiting_for", &step.as_str());
+    }
+    if let Some(since) = progress.waiting_since {
+        object.time("waiting_since", since);
+    }
 }
 
 /// `{"ObservedVersion", "SequenceID", …the status data…}` (wire.md §5.2).

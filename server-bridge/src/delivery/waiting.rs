@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::Context;
 use super::log::Line;
-use crate::store::{Hop, Longest, NAMED, Store, UnsentHead, Waiting};
+use crate::store::{Hop, Longest, NAMED, Store, UNHEARD, UnsentHead, Waiting};
 
 /// Metrics of what waits. Labels are hops; consumers are never labels.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub(super) struct Metrics {
     waiting_bundles: IntGaugeVec,
     waiting_consumers: IntGaugeVec,
     oldest_seconds: IntGaugeVec,
+    unheard: IntGaugeVec,
     done: IntCounter,
     failed: IntCounter,
 }
@@ -57,7 +58,7 @@ impl Metrics {
         let waiting_bundles = IntGaugeVec::new(
             Opts::new(
                 "bridge_waiting_bundles",
-                "Bundles that wait on their way, by hop: unsent, the broker has not acknowledged them; silent, it has, and nothing was heard of their consumer since; unanswered, their agent, which talks, has not reported on this version or confirmed the deletion; unapplied, it has reported and never that it is applied",
+                "Bundles that wait on their way, by hop: unsent, the broker has not acknowledged them; silent, it has, and nothing was heard of their consumer since; unanswered, their agent, which talks, has not reported on this version or confirmed the deletion; unapplied, it has reported and not that it is applied, or not any more; unavailable, it says that it is applied and not that it is available",
             ),
             &["hop"],
         )?;
@@ -75,6 +76,13 @@ impl Metrics {
             ),
             &["hop"],
         )?;
+        let unheard = IntGaugeVec::new(
+            Opts::new(
+                "bridge_consumers_unheard",
+                "Consumers that were not heard of, asked or not, by for how long at least: 10m, 1h, 1d; never, not once",
+            ),
+            &["longer_than"],
+        )?;
         let looks = IntCounterVec::new(
             Opts::new(
                 "bridge_waiting_looks_total",
@@ -87,6 +95,11 @@ impl Metrics {
                 gauge.with_label_values(&[hop.as_str()]);
             }
         }
+        for (label, _) in UNHEARD {
+            unheard.with_label_values(&[label]);
+        }
+        unheard.with_label_values(&[NEVER]);
+        registry.register(Box::new(unheard.clone()))?;
         registry.register(Box::new(consumers.clone()))?;
         registry.register(Box::new(bundles.clone()))?;
         registry.register(Box::new(waiting_bundles.clone()))?;
@@ -99,6 +112,7 @@ impl Metrics {
             waiting_bundles,
             waiting_consumers,
             oldest_seconds,
+            unheard,
             done: looks.with_label_values(&["done"]),
             failed: looks.with_label_values(&["failed"]),
         })
@@ -107,6 +121,11 @@ impl Metrics {
     fn show(&self, waiting: &Waiting, unsent_since: Option<Timestamp>, now: Timestamp) {
         self.consumers.set(whole(waiting.consumers));
         self.bundles.set(whole(waiting.bundles));
+        for ((label, _), count) in UNHEARD.iter().zip(waiting.unheard.longer) {
+            self.unheard.with_label_values(&[label]).set(whole(count));
+        }
+        let never = whole(waiting.unheard.never);
+        self.unheard.with_label_values(&[NEVER]).set(never);
         for hop in Hop::ALL {
             let waits = waiting.at(hop);
             let label = &[hop.as_str()];
@@ -118,7 +137,7 @@ impl Metrics {
                 .set(whole(waits.consumers));
             let oldest = match hop {
                 Hop::Unsent => unsent_since,
-                Hop::Silent | Hop::Unanswered | Hop::Unapplied => waits.oldest,
+                Hop::Silent | Hop::Unanswered | Hop::Unapplied | Hop::Unavailable => waits.oldest,
             };
             let seconds = oldest.map_or(0, |since| now.duration_since(since).as_secs().max(0));
             self.oldest_seconds.with_label_values(label).set(seconds);
@@ -269,6 +288,8 @@ fn is_overdue(one: &Longest, now: Timestamp) -> bool {
         Hop::Silent => true,
         // The outbox knows better since when.
         Hop::Unsent => false,
+        // What is applied may take as long as it likes.
+        Hop::Unavailable => false,
         Hop::Unanswered | Hop::Unapplied => now.duration_since(one.since) > APPLY_LIMIT,
     }
 }
@@ -284,6 +305,9 @@ const REST: u32 = 20;
 
 // A look that takes its deadline of five seconds is still made this often.
 const SELDOM: Duration = Duration::from_secs(100);
+
+// Of `bridge_consumers_unheard`.
+const NEVER: &str = "never";
 
 // The limits of the alerts BundleUnsent and BundleNotApplied.
 const UNSENT_LIMIT: SignedDuration = SignedDuration::from_secs(30);

@@ -28,7 +28,7 @@ pub(super) fn explained(held: Version, stored: Version) -> String {
 pub(super) fn told(payload: &Json, held: Version, stored: Version, at: Timestamp) -> Json {
     let applied = json!({
         "type": APPLIED, "status": "False", "observedGeneration": stored.get(),
-        "lastTransitionTime": rfc3339_seconds(at), "reason": "NewerVersionHeld", "message": explained(held, stored),
+        "lastTransitionTime": rfc3339_seconds(at), "reason": REASON, "message": explained(held, stored),
     });
     // Of what is no status nothing is told but this.
     let mut members = match payload.to_value() {
@@ -46,6 +46,9 @@ pub(super) fn told(payload: &Json, held: Version, stored: Version, at: Timestamp
     }
     Json::from_value(&Value::Object(members))
 }
+
+/// By this a status of a version that the store never had is known.
+pub(super) const REASON: &str = "NewerVersionHeld";
 
 const APPLIED: &str = "Applied";
 

@@ -1,5 +1,6 @@
 //! The engine that was chosen at start, behind the one trait.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -16,8 +17,8 @@ use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::SqliteStore;
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position, Raising,
-    Report, ReportHead, Reported, Reports, SourceName, StatusOutcome, StatusUpdate, Store,
+    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
+    Raising, Report, ReportHead, Reported, Reports, SourceName, StatusOutcome, StatusUpdate, Store,
     StoreError, Tombstone, Waiting,
 };
 
@@ -129,6 +130,7 @@ impl Store for AnyStore {
         get_consumer(id: &str) -> Option<Consumer>;
         get_consumer_by_name(name: &ConsumerName) -> Option<Consumer>;
         list_consumers(query: Query<ConsumerColumn>) -> Page<Consumer>;
+        loads(consumers: Vec<ConsumerName>) -> HashMap<String, Load>;
         update_consumer_labels(id: &str, labels: Labels, now: Timestamp) -> Consumer;
         delete_consumer(id: &str) -> ();
         ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;

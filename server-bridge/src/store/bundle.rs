@@ -7,6 +7,7 @@ use link::order::{SequenceId, Version};
 
 use super::SourceName;
 use super::json::Json;
+use super::progress::Progress;
 
 /// A stored bundle. `content`, `status` and `ledger` are there when the reader asked for them.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,8 @@ pub struct Bundle {
     pub status: Option<Status>,
     /// The hops of the last versions, oldest first.
     pub ledger: Option<Vec<LedgerEntry>>,
+    /// How far it has come; `None` when it was not asked for.
+    pub progress: Option<Progress>,
 }
 
 /// What a bundle carries, each part as JSON text of the wire's shape (wire.md §3.1).
@@ -148,6 +151,7 @@ impl NewBundle {
                 failure: None,
                 note: None,
             }]),
+            progress: None,
         }
     }
 }

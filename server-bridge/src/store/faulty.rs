@@ -1,6 +1,6 @@
 //! A store that fails as a test says: before a call it asks what goes wrong with it, if anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -12,8 +12,8 @@ use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position, Raising,
-    Report, ReportHead, Reported, Reports, SourceName, StatusOutcome, StatusUpdate, Store,
+    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
+    Raising, Report, ReportHead, Reported, Reports, SourceName, StatusOutcome, StatusUpdate, Store,
     StoreError, Tombstone, Waiting,
 };
 
@@ -141,6 +141,7 @@ impl<S: Store> Store for Faulty<S> {
         get_consumer(id: &str) -> Option<Consumer>;
         get_consumer_by_name(name: &ConsumerName) -> Option<Consumer>;
         list_consumers(query: Query<ConsumerColumn>) -> Page<Consumer>;
+        loads(consumers: Vec<ConsumerName>) -> HashMap<String, Load>;
         update_consumer_labels(id: &str, labels: Labels, now: Timestamp) -> Consumer;
         delete_consumer(id: &str) -> ();
         ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;

@@ -6,6 +6,7 @@
 
 // Long because it is one trait, a few lines for each method.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
-    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
     StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
@@ -43,6 +44,7 @@ mod migrate;
 mod open;
 mod outbox;
 mod overview;
+mod progress;
 mod queue;
 mod refused;
 mod replicas;
@@ -145,6 +147,16 @@ impl Store for PostgresStore {
         query: Query<ConsumerColumn>,
     ) -> Result<Page<Consumer>, StoreError> {
         list::consumers(self, query).await
+    }
+
+    async fn loads(
+        &self,
+        consumers: Vec<ConsumerName>,
+    ) -> Result<HashMap<String, Load>, StoreError> {
+        self.read(Use::Search, "count what waits of consumers", |c| {
+            Box::pin(progress::loads(c, consumers))
+        })
+        .await
     }
 
     async fn update_consumer_labels(

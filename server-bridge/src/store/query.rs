@@ -1,5 +1,7 @@
 //! What a list may ask for, as data: an engine turns it into parameterised SQL, a parser makes it from text.
 
+use super::progress::{Step, Verdict};
+
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query<C> {
@@ -22,6 +24,8 @@ pub struct Parts {
     pub status: bool,
     /// The hops of the last versions.
     pub ledger: bool,
+    /// How far it has come.
+    pub progress: bool,
 }
 
 /// Where a row stands in the order of creation.
@@ -136,6 +140,10 @@ pub trait Column: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static {
     fn name(self) -> &'static str;
     /// The type of its values.
     fn kind(self) -> Kind;
+    /// All values that it may have, if these are few words.
+    fn words(self) -> Option<&'static [&'static str]> {
+        None
+    }
 }
 
 /// Columns of a bundle.
@@ -157,6 +165,18 @@ pub enum BundleColumn {
     UpdatedAt,
     /// `deleted_at`
     DeletedAt,
+    /// `applied`
+    Applied,
+    /// `available`
+    Available,
+    /// `status_version`
+    StatusVersion,
+    /// `status_at`
+    StatusAt,
+    /// `waiting_for`
+    WaitingFor,
+    /// `waiting_since`
+    WaitingSince,
 }
 
 /// Columns of a consumer.
@@ -170,6 +190,8 @@ pub enum ConsumerColumn {
     CreatedAt,
     /// `updated_at`
     UpdatedAt,
+    /// `last_seen_at`
+    LastSeenAt,
 }
 
 // === impl Comparison ===
@@ -214,12 +236,14 @@ impl Parts {
         content: true,
         status: true,
         ledger: false,
+        progress: false,
     };
     /// Everything.
     pub const ALL: Self = Self {
         content: true,
         status: true,
         ledger: true,
+        progress: true,
     };
 }
 
@@ -229,12 +253,18 @@ impl Column for BundleColumn {
     const ALL: &'static [Self] = &[
         Self::Id,
         Self::Name,
+        Self::Source,
         Self::ConsumerName,
         Self::Version,
         Self::CreatedAt,
         Self::UpdatedAt,
         Self::DeletedAt,
-        Self::Source,
+        Self::Applied,
+        Self::Available,
+        Self::StatusVersion,
+        Self::StatusAt,
+        Self::WaitingFor,
+        Self::WaitingSince,
     ];
 
     fn name(self) -> &'static str {
@@ -247,20 +277,42 @@ impl Column for BundleColumn {
             Self::CreatedAt => "created_at",
             Self::UpdatedAt => "updated_at",
             Self::DeletedAt => "deleted_at",
+            Self::Applied => "applied",
+            Self::Available => "available",
+            Self::StatusVersion => "status_version",
+            Self::StatusAt => "status_at",
+            Self::WaitingFor => "waiting_for",
+            Self::WaitingSince => "waiting_since",
         }
     }
 
     fn kind(self) -> Kind {
         match self {
             Self::Id | Self::Name | Self::Source | Self::ConsumerName => Kind::Text,
-            Self::Version => Kind::Integer,
+            Self::Applied | Self::Available | Self::WaitingFor => Kind::Text,
+            Self::Version | Self::StatusVersion => Kind::Integer,
             Self::CreatedAt | Self::UpdatedAt | Self::DeletedAt => Kind::Time,
+            Self::StatusAt | Self::WaitingSince => Kind::Time,
+        }
+    }
+
+    fn words(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Applied | Self::Available => Some(Verdict::WORDS),
+            Self::WaitingFor => Some(Step::WORDS),
+            _ => None,
         }
     }
 }
 
 impl Column for ConsumerColumn {
-    const ALL: &'static [Self] = &[Self::Id, Self::Name, Self::CreatedAt, Self::UpdatedAt];
+    const ALL: &'static [Self] = &[
+        Self::Id,
+        Self::Name,
+        Self::CreatedAt,
+        Self::UpdatedAt,
+        Self::LastSeenAt,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -268,13 +320,14 @@ impl Column for ConsumerColumn {
             Self::Name => "name",
             Self::CreatedAt => "created_at",
             Self::UpdatedAt => "updated_at",
+            Self::LastSeenAt => "last_seen_at",
         }
     }
 
     fn kind(self) -> Kind {
         match self {
             Self::Id | Self::Name => Kind::Text,
-            Self::CreatedAt | Self::UpdatedAt => Kind::Time,
+            Self::CreatedAt | Self::UpdatedAt | Self::LastSeenAt => Kind::Time,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Write-ahead log with `synchronous = FULL`: a commit is on the disk before it is answered, so that neither `kill -9` nor
 //! a power cut takes back what a caller was told (system.md §6a). Waiting writes share one flush.
 
+use std::collections::HashMap;
+
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use link::id::ConsumerName;
@@ -15,7 +17,7 @@ use tokio::sync::broadcast;
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
-    Labels, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
+    Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
     StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
@@ -32,6 +34,7 @@ mod list;
 mod open;
 mod outbox;
 mod overview;
+mod progress;
 mod reports;
 mod rows;
 mod search;
@@ -118,6 +121,18 @@ impl Store for SqliteStore {
         self.reading()?;
         let page = list::consumers(&self.searches, query).await;
         self.health.noted(page)
+    }
+
+    async fn loads(
+        &self,
+        consumers: Vec<ConsumerName>,
+    ) -> Result<HashMap<String, Load>, StoreError> {
+        let count = self
+            .searches
+            .run("count what waits of consumers", move |c| {
+                Box::pin(async move { progress::loads(c, &consumers).await })
+            });
+        self.health.noted(count.await)
     }
 
     async fn update_consumer_labels(

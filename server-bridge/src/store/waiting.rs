@@ -22,8 +22,10 @@ pub enum Hop {
     Silent,
     /// The broker took it, and its agent, which talks, has not reported on this version or confirmed the deletion.
     Unanswered,
-    /// The agent has reported on this version, and never that it is applied.
+    /// The agent has reported on this version, and not that it is applied, or not any more.
     Unapplied,
+    /// The agent says that this version is applied, and not that it is available.
+    Unavailable,
 }
 
 /// What waits at one hop.
@@ -54,6 +56,15 @@ pub struct UnsentHead {
     pub acked_at: Option<Timestamp>,
 }
 
+/// Consumers that were not heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unheard {
+    /// Those heard longer ago than each of [`UNHEARD`].
+    pub longer: [u64; UNHEARD.len()],
+    /// Those that were never heard.
+    pub never: u64,
+}
+
 /// How long the bundles of one consumer wait at one hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Longest {
@@ -81,17 +92,20 @@ pub struct Waiting {
     pub unsent: Vec<UnsentHead>,
     /// At each hop the [`NAMED`] that wait longest.
     pub longest: Vec<Longest>,
+    /// Who was not heard of, asked or not.
+    pub unheard: Unheard,
 }
 
 // === impl Hop ===
 
 impl Hop {
     /// Every hop, in the order of the way.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Unsent,
         Self::Silent,
         Self::Unanswered,
         Self::Unapplied,
+        Self::Unavailable,
     ];
 
     /// The metric label.
@@ -101,6 +115,7 @@ impl Hop {
             Self::Silent => "silent",
             Self::Unanswered => "unanswered",
             Self::Unapplied => "unapplied",
+            Self::Unavailable => "unavailable",
         }
     }
 }
@@ -131,6 +146,7 @@ impl Waiting {
             hops,
             unsent: unsent.iter().map(head).collect::<Result<_, _>>()?,
             longest,
+            unheard: unheard(totals)?,
         })
     }
 
@@ -146,6 +162,7 @@ fn group<R: Cells>(row: &R) -> Result<Longest, StoreError> {
         "unsent" => Hop::Unsent,
         "unanswered" if is_silent(row)? => Hop::Silent,
         "unanswered" => Hop::Unanswered,
+        "unavailable" => Hop::Unavailable,
         _ => Hop::Unapplied,
     };
     let since = time(row.integer("oldest")?, &consumer)?;
@@ -165,6 +182,18 @@ fn is_silent<R: Cells>(row: &R) -> Result<bool, StoreError> {
     let seen = row.optional_integer("seen")?.unwrap_or_default();
     let reported = row.optional_integer("reported")?.unwrap_or_default();
     Ok(asked > seen.max(reported))
+}
+
+fn unheard<R: Cells>(row: &R) -> Result<Unheard, StoreError> {
+    let count = |column| Ok::<_, StoreError>(row.integer(column)?.unsigned_abs());
+    Ok(Unheard {
+        longer: [
+            count("unheard_0")?,
+            count("unheard_1")?,
+            count("unheard_2")?,
+        ],
+        never: count("unheard_ever")?,
+    })
 }
 
 fn head<R: Cells>(row: &R) -> Result<UnsentHead, StoreError> {
@@ -195,8 +224,14 @@ pub(super) fn asked_before(now: Timestamp) -> i64 {
     (now - ANSWERED_WITHIN).as_microsecond()
 }
 
+/// The parameters of [`TOTALS`].
+pub(super) fn heard_before(now: Timestamp) -> [i64; UNHEARD.len()] {
+    UNHEARD.map(|(_, longer)| (now - longer).as_microsecond())
+}
+
 /// One row for each consumer and hop at which a bundle of it waits. Few versions were never applied, so that the ledger leads
-/// to them and nothing is looked up for the others. The engines differ in where the version of the last
+/// to them and nothing is looked up for the others; of those that were applied once, what is kept of the latest status says how
+/// they are. The engines differ in where the version of the last
 /// status is, in when it was taken, and in how a parameter is written.
 macro_rules! statement {
     ($status_version:literal, $reported:literal, $before:literal) => {
@@ -218,7 +253,17 @@ macro_rules! statement {
             " = b.version AND l.acked_at > b.updated_at THEN l.acked_at ELSE b.updated_at END \
                FROM ledger l JOIN bundles b ON b.key = l.bundle_key AND b.version = l.version \
                  AND l.deletion = (b.deleted_at IS NOT NULL) \
-               WHERE (l.applied_at IS NULL OR l.deletion) AND NOT b.unsent) w \
+               WHERE (l.deletion OR (l.applied_at IS NULL AND CASE WHEN b.told_applied = 'True' \
+                   AND b.told_sequence = b.status_sequence THEN COALESCE(",
+            $status_version,
+            ", 0) <> b.version ELSE b.key IS NOT NULL END)) AND NOT b.unsent \
+             UNION ALL SELECT b.consumer_name, b.deleted_at IS NOT NULL, CAST(NULL AS bigint), \
+               CASE WHEN b.told_applied = 'True' THEN 'unavailable' ELSE 'unapplied' END, b.told_since FROM bundles b \
+               WHERE NOT b.unsent AND b.deleted_at IS NULL AND b.told_sequence = b.status_sequence \
+                 AND (b.told_available IS NULL OR b.told_available <> 'True' OR b.told_applied <> 'True') AND ",
+            $status_version,
+            " = b.version AND (b.told_applied = 'True' OR (b.told_applied <> 'True' AND EXISTS (SELECT 1 FROM ledger l \
+                 WHERE l.bundle_key = b.key AND l.version = b.version AND NOT l.deletion AND l.applied_at IS NOT NULL)))) w \
              JOIN consumers c ON c.name = w.consumer_name GROUP BY w.consumer_name, w.hop"
         )
     };
@@ -243,8 +288,29 @@ macro_rules! unsent {
 }
 pub(super) use unsent;
 
-/// How much there is.
-pub(super) const TOTALS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS consumers, (SELECT COUNT(*) FROM bundles) AS bundles";
+/// How much there is, and who was not heard of since three times.
+macro_rules! totals {
+    ($first:literal, $second:literal, $third:literal) => {
+        concat!(
+            "SELECT (SELECT COUNT(*) FROM bundles) AS bundles, COUNT(*) AS consumers, \
+             COUNT(CASE WHEN last_seen_at < ",
+            $first,
+            " THEN 1 END) AS unheard_0, COUNT(CASE WHEN last_seen_at < ",
+            $second,
+            " THEN 1 END) AS unheard_1, COUNT(CASE WHEN last_seen_at < ",
+            $third,
+            " THEN 1 END) AS unheard_2, COUNT(CASE WHEN last_seen_at IS NULL THEN 1 END) AS unheard_ever FROM consumers"
+        )
+    };
+}
+pub(super) use totals;
+
+/// How long consumers are counted as unheard of, each with its metric label. Notes of who was heard come a minute late.
+pub const UNHEARD: [(&str, SignedDuration); 3] = [
+    ("10m", SignedDuration::from_mins(10)),
+    ("1h", SignedDuration::from_hours(1)),
+    ("1d", SignedDuration::from_hours(24)),
+];
 
 /// As many heads of the outbox as are remembered from one look to the next.
 pub const HEADS: usize = 256;

@@ -88,13 +88,13 @@ async fn answers_are_what_the_document_says_and_hold_nothing_it_does_not_name() 
         ("/errors/7".to_owned(), "ErrorBody"),
         ("/consumers".to_owned(), "ConsumerList"),
         (
-            "/consumers?fields=name,last_seen_at".to_owned(),
+            "/consumers?fields=name,last_seen_at,bundles,waiting_to_send,oldest_waiting_since".to_owned(),
             "ConsumerList",
         ),
         ("/consumers/cluster1".to_owned(), "Consumer"),
         ("/resource-bundles".to_owned(), "ResourceBundleList"),
         (
-            "/resource-bundles?fields=id,executer,source,ledger".to_owned(),
+            "/resource-bundles?fields=id,executer,source,ledger,applied,available,status_version,status_at,waiting_for,waiting_since".to_owned(),
             "ResourceBundleList",
         ),
         (format!("/resource-bundles/{id}"), "ResourceBundle"),

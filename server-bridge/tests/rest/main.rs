@@ -16,6 +16,7 @@ mod go;
 mod habits;
 mod measure;
 mod practice;
+mod progress;
 mod removal;
 mod schema;
 mod server;
@@ -248,7 +249,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
 400 maestro-21: query parameter `fields`: unknown field `nmae`, did you mean `name`?
 400 maestro-21: query parameter `orderBy`: unknown column `nmae`, did you mean `name`?
 400 maestro-21: query parameter `orderBy`: direction of `name` must be `asc` or `desc`, not `up`
-400 maestro-23: Failed to parse search query: at position 1: unknown column `nmae`; there are `id`, `name`, `source`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at` and `labels.NAME`
+400 maestro-23: Failed to parse search query: at position 1: unknown column `nmae`; there are `id`, `name`, `source`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at`, `applied`, `available`, `status_version`, `status_at`, `waiting_for`, `waiting_since` and `labels.NAME`
 404 maestro-7: Error with id='999' not found
 ");
     let url = format!("{}/consumers", server.base);

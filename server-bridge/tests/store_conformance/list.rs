@@ -62,6 +62,7 @@ pub(crate) async fn pages_are_filtered_ordered_and_complete(store: impl Store) {
         content: false,
         status: false,
         ledger: true,
+        progress: false,
     };
     let page = store
         .list_bundles(query(None, false, 0, 1), none)

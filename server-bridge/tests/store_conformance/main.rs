@@ -18,6 +18,7 @@ mod history;
 mod list;
 mod outbox;
 mod postgres;
+mod progress;
 mod reports;
 mod sqlite;
 mod status;
@@ -127,6 +128,9 @@ conformance!([
     heard::strangers_are_forgotten_by_a_whole_list_that_came_after_them,
     heard::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
     heard::a_consumer_is_lost_only_when_its_silence_was_heard,
+    progress::each_column_says_how_far_a_bundle_has_come_at_each_hop,
+    progress::a_status_of_another_version_or_history_says_nothing_of_the_present_one,
+    progress::searches_find_what_waits_and_loads_count_it,
     waiting::a_bundle_waits_at_one_hop_after_the_other_until_it_is_applied,
     waiting::consumers_are_counted_once_for_each_hop,
     waiting::what_is_known_to_wait_is_found_behind_any_number_of_others,
@@ -138,4 +142,6 @@ conformance!([
     reports::bundles_that_go_with_their_consumer_say_that_nobody_confirmed_it,
     reports::a_raised_version_keeps_the_report_that_is_there,
     reports::a_reader_misses_nothing_that_many_write_at_once,
+    waiting::what_is_applied_no_more_or_not_available_waits_as_such,
+    waiting::consumers_that_were_not_heard_of_are_counted_by_for_how_long,
 ]);

@@ -1,6 +1,7 @@
 //! What only SQLite has: a file that is copied, moved and put back.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use link::id::SourceId;
 use server_bridge::store::sqlite::SqliteStore;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::reports::{reported, source};
 use crate::status::status;
-use crate::{at, bundle, content, version, with_consumers};
+use crate::{at, bundle, content, progress, version, with_consumers};
 
 struct Place {
     path: PathBuf,
@@ -154,5 +155,30 @@ async fn bundles_of_before_are_those_of_the_source_that_the_bridge_speaks_for_fi
         store.claim(&SourceId::new(own).unwrap()).await.unwrap();
         assert_eq!(of("b").await, source("ours"));
         assert_eq!(of("rosa").await, source("rosa"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_of_before_are_looked_into_after_opening_and_nothing_is_said_of_them_until_then() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("bridge.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    progress::three(&store).await;
+    assert!(progress::all_is_said(&store).await);
+    let mut file = SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    sqlx::query(progress::FORGET)
+        .execute(&mut file)
+        .await
+        .unwrap();
+    file.close().await.unwrap();
+    assert!(progress::nothing_is_said(&store).await);
+    store.close().await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while !progress::all_is_said(&store).await {
+        assert!(Instant::now() < until, "everything is said");
+        tokio::task::yield_now().await;
     }
 }

@@ -1,8 +1,9 @@
 //! What waits on its way, by hop.
 
 use jiff::Timestamp;
-use server_bridge::store::{ANSWERED_WITHIN, HEADS, Hop, NAMED, Store, Waits};
+use server_bridge::store::{ANSWERED_WITHIN, HEADS, Hop, NAMED, Store, UNHEARD, Waits};
 
+use crate::progress::told;
 use crate::status::status;
 use crate::{at, bundle, name, version, with_consumers};
 
@@ -155,4 +156,56 @@ pub(crate) async fn those_that_wait_longest_are_named_at_each_hop(store: impl St
     let named = |hop| waiting.longest.iter().filter(|one| one.hop == hop).count();
     assert_eq!(named(Hop::Unsent), NAMED);
     assert_eq!(named(Hop::Unanswered), 1);
+}
+
+pub(crate) async fn what_is_applied_no_more_or_not_available_waits_as_such(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    sent(&store, "b", 2).await;
+    let seen = store.note_seen(vec![name("c1")], at(3));
+    seen.await.unwrap();
+    let hops = async || store.waiting(at(500), Vec::new()).await.unwrap().hops;
+    for (step, words, second, expected) in [
+        (1, ("False", "False"), 10, Some((Hop::Unapplied, one(2)))),
+        (2, ("True", "False"), 20, Some((Hop::Unavailable, one(20)))),
+        (3, ("True", "True"), 30, None),
+        (4, ("Unknown", "True"), 40, Some((Hop::Unapplied, one(40)))),
+        (5, ("False", "Unknown"), 50, Some((Hop::Unapplied, one(40)))),
+        (
+            6,
+            ("True", "Unknown"),
+            60,
+            Some((Hop::Unavailable, one(60))),
+        ),
+    ] {
+        let told = told(("b", 1), step, words, second);
+        store.apply_status(told).await.unwrap();
+        assert_eq!(hops().await, expected.into_iter().collect(), "{words:?}");
+    }
+    // It is applied by what it says, whether it says since when or not.
+    store.create_bundle(bundle("d", "c1"), at(1)).await.unwrap();
+    sent(&store, "d", 2).await;
+    let mut told = told(("d", 1), 1, ("True", "True"), 70);
+    told.applied_at = None;
+    store.apply_status(told).await.unwrap();
+    assert_eq!(hops().await.len(), 1);
+}
+
+pub(crate) async fn consumers_that_were_not_heard_of_are_counted_by_for_how_long(
+    store: impl Store,
+) {
+    with_consumers(&store, &["c1", "c2", "c3", "never"]).await;
+    let last = 200_000;
+    let unheard = UNHEARD.map(|(_, longer)| longer.as_secs());
+    for (consumer, ago) in [
+        ("c1", unheard[0]),
+        ("c2", unheard[0] + 1),
+        ("c3", unheard[2] + 1),
+    ] {
+        let seen = store.note_seen(vec![name(consumer)], at(last - ago));
+        seen.await.unwrap();
+    }
+    let waiting = store.waiting(at(last), Vec::new()).await.unwrap();
+    assert_eq!(waiting.unheard.longer, [2, 1, 1]);
+    assert_eq!((waiting.unheard.never, waiting.consumers), (1, 4));
 }

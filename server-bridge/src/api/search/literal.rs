@@ -32,6 +32,13 @@ impl Parser {
                 }
             }));
         };
+        if let (Subject::Column(column), Value::Text(text)) = (subject, &value)
+            && let Some(words) = column.words()
+            && !words.contains(&text.as_str())
+        {
+            let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+            return Err(self.expected(&words.join(", ")));
+        }
         self.next += 1;
         Ok(value)
     }

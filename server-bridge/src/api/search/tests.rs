@@ -81,7 +81,7 @@ fn what_maestros_clients_send_is_taken() {
 
 #[test]
 fn a_refusal_names_the_position_and_what_is_allowed() {
-    insta::assert_snapshot!(refused("nmae = 'a'"), @"at position 1: unknown column `nmae`; there are `id`, `name`, `source`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at` and `labels.NAME`");
+    insta::assert_snapshot!(refused("nmae = 'a'"), @"at position 1: unknown column `nmae`; there are `id`, `name`, `source`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at`, `applied`, `available`, `status_version`, `status_at`, `waiting_for`, `waiting_since` and `labels.NAME`");
     insta::assert_snapshot!(refused("name ~ 'a'"), @"at position 6: `~` is not part of the search language");
     insta::assert_snapshot!(refused("name = 'a"), @"at position 8: the string has no closing quote");
     insta::assert_snapshot!(refused("name = a"), @"at position 8: expected a string in single quotes, found `a`");

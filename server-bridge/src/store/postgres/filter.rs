@@ -4,8 +4,10 @@
 use serde_json::{Value, json};
 use sqlx::{Postgres, QueryBuilder};
 
+use super::super::progress::Derived;
 use super::super::query::Pattern;
 use super::super::sql::filter::Dialect;
+use super::progress;
 use super::text::storable;
 
 impl Dialect for Postgres {
@@ -14,6 +16,10 @@ impl Dialect for Postgres {
     const CREATION: &'static str = "t.key";
     const RISING: &'static str = " NULLS FIRST";
     const FALLING: &'static str = " DESC NULLS LAST";
+
+    fn derived(column: Derived) -> &'static str {
+        progress::derived(column)
+    }
 
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str) {
         sql.push_bind(storable(text).into_owned());

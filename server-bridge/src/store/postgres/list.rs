@@ -2,6 +2,8 @@
 //! memory is bounded by a few batches, and neither a snapshot nor a connection is held for a slow client. Fixing the rows
 //! is a search with a deadline, on few connections at once; reading a batch is a look-up by key.
 
+use std::collections::HashMap;
+
 use futures_util::stream::{self, StreamExt};
 use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, SqlSafeStr as _};
 
@@ -13,7 +15,7 @@ use super::super::{Bundle, Consumer, End, Page, StoreError};
 use super::bundles::select_bundle;
 use super::consumers::columns;
 use super::failure::driver;
-use super::{PostgresStore, Use};
+use super::{PostgresStore, Use, progress};
 
 pub(super) async fn bundles(
     store: &PostgresStore,
@@ -118,14 +120,20 @@ async fn batch(
                     .bind(parts.status)
                     .bind(parts.ledger)
                     .bind(&keys)
-                    .fetch_all(connection)
+                    .fetch_all(&mut *connection)
                     .await
                     .map_err(driver("read a batch of bundles"))?;
+                let mut progress = match parts.progress {
+                    true => progress::of(connection, &keys).await?,
+                    false => HashMap::new(),
+                };
                 let mut bundles = Vec::with_capacity(found.len());
                 for row in &found {
                     let key = row.integer("key")?;
                     let place = keys.iter().position(|k| *k == key);
-                    bundles.push((place, (key, rows::bundle(row)?)));
+                    let mut bundle = rows::bundle(row)?;
+                    bundle.progress = progress.remove(&key);
+                    bundles.push((place, (key, bundle)));
                 }
                 bundles.sort_by_key(|(place, _)| *place);
                 Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())

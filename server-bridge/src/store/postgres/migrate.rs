@@ -345,6 +345,11 @@ pub(super) fn migrations() -> Migrator {
             "reports",
             include_str!("../../../migrations/postgres/0007_reports.sql"),
         ),
+        (
+            8,
+            "progress",
+            include_str!("../../../migrations/postgres/0008_progress.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

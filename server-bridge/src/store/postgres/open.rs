@@ -14,7 +14,7 @@ use super::connect::{self, Connections};
 use super::doorbell::{self, Doorbell};
 use super::health::Health;
 use super::queue::Queue;
-use super::{PostgresStore, migrate, search};
+use super::{PostgresStore, migrate, progress, search};
 
 impl PostgresStore {
     /// Connects, makes the tables or brings them up to date, and looks after the connections from then on. Any number of
@@ -79,6 +79,13 @@ impl PostgresStore {
         tokio::spawn(async move {
             restarting("store-index", &counted, &until, || {
                 search::tend(searched.clone(), until.clone())
+            })
+            .await;
+        });
+        let (read, counted, until) = (connections.clone(), restarts.clone(), stop.clone());
+        tokio::spawn(async move {
+            restarting("store-statuses", &counted, &until, || {
+                progress::tend(read.clone(), until.clone())
             })
             .await;
         });

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::super::ahead;
 use super::super::decide::{Judgement, Reported, of_earlier};
 use super::super::order::capped;
+use super::super::progress::{Told, stage};
 use super::super::sql::rows::{
     self, Cells as _, consumer_name, micros, optional_time, sequence, time, version,
 };
@@ -192,14 +193,16 @@ async fn without_bundle(
 }
 
 /// Stores the status and what it proves. Who reports on a version holds it, whatever became of the broker's
-/// acknowledgement; but a version that was never sent from here is one of another history, under the same number.
+/// acknowledgement; but a version that was never sent from here is one of another history, under the same number: nothing is
+/// said of ours.
 async fn keep(
     connection: &mut PgConnection,
     key: i64,
     deleting: bool,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let told = Told::of(&update.payload, update.version.get().into());
+    sqlx::query(concat!(
         "WITH s AS (INSERT INTO statuses (bundle_key, payload, metadata) VALUES ($1, $2, $3) \
              ON CONFLICT (bundle_key) DO UPDATE SET payload = excluded.payload, metadata = excluded.metadata), \
          l AS (UPDATE ledger SET received_at = COALESCE(received_at, $8), applied_at = COALESCE(applied_at, $9), \
@@ -208,10 +211,16 @@ async fn keep(
          proved AS (SELECT COALESCE(MAX(version), 0) AS sent FROM ledger \
              WHERE bundle_key = $1 AND version = $4 AND NOT deletion AND attempts > 0) \
          UPDATE bundles SET status_version = $4, status_sequence = $5, status_hash = $6, status_taken_at = $7, \
+             told_sequence = $5, told_applied = CASE WHEN sent > 0 THEN $11::text END, \
+             told_available = CASE WHEN sent > 0 THEN $12::text END, \
+             told_since = CASE WHEN status_version = $4 AND told_sequence = status_sequence AND (",
+        stage!(),
+        ") = $13 \
+               THEN told_since ELSE $7 END, \
              acked_version = GREATEST(acked_version, sent), epoch = (SELECT MAX(number) FROM epochs), unsent = CASE WHEN deleted_at IS NULL \
              THEN version > GREATEST(acked_version, sent) ELSE NOT deletion_acked END \
          FROM proved WHERE key = $1",
-    )
+    ))
     .bind(key)
     .bind(update.payload.as_str())
     .bind(update.metadata.as_ref().map(Json::as_str))
@@ -223,6 +232,9 @@ async fn keep(
     .bind(update.received_at.map(micros))
     .bind(update.applied_at.map(micros))
     .bind(deleting)
+    .bind(told.applied())
+    .bind(told.available())
+    .bind(told.stage())
     .execute(connection)
     .await
     .map_err(driver("store a status"))?;
@@ -245,7 +257,8 @@ async fn keep_ahead(
              ON CONFLICT (bundle_key) DO UPDATE SET payload = excluded.payload, metadata = excluded.metadata), \
          l AS (UPDATE ledger SET failed_at = $6, failure = $8 \
              WHERE bundle_key = $1 AND version = $7 AND NOT deletion) \
-         UPDATE bundles SET status_version = $4, status_sequence = $5, status_hash = NULL, status_taken_at = $6 \
+         UPDATE bundles SET status_version = $4, status_sequence = $5, status_hash = NULL, status_taken_at = $6, \
+             told_sequence = $5, told_applied = NULL, told_available = NULL, told_since = $6 \
          WHERE key = $1",
     )
     .bind(key)

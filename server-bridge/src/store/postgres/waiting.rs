@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use super::super::StoreError;
-use super::super::waiting::{TOTALS, Waiting, asked_before, statement, unsent};
+use super::super::waiting::{Waiting, asked_before, heard_before, statement, totals, unsent};
 use super::failure::driver;
 
 pub(super) async fn look(
@@ -21,7 +21,13 @@ pub(super) async fn look(
         .bind(known)
         .fetch_all(&mut *connection)
         .await;
-    let totals = sqlx::query(TOTALS).fetch_one(connection).await;
+    let [first, second, third] = heard_before(now);
+    let totals = sqlx::query(TOTALS)
+        .bind(first)
+        .bind(second)
+        .bind(third)
+        .fetch_one(connection)
+        .await;
     Waiting::of(
         &rows,
         &unsent.map_err(driver(LOOK))?,
@@ -36,5 +42,7 @@ const STATEMENT: &str = statement!(
 );
 
 const UNSENT: &str = unsent!("= ANY($1)");
+
+const TOTALS: &str = totals!("$1", "$2", "$3");
 
 const LOOK: &str = "look at what waits";

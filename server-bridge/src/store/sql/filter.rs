@@ -3,6 +3,7 @@
 
 use sqlx::{Database, QueryBuilder};
 
+use super::super::progress::Derived;
 use super::super::query::{
     BundleColumn, Column, Comparison, ConsumerColumn, Filter, Order, Pattern, Query, Subject, Value,
 };
@@ -11,10 +12,27 @@ use super::super::query::{
 pub(in crate::store) trait Table: Column {
     /// Table name.
     const TABLE: &'static str;
+
+    /// What it is made from, if it is no column of the table.
+    fn derived(self) -> Option<Derived> {
+        None
+    }
 }
 
 impl Table for BundleColumn {
     const TABLE: &'static str = "bundles";
+
+    fn derived(self) -> Option<Derived> {
+        match self {
+            Self::Applied => Some(Derived::Applied),
+            Self::Available => Some(Derived::Available),
+            Self::StatusVersion => Some(Derived::StatusVersion),
+            Self::StatusAt => Some(Derived::StatusAt),
+            Self::WaitingFor => Some(Derived::WaitingFor),
+            Self::WaitingSince => Some(Derived::WaitingSince),
+            _ => None,
+        }
+    }
 }
 
 impl Table for ConsumerColumn {
@@ -34,6 +52,8 @@ pub(in crate::store) trait Dialect: Database + Sized {
     /// Behind a sort key that falls.
     const FALLING: &'static str;
 
+    /// A value that is made from several columns of a bundle; nothing of it needs brackets.
+    fn derived(column: Derived) -> &'static str;
     /// A text as a parameter.
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str);
     /// An integer as a parameter.
@@ -85,7 +105,7 @@ pub(in crate::store) fn push_page<D: Dialect, C: Table>(
 fn push_order<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, order: &[Order<C>]) {
     sql.push(" ORDER BY ");
     for key in order {
-        sql.push("t.").push(key.column.name());
+        push_column(sql, key.column);
         sql.push(if key.descending {
             D::FALLING
         } else {
@@ -184,11 +204,16 @@ fn push_is<D: Dialect, C: Table>(
     }
 }
 
+fn push_column<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, column: C) {
+    match column.derived() {
+        Some(derived) => sql.push(D::derived(derived)),
+        None => sql.push("t.").push(column.name()),
+    };
+}
+
 fn push_subject<D: Dialect, C: Table>(sql: &mut QueryBuilder<D>, subject: &Subject<C>) {
     match subject {
-        Subject::Column(column) => {
-            sql.push("t.").push(column.name());
-        }
+        Subject::Column(column) => push_column(sql, *column),
         Subject::Label(name) => D::push_label(sql, C::TABLE, name),
         Subject::Metadata(member) => D::push_metadata(sql, C::TABLE, member),
     }

@@ -103,6 +103,7 @@ pub(in crate::store) fn bundle(row: &impl Cells) -> Result<Bundle, StoreError> {
         content: content(row)?,
         status,
         ledger,
+        progress: None,
         id,
     })
 }

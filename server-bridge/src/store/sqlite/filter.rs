@@ -2,8 +2,10 @@
 
 use sqlx::{QueryBuilder, Sqlite};
 
+use super::super::progress::Derived;
 use super::super::query::{Glob, Pattern};
 use super::super::sql::filter::Dialect;
+use super::progress;
 
 impl Dialect for Sqlite {
     const TRUE: &'static str = "1";
@@ -11,6 +13,10 @@ impl Dialect for Sqlite {
     const CREATION: &'static str = "t.rowid";
     const RISING: &'static str = "";
     const FALLING: &'static str = " DESC";
+
+    fn derived(column: Derived) -> &'static str {
+        progress::derived(column)
+    }
 
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str) {
         sql.push_bind(text.to_owned());

@@ -2,6 +2,8 @@
 //! takes them: memory is bounded by a few batches and no snapshot is held for a slow client. Fixing the rows is a search
 //! with a deadline; reading a batch is a look-up by key.
 
+use std::collections::HashMap;
+
 use futures_util::stream::{self, StreamExt};
 use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
@@ -10,6 +12,7 @@ use super::super::sql::filter::{Table, push_from, push_page};
 use super::super::sql::page;
 use super::super::{Bundle, Consumer, End, Page, StoreError};
 use super::outbox::array;
+use super::progress;
 use super::rows::{self, driver, get, select_bundle};
 use super::search::Searches;
 
@@ -101,11 +104,17 @@ async fn read(
     .fetch_all(&pool)
     .await
     .map_err(driver("read a batch of bundles"))?;
+    let mut progress = match parts.progress {
+        true => progress::of(&pool, &keys).await?,
+        false => HashMap::new(),
+    };
     let mut bundles = Vec::with_capacity(found.len());
     for row in &found {
         let key: i64 = get(row, "key")?;
         let place = keys.iter().position(|k| *k == key);
-        bundles.push((place, (key, rows::bundle(row)?)));
+        let mut bundle = rows::bundle(row)?;
+        bundle.progress = progress.remove(&key);
+        bundles.push((place, (key, bundle)));
     }
     bundles.sort_by_key(|(place, _)| *place);
     Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())

@@ -15,6 +15,7 @@ use super::SqliteStore;
 use super::files::{self, Files, Lock};
 use super::health::Health;
 use super::history;
+use super::progress;
 use super::search::{self, Searches};
 use super::writer::{self, Writer};
 
@@ -71,14 +72,16 @@ impl SqliteStore {
             restarts,
             lock,
         };
-        Ok(Self {
+        let store = Self {
             writer: Writer::spawn(connection, parts),
             readers,
             api,
             searches,
             health,
             changes,
-        })
+        };
+        tokio::spawn(progress::read_statuses(store.clone()));
+        Ok(store)
     }
 }
 
@@ -139,6 +142,11 @@ pub(super) fn migrations() -> Migrator {
             6,
             "reports",
             include_str!("../../../migrations/sqlite/0006_reports.sql"),
+        ),
+        (
+            7,
+            "progress",
+            include_str!("../../../migrations/sqlite/0007_progress.sql"),
         ),
     ];
     let migrations = history.map(|(version, name, text)| {

@@ -8,6 +8,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use super::super::ahead;
 use super::super::decide::{Judgement, Reported, of_earlier};
 use super::super::order::capped;
+use super::super::progress::{Told, stage};
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
 use super::reports;
@@ -129,7 +130,7 @@ async fn check_and_apply(
         }
         Judgement::Leave(outcome) => Ok(outcome),
         Judgement::Keep => {
-            store(connection, key, known.deleting, &update).await?;
+            store(connection, key, &known, &update).await?;
             Ok(StatusOutcome::Stored)
         }
         Judgement::KeepAhead => {
@@ -219,9 +220,13 @@ async fn store_ahead(
     let payload = ahead::told(&update.payload, held, stored, update.at);
     // Without the hash it is asked for again whenever statuses are: the versions may have met meanwhile.
     keep(connection, key, &payload, None, update).await?;
-    sqlx::query("UPDATE bundles SET status_sequence = ?2 WHERE key = ?1")
+    sqlx::query(
+        "UPDATE bundles SET status_sequence = ?2, told_sequence = ?2, told_applied = NULL, told_available = NULL, \
+         told_since = ?3 WHERE key = ?1",
+    )
         .bind(key)
         .bind(update.sequence_id.to_string())
+        .bind(micros(update.at))
         .execute(&mut *connection)
         .await
         .map_err(driver("note the order of a status"))?;
@@ -241,7 +246,7 @@ async fn store_ahead(
 async fn store(
     connection: &mut SqliteConnection,
     key: i64,
-    deleting: bool,
+    known: &Reported,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
     keep(
@@ -253,18 +258,28 @@ async fn store(
     )
     .await?;
     // Who reports on a version holds it, whatever became of the broker's acknowledgement; but a version that was never
-    // sent from here is one of another history, under the same number.
-    sqlx::query(
-        "UPDATE bundles SET status_sequence = ?2, acked_version = MAX(acked_version, sent), \
+    // sent from here is one of another history, under the same number: nothing is said of ours.
+    let told = Told::of(&update.payload, update.version.get().into());
+    sqlx::query(concat!(
+        "UPDATE bundles SET status_sequence = ?2, told_sequence = ?2, \
+         told_applied = CASE WHEN sent > 0 THEN ?4 END, told_available = CASE WHEN sent > 0 THEN ?5 END, \
+         told_since = CASE WHEN ?6 AND told_sequence = status_sequence AND (",
+        stage!(),
+        ") = ?7 THEN told_since ELSE ?8 END, acked_version = MAX(acked_version, sent), \
          epoch = (SELECT MAX(number) FROM epochs), \
          unsent = CASE WHEN deleted_at IS NULL THEN version > MAX(acked_version, sent) ELSE deletion_acked = 0 END \
          FROM (SELECT COALESCE(MAX(version), 0) AS sent FROM ledger \
                WHERE bundle_key = ?1 AND version = ?3 AND deletion = 0 AND attempts > 0) \
          WHERE key = ?1",
-    )
+    ))
     .bind(key)
     .bind(update.sequence_id.to_string())
     .bind(update.version.get())
+    .bind(told.applied())
+    .bind(told.available())
+    .bind(known.described == Some(update.version.get().into()))
+    .bind(told.stage())
+    .bind(micros(update.at))
     .execute(&mut *connection)
     .await
     .map_err(driver("note the order of a status"))?;
@@ -274,7 +289,7 @@ async fn store(
     )
     .bind(key)
     .bind(update.version.get())
-    .bind(deleting)
+    .bind(known.deleting)
     .bind(update.received_at.map(micros))
     .bind(update.applied_at.map(micros))
     .bind(micros(update.at))

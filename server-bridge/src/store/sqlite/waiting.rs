@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::super::StoreError;
-use super::super::waiting::{TOTALS, Waiting, asked_before, statement, unsent};
+use super::super::waiting::{Waiting, asked_before, heard_before, statement, totals, unsent};
 use super::rows::driver;
 
 pub(super) async fn look(
@@ -21,7 +21,13 @@ pub(super) async fn look(
         .bind(serde_json::json!(known).to_string())
         .fetch_all(&mut *connection)
         .await;
-    let totals = sqlx::query(TOTALS).fetch_one(connection).await;
+    let [first, second, third] = heard_before(now);
+    let totals = sqlx::query(TOTALS)
+        .bind(first)
+        .bind(second)
+        .bind(third)
+        .fetch_one(connection)
+        .await;
     Waiting::of(
         &rows,
         &unsent.map_err(driver(LOOK))?,
@@ -37,5 +43,7 @@ const STATEMENT: &str = statement!(
 );
 
 const UNSENT: &str = unsent!("IN (SELECT value FROM json_each(?1))");
+
+const TOTALS: &str = totals!("?1", "?2", "?3");
 
 const LOOK: &str = "look at what waits";

@@ -8,7 +8,7 @@ use server_bridge::store::{Location, Store};
 use super::rotation::Load;
 use super::{Place, until, within};
 use crate::status::status;
-use crate::{at, bundle, content, name, with_consumers};
+use crate::{at, bundle, content, name, progress, with_consumers};
 
 /// Triggers that refuse nothing: they complete what the version before writes.
 const HARMLESS: &[&str] = &[
@@ -55,9 +55,9 @@ async fn no_start_waits_for_the_index_that_is_built_beside_a_long_dump_and_bridg
     }
     load.goes_on().await;
     // What is left of it where its building ends early is built anew by whoever comes next.
-    place.end_sessions("query LIKE 'CREATE INDEX%'");
     let left = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('bridge.bundles_by_search') AND NOT indisvalid";
     until("it to be left unfinished", async || {
+        place.end_sessions("query LIKE 'CREATE INDEX%'");
         place.sql(building) == "0" && place.sql(left) == "1"
     })
     .await;
@@ -229,4 +229,21 @@ async fn searches_for_a_label_or_a_name_look_only_at_what_has_it() {
         .await;
         seen = now();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_that_a_bridge_of_the_version_before_stores_are_looked_into_by_those_that_know() {
+    let place = Place::new();
+    let store = place.open().await;
+    progress::three(&store).await;
+    assert!(progress::all_is_said(&store).await);
+    let forget = progress::FORGET.replace("bundles", "bridge.bundles");
+    place.sql(&forget);
+    assert!(progress::nothing_is_said(&store).await);
+    let another = within("opening", place.open()).await;
+    until("everything to be said", async || {
+        progress::all_is_said(&another).await
+    })
+    .await;
+    assert!(progress::all_is_said(&store).await);
 }

@@ -1,0 +1,9 @@
+-- What the latest status says of the work as a whole, taken out of its text for searches: the conditions `Applied` and
+-- `Available` (True, False or Unknown; absent where it says nothing of its version), and since when the work has been as far
+-- as that. They count only while `told_sequence` is `status_sequence`: a bridge of the version before stores a status
+-- without them, and whoever knows of them takes them out later.
+ALTER TABLE bundles
+    ADD COLUMN told_sequence  text,
+    ADD COLUMN told_applied   text COLLATE "C",
+    ADD COLUMN told_available text COLLATE "C",
+    ADD COLUMN told_since     bigint;

@@ -1,0 +1,144 @@
+//! How far bundles have come, in PostgreSQL. A bridge of the version before stores statuses that nobody has looked into: each
+//! replica looks for them now and then, a few rows at a time and on a connection of its own, and passes over what somebody
+//! else has in hand.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use link::id::ConsumerName;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::super::progress::{Load, Progress, Unread, statements};
+use super::super::sql::rows::Cells as _;
+use super::super::{OpenError, StoreError};
+use super::connect::{Connections, PING_ANSWER};
+use super::failure::driver;
+
+statements!(
+    "t.status_version",
+    "t.status_taken_at",
+    "GREATEST",
+    " COLLATE \"C\"",
+    "= ANY($1)",
+    "$1",
+    " FOR NO KEY UPDATE OF t SKIP LOCKED"
+);
+
+/// Of these rows.
+pub(super) async fn of(
+    connection: &mut PgConnection,
+    keys: &[i64],
+) -> Result<HashMap<i64, Progress>, StoreError> {
+    let rows = sqlx::query(PROGRESS)
+        .bind(keys)
+        .fetch_all(connection)
+        .await
+        .map_err(driver("read how far bundles have come"))?;
+    rows.iter()
+        .map(|row| Ok((row.integer("key")?, Progress::of(row)?)))
+        .collect()
+}
+
+pub(super) async fn loads(
+    connection: &mut PgConnection,
+    consumers: Vec<ConsumerName>,
+) -> Result<HashMap<String, Load>, StoreError> {
+    let names: Vec<&str> = consumers.iter().map(ConsumerName::as_str).collect();
+    let rows = sqlx::query(LOADS)
+        .bind(&names)
+        .fetch_all(connection)
+        .await
+        .map_err(driver("count what waits of consumers"))?;
+    let mut loads = HashMap::with_capacity(names.len());
+    for row in &rows {
+        Load::add(row, &mut loads)?;
+    }
+    Ok(loads)
+}
+
+/// Looks into statuses that nobody has looked into, until `stop` is done.
+pub(super) async fn tend(connections: Connections, stop: CancellationToken) {
+    let work = async {
+        let mut pause = SOON;
+        loop {
+            let found = match timeout(LONGEST, pass(&connections)).await {
+                Ok(found) => found,
+                Err(_) => Err(OpenError::Silent { waited: LONGEST }),
+            };
+            match found {
+                Ok(0) => pause = (pause * 2).min(SELDOM),
+                Ok(statuses) => {
+                    info!(statuses, "Statuses of before can be searched for now");
+                    pause = SOON;
+                }
+                Err(error) => connections.say(
+                    "Statuses that a bridge of the version before stored cannot be searched for yet",
+                    &error,
+                ),
+            }
+            sleep(pause).await;
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// One look at every bundle; how many statuses it looked into.
+async fn pass(connections: &Connections) -> Result<usize, OpenError> {
+    let Some(mut connection) = connections.another().await? else {
+        return Ok(0);
+    };
+    let found = read_all(&mut connection).await;
+    let found = found.map_err(|error| connections.fault(error));
+    let _ = timeout(PING_ANSWER, connection.close()).await;
+    found
+}
+
+async fn read_all(connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
+    let (mut after, mut all) = (0_i64, 0);
+    loop {
+        let mut batch = connection.begin().await?;
+        let rows = sqlx::query(UNREAD)
+            .bind(after)
+            .fetch_all(&mut *batch)
+            .await?;
+        let Some(last) = rows.last() else {
+            return Ok(all);
+        };
+        after = sqlx::Row::try_get(last, "key")?;
+        let mut columns: (Vec<_>, Vec<_>, Vec<_>, Vec<_>) = Default::default();
+        // What cannot be read is corrupt, which whoever reads the bundle is told.
+        for one in rows.iter().filter_map(|row| Unread::of(row).ok()) {
+            let told = one.told();
+            columns.0.push(one.key);
+            columns.1.push(one.sequence);
+            columns.2.push(told.applied());
+            columns.3.push(told.available());
+        }
+        all += columns.0.len();
+        sqlx::query(
+            "UPDATE bundles b SET told_sequence = n.sequence, told_applied = n.applied, \
+               told_available = n.available, told_since = b.status_taken_at \
+             FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS n (key, sequence, applied, available) \
+             WHERE b.key = n.key AND b.status_sequence = n.sequence",
+        )
+        .bind(columns.0)
+        .bind(columns.1)
+        .bind(columns.2)
+        .bind(columns.3)
+        .execute(&mut *batch)
+        .await?;
+        batch.commit().await?;
+    }
+}
+
+/// After something was found, or the store was opened. A pass over 200 000 bundles takes a few tenths of a second.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Where nothing is found again and again: a bridge of the version before runs for the time of a rollout.
+const SELDOM: Duration = Duration::from_secs(15 * 60);
+
+// A statement that the server does not end is one of a server that is gone.
+const LONGEST: Duration = Duration::from_secs(15 * 60);

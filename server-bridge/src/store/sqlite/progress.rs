@@ -1,0 +1,127 @@
+//! How far bundles have come, in SQLite. Statuses that were stored before the columns were there are looked into once, after
+//! opening and a few at a time.
+
+use std::collections::HashMap;
+
+use link::id::ConsumerName;
+use sqlx::{SqliteConnection, SqlitePool};
+use tracing::{info, warn};
+
+use super::super::StoreError;
+use super::super::progress::{Load, Progress, Unread, statements};
+use super::super::sql::rows::Cells as _;
+use super::SqliteStore;
+use super::outbox::array;
+use super::rows::driver;
+use super::writer::Written;
+
+statements!(
+    "(SELECT s.version FROM statuses s WHERE s.bundle_key = t.key)",
+    "(SELECT s.stored_at FROM statuses s WHERE s.bundle_key = t.key)",
+    "MAX",
+    "",
+    "IN (SELECT value FROM json_each(?1))",
+    "?1",
+    ""
+);
+
+/// Of these rows.
+pub(super) async fn of(
+    pool: &SqlitePool,
+    keys: &[i64],
+) -> Result<HashMap<i64, Progress>, StoreError> {
+    let rows = sqlx::query(PROGRESS)
+        .bind(array(&keys))
+        .fetch_all(pool)
+        .await
+        .map_err(driver("read how far bundles have come"))?;
+    rows.iter()
+        .map(|row| Ok((row.integer("key")?, Progress::of(row)?)))
+        .collect()
+}
+
+pub(super) async fn loads(
+    connection: &mut SqliteConnection,
+    consumers: &[ConsumerName],
+) -> Result<HashMap<String, Load>, StoreError> {
+    let names: Vec<&str> = consumers.iter().map(ConsumerName::as_str).collect();
+    let rows = sqlx::query(LOADS)
+        .bind(array(&names))
+        .fetch_all(connection)
+        .await
+        .map_err(driver("count what waits of consumers"))?;
+    let mut loads = HashMap::with_capacity(names.len());
+    for row in &rows {
+        Load::add(row, &mut loads)?;
+    }
+    Ok(loads)
+}
+
+/// Looks into the statuses that nobody has looked into. What cannot be done now is done after the next opening.
+pub(super) async fn read_statuses(store: SqliteStore) {
+    match store.read_all_statuses().await {
+        Ok(0) => {}
+        Ok(statuses) => info!(statuses, "Statuses of before can be searched for now"),
+        Err(StoreError::Closed) => {}
+        Err(error) => warn!(
+            error = link::error::chain(&error),
+            "Not all statuses of before can be searched for until the bridge is started again"
+        ),
+    }
+}
+
+impl SqliteStore {
+    async fn read_all_statuses(&self) -> Result<usize, StoreError> {
+        let (mut after, mut all) = (0, 0);
+        loop {
+            let search = self.searches.run("find statuses to look into", move |c| {
+                Box::pin(unread(c, after))
+            });
+            let found = search.await?;
+            let Some(last) = found.last() else {
+                return Ok(all);
+            };
+            after = last.key;
+            all += found.len();
+            self.write(move |c| Box::pin(note(c, found))).await?;
+        }
+    }
+}
+
+async fn unread(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Unread>, StoreError> {
+    let rows = sqlx::query(UNREAD)
+        .bind(after)
+        .fetch_all(connection)
+        .await
+        .map_err(driver("find statuses to look into"))?;
+    rows.iter().map(Unread::of).collect()
+}
+
+/// One that was replaced meanwhile was looked into when that came.
+async fn note(
+    connection: &mut SqliteConnection,
+    found: Vec<Unread>,
+) -> Result<Written<()>, StoreError> {
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| {
+            let told = one.told();
+            (one.key, &one.sequence, told.applied(), told.available())
+        })
+        .collect();
+    sqlx::query(
+        "UPDATE bundles SET told_sequence = n.sequence, told_applied = n.applied, told_available = n.available, \
+           told_since = (SELECT s.stored_at FROM statuses s WHERE s.bundle_key = bundles.key) \
+         FROM (SELECT json_extract(value, '$[0]') AS key, json_extract(value, '$[1]') AS sequence, \
+           json_extract(value, '$[2]') AS applied, json_extract(value, '$[3]') AS available FROM json_each(?1)) AS n \
+         WHERE bundles.key = n.key AND bundles.status_sequence = n.sequence",
+    )
+    .bind(array(&told))
+    .execute(connection)
+    .await
+    .map_err(driver("note what statuses say"))?;
+    Ok(Written {
+        value: (),
+        hint: None,
+    })
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 use link::admin::{Admin, Checks, write_listening_file};
 use link::clock::Clock;
 use link::config::{BrokerFlags, ProcessEnv, parse_duration};
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{self, HostName};
+use crate::compat;
 use crate::replicas::{self, MAX_SLOTS};
 use crate::service::Settings;
 use crate::store::Location;
@@ -26,6 +28,7 @@ use crate::store::Location;
 pub mod callers;
 pub mod consumer;
 pub mod grpc;
+pub mod import;
 pub mod store;
 pub mod verbs;
 
@@ -100,6 +103,9 @@ pub struct Args {
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,
+    /// Show metrics under upstream's names too, as far as they mean the same, for dashboards and alerts made for it
+    #[arg(long, env = "BRIDGE_COMPAT_METRICS", value_parser = FalseyValueParser::new())]
+    pub compat_metrics: bool,
     /// Write the addresses this process listens on to a JSON file
     #[arg(long, value_name = "FILE")]
     pub listening_file: Option<PathBuf>,
@@ -152,7 +158,11 @@ impl Args {
         }
         // Before the store is open: to get a slot may take long, and somebody may want to know why.
         let starting = checks.latch("start");
-        let serving = tokio::spawn(admin.serve(checks.clone(), registry.clone(), drain.clone()));
+        let shown = match self.compat_metrics {
+            true => compat::beside(registry.clone(), self.source_id.clone()).map_err(failed)?,
+            false => registry.clone(),
+        };
+        let serving = tokio::spawn(admin.serve(checks.clone(), shown, drain.clone()));
         let serving = AbortOnDropHandle::new(serving);
         let stop = drain.token();
         let built = Box::pin(settings.build_on(api, grpc, &registry, &checks, &stop));

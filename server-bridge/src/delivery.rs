@@ -52,6 +52,7 @@ mod tombstones;
 mod waiting;
 
 use border::{Intake, SharedIntake};
+pub(crate) use inbound::status_of;
 pub use metrics::Metrics;
 pub use pool::Pool;
 

@@ -44,7 +44,9 @@ mod waiting;
 pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
-pub use copy::{Compared, CopyError, CopyReport, Summed, copy};
+pub use copy::{
+    Adopted, AdoptedStatus, Adoption, Compared, CopyError, CopyReport, Fate, Summed, copy,
+};
 pub use error::{FailureClass, OpenError, StoreError};
 pub use heard::{
     ALL_BYTES, DOUBTED, Doubts, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome,

@@ -20,7 +20,9 @@ mod words;
 
 pub(crate) use fit::Addressed;
 pub use fit::Envelope;
+pub(crate) use fit::misfit;
 pub(crate) use labels::{LABELS_BYTES, check_labels, fit_labels};
+pub(crate) use shapes::subdomain_problem as id_problem;
 pub(crate) use text::{Unreadable, read};
 pub(crate) use words::{kind, listed, nearest, unknown, unknown_as, unknown_members};
 

@@ -6,6 +6,7 @@ use link::telemetry;
 
 use super::Args;
 use super::consumer::ConsumerVerb;
+use super::import::ImportVerb;
 use super::store::verbs::StoreVerb;
 
 /// One of the things done instead of running the bridge.
@@ -17,6 +18,9 @@ pub enum Command {
     /// Look after consumers of a store that no bridge need run on
     #[command(subcommand)]
     Consumer(ConsumerVerb),
+    /// Take over what another system keeps
+    #[command(subcommand)]
+    Import(ImportVerb),
 }
 
 // === impl Command ===
@@ -31,6 +35,7 @@ impl Command {
         match self {
             Self::Store(verb) => verb.run(args).await,
             Self::Consumer(verb) => verb.run(args).await,
+            Self::Import(verb) => verb.run(args).await,
         }
     }
 }

@@ -14,8 +14,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use link::backoff::Backoff;
 use link::error::chain;
+use link::event::Event;
 use link::id::ConsumerName;
 use link::mqtt::IN_FLIGHT_WINDOW;
 use link::telemetry::clip;
@@ -28,7 +30,7 @@ use super::border::{Incoming, SharedIntake};
 use super::health::Stuck;
 use super::log::Line;
 use super::pacing::LONGEST;
-use crate::store::{Store, StoreError};
+use crate::store::{StatusUpdate, Store, StoreError};
 
 mod act;
 mod leaving;
@@ -39,6 +41,15 @@ use act::{Acted, act};
 use leaving::{Leaving, left, moved};
 use turns::{Turn, Turns};
 use understand::{Refusal, Request, refusal, understand};
+
+/// Reads a status event that is kept elsewhere by the rules for those that come, or says why it would be refused.
+pub(crate) fn status_of(
+    consumer: &ConsumerName,
+    event: &Event,
+    at: Timestamp,
+) -> Result<StatusUpdate, String> {
+    understand::status_update(consumer, event, at).map_err(|refusal| refusal.reason)
+}
 
 /// One event that asks for something.
 struct Job {

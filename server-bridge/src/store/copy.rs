@@ -10,18 +10,21 @@ use std::fmt::Write as _;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use link::error::Hint;
+use link::id::SourceId;
 use sha2::{Digest as _, Sha256};
 use tracing::info;
 
 use super::postgres::Bridges;
 use super::{Location, StoreError};
 
+mod adopt;
 mod cells;
 mod derived;
 mod postgres;
 mod sqlite;
 mod tables;
 
+pub use adopt::{Adopted, AdoptedStatus, Adoption, Fate};
 use cells::{Cell, Row, Sum};
 use tables::{TABLES, Table};
 
@@ -259,6 +262,31 @@ impl Side {
         })
     }
 
+    /// A store into which something is put, which is made as needed.
+    async fn adopting(location: &Location) -> Result<Self, StoreError> {
+        Ok(match location {
+            Location::Sqlite(file) => {
+                let side = sqlite::Side::adopting(file).await?;
+                Self::Sqlite(Box::new(side), file.display().to_string())
+            }
+            Location::Postgres(config) => {
+                Self::Postgres(Box::new(postgres::Side::adopting(config).await?))
+            }
+        })
+    }
+
+    /// A store that is only read, also while bridges use it; none where there are no tables yet.
+    async fn looking(location: &Location) -> Result<Option<Self>, StoreError> {
+        Ok(match location {
+            Location::Sqlite(file) => sqlite::Side::looking(file)
+                .await?
+                .map(|side| Self::Sqlite(Box::new(side), file.display().to_string())),
+            Location::Postgres(config) => postgres::Side::looking(config)
+                .await?
+                .map(|side| Self::Postgres(Box::new(side))),
+        })
+    }
+
     fn place(&self) -> &str {
         match self {
             Self::Sqlite(_, file) => file,
@@ -273,6 +301,9 @@ impl Side {
         begun() -> Option<String>;
         begin(source: &str) -> ();
         finish() -> ();
+        begin_adoption(source: &SourceId) -> ();
+        remove_bundles(keys: Vec<i64>) -> ();
+        end_adoption(first: i64) -> ();
     }
 
     fn rows(

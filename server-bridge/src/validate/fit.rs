@@ -12,7 +12,7 @@ use link::topic::Scheme;
 
 use super::{Problem, problem};
 use crate::delivery::event::spec;
-use crate::store::{Json, PendingBundle};
+use crate::store::{Content, Json, PendingBundle};
 
 /// How this bridge writes its events: what every message carries besides the bundle.
 #[derive(Clone, Debug)]
@@ -74,6 +74,26 @@ impl Addressed<'_> {
         let event = spec(source, self.consumer, &bundle, Timestamp::MAX);
         encode(&event, scheme.source_events(self.consumer))
     }
+}
+
+/// Why a bundle that comes from elsewhere could not leave: what of it is too large.
+pub(crate) fn misfit(
+    envelope: &Envelope,
+    consumer: &ConsumerName,
+    id: &str,
+    (metadata, origin): (Option<&Json>, Option<&Json>),
+    content: &Content,
+) -> Option<String> {
+    let to = Addressed {
+        envelope,
+        consumer,
+        id,
+        origin,
+    };
+    let mut problems = Vec::new();
+    to.check(metadata, &content.payload(), &mut problems);
+    let found = problems.first()?;
+    Some(format!("its {} {}", found.path, found.message))
 }
 
 /// The field a caller can shorten, and what is wrong with it.

@@ -264,7 +264,7 @@ pub(super) fn label_problem(text: &str) -> Option<&'static str> {
 }
 
 /// RFC 1123 subdomain.
-pub(super) fn subdomain_problem(text: &str) -> Option<&'static str> {
+pub(crate) fn subdomain_problem(text: &str) -> Option<&'static str> {
     if text.len() > 253 {
         return Some("is longer than 253 characters");
     }

@@ -128,7 +128,7 @@ pub(super) fn understand(
     }
 }
 
-fn status_update(
+pub(super) fn status_update(
     consumer: &ConsumerName,
     event: &Event,
     at: Timestamp,

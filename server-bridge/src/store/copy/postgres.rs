@@ -1,6 +1,7 @@
 //! A PostgreSQL schema as one side of a copy. No bridge opens it meanwhile: the lock under which tables are changed is held.
 
 use futures_util::stream::{BoxStream, StreamExt as _};
+use link::id::SourceId;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
@@ -27,6 +28,25 @@ impl Side {
         let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
         patient.map_err(driver(READ))?;
         Ok(Self(alone))
+    }
+
+    pub(super) async fn adopting(config: &Config) -> Result<Self, StoreError> {
+        let mut alone = Alone::open(config, true).await?;
+        let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        patient.map_err(driver(WRITE))?;
+        Ok(Self(alone))
+    }
+
+    pub(super) async fn looking(config: &Config) -> Result<Option<Self>, StoreError> {
+        let Some(mut alone) = Alone::look(config).await? else {
+            return Ok(None);
+        };
+        let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+             BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        patient.map_err(driver(READ))?;
+        Ok(Some(Self(alone)))
     }
 
     pub(super) fn place(&self) -> &str {
@@ -177,6 +197,46 @@ impl Side {
              DROP TABLE copying; COMMIT; \
              ANALYZE consumers, bundles, contents, statuses, ledger, tombstones, orphans, doubts, gone_reports",
         );
+        end.execute(self.connection())
+            .await
+            .map_err(driver(WRITE))?;
+        Ok(())
+    }
+
+    /// Everything until [`Self::end_adoption`] is one transaction.
+    pub(super) async fn begin_adoption(&mut self, source: &SourceId) -> Result<(), StoreError> {
+        let begun = sqlx::raw_sql("BEGIN").execute(self.connection()).await;
+        begun.map_err(driver(WRITE))?;
+        self.0.claim(source).await
+    }
+
+    pub(super) async fn remove_bundles(&mut self, keys: Vec<i64>) -> Result<(), StoreError> {
+        // They make room for newer versions: nobody is to hear that they are gone.
+        for text in [
+            "DELETE FROM bundles WHERE key = ANY($1)",
+            "DELETE FROM gone_reports WHERE bundle_key = ANY($1)",
+        ] {
+            sqlx::query(text)
+                .bind(&keys)
+                .execute(self.connection())
+                .await
+                .map_err(driver(WRITE))?;
+        }
+        Ok(())
+    }
+
+    /// What has a key above `first` was put in: its versions are those of the present epoch. New rows come after it.
+    pub(super) async fn end_adoption(&mut self, first: i64) -> Result<(), StoreError> {
+        let end = format!(
+            "SELECT setval(pg_get_serial_sequence('consumers', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM consumers; \
+             SELECT setval(pg_get_serial_sequence('bundles', 'key'), GREATEST(COALESCE(MAX(key), 0), \
+               (SELECT COALESCE(MAX(bundle_key), 0) FROM gone_reports)) + 1, false) FROM bundles; \
+             SELECT setval('changes', COALESCE(MAX(changed), 0) + 1, false) FROM bundles; \
+             UPDATE bundles SET epoch = (SELECT COALESCE(MAX(number), 1) FROM epochs) WHERE key > {first} \
+               AND epoch <> (SELECT COALESCE(MAX(number), 1) FROM epochs); \
+             COMMIT; ANALYZE consumers, bundles, contents, statuses, ledger"
+        );
+        let end = sqlx::raw_sql(AssertSqlSafe(end));
         end.execute(self.connection())
             .await
             .map_err(driver(WRITE))?;

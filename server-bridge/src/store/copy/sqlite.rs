@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use futures_util::stream::{BoxStream, StreamExt as _};
+use link::id::SourceId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
@@ -12,17 +13,36 @@ use super::super::sqlite::Alone;
 use super::cells::{Cell, Row};
 use super::tables::{Kind, Table};
 
-pub(super) struct Side(Alone);
+pub(super) struct Side {
+    alone: Alone,
+    /// Whether everything is one transaction.
+    adopts: bool,
+}
 
 // === impl Side ===
 
 impl Side {
     pub(super) async fn open(file: &Path, source: bool) -> Result<Self, StoreError> {
-        Ok(Self(Alone::open(file, !source, source).await?))
+        Ok(Self::of(Alone::open(file, !source, source).await?))
+    }
+
+    pub(super) async fn adopting(file: &Path) -> Result<Self, StoreError> {
+        Ok(Self::of(Alone::open(file, true, true).await?))
+    }
+
+    pub(super) async fn looking(file: &Path) -> Result<Option<Self>, StoreError> {
+        Ok(Alone::look(file).await?.map(Self::of))
+    }
+
+    fn of(alone: Alone) -> Self {
+        Self {
+            alone,
+            adopts: false,
+        }
     }
 
     fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.0.connection
+        &mut self.alone.connection
     }
 
     pub(super) fn rows(
@@ -68,26 +88,11 @@ impl Side {
         table: &'static Table,
         rows: Vec<Row>,
     ) -> Result<(), StoreError> {
-        let text = match table.sqlite.insert {
-            Some(text) => text.to_owned(),
-            None => {
-                let columns = table.names(table.columns.len());
-                let places = vec!["?"; table.columns.len()].join(", ");
-                format!("INSERT INTO {} ({columns}) VALUES ({places})", table.name)
-            }
-        };
-        let mut batch = self.connection().begin().await.map_err(driver(WRITE))?;
-        for row in rows {
-            let mut query = sqlx::query(AssertSqlSafe(text.clone()));
-            for cell in row {
-                query = match cell {
-                    Cell::Text(text) => query.bind(text),
-                    Cell::Integer(number) => query.bind(number),
-                    Cell::Null => query.bind(None::<i64>),
-                };
-            }
-            query.execute(&mut *batch).await.map_err(driver(WRITE))?;
+        if self.adopts {
+            return put(self.connection(), table, rows).await;
         }
+        let mut batch = self.connection().begin().await.map_err(driver(WRITE))?;
+        put(&mut batch, table, rows).await?;
         batch.commit().await.map_err(driver(WRITE))
     }
 
@@ -141,9 +146,79 @@ impl Side {
         Ok(())
     }
 
-    pub(super) async fn close(self) {
-        self.0.close().await;
+    /// Everything until [`Self::end_adoption`] is one transaction.
+    pub(super) async fn begin_adoption(&mut self, _: &SourceId) -> Result<(), StoreError> {
+        let begun = sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(self.connection())
+            .await;
+        begun.map_err(driver(WRITE))?;
+        self.adopts = true;
+        Ok(())
     }
+
+    pub(super) async fn remove_bundles(&mut self, keys: Vec<i64>) -> Result<(), StoreError> {
+        for key in keys {
+            sqlx::query("DELETE FROM bundles WHERE key = ?")
+                .bind(key)
+                .execute(self.connection())
+                .await
+                .map_err(driver(WRITE))?;
+        }
+        Ok(())
+    }
+
+    /// What has a key above `first` was put in: its versions are those of the present epoch.
+    pub(super) async fn end_adoption(&mut self, first: i64) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE bundles SET epoch = (SELECT COALESCE(MAX(number), 1) FROM epochs) WHERE key > ?",
+        )
+        .bind(first)
+        .execute(self.connection())
+        .await
+        .map_err(driver(WRITE))?;
+        let ended = sqlx::raw_sql("COMMIT").execute(self.connection()).await;
+        ended.map_err(driver(WRITE))?;
+        self.adopts = false;
+        // The copy of the pages is nobody's need: a bridge that opens the file does it, too.
+        let _ = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(self.connection())
+            .await;
+        Ok(())
+    }
+
+    pub(super) async fn close(self) {
+        self.alone.close().await;
+    }
+}
+
+async fn put(
+    connection: &mut SqliteConnection,
+    table: &Table,
+    rows: Vec<Row>,
+) -> Result<(), StoreError> {
+    let text = match table.sqlite.insert {
+        Some(text) => text.to_owned(),
+        None => {
+            let columns = table.names(table.columns.len());
+            let places = vec!["?"; table.columns.len()].join(", ");
+            format!("INSERT INTO {} ({columns}) VALUES ({places})", table.name)
+        }
+    };
+    for row in rows {
+        let mut query = sqlx::query(AssertSqlSafe(text.clone()));
+        for cell in row {
+            query = match cell {
+                Cell::Text(text) => query.bind(text),
+                Cell::Integer(number) => query.bind(number),
+                Cell::Null => query.bind(None::<i64>),
+            };
+        }
+        query
+            .execute(&mut *connection)
+            .await
+            .map_err(driver(WRITE))?;
+    }
+    Ok(())
 }
 
 fn read(row: &SqliteRow, columns: &[(&'static str, Kind)]) -> Result<Row, StoreError> {

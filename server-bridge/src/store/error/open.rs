@@ -8,6 +8,8 @@ use link::error::Hint;
 use link::id::SourceId;
 use link::tls::TlsProblem;
 
+use super::super::overview::Tables;
+
 /// The stage at which opening failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -106,6 +108,14 @@ pub enum OpenError {
         /// The newest change this binary knows.
         known: i64,
     },
+    /// An older version of the bridge made the tables, and this is no time to change them.
+    #[error("the tables are at version {found}, and this program reads those of version {known}")]
+    Older {
+        /// The newest change made to them.
+        found: i64,
+        /// The newest change this binary knows.
+        known: i64,
+    },
     /// A copy into it was begun and not finished.
     #[error("it holds a copy that is not finished")]
     Copying,
@@ -168,6 +178,23 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Why tables in this state cannot be looked at as they are, if there are any.
+    pub(in crate::store) fn to_look_at(tables: &Tables) -> Option<Self> {
+        let Tables {
+            version: found,
+            known,
+            copying,
+            ..
+        } = *tables;
+        match found {
+            0 => None,
+            _ if copying => Some(Self::Copying),
+            _ => (found < known).then_some(Self::Older { found, known }),
+        }
+    }
+}
+
 impl Hint for OpenError {
     fn hint(&self) -> Option<String> {
         Some(match self {
@@ -217,6 +244,7 @@ impl Hint for OpenError {
                 "`GRANT CREATE ON DATABASE … TO …`, or create schema `{schema}` for this user; after a change of user, make it a member of the role that owns the schema"
             ),
             Self::Newer { .. } => "start the newer version of the bridge again, or restore a database from before it".into(),
+            Self::Older { .. } => "bring them up to date first, with `server-bridge store migrate`".into(),
             Self::Copying => {
                 "run the same `server-bridge store copy` again: it goes on where it stopped".into()
             }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use link::id::SourceId;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-use super::super::StoreError;
+use super::super::{OpenError, StoreError};
 use super::config::Config;
 use super::failure::driver;
-use super::{connect, migrate, open, search};
+use super::{claim, connect, migrate, open, overview, search};
 
 /// A connection that holds the lock under which tables are changed: bridges that start wait for its end.
 pub(in crate::store) struct Alone {
@@ -49,6 +50,40 @@ impl Alone {
         };
         prepared.map_err(|error| failed((place.clone(), error)))?;
         Ok(Self { connection, place })
+    }
+
+    /// Connects for a look, which needs no lock; `None` where there are no tables yet.
+    pub(in crate::store) async fn look(config: &Config) -> Result<Option<Self>, StoreError> {
+        let failed = |(database, source)| StoreError::Open {
+            database,
+            source: Arc::new(source),
+        };
+        let config = Config {
+            application_name: NAME.into(),
+            ..config.clone()
+        };
+        open::trusted(&config).map_err(|error| failed(("postgres".into(), error)))?;
+        let credentials = config.credentials().await;
+        let credentials = credentials.map_err(|error| failed(("postgres".into(), error)))?;
+        let place = format!("{} {}", credentials.place(), config.schema.as_str());
+        let connected = connect::connect(&config, &credentials).await;
+        let mut connection = connected.map_err(|error| failed((place.clone(), error)))?;
+        let tables = overview::tables(&mut connection).await?;
+        match OpenError::to_look_at(&tables) {
+            Some(error) => Err(failed((place, error))),
+            None if tables.version == 0 => Ok(None),
+            None => Ok(Some(Self { connection, place })),
+        }
+    }
+
+    /// Makes the tables those of a source, if they are nobody's yet.
+    pub(in crate::store) async fn claim(&mut self, source: &SourceId) -> Result<(), StoreError> {
+        let owner = claim::owner(&mut self.connection, source).await;
+        let owner = owner.map_err(driver("look whose the tables are"))?;
+        claim::granted(owner, &self.place, source).map_err(|refused| StoreError::Open {
+            database: self.place.clone(),
+            source: Arc::new(refused),
+        })
     }
 
     /// Builds what is not needed at once, where that takes moments.

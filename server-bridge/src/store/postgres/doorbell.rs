@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use link::id::ConsumerName;
 use link::telemetry::register;
-use prometheus::{IntCounter, Registry};
+use prometheus::{Gauge, IntCounter, Registry};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -29,6 +29,7 @@ pub struct Metrics {
     sent: IntCounter,
     heard: IntCounter,
     reconnects: IntCounter,
+    pub(super) usage: Gauge,
 }
 
 /// What is to be rung next. Clones share it.
@@ -62,6 +63,7 @@ impl Metrics {
         for counter in [&metrics.sent, &metrics.heard, &metrics.reconnects] {
             register(registry, counter.clone())?;
         }
+        registry.register(Box::new(metrics.usage.clone()))?;
         Ok(metrics)
     }
 
@@ -101,6 +103,10 @@ impl Metrics {
             reconnects: IntCounter::new(
                 "bridge_listener_reconnects_total",
                 "Times the connection that hears rings was lost",
+            )?,
+            usage: Gauge::new(
+                "bridge_notification_queue_usage",
+                "How much of the PostgreSQL server's queue of notifications is used, from 0 to 1, as seen every few seconds by whoever listens for rings",
             )?,
         })
     }

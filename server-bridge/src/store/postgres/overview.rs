@@ -102,7 +102,7 @@ async fn replicas(connection: &mut PgConnection) -> Result<Vec<Member>, StoreErr
     rows.iter().map(member).collect()
 }
 
-async fn tables(connection: &mut PgConnection) -> Result<Tables, StoreError> {
+pub(super) async fn tables(connection: &mut PgConnection) -> Result<Tables, StoreError> {
     let known = migrate::migrations().iter().map(|one| one.version).max();
     let known = known.unwrap_or_default();
     let (there, copying): (bool, bool) =

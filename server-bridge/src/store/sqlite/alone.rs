@@ -8,12 +8,12 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::super::{OpenError, StoreError};
 use super::files::{self, Lock};
-use super::open;
+use super::{open, overview};
 
 /// A connection to a file that no bridge uses.
 pub(in crate::store) struct Alone {
     pub(in crate::store) connection: SqliteConnection,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 // === impl Alone ===
@@ -46,8 +46,30 @@ impl Alone {
         }
         Ok(Self {
             connection,
-            _lock: lock,
+            _lock: Some(lock),
         })
+    }
+
+    /// Opens the file for a look, which needs no lock and changes nothing; `None` where there are no tables yet.
+    pub(in crate::store) async fn look(file: &Path) -> Result<Option<Self>, StoreError> {
+        if !file.exists() {
+            return Ok(None);
+        }
+        let failed = |source: OpenError| StoreError::Open {
+            database: file.display().to_string(),
+            source: Arc::new(source),
+        };
+        let connected = overview::connect(file).await;
+        let mut connection = connected.map_err(|error| failed(error.into()))?;
+        let tables = overview::tables(&mut connection).await?;
+        match OpenError::to_look_at(&tables) {
+            Some(error) => Err(failed(error)),
+            None if tables.version == 0 => Ok(None),
+            None => Ok(Some(Self {
+                connection,
+                _lock: None,
+            })),
+        }
     }
 
     pub(in crate::store) async fn close(self) {

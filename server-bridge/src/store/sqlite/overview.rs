@@ -25,31 +25,10 @@ pub(in crate::store) async fn overview(
         let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
         return Err(failed(missing.into()));
     }
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(false)
-        .read_only(true);
-    let connected = SqliteConnection::connect_with(&options).await;
+    let connected = connect(file).await;
     let mut connection = connected.map_err(|error| failed(error.into()))?;
-    let known = open::migrations().iter().map(|one| one.version).max();
-    let known = known.unwrap_or_default();
-    let (there, copying): (bool, bool) = sqlx::query_as(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'), \
-         EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'copying')",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .map_err(driver(LOOK))?;
-    let mut version: i64 = 0;
-    if there {
-        version = sqlx::query_scalar(
-            "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success",
-        )
-        .fetch_one(&mut connection)
-        .await
-        .map_err(driver(LOOK))?;
-    }
-    let holds = if version == 0 {
+    let schema = tables(&mut connection).await?;
+    let holds = if schema.version == 0 {
         None
     } else {
         let row = sqlx::query(COUNTS).fetch_one(&mut connection).await;
@@ -73,17 +52,48 @@ pub(in crate::store) async fn overview(
     Ok(Overview {
         engine: "sqlite",
         place: file.display().to_string(),
-        schema: Tables {
-            version,
-            known,
-            current: version == known,
-            copying,
-        },
+        schema,
         holds,
         connections: None,
         history,
         replicas: None,
         notify: None,
+    })
+}
+
+/// A connection that can only read, to a file that is there.
+pub(super) async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .read_only(true);
+    SqliteConnection::connect_with(&options).await
+}
+
+pub(super) async fn tables(connection: &mut SqliteConnection) -> Result<Tables, StoreError> {
+    let known = open::migrations().iter().map(|one| one.version).max();
+    let known = known.unwrap_or_default();
+    let (there, copying): (bool, bool) = sqlx::query_as(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'), \
+         EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'copying')",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(driver(LOOK))?;
+    let mut version: i64 = 0;
+    if there {
+        version = sqlx::query_scalar(
+            "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success",
+        )
+        .fetch_one(connection)
+        .await
+        .map_err(driver(LOOK))?;
+    }
+    Ok(Tables {
+        version,
+        known,
+        current: version == known,
+        copying,
     })
 }
 

@@ -99,8 +99,9 @@ impl Line<'_> {
                 },
                 () = self.bell.due() => self.send(&mut listener).await?,
                 _ = ping.tick() => {
-                    let answer = sqlx::query("SELECT 1").execute(&mut listener);
-                    within(limits.listener_answer, answer).await?;
+                    let used = sqlx::query_scalar("SELECT pg_notification_queue_usage()");
+                    let used = within(limits.listener_answer, used.fetch_one(&mut listener));
+                    self.bell.metrics.usage.set(used.await?);
                 }
             }
         }

@@ -1,0 +1,189 @@
+//! What is there already, and what that means for a bundle that is to be put in.
+
+use std::collections::HashMap;
+
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+
+use super::super::Side;
+use super::rows::{NOTE, Values, table};
+use super::{Adopted, Fate};
+use crate::store::{Json, StoreError};
+
+/// What is there.
+#[derive(Default)]
+pub(super) struct There {
+    /// Bundles by id.
+    pub(super) held: HashMap<String, Held>,
+    /// Names of bundles, and whose they are.
+    pub(super) names: HashMap<String, String>,
+    /// The versions of bundles that were deleted here, by id and consumer, as long as that is remembered.
+    pub(super) deleted: HashMap<(String, String), i64>,
+    /// Ids of consumers by name.
+    pub(super) consumers: HashMap<String, String>,
+    /// The highest keys, and the number of the last change.
+    pub(super) consumer_key: i64,
+    pub(super) bundle_key: i64,
+    pub(super) changed: i64,
+}
+
+/// What is there of a bundle.
+pub(super) struct Held {
+    pub(super) key: i64,
+    pub(super) deleting: bool,
+    /// Whether its present version was put in by an earlier run.
+    pub(super) adopted: bool,
+    consumer: String,
+    version: i64,
+    content: [u8; 32],
+}
+
+// === impl There ===
+
+impl There {
+    pub(super) async fn read(side: &mut Side) -> Result<Self, StoreError> {
+        let mut there = Self::default();
+        let consumers = table("consumers");
+        let mut rows = side.rows(consumers, None);
+        while let Some(row) = rows.next().await {
+            let row = Values(consumers, row?);
+            there.consumer_key = there.consumer_key.max(row.integer("key"));
+            there.consumers.insert(row.text("name"), row.text("id"));
+        }
+        drop(rows);
+        let mut by_key: HashMap<i64, (String, Held, Sha256)> = HashMap::new();
+        let bundles = table("bundles");
+        let mut rows = side.rows(bundles, None);
+        while let Some(row) = rows.next().await {
+            let row = Values(bundles, row?);
+            let (key, id) = (row.integer("key"), row.text("id"));
+            there.bundle_key = there.bundle_key.max(key);
+            there.changed = there.changed.max(row.integer("changed"));
+            there.names.insert(row.text("name"), id.clone());
+            let held = Held {
+                key,
+                deleting: row.optional("deleted_at").is_some(),
+                adopted: false,
+                consumer: row.text("consumer_name"),
+                version: row.integer("version"),
+                content: [0; 32],
+            };
+            let metadata = row.optional("metadata");
+            by_key.insert(key, (id, held, digest([metadata.as_deref()])));
+        }
+        drop(rows);
+        let contents = table("contents");
+        let mut rows = side.rows(contents, None);
+        while let Some(row) = rows.next().await {
+            let row = Values(contents, row?);
+            if let Some((_, held, metadata)) = by_key.get_mut(&row.integer("bundle_key")) {
+                let parts = PARTS.map(|part| row.optional(part));
+                let parts = digest(parts.each_ref().map(Option::as_deref)).finalize();
+                let mut whole = metadata.clone();
+                whole.update(parts);
+                held.content = whole.finalize().into();
+            }
+        }
+        drop(rows);
+        let ledger = table("ledger");
+        let mut rows = side.rows(ledger, None);
+        while let Some(row) = rows.next().await {
+            let row = Values(ledger, row?);
+            if row.optional("note").as_deref() == Some(NOTE)
+                && let Some((_, held, _)) = by_key.get_mut(&row.integer("bundle_key"))
+            {
+                held.adopted |= held.version == row.integer("version");
+            }
+        }
+        drop(rows);
+        let tombstones = table("tombstones");
+        let mut rows = side.rows(tombstones, None);
+        while let Some(row) = rows.next().await {
+            let row = Values(tombstones, row?);
+            let whose = (row.text("bundle_id"), row.text("consumer_name"));
+            there.deleted.insert(whose, row.integer("version"));
+        }
+        drop(rows);
+        let held = by_key.into_values();
+        there.held = held.map(|(id, held, _)| (id, held)).collect();
+        Ok(there)
+    }
+
+    /// What becomes of a bundle.
+    pub(super) fn fate(&self, bundle: &Adopted) -> Fate {
+        if let Some(owner) = self.names.get(&bundle.name)
+            && *owner != bundle.id
+        {
+            return Fate::Refused(format!("its name is that of `{owner}`"));
+        }
+        if let Some(held) = self.held.get(&bundle.id) {
+            return held.fate(bundle);
+        }
+        let whose = (bundle.id.clone(), bundle.consumer_name.to_string());
+        match self.deleted.get(&whose) {
+            Some(version) if *version >= i64::from(bundle.version.get()) => {
+                Fate::Refused(format!("here its version {version} was deleted"))
+            }
+            _ => Fate::Added,
+        }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// What becomes of a bundle of the same id.
+    fn fate(&self, bundle: &Adopted) -> Fate {
+        let version = i64::from(bundle.version.get());
+        let refused = |why: String| Fate::Refused(why);
+        if self.consumer != bundle.consumer_name.as_str() {
+            return refused(format!("here it is a bundle of `{}`", self.consumer));
+        }
+        if self.version > version {
+            return refused(format!(
+                "here it has version {} already, above {version}",
+                self.version
+            ));
+        }
+        if self.deleting && bundle.deleted_at.is_none() {
+            return refused("here it is being deleted".into());
+        }
+        if self.version < version {
+            return Fate::Replaced;
+        }
+        if self.content != content_of(bundle) {
+            return refused(format!("here its version {version} is another one"));
+        }
+        if self.deleting == bundle.deleted_at.is_some() {
+            Fate::Present
+        } else {
+            Fate::Replaced
+        }
+    }
+}
+
+fn content_of(bundle: &Adopted) -> [u8; 32] {
+    let content = &bundle.content;
+    let parts = [
+        Some(&content.manifests),
+        content.delete_option.as_ref(),
+        content.manifest_configs.as_ref(),
+        content.executer.as_ref(),
+    ];
+    let mut whole = digest([bundle.metadata.as_ref().map(Json::as_str)]);
+    whole.update(digest(parts.map(|part| part.map(Json::as_str))).finalize());
+    whole.finalize().into()
+}
+
+fn digest<const N: usize>(parts: [Option<&str>; N]) -> Sha256 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // No text is this long.
+        let length = part.map_or(u64::MAX, |text| text.len() as u64);
+        hash.update(length.to_le_bytes());
+        hash.update(part.unwrap_or_default());
+    }
+    hash
+}
+
+const PARTS: [&str; 4] = ["manifests", "delete_option", "manifest_configs", "executer"];

@@ -158,6 +158,7 @@ impl Settings {
             .map(|client_id| Line {
                 client_id,
                 subscriptions: party.subscribes().to_vec(),
+                listens_later: false,
             })
             .collect();
         let mut links =

@@ -41,7 +41,7 @@ pub use inbound::{Delivery, Inbound};
 pub use metrics::Metrics;
 pub use reason::{ConnectError, PublishError, SubscribeError};
 pub use session::{Ack, Qos, Receipt, Session};
-pub use state::State;
+pub use state::{Heard, State};
 
 /// What a session needs to know.
 #[derive(Clone, Debug)]

@@ -29,6 +29,7 @@ pub mod callers;
 pub mod consumer;
 pub mod grpc;
 pub mod import;
+pub mod sidecar;
 pub mod store;
 pub mod verbs;
 

@@ -55,6 +55,7 @@ use border::{Intake, SharedIntake};
 pub(crate) use inbound::status_of;
 pub use metrics::Metrics;
 pub use pool::Pool;
+pub(crate) use pool::index_of;
 
 /// What delivery needs to know.
 #[derive(Clone, Debug)]

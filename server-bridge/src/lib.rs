@@ -14,5 +14,6 @@ pub mod import;
 pub mod preload;
 pub mod replicas;
 pub mod service;
+pub mod sidecar;
 pub mod store;
 mod validate;

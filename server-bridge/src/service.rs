@@ -244,6 +244,7 @@ impl Settings {
                 } else {
                     Vec::new()
                 },
+                listens_later: false,
             });
         let links = self.endpoint.links(
             lines.collect(),

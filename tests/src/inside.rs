@@ -60,6 +60,7 @@ impl Inside {
         let lines = party.client_ids().into_iter().map(|client_id| Line {
             client_id,
             subscriptions: party.subscribes().to_vec(),
+            listens_later: false,
         });
         let registry = Registry::new();
         let clock = Clock::system();

@@ -18,7 +18,7 @@ pub struct ListeningError {
 
 impl Hint for ListeningError {}
 
-/// Writes a JSON object of base URLs by name, whole or not at all: whoever finds the file finds it complete.
+/// Writes a JSON object of base URLs by name (`mqtt` is no HTTP), whole or not at all: whoever finds the file finds it complete.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -28,7 +28,10 @@ pub fn write_listening_file(
 ) -> Result<(), ListeningError> {
     let urls: BTreeMap<&str, String> = addresses
         .iter()
-        .map(|(name, address)| (*name, format!("http://{address}")))
+        .map(|(name, address)| {
+            let scheme = if *name == "mqtt" { "mqtt" } else { "http" };
+            (*name, format!("{scheme}://{address}"))
+        })
         .collect();
     let failed = |source| ListeningError {
         path: path.to_owned(),

@@ -24,6 +24,9 @@ pub struct Line {
     pub client_id: ClientId,
     /// Its topic filters; none for a session that only publishes.
     pub subscriptions: Vec<String>,
+    /// Whether it is told what to hear while it runs, by [`Session::listen`]. The broker keeps its session for
+    /// [`mqtt::SHARED_SESSION_EXPIRY`], because the filters may be shared.
+    pub listens_later: bool,
 }
 
 /// Sessions that share one certificate, and what drives them.
@@ -116,12 +119,15 @@ impl Links {
         metrics: mqtt::Metrics,
         check: Check,
     ) -> Result<(), Failure> {
-        let config = mqtt::Config {
+        let mut config = mqtt::Config {
             subscriptions: line.subscriptions,
             reconnect: reconnect.clone(),
             ..endpoint.session(line.client_id)
         };
-        let subscribes = !config.subscriptions.is_empty();
+        if line.listens_later {
+            config.session_expiry = mqtt::SHARED_SESSION_EXPIRY;
+        }
+        let subscribes = line.listens_later || !config.subscriptions.is_empty();
         let (session, inbound, driver) =
             config.build(identity, metrics).map_err(Failure::misuse)?;
         self.runner.readiness.push((check, session.state()));

@@ -94,7 +94,7 @@ pub(super) fn build(
     let first = tls::client_config(&identity.borrow(), &tls)?;
     let gate = Gate::default();
     let (client, events) = client(client_options(&config, first.clone(), gate.clone()));
-    let shared = Arc::new(Shared::new(client, metrics));
+    let shared = Arc::new(Shared::new(client, metrics, config.subscriptions.clone()));
     let (session, outgoing) = Session::new(shared.clone(), config.limits.clone());
     let (deliveries, inbound) = Inbound::new();
     let driver = Driver {

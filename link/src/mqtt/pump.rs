@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use rumqttc::{ClientError, PublishNoticeError, PublishOptions, PublishResult, QoS};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -23,7 +23,7 @@ use super::pace::Pace;
 use super::reason::PublishError;
 use super::session::{Ack, Outgoing, Qos, fits_packet};
 use super::shared::{Connection, Leaving, Shared};
-use super::state::State;
+use super::state::{Heard, State};
 use super::{Config, IN_FLIGHT_WINDOW};
 use crate::iot::limits::TOPIC_BYTES;
 use crate::telemetry::clip;
@@ -34,7 +34,6 @@ mod subscribe;
 pub(super) struct Pump {
     shared: Arc<Shared>,
     outgoing: mpsc::Receiver<Outgoing>,
-    subscriptions: Vec<String>,
     filters_per_subscribe: usize,
     refused_delay: Duration,
     window: usize,
@@ -47,7 +46,10 @@ pub(super) struct Pump {
     waiting: BTreeMap<u64, Outgoing>,
     // From here on the broker could have answered: reading had stopped before.
     patience_from: Instant,
-    subscribed_session: Option<u64>,
+    // The broker's session with the filters that it has confirmed.
+    subscribed: Option<Heard>,
+    // The connection whose predecessor's messages are settled.
+    resumed: u64,
     // One of the messages up to this number makes the broker hang up: they go one at a time.
     suspects_until: Option<u64>,
 }
@@ -59,6 +61,7 @@ struct Sent {
 
 enum Served {
     ConnectionLost,
+    FiltersChanged,
     Drained,
 }
 
@@ -73,7 +76,6 @@ impl Pump {
         Self {
             shared,
             outgoing,
-            subscriptions: config.subscriptions.clone(),
             filters_per_subscribe: config.limits.filters_per_subscribe.max(1),
             refused_delay: config.reconnect.refused,
             window: usize::from(config.limits.in_flight.min(IN_FLIGHT_WINDOW)),
@@ -86,13 +88,15 @@ impl Pump {
             notices: FuturesUnordered::new(),
             waiting: BTreeMap::new(),
             patience_from: Instant::now(),
-            subscribed_session: None,
+            subscribed: None,
+            resumed: 0,
             suspects_until: None,
         }
     }
 
     pub(super) async fn run(mut self, drain: CancellationToken) {
         let mut changes = self.shared.connection.subscribe();
+        let mut filters = self.shared.filters.subscribe();
         loop {
             let connection = tokio::select! {
                 up = changes.wait_for(|connection| connection.up) => match up {
@@ -101,16 +105,21 @@ impl Pump {
                 },
                 () = drain.cancelled() => return,
             };
-            self.resume(connection);
+            if self.resumed != connection.number {
+                self.resumed = connection.number;
+                self.resume(connection);
+            }
+            let wanted = filters.borrow_and_update().clone();
+            let missing = self.missing(connection, &wanted);
             let receives = *self.shared.leaving.borrow() == Leaving::No;
-            if receives && self.subscribed_session != Some(connection.broker_session) {
+            if let (true, Some(missing)) = (receives, missing) {
                 let subscribed = tokio::select! {
-                    subscribed = self.subscribe(connection) => subscribed,
+                    subscribed = self.subscribe(connection, &missing) => subscribed,
                     _ = changes.wait_for(|now| *now != connection) => continue,
                     () = drain.cancelled() => return,
                 };
                 match subscribed {
-                    Ok(true) => self.subscribed_session = Some(connection.broker_session),
+                    Ok(true) => self.note_subscribed(connection, missing),
                     Ok(false) => continue,
                     Err(error) => {
                         warn!(
@@ -123,6 +132,7 @@ impl Pump {
                         tokio::select! {
                             () = sleep(self.refused_delay) => {}
                             _ = changes.wait_for(|now| *now != connection) => {}
+                            _ = filters.changed() => {}
                             () = drain.cancelled() => return,
                         }
                         continue;
@@ -134,17 +144,22 @@ impl Pump {
                 epoch: connection.number,
                 resumed: connection.resumed,
             });
-            let served = self.serve(connection, &drain).await;
+            let served = self.serve(connection, &mut filters, &drain).await;
             self.shared.metrics.connected.dec();
             match served {
-                Served::ConnectionLost => {}
+                Served::ConnectionLost | Served::FiltersChanged => {}
                 // The next process starts clean, so queueing for it would only cost.
                 Served::Drained => return self.shared.end_session(),
             }
         }
     }
 
-    async fn serve(&mut self, connection: Connection, drain: &CancellationToken) -> Served {
+    async fn serve(
+        &mut self,
+        connection: Connection,
+        filters: &mut watch::Receiver<Vec<String>>,
+        drain: &CancellationToken,
+    ) -> Served {
         let mut changes = self.shared.connection.subscribe();
         let mut reading = self.shared.reading.subscribe();
         let mut give_up: Option<Instant> = None;
@@ -176,6 +191,7 @@ impl Pump {
                     self.settle_what_is_known();
                 }
                 _ = reading.changed() => self.patience_from = Instant::now(),
+                _ = filters.changed() => return Served::FiltersChanged,
                 () = &mut leaving, if !left => left = true,
                 Some(outgoing) = self.outgoing.recv(), if self.waiting.is_empty() && self.has_room() => {
                     self.enqueue(outgoing);

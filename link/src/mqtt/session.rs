@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::IN_FLIGHT_WINDOW;
 use super::reason::PublishError;
 use super::shared::{Leaving, Shared};
-use super::state::State;
+use super::state::{Heard, State};
 use crate::iot::limits::{ConnectionLimits, LimitError};
 use crate::message::Message;
 
@@ -120,6 +120,22 @@ impl Session {
             _ = leaving.wait_for(|leaving| *leaving == Leaving::Done) => {}
             _ = state.wait_for(State::is_ended) => {}
         }
+    }
+
+    /// Subscribes to these filters in place of those before, on this connection and on every session of the broker after it;
+    /// publishing waits for the answer. A filter that is left out is heard until the broker's session ends. [`Self::heard`]
+    /// says what the broker confirmed, [`State::Unsubscribed`] what it refused.
+    pub fn listen(&self, filters: Vec<String>) {
+        self.shared.filters.send_if_modified(|wanted| {
+            let changed = *wanted != filters;
+            *wanted = filters;
+            changed
+        });
+    }
+
+    /// What the broker delivers to this session. It stays what it was while there is no connection.
+    pub fn heard(&self) -> watch::Receiver<Heard> {
+        self.shared.heard.subscribe()
     }
 
     /// What the session is doing; watchers see every change of epoch.

@@ -8,7 +8,7 @@ use rumqttc::{AsyncClient, DisconnectProperties, DisconnectReasonCode, ManualAck
 use tokio::sync::{Notify, watch};
 
 use super::metrics::Metrics;
-use super::state::State;
+use super::state::{Heard, State};
 
 /// The connection as the driver sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub(super) struct Shared {
     /// Whether what the broker sends is read; while it is not, no answer can come.
     pub(super) reading: watch::Sender<bool>,
     pub(super) leaving: watch::Sender<Leaving>,
+    /// What is to be subscribed.
+    pub(super) filters: watch::Sender<Vec<String>>,
+    /// What is.
+    pub(super) heard: watch::Sender<Heard>,
     pub(super) metrics: Metrics,
     reconnect: Notify,
     reconnect_reason: Mutex<&'static str>,
@@ -62,13 +66,15 @@ struct AckGate {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(client: AsyncClient, metrics: Metrics) -> Self {
+    pub(super) fn new(client: AsyncClient, metrics: Metrics, filters: Vec<String>) -> Self {
         Self {
             client: Mutex::new(client),
             connection: watch::Sender::new(Connection::default()),
             state: watch::Sender::new(State::Connecting),
             reading: watch::Sender::new(true),
             leaving: watch::Sender::default(),
+            filters: watch::Sender::new(filters),
+            heard: watch::Sender::default(),
             metrics,
             reconnect: Notify::new(),
             reconnect_reason: Mutex::new(""),

@@ -30,6 +30,16 @@ pub enum State {
     Closed,
 }
 
+/// What the broker has confirmed to deliver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The number of the broker's session that holds the subscriptions; 0 before the first. It rises with each session
+    /// that began without them, so that a watcher sees that messages may have been lost even when it missed a short gap.
+    pub session: u64,
+    /// The filters.
+    pub filters: Vec<String>,
+}
+
 // === impl State ===
 
 impl State {

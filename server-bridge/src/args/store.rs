@@ -164,7 +164,7 @@ impl StoreFlags {
         }
     }
 
-    fn is_named(&self, mount: Option<&Path>) -> bool {
+    pub(super) fn is_named(&self, mount: Option<&Path>) -> bool {
         self.given().iter().any(|(_, file)| file.is_some())
             || mount.is_some_and(|mount| CredentialFiles::mounted(mount).any_exists())
     }

@@ -7,6 +7,7 @@ use link::telemetry;
 use super::Args;
 use super::consumer::ConsumerVerb;
 use super::import::ImportVerb;
+use super::sidecar::Sidecar;
 use super::store::verbs::StoreVerb;
 
 /// One of the things done instead of running the bridge.
@@ -21,6 +22,9 @@ pub enum Command {
     /// Take over what another system keeps
     #[command(subcommand)]
     Import(ImportVerb),
+    /// Stand between a Go Maestro server in the same pod and the broker: plain MQTT on loopback, this project's sessions
+    /// with mutual TLS to the broker
+    Sidecar(Box<Sidecar>),
 }
 
 // === impl Command ===
@@ -36,6 +40,7 @@ impl Command {
             Self::Store(verb) => verb.run(args).await,
             Self::Consumer(verb) => verb.run(args).await,
             Self::Import(verb) => verb.run(args).await,
+            Self::Sidecar(sidecar) => sidecar.run(args).await,
         }
     }
 }

@@ -9,6 +9,14 @@ use link::mqtt::Session;
 
 use super::border::Outlet;
 
+/// Which of `sessions` sessions, at least one, is a consumer's.
+pub(crate) fn index_of(consumer: &ConsumerName, sessions: usize) -> usize {
+    // Fixed keys: the choice need not survive a restart, only stay the same within one.
+    let mut hasher = DefaultHasher::new();
+    consumer.hash(&mut hasher);
+    usize::try_from(hasher.finish() % sessions.max(1) as u64).unwrap_or_default()
+}
+
 /// The sessions of this bridge.
 #[derive(Clone)]
 pub struct Pool(Arc<[Box<dyn Outlet>]>);
@@ -37,10 +45,7 @@ impl Pool {
 
     /// Which session is a consumer's.
     pub(super) fn index_of(&self, consumer: &ConsumerName) -> usize {
-        // Fixed keys: the choice need not survive a restart, only stay the same within one.
-        let mut hasher = DefaultHasher::new();
-        consumer.hash(&mut hasher);
-        usize::try_from(hasher.finish() % self.0.len() as u64).unwrap_or_default()
+        index_of(consumer, self.0.len())
     }
 
     /// The session of a consumer.

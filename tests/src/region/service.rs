@@ -23,6 +23,9 @@ pub struct Listening {
     /// The REST API, if it has one.
     #[serde(default)]
     pub api: Option<String>,
+    /// Plain MQTT for a Maestro server, if it is a sidecar: `mqtt://IP:PORT`.
+    #[serde(default)]
+    pub mqtt: Option<String>,
     /// `/livez`, `/readyz` and `/metrics`.
     pub admin: String,
 }
@@ -66,6 +69,8 @@ impl Service {
     /// # Errors
     /// When it ends or takes too long.
     pub async fn listening(&mut self) -> Result<Listening> {
+        // For the client that asks it for its readiness.
+        link::tls::install_provider();
         let Self { process, file } = self;
         let waited = wait_for("the listening file", PATIENCE, async || {
             let ended = process.ended().map_err(|error| error.to_string())?;
@@ -179,6 +184,7 @@ impl Listening {
         };
         Self {
             api: self.api.map(url),
+            mqtt: self.mqtt,
             admin: url(self.admin),
         }
     }

@@ -8,14 +8,44 @@ use tracing::{info, warn};
 use super::{ACK_DEADLINE, Pump};
 use crate::mqtt::reason::SubscribeError;
 use crate::mqtt::shared::{Connection, Leaving};
+use crate::mqtt::state::Heard;
 
 impl Pump {
+    /// What is still to be subscribed; `None` when all of it is.
+    pub(super) fn missing(&self, connection: Connection, wanted: &[String]) -> Option<Vec<String>> {
+        let subscribed = self.subscribed.as_ref();
+        let Some(subscribed) = subscribed.filter(|it| it.session == connection.broker_session)
+        else {
+            return Some(wanted.to_vec());
+        };
+        let missing = wanted.iter().filter(|it| !subscribed.filters.contains(it));
+        let missing: Vec<_> = missing.cloned().collect();
+        (!missing.is_empty()).then_some(missing)
+    }
+
+    /// Notes what the broker confirmed.
+    pub(super) fn note_subscribed(&mut self, connection: Connection, filters: Vec<String>) {
+        let session = connection.broker_session;
+        let mut heard = self.subscribed.take().unwrap_or_default();
+        if heard.session != session {
+            heard = Heard {
+                session,
+                filters: Vec::new(),
+            };
+        }
+        heard.filters.extend(filters);
+        self.shared.heard.send_replace(heard.clone());
+        self.subscribed = Some(heard);
+    }
+
     /// `Ok(false)` means that the connection went away meanwhile.
     pub(super) async fn subscribe(
         &mut self,
         connection: Connection,
+        filters: &[String],
     ) -> Result<bool, SubscribeError> {
-        for filters in self.subscriptions.chunks(self.filters_per_subscribe) {
+        let count = filters.len();
+        for filters in filters.chunks(self.filters_per_subscribe) {
             let request = filters
                 .iter()
                 .map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
@@ -50,7 +80,7 @@ impl Pump {
         }
         info!(
             connection = connection.number,
-            filters = self.subscriptions.len(),
+            filters = count,
             "Subscribed"
         );
         Ok(true)
@@ -59,7 +89,7 @@ impl Pump {
     /// Waits until nothing more is to come in, and tells the broker on this connection: whether it knows of a
     /// subscription or not, because it may never have said that it does.
     pub(super) fn unsubscribe_when_asked(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (shared, subscriptions) = (self.shared.clone(), self.subscriptions.clone());
+        let shared = self.shared.clone();
         let at_once = self.filters_per_subscribe;
         async move {
             let mut leaving = shared.leaving.subscribe();
@@ -67,6 +97,7 @@ impl Pump {
             if asked.await.is_err() {
                 return;
             }
+            let subscriptions = shared.filters.borrow().clone();
             for filters in subscriptions.chunks(at_once) {
                 let request = filters.iter().cloned();
                 let unsubscribed = match shared.client().unsubscribe_many_tracked(request).await {

@@ -1,0 +1,123 @@
+//! `server-bridge sidecar`: beside a Go Maestro server, in its pod.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use link::admin::{Admin, Checks, write_listening_file};
+use link::clock::Clock;
+use link::config::{BrokerFlags, ProcessEnv};
+use link::endpoint::{Endpoint, Sources};
+use link::error::{ExitKind, Failure};
+use link::id::{ClientId, SourceId};
+use link::mqtt::Reconnect;
+use link::shutdown::{Shutdown, run_until_shutdown};
+use link::telemetry;
+use prometheus::Registry;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Args;
+use crate::replicas::MAX_SLOTS;
+use crate::sidecar::{self, GRACE, Settings};
+
+/// A sidecar of a Maestro server.
+#[derive(Debug, clap::Args)]
+pub struct Sidecar {
+    /// Config file with broker, topics and certificate files; the one that the Maestro server had will do
+    #[arg(long, value_name = "FILE")]
+    pub message_broker_config_file: Option<PathBuf>,
+    /// Address for the Maestro server, on loopback: what is spoken there is neither encrypted nor authenticated
+    #[arg(
+        long,
+        env = "SIDECAR_MQTT_LISTEN",
+        default_value = "127.0.0.1:1883",
+        value_name = "IP:PORT"
+    )]
+    pub mqtt_listen: SocketAddr,
+    /// The source that the Maestro server speaks for, its `--source-id`
+    #[arg(long, env = "SOURCE_ID", default_value = "maestro", value_name = "ID")]
+    pub source_id: SourceId,
+    /// MQTT client id towards the broker, or what client ids begin with: with several connections `-0`, `-1`, … are
+    /// appended, with `--slot` its number. What the Maestro server calls itself does not matter
+    #[arg(long, env = "CLIENT_ID", default_value = "maestro", value_name = "ID")]
+    pub client_id: ClientId,
+    /// Number of this replica among several Maestro servers that each have a sidecar, such as the index of its pod in a
+    /// StatefulSet; client ids are those of the bridge's replicas
+    #[arg(long, env = "SIDECAR_SLOT", value_parser = clap::value_parser!(u16).range(0..i64::from(MAX_SLOTS)), value_name = "N")]
+    pub slot: Option<u16>,
+    /// MQTT connections to spread the consumers over; each carries 100 publishes a second on IoT Core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    pub connections: u16,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(
+        long,
+        env = "BRIDGE_ADMIN_LISTEN",
+        default_value = "127.0.0.1:8084",
+        value_name = "IP:PORT"
+    )]
+    pub admin_listen: SocketAddr,
+    /// Write the addresses this process listens on to a JSON file
+    #[arg(long, value_name = "FILE")]
+    pub listening_file: Option<PathBuf>,
+    /// How long publishes under way may take to finish after the first signal
+    #[arg(long, default_value = "25s", value_parser = super::duration, value_name = "DURATION")]
+    pub shutdown_grace: Duration,
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub broker: BrokerFlags,
+}
+
+// === impl Sidecar ===
+
+impl Sidecar {
+    /// Runs until a signal.
+    ///
+    /// # Errors
+    /// Exit code 2 for what is wrong with the command line, the configuration or the certificate; 1 when a part died.
+    pub(super) async fn run(&self, args: &Args) -> Result<(), Failure> {
+        if args.store.store.is_some() || args.store.db.is_some() || args.store.is_named(None) {
+            return Err(Failure::usage("a sidecar keeps nothing: it has no store"));
+        }
+        let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
+        let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let registry = Registry::new();
+        telemetry::register_build_info(&registry, "server-bridge").map_err(failed)?;
+        let checks = Checks::new();
+        let admin = Admin::bind(self.admin_listen).await?;
+        let listener = sidecar::bind(self.mqtt_listen).await?;
+        let address = listener.local_addr();
+        let address = address.map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let sidecar = self
+            .settings(args)?
+            .build_on(listener, &registry, &checks)?;
+        let drain = shutdown.drain();
+        if let Some(file) = &self.listening_file {
+            write_listening_file(file, &[("admin", admin.local_addr()), ("mqtt", address)])?;
+        }
+        tracing::info!(%address, "Listening for the Maestro server");
+        let serving = tokio::spawn(admin.serve(checks.clone(), registry.clone(), drain.clone()));
+        let serving = AbortOnDropHandle::new(serving);
+        let running = Box::pin(sidecar.run(drain.clone()));
+        let ended = run_until_shutdown(&drain, self.shutdown_grace, running).await;
+        drop(serving);
+        ended?
+    }
+
+    fn settings(&self, args: &Args) -> Result<Settings, Failure> {
+        let sources = Sources {
+            mount: args.mount.as_deref(),
+            file: self.message_broker_config_file.as_deref(),
+            flags: Some(&self.broker),
+        };
+        Ok(Settings {
+            endpoint: Endpoint::resolve(sources, &ProcessEnv)?,
+            source: self.source_id.clone(),
+            client_id: self.client_id.clone(),
+            slot: self.slot,
+            connections: self.connections,
+            reconnect: Reconnect::default(),
+            grace: GRACE,
+            clock: Clock::system(),
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! The sidecar between a scripted Go Maestro server and our agents, over the sandbox's broker and over mosquitto.
+
+mod hostile;
+mod process;
+mod promises;
+mod server;
+mod sessions;
+mod stage;
+mod volume;

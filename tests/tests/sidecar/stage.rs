@@ -1,0 +1,207 @@
+//! A region whose bridge has given way to a sidecar inside this process, and agents played by sessions.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use link::admin::Checks;
+use link::clock::Clock;
+use link::config::{BrokerFlags, ProcessEnv};
+use link::endpoint::{Endpoint, Sources};
+use link::error::Failure;
+use link::id::{ClientId, SourceId};
+use link::iot::{ArnPrefix, Party};
+use link::mqtt::Reconnect;
+use link::shutdown::{Shutdown, Trigger};
+use link::topic::Scheme;
+use prometheus::Registry;
+use server_bridge::sidecar::{self, GRACE, Settings};
+use tests::metrics::Page;
+use tests::pki::{Layout, Set};
+use tests::region::{BRIDGE, BRIDGE_CLIENT, Builder, Kind, Mount, Region, SOURCE};
+use tests::session::Client;
+use tests::wait::wait_for;
+use tokio::task::JoinHandle;
+
+use crate::server::PATIENCE;
+
+/// A running sidecar; dropping it ends it like a `kill -9`.
+pub(crate) struct Beside {
+    /// Where the server connects.
+    pub(crate) address: SocketAddr,
+    /// Its certificate.
+    pub(crate) mount: Mount,
+    registry: Registry,
+    checks: Checks,
+    stop: Trigger,
+    task: JoinHandle<Result<(), Failure>>,
+}
+
+/// What a test chooses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) connections: u16,
+    pub(crate) grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections: 1,
+            grace: GRACE,
+        }
+    }
+}
+
+/// A region without its bridge, for so many consumers.
+pub(crate) async fn region(test: &str, kind: Kind, consumers: usize) -> Result<Region> {
+    let builder = Builder::new(test, kind).agents(consumers);
+    let mut region = builder.without_quotas().start().await?;
+    region.bridge.kill()?;
+    for agent in region.agents.values_mut() {
+        agent.service.kill()?;
+    }
+    Ok(region)
+}
+
+/// A certificate for the sidecar, with the bridge's rights for so many connections.
+pub(crate) fn certificate(region: &Region, connections: u16) -> Result<Set> {
+    let set = region.authority.client(BRIDGE)?;
+    if let Ok(broker) = region.broker.sandbox() {
+        let base = ClientId::new(BRIDGE_CLIENT)?;
+        let source = SourceId::new(SOURCE)?;
+        let party = Party::bridge(&Scheme::default(), &source, &base, connections)?;
+        let policy = party.policy(&ArnPrefix::default());
+        broker.registry().put_policy(SIDECAR, policy)?;
+        broker
+            .registry()
+            .register_pem(&set.certificate, &[SIDECAR])?;
+    }
+    Ok(set)
+}
+
+/// An agent of a consumer, played by a session.
+pub(crate) fn agent(region: &Region, consumer: &str) -> Result<Client> {
+    let mount = region.agents[consumer].mount.directory().to_owned();
+    let name = format!("{consumer}-work-agent-client");
+    let filter = topic(consumer, "sourceevents");
+    Client::start(&name, region.broker.address(), &[&filter], mount)
+}
+
+/// A topic of a consumer.
+pub(crate) fn topic(consumer: &str, last: &str) -> String {
+    format!("maestro/consumers/{consumer}/{last}")
+}
+
+// === impl Beside ===
+
+impl Beside {
+    /// Starts one that reaches the broker by this address, with quick reconnections.
+    pub(crate) async fn start(
+        region: &Region,
+        broker: SocketAddr,
+        options: Options,
+    ) -> Result<Self> {
+        link::tls::install_provider();
+        let directory = region.scratch.dir(SIDECAR)?.join("mount");
+        let mount = Mount::new(directory, None, broker, Layout::DataSymlink);
+        mount.replace(&certificate(region, options.connections)?)?;
+        let topics = Scheme::default().bridge_topics();
+        let flags = BrokerFlags {
+            broker_rates: Some("unlimited".into()),
+            topics_source_events: Some(topics.source_events),
+            topics_agent_events: Some(topics.agent_events),
+            ..BrokerFlags::default()
+        };
+        let sources = Sources {
+            mount: Some(mount.directory()),
+            flags: Some(&flags),
+            ..Sources::default()
+        };
+        let settings = Settings {
+            endpoint: Endpoint::resolve(sources, &ProcessEnv).map_err(told)?,
+            source: SourceId::new(SOURCE)?,
+            client_id: ClientId::new(BRIDGE_CLIENT)?,
+            slot: None,
+            connections: options.connections,
+            reconnect: Reconnect {
+                first: Duration::from_millis(5),
+                max: Duration::from_millis(50),
+                stable_after: Duration::from_secs(1),
+                refused: Duration::from_millis(200),
+            },
+            grace: options.grace,
+            clock: Clock::system(),
+        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = sidecar::bind(any).await.map_err(told)?;
+        let address = listener.local_addr()?;
+        let (registry, checks) = (Registry::new(), Checks::new());
+        let built = settings.build_on(listener, &registry, &checks);
+        let shutdown = Shutdown::manual();
+        let running = built.map_err(told)?.run(shutdown.drain());
+        Ok(Self {
+            address,
+            mount,
+            registry,
+            checks,
+            stop: shutdown.trigger(),
+            task: tokio::spawn(Box::pin(running)),
+        })
+    }
+
+    /// Its metrics.
+    pub(crate) fn metrics(&self) -> Page {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather());
+        Page::parse(&text.unwrap_or_default())
+    }
+
+    /// Events of a way with an outcome.
+    pub(crate) fn events(&self, way: &str, outcome: &str) -> u64 {
+        let labels = [("way", way), ("outcome", outcome)];
+        self.metrics().count("sidecar_events_total", &labels)
+    }
+
+    /// Waits until `/readyz` would hold these words.
+    pub(crate) async fn says(&self, words: &str) -> Result<()> {
+        wait_for(words, PATIENCE, async || {
+            let report = self.checks.report(Instant::now()).to_string();
+            report.contains(words).then_some(()).ok_or(report)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until all is ready.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        wait_for("the sidecar to be ready", PATIENCE, async || {
+            let report = self.checks.report(Instant::now());
+            report.ready.then_some(()).ok_or(report.to_string())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Stops it in order.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.stop.request();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await??
+            .map_err(told)
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn request_stop(&self) {
+        self.stop.request();
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn told(failure: Failure) -> anyhow::Error {
+    anyhow!("{failure}")
+}
+
+/// Filter of the default scheme, as the server asks for it.
+pub(crate) const FILTER: &str = "maestro/consumers/+/agentevents";
+
+const SIDECAR: &str = "sidecar";

@@ -66,6 +66,8 @@ pub struct Settings {
     pub broker: Listen,
     /// Where the REST API listens.
     pub api: Listen,
+    /// Where the gRPC endpoint for sources listens, plaintext.
+    pub grpc: Listen,
     /// Bridges as processes on a PostgreSQL database, and how many; without it one in this process on SQLite.
     pub database: Option<(Database, u16)>,
     /// The broker's rates.
@@ -146,11 +148,15 @@ impl Settings {
         };
 
         let (listener, api_note) = self.api.api().await?;
+        let (grpc, grpc_note) = self.grpc.grpc().await?;
         let (bridges, shown) = match &self.database {
-            None => Box::pin(inside(home, names, &self.consumers, listener)).await?,
+            None => Box::pin(inside(home, names, &self.consumers, listener, grpc)).await?,
             Some((database, replicas)) => {
-                let first = listener.local_addr().map_err(failed)?;
-                drop(listener);
+                let first = First {
+                    api: listener.local_addr().map_err(failed)?,
+                    grpc: grpc.local_addr().map_err(failed)?,
+                };
+                drop((listener, grpc));
                 processes(home, database, *replicas, &self.consumers, first).await?
             }
         };
@@ -163,9 +169,11 @@ impl Settings {
             .filter(|(database, _)| database.is_plain());
         let plain = plain.map(|_| "the connections to the database are not encrypted".to_owned());
         summary.control = control.as_ref().map(|(control, _)| control.url());
-        summary
-            .notes
-            .extend(broker_note.into_iter().chain(api_note).chain(plain));
+        summary.notes.extend(
+            [broker_note, api_note, grpc_note, plain]
+                .into_iter()
+                .flatten(),
+        );
         let mut agents = Vec::new();
         for consumer in self.consumers {
             let part = Part::new("agent", &format!("agent of {consumer}")).await?;
@@ -215,21 +223,32 @@ async fn inside(
     names: Names,
     consumers: &[ConsumerName],
     listener: TcpListener,
+    grpc: TcpListener,
 ) -> Result<(Bridges, Vec<summary::Replica>), Failure> {
     let part = Part::new("server-bridge", "server-bridge").await?;
     // A bridge that is alone on its store waits for nobody.
     let never = CancellationToken::new();
     let settings = bridge(home, names, consumers)?;
-    let building = settings.build_on(listener, None, &part.registry, &part.checks, &never);
+    let building = settings.build_on(listener, Some(grpc), &part.registry, &part.checks, &never);
     let bridge = Box::pin(building)
         .await?
         .ok_or_else(|| Failure::new(ExitKind::Failed, "the bridge was not built"))?;
     let shown = summary::Replica {
         pid: std::process::id(),
         api: format!("http://{}", bridge.api_address()),
+        grpc: bridge
+            .grpc_address()
+            .map(|it| it.to_string())
+            .unwrap_or_default(),
         admin: part.url(),
     };
     Ok((Bridges::Inside(Box::new((part, bridge))), vec![shown]))
+}
+
+/// Where the first of several bridges listens; the others take free ports.
+struct First {
+    api: SocketAddr,
+    grpc: SocketAddr,
 }
 
 /// Starts the bridges one after the other; the first has the address that was asked for.
@@ -238,7 +257,7 @@ async fn processes(
     database: &Database,
     replicas: u16,
     consumers: &[ConsumerName],
-    first: SocketAddr,
+    first: First,
 ) -> Result<(Bridges, Vec<summary::Replica>), Failure> {
     database.mount(&home.bridge_identity()).map_err(failed)?;
     let consumers = home.write_consumers(consumers)?;
@@ -247,15 +266,17 @@ async fn processes(
     arguments.push(format!("--slots={}", slots(replicas)));
     let mut started = Vec::new();
     for number in 0..replicas {
-        let api = match number {
+        let place = |first: SocketAddr| match number {
             0 => first.to_string(),
             _ => SocketAddr::new(first.ip(), 0).to_string(),
         };
-        started.push(Replica::start(home, number.into(), &api, &arguments).await?);
+        let (api, grpc) = (place(first.api), place(first.grpc));
+        started.push(Replica::start(home, number.into(), &api, &grpc, &arguments).await?);
     }
     let shown = started.iter().map(|replica| summary::Replica {
         pid: replica.pid(),
         api: replica.api(),
+        grpc: replica.grpc(),
         admin: replica.admin(),
     });
     let shown = shown.collect();

@@ -15,7 +15,15 @@ use self::rig::{Up, http, sh, wait_for};
 async fn the_json_line_leads_to_every_agent_and_nothing_is_left_behind() {
     let temporary = tempfile::tempdir().unwrap();
     // Free ports: the usual ones are another test's as soon as this region lets go of them.
-    let ports = ["--broker-port", "0", "--api-listen", "127.0.0.1:0"];
+    let any = "127.0.0.1:0";
+    let ports = [
+        "--broker-port",
+        "0",
+        "--api-listen",
+        any,
+        "--grpc-listen",
+        any,
+    ];
     let args = [&ports[..], &["--json", "--agents", "2"]].concat();
     let up = Up::start(temporary.path(), &args);
     let region: Value = serde_json::from_str(&up.line()).unwrap();
@@ -27,14 +35,21 @@ async fn the_json_line_leads_to_every_agent_and_nothing_is_left_behind() {
             "bridge",
             "broker",
             "consumers",
+            "grpc",
             "operator",
             "replicas"
         ]
     );
     // One bridge, which runs in the sandbox's own process.
     assert_eq!(region["apis"], serde_json::json!([region["api"]]));
-    assert_eq!(keys(&region["replicas"][0]), ["admin", "api", "pid"]);
+    assert_eq!(
+        keys(&region["replicas"][0]),
+        ["admin", "api", "grpc", "pid"]
+    );
     assert_eq!(region["replicas"][0]["api"], region["api"]);
+    assert_eq!(region["replicas"][0]["grpc"], region["grpc"]);
+    let grpc: std::net::SocketAddr = text(&region["grpc"]).parse().unwrap();
+    tokio::net::TcpStream::connect(grpc).await.unwrap();
     assert_eq!(keys(&region["broker"]), ["host", "port"]);
     assert_eq!(keys(&region["operator"]), ["identity"]);
     let consumers = region["consumers"].as_array().unwrap();
@@ -117,7 +132,15 @@ async fn what_the_control_plane_made_is_kept_with_the_region() {
     let state = temporary.path().join("state");
     // Free ports throughout: another test looks whether the default ones are free.
     let any = "127.0.0.1:0";
-    let ports = ["--broker-port", "0", "--api-listen", any, "--control", any];
+    let ports = [
+        "--broker-port",
+        "0",
+        "--api-listen",
+        any,
+        "--grpc-listen",
+        any,
+    ];
+    let ports = [&ports[..], &["--control", any]].concat();
     let args = ports.into_iter().chain(["--json", "--keep"]);
     let args: Vec<&str> = args.chain(state.to_str()).collect();
     for method in ["POST", "GET"] {
@@ -139,6 +162,7 @@ async fn a_second_region_takes_other_ports_and_says_so() {
     let other: Value = serde_json::from_str(&second.line()).unwrap();
     assert_ne!(region["broker"]["port"], other["broker"]["port"]);
     assert_ne!(region["api"], other["api"]);
+    assert_ne!(region["grpc"], other["grpc"]);
 
     // Asked for by name, a taken port is an error.
     let port = region["broker"]["port"].to_string();
@@ -151,26 +175,24 @@ async fn a_second_region_takes_other_ports_and_says_so() {
         "{}",
         refused.stderr
     );
-    let address = text(&region["api"]).replace("http://", "");
-    let refused = Up::start(temporary.path(), &["--api-listen", &address]).ended();
-    assert_eq!(refused.code, Some(1));
-    assert!(
-        refused.stderr.contains("leave `--api-listen` away"),
-        "{}",
-        refused.stderr
-    );
+    for (what, flag) in [("api", "--api-listen"), ("grpc", "--grpc-listen")] {
+        let address = text(&region[what]).replace("http://", "");
+        let refused = Up::start(temporary.path(), &[flag, &address]).ended();
+        assert_eq!(refused.code, Some(1));
+        let hint = format!("leave `{flag}` away");
+        assert!(refused.stderr.contains(&hint), "{}", refused.stderr);
+    }
 
     let said = second.stop("INT").stderr;
+    let last = |address: &Value| text(address).rsplit(':').next().unwrap().to_owned();
     for (what, port) in [
         ("the broker", other["broker"]["port"].to_string()),
-        (
-            "the API",
-            text(&other["api"]).rsplit(':').next().unwrap().to_owned(),
-        ),
+        ("the API", last(&other["api"])),
+        ("gRPC", last(&other["grpc"])),
     ] {
         let note = format!("is taken, so {what} listens on {port}");
         // A parallel test may have let go of the usual port in between.
-        let usual = ["8883", "8000"].contains(&port.as_str());
+        let usual = ["8883", "8000", "8090"].contains(&port.as_str());
         assert!(usual || said.contains(&note), "{said}");
     }
     first.stop("INT");

@@ -9,6 +9,7 @@ use link::clock::{Clock, rfc3339_nanos};
 use link::event::decode;
 use link::message::Message;
 use link::order::SequenceId;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::session::Client;
 
@@ -187,6 +188,22 @@ pub async fn deleted(peer: &mut Client, id: &str) -> Result<Message> {
     Ok(message)
 }
 
+/// Answers each creation of a bundle for `cluster1` with a status of its version, as its agent would, until it is dropped or
+/// nothing has come for [`next`]'s time. The peer subscribes to [`SOURCE_TOPIC`].
+pub fn answering(mut peer: Client) -> AbortOnDropHandle<Result<()>> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut step: u16 = 0;
+        loop {
+            let created = next(&mut peer, "spec.create_request").await?;
+            let id = value(&created, "resourceid").context("a bundle has an id")?;
+            let version = value(&created, "resourceversion").context("a bundle has a version")?;
+            step = (step + 1) % STEPS;
+            let message = agent_status(id, version.parse()?, step, HASH, STATUS);
+            send(&peer, message).await?;
+        }
+    }))
+}
+
 /// The event's type.
 pub fn kind(message: &Message) -> &str {
     value(message, "type").unwrap_or_default()
@@ -231,6 +248,14 @@ pub const DELETED_STATUS: &str = "id source specversion type time clustername or
 pub const AGENT_TOPIC: &str = "maestro/consumers/cluster1/agentevents";
 /// Where it is spoken to.
 pub const SOURCE_TOPIC: &str = "maestro/consumers/cluster1/sourceevents";
+
+/// A status of a bundle that was applied, and what an agent takes for its hash.
+pub const STATUS: &str = r#"{"conditions":[{"type":"Applied","status":"True","lastTransitionTime":"2026-08-01T10:05:00Z","reason":"R","message":"m"}]}"#;
+/// See [`STATUS`].
+pub const HASH: &str = "19160e865d66707ae6e11c6a9f4212591683633cd12fbadf797ef90f78036641";
+
+// What a sequence id has room for within a millisecond.
+const STEPS: u16 = 1 << 12;
 
 const GO_AGENT: &str = "cluster1-work-agent";
 

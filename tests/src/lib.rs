@@ -31,6 +31,7 @@ pub mod rehearse;
 pub mod scratch;
 pub mod seed;
 pub mod session;
+pub mod source;
 pub mod tmpfs;
 pub mod wait;
 

@@ -12,6 +12,7 @@ use crate::scratch::profile_directory;
 pub mod database;
 pub mod load_data;
 pub mod path;
+pub mod sources;
 
 /// Durations or rates, in order.
 #[derive(Clone, Debug)]

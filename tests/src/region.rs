@@ -386,7 +386,8 @@ impl Builder {
         let spec = spec
             .arg("--consumers")
             .arg(file)
-            .args(["--api-listen", ANY, "--admin-listen", ANY])
+            .args(["--api-listen", ANY, "--grpc-listen", ANY])
+            .args(["--admin-listen", ANY])
             .args(&self.bridge_args);
         match &self.bridge_limits {
             Some(limits) => Service::start_limited(spec, limits, &home),

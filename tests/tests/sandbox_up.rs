@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::api::{Api, Change, config_map};
 use tests::postgres::{PASSWORD, Server, USER};
 use tests::process::{Output, Process, Spec};
 use tests::scratch::Scratch;
+use tests::source::{Source, work};
 
 #[tokio::test]
 async fn the_printed_probe_lines_work_as_they_stand() -> Result<()> {
@@ -76,6 +77,28 @@ async fn the_operator_may_use_test_topics_and_speak_for_no_consumer() -> Result<
 }
 
 #[tokio::test]
+async fn a_go_source_works_with_the_addresses_of_the_json_line() -> Result<()> {
+    let scratch = Scratch::new("up-go-source")?;
+    let up = Spec::binary("sandbox")?.args(["up", "--json", "--grpc-listen", "127.0.0.1:0"]);
+    let mut region = up.start(scratch.path())?;
+    let line = region.line_with("\"grpc\"", PATIENCE).await?;
+    let summary: Value = serde_json::from_str(&line)?;
+    let address = |key: &str| summary[key].as_str().context("an address");
+    let go = Source::at(address("api")?, address("grpc")?, "go", scratch.path());
+    let mut watch = go.follow(&["watch", "cluster1"]).await?;
+    let hello = work("hello", &json!({}), &[config_map("hello", "here")]);
+    go.done(&["create", "cluster1", &hello]).await?;
+    watch
+        .line("its status", |line| {
+            line["name"] == "hello" && line["conditions"]["Applied"] == "True"
+        })
+        .await?;
+    stop(region).await?;
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
 async fn bridges_on_one_database_are_processes_that_outlive_each_other_and_end_with_the_sandbox()
 -> Result<()> {
     let scratch = Scratch::new("up-replicas")?;
@@ -91,6 +114,8 @@ async fn bridges_on_one_database_are_processes_that_outlive_each_other_and_end_w
     let apis = summary["apis"].as_array().context("a list")?;
     assert_eq!((replicas.len(), apis.len()), (3, 3), "{line}");
     assert_eq!(summary["api"], apis[0]);
+    assert_eq!(summary["grpc"], replicas[0]["grpc"]);
+    assert_ne!(replicas[0]["grpc"], replicas[1]["grpc"]);
     let alive = |pid: &Value| Path::new(&format!("/proc/{pid}")).exists();
     for (replica, api) in replicas.iter().zip(apis) {
         assert_eq!(&replica["api"], api);

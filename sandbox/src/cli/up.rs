@@ -59,6 +59,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "IP:PORT")]
     api_listen: Option<SocketAddr>,
 
+    /// Address of the gRPC endpoint for sources, plaintext [default: 127.0.0.1:8090, or a free port if that is taken]
+    #[arg(long, value_name = "IP:PORT")]
+    grpc_listen: Option<SocketAddr>,
+
     /// Address of the control plane, which speaks the API of AWS IoT [default: none]; whoever reaches it is believed
     #[arg(long, value_name = "IP:PORT")]
     control: Option<SocketAddr>,
@@ -132,6 +136,9 @@ impl Args {
             api: self
                 .api_listen
                 .map_or(Listen::Rather(loopback(8000)), Listen::Exactly),
+            grpc: self
+                .grpc_listen
+                .map_or(Listen::Rather(loopback(8090)), Listen::Exactly),
             quotas: if self.no_quotas {
                 Quotas::none()
             } else {

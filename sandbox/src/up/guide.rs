@@ -33,6 +33,7 @@ impl Guide {
     fn places(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary {
             api,
+            grpc,
             broker,
             consumers,
             bridge,
@@ -62,11 +63,20 @@ impl Guide {
         writeln!(f, "  {:width$} {api}{ROOT}", "API")?;
         writeln!(
             f,
+            "  {:width$} {grpc} (CloudEvents, plaintext; the Go client of Maestro takes it with the API's URL)",
+            "gRPC"
+        )?;
+        writeln!(
+            f,
             "  {:width$} {}:{} (MQTT 5 and 3.1.1, mutual TLS)",
             "broker", broker.host, broker.port
         )?;
-        for Replica { pid, api, .. } in replicas.iter().filter(|_| replicas.len() > 1) {
-            writeln!(f, "  {:width$} {api}{ROOT} (process {pid})", "replica")?;
+        for Replica { pid, api, grpc, .. } in replicas.iter().filter(|_| replicas.len() > 1) {
+            writeln!(
+                f,
+                "  {:width$} {api}{ROOT}, gRPC {grpc} (process {pid})",
+                "replica"
+            )?;
         }
         if let Some(url) = &self.summary.control {
             writeln!(

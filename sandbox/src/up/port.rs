@@ -48,15 +48,28 @@ impl Listen {
 
     /// The socket of the REST API, and what to say when it is elsewhere.
     pub(super) async fn api(self) -> Result<(TcpListener, Option<String>), Failure> {
+        self.socket("the API", "--api-listen").await
+    }
+
+    /// The socket of the gRPC endpoint, and what to say when it is elsewhere.
+    pub(super) async fn grpc(self) -> Result<(TcpListener, Option<String>), Failure> {
+        self.socket("gRPC", "--grpc-listen").await
+    }
+
+    async fn socket(
+        self,
+        what: &str,
+        flag: &str,
+    ) -> Result<(TcpListener, Option<String>), Failure> {
         match server_bridge::api::bind(self.address()).await {
             Ok(listener) => Ok((listener, None)),
             Err(error) if error.is_taken() => {
                 let Some(elsewhere) = self.elsewhere() else {
-                    return Err(taken(error, "--api-listen"));
+                    return Err(taken(error, flag));
                 };
                 let listener = server_bridge::api::bind(elsewhere).await?;
                 let address = listener.local_addr().map_err(super::failed)?;
-                Ok((listener, Some(self.note("the API", address))))
+                Ok((listener, Some(self.note(what, address))))
             }
             Err(error) => Err(error.into()),
         }

@@ -32,6 +32,7 @@ pub(super) struct Replica {
 #[derive(Clone, Debug, Deserialize)]
 struct Listening {
     api: String,
+    grpc: String,
     admin: String,
 }
 
@@ -52,6 +53,7 @@ impl Replica {
         home: &Home,
         number: usize,
         api: &str,
+        grpc: &str,
         arguments: &[String],
     ) -> Result<Self, Failure> {
         let directory = home.replica(number).map_err(Failure::misuse)?;
@@ -65,7 +67,14 @@ impl Replica {
             .arg("server-bridge")
             .args(["--mount".as_ref(), home.bridge_identity().as_os_str()])
             .args(["--listening-file".as_ref(), listening.as_os_str()])
-            .args(["--admin-listen", "127.0.0.1:0", "--api-listen", api])
+            .args([
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--api-listen",
+                api,
+                "--grpc-listen",
+                grpc,
+            ])
             // Whoever reaches a sandbox is believed.
             .arg("--insecure-callers")
             .args(arguments)
@@ -112,6 +121,11 @@ impl Replica {
     /// Base URL of its REST API.
     pub(super) fn api(&self) -> String {
         self.listening.api.clone()
+    }
+
+    /// Host and port of its gRPC endpoint.
+    pub(super) fn grpc(&self) -> String {
+        host(&self.listening.grpc).to_owned()
     }
 
     /// Base URL of its `/livez`, `/readyz` and `/metrics`.
@@ -203,6 +217,11 @@ pub(crate) async fn run(arguments: server_bridge::args::Args) -> Result<(), Fail
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
     });
     Box::pin(arguments.run()).await
+}
+
+/// An address without the scheme before it.
+fn host(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, host)| host)
 }
 
 fn read(file: &Path) -> Option<Listening> {

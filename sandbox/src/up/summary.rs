@@ -15,6 +15,8 @@ pub struct Summary {
     pub api: String,
     /// Base URLs of the REST API at each bridge; `api` is the first.
     pub apis: Vec<String>,
+    /// Host and port of the gRPC endpoint for sources, plaintext; of the first bridge.
+    pub grpc: String,
     /// The MQTT broker.
     pub broker: BrokerAddress,
     /// Base URL of the control plane, if there is one.
@@ -58,6 +60,8 @@ pub struct Replica {
     pub pid: u32,
     /// Base URL of its REST API.
     pub api: String,
+    /// Host and port of its gRPC endpoint.
+    pub grpc: String,
     /// Base URL of its `/livez`, `/readyz` and `/metrics`.
     pub admin: String,
 }
@@ -90,6 +94,7 @@ impl Summary {
         let first = replicas.first()?.clone();
         Some(Self {
             api: first.api,
+            grpc: first.grpc,
             apis: replicas.iter().map(|replica| replica.api.clone()).collect(),
             broker: BrokerAddress {
                 host: broker.ip().to_string(),

@@ -26,6 +26,9 @@ pub struct Listening {
     /// Plain MQTT for a Maestro server, if it is a sidecar: `mqtt://IP:PORT`.
     #[serde(default)]
     pub mqtt: Option<String>,
+    /// The gRPC endpoint for sources, if it has one.
+    #[serde(default)]
+    pub grpc: Option<String>,
     /// `/livez`, `/readyz` and `/metrics`.
     pub admin: String,
 }
@@ -185,6 +188,7 @@ impl Listening {
         Self {
             api: self.api.map(url),
             mqtt: self.mqtt,
+            grpc: self.grpc.map(url),
             admin: url(self.admin),
         }
     }

@@ -181,7 +181,7 @@ const ROUND: Duration = Duration::from_secs(5);
 const _: () = assert!(ROUND.as_secs() + ANSWER.as_secs() <= TTL.as_secs() - MARGIN.as_secs());
 const _: () = assert!(TICK.as_secs() + 2 * ANSWER.as_secs() <= TTL.as_secs() - MARGIN.as_secs());
 
-/// How long one that has just come takes nobody for gone: after an outage of all, the others are back by then, each of which
+/// How long one that has just come takes nobody for gone, unless it sees another one renew: after an outage of all, the others are back by then, each of which
 /// may be in an attempt that gets no answer ([`ANSWER`]) and then waits for the next ([`TICK`]).
 const RETURN: Duration = Duration::from_secs(6);
 

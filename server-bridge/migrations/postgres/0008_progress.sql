@@ -7,3 +7,7 @@ ALTER TABLE bundles
     ADD COLUMN told_applied   text COLLATE "C",
     ADD COLUMN told_available text COLLATE "C",
     ADD COLUMN told_since     bigint;
+
+-- For the look at what waits. A bundle that is well is not in it, nor is one that nobody has looked into: it is small, and what
+-- a status changes at a bundle that stays as it was costs nothing more.
+CREATE INDEX bundles_not_well ON bundles (key) WHERE told_applied <> 'True' OR told_available <> 'True';

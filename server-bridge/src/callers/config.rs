@@ -179,7 +179,7 @@ impl Config {
                 let refused = metrics.refused("client-ca");
                 let (anchors, watched) =
                     Watched::open("client CA", vec![path.clone()], refused, parse)
-                        .map_err(|problem| unusable("--client-ca-file", problem))?;
+                        .map_err(|problem| unusable("--client-ca-file", &problem))?;
                 looks.push(Box::new(watched));
                 Some(anchors)
             }
@@ -191,7 +191,7 @@ impl Config {
             let paths = vec![files.certificate.clone(), files.key.clone()];
             let (served, watched) =
                 Watched::open("server certificate", paths, metrics.refused(name), parse)
-                    .map_err(|problem| unusable(flag, problem))?;
+                    .map_err(|problem| unusable(flag, &problem))?;
             looks.push(Box::new(watched));
             expiries.push((metrics.expiry(name), served.clone()));
             Ok::<_, Failure>(served)
@@ -220,7 +220,7 @@ impl Config {
             let mut issuers = Vec::new();
             for config in self.issuers {
                 let held = Keys::new(&config, self.keys_again)
-                    .map_err(|problem| unusable("--token-issuer", problem))?;
+                    .map_err(|problem| unusable("--token-issuer", &problem))?;
                 let held = Arc::new(held);
                 keys.push(Arc::clone(&held));
                 issuers.push(Issuer::new(config, held, clock.clone()));
@@ -248,7 +248,7 @@ impl Config {
                     let refused = metrics.refused("authorization");
                     let (rules, watched) =
                         Watched::open("authorization rules", vec![path], refused, parse)
-                            .map_err(|problem| unusable("--authorization-file", problem))?;
+                            .map_err(|problem| unusable("--authorization-file", &problem))?;
                     looks.push(Box::new(watched));
                     Permits::Rules(rules)
                 }
@@ -284,10 +284,10 @@ impl Config {
 async fn reviewer(flag: &str, cluster: &Cluster) -> Result<Reviewer, Failure> {
     Reviewer::new(cluster)
         .await
-        .map_err(|problem| unusable(flag, problem))
+        .map_err(|problem| unusable(flag, &problem))
 }
 
-fn unusable(flag: &str, problem: String) -> Failure {
+fn unusable(flag: &str, problem: &str) -> Failure {
     Failure::usage(format!("`{flag}`: {problem}"))
 }
 

@@ -77,7 +77,7 @@ pub(super) fn consumer(row: &ConsumerRow) -> Result<(NewConsumer, Timestamp, Tim
     };
     let labels = labels.unwrap_or_default();
     if !validate::fit_labels(&labels) {
-        let most = api::LABELS_BYTES;
+        let most = validate::LABELS_BYTES;
         return Err(format!("its labels have more than {most} bytes together"));
     }
     let new = NewConsumer {

@@ -2,6 +2,7 @@
 //!
 //! It may die at any point and be made again: what it knows is in the store and in [`Ownership`].
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use link::admin::Check;
@@ -25,6 +26,9 @@ pub(super) struct Keeper<L> {
     /// When it has just come, and after a pause or an outage of its own, this replica does not know whether the others had
     /// one too: until then it takes none of them for gone.
     lenient_until: Instant,
+    /// When it has just come: how the leases of those stood that were there. Another one that has renewed since shows that
+    /// renewals are possible, and that there was no outage of all that this one came out of.
+    found: Option<HashMap<Process, i64>>,
     failing: bool,
 }
 
@@ -46,6 +50,7 @@ impl<L: Leases> Keeper<L> {
             ownership,
             check,
             lenient_until: Instant::now() + RETURN,
+            found: Some(HashMap::new()),
             failing: false,
         }
     }
@@ -95,6 +100,9 @@ impl<L: Leases> Keeper<L> {
         if self.ownership.sees(&here(&roster)) {
             info!("A replica went, or may have just before this one came");
             self.ownership.others_gone();
+        }
+        if self.another_renewed(&roster) {
+            self.lenient_until = self.lenient_until.min(asked);
         }
         let limit = (asked, ROUND);
         if asked >= self.lenient_until {
@@ -153,7 +161,26 @@ impl<L: Leases> Keeper<L> {
         Ok(roster)
     }
 
+    /// Whether another one has renewed since this one came, which is asked no more after that or after an outage of its own.
+    fn another_renewed(&mut self, roster: &Roster) -> bool {
+        let Some(found) = &mut self.found else {
+            return false;
+        };
+        let others = roster.replicas.iter().zip(&roster.expires);
+        let others = others.filter(|(replica, _)| replica.instance != self.me.instance);
+        let mut renewed = false;
+        for (replica, expires) in others {
+            let first = *found.entry(replica.instance.clone()).or_insert(*expires);
+            renewed |= *expires > first;
+        }
+        if renewed {
+            self.found = None;
+        }
+        renewed
+    }
+
     fn lenient(&mut self, from: Instant) {
+        self.found = None;
         self.lenient_until = self.lenient_until.max(from + TTL);
     }
 

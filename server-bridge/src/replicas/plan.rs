@@ -79,6 +79,7 @@ mod tests {
     fn roster(slots: &[u16], owners: &[Option<u16>]) -> Roster {
         Roster {
             replicas: slots.iter().map(|slot| replica(*slot)).collect(),
+            expires: vec![0; slots.len()],
             leases: Bucket::all()
                 .zip(owners)
                 .map(|(bucket, owner)| Lease {

@@ -61,6 +61,8 @@ pub struct Lease {
 pub struct Roster {
     /// In the order of their slots. One that is gone is among them until [`Leases::remove_expired`].
     pub replicas: Vec<Replica>,
+    /// When each of them expires, in the same order: microseconds by the store's clock, to be compared with one another alone.
+    pub expires: Vec<i64>,
     /// Every bucket, in order.
     pub leases: Vec<Lease>,
 }

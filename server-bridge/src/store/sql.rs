@@ -11,6 +11,7 @@ use super::StoreError;
 
 pub(super) mod filter;
 pub(super) mod page;
+pub(super) mod progress;
 pub(super) mod rows;
 
 /// Runs a read without waiting for whoever takes what it reads: a slow client must not hold a connection. It stops when it

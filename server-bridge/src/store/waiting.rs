@@ -260,7 +260,7 @@ macro_rules! statement {
              UNION ALL SELECT b.consumer_name, b.deleted_at IS NOT NULL, CAST(NULL AS bigint), \
                CASE WHEN b.told_applied = 'True' THEN 'unavailable' ELSE 'unapplied' END, b.told_since FROM bundles b \
                WHERE NOT b.unsent AND b.deleted_at IS NULL AND b.told_sequence = b.status_sequence \
-                 AND (b.told_available IS NULL OR b.told_available <> 'True' OR b.told_applied <> 'True') AND ",
+                 AND (b.told_applied <> 'True' OR b.told_available <> 'True') AND ",
             $status_version,
             " = b.version AND (b.told_applied = 'True' OR (b.told_applied <> 'True' AND EXISTS (SELECT 1 FROM ledger l \
                  WHERE l.bundle_key = b.key AND l.version = b.version AND NOT l.deletion AND l.applied_at IS NOT NULL)))) w \

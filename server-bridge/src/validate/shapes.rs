@@ -102,13 +102,20 @@ fn check_config(path: &str, value: &Value, problems: &mut Vec<Problem>) {
         }
     }
     if let Some(Value::Object(strategy)) = members.get("updateStrategy") {
-        one_of(
-            &format!("{path}.updateStrategy"),
-            strategy,
-            "type",
-            UPDATE,
-            problems,
-        );
+        let path = format!("{path}.updateStrategy");
+        one_of(&path, strategy, "type", UPDATE, problems);
+        let ignored = strategy
+            .get("serverSideApply")
+            .and_then(|apply| apply["ignoreFields"].as_array());
+        for (index, field) in ignored.into_iter().flatten().enumerate() {
+            // Go's structs write an empty text for nothing.
+            if let Value::Object(field) = field
+                && field.get("condition").and_then(Value::as_str) != Some("")
+            {
+                let path = format!("{path}.serverSideApply.ignoreFields[{index}]");
+                one_of(&path, field, "condition", IGNORED, problems);
+            }
+        }
     }
     for (rules, types) in [("feedbackRules", FEEDBACK), ("conditionRules", CONDITION)] {
         match members.get(rules) {
@@ -344,3 +351,4 @@ const PROPAGATION: &[&str] = &["Foreground", "Orphan", "SelectivelyOrphan"];
 const UPDATE: &[&str] = &["Update", "CreateOnly", "ServerSideApply", "ReadOnly"];
 const FEEDBACK: &[&str] = &["WellKnownStatus", "JSONPaths"];
 const CONDITION: &[&str] = &["WellKnownConditions", "CEL"];
+const IGNORED: &[&str] = &["OnSpokePresent", "OnSpokeChange"];

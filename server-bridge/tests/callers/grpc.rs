@@ -25,7 +25,13 @@ use crate::issuer::Issuer;
 use crate::listener::{client, connect};
 use crate::pki::{Ca, Pair, now};
 
-#[expect(unused_qualifications, unreachable_pub, reason = "generated")]
+#[expect(
+    clippy::allow_attributes,
+    clippy::enum_variant_names,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated"
+)]
 mod proto {
     tonic::include_proto!("io.cloudevents.v1");
 }

@@ -88,8 +88,14 @@ async fn answers_are_what_the_document_says_and_hold_nothing_it_does_not_name() 
         ("/errors/7".to_owned(), "ErrorBody"),
         ("/consumers".to_owned(), "ConsumerList"),
         (
-            "/consumers?fields=name,last_seen_at,bundles,waiting_to_send,oldest_waiting_since".to_owned(),
+            "/consumers?fields=name,last_seen_at,bundles,waiting_to_send,oldest_waiting_since"
+                .to_owned(),
             "ConsumerList",
+        ),
+        (
+            "/resource-bundles?fields=applied,available,status_version,status_at,waiting_for,waiting_since"
+                .to_owned(),
+            "ResourceBundleList",
         ),
         ("/consumers/cluster1".to_owned(), "Consumer"),
         ("/resource-bundles".to_owned(), "ResourceBundleList"),
@@ -321,4 +327,10 @@ const TOGETHER: &[&str] = &[
     "/version",
     "/manifests",
     "/delete_option/selectivelyOrphans",
+    // What the rules are about.
+    "/delete_option/selectivelyOrphans/orphaningRules/0/namespace",
+    "/manifest_configs/0/resourceIdentifier/group",
+    "/manifest_configs/0/resourceIdentifier/namespace",
+    "/manifests/0/metadata/namespace",
+    "/manifests/1/metadata/namespace",
 ];

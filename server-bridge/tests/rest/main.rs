@@ -20,7 +20,6 @@ mod progress;
 mod removal;
 mod schema;
 mod server;
-
 use server::{Server, bundle, config_map};
 
 #[tokio::test]
@@ -337,7 +336,7 @@ async fn the_api_describes_itself_and_counts_requests() {
         "resource-bundles"
     );
     assert_eq!(server.get("/openapi").await["openapi"], "3.1.0");
-    assert_eq!(server.get("/errors").await["total"], 9);
+    assert_eq!(server.get("/errors").await["total"], 10);
     assert_eq!(
         server.get("/errors/7").await["reason"],
         "Resource not found"

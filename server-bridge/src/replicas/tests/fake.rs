@@ -234,7 +234,8 @@ impl Leases for Fake {
         let world = self.world();
         let rows = world.replicas.values();
         Ok(Roster {
-            replicas: rows.map(|(replica, _)| replica.clone()).collect(),
+            replicas: rows.clone().map(|(replica, _)| replica.clone()).collect(),
+            expires: rows.map(|(_, expires)| micros(*expires)).collect(),
             leases: world.leases.clone(),
         })
     }
@@ -289,4 +290,12 @@ impl Leases for Fake {
     fn hints(&self) -> broadcast::Receiver<Hint> {
         self.hints.subscribe()
     }
+}
+
+/// By a clock that all share.
+fn micros(at: Instant) -> i64 {
+    static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let began = *BEGAN.get_or_init(std::time::Instant::now);
+    let since = at.into_std().saturating_duration_since(began);
+    i64::try_from(since.as_micros()).unwrap()
 }

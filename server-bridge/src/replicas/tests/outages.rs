@@ -1,6 +1,7 @@
 //! What moves, who is taken for gone, and who has everybody asked, when replicas and their store go away and come back.
 
 use super::*;
+use crate::store::{Instance, Slot};
 
 /// Replicas that asked, since they were given to this.
 struct Asked(Vec<Changes>);
@@ -293,4 +294,43 @@ async fn what_is_held_is_held_on_while_a_later_step_of_the_rounds_is_not_answere
         assert!(a.term(LOW).is_some());
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// How long one that comes takes to remove one that is gone, beside another that renews or not.
+async fn until_removed(renews: bool) -> Duration {
+    let fake = Fake::new();
+    let other = fake.handle();
+    let row = async |name: &str, ttl| {
+        let instance = Instance::random();
+        let slot = other.take_slot(&instance, name, 8, Free::Unheld, ttl).await;
+        match slot.unwrap() {
+            Slot::Taken(slot) => Replica {
+                slot,
+                instance,
+                name: name.to_owned(),
+            },
+            Slot::Full(held) => panic!("{held:?}"),
+        }
+    };
+    row("gone", Duration::from_secs(1)).await;
+    let stays = row("stays", 3 * TTL).await;
+    sleep(Duration::from_secs(2)).await;
+    let began = Instant::now();
+    let came = Node::start(&fake, "came").await;
+    until("its first round", || came.leases.rounds() > 0).await;
+    if renews {
+        // Not yet: only what is renewed after that counts.
+        assert_eq!(fake.slots().len(), 3);
+        other.renew(&stays, 4 * TTL).await.unwrap();
+    }
+    until("the removal", || fake.slots().len() == 2).await;
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_has_just_come_takes_nobody_for_gone_until_it_sees_another_renew() {
+    let alone = until_removed(false).await;
+    assert!(alone >= RETURN, "{alone:?}");
+    let beside = until_removed(true).await;
+    assert!(beside < 2 * TICK && 2 * TICK < RETURN, "{beside:?}");
 }

@@ -11,7 +11,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::super::progress::{Load, Progress, Unread, statements};
+use super::super::progress::{Load, Progress, Unread};
+use super::super::sql::progress::statements;
 use super::super::sql::rows::Cells as _;
 use super::super::{OpenError, StoreError};
 use super::connect::{Connections, PING_ANSWER};

@@ -252,8 +252,9 @@ async fn roster(connection: &mut PgConnection) -> Result<Roster, StoreError> {
     let failed = driver("read who owns which buckets");
     // One statement, so that both are of one moment.
     let rows = sqlx::query(
-        "SELECT slot, instance, name, NULL::smallint AS bucket, 0::bigint AS term FROM replicas \
-         UNION ALL SELECT NULL, instance, NULL, bucket, term FROM bucket_leases ORDER BY slot, bucket",
+        "SELECT slot, instance, name, (extract(epoch FROM expires_at) * 1000000)::bigint AS expires, \
+           NULL::smallint AS bucket, 0::bigint AS term FROM replicas \
+         UNION ALL SELECT NULL, instance, NULL, NULL, bucket, term FROM bucket_leases ORDER BY slot, bucket",
     )
     .fetch_all(connection)
     .await
@@ -262,7 +263,12 @@ async fn roster(connection: &mut PgConnection) -> Result<Roster, StoreError> {
     for row in &rows {
         let number: Option<i16> = row.try_get("bucket").map_err(&failed)?;
         match number {
-            None => roster.replicas.push(replica(row).map_err(&failed)?),
+            None => {
+                roster.replicas.push(replica(row).map_err(&failed)?);
+                roster
+                    .expires
+                    .push(row.try_get("expires").map_err(&failed)?);
+            }
             Some(number) => {
                 let owner: Option<&str> = row.try_get("instance").map_err(&failed)?;
                 roster.leases.push(Lease {

@@ -9,7 +9,8 @@ use sqlx::PgConnection;
 use super::super::ahead;
 use super::super::decide::{Judgement, Reported, of_earlier};
 use super::super::order::capped;
-use super::super::progress::{Told, stage};
+use super::super::progress::Told;
+use super::super::sql::progress::stage;
 use super::super::sql::rows::{
     self, Cells as _, consumer_name, micros, optional_time, sequence, time, version,
 };

@@ -8,7 +8,8 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 
 use super::super::StoreError;
-use super::super::progress::{Load, Progress, Unread, statements};
+use super::super::progress::{Load, Progress, Unread};
+use super::super::sql::progress::statements;
 use super::super::sql::rows::Cells as _;
 use super::SqliteStore;
 use super::outbox::array;

@@ -240,7 +240,7 @@ async fn statuses_that_a_bridge_of_the_version_before_stores_are_looked_into_by_
     let forget = progress::FORGET.replace("bundles", "bridge.bundles");
     place.sql(&forget);
     assert!(progress::nothing_is_said(&store).await);
-    let another = within("opening", place.open()).await;
+    let another = place.open().await;
     until("everything to be said", async || {
         progress::all_is_said(&another).await
     })

@@ -17,8 +17,8 @@ use link::topic::Scheme;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
-use crate::validate::Envelope;
 use crate::store::{Adoption, Fate, Location};
+use crate::validate::Envelope;
 
 mod error;
 mod event;

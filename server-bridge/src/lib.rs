@@ -1,7 +1,7 @@
 //! The regional side: an API and a store for bundles, and their delivery to every cluster.
 //!
 //! `api → store ← delivery`: a request is validated and committed, nothing else. Delivery reads the store on its own
-//! and is woken by hints; API and delivery never call each other. [`service`] joins the parts.
+//! and is woken by hints; API and delivery never call each other. [`grpc`] stands beside the API. [`service`] joins the parts.
 
 pub mod api;
 pub mod args;

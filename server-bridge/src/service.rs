@@ -175,7 +175,7 @@ impl Settings {
             // A database that is busy with the bridges that run is waited for.
             let new = loop {
                 match store
-                    .ensure_consumers(listed.clone(), time(&store, &self.clock).now())
+                    .ensure_consumers(listed.clone(), store.clock(&self.clock).now())
                     .await
                 {
                     Err(error) if error.is_retryable() && began.elapsed() < PATIENCE => {
@@ -214,7 +214,7 @@ impl Settings {
     ) -> Result<Built, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let party = self.party(slot)?;
-        let clock = time(&parts.store, &self.clock);
+        let clock = parts.store.clock(&self.clock);
         let withheld = ownership.withheld();
         let scheme = self.endpoint.scheme.clone();
         let config = delivery::Config {
@@ -298,14 +298,6 @@ impl Settings {
             info!(address = %grpc.address(), "gRPC listens");
         }
         Ok((api, grpc, delivery, runner))
-    }
-}
-
-/// The clock by which what is stored is dated: of several bridges on one database, the database's.
-fn time(store: &AnyStore, own: &Clock) -> Clock {
-    match store {
-        AnyStore::Postgres(store) => store.clock(),
-        AnyStore::Sqlite(_) => own.clone(),
     }
 }
 

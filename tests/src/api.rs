@@ -142,6 +142,7 @@ impl Api {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+        link::tls::install_provider();
         let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
         Ok(Self {
             http,

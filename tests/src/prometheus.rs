@@ -72,6 +72,7 @@ impl Prometheus {
         };
         let ready = format!("{}/-/ready", prometheus.url);
         let waited = wait_for("Prometheus", PATIENCE, async || {
+            link::tls::install_provider();
             let answer = reqwest::get(&ready).await;
             answer.and_then(reqwest::Response::error_for_status)
         });

@@ -12,6 +12,7 @@ use tests::region::{Builder, Kind, Region};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_typescript_client_compiles_strictly_and_goes_round() -> Result<()> {
+    link::tls::install_provider();
     let mut region = Builder::new("client-typescript", Kind::Sandbox)
         .start()
         .await?;
@@ -47,6 +48,7 @@ async fn a_typescript_client_compiles_strictly_and_goes_round() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_client_passes_its_type_checker_and_goes_round() -> Result<()> {
+    link::tls::install_provider();
     let mut region = Builder::new("client-python", Kind::Sandbox).start().await?;
     let at = Client::new(&mut region, "python").await?;
     at.copy("round.py")?;

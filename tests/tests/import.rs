@@ -84,13 +84,7 @@ async fn agents_that_hold_what_maestro_sent_get_only_what_it_had_not_sent() -> R
         "{report}"
     );
 
-    let mut spy = region.peer(
-        "spy",
-        &[
-            "sources/+/consumers/+/sourceevents",
-            "sources/+/consumers/+/agentevents",
-        ],
-    )?;
+    let mut spy = region.peer("spy", &["maestro/consumers/+/+"])?;
     ensure!(spy.session.ready().await);
     region.bridge.restart()?;
     region.ready().await?;

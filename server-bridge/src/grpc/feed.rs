@@ -1,6 +1,6 @@
 //! Follows what is reported in the store, on whichever replica, and tells the streams of it ([`Hub::mark`]).
 //!
-//! The store's hints wake it, and it looks every second: a hint may be lost, and among replicas a ring may be.
+//! The store's hints wake it, and it looks by itself: no hint tells of a status alone, and one may be lost.
 //! **Invariant:** nothing that was reported after [`Feed::started`] is left out: the position moves only past what was
 //! marked, and stays where it was while the store is away, also when this task is made again. Where the store has another
 //! history than before (a restore), it begins anew, and every stream repeats what was reported lately.
@@ -67,7 +67,7 @@ impl<S: Store> Feed<S> {
                             // What comes together is read together.
                             tokio::time::sleep_until(looked + TOGETHER).await;
                         }
-                        () = sleep(POLL) => {}
+                        () = sleep(if self.hub.is_empty() { IDLE } else { POLL }) => {}
                     },
                     Err(error) => {
                         if let Some(more) = self.said.admit(&"read", Instant::now()) {
@@ -99,7 +99,7 @@ impl<S: Store> Feed<S> {
                     if self.started.send_replace(true) {
                         // What was reported since the position that was lost is behind no position.
                         let since = self.clock.now().checked_sub(REPLAY);
-                        self.hub.read_since(since.unwrap_or(Timestamp::MIN));
+                        self.hub.read_since(since.unwrap_or(Timestamp::UNIX_EPOCH));
                     }
                     end
                 }
@@ -139,8 +139,11 @@ async fn hint(hints: &mut broadcast::Receiver<Hint>) {
 // Heads are some 100 bytes each.
 const PAGE: u32 = 1000;
 
-// How late a report is told when no hint came: well below what people notice.
-const POLL: Duration = Duration::from_secs(1);
+// How late a report is told when no hint came: well below what people notice. It is one look at an index.
+const POLL: Duration = Duration::from_millis(200);
+
+// The same when there is nobody to tell.
+const IDLE: Duration = Duration::from_secs(1);
 
 // At most fifty reads a second however many commits there are, and 20 ms of delay for each.
 const TOGETHER: Duration = Duration::from_millis(20);

@@ -39,5 +39,5 @@ pub(super) async fn tell(reporter: &HealthReporter, serves: bool) {
 }
 
 // A ping commits a write: seldom enough to cost nothing, and a failure is told before a balancer's second look.
-const EVERY: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(5);

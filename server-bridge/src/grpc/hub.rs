@@ -90,7 +90,7 @@ impl Hub {
         // More than may wait are told as everything is: from the store, a page at a time.
         if held.is_empty() || held.len() > WAITING / 2 {
             for inbox in inboxes {
-                inbox.read_since(Timestamp::MIN);
+                inbox.read_since(Timestamp::UNIX_EPOCH);
             }
             return;
         }
@@ -99,7 +99,7 @@ impl Hub {
             let id: Arc<str> = held.resource_id.into();
             let wanted = Wanted {
                 unless: Some(held.status_hash),
-                ..Wanted::news(mark, Timestamp::MIN)
+                ..Wanted::news(mark, Timestamp::UNIX_EPOCH)
             };
             for inbox in &inboxes {
                 inbox.add(&id, wanted.clone());
@@ -118,6 +118,11 @@ impl Hub {
         for inbox in inboxes {
             inbox.read_since(since);
         }
+    }
+
+    /// Whether there are no streams.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0.streams).count == 0
     }
 
     /// What a report that is read from now on has at least.
@@ -263,7 +268,10 @@ mod tests {
         let hub = Hub::default();
         let seat = hub.join(source("a")).unwrap();
         hub.resync(&source("a"), Vec::new());
-        assert_eq!(next(&seat), Some(format!("since {}", Timestamp::MIN)));
+        assert_eq!(
+            next(&seat),
+            Some(format!("since {}", Timestamp::UNIX_EPOCH))
+        );
         let held = |number: usize| HeldStatus {
             resource_id: format!("b{number}"),
             status_hash: "h".into(),
@@ -276,7 +284,10 @@ mod tests {
         assert_eq!(next(&seat).as_deref(), Some("b0"));
         let other = hub.join(source("a")).unwrap();
         hub.resync(&source("a"), (0..=WAITING / 2).map(held).collect());
-        assert_eq!(next(&other), Some(format!("since {}", Timestamp::MIN)));
+        assert_eq!(
+            next(&other),
+            Some(format!("since {}", Timestamp::UNIX_EPOCH))
+        );
     }
 
     #[test]

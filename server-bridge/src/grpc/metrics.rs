@@ -45,39 +45,66 @@ impl Metrics {
     /// # Errors
     /// If a metric of the same name is registered already.
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
-        let clients = Opts::new(
-            "grpc_server_registered_source_clients",
-            "Streams of sources that are open",
-        );
-        let seconds = HistogramOpts::new(
-            "grpc_server_processed_duration_seconds",
-            "Time until a call was answered, by call and source; of a stream until it began",
-        );
         Ok(Self {
-            clients: register(registry, IntGaugeVec::new(clients, &["source"])?)?,
-            called: counter(
-                "grpc_server_called_total",
-                "Calls by call and source",
-                &["type", "source"],
+            clients: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "grpc_server_registered_source_clients",
+                        "Streams of sources that are open",
+                    ),
+                    &["source"],
+                )?,
             )?,
-            processed: counter(
-                "grpc_server_processed_total",
-                "Calls that were answered, by call, source and gRPC code; streams when they began",
-                &["type", "source", "code"],
+            called: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "grpc_server_called_total",
+                        "gRPC calls by call and source; the sources beyond 256, and who may not call, are `other`",
+                    ),
+                    &["type", "source"],
+                )?,
             )?,
-            seconds: register(registry, HistogramVec::new(seconds, &["type", "source"])?)?,
-            received: counter(
-                "grpc_server_message_received_total",
-                "Messages received, by call and source",
-                &["type", "source"],
+            processed: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "grpc_server_processed_total",
+                        "gRPC calls that were answered, by call, source and code; streams when they began",
+                    ),
+                    &["type", "source", "code"],
+                )?,
             )?,
-            sent: counter(
-                "grpc_server_message_sent_total",
-                "Messages sent, by call and source; heartbeats are left out",
-                &["type", "source"],
+            seconds: register(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "grpc_server_processed_duration_seconds",
+                        "Seconds until a gRPC call was answered, by call and source; of a stream until it began",
+                    ),
+                    &["type", "source"],
+                )?,
+            )?,
+            received: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "grpc_server_message_received_total",
+                        "gRPC messages received, by call and source",
+                    ),
+                    &["type", "source"],
+                )?,
+            )?,
+            sent: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "grpc_server_message_sent_total",
+                        "gRPC messages sent, by call and source; heartbeats are left out",
+                    ),
+                    &["type", "source"],
+                )?,
             )?,
             sources: Arc::default(),
         })

@@ -3,6 +3,8 @@
 #[expect(
     unreachable_pub,
     unused_qualifications,
+    clippy::allow_attributes,
+    clippy::enum_variant_names,
     reason = "generated; `cloud_event_service_server` is what is used of it"
 )]
 mod generated {

@@ -45,10 +45,9 @@ impl<S: Store> Publisher<S> {
         event: Event,
         known: &mut Option<SourceName>,
     ) -> Result<(), Refusal> {
-        let operation = event.id.clone();
-        let Published { source, request } = understand(event)?;
+        let Published { source, request } = understand(&event)?;
         let wish = match request {
-            Request::Store(wish) => wish,
+            Request::Store(wish) => *wish,
             Request::Resync(held) => return self.resync(caller, source, held, known).await,
         };
         let (id, consumer) = wish.about();
@@ -74,7 +73,7 @@ impl<S: Store> Publisher<S> {
                 id: &id,
                 source: Some(&source),
                 consumer: Some(&consumer),
-                operation: &operation,
+                operation: &event.id,
             };
             let outcome = match &done {
                 Ok(()) => Outcome::Done,

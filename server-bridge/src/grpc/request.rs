@@ -28,7 +28,7 @@ pub(super) struct Published {
 #[derive(Debug)]
 pub(super) enum Request {
     /// Another state of one bundle.
-    Store(Wish),
+    Store(Box<Wish>),
     /// The statuses that it does not have: all if the list is empty, else those of the list whose hash is another.
     Resync(Vec<HeldStatus>),
 }
@@ -83,7 +83,7 @@ impl Wish {
 ///
 /// # Errors
 /// Names the attribute or field that is missing, unknown or unreadable.
-pub(super) fn understand(event: Event) -> Result<Published, Refusal> {
+pub(super) fn understand(event: &Event) -> Result<Published, Refusal> {
     let source = SourceName::new(event.source.clone())
         .map_err(|error| Refusal::invalid(error.to_string()))?;
     let unsupported = || {
@@ -103,18 +103,20 @@ pub(super) fn understand(event: Event) -> Result<Published, Refusal> {
         (SubResource::Spec, Action::Create | Action::Update | Action::Delete)
             if event.kind.action == Action::Delete || event.deletion_timestamp.is_some() =>
         {
-            let (id, consumer) = addressed(&event)?;
-            Request::Store(Wish::Delete { id, consumer })
+            let (id, consumer) = addressed(event)?;
+            Request::Store(Box::new(Wish::Delete { id, consumer }))
         }
-        (SubResource::Spec, Action::Create) => Request::Store(Wish::Create(given(&event)?)),
+        (SubResource::Spec, Action::Create) => {
+            Request::Store(Box::new(Wish::Create(given(event)?)))
+        }
         (SubResource::Spec, Action::Update) => {
             let version = event.resource_version.ok_or_else(|| {
                 Refusal::invalid("attribute `resourceversion` is missing; 0 stands for the latest")
             })?;
-            Request::Store(Wish::Update {
-                given: given(&event)?,
+            Request::Store(Box::new(Wish::Update {
+                given: given(event)?,
                 expected: Some(version).filter(|version| *version != Version::UNVERSIONED),
-            })
+            }))
         }
         (SubResource::Status, Action::ResyncRequest) => {
             let request: StatusRequest =
@@ -257,9 +259,9 @@ mod tests {
         event
     }
 
-    fn wish(event: Event) -> Wish {
+    fn wish(event: &Event) -> Wish {
         match understand(event).unwrap().request {
-            Request::Store(wish) => wish,
+            Request::Store(wish) => *wish,
             resync @ Request::Resync(_) => panic!("{resync:?}"),
         }
     }
@@ -270,7 +272,7 @@ mod tests {
         event.metadata = Some(r#"{"name":"w1","resourceVersion":"7","labels":{"a":"b"}}"#.into());
         event.log_tracing = Some(r#"{"logging.open-cluster-management.io/op-id":"x"}"#.into());
         event.extensions = [("team".to_owned(), "a".to_owned())].into();
-        let Wish::Create(given) = wish(event) else {
+        let Wish::Create(given) = wish(&event) else {
             panic!("a creation");
         };
         assert_eq!(
@@ -284,21 +286,21 @@ mod tests {
     #[test]
     fn version_zero_is_the_latest_and_a_deletion_needs_neither_data_nor_version() {
         let mut any = event(Kind::spec(Action::Update));
-        let Wish::Update { expected, .. } = wish(any.clone()) else {
+        let Wish::Update { expected, .. } = wish(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, Version::new(3));
         any.resource_version = Some(Version::UNVERSIONED);
-        let Wish::Update { expected, .. } = wish(any.clone()) else {
+        let Wish::Update { expected, .. } = wish(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, None);
         any.kind = Kind::spec(Action::Delete);
         (any.data, any.resource_version) = (None, None);
-        assert!(matches!(wish(any.clone()), Wish::Delete { .. }));
+        assert!(matches!(wish(&any), Wish::Delete { .. }));
         any.kind = Kind::spec(Action::Update);
         any.deletion_timestamp = Some(Timestamp::UNIX_EPOCH);
-        assert!(matches!(wish(any), Wish::Delete { .. }));
+        assert!(matches!(wish(&any), Wish::Delete { .. }));
     }
 
     #[test]
@@ -306,7 +308,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Event)| {
             let mut event = event(Kind::spec(Action::Create));
             change(&mut event);
-            understand(event).unwrap_err().message().to_owned()
+            understand(&event).unwrap_err().message().to_owned()
         };
         let told = [
             refused(&|event| event.kind = Kind::spec(Action::ResyncRequest)),

@@ -119,7 +119,7 @@ impl<S: Store> Stream<S> {
 
     async fn serve(&self, events: &Sender) -> End {
         let since = self.pace.clock.now().checked_sub(REPLAY);
-        self.seat.read_since(since.unwrap_or(Timestamp::MIN));
+        self.seat.read_since(since.unwrap_or(Timestamp::UNIX_EPOCH));
         let mut beat = interval(self.pace.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut full_since = None;

@@ -10,9 +10,9 @@ use link::id::{ConsumerName, SourceId};
 use link::order::Version;
 
 use super::event::{self, Spec};
-use crate::validate::{self, Envelope, id_problem};
 use crate::delivery::status_of;
 use crate::store::{Adopted, AdoptedStatus, Content, Json, Labels, NewConsumer, SourceName};
+use crate::validate::{self, Envelope, id_problem};
 
 /// A row of `consumers`.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use link::clock::Clock;
 use link::error::Failure;
 use link::id::{ConsumerName, SourceId};
 use link::order::Version;
@@ -82,6 +83,14 @@ impl AnyStore {
         match self {
             Self::Sqlite(store) => Ok(store.claim(source).await?),
             Self::Postgres(store) => store.claim(source).await,
+        }
+    }
+
+    /// The clock by which what is stored is dated: of several bridges on one database, the database's.
+    pub fn clock(&self, own: &Clock) -> Clock {
+        match self {
+            Self::Postgres(store) => store.clock(),
+            Self::Sqlite(_) => own.clone(),
         }
     }
 }

@@ -140,8 +140,11 @@ impl Issuer {
             "iss": self.url, "aud": "bridge", "sub": "ann", "groups": ["ops"],
             "iat": now(), "nbf": now(), "exp": now() + 600,
         });
-        for (name, value) in change.as_object().unwrap() {
-            claims[name] = value.clone();
+        let Value::Object(change) = change else {
+            panic!("claims are members of an object");
+        };
+        for (name, value) in change {
+            claims[name] = value;
         }
         claims
     }

@@ -144,7 +144,7 @@ async fn a_connection_ends_at_its_age_and_its_client_goes_on_with_another() {
             break status;
         }
     };
-    insta::assert_snapshot!(worded(&ended), @"");
+    insta::assert_snapshot!(worded(&ended), @"Unavailable ServiceUnavailable 503: this connection is at its end, so that clients spread over the servers; connect again");
     let lasted = began.elapsed();
     assert!(lasted > Duration::from_millis(1500), "{lasted:?}");
     server.report("b1", "after").await;

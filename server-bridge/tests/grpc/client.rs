@@ -8,7 +8,13 @@ use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-#[expect(unused_qualifications, reason = "generated")]
+#[expect(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::enum_variant_names,
+    reason = "generated"
+)]
 pub(crate) mod proto {
     tonic::include_proto!("io.cloudevents.v1");
 }

@@ -74,7 +74,19 @@ async fn every_refusal_is_what_go_clients_parse_with_a_fitting_code() {
         refused(source.send(foreign).await),
         refused(source.send(CloudEvent::default()).await),
     ];
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+Aborted Conflict 409: the resource version is not the latest, the latest version: 2
+NotFound NotFound 404: resource bundle `none` does not exist
+Aborted Conflict 409: the resource is under deletion, id: gone
+AlreadyExists AlreadyExists 409: resource bundle `b1` already exists with another content
+AlreadyExists AlreadyExists 409: resource bundle `b1` already exists
+NotFound NotFound 404: resource bundle `b1` does not exist
+InvalidArgument Invalid 422: consumer `c9` is not registered (violates foreign key constraint "fk_resources_consumers"); register it with `POST /api/maestro/v1/consumers`
+InvalidArgument Invalid 422: source `` is empty
+InvalidArgument Invalid 422: type: `io.open-cluster-management.works.v1alpha1.manifestbundles.spec.resync_response` is not taken here; sources publish `io.open-cluster-management.works.v1alpha1.manifestbundles` with `spec.create_request`, `spec.update_request`, `spec.delete_request` or `status.resync_request`
+InvalidArgument Invalid 422: type: `io.open-cluster-management.works.v1alpha1.manifests.spec.create_request` is not taken here; sources publish `io.open-cluster-management.works.v1alpha1.manifestbundles` with `spec.create_request`, `spec.update_request`, `spec.delete_request` or `status.resync_request`
+InvalidArgument Invalid 422: `ce-specversion` is ``, not `1.0`
+"#);
 }
 
 #[tokio::test]
@@ -95,7 +107,7 @@ async fn a_message_is_read_up_to_four_mebibytes_and_refused_one_byte_past() {
         read.starts_with("InvalidArgument Invalid 422: data is not JSON"),
         "{read}"
     );
-    insta::assert_snapshot!(refused(source.send(sized(most + 1)).await), @"");
+    insta::assert_snapshot!(refused(source.send(sized(most + 1)).await), @"ResourceExhausted RequestEntityTooLarge 413: the message is longer than 4194304 bytes");
     // And the connection is as good as before.
     source.create("b1", "1").await.unwrap();
 }
@@ -108,7 +120,7 @@ async fn a_bundle_that_agents_refuse_is_refused_with_everything_that_is_wrong() 
     data["manifests"][0]["metadata"]["generateName"] = "x".into();
     data["deleteOption"] = serde_json::json!({"propagationPolicy": "Never"});
     let event = source.event("spec.create_request", "b1", 0, Some(data));
-    insta::assert_snapshot!(refused(source.send(event).await), @"");
+    insta::assert_snapshot!(refused(source.send(event).await), @"InvalidArgument Invalid 422: manifests[0].metadata.generateName: must not be set; delete_option.propagationPolicy: must be one of `Foreground`, `Orphan`, `SelectivelyOrphan`");
     let long = "x".repeat(140_000);
     let too_long = source.create("b1", &long).await.unwrap_err();
     assert_eq!(too_long.code(), Code::InvalidArgument);

@@ -13,6 +13,9 @@ async fn what_is_published_and_reported_at_one_bridge_is_told_by_the_other() {
     let mut stream = here.follow().await;
     stream.silent(1).await;
     there.create("b1", "1").await.unwrap();
+    // The answer was lost, and the client comes to the other bridge.
+    here.create("b1", "1").await.unwrap();
+    here.create("b1", "2").await.unwrap_err();
     two.report("b1", "first").await;
     assert_eq!(stream.status().await.unwrap().said(), "first");
     for turn in 0..50 {
@@ -24,6 +27,8 @@ async fn what_is_published_and_reported_at_one_bridge_is_told_by_the_other() {
     one.confirm_deletion("b1").await;
     let told = stream.status().await.unwrap();
     assert_eq!(told.data["conditions"][0]["type"], "Deleted");
+    here.resync(&[]).await.unwrap();
+    assert_eq!(stream.status().await.unwrap().id, "b1");
     // And whoever connects to the other hears of it still.
     let mut again = there.follow().await;
     assert_eq!(again.status().await.unwrap().said(), "gone");

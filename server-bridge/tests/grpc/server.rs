@@ -128,6 +128,16 @@ impl Server {
         Source::connect(&self.address, name).await
     }
 
+    /// Waits until what was reported so far is nobody's news any more: streams that begin now hear of it only if it is
+    /// recent.
+    pub(crate) async fn settled(&self) {
+        let marker = self.source("marker").await;
+        let mut stream = marker.follow().await;
+        marker.create("marker", "1").await.unwrap();
+        self.report("marker", "last").await;
+        stream.status().await.unwrap();
+    }
+
     /// Asks it to end.
     pub(crate) fn stop(&self) {
         self.stop.cancel();

@@ -94,6 +94,7 @@ async fn a_new_stream_repeats_the_last_quarter_of_an_hour_and_nothing_older() {
     source.create("silent", "1").await.unwrap();
     source.delete("gone").await.unwrap();
     server.confirm_deletion("gone").await;
+    server.settled().await;
     let mut stream = source.follow().await;
     let mut told = BTreeMap::new();
     while told.len() < 3 {
@@ -171,6 +172,7 @@ async fn a_resync_is_answered_on_the_streams_of_its_source_with_what_differs_or_
     server
         .report_ago("theirs", "x", SignedDuration::from_mins(60))
         .await;
+    server.settled().await;
     let (mut stream, mut theirs) = (source.follow().await, other.follow().await);
     stream.silent(3).await;
     let held = [

@@ -57,7 +57,7 @@ async fn a_maestro_that_lives_is_refused_but_for_a_look() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_counts_as_ready_and_is_heard_while_it_is_waited_for_is_alive() {
     for engine in ENGINES {
         let maestro = Maestro::filled(20);
@@ -66,18 +66,18 @@ async fn a_replica_that_counts_as_ready_and_is_heard_while_it_is_waited_for_is_a
             "UPDATE server_instances SET last_heartbeat = now() - interval '1 hour', ready = true",
         );
         let mut import = maestro.import(engine);
-        import.patience = Duration::from_secs(5);
-        let beat = async {
-            // Once the import has looked: it holds a snapshot then.
+        import.patience = Duration::from_secs(10);
+        let (server, database) = (maestro.server, maestro.database.clone());
+        let beat = tokio::task::spawn_blocking(move || {
+            // Once the import has looked: it holds a snapshot then. Each look is a process, which is pause enough.
             let held = "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'server-bridge-import' \
                 AND state = 'idle in transaction' AND datname = current_database()";
-            while maestro.sql(held) == "0" {
-                tokio::task::yield_now().await;
-            }
-            maestro
-                .sql("UPDATE server_instances SET last_heartbeat = now() - interval '59 minutes'");
-        };
-        let (said, ()) = tokio::join!(refused(import.clone()), beat);
+            while server.sql(&database, held).unwrap() == "0" {}
+            let beat = "UPDATE server_instances SET last_heartbeat = now() - interval '59 minutes'";
+            server.sql(&database, beat).unwrap();
+        });
+        let (said, beat) = tokio::join!(refused(import.clone()), beat);
+        beat.unwrap();
         assert!(said.contains("was heard while this ran"), "{said}");
         import.patience = Duration::from_millis(100);
         assert!(import.run().await.unwrap().written, "{engine}");

@@ -110,24 +110,8 @@ async fn a_status_is_shown_as_maestro_shows_it() {
     server
         .send(Method::POST, "/resource-bundles", Some(bundle("b1")))
         .await;
-    let at: Timestamp = "2026-08-01T10:00:02Z".parse().unwrap();
-    let update = StatusUpdate {
-        bundle_id: "b1".into(),
-        consumer: ConsumerName::new("cluster1").unwrap(),
-        version: Version::FIRST,
-        sequence_id: SequenceId::from_parts(at, 1, 0),
-        status_hash: None,
-        payload: Json::parse(
-            r#"{"conditions":[{"type":"Applied","status":"True"}],"resourceStatus":[]}"#,
-        )
-        .unwrap(),
-        metadata: None,
-        deleted: false,
-        received_at: None,
-        applied_at: Some(at),
-        at,
-    };
-    server.store.apply_status(update).await.unwrap();
+    let said = r#"{"conditions":[{"type":"Applied","status":"True"}],"resourceStatus":[]}"#;
+    go::report(&server, "b1", Json::parse(said).unwrap()).await;
     let shown = server.get("/resource-bundles/b1").await;
     insta::assert_snapshot!(shown["status"], @r#"{"ObservedVersion":1,"SequenceID":"2083492944278458368","conditions":[{"status":"True","type":"Applied"}],"resourceStatus":[]}"#);
     insta::assert_snapshot!(shown["ledger"], @r#"[{"applied_at":"2026-08-01T10:00:02Z","attempts":0,"reported_at":"2026-08-01T10:00:02Z","stored_at":"2026-08-01T10:00:00.1Z","version":1}]"#);

@@ -32,6 +32,7 @@ impl Backends {
         iot: Option<SocketAddr>,
         database: Option<SocketAddr>,
     ) -> reqwest::Result<Self> {
+        link::tls::install_provider();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())

@@ -56,7 +56,8 @@ fn replica_of(rehearsal: &Rehearsal) -> Result<Spec> {
         .arg(value(party, "/slots")?)
         .arg("--consumers")
         .arg(party.directory.join("consumers.yaml"))
-        .args(["--api-listen", ANY, "--admin-listen", ANY]);
+        .args(["--api-listen", ANY, "--grpc-listen", ANY])
+        .args(["--admin-listen", ANY]);
     database(rehearsal, spec)
 }
 

@@ -62,6 +62,7 @@ async fn a_second_bridge_on_one_database_is_refused_with_a_hint_and_the_first_go
         .arg("--db")
         .arg(region.database())
         .args(["--api-listen", "127.0.0.1:0"])
+        .args(["--grpc-listen", "127.0.0.1:0"])
         .args(["--admin-listen", "127.0.0.1:0"])
         .run(region.scratch.path(), PATIENCE)
         .await?;

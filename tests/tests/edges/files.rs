@@ -65,7 +65,7 @@ async fn what_is_no_file_is_refused_as_configuration() -> Result<()> {
         let bridge = Spec::binary("server-bridge")?
             .arg("--db")
             .arg(database)
-            .args(["--api-listen", ANY])
+            .args(["--api-listen", ANY, "--grpc-listen", ANY])
             .arg("--message-broker-config-file")
             .arg(&file);
         let mut target = OsString::from("dir:");
@@ -111,7 +111,8 @@ async fn a_key_given_as_a_list_of_consumers_is_not_printed() -> Result<()> {
         .arg(region.scratch.path().join("other.sqlite"))
         .arg("--consumers")
         .arg(&key)
-        .args(["--api-listen", ANY, "--admin-listen", ANY])
+        .args(["--api-listen", ANY, "--grpc-listen", ANY])
+        .args(["--admin-listen", ANY])
         .run(region.scratch.path(), PATIENCE)
         .await?;
     ensure!(!ended.status.success(), "{}", ended.stderr);

@@ -113,8 +113,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     (concat!("rum", "qttc"), &["link", "tests"]),
     ("sqlx", &["server-bridge"]),
     ("tonic", &["server-bridge"]),
-    ("kube", &["agent", "tests"]),
-    ("k8s-openapi", &["agent", "tests"]),
+    ("kube", &["agent", "server-bridge", "tests"]),
+    ("k8s-openapi", &["agent", "server-bridge", "tests"]),
     ("aws-config", &["provisioner", "server-bridge"]),
     ("aws-credential-types", &["server-bridge"]),
     ("aws-sigv4", &["server-bridge"]),
@@ -122,5 +122,5 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws-runtime", &["provisioner"]),
     ("aws-smithy", &["provisioner"]),
     ("aws-types", &["provisioner"]),
-    ("rmqtt-codec", &["sandbox"]),
+    ("rmqtt-codec", &["sandbox", "server-bridge", "tests"]),
 ];

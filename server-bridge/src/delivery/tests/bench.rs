@@ -1,6 +1,8 @@
 //! What the tests of delivery stand on: a real database with faults before it, a session that keeps what it is given,
 //! and an agent's side that counts acks.
 
+// Long because nearly every test of delivery needs all of it.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

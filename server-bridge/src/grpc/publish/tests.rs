@@ -209,5 +209,5 @@ async fn a_short_failure_of_the_store_is_waited_for_and_a_long_one_is_told() {
     store.every(None);
     store.next("create_bundle", 1, Fault::Panic);
     let told = source.create("1").await.unwrap_err();
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"Internal: the server failed on this call");
 }

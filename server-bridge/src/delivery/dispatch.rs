@@ -48,7 +48,7 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
                 Ok(Hint::Consumer(consumer)) => {
                     lanes.wake(consumer);
                 }
-                Ok(Hint::Replicas) => {}
+                Ok(Hint::Replicas | Hint::Reported) => {}
                 Ok(Hint::Somebody) | Err(RecvError::Lagged(_)) => lanes.sweep().await,
                 Err(RecvError::Closed) => break,
             },

@@ -1,6 +1,6 @@
 //! Follows what is reported in the store, on whichever replica, and tells the streams of it ([`Hub::mark`]).
 //!
-//! The store's hints wake it, and it looks by itself: no hint tells of a status alone, and one may be lost.
+//! The store's hints wake it, and it looks by itself: one may be lost.
 //! **Invariant:** nothing that was reported after [`Feed::started`] is left out: the position moves only past what was
 //! marked, and stays where it was while the store is away, also when this task is made again. Where the store has another
 //! history than before (a restore), it begins anew, and every stream repeats what was reported lately.
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use link::clock::Clock;
 use link::error::chain;
 use link::telemetry::Throttle;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -125,12 +126,15 @@ impl<S: Store> Feed<S> {
     }
 }
 
-/// Returns when something may have changed.
+/// Returns when something may have been reported.
 async fn hint(hints: &mut broadcast::Receiver<Hint>) {
-    match hints.recv().await {
-        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-        // The store is closed; the poll goes on until this is stopped.
-        Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+    loop {
+        match hints.recv().await {
+            Ok(Hint::Reported | Hint::Somebody) | Err(RecvError::Lagged(_)) => break,
+            Ok(Hint::Consumer(_) | Hint::Replicas) => {}
+            // The store is closed; the poll goes on until this is stopped.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
     // All that are there count as one.
     while hints.try_recv().is_ok() {}

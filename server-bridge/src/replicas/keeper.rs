@@ -239,7 +239,8 @@ async fn others_changed(hints: &mut Receiver<Hint>) {
     loop {
         match hints.recv().await {
             Ok(Hint::Replicas) => return,
-            Ok(Hint::Consumer(_) | Hint::Somebody) | Err(RecvError::Lagged(_)) => {}
+            Ok(Hint::Consumer(_) | Hint::Somebody | Hint::Reported) | Err(RecvError::Lagged(_)) => {
+            }
             Err(RecvError::Closed) => return std::future::pending().await,
         }
     }

@@ -17,6 +17,8 @@ pub enum Hint {
     Somebody,
     /// Another replica came, went or gave something up.
     Replicas,
+    /// Something was reported of a bundle.
+    Reported,
 }
 
 /// What a lane needs to know of a pending bundle to choose whether it goes now.
@@ -148,6 +150,15 @@ pub enum StatusOutcome {
     },
     /// It says `Deleted` about a bundle nobody deletes, and is newer than what that bundle's agent last said.
     NotDeleting,
+}
+
+// === impl StatusOutcome ===
+
+impl StatusOutcome {
+    /// Whether there is something to report now that was not there before.
+    pub(super) fn is_report(&self) -> bool {
+        matches!(self, Self::Stored | Self::Deleted | Self::Ahead { .. })
+    }
 }
 
 /// What is remembered of a bundle that is gone.

@@ -327,13 +327,17 @@ impl Store for PostgresStore {
 
     async fn apply_status(&self, update: StatusUpdate) -> Result<StatusOutcome, StoreError> {
         const OPERATION: &str = "take a status";
-        self.in_turn(OPERATION, || {
+        let applying = self.in_turn(OPERATION, || {
             let update = update.clone();
             self.write(Use::Delivery, OPERATION, move |c| {
                 Box::pin(status::apply(c, update))
             })
-        })
-        .await
+        });
+        let outcome = applying.await?;
+        if outcome.is_report() {
+            self.announce(Hint::Reported);
+        }
+        Ok(outcome)
     }
 
     async fn send_again(

@@ -270,8 +270,12 @@ impl Store for SqliteStore {
     }
 
     async fn apply_status(&self, update: StatusUpdate) -> Result<StatusOutcome, StoreError> {
-        self.write(move |c| Box::pin(status::apply(c, update)))
-            .await
+        let applying = self.write(move |c| Box::pin(status::apply(c, update)));
+        let outcome = applying.await?;
+        if outcome.is_report() {
+            let _ = self.changes.send(Hint::Reported);
+        }
+        Ok(outcome)
     }
 
     async fn send_again(

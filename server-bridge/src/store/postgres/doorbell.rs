@@ -3,8 +3,8 @@
 //! Looking is the mechanism, a ring only makes it look sooner: rings may be lost, late or made up, and without them the
 //! sweep finds everything. A commit that notifies takes a lock of the whole server until it is on disk, so rings are sent
 //! after the commit, on the connection that hears them, and never more often than every [`Limits::ring`]
-//! (`super::Limits`), whatever was committed meanwhile. Payloads are names of consumers, `!` for [`Hint::Replicas`] and
-//! `*` for [`Hint::Somebody`]; an empty one says the latter too, and is sent when names do not fit. Words that say
+//! (`super::Limits`), whatever was committed meanwhile. Payloads are names of consumers, `!` for [`Hint::Replicas`],
+//! `?` for [`Hint::Reported`] and `*` for [`Hint::Somebody`]; an empty one says the latter too, and is sent when names do not fit. Words that say
 //! nothing here are passed over: a newer bridge may have more to say.
 
 use std::collections::BTreeSet;
@@ -48,6 +48,7 @@ struct Next {
     bytes: usize,
     somebody: bool,
     replicas: bool,
+    reported: bool,
     last: Option<Instant>,
 }
 
@@ -163,6 +164,7 @@ impl Next {
     fn add(&mut self, hint: Hint) {
         match hint {
             Hint::Replicas => self.replicas = true,
+            Hint::Reported => self.reported = true,
             Hint::Somebody => self.somebody = true,
             // Said already.
             Hint::Consumer(_) if self.somebody => {}
@@ -182,19 +184,24 @@ impl Next {
     }
 
     fn is_some(&self) -> bool {
-        self.somebody || self.replicas || !self.consumers.is_empty()
+        self.somebody || self.replicas || self.reported || !self.consumers.is_empty()
     }
 
     fn take(&mut self, now: Instant) -> String {
         let taken = std::mem::take(self);
         self.last = Some(now);
         let mut words: Vec<&str> = taken.consumers.iter().map(ConsumerName::as_str).collect();
-        match (taken.somebody, taken.replicas) {
-            (true, false) => return String::new(),
-            (true, true) => words.extend([SOMEBODY, REPLICAS]),
-            (false, true) => words.push(REPLICAS),
-            (false, false) => {}
-        }
+        let signs = [
+            (taken.somebody, SOMEBODY),
+            (taken.replicas, REPLICAS),
+            (taken.reported, REPORTED),
+        ];
+        words.extend(
+            signs
+                .iter()
+                .filter(|(said, _)| *said)
+                .map(|(_, sign)| *sign),
+        );
         words.join(" ")
     }
 }
@@ -209,6 +216,7 @@ fn heard(payload: &str) -> Vec<Hint> {
     let hints = words.filter_map(|word| match word {
         SOMEBODY => Some(Hint::Somebody),
         REPLICAS => Some(Hint::Replicas),
+        REPORTED => Some(Hint::Reported),
         name => ConsumerName::new(name).ok().map(Hint::Consumer),
     });
     hints.collect()
@@ -216,8 +224,9 @@ fn heard(payload: &str) -> Vec<Hint> {
 
 const SOMEBODY: &str = "*";
 const REPLICAS: &str = "!";
+const REPORTED: &str = "?";
 
-// PostgreSQL takes less than 8 000; room is left for the two signs.
+// PostgreSQL takes less than 8 000; room is left for the three signs.
 const PAYLOAD_BYTES: usize = 6990;
 
 #[cfg(test)]
@@ -250,6 +259,12 @@ mod tests {
         assert_eq!(heard(&said(vec![Hint::Somebody])), [Hint::Somebody]);
         let both = said(vec![Hint::Replicas, Hint::Somebody]);
         assert_eq!(heard(&both), [Hint::Somebody, Hint::Replicas]);
+        let reported = said(vec![Hint::Reported, Hint::Consumer(name("a"))]);
+        assert_eq!(reported, "a ?");
+        assert_eq!(
+            heard(&reported),
+            [Hint::Consumer(name("a")), Hint::Reported]
+        );
     }
 
     #[test]
@@ -264,7 +279,7 @@ mod tests {
             "{}",
             fits.len()
         );
-        assert_eq!(said(many(467)), "");
+        assert_eq!(said(many(467)), "*");
         assert_eq!(said([many(500), vec![Hint::Replicas]].concat()), "* !");
     }
 

@@ -196,13 +196,15 @@ impl Connections {
         }
     }
 
-    /// A connection of its own, unless the database is not used.
-    pub(super) async fn another(&self) -> Result<Option<PgConnection>, OpenError> {
+    /// A connection of its own for work in the background, by which the server lists it, unless the database is not used.
+    pub(super) async fn another(&self, work: &str) -> Result<Option<PgConnection>, OpenError> {
         let credentials = self.signing_in().await;
         if lock(&self.barred).is_some() {
             return Ok(None);
         }
-        connect(&self.config, &credentials).await.map(Some)
+        let mut config = Config::clone(&self.config);
+        config.application_name = format!("{} {work}", config.application_name);
+        connect(&config, &credentials).await.map(Some)
     }
 
     /// What to sign in with, once that may be tried.

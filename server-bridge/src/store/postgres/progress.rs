@@ -88,7 +88,7 @@ pub(super) async fn tend(connections: Connections, stop: CancellationToken) {
 
 /// One look at every bundle; how many statuses it looked into.
 async fn pass(connections: &Connections) -> Result<usize, OpenError> {
-    let Some(mut connection) = connections.another().await? else {
+    let Some(mut connection) = connections.another("progress").await? else {
         return Ok(0);
     };
     let found = read_all(&mut connection).await;

@@ -49,7 +49,7 @@ pub(super) async fn tend(connections: Connections, stop: CancellationToken) {
 /// Builds it on a connection of its own, if it is not there. Not while another replica does, or the database is not to be
 /// used.
 async fn build(connections: &Connections) -> Result<bool, OpenError> {
-    let Some(mut connection) = connections.another().await? else {
+    let Some(mut connection) = connections.another("index").await? else {
         return Ok(false);
     };
     let built = ensure(&mut connection, connections.schema(), BUILD).await;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -142,10 +143,26 @@ impl Api {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+        Self::with(base, HeaderMap::new())
+    }
+
+    /// The same with a bearer token. One that no header can hold is not sent.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn with_token(base: &str, token: &str) -> Result<Self, reqwest::Error> {
+        let header = HeaderValue::from_str(&format!("Bearer {token}"));
+        Self::with(
+            base,
+            header.map(|it| (AUTHORIZATION, it)).into_iter().collect(),
+        )
+    }
+
+    fn with(base: &str, headers: HeaderMap) -> Result<Self, reqwest::Error> {
         link::tls::install_provider();
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+        let http = reqwest::Client::builder().timeout(TIMEOUT);
         Ok(Self {
-            http,
+            http: http.default_headers(headers).build()?,
             base: base.trim_end_matches('/').to_owned(),
         })
     }

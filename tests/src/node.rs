@@ -46,6 +46,7 @@ pub use self::pods::restarts;
 pub use self::site::{Site, Way, selector};
 
 mod assets;
+mod callers;
 mod csi;
 mod dns;
 mod error;

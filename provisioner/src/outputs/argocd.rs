@@ -24,7 +24,8 @@ struct Metadata {
     annotations: BTreeMap<&'static str, String>,
 }
 
-/// The Application of a cluster of the region, or of its server: that of `deploy/argocd/` with the region's values.
+/// The Application of a cluster of the region, or of its server: that of `deploy/argocd/` with the region's values, and with
+/// the `callers` that it has there.
 pub fn application(region: &Region, cluster: Option<&ManagementCluster>) -> Value {
     let (text, namespace, values) = match cluster {
         None => (
@@ -40,7 +41,13 @@ pub fn application(region: &Region, cluster: Option<&ManagementCluster>) -> Valu
     };
     // Built in, and read by the tests.
     let mut application: Value = serde_saphyr::from_str(text).unwrap_or_default();
-    application["spec"]["source"]["helm"]["valuesObject"] = values;
+    // Who calls the server the region's file does not say; what the Application says of it stays.
+    let kept = &mut application["spec"]["source"]["helm"]["valuesObject"];
+    let callers = kept.get("callers").cloned();
+    *kept = values;
+    if let Some(callers) = callers {
+        kept["callers"] = callers;
+    }
     application["spec"]["destination"]["namespace"] = namespace.as_str().into();
     application
 }

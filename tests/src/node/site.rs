@@ -233,16 +233,13 @@ impl<'a> Site<'a> {
         self.node.helm(&helm).await
     }
 
-    /// A client of the server's REST API, which listens in its pod.
+    /// A client of the server's REST API, which listens in its pod, with a token that may do everything.
     ///
     /// # Errors
     /// When there is no such pod.
     pub async fn api(&self, namespace: &str) -> Result<Api> {
-        let address = self
-            .node
-            .pod_ip(namespace, &selector("server-bridge"))
-            .await?;
-        Ok(Api::new(&format!("http://{address}:8000"))?)
+        let server = selector("server-bridge");
+        self.node.bridge(namespace, &server).await
     }
 
     /// Waits until the program of a chart is connected with a certificate other than this one, and gives the fingerprint

@@ -1,5 +1,6 @@
-//! What `deploy/` gives to Argo CD, checked by a real API server that has the definitions of Argo CD, the Prometheus
-//! operator, External Secrets and the CSI driver: a program of its own, because those definitions change a cluster.
+//! What `deploy/` gives to Argo CD, and puts beside Maestro, checked by a real API server that has the definitions of Argo
+//! CD, the Prometheus operator, External Secrets and the CSI driver: a program of its own, because those definitions
+//! change a cluster.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ mod golden;
 mod outputs;
 mod project;
 mod server;
+mod sidecar;
 
 /// Documents of a YAML file or of what helm rendered.
 fn documents(text: &str) -> Result<Vec<Value>> {

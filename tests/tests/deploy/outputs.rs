@@ -1,6 +1,7 @@
 //! What `provisioner outputs` prints for Argo CD, and what it refuses.
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use tests::scratch::Scratch;
 
 use super::applications::of;
@@ -17,7 +18,11 @@ async fn the_applications_of_a_region_are_taken_strictly_and_so_is_what_they_ren
         let application = output(scratch.path(), "argocd", cluster).await?;
         accepted(&client, std::slice::from_ref(&application)).await?;
         keeps_itself(&application)?;
-        let values = output(scratch.path(), "helm", cluster).await?;
+        let mut values = output(scratch.path(), "helm", cluster).await?;
+        if cluster.is_none() {
+            // Clients of the first deployment have no tokens.
+            values["callers"] = json!({"insecure": true});
+        }
         ensure!(application["spec"]["source"]["helm"]["valuesObject"] == values);
         let made = of(scratch.path(), &application).await?;
         accepted(&client, &made).await?;

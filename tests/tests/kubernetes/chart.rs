@@ -18,6 +18,7 @@ use tests::kubernetes::Cluster;
 use tests::process::{Output, Spec};
 use tests::scratch::Scratch;
 
+mod callers;
 mod check;
 mod golden;
 mod install;

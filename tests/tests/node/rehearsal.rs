@@ -103,7 +103,8 @@ async fn by_hand(variables: &Path) -> Result<()> {
     let node = Node::shared().await?;
     let server = "app.kubernetes.io/name=server-bridge";
     let server = node.pod_ip("maestro-server", server).await?;
-    let api = Api::new(&format!("http://{server}:8000"))?;
+    let token = node.token("maestro-server", "operator").await?;
+    let api = Api::with_token(&format!("http://{server}:8000"), &token)?;
     let change = Change::create(CLUSTERS[0], vec![config_map("hello", "1")]);
     let made = api.create_bundle(&change).await?;
     wait_for("a status", PATIENCE, async || {
@@ -175,6 +176,7 @@ async fn make(page: &mut Page) -> Result<()> {
     page.set("CLUSTER", CLUSTERS[0]);
 
     page.run("server").await?;
+    page.run("callers").await?;
     page.run("agent").await?;
     page.run("argocd").await?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();

@@ -73,10 +73,33 @@ cluster; `helm template`, and so Argo CD, cannot ask. */}}
 - from: {{- toYaml .Values.networkPolicy.apiFrom | nindent 4 }}
   ports:
     - {port: api}
+{{- if .Values.grpc.enabled }}
+- from: {{- toYaml (default .Values.networkPolicy.apiFrom .Values.networkPolicy.grpcFrom) | nindent 4 }}
+  ports:
+    - {port: grpc}
+{{- end }}
 {{- end -}}
 
 {{- define "server-bridge.egress" -}}
-{{- if eq .Values.store "postgres" -}}
+{{- include "server-bridge.egressRules" . | trim -}}
+{{- end -}}
+
+{{- define "server-bridge.egressRules" -}}
+{{- if include "server-bridge.asksKubernetes" . }}
+# The Kubernetes API, for reviews of callers.
+- {{ with .Values.networkPolicy.egress.apiServerTo }}to: {{- toYaml . | nindent 4 }}
+  {{ end }}ports:
+    {{- range .Values.networkPolicy.egress.apiServerPorts }}
+    - {port: {{ int64 . }}}
+    {{- end }}
+{{- end }}
+{{- if and .Values.callers.issuer.url (not .Values.callers.issuer.jwksConfigMap) }}
+# Keys of the issuer of callers' tokens.
+- {{ with .Values.networkPolicy.egress.issuerTo }}to: {{- toYaml . | nindent 4 }}
+  {{ end }}ports:
+    - {port: 443}
+{{- end }}
+{{- if eq .Values.store "postgres" }}
 # The database.
 - {{ with .Values.networkPolicy.egress.databaseTo }}to: {{- toYaml . | nindent 4 }}
   {{ end }}ports:
@@ -113,6 +136,7 @@ yes
 
 {{- define "server-bridge.validate" -}}
 {{- include "server-bridge.validateCommon" . -}}
+{{- include "server-bridge.validateCallers" . -}}
 {{- $replicas := include "server-bridge.replicas" . | int -}}
 {{- if eq .Values.store "postgres" -}}
 {{- if and .Values.deleteUnknownWorks (not .Values.confirmDeleteUnknownWorks) -}}

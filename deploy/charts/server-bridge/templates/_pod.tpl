@@ -5,7 +5,7 @@
 metadata: {{- include "server-bridge.marks" (list . .Values.podLabels .Values.podAnnotations) | nindent 2 }}
 spec:
   serviceAccountName: {{ include "server-bridge.serviceAccount" . }}
-  # Neither the bridge nor its files need the Kubernetes API.
+  # Whoever needs the Kubernetes API has a token of its own.
   automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
   terminationGracePeriodSeconds: {{ $grace }}
   {{- include "server-bridge.pod" . | trim | nindent 2 }}
@@ -48,7 +48,20 @@ spec:
         - --store=sqlite:/var/lib/server-bridge/server-bridge.db
         {{- end }}
         - --api-listen=0.0.0.0:8000
-        - --insecure-callers
+        {{- if .Values.grpc.enabled }}
+        - --grpc-listen=0.0.0.0:8090
+        {{- with .Values.grpc.maxConnectionAge }}
+        - {{ printf "--grpc-max-connection-age=%s" . | quote }}
+        {{- end }}
+        {{- if .Values.grpc.reflection }}
+        - --grpc-reflection
+        {{- end }}
+        {{- else }}
+        - --enable-grpc-server=false
+        {{- end }}
+        {{- with include "server-bridge.callersArgs" . | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- $name := include "server-bridge.name" . }}
         - {{ printf "--api-host=%s" $name | quote }}
         - {{ printf "--api-host=%s.%s" $name .Release.Namespace | quote }}
@@ -73,6 +86,9 @@ spec:
         {{- end }}
       ports:
         - {name: api, containerPort: 8000}
+        {{- if .Values.grpc.enabled }}
+        - {name: grpc, containerPort: 8090}
+        {{- end }}
         - {name: admin, containerPort: 8083}
       # The process only: an outage of the broker or the database never restarts a pod that has started.
       livenessProbe:
@@ -95,11 +111,17 @@ spec:
           sleep: {seconds: 5}
       {{- end }}
       volumeMounts: {{- include "server-bridge.mounts" . | nindent 8 }}
+        {{- with include "server-bridge.callersMounts" . | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
     {{- with .Values.sidecars }}
     {{- tpl (toYaml .) $ | nindent 4 }}
     {{- end }}
   volumes:
     {{- include "server-bridge.secretsVolume" . | nindent 4 }}
+    {{- with include "server-bridge.callersVolumes" . | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- if not $shared }}
     {{- with .Values.persistence.existingClaim }}
     - name: data

@@ -94,10 +94,9 @@ pub(super) async fn agent(ground: &mut Ground) -> Result<()> {
     Ok(())
 }
 
-/// A client of the REST API of one of the server's pods.
+/// A client, which has a token, of the REST API of one of the server's pods.
 pub(super) async fn api(ground: &Ground) -> Result<Api> {
-    let address = ground.node.pod_ip(SERVER.name, &SERVER.selector()).await?;
-    Ok(Api::new(&format!("http://{address}:8000"))?)
+    ground.node.bridge(SERVER.name, &SERVER.selector()).await
 }
 
 /// The MQTT client id of the agent.

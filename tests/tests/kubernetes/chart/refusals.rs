@@ -218,6 +218,77 @@ async fn what_cannot_be_meant_together_is_refused_with_both_names_and_a_way_out(
     Ok(())
 }
 
+#[tokio::test]
+async fn callers_who_would_all_be_let_in_or_none_are_refused_with_the_values_that_do_it()
+-> Result<()> {
+    let cases: [(&[&str], &[&str]); 14] = [
+        (
+            &["callers.tokenReview=false"],
+            &["no other way to know callers", "callers.insecure: true"],
+        ),
+        (
+            &["callers.insecure=true", "callers.tokenReview=true"],
+            &["callers.insecure is true", "callers.tokenReview"],
+        ),
+        (
+            &["callers.insecure=true", "callers.issuer.url=https://i"],
+            &["callers.insecure is true", "callers.issuer.url"],
+        ),
+        (
+            &["callers.insecure=true", "callers.authorization.by=rules"],
+            &["callers.authorization says", "nobody is asked"],
+        ),
+        (
+            &["callers.clientCa.secret=ca"],
+            &["callers.tls.secret is empty"],
+        ),
+        (
+            &["callers.clientCa.secret=a", "callers.clientCa.configMap=b"],
+            &["callers.clientCa.configMap", "keep one"],
+        ),
+        (
+            &["callers.issuer.url=https://i", "callers.audiences=null"],
+            &["audiences"],
+        ),
+        (
+            &["callers.issuer.prefix=x"],
+            &["callers.issuer.url is empty"],
+        ),
+        (
+            &[
+                "callers.issuer.url=https://i",
+                "callers.issuer.jwksUrl=https://i",
+                "callers.issuer.jwksConfigMap=c",
+            ],
+            &["callers.issuer.jwksConfigMap", "keep one"],
+        ),
+        (
+            &["callers.authorization.by=rules"],
+            &["there are none", "callers.authorization.rules"],
+        ),
+        (
+            &[
+                "callers.authorization.by=everything",
+                "callers.authorization.configMap=c",
+            ],
+            &["callers.authorization.by is `everything`"],
+        ),
+        (
+            &["callers.authorization.rules[0].sources={a}"],
+            &["/callers/authorization/rules/0"],
+        ),
+        (
+            &["callers.tls.grpcSecret=a", "grpc.enabled=false"],
+            &["callers.tls.grpcSecret", "grpc.enabled is false"],
+        ),
+        (&["networkPolicy.apiFrom=null"], &["apiFrom"]),
+    ];
+    for (values, words) in cases {
+        refused(SERVER, values, words).await?;
+    }
+    Ok(())
+}
+
 async fn refused(chart: &str, values: &[&str], words: &[&str]) -> Result<()> {
     let scratch = Scratch::new("chart-refusals")?;
     let source = path(chart);

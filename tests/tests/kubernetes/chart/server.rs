@@ -38,6 +38,10 @@ async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_na
         ("store=postgres,secrets.database=", "secrets.database"),
         ("store=postgres,secrets.database=null", "database"),
         ("store=postgres,database.schema=A-B", "schema"),
+        ("grpc.maxConnectionAge=long", "maxConnectionAge"),
+        ("callers.insecur=true", "insecur"),
+        ("callers.authorization.by=nobody", "by"),
+        ("callers.issuer.url=http://issuer", "url"),
         // An empty database would empty every cluster.
         (
             "store=postgres,deleteUnknownWorks=true",
@@ -95,6 +99,7 @@ async fn services_and_probes_reach_the_ports_that_the_bridge_listens_on() -> Res
         number.filter(|port| arguments.contains(&format!("--{name}-listen=0.0.0.0:{port}")))
     };
     ensure!(listens("api") == Some(8000) && listens("admin") == Some(8083));
+    ensure!(listens("grpc") == Some(8090));
     let probes = [&container.liveness_probe, &container.readiness_probe];
     for probe in probes {
         let probe = probe.as_ref().and_then(|probe| probe.http_get.as_ref());
@@ -106,16 +111,16 @@ async fn services_and_probes_reach_the_ports_that_the_bridge_listens_on() -> Res
     for service in services {
         let service: Service = serde_json::from_value(service.clone())?;
         let spec = service.spec.context("it has a spec")?;
-        let port = spec.ports.into_iter().flatten().next();
-        let port = port.context("it has a port")?.target_port;
-        let Some(IntOrString::String(port)) = port else {
-            anyhow::bail!("it has no named target: {port:?}");
-        };
-        ensure!(listens(&port).is_some(), "nothing listens on `{port}`");
-        reached.push(port);
+        for port in spec.ports.into_iter().flatten() {
+            let Some(IntOrString::String(target)) = port.target_port else {
+                anyhow::bail!("it has no named target: {port:?}");
+            };
+            ensure!(listens(&target).is_some(), "nothing listens on `{target}`");
+            reached.push(target);
+        }
     }
     reached.sort();
-    ensure!(reached == ["admin", "api"], "{reached:?}");
+    ensure!(reached == ["admin", "api", "grpc"], "{reached:?}");
     scratch.passed();
     Ok(())
 }
@@ -180,7 +185,7 @@ async fn replicas_are_replaced_one_by_one_and_write_nowhere_but_into_the_databas
     ensure!(
         volumes
             .iter()
-            .all(|it| it.csi.is_some() || it.config_map.is_some())
+            .all(|it| it.csi.is_some() || it.config_map.is_some() || it.projected.is_some())
     );
     let migrate = pod.init_containers.unwrap_or_default();
     let migrate = migrate.first().context("tables are migrated first")?;
@@ -290,7 +295,7 @@ fn path_of(probe: Option<&Probe>) -> Option<&str> {
     probe?.http_get.as_ref()?.path.as_deref()
 }
 
-fn pod(objects: &[Value]) -> Result<PodSpec> {
+pub(super) fn pod(objects: &[Value]) -> Result<PodSpec> {
     let mut kinds = ["StatefulSet", "Deployment"].into_iter();
     let workload = kinds.find_map(|kind| the::<Value>(objects, kind).ok());
     let workload = workload.context("it has a workload")?;

@@ -183,7 +183,7 @@ impl Sidecar {
         );
         let (grace, until) = (self.grace, stop.clone());
         parts.spawn("presence", async move {
-            far.follow(present, grace, until).await
+            far.follow(present, grace, until).await;
         });
         let (metrics, until) = (self.near.metrics.clone(), stop.clone());
         parts.spawn("ages", async move {

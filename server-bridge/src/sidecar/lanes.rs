@@ -100,8 +100,8 @@ impl Lanes {
             packet_id,
             message,
         };
-        let queued = self.queues.get(lane).map(|queue| queue.try_send(item));
-        if !matches!(queued, Some(Ok(()))) {
+        let queue = self.queues.get(lane);
+        if !queue.is_some_and(|queue| queue.try_send(item).is_ok()) {
             // A lane that is gone has panicked: the server comes again, and gets new ones.
             return Err(End::Broken);
         }

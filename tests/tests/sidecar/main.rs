@@ -3,6 +3,7 @@
 mod hostile;
 mod process;
 mod promises;
+mod replicas;
 mod server;
 mod sessions;
 mod stage;

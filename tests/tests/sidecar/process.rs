@@ -123,7 +123,9 @@ async fn it_listens_on_loopback_only_and_keeps_no_store() -> Result<()> {
     for (args, words) in [
         (&["--mqtt-listen", "0.0.0.0:0"][..], "loopback"),
         (&["--mqtt-listen", "[::]:0"], "loopback"),
-        (&["--db", "file"], "no store"),
+        (&["--db", "file"], "no store: `--db` must"),
+        (&["--db-schema", "other"], "no store: `--db-schema` must"),
+        (&["--api-listen", "127.0.0.1:0"], "'--api-listen'"),
         (&["--slot", "64"], "64"),
     ] {
         let spec = Spec::binary("server-bridge")?

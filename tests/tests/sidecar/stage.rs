@@ -21,7 +21,7 @@ use tests::pki::{Layout, Set};
 use tests::region::{BRIDGE, BRIDGE_CLIENT, Builder, Kind, Mount, Region, SOURCE};
 use tests::session::Client;
 use tests::wait::wait_for;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::server::PATIENCE;
 
@@ -34,7 +34,7 @@ pub(crate) struct Beside {
     registry: Registry,
     checks: Checks,
     stop: Trigger,
-    task: JoinHandle<Result<(), Failure>>,
+    task: AbortOnDropHandle<Result<(), Failure>>,
 }
 
 /// What a test chooses.
@@ -42,6 +42,10 @@ pub(crate) struct Beside {
 pub(crate) struct Options {
     pub(crate) connections: u16,
     pub(crate) grace: Duration,
+    /// Number among [`REPLICAS`] that hear [`SHARED`].
+    pub(crate) slot: Option<u16>,
+    /// `unlimited`, or IoT Core's `iot-core`.
+    pub(crate) rates: &'static str,
 }
 
 impl Default for Options {
@@ -49,6 +53,8 @@ impl Default for Options {
         Self {
             connections: 1,
             grace: GRACE,
+            slot: None,
+            rates: "unlimited",
         }
     }
 }
@@ -56,7 +62,13 @@ impl Default for Options {
 /// A region without its bridge, for so many consumers.
 pub(crate) async fn region(test: &str, kind: Kind, consumers: usize) -> Result<Region> {
     let builder = Builder::new(test, kind).agents(consumers);
-    let mut region = builder.without_quotas().start().await?;
+    // mosquitto would write its whole database after every packet, and take one acknowledgement for each time.
+    without_bridge(builder.without_quotas().without_persistence()).await
+}
+
+/// The same of any region: neither its bridge nor its agents run.
+pub(crate) async fn without_bridge(builder: Builder) -> Result<Region> {
+    let mut region = builder.start().await?;
     region.bridge.kill()?;
     for agent in region.agents.values_mut() {
         agent.service.kill()?;
@@ -66,11 +78,21 @@ pub(crate) async fn region(test: &str, kind: Kind, consumers: usize) -> Result<R
 
 /// A certificate for the sidecar, with the bridge's rights for so many connections.
 pub(crate) fn certificate(region: &Region, connections: u16) -> Result<Set> {
+    let (source, base) = (SourceId::new(SOURCE)?, ClientId::new(BRIDGE_CLIENT)?);
+    let party = Party::bridge(&Scheme::default(), &source, &base, connections)?;
+    enrol(region, &party)
+}
+
+/// One for any of the replicas.
+fn replicas_certificate(region: &Region, connections: u16) -> Result<Set> {
+    let (source, base) = (SourceId::new(SOURCE)?, ClientId::new(BRIDGE_CLIENT)?);
+    let party = Party::replicas(&Scheme::default(), &source, &base, REPLICAS, connections)?;
+    enrol(region, &party)
+}
+
+fn enrol(region: &Region, party: &Party) -> Result<Set> {
     let set = region.authority.client(BRIDGE)?;
     if let Ok(broker) = region.broker.sandbox() {
-        let base = ClientId::new(BRIDGE_CLIENT)?;
-        let source = SourceId::new(SOURCE)?;
-        let party = Party::bridge(&Scheme::default(), &source, &base, connections)?;
         let policy = party.policy(&ArnPrefix::default());
         broker.registry().put_policy(SIDECAR, policy)?;
         broker
@@ -103,14 +125,25 @@ impl Beside {
         options: Options,
     ) -> Result<Self> {
         link::tls::install_provider();
-        let directory = region.scratch.dir(SIDECAR)?.join("mount");
-        let mount = Mount::new(directory, None, broker, Layout::DataSymlink);
-        mount.replace(&certificate(region, options.connections)?)?;
+        let slot = options.slot.unwrap_or_default();
+        let directory = region.scratch.dir(&format!("{SIDECAR}-{slot}"))?;
+        let mount = Mount::new(directory.join("mount"), None, broker, Layout::DataSymlink);
         let topics = Scheme::default().bridge_topics();
+        let (set, agent_events) = match options.slot {
+            None => (
+                certificate(region, options.connections)?,
+                topics.agent_events,
+            ),
+            Some(_) => (
+                replicas_certificate(region, options.connections)?,
+                SHARED.into(),
+            ),
+        };
+        mount.replace(&set)?;
         let flags = BrokerFlags {
-            broker_rates: Some("unlimited".into()),
+            broker_rates: Some(options.rates.into()),
             topics_source_events: Some(topics.source_events),
-            topics_agent_events: Some(topics.agent_events),
+            topics_agent_events: Some(agent_events),
             ..BrokerFlags::default()
         };
         let sources = Sources {
@@ -122,7 +155,7 @@ impl Beside {
             endpoint: Endpoint::resolve(sources, &ProcessEnv).map_err(told)?,
             source: SourceId::new(SOURCE)?,
             client_id: ClientId::new(BRIDGE_CLIENT)?,
-            slot: None,
+            slot: options.slot,
             connections: options.connections,
             reconnect: Reconnect {
                 first: Duration::from_millis(5),
@@ -146,14 +179,28 @@ impl Beside {
             registry,
             checks,
             stop: shutdown.trigger(),
-            task: tokio::spawn(Box::pin(running)),
+            task: AbortOnDropHandle::new(tokio::spawn(Box::pin(running))),
         })
     }
 
     /// Its metrics.
     pub(crate) fn metrics(&self) -> Page {
+        Page::parse(&self.page())
+    }
+
+    /// Its metrics and readiness as people read them, for a failure.
+    pub(crate) fn text(&self) -> String {
+        let page = self.page();
+        let lines = page.lines().filter(|line| {
+            (line.starts_with("sidecar_") || line.starts_with("mqtt_")) && !line.contains("_bucket")
+        });
+        let report = self.checks.report(Instant::now());
+        format!("{report}\n{}", lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn page(&self) -> String {
         let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather());
-        Page::parse(&text.unwrap_or_default())
+        text.unwrap_or_default()
     }
 
     /// Events of a way with an outcome.
@@ -203,5 +250,11 @@ fn told(failure: Failure) -> anyhow::Error {
 
 /// Filter of the default scheme, as the server asks for it.
 pub(crate) const FILTER: &str = "maestro/consumers/+/agentevents";
+
+/// The same for servers that share what agents say.
+pub(crate) const SHARED: &str = "$share/maestro/maestro/consumers/+/agentevents";
+
+/// How many of them the broker's policy knows.
+pub(crate) const REPLICAS: u16 = 2;
 
 const SIDECAR: &str = "sidecar";

@@ -1,12 +1,14 @@
 //! Many events each way while connections are cut on both sides and the certificate is replaced.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use link::message::Message;
+use link::mqtt::{Ack, Receipt, Session};
 use rmqtt_codec::v5::Packet;
 use tests::proxy::CuttingProxy;
 use tests::region::Kind;
@@ -15,19 +17,18 @@ use tests::session::Client;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::server::Server;
 use crate::stage::{Beside, FILTER, Options, agent, certificate, region, topic};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not get to its end within two minutes; whether the test or the sidecar stalls is not known yet"]
 async fn no_event_is_lost_or_overtaken_while_both_sides_are_cut_and_the_certificate_is_replaced()
 -> Result<()> {
     story(Kind::Sandbox, "sidecar-volume", EVENTS).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not get to its end within two minutes; whether the test or the sidecar stalls is not known yet"]
 async fn the_same_over_mosquitto() -> Result<()> {
     story(Kind::Mosquitto, "sidecar-volume-mosquitto", EVENTS / 4).await
 }
@@ -42,102 +43,163 @@ async fn story(kind: Kind, test: &str, events: usize) -> Result<()> {
     let beside = Beside::start(&region, far.address(), options).await?;
     let near = cutting(beside.address, "towards the sidecar").await?;
 
-    let mut agents = JoinSet::new();
+    let (stand, mut agents) = (Arc::new(Stand::default()), JoinSet::new());
     let ahead = Arc::new(Semaphore::new(AHEAD));
-    // How many came to their agents.
-    let heard = watch::Sender::new(0);
+    let (over, part) = (CancellationToken::new(), events / CONSUMERS);
     for index in 0..CONSUMERS {
         let consumer = format!("cluster{}", index + 1);
         let client = agent(&region, &consumer)?;
         ensure!(client.session.ready().await, "the agent is not ready");
-        let part = events / CONSUMERS;
-        agents.spawn(play(client, consumer, part, ahead.clone(), heard.clone()));
+        let agent = Agent {
+            consumer,
+            part,
+            stand: stand.clone(),
+            ahead: ahead.clone(),
+            over: over.clone(),
+        };
+        agents.spawn(agent.play(client));
     }
-    let serving = serve(near.address(), events, &ahead, heard.subscribe(), || {
+    let serving = serve(near.address(), events, &ahead, &stand, || {
         beside.mount.replace(&certificate(&region, 3)?)?;
         Ok(())
     });
     // All of the agents' events were taken, and all of the server's acknowledged: what was acknowledged is with the agents.
     let playing = async {
-        let mut clients = Vec::new();
-        while let Some(agent) = agents.join_next().await {
-            clients.push(agent??);
+        let all = |count: &usize| *count == events;
+        let (mut said, mut heard) = (stand.said.subscribe(), stand.heard.subscribe());
+        tokio::select! {
+            Some(ended) = agents.join_next() => bail!("an agent ended: {:?}", ended?.err()),
+            _ = async { tokio::join!(said.wait_for(all), heard.wait_for(all)) } => anyhow::Ok(()),
         }
-        anyhow::Ok(clients)
     };
-    let done = async { tokio::try_join!(serving, playing) };
-    let done = timeout(LONGEST, done).await;
-    let ((), clients) = done.context("an event was acknowledged and is lost")??;
+    let done = timeout(LONGEST, async { tokio::try_join!(serving, playing) }).await;
     let (near_cut, far_cut) = (near.cuts(), far.cuts());
+    let told = || {
+        let page = beside.text();
+        let broker = region.broker.sandbox().map(|it| it.connections());
+        let cuts = format!("{near_cut} cuts towards the sidecar, {far_cut} towards the broker");
+        format!("of {events} each way {stand}\n{cuts}\n{page}\n{broker:#?}")
+    };
+    done.with_context(|| format!("an event was acknowledged and is lost: {}", told()))?
+        .with_context(told)?;
     ensure!(near_cut > 0 && far_cut > 0, "{near_cut} and {far_cut} cuts");
     let doubtful = beside.events("down", "refused") + beside.events("up", "foreign");
     ensure!(doubtful == 0, "{doubtful} events were refused");
-    beside.stop().await?;
-    for client in clients {
-        client.shutdown().await?;
+    over.cancel();
+    while let Some(agent) = agents.join_next().await {
+        agent??.shutdown().await?;
     }
+    beside.stop().await?;
     drop((near, far));
     region.passed();
     Ok(())
 }
 
+/// How far each hop is: where it stands shows which of them stalls.
+#[derive(Default)]
+struct Stand {
+    /// Connections of the server on which it subscribed.
+    subscribed: watch::Sender<usize>,
+    /// Events of the agents that the broker acknowledged, and that the server took.
+    said: watch::Sender<usize>,
+    taken: watch::Sender<usize>,
+    /// Events of the server that the sidecar acknowledged, and that came to their agents.
+    acknowledged: watch::Sender<usize>,
+    heard: watch::Sender<usize>,
+}
+
 /// An agent: says numbers up in order, and holds those that come down to theirs.
-async fn play(
-    mut client: Client,
+struct Agent {
     consumer: String,
     part: usize,
+    stand: Arc<Stand>,
     ahead: Arc<Semaphore>,
-    heard: watch::Sender<usize>,
-) -> Result<Client> {
-    let up = topic(&consumer, "agentevents");
-    let session = client.session.clone();
-    let saying = async move {
-        let mut receipts = Vec::new();
-        for number in 0..part {
+    over: CancellationToken,
+}
+
+// === impl Agent ===
+
+impl Agent {
+    async fn play(self, mut client: Client) -> Result<Client> {
+        let session = client.session.clone();
+        let hearing = self.over.run_until_cancelled(self.hear(&mut client));
+        let saying = async {
+            let said = self.over.run_until_cancelled(self.say(&session)).await;
+            said.unwrap_or(Ok(()))
+        };
+        let hearing = async { hearing.await.unwrap_or(Ok(())) };
+        tokio::try_join!(saying, hearing)?;
+        Ok(client)
+    }
+
+    async fn say(&self, session: &Session) -> Result<()> {
+        // What is said before anybody has ever subscribed is for nobody: the sidecar connects once its server has.
+        let mut subscribed = self.stand.subscribed.subscribe();
+        subscribed.wait_for(|times| *times > 0).await?;
+        let topic = topic(&self.consumer, "agentevents");
+        let mut receipts = VecDeque::new();
+        for number in 0..self.part {
             // No further ahead of the server than the broker would queue for it.
-            ahead.acquire().await?.forget();
-            receipts.push(session.publish(event(&up, number)).await?);
+            self.ahead.acquire().await?.forget();
+            receipts.push_back(session.publish(event(&topic, number)).await?);
+            if receipts.len() < AHEAD / CONSUMERS {
+                continue;
+            }
+            if let Some(receipt) = receipts.pop_front() {
+                self.said(receipt).await?;
+            }
         }
         for receipt in receipts {
-            receipt.await?;
+            self.said(receipt).await?;
         }
-        anyhow::Ok(())
-    };
-    let hearing = async {
+        Ok(())
+    }
+
+    async fn said(&self, receipt: Receipt) -> Result<()> {
+        let Ack { matched } = receipt.await?;
+        ensure!(matched, "{}: nobody hears it any more", self.consumer);
+        self.stand.said.send_modify(|said| *said += 1);
+        Ok(())
+    }
+
+    async fn hear(&self, client: &mut Client) -> Result<()> {
         let mut next = 0;
-        while next < part {
+        loop {
             let delivery = client.inbound.recv().await.context("the session is open")?;
             let number = number_of(&delivery.message.payload)?;
-            ensure!(number <= next, "{consumer}: {number} came before {next}");
+            ensure!(
+                number <= next,
+                "{}: {number} came before {next}",
+                self.consumer
+            );
             if number == next {
                 next += 1;
-                heard.send_modify(|heard| *heard += 1);
+                self.stand.heard.send_modify(|heard| *heard += 1);
             }
             delivery.ack();
         }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(saying, hearing)?;
-    Ok(client)
+    }
 }
 
 /// The server: comes back whenever it is cut off, says again what was not acknowledged, and counts as taken only what it
 /// acknowledged.
 async fn serve(
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     events: usize,
     ahead: &Semaphore,
-    mut heard: watch::Receiver<usize>,
+    stand: &Stand,
     half_way: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let mut half_way = Some(half_way);
     let mut unsent: BTreeSet<usize> = (0..events).collect();
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     let mut left = events;
+    let mut heard = stand.heard.subscribe();
     while !unsent.is_empty() || left > 0 {
         let Ok(mut server) = Server::subscribed(address, "maestro-0", FILTER).await else {
             continue;
         };
+        stand.subscribed.send_modify(|times| *times += 1);
         let window = usize::from(server.connack.receive_max.get());
         let mut open: HashMap<NonZeroU16, usize> = HashMap::new();
         let mut next = unsent.iter().copied().collect::<Vec<_>>().into_iter();
@@ -169,6 +231,7 @@ async fn serve(
                     ensure!(u8::from(ack.reason_code) < 0x80, "{ack:?}");
                     let number = open.remove(&ack.packet_id).context("a PUBACK of nothing")?;
                     unsent.remove(&number);
+                    stand.acknowledged.send_modify(|acked| *acked += 1);
                 }
                 Packet::Publish(publish) => {
                     if server.ack(publish.packet_id).await.is_err() {
@@ -181,10 +244,11 @@ async fn serve(
                         *next += 1;
                         left -= 1;
                         ahead.add_permits(1);
+                        stand.taken.send_modify(|taken| *taken += 1);
                     }
                 }
                 Packet::Disconnect(_) => break,
-                other => anyhow::bail!("unexpected: {other:?}"),
+                other => bail!("unexpected: {other:?}"),
             }
             if left < events / 2
                 && let Some(half_way) = half_way.take()
@@ -196,7 +260,24 @@ async fn serve(
     Ok(())
 }
 
-async fn cutting(target: std::net::SocketAddr, what: &str) -> Result<CuttingProxy> {
+// === impl Stand ===
+
+impl std::fmt::Display for Stand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let now = |count: &watch::Sender<usize>| *count.borrow();
+        write!(
+            f,
+            "agents said {}, the server took {}; the server was acknowledged {}, agents heard {}; it subscribed {} times",
+            now(&self.said),
+            now(&self.taken),
+            now(&self.acknowledged),
+            now(&self.heard),
+            now(&self.subscribed)
+        )
+    }
+}
+
+async fn cutting(target: SocketAddr, what: &str) -> Result<CuttingProxy> {
     let after = Duration::from_millis(100)..Duration::from_millis(900);
     Ok(CuttingProxy::with(target, after, seed::pick(what)).await?)
 }
@@ -219,7 +300,7 @@ fn number_of(payload: &[u8]) -> Result<usize> {
 const EVENTS: usize = 20_000;
 const CONSUMERS: usize = 5;
 
-// mosquitto queues 1 000 for a client that is away.
+// Events that may be on their way in each direction: more than a window, fewer than a broker keeps for a client.
 const AHEAD: usize = 400;
 
 const LONGEST: Duration = Duration::from_secs(120);

@@ -26,7 +26,8 @@ pub struct Change<'c> {
     pub source: Option<&'c SourceName>,
     /// For which cluster.
     pub consumer: Option<&'c ConsumerName>,
-    /// The operation it belongs to: `X-Operation-ID` of a REST call; empty if there is none.
+    /// The operation it belongs to: `X-Operation-ID` of a REST call, the event's id of a publication; empty if there is
+    /// none. Of a long one the beginning is written.
     pub operation: &'c str,
 }
 
@@ -51,6 +52,8 @@ pub fn changed(caller: &Caller, change: &Change<'_>, outcome: Outcome<'_>) {
         Outcome::Refused(reason) => ("refused", reason),
         Outcome::Failed(reason) => ("failed", reason),
     };
+    // As text it is quoted, so that it cannot pass for other fields.
+    let operation = clip(change.operation, OPERATION_BYTES);
     info!(
         target: "audit",
         who = %clip(&caller.user, NAME_BYTES),
@@ -61,7 +64,7 @@ pub fn changed(caller: &Caller, change: &Change<'_>, outcome: Outcome<'_>) {
         id = %clip(change.id, NAME_BYTES),
         source,
         consumer,
-        operation = change.operation,
+        operation = &*operation,
         outcome,
         reason = %clip(reason, REASON_BYTES),
         "Change of a {}: {outcome}",
@@ -115,6 +118,7 @@ const VERB: &str = "consumer remove";
 // A name of a caller or a reason may be of any length; a log line is read by people.
 const NAME_BYTES: usize = 256;
 const REASON_BYTES: usize = 400;
+const OPERATION_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests;

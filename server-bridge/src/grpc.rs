@@ -32,6 +32,7 @@ mod proto;
 mod publish;
 mod reports;
 mod request;
+mod rights;
 mod service;
 mod stream;
 mod wire;

@@ -107,9 +107,18 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
     tracing::subscriber::with_default(lines.clone(), || {
         changed(&caller, &change, Outcome::Refused("no rule"));
         changed(&caller, &change, Outcome::Done);
+        let operation = &"o".repeat(60_000);
+        changed(
+            &caller,
+            &Change {
+                operation,
+                ..change
+            },
+            Outcome::Done,
+        );
     });
     let told = lines.taken();
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
     for part in [
         "who=ann\\nbob",
         "by=token",
@@ -126,6 +135,10 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
         assert!(told[0].contains(part), "{part}: {told:?}");
     }
     assert!(told[1].contains("outcome=\"done\""), "{told:?}");
+    assert!(
+        told[2].contains("operation=\"ooo") && told[2].len() < 600,
+        "{told:?}"
+    );
 }
 
 #[tokio::test]

@@ -37,6 +37,8 @@ pub(super) struct Wanted {
     pub(super) at: Timestamp,
     /// Only if its hash is another.
     pub(super) unless: Option<String>,
+    /// Whether it is told once more, for a stream that begins or a resync, as opposed to news.
+    pub(super) repeated: bool,
 }
 
 /// What a stream does next.
@@ -59,6 +61,15 @@ impl Wanted {
             mark,
             at,
             unless: None,
+            repeated: false,
+        }
+    }
+
+    /// What was reported at `at`, once more.
+    pub(super) fn repeated(mark: u64, at: Timestamp) -> Self {
+        Self {
+            repeated: true,
+            ..Self::news(mark, at)
         }
     }
 }
@@ -80,6 +91,7 @@ impl Backlog {
         if let Some(known) = self.waiting.get_mut(id) {
             known.mark = known.mark.max(wanted.mark);
             known.at = known.at.min(wanted.at);
+            known.repeated &= wanted.repeated;
             if wanted.unless.is_none() {
                 known.unless = None;
             }

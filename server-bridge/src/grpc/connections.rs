@@ -2,7 +2,7 @@
 //!
 //! **Contract:** a connection ends with GOAWAY: at its age, which differs by a tenth from one to the next so that clients do
 //! not come back all at once, and when the server stops. Its streams are asked to end then ([`Ending::asked`]), and what
-//! has not ended [`GRACE`] later is cut.
+//! has not ended [`GRACE`] later is cut. A stream can also be reset alone ([`Ending::reset`]).
 //! **Invariant:** a client that answers no ping loses its connection; how often a client pings is its own affair.
 
 use std::convert::Infallible;
@@ -13,9 +13,10 @@ use std::time::Duration;
 use axum::http::{Request, Response};
 use futures_util::{Stream, StreamExt as _};
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -27,11 +28,22 @@ use tracing::debug;
 
 use crate::callers::Connection;
 
-/// The end of a connection, as an extension of its requests.
+/// The end of a connection and of one of its streams, as an extension of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ending {
     asked: CancellationToken,
-    cut: CancellationToken,
+    reset: CancellationToken,
+}
+
+/// Runs each stream of a connection as a task that can be dropped ([`RESET`]). hyper waits with a stream for its client
+/// alone once there is something to send, and asks the body nothing any more; when its task is dropped, h2 forgets what is
+/// left to send and resets the stream.
+#[derive(Clone, Copy, Debug)]
+struct Resettable;
+
+tokio::task_local! {
+    /// Drops the task of the present stream.
+    static RESET: CancellationToken;
 }
 
 /// How long connections may last.
@@ -49,9 +61,23 @@ impl Ending {
         self.asked.cancelled().await;
     }
 
-    /// Cuts the connection at once.
-    pub(super) fn abort(&self) {
-        self.cut.cancel();
+    /// Resets the stream of this request at once (RST_STREAM with CANCEL).
+    pub(super) fn reset(&self) {
+        self.reset.cancel();
+    }
+}
+
+// === impl Resettable ===
+
+impl<F> Executor<F> for Resettable
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let reset = CancellationToken::new();
+        tokio::spawn(RESET.scope(reset.clone(), async move {
+            reset.run_until_cancelled(stream).await;
+        }));
     }
 }
 
@@ -102,19 +128,22 @@ where
         + 'static,
     S::Future: Send,
 {
-    let ending = Ending::default();
-    let (peer, told) = (io.connect_info(), ending.clone());
+    let asked = CancellationToken::new();
+    let (peer, told) = (io.connect_info(), asked.clone());
     let handler = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(told.clone());
+        let asked = told.clone();
         let mut service = service.clone();
+        // Within the stream's own task.
         async move {
+            let reset = RESET.try_with(Clone::clone).unwrap_or_default();
+            request.extensions_mut().insert(Ending { asked, reset });
             std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
             service.call(request).await
         }
     });
-    let serving = http2::Builder::new(TokioExecutor::new())
+    let serving = http2::Builder::new(Resettable)
         .timer(TokioTimer::new())
         .max_concurrent_streams(CALLS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -127,19 +156,15 @@ where
     let mut serving = pin!(serving);
     let old = tokio::select! {
         ended = serving.as_mut() => return said(ended),
-        () = ending.cut.cancelled() => return,
         () = age.reached(share()) => true,
         () = stop.cancelled() => false,
     };
     debug!(old, "A gRPC connection is asked to end");
     serving.as_mut().graceful_shutdown();
-    ending.asked.cancel();
-    tokio::select! {
-        ended = timeout(GRACE, serving) => match ended {
-            Ok(ended) => said(ended),
-            Err(_) => debug!("A gRPC connection did not end in time and is cut"),
-        },
-        () = ending.cut.cancelled() => {}
+    asked.cancel();
+    match timeout(GRACE, serving).await {
+        Ok(ended) => said(ended),
+        Err(_) => debug!("A gRPC connection did not end in time and is cut"),
     }
 }
 

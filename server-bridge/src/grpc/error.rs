@@ -1,6 +1,8 @@
 //! What a caller is told when a call fails. Go clients read the status message as JSON of a Kubernetes `StatusError`
 //! (grpc.md §3), so that `IsConflict`, `IsAlreadyExists` and their like answer; other JSON reads as an empty error, and any
-//! other text as "publish error". A message that leaves here is therefore exactly that JSON, always.
+//! other text as "publish error". A message of `CloudEventService` is therefore exactly that JSON, also where `tonic` or
+//! [`super::gate`] refuse a call by themselves. Without any message are only what HTTP/2 refuses before there is a call (a
+//! head of more than 32 KiB is answered with HTTP status 431) and streams that are reset.
 
 use link::error::{Hint as _, chain};
 use link::telemetry::clip;
@@ -31,6 +33,8 @@ pub(super) enum Reason {
     Forbidden,
     Unauthorized,
     TooLarge,
+    UnknownMethod,
+    Encoding,
     Unavailable,
     Internal,
 }
@@ -47,6 +51,8 @@ impl Reason {
             Self::Forbidden => "Forbidden",
             Self::Unauthorized => "Unauthorized",
             Self::TooLarge => "RequestEntityTooLarge",
+            Self::UnknownMethod => "MethodNotAllowed",
+            Self::Encoding => "UnsupportedMediaType",
             Self::Unavailable => "ServiceUnavailable",
             Self::Internal => "InternalError",
         }
@@ -61,6 +67,8 @@ impl Reason {
             Self::Forbidden => 403,
             Self::Unauthorized => 401,
             Self::TooLarge => 413,
+            Self::UnknownMethod => 405,
+            Self::Encoding => 415,
             Self::Unavailable => 503,
             Self::Internal => 500,
         }
@@ -75,6 +83,7 @@ impl Reason {
             Self::Forbidden => Code::PermissionDenied,
             Self::Unauthorized => Code::Unauthenticated,
             Self::TooLarge => Code::ResourceExhausted,
+            Self::UnknownMethod | Self::Encoding => Code::Unimplemented,
             Self::Unavailable => Code::Unavailable,
             Self::Internal => Code::Internal,
         }
@@ -197,6 +206,14 @@ impl Refusal {
                     format!("the message is longer than {} bytes", super::MESSAGE_BYTES),
                 );
             }
+            // Of a method nobody knows `tonic` says nothing but the code.
+            Code::Unimplemented if message.is_empty() => {
+                return Self::new(
+                    Reason::UnknownMethod,
+                    "there is no such method; `io.cloudevents.v1.CloudEventService` has `Publish` and `Subscribe`",
+                );
+            }
+            Code::Unimplemented => Reason::Encoding,
             _ if message.contains("decode Protobuf") || message.contains("decoding") => {
                 Reason::Invalid
             }

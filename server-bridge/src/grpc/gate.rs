@@ -71,7 +71,7 @@ where
             .await?;
         request.extensions_mut().insert(caller);
         if !counted {
-            return Ok(answer(self.inner, request).await);
+            return Ok(worded(answer(self.inner, request).await));
         }
         // Held until the call is answered; a stream has read its message when it begins.
         let place = timeout(PLACE_WITHIN, self.places.acquire()).await;
@@ -129,15 +129,20 @@ where
 /// The same answer; an error that `tonic` worded itself becomes one that Go clients understand.
 fn worded(response: Response<Body>) -> Response<Body> {
     match Status::from_header_map(response.headers()) {
-        Some(status)
-            if !matches!(status.code(), Code::Ok | Code::Unimplemented)
-                && !status.message().starts_with('{') =>
-        {
-            Status::from(Refusal::of_status(&status)).into_http()
+        Some(status) if status.code() != Code::Ok && !status.message().starts_with('{') => {
+            let mut worded = Status::from(Refusal::of_status(&status)).into_http();
+            // Which encodings there are instead of the one that was refused.
+            if let Some(encodings) = response.headers().get(ENCODINGS) {
+                let encodings = encodings.clone();
+                worded.headers_mut().insert(ENCODINGS, encodings);
+            }
+            worded
         }
         _ => response,
     }
 }
+
+const ENCODINGS: &str = "grpc-accept-encoding";
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
 

@@ -76,7 +76,7 @@ impl Hub {
     /// Something is reported of a bundle.
     pub(super) fn mark(&self, head: &ReportHead) {
         // Also when nobody listens: what is remembered of it would be told to the next who does.
-        let mark = self.0.mark.fetch_add(1, Ordering::SeqCst) + 1;
+        let mark = self.next_mark();
         let inboxes = self.inboxes(&head.source);
         let id: Arc<str> = head.id.as_str().into();
         for inbox in inboxes {
@@ -94,12 +94,12 @@ impl Hub {
             }
             return;
         }
-        let mark = self.present_mark();
+        let mark = self.next_mark();
         for held in held {
             let id: Arc<str> = held.resource_id.into();
             let wanted = Wanted {
                 unless: Some(held.status_hash),
-                ..Wanted::news(mark, Timestamp::UNIX_EPOCH)
+                ..Wanted::repeated(mark, Timestamp::UNIX_EPOCH)
             };
             for inbox in &inboxes {
                 inbox.add(&id, wanted.clone());
@@ -110,7 +110,7 @@ impl Hub {
     /// All streams are to tell what was reported since then.
     pub(super) fn read_since(&self, since: Timestamp) {
         // What is remembered is of another history.
-        self.0.mark.fetch_add(1, Ordering::SeqCst);
+        self.next_mark();
         let inboxes: Vec<Arc<Inbox>> = {
             let streams = lock(&self.0.streams);
             streams.by_source.values().flatten().cloned().collect()
@@ -128,6 +128,12 @@ impl Hub {
     /// What a report that is read from now on has at least.
     pub(super) fn present_mark(&self) -> u64 {
         self.0.mark.load(Ordering::SeqCst)
+    }
+
+    /// A mark that nothing read so far satisfies: of a bundle the metadata and the content are told too, which a
+    /// publication changes without a mark.
+    fn next_mark(&self) -> u64 {
+        self.0.mark.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     fn inboxes(&self, source: &SourceName) -> Vec<Arc<Inbox>> {
@@ -181,10 +187,10 @@ impl Seat {
 
     /// Adds a page of what the store says was reported.
     pub(super) fn add<'h>(&self, page: impl Iterator<Item = &'h ReportHead>) {
-        let mark = self.hub.present_mark();
+        let mark = self.hub.next_mark();
         let mut backlog = lock(&self.inbox.backlog);
         for head in page.filter(|head| head.source == self.source) {
-            backlog.put(&head.id.as_str().into(), Wanted::news(mark, head.at));
+            backlog.put(&head.id.as_str().into(), Wanted::repeated(mark, head.at));
         }
     }
 

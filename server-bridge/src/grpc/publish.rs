@@ -1,7 +1,7 @@
 //! What a source publishes: checked as REST checks it, stored, and answered once it is.
 //!
-//! **Contract:** a repeated publication does no harm: the same creation, the same update after an answer that was lost, and
-//! a deletion of what is gone succeed. While the store is away for a moment a call waits for it, [`PATIENCE`] at most,
+//! **Contract:** a repeated publication does no harm: the same creation, the same update (the same event, as long as nobody
+//! has changed the bundle since), and a deletion of what is gone succeed. While the store is away for a moment a call waits for it, [`PATIENCE`] at most,
 //! because Go callers see any failure as final (grpc.md §3).
 //! **Invariant:** a source neither changes nor deletes another's bundle, nor learns what it is.
 //! **Invariant:** what was begun is done and told of in the audit log, whether or not the caller stays.
@@ -161,7 +161,7 @@ impl<S: Store> Publisher<S> {
         given: Given,
         expected: Option<Version>,
     ) -> Result<(), Refusal> {
-        let id = given.id;
+        let id = given.id.clone();
         let bundle = self.bundle(&id).await?;
         let bundle = bundle.filter(|bundle| bundle.source == *source);
         let bundle = bundle.ok_or_else(|| Refusal::not_found(&id))?;
@@ -170,6 +170,9 @@ impl<S: Store> Publisher<S> {
             return Err(Refusal::deleting(&id));
         }
         if let Some(expected) = expected.filter(|expected| *expected != bundle.version) {
+            if expected.next() == Some(bundle.version) && self.has_made(&bundle, given) {
+                return Ok(());
+            }
             let error = StoreError::VersionConflict {
                 id: id.clone(),
                 expected,
@@ -200,6 +203,18 @@ impl<S: Store> Publisher<S> {
             }
             Err(error) => Err(Refusal::of_store(&error, &id)),
         }
+    }
+
+    /// Whether this very event made the stored version: its answer was lost, and it is sent again.
+    fn has_made(&self, bundle: &Bundle, given: Given) -> bool {
+        let event = |origin: &Json| origin.to_value().get("id").cloned();
+        if bundle.origin.as_ref().and_then(event) != event(&given.origin) {
+            return false;
+        }
+        let mut draft = given.draft;
+        draft.stored = bundle.content.clone();
+        self.checked(draft, &bundle.id, &given.consumer, given.origin)
+            .is_ok_and(|(metadata, content, _)| is_same(bundle, metadata.as_ref(), &content))
     }
 
     async fn delete(

@@ -1,9 +1,11 @@
 //! The present report of a bundle, as the event that tells it: read and written once for all streams that want the same.
 //!
 //! **Invariant:** what is remembered is given only to who wants no newer one: a report read at mark n has everything that
-//! was marked up to n ([`Hub::present_mark`]).
-//! **Invariant:** at most [`READS`] reads are under way for all streams, so that a thousand clients that connect again take
-//! no more of the store than one lane of delivery does.
+//! was marked up to n ([`Hub::present_mark`]). A repetition is a mark of its own, so that it tells what the bundle carries
+//! now; what is read for it serves those that asked before.
+//! **Invariant:** at most [`READS`] reads of news are under way for all streams, and besides [`REPEATS`] of what is told
+//! once more and [`PAGES`] of what there is to tell: a thousand clients that connect again take little of the store, and
+//! nobody's news wait for them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prost::Message as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::backlog::Wanted;
 use super::hub::Hub;
 use super::proto::CloudEvent;
 use super::wire::status_event;
@@ -23,8 +26,16 @@ use link::id::ConsumerName;
 pub(super) struct Reports<S> {
     store: S,
     hub: Hub,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     known: Arc<Mutex<Known>>,
+}
+
+/// How many may read at once.
+#[derive(Debug)]
+struct Turns {
+    news: Semaphore,
+    repeats: Semaphore,
+    pages: Semaphore,
 }
 
 /// A report as it is sent.
@@ -52,26 +63,34 @@ impl<S: Store> Reports<S> {
         Self {
             store,
             hub,
-            turns: Arc::new(Semaphore::new(READS)),
+            turns: Arc::new(Turns {
+                news: Semaphore::new(READS),
+                repeats: Semaphore::new(REPEATS),
+                pages: Semaphore::new(PAGES),
+            }),
             known: Arc::default(),
         }
     }
 
-    /// The present report of a bundle, not older than the mark.
+    /// The present report of a bundle, not older than the mark that is wanted.
     ///
     /// # Errors
     /// What the store says.
     pub(super) async fn present(
         &self,
         id: &Arc<str>,
-        mark: u64,
+        wanted: &Wanted,
     ) -> Result<Option<Arc<Present>>, StoreError> {
-        if let Some(known) = self.known(id, mark) {
+        if let Some(known) = self.known(id, wanted.mark) {
             return Ok(Some(known));
         }
-        let _turn = self.turn().await?;
+        let _turn = if wanted.repeated {
+            turn(&self.turns.repeats).await?
+        } else {
+            turn(&self.turns.news).await?
+        };
         // Somebody else may have read it meanwhile.
-        if let Some(known) = self.known(id, mark) {
+        if let Some(known) = self.known(id, wanted.mark) {
             return Ok(Some(known));
         }
         let as_of = self.hub.present_mark();
@@ -94,7 +113,7 @@ impl<S: Store> Reports<S> {
         since: Timestamp,
         limit: u32,
     ) -> Result<Vec<ReportHead>, StoreError> {
-        let _turn = self.turn().await?;
+        let _turn = turn(&self.turns.pages).await?;
         self.store.reports_since(source, since, limit).await
     }
 
@@ -103,10 +122,10 @@ impl<S: Store> Reports<S> {
         let (as_of, present, _) = known.by_id.get(id)?;
         (*as_of >= mark).then(|| present.clone())
     }
+}
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        self.turns.acquire().await.map_err(|_| StoreError::Closed)
-    }
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
+    turns.acquire().await.map_err(|_| StoreError::Closed)
 }
 
 // === impl Present ===
@@ -154,6 +173,12 @@ impl Known {
 
 // As many as two lanes of delivery have under way; one takes about a millisecond.
 const READS: usize = 8;
+
+// Half as many, so that the store serves others meanwhile.
+const REPEATS: usize = 4;
+
+// Each looks at many bundles.
+const PAGES: usize = 2;
 
 // What streams of one source want at about the same time. 16 MiB are 64 of the longest events, 10 000 of usual ones.
 const KNOWN: usize = 4096;

@@ -16,9 +16,10 @@ use super::metrics::{Call, Metrics};
 use super::proto::{CloudEvent, CloudEventService, PublishRequest, SubscriptionRequest};
 use super::publish::Publisher;
 use super::reports::Reports;
+use super::rights::Rights;
 use super::stream::{Pace, Stream};
 use super::wire::read;
-use crate::callers::{Action, Caller, Verb};
+use crate::callers::Caller;
 use crate::store::{SourceName, Store};
 
 /// What the calls are made of.
@@ -44,14 +45,8 @@ impl<S: Store> Sources<S> {
     ) -> Result<BoxStream<'static, Result<CloudEvent, Status>>, Refusal> {
         let source =
             SourceName::new(request.source).map_err(|error| Refusal::invalid(error.to_string()))?;
-        let access = &self.publisher.access;
-        let action = Action {
-            verb: Verb::Subscribe,
-            source: Some(source.clone()),
-            consumer: None,
-        };
-        access.allow(caller, &action).await?;
-        let scope = access.scope(caller, Verb::Subscribe).await?;
+        let access = self.publisher.access.clone();
+        let rights = Rights::new(access, caller.clone(), source.clone()).await?;
         *known = Some(source.clone());
         // Else what is reported before the feed knows where it stands would be told to nobody.
         let mut started = self.feed.started();
@@ -70,7 +65,7 @@ impl<S: Store> Sources<S> {
         let stream = Stream {
             seat,
             reports: self.reports.clone(),
-            scope,
+            rights,
             pace: self.pace.clone(),
             ending,
             registered: self.metrics.stream(label),

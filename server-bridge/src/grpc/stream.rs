@@ -3,8 +3,9 @@
 //! **Contract:** the first event is a heartbeat at once, and another follows every [`Pace::heartbeat`]; Go clients connect
 //! again after 20 s without any (grpc.md rule 12). Nothing is confirmed by a client and its library keeps no position, so
 //! each stream first repeats what was reported in the last [`REPLAY`]: that closes the gap of a reconnect.
-//! **Invariant:** a stream waits for its own client alone, and no longer than [`STALL`]: then it is ended, and its
-//! connection too if that is not taken either.
+//! **Invariant:** a stream waits for its own client alone, and no longer than [`STALL`]: then it is ended, and reset if
+//! that is not taken either. What else is on its connection goes on.
+//! **Invariant:** what its caller may hear is asked again with each heartbeat ([`Rights`]).
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -28,8 +29,9 @@ use super::hub::Seat;
 use super::metrics::Registered;
 use super::proto::CloudEvent;
 use super::reports::{Present, Reports};
+use super::rights::Rights;
 use super::wire::heartbeat;
-use crate::callers::Scope;
+use crate::callers::Denied;
 use crate::store::{ReportHead, Store, StoreError};
 
 /// How often a stream says that it is alive, and since when it repeats.
@@ -43,8 +45,8 @@ pub(super) struct Pace {
 pub(super) struct Stream<S> {
     pub(super) seat: Seat,
     pub(super) reports: Reports<S>,
-    /// Bundles of consumers beyond it are left out.
-    pub(super) scope: Scope,
+    /// Bundles of consumers beyond them are left out.
+    pub(super) rights: Rights,
     pub(super) pace: Pace,
     pub(super) ending: Ending,
     pub(super) registered: Registered,
@@ -61,6 +63,8 @@ enum End {
     Asked,
     /// Its client takes nothing.
     Stalled,
+    /// Its caller may not hear of the source any more.
+    Withdrawn(Denied),
 }
 
 /// Where the repetition of what was reported is.
@@ -97,6 +101,11 @@ impl<S: Store> Stream<S> {
             End::Asked => Refusal::unavailable(
                 "this connection is at its end, so that clients spread over the servers; connect again",
             ),
+            End::Withdrawn(denied) => {
+                let source = self.seat.source().as_str();
+                info!(source, "A stream is ended: {denied}");
+                denied.into()
+            }
             End::Stalled => {
                 let source = self.seat.source().as_str();
                 info!(
@@ -111,9 +120,10 @@ impl<S: Store> Stream<S> {
             }
         };
         last_word.send(Err(why.into()));
-        // What the client does not read it does not free either, as long as its connection is there.
+        // What the client does not read it does not free either, as long as its connection is there; other streams of that
+        // connection may be others' clients, behind one proxy.
         if timeout(LAST_WORD, events.closed()).await.is_err() {
-            self.ending.abort();
+            self.ending.reset();
         }
     }
 
@@ -124,6 +134,7 @@ impl<S: Store> Stream<S> {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut full_since = None;
         let mut telling = pin!(self.tell(events));
+        let mut withdrawn = pin!(self.rights.withdrawn(self.pace.heartbeat));
         loop {
             tokio::select! {
                 biased;
@@ -139,6 +150,7 @@ impl<S: Store> Stream<S> {
                         }
                     }
                 },
+                denied = &mut withdrawn => return End::Withdrawn(denied),
                 end = &mut telling => return end,
             }
         }
@@ -182,7 +194,7 @@ impl<S: Store> Stream<S> {
 
     /// The event of a bundle, if there is one that this stream wants; otherwise the seat knows.
     async fn present(&self, id: &Arc<str>, wanted: Wanted) -> Option<CloudEvent> {
-        let event = match self.reports.present(id, wanted.mark).await {
+        let event = match self.reports.present(id, &wanted).await {
             Ok(present) => present
                 .filter(|present| self.wants(present, &wanted))
                 .and_then(|present| present.event.clone()),
@@ -201,7 +213,7 @@ impl<S: Store> Stream<S> {
     fn wants(&self, present: &Present, wanted: &Wanted) -> bool {
         // A list of a resync may name any id.
         present.source == *self.seat.source()
-            && self.scope.permits(&present.source, &present.consumer)
+            && self.rights.permit(&present.source, &present.consumer)
             && (wanted.unless.is_none() || wanted.unless != present.status_hash)
     }
 

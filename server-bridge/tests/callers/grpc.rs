@@ -286,6 +286,49 @@ async fn a_stream_outlives_the_token_that_began_it_and_the_next_call_does_not() 
 }
 
 #[tokio::test]
+async fn a_stream_ends_when_its_rule_is_withdrawn_and_others_go_on() {
+    let (place, issuer) = (Place::new(), Issuer::start().await);
+    let config = Config {
+        issuers: vec![issuer.config()],
+        authorization: Authorization::File(place.write("rules.yaml", BOTH)),
+        ..config()
+    };
+    let server = Server::start(&place, config).await;
+    let source = server.plain().await;
+    let (ann, bob) = (issuer.token(json!({})), issuer.token(json!({"sub": "bob"})));
+    let mut withdrawn = source.subscribe(Some(&ann), "shop").await.unwrap();
+    let mut kept = source.subscribe(Some(&bob), "other").await.unwrap();
+    // Ann may still hear of something, and not of this source.
+    place.write("rules.yaml", &BOTH.replace("shop", "elsewhere"));
+    let ended = loop {
+        if let Err(status) = withdrawn.message().await {
+            break Err::<(), _>(status);
+        }
+    };
+    assert_eq!(
+        told(ended),
+        "PermissionDenied: no rule lets `ann` subscribe bundles of source `shop`"
+    );
+    // Rules that cannot be read withdraw nothing.
+    place.write("rules.yaml", "rules: 7");
+    for _ in 0..5 {
+        assert!(kept.message().await.unwrap().is_some());
+    }
+}
+
+const BOTH: &str = "
+rules:
+- users: [ann]
+  sources: [shop]
+  consumers: [c1]
+  verbs: [subscribe]
+- users: [bob]
+  sources: [other]
+  consumers: [c1]
+  verbs: [subscribe]
+";
+
+#[tokio::test]
 async fn sources_are_known_by_certificates_without_groups_too_and_a_withdrawn_ca_ends_that() {
     let place = Place::new();
     let server = Server::start(&place, place.mutual()).await;

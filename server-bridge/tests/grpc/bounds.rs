@@ -185,7 +185,11 @@ async fn a_reader_that_does_not_read_is_cut_and_delays_nobody() {
     other.create("quick", "1").await.unwrap();
     let mut reading = other.follow().await;
     // Never read: two megabytes do not fit into what HTTP/2 takes ahead.
-    let stuck = lazy.follow().await;
+    let mut stuck = lazy.follow().await;
+    // As behind a proxy: somebody else's stream on the same connection.
+    let beside = lazy.beside("beside");
+    beside.create("innocent", "1").await.unwrap();
+    let mut innocent = beside.follow().await;
     let gauge = "grpc_server_registered_source_clients{source=\"lazy\"}";
     assert_eq!(server.metric(gauge), 1.0);
     let began = Instant::now();
@@ -198,7 +202,16 @@ async fn a_reader_that_does_not_read_is_cut_and_delays_nobody() {
         assert!(began.elapsed() < Duration::from_secs(60), "it is not cut");
     }
     assert!(began.elapsed() >= Duration::from_secs(20));
-    drop(stuck);
+    // It was reset alone.
+    let reset = loop {
+        if let Err(status) = stuck.any().await {
+            break status;
+        }
+    };
+    assert_eq!(reset.code(), Code::Cancelled, "{reset:?}");
+    server.report("innocent", "still there").await;
+    assert_eq!(innocent.status().await.unwrap().said(), "still there");
+    drop((stuck, innocent));
     // What the reader missed is told to the next stream.
     let mut again = lazy.follow().await;
     for _ in 0..20 {

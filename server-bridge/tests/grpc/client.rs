@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use axum::http::uri::PathAndQuery;
 use link::telemetry::clip;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 #[expect(
     unreachable_pub,
@@ -31,6 +32,7 @@ pub(crate) const DATA_TYPE: &str = "io.open-cluster-management.works.v1alpha1.ma
 pub(crate) struct Source {
     pub(crate) name: String,
     client: CloudEventServiceClient<Channel>,
+    channel: Channel,
 }
 
 /// A stream.
@@ -63,10 +65,33 @@ impl Source {
         let channel = endpoint.connect().await.unwrap();
         Self {
             name: name.into(),
+            channel: channel.clone(),
             client: CloudEventServiceClient::new(channel)
                 .max_decoding_message_size(16 << 20)
                 .max_encoding_message_size(16 << 20),
         }
+    }
+
+    /// Another source on the same connection.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        Self {
+            name: name.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Calls any method, with a message that is said to be encoded so.
+    pub(crate) async fn call(&self, path: &'static str, encoding: &str) -> Result<(), Status> {
+        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        client.ready().await.unwrap();
+        let mut request = Request::new(PublishRequest { event: None });
+        let encoding = encoding.parse().unwrap();
+        request.metadata_mut().insert("grpc-encoding", encoding);
+        let codec = tonic_prost::ProstCodec::<PublishRequest, ()>::default();
+        let answered = client
+            .unary(request, PathAndQuery::from_static(path), codec)
+            .await;
+        answered.map(|_| ())
     }
 
     /// An event about a bundle.

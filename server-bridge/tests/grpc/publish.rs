@@ -90,6 +90,69 @@ InvalidArgument Invalid 422: `ce-specversion` is ``, not `1.0`
 }
 
 #[tokio::test]
+async fn what_is_refused_before_a_handler_is_json_too() {
+    let server = Server::start().await;
+    let source = server.source("a").await;
+    let publish = "/io.cloudevents.v1.CloudEventService/Publish";
+    let compressed = source.call(publish, "gzip").await;
+    let encodings = compressed.as_ref().unwrap_err().metadata().clone();
+    assert_eq!(encodings.get("grpc-accept-encoding").unwrap(), "identity");
+    let told = [
+        refused(compressed),
+        refused(
+            source
+                .call("/io.cloudevents.v1.CloudEventService/Get", "identity")
+                .await,
+        ),
+        refused(
+            source
+                .call("/io.cloudevents.v2.Other/Get", "identity")
+                .await,
+        ),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r"
+Unimplemented UnsupportedMediaType 415: Content is compressed with `gzip` which isn't supported
+Unimplemented MethodNotAllowed 405: there is no such method; `io.cloudevents.v1.CloudEventService` has `Publish` and `Subscribe`
+Unimplemented MethodNotAllowed 405: there is no such method; `io.cloudevents.v1.CloudEventService` has `Publish` and `Subscribe`
+");
+}
+
+#[tokio::test]
+async fn an_update_that_is_sent_again_succeeds_until_the_bundle_changes() {
+    let server = Server::start().await;
+    let source = server.source("a").await;
+    source.create("b1", "1").await.unwrap();
+    let update = source.event("spec.update_request", "b1", 1, Some(bundle("2")));
+    for _ in 0..2 {
+        source.send(update.clone()).await.unwrap();
+    }
+    let version = async || {
+        server
+            .store
+            .get_bundle("b1")
+            .await
+            .unwrap()
+            .unwrap()
+            .version
+    };
+    assert_eq!(version().await.get(), 2);
+    let mut other = update.clone();
+    other.data = Some(Data::BinaryData(bundle("3").to_string().into()));
+    let told = [
+        // Another change from the same version, by its content and by its event.
+        refused(source.send(other).await),
+        refused(source.update("b1", 1, "2").await),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r"
+Aborted Conflict 409: the resource version is not the latest, the latest version: 2
+Aborted Conflict 409: the resource version is not the latest, the latest version: 2
+");
+    source.update("b1", 2, "3").await.unwrap();
+    insta::assert_snapshot!(refused(source.send(update).await), @"Aborted Conflict 409: the resource version is not the latest, the latest version: 3");
+    assert_eq!(version().await.get(), 3);
+}
+
+#[tokio::test]
 async fn a_message_is_read_up_to_four_mebibytes_and_refused_one_byte_past() {
     let server = Server::start().await;
     let source = server.source("a").await;

@@ -195,6 +195,35 @@ async fn a_resync_is_answered_on_the_streams_of_its_source_with_what_differs_or_
     theirs.silent(3).await;
 }
 
+#[tokio::test]
+async fn what_is_told_once_more_is_the_bundle_as_it_is_now() {
+    let server = Server::start().await;
+    let source = server.source("a").await;
+    source.create("b1", "1").await.unwrap();
+    let mut stream = source.follow().await;
+    // It has repeated what there was: what comes is news, and remembered.
+    stream.silent(2).await;
+    server.report("b1", "first").await;
+    let told = stream.status().await.unwrap();
+    assert_eq!(told.data["manifestBundle"], bundle("1"));
+    for (turn, (data, name)) in [("2", "two"), ("3", "three")].into_iter().enumerate() {
+        let mut update = source.event("spec.update_request", "b1", 0, Some(bundle(data)));
+        let metadata = Attr::CeString(json!({"name": name}).to_string());
+        update.attributes.get_mut("ce-metadata").unwrap().attr = Some(metadata);
+        source.send(update).await.unwrap();
+        if turn == 0 {
+            stream = source.follow().await;
+        } else {
+            source.resync(&[("b1", "another")]).await.unwrap();
+        }
+        let told = stream.status().await.unwrap();
+        assert_eq!(told.data["manifestBundle"], bundle(data));
+        let metadata = json!({"name": name}).to_string();
+        assert_eq!(string(&told.event, "ce-metadata"), metadata);
+        assert_eq!(told.said(), "first");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_connects_again_and_again_in_a_burst_has_seen_every_last_state() {
     let server = Server::start().await;

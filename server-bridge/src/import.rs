@@ -17,7 +17,7 @@ use link::topic::Scheme;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
-use crate::store::{Adoption, Fate, Location};
+use crate::store::{Adoption, Fate, LabelsFate, Location};
 use crate::validate::Envelope;
 
 mod error;
@@ -76,7 +76,7 @@ impl Import {
             return Err(ImportError::Alive { instances });
         }
         let mut adoption = if self.dry_run {
-            Adoption::look(&self.to).await?
+            Adoption::look(&self.to, &self.source).await?
         } else {
             Adoption::begin(&self.to, &self.source).await?
         };
@@ -219,7 +219,16 @@ impl Import {
                     let remark = format!("`{}` has the id `{here}` here, and keeps it", row.name);
                     report.remarks.push(item("consumer", row.id, remark));
                 }
-                report.consumers.present += 1;
+                match adoption.relabel(&consumer, created_at, updated_at).await? {
+                    LabelsFate::Same => report.consumers.present += 1,
+                    LabelsFate::Replaced => report.consumers.relabelled += 1,
+                    LabelsFate::Refused => {
+                        report.consumers.present += 1;
+                        report
+                            .remarks
+                            .push(item("consumer", consumer.id, LABELS.into()));
+                    }
+                }
                 usable.insert(consumer.name);
                 continue;
             }
@@ -272,5 +281,8 @@ fn time(micros: i64) -> Timestamp {
 }
 
 const GONE: &str = "it was imported before, and Maestro has it no more: delete it here, or import into an empty store";
+
+const LABELS: &str =
+    "its labels here are others, and stay: it was made here, or changed here later";
 
 const PROGRESS: u64 = 10_000;

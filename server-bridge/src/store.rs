@@ -45,7 +45,8 @@ pub use any::{AnyStore, Location};
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
 pub use copy::{
-    Adopted, AdoptedStatus, Adoption, Compared, CopyError, CopyReport, Fate, Summed, copy,
+    Adopted, AdoptedStatus, Adoption, Compared, CopyError, CopyReport, Fate, LabelsFate, Summed,
+    copy,
 };
 pub use error::{FailureClass, OpenError, StoreError};
 pub use heard::{

@@ -103,6 +103,7 @@ impl Database {
             .execute(&mut connection)
             .await
             .map_err(ImportError::during("begin to read Maestro's database"))?;
+        let here = settle(&mut connection).await?;
         for table in TABLES {
             let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
                 .bind(table)
@@ -114,6 +115,11 @@ impl Database {
                 let missing = table;
                 return Err(ImportError::NotMaestro { place, missing });
             }
+        }
+        if !here {
+            let place = self.place();
+            let missing = "resources";
+            return Err(ImportError::NotMaestro { place, missing });
         }
         let found: Vec<String> =
             sqlx::query_scalar("SELECT id::text FROM migrations ORDER BY id COLLATE \"C\"")
@@ -131,6 +137,31 @@ impl Database {
             migration,
         })
     }
+}
+
+/// Makes the schema of Maestro's tables the only one in which names are looked up: others on the path, such as that of a
+/// bridge whose user has its name, may have tables of the same names. False: no schema on the path is Maestro's.
+async fn settle(connection: &mut PgConnection) -> Result<bool, ImportError> {
+    let schema: Option<String> = sqlx::query_scalar(
+        "SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relname = 'resources' AND n.nspname = ANY (current_schemas(false)) \
+           AND (SELECT COUNT(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped \
+             AND a.attname IN ('consumer_name', 'version', 'payload', 'status')) = 4 \
+           AND EXISTS (SELECT 1 FROM pg_catalog.pg_class m WHERE m.relnamespace = n.oid AND m.relname = 'migrations') \
+         ORDER BY array_position(current_schemas(false)::text[], n.nspname::text) LIMIT 1",
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(ImportError::during("look for Maestro's tables"))?;
+    let Some(schema) = schema else {
+        return Ok(false);
+    };
+    sqlx::query("SELECT set_config('search_path', quote_ident($1), false)")
+        .bind(schema)
+        .execute(connection)
+        .await
+        .map_err(ImportError::during("look for Maestro's tables"))?;
+    Ok(true)
 }
 
 // === impl Snapshot ===

@@ -52,6 +52,8 @@ pub struct Consumers {
     pub found: u64,
     /// Put in.
     pub added: u64,
+    /// There already, and given the labels that Maestro has now.
+    pub relabelled: u64,
     /// There already.
     pub present: u64,
 }
@@ -63,7 +65,7 @@ pub struct Bundles {
     pub found: u64,
     /// Put in.
     pub added: u64,
-    /// Put in the place of an older version.
+    /// Put in the place of an older version, or of the same one whose agent has reported something newer since.
     pub replaced: u64,
     /// There already.
     pub present: u64,
@@ -115,8 +117,8 @@ impl Report {
             (
                 "consumers",
                 format!(
-                    "{} found, {} {would}added, {} there already",
-                    consumers.found, consumers.added, consumers.present
+                    "{} found, {} {would}added, {} {would}relabelled, {} there already",
+                    consumers.found, consumers.added, consumers.relabelled, consumers.present
                 ),
             ),
             (

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::info;
 
 use super::postgres::Bridges;
-use super::{Location, StoreError};
+use super::{Labels, Location, StoreError};
 
 mod adopt;
 mod cells;
@@ -24,9 +24,9 @@ mod postgres;
 mod sqlite;
 mod tables;
 
-pub use adopt::{Adopted, AdoptedStatus, Adoption, Fate};
+pub use adopt::{Adopted, AdoptedStatus, Adoption, Fate, LabelsFate};
 use cells::{Cell, Row, Sum};
-use tables::{TABLES, Table};
+use tables::{CLAIM, TABLES, Table};
 
 /// What became of a copy, table by table.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -91,6 +91,16 @@ pub enum CopyError {
         /// Where.
         place: String,
     },
+    /// What is put in would be another source's.
+    #[error("`{place}` is the store of source `{owner}`, and this would be for `{source_id}`")]
+    OtherSource {
+        /// Where.
+        place: String,
+        /// Whose it is.
+        owner: String,
+        /// For whom this is.
+        source_id: SourceId,
+    },
 }
 
 enum Side {
@@ -123,7 +133,8 @@ pub async fn copy(from: Location, to: Location) -> Result<CopyReport, CopyError>
             return Err(CopyError::OtherCopy { place });
         }
         None => {
-            if let Some((table, rows)) = target.first_rows().await? {
+            let owner = source.owner().await?;
+            if let Some((table, rows)) = target.first_rows(owner).await? {
                 let there = target.summed().await?;
                 if there == summed {
                     info!("The target holds the same already");
@@ -231,6 +242,9 @@ impl Hint for CopyError {
             Self::OtherCopy { .. } => Some(
                 "begin anew: remove the file of the target, or drop its schema, and repeat".into(),
             ),
+            Self::OtherSource { owner, .. } => Some(format!(
+                "give `--source-id {owner}`, or name another file, or another schema with `--db-schema`"
+            )),
         }
     }
 }
@@ -301,7 +315,9 @@ impl Side {
         begun() -> Option<String>;
         begin(source: &str) -> ();
         finish() -> ();
-        begin_adoption(source: &SourceId) -> ();
+        owner() -> Option<String>;
+        begin_adoption(source: &SourceId) -> String;
+        relabel(id: &str, labels: &Labels, updated_at: i64) -> ();
         remove_bundles(keys: Vec<i64>) -> ();
         end_adoption(first: i64) -> ();
     }
@@ -333,14 +349,19 @@ impl Side {
         })
     }
 
-    async fn first_rows(&mut self) -> Result<Option<(&'static str, u64)>, StoreError> {
-        for table in TABLES {
+    /// What else is there than that the tables are this owner's.
+    async fn first_rows(
+        &mut self,
+        owner: Option<String>,
+    ) -> Result<Option<(&'static str, u64)>, StoreError> {
+        for table in TABLES.iter().filter(|table| table.name != CLAIM) {
             let rows = self.count(table).await?;
             if rows > 0 {
                 return Ok(Some((table.name, rows)));
             }
         }
-        Ok(None)
+        let here = self.owner().await?;
+        Ok((here.is_some() && here != owner).then_some((CLAIM, 1)))
     }
 
     async fn summed(&mut self) -> Result<Vec<Summed>, StoreError> {

@@ -6,7 +6,7 @@ use link::error::{Hint as _, chain};
 use server_bridge::import::{Import, ImportError};
 use server_bridge::store::Store as _;
 
-use crate::maestro::{ENGINES, Maestro};
+use crate::maestro::{ENGINES, Maestro, database};
 use crate::open;
 
 async fn refused(import: Import) -> String {
@@ -206,4 +206,47 @@ async fn a_store_that_a_bridge_uses_is_refused() {
         store.close().await;
         assert!(maestro.import(engine).run().await.unwrap().written);
     }
+}
+
+#[tokio::test]
+async fn a_store_of_another_source_is_refused_by_a_dry_run_too() {
+    for engine in ENGINES {
+        let maestro = Maestro::filled(20);
+        maestro.import(engine).run().await.unwrap();
+        // No status says for whom Maestro spoke.
+        maestro.sql("UPDATE resources SET status = NULL");
+        for dry_run in [true, false] {
+            let mut import = maestro.import(engine);
+            (import.source, import.dry_run) = ("other".parse().unwrap(), dry_run);
+            let said = refused(import).await;
+            assert!(
+                said.contains("is the store of source `maestro`, and this would be for `other`")
+                    && said.contains("`--source-id maestro`"),
+                "{said}"
+            );
+        }
+        assert!(maestro.import(engine).run().await.unwrap().written);
+    }
+}
+
+#[tokio::test]
+async fn maestros_tables_are_found_behind_those_of_a_bridge() {
+    let maestro = Maestro::filled(20);
+    maestro.import("postgres").run().await.unwrap();
+    // As for a user who is called like the schema: it comes first.
+    let behind = format!(
+        "{}&options=-csearch_path%3Dbridge%2Cpublic",
+        maestro.url(maestro.server.port())
+    );
+    for engine in ENGINES {
+        let mut import = maestro.import(engine);
+        import.from = database(&behind, &maestro.password());
+        let report = import.run().await.unwrap();
+        assert_eq!((report.consumers.found, report.bundles.found), (10, 20));
+    }
+    let mut import = maestro.import("sqlite");
+    let alone = behind.replace("%2Cpublic", "");
+    import.from = database(&alone, &maestro.password());
+    let said = refused(import).await;
+    assert!(said.contains("is no database of Maestro"), "{said}");
 }

@@ -1,5 +1,7 @@
 //! The same may be imported again; what is newer here stays.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use link::order::{SequenceId, Version};
 use server_bridge::import::Report;
@@ -81,9 +83,14 @@ async fn what_is_newer_here_stays_and_what_is_newer_there_takes_its_place() {
         ));
         let report = maestro.import(engine).run().await.unwrap();
         assert!(!report.written);
-        assert!(reason(&report, "00000001").contains("above"), "{report:?}");
+        // docs/MIGRATING.md reads these words.
+        let changed_here = format!("here it has version {changed} already");
         assert!(
-            reason(&report, "00000002").contains("being deleted"),
+            reason(&report, "00000001").starts_with(&changed_here),
+            "{report:?}"
+        );
+        assert!(
+            reason(&report, "00000002").starts_with("here it is being deleted"),
             "{report:?}"
         );
         assert!(
@@ -95,7 +102,7 @@ async fn what_is_newer_here_stays_and_what_is_newer_there_takes_its_place() {
             "{report:?}"
         );
         assert!(
-            reason(&report, "0000000c").contains("was deleted"),
+            reason(&report, "0000000c").starts_with("here its version 2 was deleted"),
             "{report:?}"
         );
         assert_eq!((report.left_out.len(), report.bundles.replaced), (5, 2));
@@ -147,5 +154,120 @@ async fn a_store_with_bundles_of_its_own_keeps_them() {
         let report = maestro.import(engine).run().await.unwrap();
         assert!(report.written, "{report:?}");
         assert_eq!((report.bundles.found, report.only_here.len()), (0, 20));
+    }
+}
+
+#[tokio::test]
+async fn what_agents_have_reported_since_is_taken_over_and_an_older_report_is_not() {
+    for engine in ENGINES {
+        let maestro = Maestro::filled(20);
+        maestro.import(engine).run().await.unwrap();
+        let id = |number: u32| format!("{number:08x}-0000-4000-8000-000000000000");
+        let later: Timestamp = "2026-11-02T09:00:00Z".parse().unwrap();
+        let told = |number: u32, version: i64, hours: i64| StatusUpdate {
+            bundle_id: id(number),
+            consumer: format!("cluster{number}").parse().unwrap(),
+            version: Version::new(version).unwrap(),
+            sequence_id: SequenceId::from_parts(
+                later + jiff::SignedDuration::from_hours(hours),
+                1,
+                0,
+            ),
+            status_hash: None,
+            payload: Json::parse("{\"conditions\":[]}").unwrap(),
+            metadata: None,
+            deleted: false,
+            received_at: None,
+            applied_at: None,
+            at: later,
+        };
+        let store = open(&maestro.store(engine)).await;
+        let unsent = pending(&store).await;
+        assert!(unsent.contains(&id(3)) && unsent.contains(&id(4)));
+        // Here one is told of that Maestro hears of as well, but earlier.
+        let newest = told(2, 4, 9);
+        let newest_sequence = newest.sequence_id;
+        let outcome = store.apply_status(newest).await.unwrap();
+        assert_eq!(outcome, StatusOutcome::Stored);
+        store.close().await;
+        // Maestro ran on: agents reported on two for the first time, and on two once more.
+        let sequence = |number: u32| told(number, 1, 1).sequence_id.to_string();
+        for (to, from) in [(3, 8), (4, 8), (1, 1), (2, 2)] {
+            maestro.sql(&format!(
+                "UPDATE resources r SET updated_at = now(), status = f.status || jsonb_build_object('resourceid', r.id, \
+                 'clustername', r.consumer_name, 'source', r.consumer_name || '-work-agent', \
+                 'resourceversion', r.version::text, 'sequenceid', '{}') FROM resources f \
+                 WHERE r.id = '{}' AND f.id = '{}'",
+                sequence(to), id(to), id(from)
+            ));
+        }
+        let mut dry = maestro.import(engine);
+        dry.dry_run = true;
+        let planned = dry.run().await.unwrap();
+        let report = maestro.import(engine).run().await.unwrap();
+        assert!(report.written && report.left_out.is_empty(), "{report:?}");
+        assert_eq!(planned.bundles, report.bundles);
+        let bundles = &report.bundles;
+        assert_eq!(
+            (bundles.replaced, bundles.present, bundles.confirmed),
+            (3, 17, 3),
+            "{engine}"
+        );
+        let store = open(&maestro.store(engine)).await;
+        let mut expected = unsent;
+        expected.retain(|one| *one != id(3) && *one != id(4));
+        assert_eq!(pending(&store).await, expected, "{engine}");
+        for number in [1, 2, 3, 4] {
+            let bundle = store.get_bundle(&id(number)).await.unwrap().unwrap();
+            let kept = bundle.status.unwrap().sequence_id.unwrap();
+            if number == 2 {
+                assert_eq!(kept, newest_sequence, "{engine}");
+            } else {
+                assert_eq!(kept.to_string(), sequence(number), "{engine} {number}");
+            }
+        }
+        store.close().await;
+        let report = maestro.import(engine).run().await.unwrap();
+        assert_eq!((report.bundles.present, report.bundles.replaced), (20, 0));
+    }
+}
+
+#[tokio::test]
+async fn labels_follow_maestro_until_they_are_changed_here() {
+    for engine in ENGINES {
+        let maestro = Maestro::filled(0);
+        maestro.import(engine).run().await.unwrap();
+        let id = |number: u32| format!("c0000000-0000-4000-8000-{number:012}");
+        let labels = |value: &str| BTreeMap::from([("region".to_owned(), value.to_owned())]);
+        let store = open(&maestro.store(engine)).await;
+        let fifth = id(5);
+        let set = store.update_consumer_labels(&fifth, labels("here"), Timestamp::now());
+        set.await.unwrap();
+        store.close().await;
+        maestro.sql(&format!(
+            "UPDATE consumers SET labels = '{{\"region\":\"there\"}}', updated_at = now() - interval '1 day' \
+             WHERE id IN ('{}', '{}')",
+            id(2), id(5)
+        ));
+        let report = maestro.import(engine).run().await.unwrap();
+        let consumers = &report.consumers;
+        assert_eq!(
+            (consumers.relabelled, consumers.present),
+            (1, 9),
+            "{engine}"
+        );
+        assert_eq!(report.remarks.len(), 1, "{report:?}");
+        assert!(
+            report.remarks[0].id == id(5) && report.remarks[0].reason.contains("stay"),
+            "{report:?}"
+        );
+        let store = open(&maestro.store(engine)).await;
+        for (number, value) in [(2, "there"), (5, "here")] {
+            let consumer = store.get_consumer(&id(number)).await.unwrap().unwrap();
+            assert_eq!(consumer.labels, labels(value), "{engine}");
+        }
+        store.close().await;
+        let report = maestro.import(engine).run().await.unwrap();
+        assert_eq!((report.consumers.relabelled, report.remarks.len()), (0, 1));
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use link::error::{Hint as _, chain};
+use link::id::SourceId;
 use link::order::SequenceId;
 use link::supervise::Restarts;
 use server_bridge::store::postgres::PostgresStore;
@@ -211,6 +212,8 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     let places = Places::new();
     let (first, last) = (sqlite(&places.file("a.db")), sqlite(&places.file("b.db")));
     let store = open(&first).await;
+    let own: SourceId = "maestro".parse().unwrap();
+    store.claim(&own).await.unwrap();
     filled(&store).await;
     let before = shown(&store).await;
     assert_eq!(before.0[0].last_seen_at, Some(at(64)));
@@ -241,6 +244,17 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     for (there, back) in there.tables.iter().zip(&back.tables) {
         assert_eq!(there.source, back.target);
     }
+
+    // Whose the tables are went both ways.
+    let again = Places::new();
+    copied(&last, &again.postgres).await;
+    let store = open(&again.postgres).await;
+    let refused = store.claim(&"other".parse().unwrap()).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("source `maestro`"),
+        "{refused}"
+    );
+    store.close().await;
 
     for location in [&places.postgres, &last] {
         let store = open(location).await;
@@ -349,6 +363,13 @@ async fn what_is_in_use_or_holds_something_else_is_refused() {
             "{said}"
         );
     }
+    // Empty, but another's.
+    bridge.claim(&"other".parse().unwrap()).await.unwrap();
+    bridge.close().await;
+    drop(bridge);
+    let said = refused(&one, &places.postgres).await;
+    assert!(said.contains("`installation` has 1 rows"), "{said}");
+    let bridge = open(&places.postgres).await;
     with_consumers(&bridge, &["mine"]).await;
     bridge.close().await;
     drop(bridge);

@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, Row as _};
 
 use super::super::error::ImportError;
-use super::Database;
+use super::{Database, settle};
 
 /// What shows whether Maestro lives, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ impl Database {
     pub(in crate::import) async fn pulse(&self) -> Result<Pulse, ImportError> {
         let failed = ImportError::during("look whether Maestro runs");
         let mut connection = self.connect().await?;
+        settle(&mut connection).await?;
         let rows = sqlx::query(
             "SELECT id::text AS id, COALESCE(ready, false) AS ready, \
              (extract(epoch FROM last_heartbeat) * 1000000)::bigint AS heard_at, \

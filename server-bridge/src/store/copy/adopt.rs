@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use link::id::{ConsumerName, SourceId};
 use link::order::{SequenceId, Version};
 
+use super::super::sql::rows::micros;
 use super::super::{Content, Json, Location, NewConsumer, SourceName, StatusUpdate, StoreError};
 use super::cells::Row;
 use super::{CopyError, Side};
@@ -18,7 +19,7 @@ use super::{CopyError, Side};
 mod held;
 mod rows;
 
-use held::{Held, There};
+use held::{Held, HeldConsumer, There};
 use rows::{row_of_consumer, rows_of, table};
 
 /// A bundle of another system.
@@ -74,12 +75,23 @@ pub struct AdoptedStatus {
 pub enum Fate {
     /// It is put in.
     Added,
-    /// It takes the place of an older version.
+    /// It takes the place of an older version, or of the same with an older status or none.
     Replaced,
     /// It is there already.
     Present,
     /// It is left out, and why.
     Refused(String),
+}
+
+/// What becomes of the labels of a consumer that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelsFate {
+    /// They are the same.
+    Same,
+    /// They take the place of those that an earlier run put in.
+    Replaced,
+    /// They are left out: the consumer was made here, or changed here later.
+    Refused,
 }
 
 /// A store that takes in what another system kept.
@@ -136,24 +148,33 @@ impl Adopted {
 // === impl Adoption ===
 
 impl Adoption {
-    /// Opens the store for itself, making it as needed, begins the transaction and reads what is there. A store of
-    /// PostgreSQL becomes that of this source.
+    /// Opens the store for itself, making it as needed, begins the transaction and reads what is there. It becomes that of
+    /// this source if it was nobody's.
     ///
     /// # Errors
-    /// [`CopyError::InUse`] while a bridge uses it; otherwise the store's.
+    /// [`CopyError::InUse`] while a bridge uses it, [`CopyError::OtherSource`] when it is another's; otherwise the store's.
     pub async fn begin(location: &Location, source: &SourceId) -> Result<Self, CopyError> {
         let mut side = Side::adopting(location).await?;
         side.unused().await?;
-        side.begin_adoption(source).await?;
+        let owner = side.begin_adoption(source).await?;
+        if let Err(refused) = granted(side.place(), owner, source) {
+            side.close().await;
+            return Err(refused);
+        }
         Ok(Self::of(Some(side), location, true).await?)
     }
 
     /// Reads what is there, and writes nothing. A store that is not there yet holds nothing.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn look(location: &Location) -> Result<Self, CopyError> {
-        let side = Side::looking(location).await?;
+    /// [`CopyError::OtherSource`] when it is another's; otherwise the store's.
+    pub async fn look(location: &Location, source: &SourceId) -> Result<Self, CopyError> {
+        let mut side = Side::looking(location).await?;
+        if let Some(side) = &mut side
+            && let Some(owner) = side.owner().await?
+        {
+            granted(side.place(), owner, source)?;
+        }
         Ok(Self::of(side, location, false).await?)
     }
 
@@ -188,13 +209,42 @@ impl Adoption {
 
     /// The id of the consumer of this name, if there is one.
     pub fn consumer(&self, name: &ConsumerName) -> Option<&str> {
-        self.there.consumers.get(name.as_str()).map(String::as_str)
+        let here = self.there.consumers.get(name.as_str());
+        here.map(|here| here.id.as_str())
     }
 
     /// The name of the consumer of this id, if there is one.
     pub fn consumer_of(&self, id: &str) -> Option<&str> {
         let mut known = self.there.consumers.iter();
-        known.find_map(|(name, known)| (known == id).then_some(name.as_str()))
+        known.find_map(|(name, known)| (known.id == id).then_some(name.as_str()))
+    }
+
+    /// Gives a consumer of an earlier run the labels that it has at the other system now, unless it was changed here later.
+    /// The times tell: those that were put in are the other system's.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn relabel(
+        &mut self,
+        consumer: &NewConsumer,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    ) -> Result<LabelsFate, StoreError> {
+        let Some(here) = self.there.consumers.get(consumer.name.as_str()) else {
+            return Ok(LabelsFate::Refused);
+        };
+        if here.labels == consumer.labels {
+            return Ok(LabelsFate::Same);
+        }
+        let adopted = here.id == consumer.id && here.created_at == micros(created_at);
+        if !adopted || here.updated_at > micros(updated_at) {
+            return Ok(LabelsFate::Refused);
+        }
+        if let Some(side) = self.side.as_mut().filter(|_| self.writes) {
+            let at = micros(updated_at);
+            side.relabel(&consumer.id, &consumer.labels, at).await?;
+        }
+        Ok(LabelsFate::Replaced)
     }
 
     /// Puts in consumers that are not there yet.
@@ -210,9 +260,13 @@ impl Adoption {
             self.there.consumer_key += 1;
             let key = self.there.consumer_key;
             rows.push(row_of_consumer(key, &consumer, created_at, updated_at));
-            self.there
-                .consumers
-                .insert(consumer.name.into(), consumer.id);
+            let held = HeldConsumer {
+                id: consumer.id,
+                labels: consumer.labels,
+                created_at: micros(created_at),
+                updated_at: micros(updated_at),
+            };
+            self.there.consumers.insert(consumer.name.into(), held);
         }
         self.insert("consumers", rows).await
     }
@@ -327,4 +381,16 @@ impl Adoption {
         }
         Ok(())
     }
+}
+
+/// Whether the store is this source's.
+fn granted(place: &str, owner: String, source: &SourceId) -> Result<(), CopyError> {
+    if owner == source.as_str() {
+        return Ok(());
+    }
+    Err(CopyError::OtherSource {
+        place: place.to_owned(),
+        owner,
+        source_id: source.clone(),
+    })
 }

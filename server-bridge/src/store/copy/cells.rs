@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use super::super::Labels;
+
 /// One value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
@@ -14,6 +16,12 @@ pub(super) enum Cell {
 
 /// The values of a table's columns, in their order.
 pub(super) type Row = Vec<Cell>;
+
+/// Labels as both engines keep them.
+pub(super) fn text_of_labels(labels: &Labels) -> String {
+    // A map of texts is always JSON.
+    serde_json::to_string(labels).unwrap_or_else(|_| "{}".into())
+}
 
 /// Counts rows and sums what they hold, in the order in which they come.
 #[derive(Default)]

@@ -5,10 +5,10 @@ use link::id::SourceId;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::super::StoreError;
-use super::super::postgres::{Alone, Bridges, Config};
+use super::super::postgres::{Alone, Bridges, Config, labels_search};
 use super::super::sql::rows::driver;
-use super::cells::{Cell, Row};
+use super::super::{Labels, StoreError};
+use super::cells::{Cell, Row, text_of_labels};
 use super::tables::{Kind, Table};
 
 pub(super) struct Side(Alone);
@@ -203,11 +203,37 @@ impl Side {
         Ok(())
     }
 
-    /// Everything until [`Self::end_adoption`] is one transaction.
-    pub(super) async fn begin_adoption(&mut self, source: &SourceId) -> Result<(), StoreError> {
+    /// For which source the bridges on the tables speak, if that is known.
+    pub(super) async fn owner(&mut self) -> Result<Option<String>, StoreError> {
+        self.0.owner().await
+    }
+
+    /// Everything until [`Self::end_adoption`] is one transaction. Whose the tables are, which are made this source's if they
+    /// were nobody's.
+    pub(super) async fn begin_adoption(&mut self, source: &SourceId) -> Result<String, StoreError> {
         let begun = sqlx::raw_sql("BEGIN").execute(self.connection()).await;
         begun.map_err(driver(WRITE))?;
         self.0.claim(source).await
+    }
+
+    /// Gives a consumer other labels.
+    pub(super) async fn relabel(
+        &mut self,
+        id: &str,
+        labels: &Labels,
+        updated_at: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE consumers SET labels = $2, search = $3::jsonb, updated_at = $4 WHERE id = $1",
+        )
+        .bind(id)
+        .bind(text_of_labels(labels))
+        .bind(labels_search(labels))
+        .bind(updated_at)
+        .execute(self.connection())
+        .await
+        .map_err(driver(WRITE))?;
+        Ok(())
     }
 
     pub(super) async fn remove_bundles(&mut self, keys: Vec<i64>) -> Result<(), StoreError> {

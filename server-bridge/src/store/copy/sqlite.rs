@@ -7,10 +7,10 @@ use link::id::SourceId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
-use super::super::StoreError;
 use super::super::sql::rows::driver;
 use super::super::sqlite::Alone;
-use super::cells::{Cell, Row};
+use super::super::{Labels, StoreError};
+use super::cells::{Cell, Row, text_of_labels};
 use super::tables::{Kind, Table};
 
 pub(super) struct Side {
@@ -146,13 +146,44 @@ impl Side {
         Ok(())
     }
 
-    /// Everything until [`Self::end_adoption`] is one transaction.
-    pub(super) async fn begin_adoption(&mut self, _: &SourceId) -> Result<(), StoreError> {
+    /// For which source the bridge on the file speaks, if that is known.
+    pub(super) async fn owner(&mut self) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT source FROM installation")
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))
+    }
+
+    /// Everything until [`Self::end_adoption`] is one transaction. Whose the file is, which is made this source's if it was
+    /// nobody's.
+    pub(super) async fn begin_adoption(&mut self, source: &SourceId) -> Result<String, StoreError> {
         let begun = sqlx::raw_sql("BEGIN IMMEDIATE")
             .execute(self.connection())
             .await;
         begun.map_err(driver(WRITE))?;
         self.adopts = true;
+        sqlx::query("INSERT INTO installation (id, source) VALUES (1, ?) ON CONFLICT DO NOTHING")
+            .bind(source.as_str())
+            .execute(self.connection())
+            .await
+            .map_err(driver(WRITE))?;
+        Ok(self.owner().await?.unwrap_or_default())
+    }
+
+    /// Gives a consumer other labels.
+    pub(super) async fn relabel(
+        &mut self,
+        id: &str,
+        labels: &Labels,
+        updated_at: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE consumers SET labels = ?2, updated_at = ?3 WHERE id = ?1")
+            .bind(id)
+            .bind(text_of_labels(labels))
+            .bind(updated_at)
+            .execute(self.connection())
+            .await
+            .map_err(driver(WRITE))?;
         Ok(())
     }
 

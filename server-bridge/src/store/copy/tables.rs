@@ -111,7 +111,11 @@ pub(super) const TABLES: &[Table] = &[
     table!("gone_reports", 1; bundle_key: Integer, id: Text, source: Text, consumer_name: Text, version: Integer,
         status_sequence: Text, status_hash: Text, metadata: Text, manifests: Text, delete_option: Text,
         manifest_configs: Text, executer: Text, payload: Text, removed_at: Integer),
+    table!("installation", 1; id: Integer, source: Text),
 ];
+
+/// For which source the bridges on the tables speak: of an empty store, too.
+pub(super) const CLAIM: &str = "installation";
 
 // === impl Table ===
 

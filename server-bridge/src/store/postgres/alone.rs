@@ -76,14 +76,19 @@ impl Alone {
         }
     }
 
-    /// Makes the tables those of a source, if they are nobody's yet.
-    pub(in crate::store) async fn claim(&mut self, source: &SourceId) -> Result<(), StoreError> {
+    /// Makes the tables those of a source, if they are nobody's yet. Whose they are.
+    pub(in crate::store) async fn claim(
+        &mut self,
+        source: &SourceId,
+    ) -> Result<String, StoreError> {
         let owner = claim::owner(&mut self.connection, source).await;
-        let owner = owner.map_err(driver("look whose the tables are"))?;
-        claim::granted(owner, &self.place, source).map_err(|refused| StoreError::Open {
-            database: self.place.clone(),
-            source: Arc::new(refused),
-        })
+        owner.map_err(driver("look whose the tables are"))
+    }
+
+    /// Whose the tables are, if they are somebody's yet.
+    pub(in crate::store) async fn owner(&mut self) -> Result<Option<String>, StoreError> {
+        let owner = claim::present(&mut self.connection).await;
+        owner.map_err(driver("look whose the tables are"))
     }
 
     /// Builds what is not needed at once, where that takes moments.

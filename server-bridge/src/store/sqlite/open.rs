@@ -148,6 +148,11 @@ pub(super) fn migrations() -> Migrator {
             "progress",
             include_str!("../../../migrations/sqlite/0007_progress.sql"),
         ),
+        (
+            8,
+            "installation",
+            include_str!("../../../migrations/sqlite/0008_installation.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

@@ -53,7 +53,7 @@ impl Reports for SqliteStore {
 
 impl SqliteStore {
     /// Bundles that were stored before it was known for which source are this one's. One process has the file, so those of
-    /// another source stay that one's.
+    /// another source stay that one's. It is noted who spoke last, for a copy or an import.
     ///
     /// # Errors
     /// The store's.
@@ -64,6 +64,8 @@ impl SqliteStore {
                 for statement in [
                     "UPDATE bundles SET source = ?1 WHERE source IS NULL",
                     "UPDATE gone_reports SET source = ?1 WHERE source IS NULL",
+                    "INSERT INTO installation (id, source) VALUES (1, ?1) ON CONFLICT (id) \
+                     DO UPDATE SET source = excluded.source WHERE source <> excluded.source",
                 ] {
                     sqlx::query(statement)
                         .bind(source.as_str())

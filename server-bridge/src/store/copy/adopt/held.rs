@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use futures_util::StreamExt as _;
+use link::order::SequenceId;
 use sha2::{Digest as _, Sha256};
 
 use super::super::Side;
 use super::rows::{NOTE, Values, table};
 use super::{Adopted, Fate};
-use crate::store::{Json, StoreError};
+use crate::store::{Json, Labels, StoreError};
 
 /// What is there.
 #[derive(Default)]
@@ -19,12 +20,20 @@ pub(super) struct There {
     pub(super) names: HashMap<String, String>,
     /// The versions of bundles that were deleted here, by id and consumer, as long as that is remembered.
     pub(super) deleted: HashMap<(String, String), i64>,
-    /// Ids of consumers by name.
-    pub(super) consumers: HashMap<String, String>,
+    /// Consumers by name.
+    pub(super) consumers: HashMap<String, HeldConsumer>,
     /// The highest keys, and the number of the last change.
     pub(super) consumer_key: i64,
     pub(super) bundle_key: i64,
     pub(super) changed: i64,
+}
+
+/// What is there of a consumer. Times are microseconds.
+pub(super) struct HeldConsumer {
+    pub(super) id: String,
+    pub(super) labels: Labels,
+    pub(super) created_at: i64,
+    pub(super) updated_at: i64,
 }
 
 /// What is there of a bundle.
@@ -36,6 +45,8 @@ pub(super) struct Held {
     consumer: String,
     version: i64,
     content: [u8; 32],
+    /// The place of its last status in the agent's order.
+    sequence: Option<SequenceId>,
 }
 
 // === impl There ===
@@ -48,7 +59,13 @@ impl There {
         while let Some(row) = rows.next().await {
             let row = Values(consumers, row?);
             there.consumer_key = there.consumer_key.max(row.integer("key"));
-            there.consumers.insert(row.text("name"), row.text("id"));
+            let held = HeldConsumer {
+                id: row.text("id"),
+                labels: serde_json::from_str(&row.text("labels")).unwrap_or_default(),
+                created_at: row.integer("created_at"),
+                updated_at: row.integer("updated_at"),
+            };
+            there.consumers.insert(row.text("name"), held);
         }
         drop(rows);
         let mut by_key: HashMap<i64, (String, Held, Sha256)> = HashMap::new();
@@ -60,6 +77,7 @@ impl There {
             there.bundle_key = there.bundle_key.max(key);
             there.changed = there.changed.max(row.integer("changed"));
             there.names.insert(row.text("name"), id.clone());
+            let sequence = row.optional("status_sequence");
             let held = Held {
                 key,
                 deleting: row.optional("deleted_at").is_some(),
@@ -67,6 +85,7 @@ impl There {
                 consumer: row.text("consumer_name"),
                 version: row.integer("version"),
                 content: [0; 32],
+                sequence: sequence.and_then(|text| text.parse().ok()),
             };
             let metadata = row.optional("metadata");
             by_key.insert(key, (id, held, digest([metadata.as_deref()])));
@@ -154,11 +173,18 @@ impl Held {
         if self.content != content_of(bundle) {
             return refused(format!("here its version {version} is another one"));
         }
-        if self.deleting == bundle.deleted_at.is_some() {
+        if self.deleting == bundle.deleted_at.is_some() && !self.is_behind(bundle) {
             Fate::Present
         } else {
             Fate::Replaced
         }
+    }
+
+    /// Whether its agent has told the other system something newer.
+    fn is_behind(&self, bundle: &Adopted) -> bool {
+        let told = bundle.status.as_ref();
+        // Agents of two kinds are in no order: ours stays.
+        told.is_some_and(|told| matches!(told.sequence_id.is_newer_than(self.sequence), Ok(true)))
     }
 }
 

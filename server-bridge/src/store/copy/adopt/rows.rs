@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use link::order::Version;
 
-use super::super::cells::{Cell, Row};
+use super::super::cells::{Cell, Row, text_of_labels};
 use super::super::tables::{TABLES, Table};
 use super::Adopted;
 use crate::store::sql::rows::micros;
@@ -16,8 +16,7 @@ pub(super) fn row_of_consumer(
     created_at: Timestamp,
     updated_at: Timestamp,
 ) -> Row {
-    // A map of texts is always JSON.
-    let labels = serde_json::to_string(&consumer.labels).unwrap_or_else(|_| "{}".into());
+    let labels = text_of_labels(&consumer.labels);
     row(
         table("consumers"),
         vec![

@@ -34,6 +34,7 @@ mod operation;
 mod origin;
 mod render;
 mod search;
+mod unread;
 mod walk;
 
 pub use crate::validate::{Envelope, Limits};
@@ -240,6 +241,7 @@ fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: Metrics) -> Rout
         .layer(from_fn_with_state(access, actor::guard))
         .layer(from_fn_with_state(hosts, origin::guard))
         .layer(from_fn_with_state(metrics, operation::wrap))
+        .layer(from_fn(unread::read_on))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
 }
 

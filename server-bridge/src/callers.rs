@@ -33,6 +33,7 @@ mod keeper;
 mod metrics;
 mod review;
 mod rules;
+mod share;
 mod tls;
 mod token;
 
@@ -344,6 +345,11 @@ impl Scope {
         self.parts
             .iter()
             .any(|part| part.sources.is_none() && part.consumers.is_none())
+    }
+
+    /// Whether it leaves no source out at any consumer it has: what is counted of all sources may be shown.
+    pub fn has_every_source(&self) -> bool {
+        self.is_all() || self.parts.iter().all(|part| part.sources.is_none())
     }
 
     /// Whether a bundle of this source for this consumer is within it.

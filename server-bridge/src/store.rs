@@ -64,7 +64,9 @@ pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
 pub use progress::{Load, Progress, Step, Verdict};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
-pub use reports::{Position, REPORTS_KEPT, Report, ReportHead, Reported, Reports};
+pub use reports::{
+    Position, REPORTS_KEPT, Report, ReportHead, ReportPage, ReportPlace, Reported, Reports,
+};
 pub use source::{InvalidSource, SourceName};
 pub use waiting::{
     ANSWERED_WITHIN, HEADS, Hop, Longest, NAMED, UNHEARD, Unheard, UnsentHead, Waiting, Waits,

@@ -85,7 +85,7 @@ impl Actor {
     pub(super) fn reader(&self) -> Reader<'_> {
         Reader {
             user: &self.caller.user,
-            address: self.caller.from.ip(),
+            from: self.caller.from,
         }
     }
 

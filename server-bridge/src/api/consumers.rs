@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::actor::{Actor, Change, consumers_of};
 use super::body::{Object, wrong_type};
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::list::{Fields, Request};
 use super::search::Roots;
 use super::{Context, json_response, render};
@@ -31,13 +31,24 @@ pub(super) async fn list<S: Store>(
         ..Roots::default()
     };
     let mut request = Request::parse(parameters, render::CONSUMER, roots)?;
-    request.narrow(consumers_of(&actor.scope(Verb::List).await?));
-    let turn = context.lists.take().await?;
-    let page = context.store.list_consumers(request.query.clone()).await?;
+    let scope = actor.scope(Verb::List).await?;
+    request.narrow(consumers_of(&scope));
     let counted = render::LOAD_FIELDS
         .iter()
-        .any(|field| request.fields.wants(field));
-    if !counted {
+        .find(|field| request.fields.wants(field));
+    if let Some(field) = counted
+        && !scope.has_every_source()
+    {
+        return Err(ApiError::new(
+            Code::Forbidden,
+            format!(
+                "query parameter `fields`: `{field}` is counted over all sources, and the rules let you list those of some only"
+            ),
+        ));
+    }
+    let turn = context.lists.take().await?;
+    let page = context.store.list_consumers(request.query.clone()).await?;
+    if counted.is_none() {
         return Ok(request.respond("ConsumerList", page, turn, render::consumer));
     }
     // The store holds the longest page of consumers whole anyway.

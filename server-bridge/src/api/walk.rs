@@ -5,13 +5,19 @@
 //! time. So the row a page ended with is kept for a while, and the next page starts behind it.
 //!
 //! What holds: a caller who reads a list in its default order, with one search and size, from one address, at one replica,
-//! less than [`KEPT`] from page to page, is shown every row that was there from the first page to the last. No row is
-//! shown twice, unless that caller reads the same list once more at the same time; then where one reading is may count for
-//! both. Otherwise, and past the bounds below, pages are cut by position.
+//! less than [`QUICK`] from page to page, or less than [`KEPT`] on one connection, is shown every row that was there from the
+//! first page to the last. No row is shown twice, unless that caller reads the same list once more less than [`QUICK`]
+//! before, or less than [`KEPT`] on the same connection, be it that it stopped half-way; then where one reading is may count
+//! for both. Otherwise, and past the bounds below, pages are cut by position.
+//!
+//! A connection alone does not tell readings apart: two that share a pool of connections swap them, and a row left out is
+//! taken for deleted by clients, while one that comes twice is not.
+//!
+//! One reader cannot take the places of others: when all are taken, whoever has most gives up its oldest.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,24 +36,33 @@ pub(super) struct Walks {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'r> {
     pub(super) user: &'r str,
-    pub(super) address: IpAddr,
+    /// With the port, by which its connections differ.
+    pub(super) from: SocketAddr,
 }
 
-/// One list as one reader reads it, as a number.
+/// One list as one reader reads it, as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Reading(u64);
+struct Reading {
+    /// User and address.
+    reader: u64,
+    /// Search and size.
+    list: u64,
+}
 
 /// One page as a reader of a list reads it.
 #[derive(Debug)]
 pub(super) struct Step {
     walks: Walks,
     reading: Reading,
+    from: SocketAddr,
     page: u64,
+    begins: Option<Place>,
 }
 
 /// A reader whose next page is known.
 #[derive(Clone, Copy, Debug)]
 struct Walk {
+    from: SocketAddr,
     page: u64,
     after: Place,
     at: Instant,
@@ -58,35 +73,48 @@ struct Walk {
 impl Walks {
     /// A page of the list with this search and size.
     pub(super) fn step(&self, reader: Reader<'_>, search: &str, size: u32, page: u64) -> Step {
+        let reading = self.reading(reader, search, size);
         Step {
             walks: self.clone(),
-            reading: self.reading(reader, search, size),
+            reading,
+            from: reader.from,
             page,
+            begins: self.start(reading, reader.from, page),
         }
     }
 
     fn reading(&self, reader: Reader<'_>, search: &str, size: u32) -> Reading {
         // Read through a dual-stack socket or not, it is one address.
-        let address = reader.address.to_canonical();
-        Reading(self.hasher.hash_one((reader.user, address, search, size)))
+        let address = reader.from.ip().to_canonical();
+        Reading {
+            reader: self.hasher.hash_one((reader.user, address)),
+            list: self.hasher.hash_one((search, size)),
+        }
     }
 
     /// The row behind which this page starts, if a reader of this list is there.
-    fn start(&self, reading: Reading, page: u64) -> Option<Place> {
+    fn start(&self, reading: Reading, from: SocketAddr, page: u64) -> Option<Place> {
         let mut open = self.open();
         let walks = open.get_mut(&reading)?;
         walks.retain(Walk::is_fresh);
-        let here = walks.iter_mut().filter(|walk| walk.page == page);
-        let after = here.map(|walk| walk.after).min()?;
+        let likely = |walk: &Walk| walk.from == from || walk.at.elapsed() < QUICK;
+        let likely_only = walks.iter().any(|walk| walk.page == page && likely(walk));
+        let counts = |walk: &&mut Walk| walk.page == page && (!likely_only || likely(walk));
+        let after = walks
+            .iter_mut()
+            .filter(counts)
+            .map(|walk| walk.after)
+            .min()?;
         // Nobody knows which of two readers asks: the one who is asked for later must not start further on.
-        for walk in walks.iter_mut().filter(|walk| walk.page == page) {
+        for walk in walks.iter_mut().filter(counts) {
             walk.after = after;
         }
         Some(after)
     }
 
     /// Notes that the page was read, and the row it ended with if it was full; a page that was not is the last.
-    fn read(&self, reading: Reading, page: u64, end: Option<Place>) {
+    fn read(&self, step: &Step, end: Option<Place>) {
+        let (reading, page) = (step.reading, step.page);
         let mut open = self.open();
         if !open.contains_key(&reading) {
             if end.is_none() {
@@ -95,18 +123,20 @@ impl Walks {
             if open.len() >= READINGS {
                 open.retain(|_, walks| walks.iter().any(Walk::is_fresh));
             }
-            if open.len() >= READINGS {
-                return;
+            if open.len() >= READINGS
+                && let Some(oldest) = oldest_of_most(&open)
+            {
+                open.remove(&oldest);
             }
         }
         let walks = open.entry(reading).or_default();
-        // Of those who are at this page, one that came meanwhile may be further back: it is not the one that went on.
+        // Of those who are at this page, one that came meanwhile may be further back, and one that rests may be further on:
+        // neither is the one that went on.
         let here = walks
             .iter()
             .enumerate()
-            .filter(|(_, walk)| walk.page == page);
-        if page > 1
-            && let Some((index, _)) = here.max_by_key(|(_, walk)| walk.after)
+            .filter(|(_, walk)| walk.page == page && Some(walk.after) <= step.begins);
+        if let Some((index, _)) = here.max_by_key(|(_, walk)| (walk.after, walk.from == step.from))
         {
             walks.remove(index);
         }
@@ -115,6 +145,7 @@ impl Walks {
                 walks.remove(0);
             }
             walks.push(Walk {
+                from: step.from,
                 page: page + 1,
                 after,
                 at: Instant::now(),
@@ -135,12 +166,12 @@ impl Walks {
 impl Step {
     /// The row behind which the page starts; by its position without one.
     pub(super) fn start(&self) -> Option<Place> {
-        self.walks.start(self.reading, self.page)
+        self.begins
     }
 
     /// The page was read to its end: to this row if it was full.
     pub(super) fn done(self, end: Option<Place>) {
-        self.walks.read(self.reading, self.page, end);
+        self.walks.read(&self, end);
     }
 }
 
@@ -152,8 +183,25 @@ impl Walk {
     }
 }
 
+/// Of the reader with most readings the one that rests longest.
+fn oldest_of_most(open: &HashMap<Reading, Vec<Walk>>) -> Option<Reading> {
+    let mut readings: HashMap<u64, usize> = HashMap::new();
+    for reading in open.keys() {
+        *readings.entry(reading.reader).or_default() += 1;
+    }
+    let (most, _) = readings.into_iter().max_by_key(|(_, count)| *count)?;
+    let last = |walks: &[Walk]| walks.iter().map(|walk| walk.at).max();
+    open.iter()
+        .filter(|(reading, _)| reading.reader == most)
+        .min_by_key(|(_, walks)| last(walks))
+        .map(|(reading, _)| *reading)
+}
+
 // A client that shows pages to people is gone longer; one that reads a whole list takes a second per page.
 const KEPT: Duration = Duration::from_secs(60);
+
+// Programs read the next page at once. What another connection left behind longer ago was left for good.
+const QUICK: Duration = Duration::from_secs(10);
 
 /// Lists that are being read, by caller and address; about 1 MiB with all their walks.
 const READINGS: usize = 1024;
@@ -165,111 +213,153 @@ const WALKS: usize = 16;
 mod tests {
     use super::*;
 
-    fn reader(address: [u8; 4]) -> Reader<'static> {
+    fn reader(address: [u8; 4], port: u16) -> Reader<'static> {
         Reader {
             user: "anonymous",
-            address: address.into(),
+            from: (address, port).into(),
         }
     }
 
-    fn walks() -> (Walks, Reading) {
-        let walks = Walks::default();
-        let reading = walks.reading(reader([10, 0, 0, 1]), "source='s'", 400);
-        (walks, reading)
+    /// A page of a list of one row per page, over a connection of this port.
+    fn step(walks: &Walks, port: u16, page: u64) -> Step {
+        walks.step(reader([10, 0, 0, 1], port), "source='s'", 400, page)
+    }
+
+    /// Reads a page over a connection of this port to this row; where it began.
+    fn read(walks: &Walks, port: u16, page: u64, end: i64) -> Option<Place> {
+        let step = step(walks, port, page);
+        let start = step.start();
+        step.done(Some(Place(end)));
+        start
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_page_starts_behind_the_one_before_for_a_minute() {
-        let (walks, reading) = walks();
-        walks.read(reading, 1, Some(Place(400)));
-        tokio::time::advance(KEPT - Duration::from_millis(1)).await;
-        assert_eq!(walks.start(reading, 2), Some(Place(400)));
-        walks.read(reading, 2, Some(Place(801)));
-        assert_eq!(walks.start(reading, 2), None);
-        tokio::time::advance(KEPT).await;
-        assert_eq!(walks.start(reading, 3), None);
+        for port in [1, 2] {
+            let walks = Walks::default();
+            read(&walks, 1, 1, 400);
+            tokio::time::advance(KEPT - Duration::from_millis(1)).await;
+            assert_eq!(read(&walks, port, 2, 801), Some(Place(400)));
+            assert_eq!(step(&walks, port, 2).start(), None);
+            tokio::time::advance(KEPT).await;
+            assert_eq!(step(&walks, port, 3).start(), None);
+        }
     }
 
     #[test]
     fn other_callers_addresses_searches_and_sizes_are_other_readers() {
-        let (walks, reading) = walks();
-        walks.read(reading, 1, Some(Place(400)));
-        for (address, search, size) in [
-            ([10, 0, 0, 2], "source='s'", 400),
-            ([10, 0, 0, 1], "source='t'", 400),
-            ([10, 0, 0, 1], "source='s'", 100),
+        let walks = Walks::default();
+        read(&walks, 1, 1, 400);
+        let here = [10, 0, 0, 1];
+        for (user, address, search, size) in [
+            ("anonymous", [10, 0, 0, 2], "source='s'", 400),
+            ("anonymous", here, "source='t'", 400),
+            ("anonymous", here, "source='s'", 100),
+            ("other", here, "source='s'", 400),
         ] {
-            let other = walks.reading(reader(address), search, size);
-            assert_eq!(walks.start(other, 2), None);
+            let other = Reader {
+                user,
+                ..reader(address, 1)
+            };
+            assert_eq!(walks.step(other, search, size, 2).start(), None);
         }
-        let user = "other";
-        let other = Reader {
-            user,
-            ..reader([10, 0, 0, 1])
-        };
-        assert_eq!(
-            walks.start(walks.reading(other, "source='s'", 400), 2),
-            None
-        );
-        let address = "::ffff:10.0.0.1".parse().unwrap();
+        let from = "[::ffff:10.0.0.1]:1".parse().unwrap();
         let mapped = Reader {
-            address,
-            ..reader([0; 4])
+            from,
+            ..reader(here, 1)
         };
-        assert_eq!(walks.reading(mapped, "source='s'", 400), reading);
+        let mapped = walks.step(mapped, "source='s'", 400, 2);
+        assert_eq!(mapped.start(), Some(Place(400)));
     }
 
     #[test]
-    fn of_two_readers_at_one_page_neither_starts_behind_where_it_was() {
-        let (walks, reading) = walks();
-        walks.read(reading, 1, Some(Place(400)));
-        walks.read(reading, 1, Some(Place(500)));
-        for last in [800, 810] {
-            assert_eq!(walks.start(reading, 2), Some(Place(400)));
-            walks.read(reading, 2, Some(Place(last)));
+    fn of_two_readers_at_one_page_neither_starts_behind_where_it_was_whichever_connection_it_gets()
+    {
+        for ports in [[1, 2], [2, 1], [1, 1], [3, 4]] {
+            let walks = Walks::default();
+            read(&walks, 1, 1, 400);
+            read(&walks, 2, 1, 500);
+            for (port, last) in ports.into_iter().zip([800, 810]) {
+                assert_eq!(read(&walks, port, 2, last), Some(Place(400)));
+            }
+            assert_eq!(step(&walks, ports[0], 3).start(), Some(Place(800)));
         }
-        assert_eq!(walks.start(reading, 3), Some(Place(800)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_another_connection_left_behind_moves_nobody_back() {
+        for (rest, start) in [(QUICK - Duration::from_millis(1), 300), (QUICK, 400)] {
+            let walks = Walks::default();
+            read(&walks, 1, 1, 300);
+            tokio::time::advance(rest).await;
+            read(&walks, 2, 1, 400);
+            assert_eq!(read(&walks, 2, 2, 800), Some(Place(start)));
+            // It is still there, for whom it belongs to.
+            assert_eq!(step(&walks, 1, 2).start(), Some(Place(300)));
+            assert_eq!(step(&walks, 2, 3).start(), Some(Place(800)));
+        }
     }
 
     #[test]
     fn a_reader_who_came_meanwhile_is_not_taken_for_the_one_who_went_on() {
-        let (walks, reading) = walks();
-        walks.read(reading, 1, Some(Place(500)));
-        assert_eq!(walks.start(reading, 2), Some(Place(500)));
-        walks.read(reading, 1, Some(Place(400)));
-        walks.read(reading, 2, Some(Place(900)));
-        assert_eq!(walks.start(reading, 2), Some(Place(400)));
+        let walks = Walks::default();
+        read(&walks, 1, 1, 500);
+        let going = step(&walks, 1, 2);
+        assert_eq!(going.start(), Some(Place(500)));
+        read(&walks, 1, 1, 400);
+        going.done(Some(Place(900)));
+        assert_eq!(step(&walks, 1, 2).start(), Some(Place(400)));
     }
 
     #[test]
     fn the_last_page_ends_a_walk_and_nothing_is_kept_of_it() {
-        let (walks, reading) = walks();
-        walks.read(reading, 1, Some(Place(400)));
-        walks.read(reading, 2, None);
+        let walks = Walks::default();
+        read(&walks, 1, 1, 400);
+        step(&walks, 1, 2).done(None);
         assert!(walks.open().is_empty());
-        walks.read(reading, 1, None);
+        step(&walks, 1, 1).done(None);
         assert!(walks.open().is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn readers_and_lists_are_kept_up_to_their_bounds_and_one_past_takes_the_place_of_an_old_one()
-     {
-        let (walks, reading) = walks();
+    #[test]
+    fn one_reading_of_a_list_past_the_most_takes_the_place_of_the_oldest() {
+        let walks = Walks::default();
         for number in 0..=WALKS as i64 {
-            walks.read(reading, 1, Some(Place(number)));
+            read(&walks, 1, 1, number);
         }
-        assert_eq!(walks.open()[&reading].len(), WALKS);
-        assert_eq!(walks.start(reading, 2), Some(Place(1)));
-        let list = |number: u32| walks.reading(reader(number.to_be_bytes()), "", 1);
-        for number in 1..=READINGS as u32 {
-            walks.read(list(number), 1, Some(Place(7)));
+        let step = step(&walks, 1, 2);
+        assert_eq!(walks.open()[&step.reading].len(), WALKS);
+        assert_eq!(step.start(), Some(Place(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_list_past_the_most_takes_the_place_of_the_oldest_of_whoever_reads_most() {
+        let walks = Walks::default();
+        let victim = || walks.step(reader([10, 0, 0, 1], 1), "", 400, 2);
+        walks
+            .step(reader([10, 0, 0, 1], 1), "", 400, 1)
+            .done(Some(Place(400)));
+        // Each search is a list of its own.
+        let greedy = |number: usize, page| {
+            let search = format!("id != 'zz{number}'");
+            walks.step(reader([10, 0, 0, 2], 1), &search, 1, page)
+        };
+        for number in 0..READINGS + 6 {
+            greedy(number, 1).done(Some(Place(7)));
+            tokio::time::advance(Duration::from_millis(5)).await;
         }
         assert_eq!(walks.open().len(), READINGS);
-        assert_eq!(walks.start(list(READINGS as u32), 2), None);
-        assert_eq!(walks.start(list(READINGS as u32 - 1), 2), Some(Place(7)));
+        assert_eq!(victim().start(), Some(Place(400)));
+        // And somebody who comes now gets a place.
+        let newcomer = |page| walks.step(reader([10, 0, 0, 3], 1), "", 400, page);
+        newcomer(1).done(Some(Place(400)));
+        assert_eq!(newcomer(2).start(), Some(Place(400)));
+        for (number, kept) in [(0, None), (7, None), (8, Some(Place(7)))] {
+            assert_eq!(greedy(number, 2).start(), kept, "{number}");
+        }
         tokio::time::advance(KEPT).await;
-        walks.read(list(READINGS as u32), 1, Some(Place(7)));
-        assert_eq!(walks.start(list(READINGS as u32), 2), Some(Place(7)));
+        let last = walks.step(reader([10, 0, 0, 4], 1), "", 400, 1);
+        last.done(Some(Place(400)));
         assert_eq!(walks.open().len(), 1);
     }
 }

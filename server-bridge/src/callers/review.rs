@@ -21,7 +21,8 @@ use link::telemetry::clip;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::cache::{Cache, key};
+use super::cache::{Cache, Key, key};
+use super::share::Shares;
 use super::{Action, Caller, Denied, Mechanism, Verb};
 
 /// Which Kubernetes API is asked.
@@ -46,8 +47,14 @@ pub(super) struct Reviewer {
 pub(super) struct TokenReviews {
     reviewer: Reviewer,
     audiences: Vec<String>,
-    known: Cache<Result<(String, Vec<String>), String>>,
+    known: Cache<(String, Vec<String>)>,
+    /// Beside those that are known: who sends many of them makes nobody be asked about again.
+    refused: Cache<String>,
+    shares: Shares,
 }
+
+/// User and groups, or why the token is refused.
+type Known = Result<(String, Vec<String>), String>;
 
 /// Asks what callers may do.
 #[derive(Debug)]
@@ -124,18 +131,22 @@ impl TokenReviews {
             reviewer,
             audiences,
             known: Cache::default(),
+            refused: Cache::default(),
+            shares: Shares::default(),
         }
     }
 
     pub(super) async fn caller(&self, token: &str, from: SocketAddr) -> Result<Caller, Denied> {
         let question = key([token.as_bytes()]);
-        let known = match self.known.get(&question) {
+        let known = match self.found(&question) {
             Some(known) => known,
             None => {
-                let asked = Instant::now();
-                let known = self.review(token).await?;
-                self.known.put(question, asked, known.clone());
-                known
+                let _turn = self.shares.turn(from.ip()).await?;
+                // Somebody may have asked meanwhile.
+                match self.found(&question) {
+                    Some(known) => known,
+                    None => self.ask(question, token).await?,
+                }
             }
         };
         let (user, groups) = known.map_err(|why| {
@@ -149,7 +160,22 @@ impl TokenReviews {
         })
     }
 
-    async fn review(&self, token: &str) -> Result<Result<(String, Vec<String>), String>, Denied> {
+    fn found(&self, question: &Key) -> Option<Known> {
+        let known = self.known.get(question).map(Ok);
+        known.or_else(|| self.refused.get(question).map(Err))
+    }
+
+    async fn ask(&self, question: Key, token: &str) -> Result<Known, Denied> {
+        let asked = Instant::now();
+        let known = self.review(token).await?;
+        match &known {
+            Ok(user) => self.known.put(question, asked, user.clone()),
+            Err(why) => self.refused.put(question, asked, why.clone()),
+        }
+        Ok(known)
+    }
+
+    async fn review(&self, token: &str) -> Result<Known, Denied> {
         let audiences = Some(self.audiences.clone()).filter(|audiences| !audiences.is_empty());
         let asked = audiences.is_some();
         let review = TokenReview {

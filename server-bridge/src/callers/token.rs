@@ -163,6 +163,14 @@ impl Issuer {
 
     fn user(&self, claims: &Map<String, Value>) -> Result<String, String> {
         let claim = &self.config.user_claim;
+        // As Kubernetes does: an address that nobody looked at may be anybody's. A text `"true"` is refused there too.
+        let unverified = |verified: &Value| *verified != Value::Bool(true);
+        if claim == "email" && claims.get("email_verified").is_some_and(unverified) {
+            return Err(
+                "its claim `email_verified` is not true, so its `email`, which is the user, may be anybody's"
+                    .into(),
+            );
+        }
         match claims.get(claim).and_then(Value::as_str) {
             Some(user) if !user.is_empty() => Ok(format!("{}{user}", self.config.prefix)),
             _ => Err(format!("it has no claim `{claim}`, which is the user")),
@@ -303,6 +311,28 @@ mod tests {
         );
         assert_eq!(groups(json!(null)), Ok(Vec::new()));
         assert!(groups(json!([1])).is_err());
+    }
+
+    #[test]
+    fn an_address_is_a_user_unless_its_issuer_says_that_it_is_not_verified() {
+        let user = |claim: &str, verified: Option<Value>| {
+            let mut issuer = issuer();
+            issuer.config.user_claim = claim.into();
+            let mut claims = json!({"sub": "1", "email": "ann@example.com"});
+            if let Some(verified) = verified {
+                claims["email_verified"] = verified;
+            }
+            issuer.user(claims.as_object().unwrap())
+        };
+        for good in [None, Some(json!(true))] {
+            assert_eq!(user("email", good), Ok("ann@example.com".to_owned()));
+        }
+        for bad in [json!(false), json!("true"), json!(null)] {
+            let refused = user("email", Some(bad.clone())).unwrap_err();
+            assert!(refused.starts_with("its claim `email_verified` is not true"));
+            // It says nothing about another claim.
+            assert_eq!(user("sub", Some(bad)), Ok("1".to_owned()));
+        }
     }
 
     #[test]

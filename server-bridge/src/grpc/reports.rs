@@ -17,7 +17,7 @@ use super::backlog::Wanted;
 use super::hub::Hub;
 use super::proto::CloudEvent;
 use super::wire::status_event;
-use crate::store::{Report, ReportHead, SourceName, Store, StoreError};
+use crate::store::{Report, ReportPage, ReportPlace, SourceName, Store, StoreError};
 use jiff::Timestamp;
 use link::id::ConsumerName;
 
@@ -111,10 +111,11 @@ impl<S: Store> Reports<S> {
         &self,
         source: &SourceName,
         since: Timestamp,
+        after: Option<ReportPlace>,
         limit: u32,
-    ) -> Result<Vec<ReportHead>, StoreError> {
+    ) -> Result<ReportPage, StoreError> {
         let _turn = turn(&self.turns.pages).await?;
-        self.store.reports_since(source, since, limit).await
+        self.store.reports_since(source, since, after, limit).await
     }
 
     fn known(&self, id: &Arc<str>, mark: u64) -> Option<Arc<Present>> {

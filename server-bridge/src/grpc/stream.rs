@@ -7,7 +7,6 @@
 //! that is not taken either. What else is on its connection goes on.
 //! **Invariant:** what its caller may hear is asked again with each heartbeat ([`Rights`]).
 
-use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +31,7 @@ use super::reports::{Present, Reports};
 use super::rights::Rights;
 use super::wire::heartbeat;
 use crate::callers::Denied;
-use crate::store::{ReportHead, Store, StoreError};
+use crate::store::{ReportPlace, Store, StoreError};
 
 /// How often a stream says that it is alive, and since when it repeats.
 #[derive(Clone, Debug)]
@@ -70,9 +69,10 @@ enum End {
 /// Where the repetition of what was reported is.
 struct Replay {
     since: Timestamp,
-    limit: u32,
-    /// Those that were reported at `since` and are on a page already.
-    told: HashSet<String>,
+    /// Where the last page ended.
+    after: Option<ReportPlace>,
+    /// Since when the one that follows repeats.
+    again: Option<Timestamp>,
 }
 
 /// How many events went lately.
@@ -176,9 +176,7 @@ impl<S: Store> Stream<S> {
                     }
                 },
                 (Next::Read(since), None) => replay = Some(Replay::new(since)),
-                (Next::Read(since), Some(under_way)) => {
-                    replay = Some(Replay::new(under_way.since.min(since)));
-                }
+                (Next::Read(since), Some(under_way)) => under_way.read_since(since),
                 (Next::Wait(_), Some(under_way)) => {
                     if !self.page(under_way).await {
                         replay = None;
@@ -220,11 +218,11 @@ impl<S: Store> Stream<S> {
     /// Adds the next page of what was reported; false when that was the last one.
     async fn page(&self, replay: &mut Replay) -> bool {
         let source = self.seat.source();
-        let page = self.reports.since(source, replay.since, replay.limit).await;
-        match page {
+        let page = self.reports.since(source, replay.since, replay.after, PAGE);
+        match page.await {
             Ok(page) => {
-                self.seat.add(replay.fresh(&page));
-                replay.advance(&page)
+                self.seat.add(page.heads.iter());
+                replay.advance(page.next)
             }
             Err(error) => {
                 self.wait_for_store(&error).await;
@@ -245,34 +243,34 @@ impl Replay {
     fn new(since: Timestamp) -> Self {
         Self {
             since,
-            limit: PAGE,
-            told: HashSet::new(),
+            after: None,
+            again: None,
         }
     }
 
-    /// Those of a page that were on no page before.
-    fn fresh<'h>(&self, page: &'h [ReportHead]) -> impl Iterator<Item = &'h ReportHead> {
-        page.iter()
-            .filter(|head| head.at != self.since || !self.told.contains(&head.id))
+    /// Has what was reported since then told too. A repetition under way goes on to its end: begun anew each time, it
+    /// would never come to it where more is reported than waits for a stream.
+    fn read_since(&mut self, since: Timestamp) {
+        if self.after.is_none() {
+            self.since = self.since.min(since);
+        } else {
+            self.again = Some(self.again.map_or(since, |again| again.min(since)));
+        }
     }
 
     /// Goes on behind a page; false when there is nothing.
-    fn advance(&mut self, page: &[ReportHead]) -> bool {
-        let full = u32::try_from(page.len()).unwrap_or(u32::MAX) >= self.limit;
-        let Some(last) = page.last().filter(|_| full) else {
-            return false;
-        };
-        if last.at == self.since {
-            // A whole page of one moment: only a longer one leads beyond it.
-            self.limit = self.limit.saturating_mul(2);
-        } else {
-            self.told.clear();
-            self.limit = PAGE;
+    fn advance(&mut self, next: Option<ReportPlace>) -> bool {
+        if next.is_some() {
+            self.after = next;
+            return true;
         }
-        self.since = last.at;
-        let same = page.iter().filter(|head| head.at == last.at);
-        self.told.extend(same.map(|head| head.id.clone()));
-        true
+        match self.again.take() {
+            Some(since) => {
+                *self = Self::new(since);
+                true
+            }
+            None => false,
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
     Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
-    Raising, Report, ReportHead, Reported, Reports, SourceName, StatusOutcome, StatusUpdate, Store,
-    StoreError, Tombstone, Waiting,
+    Raising, Report, ReportPage, ReportPlace, Reported, Reports, SourceName, StatusOutcome,
+    StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 /// What a call does instead of its work.
@@ -129,7 +129,7 @@ impl<S: Store> Reports for Faulty<S> {
     gated! {
         reports_end() -> Position;
         reports_after(after: Position, limit: u32) -> Reported;
-        reports_since(source: &SourceName, since: Timestamp, limit: u32) -> Vec<ReportHead>;
+        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportPlace>, limit: u32) -> ReportPage;
         report(id: &str) -> Option<Report>;
         prune_reports(before: Timestamp) -> u64;
     }

@@ -30,14 +30,16 @@ pub trait Reports: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Reported, StoreError>> + Send;
 
-    /// Heads of the reports on bundles of one source that bridges took at `since` or later, those gone included, oldest
-    /// first, at most `limit`. Looks at every bundle of the source.
+    /// Heads of the reports on bundles of one source that bridges took at `since` or later, those gone included, at most
+    /// `limit` behind `after`: in the order in which the bundles were made, those gone at the end. All pages together look
+    /// at every bundle of the source once. What is reported meanwhile may be on a page or not.
     fn reports_since(
         &self,
         source: &SourceName,
         since: Timestamp,
+        after: Option<ReportPlace>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<ReportHead>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<ReportPage, StoreError>> + Send;
 
     /// What is reported of this bundle now; of one that is gone its last report, for [`REPORTS_KEPT`] at least. None: never
     /// reported, unknown, or made anew and not reported since.
@@ -89,6 +91,24 @@ pub struct Reported {
     pub next: Position,
     /// Whether there are more already.
     pub more: bool,
+}
+
+/// Where a page of the reports of a source ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportPlace {
+    /// Whether it is among those of bundles that are gone.
+    pub(super) gone: bool,
+    /// The bundle.
+    pub(super) key: i64,
+}
+
+/// A part of what was reported of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportPage {
+    /// One for each bundle.
+    pub heads: Vec<ReportHead>,
+    /// Behind which the next page is. None: there is no more.
+    pub next: Option<ReportPlace>,
 }
 
 /// That something was reported of a bundle.

@@ -11,4 +11,5 @@ mod listener;
 mod pki;
 mod reviews;
 mod rules;
+mod start;
 mod tokens;

@@ -9,15 +9,32 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use server_bridge::callers::{Authorization, Cluster, Config};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bridge::{Bridge, Place, bundle, config, told};
+use crate::bridge::{Bridge, Place, bundle, config, told, until};
 
 /// Knows ann's token, and lets her do what is listed.
 struct Api {
-    asked: Arc<Mutex<Vec<Value>>>,
+    asked: Asked,
     serving: AbortOnDropHandle<()>,
     kubeconfig: std::path::PathBuf,
+}
+
+/// What the API was asked, and a gate before its answers about tokens that begin with `slow`.
+#[derive(Clone)]
+struct Asked {
+    reviews: Arc<Mutex<Vec<Value>>>,
+    open: Arc<Semaphore>,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            reviews: Arc::default(),
+            open: Arc::new(Semaphore::new(0)),
+        }
+    }
 }
 
 const ALLOWED: &[(&str, &str)] = &[
@@ -30,14 +47,14 @@ const ALLOWED: &[(&str, &str)] = &[
 
 impl Api {
     async fn start(place: &Place) -> Self {
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asked = Asked::default();
         let router = Router::new()
             .route("/apis/authentication.k8s.io/v1/tokenreviews", post(token))
             .route(
                 "/apis/authorization.k8s.io/v1/subjectaccessreviews",
                 post(access),
             )
-            .with_state(Arc::clone(&asked));
+            .with_state(asked.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -55,7 +72,7 @@ impl Api {
     }
 
     fn asked(&self) -> Vec<Value> {
-        self.asked.lock().unwrap().clone()
+        self.asked.reviews.lock().unwrap().clone()
     }
 
     fn config(&self, audiences: &[&str], authorized: bool) -> Config {
@@ -73,10 +90,7 @@ impl Api {
     }
 }
 
-async fn token(
-    State(asked): State<Arc<Mutex<Vec<Value>>>>,
-    Json(mut review): Json<Value>,
-) -> Json<Value> {
+async fn token(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Json<Value> {
     review["status"] = match review["spec"]["token"].as_str() {
         Some("anns") => json!({
             "authenticated": true,
@@ -86,14 +100,17 @@ async fn token(
         Some("careless") => json!({"authenticated": true, "user": {"username": "ann"}}),
         _ => json!({"authenticated": false, "error": "invalid bearer token"}),
     };
-    asked.lock().unwrap().push(review["spec"].clone());
+    asked.reviews.lock().unwrap().push(review["spec"].clone());
+    if review["spec"]["token"]
+        .as_str()
+        .is_some_and(|token| token.starts_with("slow"))
+    {
+        let _never = asked.open.acquire().await;
+    }
     Json(review)
 }
 
-async fn access(
-    State(asked): State<Arc<Mutex<Vec<Value>>>>,
-    Json(mut review): Json<Value>,
-) -> Json<Value> {
+async fn access(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Json<Value> {
     let spec = &review["spec"];
     let about = &spec["nonResourceAttributes"];
     let allowed = spec["user"] == "ann"
@@ -101,9 +118,42 @@ async fn access(
         && ALLOWED
             .iter()
             .any(|(path, verb)| about["path"] == *path && about["verb"] == *verb);
-    asked.lock().unwrap().push(spec.clone());
+    asked.reviews.lock().unwrap().push(spec.clone());
     review["status"] = json!({"allowed": allowed});
     Json(review)
+}
+
+#[tokio::test]
+async fn who_sends_tokens_that_nobody_knows_makes_no_other_address_wait() {
+    let place = Place::new();
+    let api = Api::start(&place).await;
+    let bridge = Arc::new(Bridge::start(&place, api.config(&[], false)).await);
+    let asked = || api.asked().len();
+    // More than all reviews that may be under way at once, and none is answered before the gate opens.
+    let junk: Vec<_> = (0..40)
+        .map(|number| {
+            let bridge = Arc::clone(&bridge);
+            tokio::spawn(async move {
+                let token = format!("slow{number}");
+                bridge.with_token(&Client::new(), &token).await.0
+            })
+        })
+        .collect();
+    until(async || asked(), |asked| *asked == 8).await;
+    let elsewhere = Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2]));
+    let elsewhere = elsewhere.build().unwrap();
+    assert_eq!(bridge.with_token(&elsewhere, "anns").await.0, 200);
+    assert_eq!(asked(), 9);
+    // Who is known already is not asked about, wherever it calls from.
+    assert_eq!(bridge.with_token(&Client::new(), "anns").await.0, 200);
+    api.asked.open.close();
+    for answer in junk {
+        assert_eq!(answer.await.unwrap(), 401);
+    }
+    assert_eq!(asked(), 41);
+    // Nor about one that was refused.
+    assert_eq!(bridge.with_token(&Client::new(), "slow0").await.0, 401);
+    assert_eq!(asked(), 41);
 }
 
 #[tokio::test]
@@ -135,7 +185,7 @@ async fn an_api_that_is_away_lets_nobody_in_and_says_so() {
     let api = Api::start(&place).await;
     let bridge = Bridge::start(&place, api.config(&[], false)).await;
     api.serving.abort();
-    let answer = crate::bridge::until(
+    let answer = until(
         async || bridge.with_token(&Client::new(), "anns").await,
         |answer| answer.0 != 200,
     )

@@ -117,6 +117,27 @@ async fn lists_are_narrowed_and_what_is_not_seen_is_not_there() {
 }
 
 #[tokio::test]
+async fn what_is_counted_of_all_sources_is_shown_only_to_who_may_list_them_all() {
+    let place = Place::new();
+    let (bridge, cast) = begin(&place).await;
+    let path = "/consumers?fields=name,bundles,waiting_to_send";
+    for (client, counts) in [(&cast.ops, vec![1, 1]), (&cast.robot, vec![1])] {
+        let answer = bridge.get(client, path).await;
+        let items = answer.1["items"].as_array().unwrap();
+        let counted: Vec<_> = items.iter().map(|item| item["bundles"].clone()).collect();
+        assert_eq!(counted, counts);
+    }
+    let answer = bridge.get(&cast.other, path).await;
+    assert_eq!(
+        told(&answer),
+        "403 maestro-4: query parameter `fields`: `bundles` is counted over all sources, and the rules let you list those \
+         of some only"
+    );
+    let plain = "/consumers?fields=name,last_seen_at";
+    assert_eq!(bridge.get(&cast.other, plain).await.0, 200);
+}
+
+#[tokio::test]
 async fn changes_beyond_the_rules_are_refused_in_words() {
     let place = Place::new();
     let (bridge, cast) = begin(&place).await;

@@ -195,3 +195,64 @@ async fn half_a_surrogate_pair_is_no_json_in_what_callers_send() {
     let response = response.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }
+
+/// Head and body of the next answer on this connection.
+async fn answer(stream: &mut TcpStream) -> (String, Value) {
+    let mut read = Vec::new();
+    let (head, length) = loop {
+        read.push(stream.read_u8().await.unwrap());
+        if read.ends_with(b"\r\n\r\n") {
+            let head = String::from_utf8(read).unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let length = length.unwrap().parse().unwrap();
+            break (head, length);
+        }
+    };
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    (head, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn who_is_refused_before_the_body_is_read_sees_why_and_may_send_the_next_request() {
+    const MOST: usize = 2 * 1024 * 1024;
+    let server = Server::start().await;
+    let address = server.base.strip_prefix("http://").unwrap();
+    let address = address.split('/').next().unwrap();
+    let head = |host: &str, more: &str, length: usize| {
+        format!(
+            "POST /api/maestro/v1/consumers HTTP/1.1\r\nhost: {host}\r\n{more}content-length: {length}\r\n\r\n"
+        )
+    };
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let strange = ("evil.example", "HTTP/1.1 403 ");
+    for ((host, status), length) in [
+        (strange, 20_000),
+        (("localhost", "HTTP/1.1 415 "), 20_000),
+        (strange, MOST),
+        (strange, MOST + 1),
+    ] {
+        // The head by itself, as clients with a buffer of their own write it.
+        let head = head(host, "", length);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; length]).await.unwrap();
+        let (head, error) = answer(&mut stream).await;
+        assert!(head.starts_with(status), "{length}: {head}");
+        assert_eq!(error["kind"], "Error");
+        assert_eq!(
+            head.contains("connection: close"),
+            length > MOST,
+            "{length}: {head}"
+        );
+    }
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    // Who asks first whether to send the body is told at once that it need not.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = head("evil.example", "expect: 100-continue\r\n", 20_000);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (head, _) = answer(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    assert!(head.contains("connection: close"), "{head}");
+}

@@ -17,6 +17,7 @@ mod heard;
 mod history;
 mod list;
 mod outbox;
+mod pages;
 mod postgres;
 mod progress;
 mod reports;
@@ -139,6 +140,7 @@ conformance!([
     reports::what_of_a_publication_travels_again_belongs_to_its_version,
     reports::each_status_that_is_taken_is_reported_once,
     reports::a_bundle_that_goes_leaves_its_last_report_until_it_is_forgotten,
+    pages::what_was_reported_of_a_source_comes_in_pages_that_leave_nothing_out,
     reports::bundles_that_go_with_their_consumer_say_that_nobody_confirmed_it,
     reports::a_raised_version_keeps_the_report_that_is_there,
     reports::a_reader_misses_nothing_that_many_write_at_once,

@@ -1,54 +1,29 @@
-//! A repetition goes through everything page by page, also where many reports are of one moment.
+//! A repetition goes on to its end whatever is to be repeated besides, and that follows.
 
 use super::*;
-use crate::store::SourceName;
-
-fn head(id: usize, second: i64) -> ReportHead {
-    ReportHead {
-        id: id.to_string(),
-        source: SourceName::new("a").unwrap(),
-        at: Timestamp::from_second(second).unwrap(),
-        gone: false,
-    }
-}
-
-/// What is told of a store that holds these, each bundle as often as it is told.
-fn replayed(stored: &[ReportHead]) -> Vec<String> {
-    let mut replay = Replay::new(Timestamp::MIN);
-    let mut told = Vec::new();
-    loop {
-        let page: Vec<ReportHead> = stored
-            .iter()
-            .filter(|head| head.at >= replay.since)
-            .take(replay.limit as usize)
-            .cloned()
-            .collect();
-        told.extend(replay.fresh(&page).map(|head| head.id.clone()));
-        if !replay.advance(&page) {
-            return told;
-        }
-    }
-}
 
 #[test]
-fn a_repetition_tells_every_bundle_once_whatever_the_times() {
-    let page = PAGE as usize;
-    for (count, every) in [
-        (0, 1),
-        (page - 1, 1),
-        (page, 1),
-        (page + 1, 1),
-        (3 * page, 7),
-        (3 * page, page),
-        (5 * page, 3 * page),
-        (5 * page, usize::MAX),
-    ] {
-        let stored: Vec<ReportHead> = (0..count)
-            .map(|number| head(number, i64::try_from(number / every).unwrap()))
-            .collect();
-        let all: Vec<String> = stored.iter().map(|head| head.id.clone()).collect();
-        assert_eq!(replayed(&stored), all, "{count} reports, {every} a second");
+fn a_repetition_comes_to_its_end_and_what_was_to_be_repeated_meanwhile_follows() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let place = Some(ReportPlace::default());
+    let mut replay = Replay::new(at(50));
+    replay.read_since(at(60));
+    assert_eq!(replay.since, at(50));
+    replay.read_since(at(40));
+    assert_eq!(
+        (replay.since, replay.again),
+        (at(40), None),
+        "not begun yet"
+    );
+    for since in [80, 70, 90] {
+        assert!(replay.advance(place));
+        replay.read_since(at(since));
+        assert_eq!((replay.since, replay.after), (at(40), place));
     }
+    assert!(replay.advance(None), "what follows");
+    assert_eq!((replay.since, replay.after), (at(70), None));
+    assert!(replay.advance(place));
+    assert!(!replay.advance(None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -138,8 +138,9 @@ async fn read_all(connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
 /// After something was found, or the store was opened. A pass over 200 000 bundles takes a few tenths of a second.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Where nothing is found again and again: a bridge of the version before runs for the time of a rollout.
-const SELDOM: Duration = Duration::from_secs(15 * 60);
+/// Where nothing is found again and again. What the last bridge of the version before stored stays unknown no longer than
+/// this, however late in a rollout it ended.
+const SELDOM: Duration = Duration::from_secs(60);
 
 // A statement that the server does not end is one of a server that is gone.
 const LONGEST: Duration = Duration::from_secs(15 * 60);

@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::super::reports::{
-    Position, Report, ReportHead, Reported, Reports, Seen, Sweep, consumer_removed, cut,
+    Position, Report, ReportPage, ReportPlace, Reported, Reports, Seen, Sweep, consumer_removed,
+    cut,
 };
 use super::super::sql::rows::{self, Cells as _, micros};
 use super::super::{SourceName, StatusUpdate, StoreError};
@@ -39,13 +40,14 @@ impl Reports for PostgresStore {
         &self,
         source: &SourceName,
         since: Timestamp,
+        after: Option<ReportPlace>,
         limit: u32,
-    ) -> Result<Vec<ReportHead>, StoreError> {
+    ) -> Result<ReportPage, StoreError> {
         let source = source.clone();
         self.read(
             Use::Search,
             "read the latest reports of a source",
-            move |c| Box::pin(reports_since(c, source, since, limit)),
+            move |c| Box::pin(reports_since(c, source, since, after, limit)),
         )
         .await
     }
@@ -100,35 +102,15 @@ async fn reports_after(
         until: now,
         after: ("0".to_owned(), 0),
     });
-    // What was written anew since that snapshot is found on the way to the next one. Each half comes by an index, in order.
-    let found = sqlx::query(
-        "SELECT reported_in::text AS xid, bundle_key, id, source, at, gone FROM ( \
-           (SELECT s.reported_in, s.bundle_key, b.id, b.source, b.status_taken_at AS at, false AS gone \
-            FROM statuses s JOIN bundles b ON b.key = s.bundle_key \
-            WHERE s.reported_in >= pg_snapshot_xmin($1::text::pg_snapshot) \
-              AND s.reported_in < pg_snapshot_xmax($2::text::pg_snapshot) \
-              AND (s.reported_in, s.bundle_key) > ($3::text::xid8, $4) \
-              AND NOT pg_visible_in_snapshot(s.reported_in, $1::text::pg_snapshot) \
-              AND pg_visible_in_snapshot(s.reported_in, $2::text::pg_snapshot) \
-            ORDER BY s.reported_in, s.bundle_key LIMIT $5) \
-           UNION ALL \
-           (SELECT g.reported_in, g.bundle_key, g.id, g.source, g.removed_at AS at, true AS gone FROM gone_reports g \
-            WHERE g.reported_in >= pg_snapshot_xmin($1::text::pg_snapshot) \
-              AND g.reported_in < pg_snapshot_xmax($2::text::pg_snapshot) \
-              AND (g.reported_in, g.bundle_key) > ($3::text::xid8, $4) \
-              AND NOT pg_visible_in_snapshot(g.reported_in, $1::text::pg_snapshot) \
-              AND pg_visible_in_snapshot(g.reported_in, $2::text::pg_snapshot) \
-            ORDER BY g.reported_in, g.bundle_key LIMIT $5) \
-         ) AS r ORDER BY reported_in, bundle_key LIMIT $5",
-    )
-    .bind(&seen)
-    .bind(&sweep.until)
-    .bind(&sweep.after.0)
-    .bind(sweep.after.1)
-    .bind(i64::from(limit) + 1)
-    .fetch_all(connection)
-    .await
-    .map_err(driver(READ))?;
+    let found = sqlx::query(UNSEEN)
+        .bind(&seen)
+        .bind(&sweep.until)
+        .bind(&sweep.after.0)
+        .bind(sweep.after.1)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(connection)
+        .await
+        .map_err(driver(READ))?;
     let (found, more) = cut(found, limit);
     let heads = found
         .iter()
@@ -168,25 +150,45 @@ async fn reports_since(
     connection: &mut PgConnection,
     source: SourceName,
     since: Timestamp,
+    after: Option<ReportPlace>,
     limit: u32,
-) -> Result<Vec<ReportHead>, StoreError> {
-    let found = sqlx::query(
-        "SELECT * FROM ( \
-           (SELECT b.key, b.id, b.source, b.status_taken_at AS at, false AS gone FROM bundles b \
-            WHERE b.source = $1 AND b.status_taken_at >= $2 ORDER BY b.status_taken_at, b.key LIMIT $3) \
-           UNION ALL \
-           (SELECT g.bundle_key AS key, g.id, g.source, g.removed_at AS at, true AS gone FROM gone_reports g \
-            WHERE g.source = $1 AND g.removed_at >= $2 ORDER BY g.removed_at, g.bundle_key LIMIT $3) \
-         ) AS r ORDER BY at, key LIMIT $3",
-    )
-    .bind(source.as_str())
-    .bind(micros(since))
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await
-    .map_err(driver("read the latest reports of a source"))?;
-    found.iter().map(rows::report_head).collect()
+) -> Result<ReportPage, StoreError> {
+    let mut after = after.unwrap_or_default();
+    let mut page = ReportPage::default();
+    // A bundle that goes meanwhile is found among those that are gone.
+    while page.next.is_none() {
+        let room = limit.saturating_sub(u32::try_from(page.heads.len()).unwrap_or(u32::MAX));
+        let found = sqlx::query(if after.gone { GONE_SINCE } else { SINCE })
+            .bind(source.as_str())
+            .bind(micros(since))
+            .bind(after.key)
+            .bind(i64::from(room) + 1)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(driver("read the latest reports of a source"))?;
+        let (found, more) = cut(found, room);
+        for row in &found {
+            page.heads.push(rows::report_head(row)?);
+            after.key = row.integer("key")?;
+        }
+        if more {
+            page.next = Some(after);
+        } else if after.gone {
+            break;
+        } else {
+            after = ReportPlace { gone: true, key: 0 };
+        }
+    }
+    Ok(page)
 }
+
+// A number that is computed has no statistics: those of the column would say that next to nothing is that young, when all of
+// it may be, and each page would look at every bundle.
+const SINCE: &str = "SELECT b.key, b.id, b.source, b.status_taken_at AS at, false AS gone FROM bundles b \
+     WHERE b.source = $1 AND b.status_taken_at + 0 >= $2 AND b.key > $3 ORDER BY b.key LIMIT $4";
+
+const GONE_SINCE: &str = "SELECT g.bundle_key AS key, g.id, g.source, g.removed_at AS at, true AS gone FROM gone_reports g \
+     WHERE g.source = $1 AND g.removed_at + 0 >= $2 AND g.bundle_key > $3 ORDER BY g.bundle_key LIMIT $4";
 
 async fn report(connection: &mut PgConnection, id: String) -> Result<Option<Report>, StoreError> {
     // One statement sees one state: a bundle is not neither there nor gone.
@@ -270,6 +272,48 @@ pub(super) async fn leave_all(
     .map_err(driver("keep the last reports of a consumer's bundles"))?;
     Ok(())
 }
+
+/// The part of [`UNSEEN`] that is in one table, `t`.
+macro_rules! unseen_in {
+    ($head:literal, $from:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT t.reported_in, t.bundle_key, ",
+            $head,
+            " FROM ",
+            $from,
+            " WHERE (t.reported_in, t.bundle_key) > (GREATEST($3::text::xid8, pg_snapshot_xmax($1::text::pg_snapshot)), \
+                  CASE WHEN $3::text::xid8 >= pg_snapshot_xmax($1::text::pg_snapshot) THEN $4 ELSE 0 END) \
+                AND t.reported_in < pg_snapshot_xmax($2::text::pg_snapshot) \
+                AND pg_visible_in_snapshot(t.reported_in, $2::text::pg_snapshot) \
+              ORDER BY t.reported_in, t.bundle_key LIMIT $5) AS later \
+             UNION ALL SELECT late.* FROM open CROSS JOIN LATERAL (SELECT t.reported_in, t.bundle_key, ",
+            $head,
+            " FROM ",
+            $from,
+            " WHERE t.reported_in = open.xid AND t.bundle_key > open.behind ORDER BY t.bundle_key LIMIT $5) AS late"
+        )
+    };
+}
+
+/// What a snapshot has not seen and a later one has: of the transactions that were open then, each by itself, and of those
+/// that began since. Both are looked up in an index, in order: what else was written since the oldest open one began, which
+/// may be long ago and in another database, is not looked at. (Only transactions stamp rows, their parts do not.)
+const UNSEEN: &str = concat!(
+    "WITH open AS (SELECT xid, CASE WHEN xid = $3::text::xid8 THEN $4 ELSE 0 END AS behind \
+       FROM pg_snapshot_xip($1::text::pg_snapshot) AS xid \
+       WHERE xid >= $3::text::xid8 AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot)) \
+     SELECT reported_in::text AS xid, bundle_key, id, source, at, gone FROM (",
+    unseen_in!(
+        "b.id, b.source, b.status_taken_at AS at, false AS gone",
+        "statuses t JOIN bundles b ON b.key = t.bundle_key"
+    ),
+    " UNION ALL ",
+    unseen_in!(
+        "t.id, t.source, t.removed_at AS at, true AS gone",
+        "gone_reports t"
+    ),
+    ") AS r ORDER BY reported_in, bundle_key LIMIT $5"
+);
 
 /// A snapshot that every database has had.
 const EMPTY: &str = "1:1:";

@@ -5,7 +5,7 @@ use link::id::SourceId;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::reports::{
-    Position, Report, ReportHead, Reported, Reports, Seen, consumer_removed, cut,
+    Position, Report, ReportPage, ReportPlace, Reported, Reports, Seen, consumer_removed, cut,
 };
 use super::super::{SourceName, StatusUpdate, StoreError};
 use super::SqliteStore;
@@ -29,14 +29,15 @@ impl Reports for SqliteStore {
         &self,
         source: &SourceName,
         since: Timestamp,
+        after: Option<ReportPlace>,
         limit: u32,
-    ) -> Result<Vec<ReportHead>, StoreError> {
+    ) -> Result<ReportPage, StoreError> {
         self.reading()?;
         let source = source.clone();
         let found = self
             .searches
             .run("read the latest reports of a source", move |c| {
-                Box::pin(reports_since(c, source, since, limit))
+                Box::pin(reports_since(c, source, since, after, limit))
             });
         self.health.noted(found.await)
     }
@@ -139,22 +140,45 @@ async fn reports_since(
     connection: &mut SqliteConnection,
     source: SourceName,
     since: Timestamp,
+    after: Option<ReportPlace>,
     limit: u32,
-) -> Result<Vec<ReportHead>, StoreError> {
-    let found = sqlx::query(
-        "SELECT b.key, b.id, b.source, s.stored_at AS at, 0 AS gone FROM bundles b \
-         JOIN statuses s ON s.bundle_key = b.key WHERE b.source = ?1 AND s.stored_at >= ?2 \
-         UNION ALL SELECT g.bundle_key, g.id, g.source, g.removed_at AS at, 1 AS gone FROM gone_reports g \
-         WHERE g.source = ?1 AND g.removed_at >= ?2 ORDER BY 4, 1 LIMIT ?3",
-    )
-    .bind(source.as_str())
-    .bind(micros(since))
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(driver("read the latest reports of a source"))?;
-    found.iter().map(rows::report_head).collect()
+) -> Result<ReportPage, StoreError> {
+    let mut after = after.unwrap_or_default();
+    let mut page = ReportPage::default();
+    // A bundle that goes meanwhile is found among those that are gone.
+    while page.next.is_none() {
+        let room = limit.saturating_sub(u32::try_from(page.heads.len()).unwrap_or(u32::MAX));
+        let found = sqlx::query(if after.gone { GONE_SINCE } else { SINCE })
+            .bind(source.as_str())
+            .bind(micros(since))
+            .bind(after.key)
+            .bind(i64::from(room) + 1)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(driver("read the latest reports of a source"))?;
+        let (found, more) = cut(found, room);
+        for row in &found {
+            page.heads.push(rows::report_head(row)?);
+            after.key = get(row, "key")?;
+        }
+        if more {
+            page.next = Some(after);
+        } else if after.gone {
+            break;
+        } else {
+            after = ReportPlace { gone: true, key: 0 };
+        }
+    }
+    Ok(page)
 }
+
+// In the order of the index of sources, whatever the planner makes of the rest: a page looks only at what is on it.
+const SINCE: &str = "SELECT b.key, b.id, b.source, s.stored_at AS at, 0 AS gone FROM bundles b INDEXED BY bundles_by_source \
+     CROSS JOIN statuses s ON s.bundle_key = b.key \
+     WHERE b.source = ?1 AND s.stored_at >= ?2 AND b.key > ?3 ORDER BY b.key LIMIT ?4";
+
+const GONE_SINCE: &str = "SELECT g.bundle_key AS key, g.id, g.source, g.removed_at AS at, 1 AS gone FROM gone_reports g \
+     WHERE g.source = ?1 AND g.removed_at >= ?2 AND g.bundle_key > ?3 ORDER BY g.bundle_key LIMIT ?4";
 
 async fn report(pool: &SqlitePool, id: &str) -> Result<Option<Report>, StoreError> {
     // One statement sees one state: a bundle is not neither there nor gone.

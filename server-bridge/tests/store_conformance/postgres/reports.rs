@@ -10,6 +10,14 @@ use crate::reports::{reported, source};
 use crate::status::status;
 use crate::{at, bundle, name, with_consumers};
 
+/// How many entries of an index were looked at.
+fn entries(place: &Place, index: &str) -> i64 {
+    let read = place.sql(&format!(
+        "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = '{index}'"
+    ));
+    read.parse().unwrap()
+}
+
 fn ids(heads: &[ReportHead]) -> Vec<&str> {
     heads.iter().map(|head| head.id.as_str()).collect()
 }
@@ -179,8 +187,8 @@ async fn positions_of_another_history_are_refused_and_a_reader_begins_anew() {
     }
     let end = other.reports_end().await.unwrap();
     let own = SourceName::default();
-    let since = other.reports_since(&own, at(0), 9);
-    assert_eq!(ids(&since.await.unwrap()), ["b"]);
+    let since = other.reports_since(&own, at(0), None, 9);
+    assert_eq!(ids(&since.await.unwrap().heads), ["b"]);
     store.apply_status(status("b", "c1", 1, 2)).await.unwrap();
     assert_eq!(reported(&store, end).await.0, ["b"]);
 }
@@ -246,7 +254,125 @@ async fn a_source_s_page_and_reports_are_found_by_their_indexes() {
     until("the index of reports", async || scans("statuses_by_report")).await;
     assert_eq!(whole(), before, "no status was looked at in vain");
     let of = source("s7");
-    let heads = store.reports_since(&of, jiff::Timestamp::UNIX_EPOCH, 500);
-    assert_eq!(heads.await.unwrap().len(), 200);
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = store.reports_since(&of, jiff::Timestamp::UNIX_EPOCH, after, 20);
+        let page = page.await.unwrap();
+        count += page.heads.len();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(count, 200);
     until("the index of sources", async || scans("bundles_by_source")).await;
+    // All pages together are one look; each looking at all of them would be 2000 rows.
+    assert!(entries(&place, "bundles_by_source") <= 220);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_stays_open_anywhere_makes_no_look_at_reports_longer() {
+    let place = Place::new();
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    let server = place.server;
+    let other = format!("other than {}", place.database);
+    let open = format!(
+        "SET application_name = '{other}'; BEGIN; SELECT pg_current_xact_id(), pg_sleep(600)"
+    );
+    let opened = std::thread::spawn(move || server.sql("postgres", &open));
+    let held = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{other}' AND wait_event = 'PgSleep' \
+         AND backend_xid IS NOT NULL"
+    );
+    until("the transaction", async || place.sql(&held) == "1").await;
+    let begin = store.reports_end().await.unwrap();
+    place.sql(
+        "INSERT INTO bridge.bundles (name, id, consumer_name, version, created_at, updated_at, source, status_taken_at, \
+           status_version) SELECT 'n' || n, 'i' || n, 'c1', 1, 0, 0, 's', n, 1 FROM generate_series(1, 20000) n; \
+         INSERT INTO bridge.contents (bundle_key, manifests) SELECT key, '[]' FROM bridge.bundles; \
+         INSERT INTO bridge.statuses (bundle_key, payload) SELECT key, '{}' FROM bridge.bundles",
+    );
+    place.sql("ANALYZE bridge.bundles, bridge.statuses");
+    let end = store.reports_end().await.unwrap();
+    for _ in 0..5 {
+        let part = store.reports_after(end.clone(), 9).await.unwrap();
+        assert!(part.heads.is_empty() && !part.more);
+    }
+    store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    store.apply_status(status("b", "c1", 1, 1)).await.unwrap();
+    assert_eq!(reported(&store, end).await.0, ["b"]);
+    let scans = || {
+        place.sql(
+            "SELECT idx_scan > 0 FROM pg_stat_user_indexes WHERE indexrelname = 'statuses_by_report'",
+        ) == "t"
+    };
+    until("the index of reports", async || scans()).await;
+    let entries = entries(&place, "statuses_by_report");
+    assert!(entries < 100, "{entries} entries were looked at");
+    // Nor is anything left out on the way there, part by part.
+    let (mut after, mut count) = (begin, 0);
+    loop {
+        let part = store.reports_after(after, 3000).await.unwrap();
+        count += part.heads.len();
+        after = part.next;
+        if !part.more {
+            break;
+        }
+    }
+    assert_eq!(count, 20_001);
+    place.server.sql("postgres", &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{other}'")).unwrap();
+    assert!(opened.join().unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_long_transactions_and_their_parts_write_comes_in_parts_that_leave_nothing_out() {
+    let place = Place::new();
+    let store = place.open().await;
+    with_consumers(&store, &["c1"]).await;
+    for number in 0..9 {
+        let id = format!("b{number}");
+        store.create_bundle(bundle(&id, "c1"), at(1)).await.unwrap();
+        store.apply_status(status(&id, "c1", 1, 1)).await.unwrap();
+    }
+    let (server, database) = (place.server, place.database.clone());
+    let run = move |text: String| {
+        let database = database.clone();
+        std::thread::spawn(move || server.sql(&database, &text))
+    };
+    let waiting = |number: u16| {
+        place.sql(&format!(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {number} AND NOT granted \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ))
+    };
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let _gate = run("SELECT pg_advisory_lock(1), pg_sleep(600)".into());
+    until("the gate", async || place.sql(held) == "1").await;
+    let write = |ids: &str| {
+        format!(
+            "UPDATE bridge.statuses SET payload = payload WHERE bundle_key IN \
+             (SELECT key FROM bridge.bundles WHERE id IN ({ids}))"
+        )
+    };
+    let mut late = Vec::new();
+    for (part, whole) in [("'b0', 'b4'", "'b2'"), ("'b1', 'b5'", "'b3'")] {
+        let (part, whole) = (write(part), write(whole));
+        late.push(run(format!(
+            "BEGIN; SELECT pg_current_xact_id(); SAVEPOINT one; {part}; RELEASE one; {whole}; \
+             SELECT pg_advisory_xact_lock(1); COMMIT"
+        )));
+        let expected = late.len().to_string();
+        until("one that waits", async || waiting(1) == expected).await;
+    }
+    let begin = store.reports_end().await.unwrap();
+    store.apply_status(status("b8", "c1", 1, 2)).await.unwrap();
+    place.end_sessions("query LIKE '%pg_sleep%'");
+    for late in late {
+        late.join().unwrap().unwrap();
+    }
+    store.apply_status(status("b7", "c1", 1, 2)).await.unwrap();
+    let (seen, after) = reported(&store, begin).await;
+    assert_eq!(seen, ["b0", "b2", "b4", "b1", "b3", "b5", "b8", "b7"]);
+    assert!(reported(&store, after).await.0.is_empty());
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 mod backlog;
+mod body;
 mod connections;
 mod error;
 mod feed;
@@ -187,6 +188,7 @@ impl<S: Store> Grpc<S> {
         health::tell(&reporter, false).await;
         let service = CloudEventServiceServer::new(self.sources.clone())
             .max_decoding_message_size(MESSAGE_BYTES);
+        let health = health.max_decoding_message_size(QUESTION_BYTES);
         let mut routes = Routes::new(service).add_service(health);
         if self.config.options.reflection
             && let Some(reflection) = reflection()
@@ -221,12 +223,16 @@ fn reflection() -> Option<
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
+        .map(|service| service.max_decoding_message_size(QUESTION_BYTES))
         .inspect_err(|error| tracing::error!(%error, "Reflection cannot be offered"))
         .ok()
 }
 
 /// The longest message, in bytes: as Maestro takes by default.
 pub const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+// A name of a service; whoever asks for health is not known.
+const QUESTION_BYTES: usize = 4 * 1024;
 
 /// How long a stream may be silent at most: live clients connect again after twice as long (grpc.md rule 12).
 pub const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -23,7 +23,7 @@ pub use fit::Envelope;
 pub(crate) use fit::misfit;
 pub(crate) use labels::{LABELS_BYTES, check_labels, fit_labels};
 pub(crate) use shapes::subdomain_problem as id_problem;
-pub(crate) use text::{Unreadable, read};
+pub(crate) use text::{Room, Unreadable, VALUES, apart, count, read, room};
 pub(crate) use words::{kind, listed, nearest, unknown, unknown_as, unknown_members};
 
 /// Sizes a bundle must keep to, besides those of the messages that carry it ([`Envelope`]).
@@ -88,6 +88,10 @@ impl Draft {
             check_metadata(metadata, &mut problems);
         }
         let manifests = match &self.manifests {
+            Some(Value::Array(manifests)) if manifests.len() > MANIFESTS => {
+                let message = format!("has {} manifests, more than {MANIFESTS}", manifests.len());
+                return Err(Invalid(format!("manifests: {message}")));
+            }
             Some(Value::Array(manifests)) if !manifests.is_empty() => manifests.as_slice(),
             Some(Value::Array(_)) | None => {
                 problem(
@@ -366,6 +370,9 @@ fn summary(problems: &[Problem]) -> String {
     }
     parts.join("; ")
 }
+
+// One has 55 bytes at least, and the payload 128 KiB at most.
+const MANIFESTS: usize = 4096;
 
 const SHOWN: usize = 10;
 const SHOWN_BYTES: usize = 60;

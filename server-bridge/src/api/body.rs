@@ -1,7 +1,7 @@
 //! Request bodies: one JSON object whose every member is known, or a refusal that names the one that is not.
 //!
-//! Reading is bounded three ways: bytes of one body, time for one body, bytes of all bodies that are in hand. A client
-//! that sends nothing holds nothing of the last.
+//! Reading is bounded: bytes of one body, time for one body, bytes of all bodies that are in hand (a client that sends
+//! nothing holds nothing of them), and the JSON values of one body and of all ([`room`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use tokio::time::timeout;
 use super::Context;
 use super::error::{ApiError, Code};
 use crate::store::Store;
-use crate::validate::{Unreadable, kind, read, unknown_members};
+use crate::validate::{Room, Unreadable, apart, count, kind, read, room, unknown_members};
 
 /// The members of a JSON object.
 #[derive(Debug)]
 pub(super) struct Object {
     members: Map<String, Value>,
     /// Given back when the request is done with what was read.
-    _held: Option<OwnedSemaphorePermit>,
+    _held: Option<(Option<OwnedSemaphorePermit>, Room)>,
 }
 
 /// What all requests together may hold of bodies.
@@ -139,10 +139,14 @@ impl<S: Store> FromRequest<Context<S>> for Object {
             return Err(ApiError::not_json());
         }
         let (text, held) = context.intake.read(request.into_body()).await?;
-        match read(&text) {
+        let values = count(&text);
+        let room = room(values).await;
+        let room = room.ok_or_else(|| ApiError::busy("too much JSON at once"))?;
+        let parsed = apart(values, move || read(&text)).await;
+        match parsed.ok_or_else(|| ApiError::busy("the request body could not be read"))? {
             Ok(Value::Object(members)) => Ok(Self {
                 members,
-                _held: held,
+                _held: Some((held, room)),
             }),
             Ok(other) => Err(ApiError::new(
                 Code::Malformed,
@@ -193,7 +197,7 @@ const DISCARD_BYTES: usize = 8 * BODY_BYTES;
 // A body of that size arrives within it at 70 KB/s.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
-// 32 of the longest bodies, 2 000 of the usual ones; parsed they take a few times as much.
+// 32 of the longest bodies, 2 000 of the usual ones; what they are parsed into is bounded by its values.
 const INTAKE_BYTES: usize = 32 * BODY_BYTES;
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,24 +16,25 @@ use link::http::{ServerTls, Stream as Socket};
 use link::telemetry::Throttle;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tonic::transport::server::Connected;
 use tracing::warn;
 
 use super::Connection;
+use super::places::{Place, Places};
 
 /// One connection. Its place is free again when it is dropped.
 #[derive(Debug)]
 pub struct Accepted {
     socket: Socket,
     connection: Connection,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// Accepts until `stop` is done or the stream is dropped. At most `connections` are open at once, those in their handshake
-/// included; one more is closed. A failing accept is said and tried again, so the stream has no errors; they are in its type
-/// because that is what `tonic` takes.
+/// included; one more takes the place of one that does nothing, and is closed if there is none. A failing accept is said
+/// and tried again, so the stream has no errors; they are in its type because that is what `tonic` takes.
 pub fn incoming(
     listener: TcpListener,
     tls: Option<ServerTls>,
@@ -56,7 +56,7 @@ async fn accept(
     ready: mpsc::Sender<Accepted>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let places = Arc::new(Semaphore::new(connections));
+    let places = Places::new(connections);
     let said = Throttle::new(SAY_EVERY, 2);
     let mut stop = pin!(stop);
     loop {
@@ -74,7 +74,7 @@ async fn accept(
             () = ready.closed() => return,
             () = &mut stop => return,
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = places.take() else {
             if let Some(more) = said.admit(&"busy", Instant::now()) {
                 warn!(
                     connections,
@@ -93,15 +93,18 @@ async fn hand_over(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<ServerTls>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     ready: mpsc::Sender<Accepted>,
 ) {
     let socket = match tls {
         None => Socket::Plain(stream),
-        Some(tls) => match tls.accept(stream, peer).await {
-            Ok(socket) => socket,
-            // Counted and said.
-            Err(_) => return,
+        Some(tls) => tokio::select! {
+            made = tls.accept(stream, peer) => match made {
+                Ok(socket) => socket,
+                // Counted and said.
+                Err(_) => return,
+            },
+            () = place.lost() => return,
         },
     };
     let connection = Connection::new(peer, socket.client_chain().as_ref());
@@ -110,12 +113,19 @@ async fn hand_over(
         .send(Accepted {
             socket,
             connection,
-            _place: place,
+            place,
         })
         .await;
 }
 
 // === impl Accepted ===
+
+impl Accepted {
+    /// Its place among the connections.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+}
 
 impl Connected for Accepted {
     type ConnectInfo = Connection;

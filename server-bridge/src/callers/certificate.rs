@@ -100,7 +100,8 @@ fn name(leaf: &CertificateDer<'_>) -> Result<Named, String> {
     let groups = subject
         .iter_organization()
         .filter_map(|value| value.as_str().ok())
-        .filter(|group| !group.is_empty())
+        // Those are Kubernetes' own, as with tokens.
+        .filter(|group| !group.is_empty() && !group.starts_with("system:"))
         .map(str::to_owned)
         .collect();
     Ok(Named { user, groups })
@@ -177,10 +178,12 @@ mod tests {
             (known.user.as_str(), known.groups),
             ("ann", vec!["ops".to_owned()])
         );
-        assert_eq!(
-            named(&[(cn.clone(), "ann")]).unwrap().groups,
-            Vec::<String>::new()
-        );
+        for none in [
+            &[(cn.clone(), "ann")][..],
+            &[(cn.clone(), "ann"), (o.clone(), "system:masters")],
+        ] {
+            assert_eq!(named(none).unwrap().groups, Vec::<String>::new());
+        }
         for subject in [&[][..], &[(cn, "")], &[(o, "ops")]] {
             let refused = named(subject).unwrap_err();
             assert!(refused.contains("has no common name"), "{refused}");

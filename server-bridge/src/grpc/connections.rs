@@ -2,7 +2,9 @@
 //!
 //! **Contract:** a connection ends with GOAWAY: at its age, which differs by a tenth from one to the next so that clients do
 //! not come back all at once, and when the server stops. Its streams are asked to end then ([`Ending::asked`]), and what
-//! has not ended [`GRACE`] later is cut. A stream can also be reset alone ([`Ending::reset`]).
+//! has not ended [`GRACE`] later is cut; a connection without calls but of the health service is cut [`LAST`] later.
+//! So ends one that has made no call within [`FIRST_WITHIN`], and one whose place another gets ([`Place`]). A stream can
+//! also be reset alone ([`Ending::reset`]).
 //! **Invariant:** a client that answers no ping loses its connection; how often a client pings is its own affair.
 
 use std::convert::Infallible;
@@ -17,16 +19,15 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
-use tonic::transport::server::Connected;
+use tonic::transport::server::Connected as _;
 use tower::Service;
 use tracing::debug;
 
-use crate::callers::Connection;
+use crate::callers::{Accepted, Place};
 
 /// The end of a connection and of one of its streams, as an extension of a request.
 #[derive(Clone, Debug, Default)]
@@ -94,10 +95,9 @@ impl Age {
 }
 
 /// Serves connections until `stop` is done, then lets them end.
-pub(super) async fn serve<I, C, S>(incoming: I, service: S, age: Age, stop: CancellationToken)
+pub(super) async fn serve<I, S>(incoming: I, service: S, age: Age, stop: CancellationToken)
 where
-    I: Stream<Item = io::Result<C>>,
-    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Connection> + Unpin + Send + 'static,
+    I: Stream<Item = io::Result<Accepted>>,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
@@ -119,9 +119,8 @@ where
     tasks.wait().await;
 }
 
-async fn connection<C, S>(io: C, service: S, age: Age, stop: CancellationToken)
+async fn connection<S>(io: Accepted, service: S, age: Age, stop: CancellationToken)
 where
-    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Connection> + Unpin + Send + 'static,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
@@ -130,9 +129,11 @@ where
 {
     let asked = CancellationToken::new();
     let (peer, told) = (io.connect_info(), asked.clone());
+    let (place, shared) = (io.place().clone(), io.place().clone());
     let handler = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(shared.clone());
         let asked = told.clone();
         let mut service = service.clone();
         // Within the stream's own task.
@@ -154,17 +155,45 @@ where
         .keep_alive_timeout(PING_ANSWER)
         .serve_connection(TokioIo::new(io), handler);
     let mut serving = pin!(serving);
-    let old = tokio::select! {
+    let why = tokio::select! {
         ended = serving.as_mut() => return said(ended),
-        () = age.reached(share()) => true,
-        () = stop.cancelled() => false,
+        () = age.reached(share()) => "it is old",
+        () = unused(&place) => "it made no call",
+        // Whoever comes in numbers, unknown, is not to hold descriptors meanwhile.
+        () = place.lost() => match place.is_known() {
+            false => return,
+            true => "it does nothing and another takes its place",
+        },
+        () = stop.cancelled() => "the server stops",
     };
-    debug!(old, "A gRPC connection is asked to end");
+    debug!(why, "A gRPC connection is asked to end");
     serving.as_mut().graceful_shutdown();
     asked.cancel();
-    match timeout(GRACE, serving).await {
-        Ok(ended) => said(ended),
-        Err(_) => debug!("A gRPC connection did not end in time and is cut"),
+    tokio::select! {
+        ended = timeout(GRACE, serving) => match ended {
+            Ok(ended) => said(ended),
+            Err(_) => debug!("A gRPC connection did not end in time and is cut"),
+        },
+        () = quiet(&place) => debug!("A gRPC connection without calls is cut"),
+    }
+}
+
+/// Returns if there was no call in time.
+async fn unused(place: &Place) {
+    sleep(FIRST_WITHIN).await;
+    if place.is_used() {
+        std::future::pending().await
+    }
+}
+
+/// Returns when there was no call any more for [`LAST`], or none but of the health service.
+async fn quiet(place: &Place) {
+    loop {
+        place.quiet().await;
+        sleep(LAST).await;
+        if place.is_quiet() {
+            return;
+        }
     }
 }
 
@@ -196,6 +225,12 @@ const HEADERS: u32 = 32 * 1024;
 // As Maestro's `--grpc-server-ping-interval` and `-timeout`.
 const PING: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a connection may be there before its first call. Go clients connect when they have one.
+pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a connection without calls may take to answer GOAWAY: a few round trips.
+pub(super) const LAST: Duration = Duration::from_secs(1);
 
 /// How long streams and calls may take to end: within the time that the process has for stopping.
 pub(super) const GRACE: Duration = Duration::from_secs(10);

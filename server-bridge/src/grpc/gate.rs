@@ -3,12 +3,14 @@
 //!
 //! **Invariant:** nothing but the health service is answered before its caller is known.
 //! **Invariant:** no message is read without a place for it, so that what callers send takes [`MESSAGES`] times the longest
-//! message at most.
+//! message at most; and one caller's messages that are not there yet have [`ARRIVING`] places.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,9 +22,10 @@ use tonic::{Code, Status};
 use tower::Service;
 use tower::util::ServiceExt as _;
 
+use super::body::{Arriving, Leaving};
 use super::error::{Reason, Refusal};
 use super::proto::SERVICE_NAME;
-use crate::callers::{Access, Connection, authorization};
+use crate::callers::{Access, Caller, Connection, Mechanism, Place, authorization};
 
 /// The gate before a service.
 #[derive(Clone, Debug)]
@@ -30,7 +33,15 @@ pub(super) struct Gate<S> {
     inner: S,
     access: Access,
     places: Arc<Semaphore>,
+    shares: Shares,
 }
+
+/// Places for the messages of one caller that are not there yet.
+#[derive(Clone, Debug, Default)]
+struct Shares(Arc<Mutex<HashMap<Whose, Weak<Semaphore>>>>);
+
+/// A caller by its name; where nobody is asked, by its connection.
+type Whose = (String, Option<SocketAddr>);
 
 // === impl Gate ===
 
@@ -40,6 +51,7 @@ impl<S> Gate<S> {
             inner,
             access,
             places: Arc::new(Semaphore::new(MESSAGES)),
+            shares: Shares::default(),
         }
     }
 }
@@ -51,28 +63,43 @@ where
 {
     async fn pass(self, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let path = request.uri().path();
+        let place = request.extensions().get::<Place>().cloned();
         if path.starts_with(HEALTH) {
-            return Ok(answer(self.inner, request).await);
+            if let Some(place) = place {
+                place.touch();
+            }
+            let answered = timeout(HEALTH_WITHIN, answer(self.inner, request)).await;
+            return answered.map_err(|_| Refusal::unavailable("the request was not there in time"));
         }
         let counted = path
             .strip_prefix('/')
             .is_some_and(|path| path.starts_with(SERVICE_NAME));
         let connection = request.extensions().get::<Connection>();
-        let Some(connection) = connection.cloned() else {
+        let (Some(connection), Some(place)) = (connection.cloned(), place) else {
             return Err(Refusal::new(
                 Reason::Internal,
                 "the connection is not known",
             ));
         };
+        let mut call = place.call();
         let token = authorization(request.headers())?.map(str::to_owned);
         let caller = self
             .access
             .authenticate(&connection, token.as_deref())
             .await?;
+        call.known();
+        let share = self.shares.of(&caller);
         request.extensions_mut().insert(caller);
         if !counted {
-            return Ok(worded(answer(self.inner, request).await));
+            let response = worded(answer(self.inner, request).await);
+            return Ok(response.map(|body| Body::new(Leaving::new(body, call))));
         }
+        let arriving = timeout(PLACE_WITHIN, share.acquire_owned()).await;
+        let Ok(Ok(arriving)) = arriving else {
+            return Err(Refusal::unavailable(format!(
+                "{ARRIVING} messages of this caller have begun and are not there yet, try again later"
+            )));
+        };
         // Held until the call is answered; a stream has read its message when it begins.
         let place = timeout(PLACE_WITHIN, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else {
@@ -80,14 +107,32 @@ where
                 "too many calls at once, try again later",
             ));
         };
+        let request = request.map(|body| Body::new(Arriving::new(body, arriving)));
         let response = timeout(ANSWER_WITHIN, answer(self.inner, request)).await;
         let response = response.map_err(|_| {
             let limit = ANSWER_WITHIN.as_secs();
-            Refusal::unavailable(format!(
-                "the message was not there, or not stored, within {limit} s"
-            ))
+            Refusal::unavailable(format!("the message was not stored within {limit} s"))
         })?;
-        Ok(worded(response))
+        Ok(worded(response).map(|body| Body::new(Leaving::new(body, call))))
+    }
+}
+
+// === impl Shares ===
+
+impl Shares {
+    fn of(&self, caller: &Caller) -> Arc<Semaphore> {
+        let from = (caller.by == Mechanism::Open).then_some(caller.from);
+        let whose = (caller.user.clone(), from);
+        // Nothing panics under it.
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(&whose).and_then(Weak::upgrade) {
+            return share;
+        }
+        // As many as there are calls at most.
+        shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Semaphore::new(ARRIVING));
+        shares.insert(whose, Arc::downgrade(&share));
+        share
     }
 }
 
@@ -149,8 +194,14 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 /// Messages in hand: 128 MiB of the longest, and as many bundles as a store commits together.
 const MESSAGES: usize = 32;
 
+/// Messages of one caller that are not there yet. One that is there has its place in [`MESSAGES`] alone.
+const ARRIVING: usize = 8;
+
+// Its messages are some bytes.
+const HEALTH_WITHIN: Duration = Duration::from_secs(5);
+
 // As long as a publication waits for the store: then those before it have ended.
 const PLACE_WITHIN: Duration = Duration::from_secs(5);
 
-// The longest message arrives within it at 140 KB/s; the store has 5 s of it.
+// A message has 5 s to arrive, and the store 5 s each for reading and writing.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);

@@ -30,6 +30,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Streams {
     by_source: HashMap<SourceName, Vec<Arc<Inbox>>>,
+    by_caller: HashMap<String, usize>,
     count: usize,
 }
 
@@ -45,22 +46,41 @@ struct Inbox {
 pub(super) struct Seat {
     hub: Hub,
     source: SourceName,
+    caller: Option<String>,
     inbox: Arc<Inbox>,
 }
 
-/// There are [`STREAMS`] streams already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;
+/// There are as many streams as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Full {
+    #[error("there are {STREAMS} streams already")]
+    All,
+    #[error("the source has {SOURCE_STREAMS} streams already")]
+    Source,
+    #[error("the caller has {CALLER_STREAMS} streams already")]
+    Caller,
+}
 
 // === impl Hub ===
 
 impl Hub {
-    /// A place for a stream of this source; from now on it is told of everything that is marked.
-    pub(super) fn join(&self, source: SourceName) -> Result<Seat, Full> {
+    /// A place for a stream of this source; from now on it is told of everything that is marked. `caller` is `None` where
+    /// nobody is asked.
+    pub(super) fn join(&self, source: SourceName, caller: Option<&str>) -> Result<Seat, Full> {
         let inbox = Arc::new(Inbox::default());
         let mut streams = lock(&self.0.streams);
         if streams.count >= STREAMS {
-            return Err(Full);
+            return Err(Full::All);
+        }
+        if streams.by_source.get(&source).map_or(0, Vec::len) >= SOURCE_STREAMS {
+            return Err(Full::Source);
+        }
+        if let Some(caller) = caller {
+            let count = streams.by_caller.entry(caller.to_owned()).or_default();
+            if *count >= CALLER_STREAMS {
+                return Err(Full::Caller);
+            }
+            *count += 1;
         }
         streams.count += 1;
         let seats = streams.by_source.entry(source.clone()).or_default();
@@ -69,6 +89,7 @@ impl Hub {
         Ok(Seat {
             hub: self.clone(),
             source,
+            caller: caller.map(str::to_owned),
             inbox,
         })
     }
@@ -209,6 +230,14 @@ impl Drop for Seat {
                 streams.by_source.remove(&self.source);
             }
         }
+        if let Some(caller) = &self.caller
+            && let Some(count) = streams.by_caller.get_mut(caller)
+        {
+            *count -= 1;
+            if *count == 0 {
+                streams.by_caller.remove(caller);
+            }
+        }
         streams.count -= 1;
     }
 }
@@ -219,7 +248,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Streams of all sources together: users open one for each cluster, and 256 connections are taken.
-pub(super) const STREAMS: usize = 4096;
+const STREAMS: usize = 4096;
+
+/// Streams of one source, a quarter of all, and of one caller, which may speak for several.
+const SOURCE_STREAMS: usize = STREAMS / 4;
+const CALLER_STREAMS: usize = STREAMS / 2;
 
 #[cfg(test)]
 mod tests {
@@ -250,10 +283,10 @@ mod tests {
     async fn each_stream_of_a_source_is_told_and_none_of_another() {
         let hub = Hub::default();
         let (one, two) = (
-            hub.join(source("a")).unwrap(),
-            hub.join(source("a")).unwrap(),
+            hub.join(source("a"), None).unwrap(),
+            hub.join(source("a"), None).unwrap(),
         );
-        let other = hub.join(source("b")).unwrap();
+        let other = hub.join(source("b"), None).unwrap();
         hub.mark(&head("x", "a"));
         two.changed().await;
         assert_eq!(next(&one).as_deref(), Some("x"));
@@ -272,7 +305,7 @@ mod tests {
     #[tokio::test]
     async fn a_resync_asks_for_the_list_or_for_everything() {
         let hub = Hub::default();
-        let seat = hub.join(source("a")).unwrap();
+        let seat = hub.join(source("a"), None).unwrap();
         hub.resync(&source("a"), Vec::new());
         assert_eq!(
             next(&seat),
@@ -288,7 +321,7 @@ mod tests {
         assert_eq!(next(&seat).as_deref(), Some("b1"));
         hub.resync(&source("a"), (0..WAITING / 2).map(held).collect());
         assert_eq!(next(&seat).as_deref(), Some("b0"));
-        let other = hub.join(source("a")).unwrap();
+        let other = hub.join(source("a"), None).unwrap();
         hub.resync(&source("a"), (0..=WAITING / 2).map(held).collect());
         assert_eq!(
             next(&other),
@@ -297,13 +330,23 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_taken_up_to_their_number_and_refused_one_past() {
+    fn streams_are_taken_up_to_their_numbers_and_refused_one_past() {
         let hub = Hub::default();
-        let mut seats: Vec<Seat> = (0..STREAMS)
-            .map(|_| hub.join(source("a")).unwrap())
-            .collect();
-        assert_eq!(hub.join(source("b")).unwrap_err(), Full);
-        seats.pop();
-        assert!(hub.join(source("b")).is_ok());
+        let take = |name: &str, caller: Option<&str>, count: usize| -> Vec<Seat> {
+            let seats = (0..count).map(|_| hub.join(source(name), caller).unwrap());
+            seats.collect()
+        };
+        let mut seats = take("a", Some("ann"), SOURCE_STREAMS);
+        let join = |name: &str, caller| hub.join(source(name), caller).err();
+        assert_eq!(join("a", Some("bob")), Some(Full::Source));
+        seats.extend(take("b", Some("ann"), CALLER_STREAMS - SOURCE_STREAMS));
+        assert_eq!(join("c", Some("ann")), Some(Full::Caller));
+        seats.extend(take("c", None, SOURCE_STREAMS));
+        seats.extend(take("d", None, STREAMS - CALLER_STREAMS - SOURCE_STREAMS));
+        assert_eq!(join("e", None), Some(Full::All));
+        seats.remove(0);
+        assert_eq!(join("a", Some("ann")), None);
+        seats.clear();
+        assert!(lock(&hub.0.streams).by_caller.is_empty());
     }
 }

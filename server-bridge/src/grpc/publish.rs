@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::bundle::resync::HeldStatus;
 use link::clock::Clock;
 use link::event::Event;
 use link::id::ConsumerName;
@@ -18,11 +17,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::{Reason, Refusal};
 use super::hub::Hub;
-use super::request::{Given, Published, Request, Wish, understand};
+use super::request::{Asked, Given, Request, Wish, asked, understand, values};
 use crate::audit::{Change, Outcome, changed};
 use crate::callers::{Access, Action, Caller, Verb};
 use crate::store::{Bundle, Content, Json, NewBundle, SourceName, Store, StoreError};
-use crate::validate::{Addressed, Draft, Envelope, Limits};
+use crate::validate::{Addressed, Draft, Envelope, Limits, Room, apart, room};
 
 /// Stores what is published. Clones share everything.
 #[derive(Clone, Debug)]
@@ -45,27 +44,30 @@ impl<S: Store> Publisher<S> {
         event: Event,
         known: &mut Option<SourceName>,
     ) -> Result<(), Refusal> {
-        let Published { source, request } = understand(&event)?;
-        let wish = match request {
-            Request::Store(wish) => *wish,
-            Request::Resync(held) => return self.resync(caller, source, held, known).await,
+        let Asked { source, bundle } = asked(&event)?;
+        let operation = event.id.clone();
+        let Some((id, consumer, verb)) = bundle else {
+            return self.resync(caller, source, event, known).await;
         };
-        let (id, consumer) = wish.about();
-        let (id, consumer, verb) = (id.to_owned(), consumer.clone(), wish.verb());
         let action = Action {
             verb: Verb::Publish,
             source: Some(source.clone()),
             consumer: Some(consumer.clone()),
         };
-        let allowed = self.access.allow(caller, &action).await;
-        if allowed.is_ok() {
-            *known = Some(source.clone());
-        }
+        // Before its data is read, which takes time and memory.
+        let allowed = match self.access.allow(caller, &action).await {
+            Ok(()) => {
+                *known = Some(source.clone());
+                Ok(understood(event).await?)
+            }
+            Err(denied) => Err(Refusal::from(denied)),
+        };
         let (publisher, caller) = (self.clone(), caller.clone());
         let storing = tokio::spawn(async move {
             let done = match allowed {
-                Ok(()) => publisher.store(&source, wish).await,
-                Err(denied) => Err(denied.into()),
+                Ok((Request::Store(wish), _room)) => publisher.store(&source, *wish).await,
+                Ok((Request::Resync(_), _)) => Ok(()),
+                Err(refusal) => Err(refusal),
             };
             let change = Change {
                 verb,
@@ -73,7 +75,7 @@ impl<S: Store> Publisher<S> {
                 id: &id,
                 source: Some(&source),
                 consumer: Some(&consumer),
-                operation: &event.id,
+                operation: &operation,
             };
             let outcome = match &done {
                 Ok(()) => Outcome::Done,
@@ -83,19 +85,14 @@ impl<S: Store> Publisher<S> {
             changed(&caller, &change, outcome);
             done
         });
-        storing.await.unwrap_or_else(|_| {
-            Err(Refusal::new(
-                Reason::Internal,
-                "the server failed on this call",
-            ))
-        })
+        storing.await.unwrap_or_else(|_| Err(failed()))
     }
 
     async fn resync(
         &self,
         caller: &Caller,
         source: SourceName,
-        held: Vec<HeldStatus>,
+        event: Event,
         known: &mut Option<SourceName>,
     ) -> Result<(), Refusal> {
         // What it asks for goes to the streams of its source, and changes nothing.
@@ -105,7 +102,9 @@ impl<S: Store> Publisher<S> {
             consumer: None,
         };
         self.access.allow(caller, &action).await?;
-        self.hub.resync(&source, held);
+        if let (Request::Resync(held), _room) = understood(event).await? {
+            self.hub.resync(&source, held);
+        }
         *known = Some(source);
         Ok(())
     }
@@ -258,6 +257,20 @@ impl<S: Store> Publisher<S> {
         let read = patiently(|| self.store.get_bundle(id)).await;
         read.outcome.map_err(|error| Refusal::of_store(&error, id))
     }
+}
+
+/// What an event asks for, with the room that it takes.
+async fn understood(event: Event) -> Result<(Request, Room), Refusal> {
+    let values = values(&event);
+    let room = room(values).await;
+    let room =
+        room.ok_or_else(|| Refusal::unavailable("too much JSON at once, try again later"))?;
+    let understood = apart(values, move || understand(&event)).await;
+    Ok((understood.ok_or_else(failed)??, room))
+}
+
+fn failed() -> Refusal {
+    Refusal::new(Reason::Internal, "the server failed on this call")
 }
 
 /// Rights are given by consumer, so the one that was named must be the one.

@@ -13,16 +13,7 @@ use serde_json::{Map, Value, json};
 use super::error::Refusal;
 use crate::callers::Verb;
 use crate::store::{Json, SourceName};
-use crate::validate::{Draft, Unreadable, check_id, kind, read, unknown_members};
-
-/// A published event that is understood.
-#[derive(Debug)]
-pub(super) struct Published {
-    /// Who speaks.
-    pub(super) source: SourceName,
-    /// What it wants.
-    pub(super) request: Request,
-}
+use crate::validate::{Draft, Unreadable, check_id, count, kind, read, unknown_members};
 
 /// What a source asks for.
 #[derive(Debug)]
@@ -58,78 +49,90 @@ pub(super) struct Given {
     pub(super) origin: Json,
 }
 
-// === impl Wish ===
+/// What the attributes of an event say, before anything of its data is read.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Who speaks.
+    pub(super) source: SourceName,
+    /// The bundle, for which cluster it is said to be, and what is to become of it; `None` for a resync.
+    pub(super) bundle: Option<(String, ConsumerName, Verb)>,
+}
 
-impl Wish {
-    /// The bundle, and for which cluster it is said to be.
-    pub(super) fn about(&self) -> (&str, &ConsumerName) {
-        match self {
-            Self::Create(given) | Self::Update { given, .. } => (&given.id, &given.consumer),
-            Self::Delete { id, consumer } => (id, consumer),
+/// Reads who wants what of which bundle.
+///
+/// # Errors
+/// Names the attribute that is missing, unknown or unreadable.
+pub(super) fn asked(event: &Event) -> Result<Asked, Refusal> {
+    let source = SourceName::new(event.source.clone())
+        .map_err(|error| Refusal::invalid(error.to_string()))?;
+    let verb = match (event.kind.sub_resource, event.kind.action) {
+        _ if !event.kind.is_manifest_bundle() => return Err(unsupported(event)),
+        // The library names an update by its type; a deletion by its type or by its time alone, as agents take it.
+        (SubResource::Spec, Action::Create | Action::Update | Action::Delete)
+            if event.kind.action == Action::Delete || event.deletion_timestamp.is_some() =>
+        {
+            Some(Verb::Delete)
         }
-    }
+        (SubResource::Spec, Action::Create) => Some(Verb::Create),
+        (SubResource::Spec, Action::Update) => Some(Verb::Update),
+        (SubResource::Status, Action::ResyncRequest) => None,
+        _ => return Err(unsupported(event)),
+    };
+    let bundle = match verb {
+        None => None,
+        Some(verb) => {
+            let (id, consumer) = addressed(event)?;
+            Some((id, consumer, verb))
+        }
+    };
+    Ok(Asked { source, bundle })
+}
 
-    /// What it does, as the audit log writes it.
-    pub(super) const fn verb(&self) -> Verb {
-        match self {
-            Self::Create(_) => Verb::Create,
-            Self::Update { .. } => Verb::Update,
-            Self::Delete { .. } => Verb::Delete,
-        }
-    }
+/// How many JSON values an event has, at least.
+pub(super) fn values(event: &Event) -> usize {
+    let attributes = [&event.metadata, &event.log_tracing].into_iter().flatten();
+    let attributes: usize = attributes.map(|text| count(text.as_bytes())).sum();
+    count(event.data_bytes()) + attributes
 }
 
 /// Reads what an event asks for.
 ///
 /// # Errors
 /// Names the attribute or field that is missing, unknown or unreadable.
-pub(super) fn understand(event: &Event) -> Result<Published, Refusal> {
-    let source = SourceName::new(event.source.clone())
-        .map_err(|error| Refusal::invalid(error.to_string()))?;
-    let unsupported = || {
-        let shown = event.kind.to_string();
-        Refusal::invalid(format!(
-            "type: `{}` is not taken here; sources publish \
-             `io.open-cluster-management.works.v1alpha1.manifestbundles` with `spec.create_request`, \
-             `spec.update_request`, `spec.delete_request` or `status.resync_request`",
-            clip(&shown, NAME_BYTES)
-        ))
+pub(super) fn understand(event: &Event) -> Result<Request, Refusal> {
+    let Some((id, consumer, verb)) = asked(event)?.bundle else {
+        let request = serde_json::from_slice(event.data_bytes());
+        let request: StatusRequest = request.map_err(|error| {
+            Refusal::invalid(format!(
+                "the data is no status resync request, such as {{\"statusHashes\":[]}}: {error}"
+            ))
+        })?;
+        return Ok(Request::Resync(request.status_hashes));
     };
-    if !event.kind.is_manifest_bundle() {
-        return Err(unsupported());
-    }
-    let request = match (event.kind.sub_resource, event.kind.action) {
-        // The library names an update by its type; a deletion by its type or by its time alone, as agents take it.
-        (SubResource::Spec, Action::Create | Action::Update | Action::Delete)
-            if event.kind.action == Action::Delete || event.deletion_timestamp.is_some() =>
-        {
-            let (id, consumer) = addressed(event)?;
-            Request::Store(Box::new(Wish::Delete { id, consumer }))
-        }
-        (SubResource::Spec, Action::Create) => {
-            Request::Store(Box::new(Wish::Create(given(event)?)))
-        }
-        (SubResource::Spec, Action::Update) => {
+    let wish = match verb {
+        Verb::Delete => Wish::Delete { id, consumer },
+        Verb::Create => Wish::Create(given(event, id, consumer)?),
+        _ => {
             let version = event.resource_version.ok_or_else(|| {
                 Refusal::invalid("attribute `resourceversion` is missing; 0 stands for the latest")
             })?;
-            Request::Store(Box::new(Wish::Update {
-                given: given(event)?,
+            Wish::Update {
+                given: given(event, id, consumer)?,
                 expected: Some(version).filter(|version| *version != Version::UNVERSIONED),
-            }))
+            }
         }
-        (SubResource::Status, Action::ResyncRequest) => {
-            let request: StatusRequest =
-                serde_json::from_slice(event.data_bytes()).map_err(|error| {
-                    Refusal::invalid(format!(
-                        "the data is no status resync request, such as {{\"statusHashes\":[]}}: {error}"
-                    ))
-                })?;
-            Request::Resync(request.status_hashes)
-        }
-        _ => return Err(unsupported()),
     };
-    Ok(Published { source, request })
+    Ok(Request::Store(Box::new(wish)))
+}
+
+fn unsupported(event: &Event) -> Refusal {
+    let shown = event.kind.to_string();
+    Refusal::invalid(format!(
+        "type: `{}` is not taken here; sources publish \
+         `io.open-cluster-management.works.v1alpha1.manifestbundles` with `spec.create_request`, \
+         `spec.update_request`, `spec.delete_request` or `status.resync_request`",
+        clip(&shown, NAME_BYTES)
+    ))
 }
 
 fn addressed(event: &Event) -> Result<(String, ConsumerName), Refusal> {
@@ -149,8 +152,7 @@ fn addressed(event: &Event) -> Result<(String, ConsumerName), Refusal> {
     Ok((id, consumer))
 }
 
-fn given(event: &Event) -> Result<Given, Refusal> {
-    let (id, consumer) = addressed(event)?;
+fn given(event: &Event, id: String, consumer: ConsumerName) -> Result<Given, Refusal> {
     let mut data = data(event).map_err(|refusal| refusal.about(&id))?;
     let mut take = |member: &str| data.remove(member).filter(|value| !value.is_null());
     let draft = Draft {
@@ -175,6 +177,12 @@ fn data(event: &Event) -> Result<Map<String, Value>, Refusal> {
         return Err(Refusal::invalid(
             "the event carries no data; a bundle has at least `manifests`",
         ));
+    }
+    let bytes = event.data_bytes().len();
+    if bytes > DATA_BYTES {
+        return Err(Refusal::invalid(format!(
+            "data: {bytes} bytes, and a bundle has {DATA_BYTES} at most"
+        )));
     }
     let members = object("data", event.data_bytes())?;
     match unknown_members(&members, DATA) {
@@ -239,6 +247,9 @@ const DATA: &[&str] = &["manifests", "deleteOption", "manifestConfigs", "execute
 
 const NAME_BYTES: usize = 200;
 
+/// The longest data: as the longest body of REST.
+const DATA_BYTES: usize = 2 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -260,7 +271,7 @@ mod tests {
     }
 
     fn wish(event: &Event) -> Wish {
-        match understand(event).unwrap().request {
+        match understand(event).unwrap() {
             Request::Store(wish) => *wish,
             resync @ Request::Resync(_) => panic!("{resync:?}"),
         }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::connections::Ending;
 use super::error::{Reason, Refusal};
 use super::feed::Feed;
-use super::hub::{Full, Hub, STREAMS};
+use super::hub::Hub;
 use super::metrics::{Call, Metrics};
 use super::proto::{CloudEvent, CloudEventService, PublishRequest, SubscriptionRequest};
 use super::publish::Publisher;
@@ -19,7 +19,7 @@ use super::reports::Reports;
 use super::rights::Rights;
 use super::stream::{Pace, Stream};
 use super::wire::read;
-use crate::callers::Caller;
+use crate::callers::{Caller, Mechanism};
 use crate::store::{SourceName, Store};
 
 /// What the calls are made of.
@@ -57,11 +57,9 @@ impl<S: Store> Sources<S> {
             ));
         }
         let label = self.metrics.source(Some(&source));
-        let seat = self.hub.join(source).map_err(|Full| {
-            Refusal::unavailable(format!(
-                "there are {STREAMS} streams already; try again later"
-            ))
-        })?;
+        let caller = (caller.by != Mechanism::Open).then_some(caller.user.as_str());
+        let seat = self.hub.join(source, caller);
+        let seat = seat.map_err(|full| Refusal::unavailable(format!("{full}; try again later")))?;
         let stream = Stream {
             seat,
             reports: self.reports.clone(),

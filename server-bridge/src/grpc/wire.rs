@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::error::Refusal;
 use super::proto::{Attr, CloudEvent, CloudEventAttributeValue, Data};
 use crate::store::{Content, Json, Report};
+use crate::validate::{VALUES, count};
 
 /// Reads an event that was published.
 ///
@@ -54,6 +55,14 @@ pub(super) fn read(event: CloudEvent) -> Result<Event, Refusal> {
             ));
         }
     };
+    let structured = message.content_type.as_deref();
+    if structured.is_some_and(|kind| kind.starts_with(STRUCTURED))
+        && (message.payload.len() > STRUCTURED_BYTES || count(&message.payload) > VALUES)
+    {
+        return Err(Refusal::invalid(format!(
+            "a structured event has {STRUCTURED_BYTES} bytes and {VALUES} JSON values at most"
+        )));
+    }
     decode(&message).map_err(|error| {
         let error = chain(&error);
         Refusal::invalid(clip(&error, ERROR_BYTES).replace("user property", "attribute"))
@@ -169,6 +178,11 @@ fn timestamp(at: Timestamp) -> prost_types::Timestamp {
 const SPEC_VERSION: &str = "1.0";
 const CONTENT_TYPE: &str = "contenttype";
 const HEARTBEAT: &str = "io.open-cluster-management.cloudevents.heartbeat";
+
+const STRUCTURED: &str = "application/cloudevents";
+
+// Read before its source is known to be the caller's: the longest payload, four times over for white space and escapes.
+const STRUCTURED_BYTES: usize = 512 * 1024;
 
 const ERROR_BYTES: usize = 400;
 const NAME_BYTES: usize = 80;

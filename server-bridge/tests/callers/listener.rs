@@ -49,7 +49,7 @@ async fn accepted_connections_speak_h2_tell_who_they_are_and_give_their_place_ba
     let address = listener.local_addr().unwrap();
     let stream = incoming(listener, callers.grpc, 2, std::future::pending());
     let mut stream = Box::pin(stream);
-    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut silent = TcpStream::connect(address).await.unwrap();
     let pair = place.clients.client("ann", None);
     let connecting = tokio::spawn(connect(address, client(&place, &pair, b"h2")));
     let mut accepted = stream.next().await.unwrap().unwrap();
@@ -67,10 +67,19 @@ async fn accepted_connections_speak_h2_tell_who_they_are_and_give_their_place_ba
     let mut read = [0; 5];
     connected.read_exact(&mut read).await.unwrap();
     assert_eq!(&read, b"hello");
+    let mut call = accepted.place().call();
+    call.known();
+    // Who does nothing gives way to who comes; who has a call does not.
+    let third = tokio::spawn(connect(address, client(&place, &pair, b"h2")));
+    let other = stream.next().await.unwrap().unwrap();
+    let _third = third.await.unwrap().unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    let mut call_of_other = other.place().call();
+    call_of_other.known();
     // One past the most.
     let refused = connect(address, client(&place, &pair, b"h2")).await;
     assert!(refused.is_err());
-    drop(accepted);
+    drop((call, accepted));
     let config = client(&place, &pair, b"h2");
     let again = async || connect(address, Arc::clone(&config)).await.is_ok();
     let taking = tokio::spawn(async move { stream.next().await.is_some() });

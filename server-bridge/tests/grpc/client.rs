@@ -136,6 +136,18 @@ impl Source {
         answered.map(|_| ())
     }
 
+    /// A publication whose message never comes.
+    pub(crate) async fn half(&self) -> Result<(), Status> {
+        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        client.ready().await.unwrap();
+        let path = "/io.cloudevents.v1.CloudEventService/Publish";
+        let codec = tonic_prost::ProstCodec::<PublishRequest, ()>::default();
+        let never = tonic::Request::new(futures_util::stream::pending());
+        let path = PathAndQuery::from_static(path);
+        let answered = client.client_streaming(never, path, codec).await;
+        answered.map(|_| ())
+    }
+
     pub(crate) async fn create(&self, id: &str, data: &str) -> Result<(), Status> {
         let data = Some(bundle(data));
         self.send(self.event("spec.create_request", id, 0, data))

@@ -8,4 +8,5 @@ mod client;
 mod publish;
 mod replicas;
 mod server;
+mod strangers;
 mod streams;

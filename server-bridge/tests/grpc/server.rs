@@ -89,7 +89,24 @@ impl Server {
         server
     }
 
+    pub(crate) async fn few_connections(connections: usize) -> Self {
+        let place = Place::sqlite();
+        let store = place.open().await;
+        let mut server = Self::bounded(store, quick(), Access::open(), Some(connections)).await;
+        server._directory = Some(place.directory);
+        server
+    }
+
     pub(crate) async fn over(store: AnyStore, options: Options, access: Access) -> Self {
+        Self::bounded(store, options, access, None).await
+    }
+
+    async fn bounded(
+        store: AnyStore,
+        options: Options,
+        access: Access,
+        connections: Option<usize>,
+    ) -> Self {
         for name in ["c1", "c2"] {
             let new = NewConsumer {
                 id: name.into(),
@@ -100,10 +117,11 @@ impl Server {
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = Registry::new();
-        let config = Config {
+        let mut config = Config {
             options,
             ..Config::new(SourceId::new("maestro").unwrap(), Scheme::default())
         };
+        config.connections = connections.unwrap_or(config.connections);
         let clock = match &store {
             AnyStore::Postgres(store) => store.clock(),
             AnyStore::Sqlite(_) => Clock::system(),

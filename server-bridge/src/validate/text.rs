@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_text_has_as_many_values_as_can_be_stored_and_not_one_more() {
-        let list = |count: usize| format!("[{}0]", "0,".repeat(count - 3));
+        let list = |count: usize| format!("[{}0]", "0,".repeat(count - 2));
         assert!(read(list(VALUES).as_bytes()).is_ok());
         let refused = read(list(VALUES + 1).as_bytes()).unwrap_err();
         assert_eq!(

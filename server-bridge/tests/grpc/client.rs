@@ -142,7 +142,7 @@ impl Source {
         client.ready().await.unwrap();
         let path = "/io.cloudevents.v1.CloudEventService/Publish";
         let codec = tonic_prost::ProstCodec::<PublishRequest, ()>::default();
-        let never = tonic::Request::new(futures_util::stream::pending());
+        let never = Request::new(futures_util::stream::pending());
         let path = PathAndQuery::from_static(path);
         let answered = client.client_streaming(never, path, codec).await;
         answered.map(|_| ())

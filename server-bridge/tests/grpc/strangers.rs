@@ -12,7 +12,7 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::client::{PATIENCE, Source, bundle, refused, worded};
+use crate::client::{PATIENCE, bundle, refused, worded};
 use crate::server::{Place, Server, quick};
 
 /// Whether the other end closes a connection, and after how long.
@@ -116,5 +116,5 @@ async fn data_with_more_values_than_can_be_stored_is_refused_before_it_is_read()
         let told = worded(&status);
         assert!(!told.contains("JSON values"), "{told}");
     }
-    source.create("b1", "1").await.unwrap();
+    source.create("b2", "1").await.unwrap();
 }

@@ -104,11 +104,11 @@ impl Place {
         Locked(self)
     }
 
-    /// Sessions of the store that wait for a lock, but for its work in the background.
+    /// Sessions that wait for a lock, but for the store's work in the background.
     fn waiting(&self) -> String {
         self.sql(&format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock' \
-             AND application_name = 'server-bridge'",
+             AND application_name NOT IN ('server-bridge index', 'server-bridge progress')",
             self.database
         ))
     }

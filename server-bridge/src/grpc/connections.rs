@@ -182,7 +182,7 @@ where
 async fn unused(place: &Place) {
     sleep(FIRST_WITHIN).await;
     if place.is_used() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

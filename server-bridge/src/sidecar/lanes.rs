@@ -101,7 +101,7 @@ impl Lanes {
             message,
         };
         let queue = self.queues.get(lane);
-        if !queue.is_some_and(|queue| queue.try_send(item).is_ok()) {
+        if queue.is_none_or(|queue| queue.try_send(item).is_err()) {
             // A lane that is gone has panicked: the server comes again, and gets new ones.
             return Err(End::Broken);
         }

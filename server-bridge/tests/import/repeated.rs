@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use link::clock::Clock;
 use link::order::{SequenceId, Version};
 use server_bridge::import::Report;
 use server_bridge::store::{Json, StatusOutcome, StatusUpdate, Store as _};
@@ -241,7 +242,8 @@ async fn labels_follow_maestro_until_they_are_changed_here() {
         let labels = |value: &str| BTreeMap::from([("region".to_owned(), value.to_owned())]);
         let store = open(&maestro.store(engine)).await;
         let fifth = id(5);
-        let set = store.update_consumer_labels(&fifth, labels("here"), Timestamp::now());
+        let now = Clock::system().now();
+        let set = store.update_consumer_labels(&fifth, labels("here"), now);
         set.await.unwrap();
         store.close().await;
         maestro.sql(&format!(

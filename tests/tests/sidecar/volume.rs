@@ -215,7 +215,7 @@ async fn serve(
                     Ok(id) => open.insert(id, number),
                     Err(_) => break,
                 };
-                if open.len() % 16 != 0 {
+                if !open.len().is_multiple_of(16) {
                     continue;
                 }
             }

@@ -1,5 +1,5 @@
 //! Who changed what, as lines of the log with the target `audit`: one for each change by REST or gRPC ([`changed`]), at
-//! `info`; and what cannot be undone ([`remove_consumer`]): what was asked for before it is done, and what came of it, at
+//! `info`; and what cannot be undone (`remove_consumer`): what was asked for before it is done, and what came of it, at
 //! `warn`, so that no usual filter drops them.
 //!
 //! **Invariant:** a removal that is asked for is done and told of, whether or not the caller stays.

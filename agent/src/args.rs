@@ -1,4 +1,4 @@
-//! The command line. Flags that upstream's agent has keep their names (wire.md §6.1).
+//! The command line. Flags that upstream's agent has keep their names (docs/MAESTRO.md §6.1).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

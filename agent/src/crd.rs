@@ -1,5 +1,5 @@
 //! The two kinds the agent keeps in a cluster, in the shape of `work.open-cluster-management.io/v1`: what kubectl
-//! shows, what other tools of that project read, and what a Go agent left behind (wire.md §6.2).
+//! shows, what other tools of that project read, and what a Go agent left behind (docs/MAESTRO.md §6.2).
 //!
 //! The definitions that `agent crds` prints are generated from these types.
 

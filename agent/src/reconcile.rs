@@ -314,7 +314,7 @@ fn jittered(period: Duration) -> Duration {
     period.mul_f64(1.0 + random as f64 / 2_000.0)
 }
 
-/// Works applied at the same time, as many as the Go agent's (wire.md §6.1).
+/// Works applied at the same time, as many as the Go agent's (docs/MAESTRO.md §6.1).
 pub const WORKERS: usize = 10;
 // Each holds a batch of ids; reconcile only adds them to a queue, so a few are enough.
 const CHANGES: usize = 16;

@@ -1,4 +1,4 @@
-//! What is said about a work: conditions word for word as the Go agent writes them (wire.md §6.8), so that
+//! What is said about a work: conditions word for word as the Go agent writes them (docs/MAESTRO.md §6.8), so that
 //! whoever reads them need not know which agent wrote them. Pure: the clock is an argument.
 
 use jiff::Timestamp;

@@ -191,7 +191,7 @@ pub struct Desired<'a> {
     pub may_remove: bool,
 }
 
-/// How an object is applied (wire.md §6.4).
+/// How an object is applied (docs/MAESTRO.md §6.4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Strategy {
     /// Make it what the manifest says in the target's best way; what a work gets that names no strategy.
@@ -267,7 +267,7 @@ pub enum ErrorKind {
     },
     /// The agent may not do it.
     Forbidden,
-    /// The executor may not do it (wire.md §6.5); it is tried again after [`EXECUTOR_RETRY`].
+    /// The executor may not do it (docs/MAESTRO.md §6.5); it is tried again after [`EXECUTOR_RETRY`].
     NotAllowed,
     /// The target does not know such objects (yet).
     UnknownKind,
@@ -394,5 +394,5 @@ impl From<Option<&UpdateStrategy>> for Strategy {
 
 /// The name under which the agent writes fields unless a work names another; the Go agent's.
 pub const FIELD_MANAGER: &str = "work-agent";
-/// When an object that an executor may not apply is tried again (wire.md §6.5).
+/// When an object that an executor may not apply is tried again (docs/MAESTRO.md §6.5).
 pub const EXECUTOR_RETRY: Duration = Duration::from_secs(60);

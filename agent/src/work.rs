@@ -242,7 +242,7 @@ pub struct StatusRecord {
     pub version: Version,
     /// The status; its transition times outlive a restart so that a restart changes no hash.
     pub status: Status,
-    /// Hash of the status (wire.md §3.5).
+    /// Hash of the status (docs/MAESTRO.md §3.5).
     pub hash: String,
     /// Whether the broker acknowledged it.
     pub acknowledged: bool,

@@ -1,6 +1,6 @@
 //! Exponential backoff with full jitter that resets only after sustained success.
 //!
-//! Resetting at the first success is the classic reconnect bug (iot-core.md §3): a connection that is accepted
+//! Resetting at the first success is the classic reconnect bug (docs/IOT-CORE.md §3): a connection that is accepted
 //! and dropped at once would be retried for ever at the shortest delay.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What an event carries: the manifests on the way down, their status on the way up (wire.md §3).
+//! What an event carries: the manifests on the way down, their status on the way up (docs/MAESTRO.md §3).
 //!
 //! The types follow the Go structs field by field, so that what a Go peer wrote survives a round trip; JSON
 //! that must be byte-stable goes through [`go_json`].

@@ -48,7 +48,7 @@ pub fn rfc3339_seconds(at: Timestamp) -> String {
 }
 
 /// RFC 3339 with nanoseconds, trailing zeros trimmed, and `Z`, as Go's `RFC3339Nano` and the CloudEvents
-/// SDK write `time` (wire.md §1.3).
+/// SDK write `time` (docs/MAESTRO.md §1.3).
 pub fn rfc3339_nanos(at: Timestamp) -> String {
     let nanos = at.subsec_nanosecond();
     if nanos == 0 {

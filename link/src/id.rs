@@ -19,7 +19,7 @@ pub struct ConsumerName(String);
 pub struct SourceId(String);
 
 /// An MQTT client id that IoT Core accepts and that a policy can name exactly: 1–128 bytes of
-/// `A-Za-z0-9._:-` (iot-core.md §1.2).
+/// `A-Za-z0-9._:-` (docs/IOT-CORE.md §1.2).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClientId(String);
@@ -96,7 +96,7 @@ name!(ConsumerName, "consumer name", label_problem);
 name!(SourceId, "source id", label_problem);
 name!(ClientId, "client id", client_id_problem);
 
-/// The id that Go source clients give a work: UUID v5 in the OID namespace (wire.md §3.6).
+/// The id that Go source clients give a work: UUID v5 in the OID namespace (docs/MAESTRO.md §3.6).
 pub fn work_uid(source: &str, namespace: &str, name: &str) -> Uuid {
     let text = format!("{source}-manifestworks.work.open-cluster-management.io-{namespace}-{name}");
     Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())

@@ -47,7 +47,7 @@ impl Identity {
     /// Reads and checks the set at `location` as of `now`.
     ///
     /// The client certificate is not checked against the CA file: that file is the *server's* root, and on
-    /// AWS the client certificate is signed by Amazon's own CA (iot-core.md §1.6).
+    /// AWS the client certificate is signed by Amazon's own CA (docs/IOT-CORE.md §1.6).
     pub fn load(location: &Location, now: Timestamp) -> Result<Self, Error> {
         let mut contents = Contents::read(location)?;
         for _ in 0..REREADS {

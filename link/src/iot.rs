@@ -1,7 +1,7 @@
 //! AWS IoT Core's rules as data and pure functions: limits, policy documents, their evaluation, and the one place
 //! that gives a party its client ids, topics and policy together.
 //!
-//! Nothing here does I/O. The numbers and rules are those of iot-core.md §1; where that source is unsure, the item
+//! Nothing here does I/O. The numbers and rules are those of docs/IOT-CORE.md §1; where that source is unsure, the item
 //! says so.
 
 pub mod context;

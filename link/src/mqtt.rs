@@ -79,7 +79,7 @@ pub struct Reconnect {
     /// A connection must last this long for the delay to start over.
     pub stable_after: Duration,
     /// Least delay after a takeover or a refused authorisation: IoT Core admits one CONNECT per client id and
-    /// ten seconds when measured (iot-core.md §1.2).
+    /// ten seconds when measured (docs/IOT-CORE.md §1.2).
     pub refused: Duration,
 }
 
@@ -148,7 +148,7 @@ impl Config {
 }
 
 /// Messages the broker may leave unacknowledged in either direction: IoT Core's window per client
-/// (iot-core.md §1.2).
+/// (docs/IOT-CORE.md §1.2).
 pub const IN_FLIGHT_WINDOW: u16 = crate::iot::limits::IN_FLIGHT;
 
 /// How long the broker keeps a session of a shared subscription at most. Some brokers go on giving a member that is away

@@ -1,4 +1,4 @@
-//! What is newer: bundle versions on the way down, sequence ids on the way up (wire.md §4.1–4.3).
+//! What is newer: bundle versions on the way down, sequence ids on the way up (docs/MAESTRO.md §4.1–4.3).
 //!
 //! MQTT gives no order across reconnects or publishers, so neither end ever trusts arrival order.
 

@@ -1,7 +1,7 @@
 //! TLS towards the broker: configurations made from an [`Identity`], and what a failed handshake means.
 //!
 //! The only roots are those of the CA file, verification is never off (system.md §6e), the name of the
-//! endpoint is always sent (iot-core.md §1.6).
+//! endpoint is always sent (docs/IOT-CORE.md §1.6).
 
 mod problem;
 mod verifier;
@@ -25,7 +25,7 @@ pub struct Options {
     /// The oldest version offered.
     pub min_version: MinVersion,
     /// The application protocol to ask for. Port 443 of IoT Core needs [`ALPN_MQTT`], port 8883 none
-    /// (iot-core.md §1.6).
+    /// (docs/IOT-CORE.md §1.6).
     pub alpn: Option<String>,
 }
 
@@ -79,7 +79,7 @@ pub enum Error {
     },
 }
 
-/// The application protocol of MQTT with X.509 on port 443 of IoT Core (iot-core.md §1.6).
+/// The application protocol of MQTT with X.509 on port 443 of IoT Core (docs/IOT-CORE.md §1.6).
 pub const ALPN_MQTT: &str = "x-amzn-mqtt-ca";
 
 /// Makes aws-lc-rs the process's provider. May be called more than once; `main` does it first, because two

@@ -1,7 +1,7 @@
 //! Topics as data: which topic speaks to and for which consumer, read from the config file's `topics:` block.
 //!
 //! Two shapes are known: the first deployment's `maestro/consumers/{consumer}/sourceevents` (four levels, the
-//! default) and upstream's `sources/{source}/consumers/{consumer}/sourceevents` (five levels, wire.md §1.4).
+//! default) and upstream's `sources/{source}/consumers/{consumer}/sourceevents` (five levels, docs/MAESTRO.md §1.4).
 //! A bridge writes `+` for the consumer, an agent its own name; both forms give the same [`Scheme`]. Whoever
 //! starts a party owes it [`Scheme::check_consumer`] or [`Scheme::check_source`] before the first connection.
 
@@ -19,7 +19,7 @@ mod error;
 mod filter;
 mod pattern;
 
-/// The `topics:` block of the config file, spelled as upstream spells it (wire.md §1.5).
+/// The `topics:` block of the config file, spelled as upstream spells it (docs/MAESTRO.md §1.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Topics {
@@ -72,7 +72,7 @@ impl Default for Scheme {
 }
 
 impl Scheme {
-    /// Upstream's scheme: `sources/{source}/consumers/{consumer}/sourceevents|agentevents` (wire.md §1.4).
+    /// Upstream's scheme: `sources/{source}/consumers/{consumer}/sourceevents|agentevents` (docs/MAESTRO.md §1.4).
     pub fn upstream(source: &SourceId) -> Self {
         Self {
             source_events: Pattern::of_words("sources", Some(source), "consumers", SOURCE_EVENTS),
@@ -115,7 +115,7 @@ impl Scheme {
         let has_segment = source_events.has_source() || agent_events.has_source();
         if source.is_none() && has_segment {
             // Upstream's agents could take the source from each event; ours, like upstream's own resync request,
-            // must know it before the first event arrives (wire.md §1.4).
+            // must know it before the first event arrives (docs/MAESTRO.md §1.4).
             return Err(SchemeError::NoSource {
                 value: topics.agent_events.clone(),
             });
@@ -342,7 +342,7 @@ const AGENT_EVENTS: &str = "agentevents";
 const SOURCE_BROADCAST: &str = "sourcebroadcast";
 const AGENT_BROADCAST: &str = "agentbroadcast";
 
-// An RFC 1123 label; consumer names and source ids are such labels (wire.md §1.4).
+// An RFC 1123 label; consumer names and source ids are such labels (docs/MAESTRO.md §1.4).
 const LONGEST_NAME: usize = 63;
 
 #[cfg(test)]

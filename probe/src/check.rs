@@ -392,5 +392,5 @@ impl Check {
 // Long enough for a slow round trip.
 const EXPIRY_SECONDS: u32 = 60;
 
-// The end of every agent's client id (wire.md §1.2).
+// The end of every agent's client id (docs/MAESTRO.md §1.2).
 const AGENT_SUFFIX: &str = "-work-agent-client";

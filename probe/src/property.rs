@@ -135,7 +135,7 @@ const COMMANDS: [&str; 8] = [
 
 const PROPERTIES: [&str; 3] = ["user-property", "content-type", "message-expiry-interval"];
 
-// IoT Core cuts longer ones to this (iot-core.md §1.2).
+// IoT Core cuts longer ones to this (docs/IOT-CORE.md §1.2).
 const MAX_EXPIRY: u32 = 604_800;
 
 #[cfg(test)]

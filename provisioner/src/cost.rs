@@ -128,7 +128,7 @@ fn messages(region: &Region, load: &Load, prices: &Prices) -> Line {
 }
 
 // A QoS 1 message to one receiver: taken in, given out, and the receiver's acknowledgement, which is one unit
-// (iot-core.md §3, Metering).
+// (docs/IOT-CORE.md §3, Metering).
 fn units(bytes: u32) -> u64 {
     let size = u64::from(bytes) + ENVELOPE_BYTES;
     2 * size.div_ceil(UNIT_BYTES) + 1
@@ -301,7 +301,7 @@ const DAYS: u64 = 30;
 const MINUTES: u64 = DAYS * 24 * 60;
 const HOURS: u32 = 30 * 24;
 
-// Whether 5 KB are 5 000 or 5 120 bytes is not told (iot-core.md §3); the smaller gives the higher estimate.
+// Whether 5 KB are 5 000 or 5 120 bytes is not told (docs/IOT-CORE.md §3); the smaller gives the higher estimate.
 const UNIT_BYTES: u64 = 5_000;
 // An allowance, not a measurement: topic, properties of the event, and the frame around the manifests.
 const ENVELOPE_BYTES: u64 = 600;

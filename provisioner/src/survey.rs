@@ -81,7 +81,7 @@ async fn endpoint(cloud: &Cloud) -> Result<Option<String>, Error> {
     }
 }
 
-// The legacy `iot:Data` endpoint has another root certificate (iot-core.md §1.6).
+// The legacy `iot:Data` endpoint has another root certificate (docs/IOT-CORE.md §1.6).
 const ENDPOINT_TYPE: &str = "iot:Data-ATS";
 // Read calls under way at once: well below every service's rate, and a region is seen in some seconds.
 const AT_ONCE: usize = 8;

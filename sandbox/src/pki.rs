@@ -51,7 +51,7 @@ pub struct Request {
     pub not_after: Timestamp,
 }
 
-/// Kinds of key that IoT Core takes (iot-core.md §1.6).
+/// Kinds of key that IoT Core takes (docs/IOT-CORE.md §1.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyKind {
     /// ECDSA on P-256.

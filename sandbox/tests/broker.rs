@@ -1,4 +1,4 @@
-//! The broker keeps IoT Core's rules: one test per promise, grouped by the points of iot-core.md §2.
+//! The broker keeps IoT Core's rules: one test per promise, grouped by the points of docs/IOT-CORE.md §2.
 //!
 //! Most tests speak raw packets over an in-process pipe with a paused clock, so that hours cost nothing and every
 //! code is seen; `tls` and `mosquitto` use the real socket.

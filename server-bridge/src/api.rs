@@ -1,4 +1,4 @@
-//! The REST API: consumers and resource bundles as Maestro's clients know them (wire.md §5.2), plus creating
+//! The REST API: consumers and resource bundles as Maestro's clients know them (docs/MAESTRO.md §5.2), plus creating
 //! and changing bundles. A request is validated and committed; delivery is somebody else's task.
 
 use std::future::Future;

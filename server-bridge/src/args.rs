@@ -1,4 +1,4 @@
-//! The command line. Flags that upstream's server has keep their names (wire.md §5.7).
+//! The command line. Flags that upstream's server has keep their names (docs/MAESTRO.md §5.7).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The gRPC endpoint for sources: `CloudEventService` as Go clients of Maestro call it (wire.md §5.3, grpc.md).
+//! The gRPC endpoint for sources: `CloudEventService` as Go clients of Maestro call it (docs/MAESTRO.md §5.3, docs/GRPC.md).
 //!
 //! Like the API it stands before the store alone: a publication is checked and committed, a stream is told what the store
 //! says was reported, whichever replica took it. [`Config`] → [`Config::build_on`] → [`Grpc::serve`].
@@ -234,7 +234,7 @@ pub const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 // A name of a service; whoever asks for health is not known.
 const QUESTION_BYTES: usize = 4 * 1024;
 
-/// How long a stream may be silent at most: live clients connect again after twice as long (grpc.md rule 12).
+/// How long a stream may be silent at most: live clients connect again after twice as long (docs/GRPC.md rule 12).
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// How old connections get unless told otherwise: clients come through a balancer of connections and stay where they are, so

@@ -203,10 +203,10 @@ impl Sidecar {
 }
 
 /// How long the sessions stay connected without a server, unless told otherwise: as long as the broker would keep a member
-/// of a shared subscription that is away. The Go client is back within it after its first attempts (wire.md §1.6).
+/// of a shared subscription that is away. The Go client is back within it after its first attempts (docs/MAESTRO.md §1.6).
 pub const GRACE: Duration = SHARED_SESSION_EXPIRY;
 
-// What Maestro publishes came to it by gRPC, where a message has 4 MiB by default (wire.md §5.7). Far above what the broker
+// What Maestro publishes came to it by gRPC, where a message has 4 MiB by default (docs/MAESTRO.md §5.7). Far above what the broker
 // takes, so that the server hears about a single event what is wrong with it.
 const PACKET_BYTES: u32 = 5 * 1024 * 1024;
 

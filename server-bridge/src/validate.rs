@@ -1,5 +1,5 @@
 //! What a bundle must look like before it is stored: everything an agent would refuse or drop in silence is
-//! refused here, all of it at once, each with its path (wire.md §2.3, §5.4). The REST API and gRPC ask it alike, so that
+//! refused here, all of it at once, each with its path (docs/MAESTRO.md §2.3, §5.4). The REST API and gRPC ask it alike, so that
 //! what one takes the other does too. Pure; paths are spelled as in REST.
 
 use link::bundle::manifest::{ObjectRef, unfit};
@@ -29,9 +29,9 @@ pub(crate) use words::{kind, listed, nearest, unknown, unknown_as, unknown_membe
 /// Sizes a bundle must keep to, besides those of the messages that carry it ([`Envelope`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of all manifests together; agents refuse more than 500 KiB (wire.md §2.3).
+    /// Bytes of all manifests together; agents refuse more than 500 KiB (docs/MAESTRO.md §2.3).
     pub manifest_bytes: usize,
-    /// Bytes of the published payload; IoT Core disconnects whoever sends more than 128 KiB (iot-core.md §1.2).
+    /// Bytes of the published payload; IoT Core disconnects whoever sends more than 128 KiB (docs/IOT-CORE.md §1.2).
     pub payload_bytes: usize,
     /// Bytes of the metadata as given: what is left of a packet of 149 504 bytes beside the longest payload, less 2 KiB
     /// for topic and other properties.

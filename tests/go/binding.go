@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// How a CloudEvent lies in the message (wire.md §5.3): keys with `ce-`, each extension in its own type, the content
+// How a CloudEvent lies in the message (docs/MAESTRO.md §5.3): keys with `ce-`, each extension in its own type, the content
 // type under a key of its own, data as bytes.
 
 // toMessage writes an event. One without data has no content type.

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Client of ManifestWorks of one source: it publishes by gRPC and reads by REST (grpc.md §2).
+// Client of ManifestWorks of one source: it publishes by gRPC and reads by REST (docs/GRPC.md §2).
 type Client struct {
 	settings   Settings
 	connection atomic.Pointer[grpc.ClientConn]

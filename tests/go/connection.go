@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Settings of a client, as its users set them (grpc.md §6, the HyperFleet adapter).
+// Settings of a client, as its users set them (docs/GRPC.md §6, the HyperFleet adapter).
 type Settings struct {
 	Rest, Grpc, Source          string
 	CA, Certificate, Key, Token string

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// published is the error of a publication as callers see it (grpc.md §3): a message that is a Kubernetes StatusError as
+// published is the error of a publication as callers see it (docs/GRPC.md §3): a message that is a Kubernetes StatusError as
 // JSON is that error; everything else has a reason of its own, with code 500.
 func published(name string, err error) error {
 	if err == nil {

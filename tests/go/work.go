@@ -60,7 +60,7 @@ func (s *Spec) set(data bundle) {
 	s.DeleteOption, s.ManifestConfigs, s.Executor = data.DeleteOption, data.ManifestConfigs, data.Executer
 }
 
-// uid is the id that a source's client gives a work (wire.md §3.6).
+// uid is the id that a source's client gives a work (docs/MAESTRO.md §3.6).
 func uid(source, namespace, name string) string {
 	of := fmt.Sprintf("%s-%s.%s-%s-%s", source, works.Resource, works.Group, namespace, name)
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(of)).String()

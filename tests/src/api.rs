@@ -1,4 +1,4 @@
-//! A small REST client for the bridge (wire.md §5.2): what the tests read and write, and errors with the answer's
+//! A small REST client for the bridge (docs/MAESTRO.md §5.2): what the tests read and write, and errors with the answer's
 //! own words.
 
 use std::time::Duration;

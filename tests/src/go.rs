@@ -1,4 +1,4 @@
-//! Messages as the Go implementation writes and reads them, attribute by attribute (wire.md §2–§4), for scripted peers.
+//! Messages as the Go implementation writes and reads them, attribute by attribute (docs/MAESTRO.md §2–§4), for scripted peers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

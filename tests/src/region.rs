@@ -573,7 +573,7 @@ fn read_yaml(path: &Path) -> Result<Option<Value>> {
 /// The bridge's name among members and proxies.
 pub const BRIDGE: &str = "bridge";
 
-/// The source the bridge speaks as, by default (wire.md §1.2).
+/// The source the bridge speaks as, by default (docs/MAESTRO.md §1.2).
 pub const SOURCE: &str = "maestro";
 
 /// The base of the bridge's client ids, by default.

@@ -1,4 +1,4 @@
-//! Scripted peers that speak as the Go implementation does, attribute by attribute (wire.md §2–§4): a source towards
+//! Scripted peers that speak as the Go implementation does, attribute by attribute (docs/MAESTRO.md §2–§4): a source towards
 //! our agent, an agent towards our bridge.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The pure half of intake: one event and what is held, in; one decision, out (wire.md §4.2, stricter where the
+//! The pure half of intake: one event and what is held, in; one decision, out (docs/MAESTRO.md §4.2, stricter where the
 //! Go agent loses data or trusts too much).
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
 //! Both halves of the resync at this end: asking for missed specs, choosing the statuses to send again
-//! (wire.md §4.4–4.5).
+//! (docs/MAESTRO.md §4.4–4.5).
 //!
 //! Each request makes the source send everything that may differ, so requests are merged, wait while something comes in,
 //! and keep a distance that grows while they go on. Only a new subscription asks at once. A request that the broker

@@ -351,7 +351,7 @@ fn unfit(step: &Step) -> Option<TargetError> {
     })
 }
 
-/// Whose rights count. Only service accounts are known (wire.md §6.5).
+/// Whose rights count. Only service accounts are known (docs/MAESTRO.md §6.5).
 fn executor(executer: Option<&Executer>) -> Result<Option<ServiceAccount>, TargetError> {
     let Some(Executer { subject }) = executer else {
         return Ok(None);

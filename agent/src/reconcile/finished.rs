@@ -1,5 +1,5 @@
 //! Works and objects that have finished: nothing is applied for them any more, and a work with a time to live has
-//! its objects removed once that has passed (wire.md §6.3, §6.4; the Go agent ignores the time to live).
+//! its objects removed once that has passed (docs/MAESTRO.md §6.3, §6.4; the Go agent ignores the time to live).
 //!
 //! The work itself stays: only its source may end it, and `Deleted` would make a Go server forget the bundle.
 

@@ -167,7 +167,7 @@ pub fn given_up(
         .collect()
 }
 
-/// What happens to an object the work gives up (wire.md §6.6).
+/// What happens to an object the work gives up (docs/MAESTRO.md §6.6).
 pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource: &str) -> Release {
     let Some(option) = option else {
         return Release::Remove;
@@ -259,7 +259,7 @@ fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -
     }
 }
 
-// The ranks of wire.md §6.4.
+// The ranks of docs/MAESTRO.md §6.4.
 fn rank(object: &ObjectRef) -> u32 {
     match object.kind.as_str() {
         "PriorityClass"

@@ -1,4 +1,4 @@
-//! The status event of one work (wire.md §2.3, §3.2, §3.4).
+//! The status event of one work (docs/MAESTRO.md §2.3, §3.2, §3.4).
 
 use jiff::Timestamp;
 use link::bundle::resync::PART_BYTES;

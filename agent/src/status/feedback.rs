@@ -1,4 +1,4 @@
-//! Values read back from objects: well-known ones per kind, and JSONPaths in kubectl's dialect (wire.md §6.9).
+//! Values read back from objects: well-known ones per kind, and JSONPaths in kubectl's dialect (docs/MAESTRO.md §6.9).
 
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{FeedbackRule, FeedbackValue, FieldValue, JsonPath, go_json};

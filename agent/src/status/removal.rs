@@ -1,4 +1,4 @@
-//! What is said while a work goes and when it is gone (wire.md §3.4).
+//! What is said while a work goes and when it is gone (docs/MAESTRO.md §3.4).
 
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Status, set_condition};

@@ -1,4 +1,4 @@
-//! What condition rules come to (wire.md §6.10): a judgement per manifest and rule, and the sum of them for the work.
+//! What condition rules come to (docs/MAESTRO.md §6.10): a judgement per manifest and rule, and the sum of them for the work.
 //! Expressions are run by [`cel`](self::cel) under a budget, so that no rule of a hub can hold the agent up.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Works that were deleted lately, so that a late copy of an old event does not bring one back. Pure and bounded.
 //!
-//! A source may use an id again, and then counts versions from one (wire.md §3.6, §4.2): a version alone does not tell an
+//! A source may use an id again, and then counts versions from one (docs/MAESTRO.md §3.6, §4.2): a version alone does not tell an
 //! old event from a new work. What does is when the source made the bundle, which every event carries in its metadata:
 //! one that names the very bundle that was deleted, and was written no later than its deletion, is late. The source is
 //! asked then, and its answer counts: a source that was restored from a backup means what it says. Where a source does

@@ -63,7 +63,7 @@ impl Index {
         (number(state.entries.len()), number(unacknowledged))
     }
 
-    /// The answer to "what do you hold?" (wire.md §3.3).
+    /// The answer to "what do you hold?" (docs/MAESTRO.md §3.3).
     pub fn held_versions(&self) -> Vec<HeldVersion> {
         let state = self.state();
         state

@@ -1,5 +1,5 @@
 //! JSON text as Go's `encoding/json` writes it: compact, `<`, `>`, `&`, U+2028 and U+2029 escaped, floats
-//! without a trailing `.0` (wire.md §1.3). Maps come out sorted because `serde_json` keeps them sorted.
+//! without a trailing `.0` (docs/MAESTRO.md §1.3). Maps come out sorted because `serde_json` keeps them sorted.
 
 use std::io::{self, Write};
 

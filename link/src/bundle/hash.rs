@@ -1,4 +1,4 @@
-//! The status hash that both ends of a resync compare (wire.md §3.5, bit for bit).
+//! The status hash that both ends of a resync compare (docs/MAESTRO.md §3.5, bit for bit).
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -41,7 +41,7 @@ mod tests {
         status_hash(&serde_json::from_str(text).unwrap())
     }
 
-    // The vectors of wire.md §3.5, given in the wire's form of the status.
+    // The vectors of docs/MAESTRO.md §3.5, given in the wire's form of the status.
     #[test]
     fn the_go_library_s_vectors_come_out_bit_for_bit() {
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The resync payloads and their split by bytes (wire.md §3.3, §4.4, §4.5).
+//! The resync payloads and their split by bytes (docs/MAESTRO.md §3.3, §4.4, §4.5).
 //!
 //! Maestro packs 1 000 entries into a message whatever they weigh, which IoT Core refuses from about 977 bundles
 //! on (field.md §0). Here a list is cut where the next entry would pass [`PART_BYTES`].

@@ -1,4 +1,4 @@
-//! The spec payload (wire.md §3.1): manifests and how to treat them. Keys that are unknown here are refused at
+//! The spec payload (docs/MAESTRO.md §3.1): manifests and how to treat them. Keys that are unknown here are refused at
 //! the API and tolerated on the wire.
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The status payload (wire.md §3.2): conditions of the work, and per manifest what became of it.
+//! The status payload (docs/MAESTRO.md §3.2): conditions of the work, and per manifest what became of it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -167,7 +167,7 @@ impl Condition {
 }
 
 /// Puts a condition into a list, keeping the old transition time unless status or generation changed
-/// (wire.md §6.8).
+/// (docs/MAESTRO.md §6.8).
 pub fn set_condition(conditions: &mut Vec<Condition>, mut new: Condition) {
     match conditions.iter_mut().find(|old| old.kind == new.kind) {
         Some(old) => {

@@ -1,4 +1,4 @@
-//! What is wrong with a bundle, all of it at once, by the path of the field (wire.md §5.4, §2.3).
+//! What is wrong with a bundle, all of it at once, by the path of the field (docs/MAESTRO.md §5.4, §2.3).
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::kinds::identity;
 use super::manifest::{ObjectRef, unfit};
 use super::spec::Spec;
 
-/// Total size of the manifests that agents of either kind accept, in bytes of JSON (wire.md §2.3).
+/// Total size of the manifests that agents of either kind accept, in bytes of JSON (docs/MAESTRO.md §2.3).
 pub const MAX_MANIFEST_BYTES: usize = 512_000;
 
 /// One thing that is wrong.

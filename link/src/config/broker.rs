@@ -1,4 +1,4 @@
-//! The broker section: upstream's `config.yaml` (wire.md §1.5), read strictly.
+//! The broker section: upstream's `config.yaml` (docs/MAESTRO.md §1.5), read strictly.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Broker {
     pub host: String,
     /// The broker's port.
     pub port: u16,
-    /// The MQTT keep-alive, 30 to 1200 s (iot-core.md §1.2).
+    /// The MQTT keep-alive, 30 to 1200 s (docs/IOT-CORE.md §1.2).
     pub keep_alive: Duration,
     /// How long one attempt to connect may take, TLS and CONNECT included.
     pub dial_timeout: Duration,
@@ -27,7 +27,7 @@ pub struct Broker {
     pub credentials: Option<Credentials>,
 }
 
-/// Topic patterns as written; their shapes are checked where the scheme is made of them (wire.md §1.4).
+/// Topic patterns as written; their shapes are checked where the scheme is made of them (docs/MAESTRO.md §1.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
     /// What the source publishes to one consumer.
@@ -43,7 +43,7 @@ pub struct Topics {
 /// Rates that a connection keeps of its own accord.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rates {
-    /// IoT Core's, which discards what goes over them (iot-core.md §1.2).
+    /// IoT Core's, which discards what goes over them (docs/IOT-CORE.md §1.2).
     #[default]
     IotCore,
     /// None: for a broker that takes what the network carries. The window of unacknowledged messages stays.
@@ -282,7 +282,7 @@ const TOPIC_KEYS: [&str; 4] = [
     "topics.agentBroadcast",
 ];
 
-// Outside this range IoT Core uses its own number and the two ends disagree (iot-core.md §1.2).
+// Outside this range IoT Core uses its own number and the two ends disagree (docs/IOT-CORE.md §1.2).
 const KEEP_ALIVE_SECONDS: std::ops::RangeInclusive<i128> = 30..=1200;
 
 // Below, no TLS handshake across an ocean succeeds; above, a dead address would hold a start-up for too long.

@@ -57,7 +57,7 @@ impl Credentials {
     /// Reads the six keys. `None` when none of them is given (the identity comes from elsewhere, such as a mounted
     /// directory) or when something is refused.
     ///
-    /// Upstream leaves TLS off, in silence, when only a CA is given (wire.md §8.1 row 5); here any incomplete
+    /// Upstream leaves TLS off, in silence, when only a CA is given (docs/MAESTRO.md §8.1 row 5); here any incomplete
     /// set is refused.
     pub(super) fn read(layers: &mut Layers) -> Option<Self> {
         let given =
@@ -110,7 +110,7 @@ impl Credentials {
     }
 }
 
-/// Data wins over the file, as upstream has it (wire.md §1.5).
+/// Data wins over the file, as upstream has it (docs/MAESTRO.md §1.5).
 fn material(layers: &mut Layers, file: &str, data: &str) -> Option<Material> {
     if layers.is_given(data) {
         let Setting { value, .. } = layers.read(data, pem)?;

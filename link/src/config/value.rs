@@ -90,7 +90,7 @@ impl Scalar {
     }
 
     /// The value as a duration within `range`: Go's duration text, or an integer of nanoseconds
-    /// (wire.md §1.5).
+    /// (docs/MAESTRO.md §1.5).
     ///
     /// # Errors
     /// No duration, or outside the range.
@@ -249,7 +249,7 @@ fn has_port(text: &str) -> bool {
 // A value in a message: enough to recognise it, whatever was written there.
 const SHOWN_BYTES: usize = 64;
 
-// The port of MQTT over TLS, on IoT Core too (iot-core.md §1).
+// The port of MQTT over TLS, on IoT Core too (docs/IOT-CORE.md §1).
 const DEFAULT_PORT: u16 = 8883;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The event type grammar `<group>.<version>.<resource>.<subresource>.<action>` (wire.md §2.1).
+//! The event type grammar `<group>.<version>.<resource>.<subresource>.<action>` (docs/MAESTRO.md §2.1).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The only data type this link speaks (wire.md §2.2).
+/// The only data type this link speaks (docs/MAESTRO.md §2.2).
 pub const MANIFEST_BUNDLES: &str = "io.open-cluster-management.works.v1alpha1.manifestbundles";
 
 /// The CloudEvents `type`, taken apart.

@@ -9,7 +9,7 @@ fn consumer() -> ConsumerName {
 
 #[test]
 fn the_golden_resync_request_of_a_go_agent_is_read_and_written_alike() {
-    // wire.md §1.1, captured from the Go implementation.
+    // docs/MAESTRO.md §1.1, captured from the Go implementation.
     let golden = Message {
         topic: "sources/maestro/consumers/cluster1/agentevents".into(),
         payload: Bytes::from_static(br#"{"resourceVersions":[]}"#),

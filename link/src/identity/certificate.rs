@@ -24,7 +24,7 @@ pub struct Description {
     pub issuer: String,
     /// Serial number in lower-case hexadecimal.
     pub serial: String,
-    /// SHA-256 of the DER in lower-case hexadecimal; believed to be the certificate id of AWS (iot-core.md §7).
+    /// SHA-256 of the DER in lower-case hexadecimal; believed to be the certificate id of AWS (docs/IOT-CORE.md §7).
     pub fingerprint: String,
     /// First second of validity.
     pub not_before: Timestamp,

@@ -129,7 +129,7 @@ pub enum Error {
         /// Which one of the file, from 1.
         position: usize,
     },
-    /// A kind of key that IoT Core does not accept (iot-core.md §1.6).
+    /// A kind of key that IoT Core does not accept (docs/IOT-CORE.md §1.6).
     #[error("{role} in `{}` uses a key of kind {kind}, which IoT Core does not accept", path.display())]
     KeyKind {
         /// Certificate or key.

@@ -1,4 +1,4 @@
-//! Certificates, keys and mounted directories for tests, with both writers of iot-core.md §4.
+//! Certificates, keys and mounted directories for tests, with both writers of docs/IOT-CORE.md §4.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -42,7 +42,7 @@ pub enum KeyKind {
 // === impl KeyKind ===
 
 impl KeyKind {
-    /// Whether IoT Core takes it: RSA of 2048 bits or more, P-256, P-384 (iot-core.md §1.6; P-521 is named only
+    /// Whether IoT Core takes it: RSA of 2048 bits or more, P-256, P-384 (docs/IOT-CORE.md §1.6; P-521 is named only
     /// by a newer text and Ed25519 by none, so neither is relied on).
     pub fn is_accepted(self) -> bool {
         match self {

@@ -37,7 +37,7 @@ pub struct Files {
     pub ca: PathBuf,
 }
 
-/// SHA-256 over the contents of a set. Every poll of the CSI provider rewrites every file (iot-core.md §4), so
+/// SHA-256 over the contents of a set. Every poll of the CSI provider rewrites every file (docs/IOT-CORE.md §4), so
 /// times and inodes say nothing and only contents are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);

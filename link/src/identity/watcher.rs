@@ -1,4 +1,4 @@
-//! Follows a mounted identity and publishes each new good set (iot-core.md §4, the watch recipe).
+//! Follows a mounted identity and publishes each new good set (docs/IOT-CORE.md §4, the watch recipe).
 //!
 //! An event in the *directory* wakes (a watch on the file goes silent after the first rename), a timer is the
 //! safety net, and both run the same look: read, compare by hash, check, publish. A set that does not load

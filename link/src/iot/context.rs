@@ -40,7 +40,7 @@ pub struct Context {
 /// A registry entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thing {
-    /// The thing's name; thing variables resolve only when the client id equals it (iot-core.md §1.7).
+    /// The thing's name; thing variables resolve only when the client id equals it (docs/IOT-CORE.md §1.7).
     pub name: String,
     /// The thing type's name.
     pub type_name: Option<String>,

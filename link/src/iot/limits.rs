@@ -1,4 +1,4 @@
-//! What IoT Core allows, as numbers (iot-core.md §1.2), and the checks that keep us inside before the broker punishes.
+//! What IoT Core allows, as numbers (docs/IOT-CORE.md §1.2), and the checks that keep us inside before the broker punishes.
 //!
 //! Marks as in the source: *documented* was read in an AWS text or observed on the wire; *secondary* comes from a
 //! copy; *measured* was found by others in the field.
@@ -117,7 +117,7 @@ pub struct ConnectionLimits {
 // === impl ConnectionLimits ===
 
 impl ConnectionLimits {
-    /// What IoT Core gives every connection (iot-core.md §1.2).
+    /// What IoT Core gives every connection (docs/IOT-CORE.md §1.2).
     pub const IOT_CORE: Self = Self {
         publishes_per_second: PUBLISHES_PER_SECOND,
         bytes_per_second: BYTES_PER_SECOND,
@@ -338,7 +338,7 @@ pub fn fits(message: &Message) -> Result<(), Misfit> {
     ConnectionLimits::IOT_CORE.check_message(message)
 }
 
-/// Checks a client id as IoT Core does at CONNECT: 1 to 128 bytes, no leading `$` (iot-core.md §2 point 2).
+/// Checks a client id as IoT Core does at CONNECT: 1 to 128 bytes, no leading `$` (docs/IOT-CORE.md §2 point 2).
 ///
 /// # Errors
 /// [`LimitError`] with the measured value and the limit.
@@ -360,7 +360,7 @@ pub fn check_client_id(id: &str) -> Result<(), LimitError> {
     Ok(())
 }
 
-/// The keep-alive IoT Core uses when a client asks for `seconds` (iot-core.md §1.2).
+/// The keep-alive IoT Core uses when a client asks for `seconds` (docs/IOT-CORE.md §1.2).
 pub fn effective_keep_alive(seconds: u16) -> Duration {
     match Duration::from_secs(seconds.into()) {
         Duration::ZERO => KEEP_ALIVE_MAX,

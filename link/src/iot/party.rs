@@ -34,7 +34,7 @@ pub struct Party {
 
 impl Party {
     /// The agent of `consumer`: client id `<consumer>-work-agent-client`, events from `<consumer>-work-agent`
-    /// (wire.md §1.2).
+    /// (docs/MAESTRO.md §1.2).
     ///
     /// # Errors
     /// [`PartyError::Scheme`] when the topics are another consumer's.
@@ -250,7 +250,7 @@ impl Party {
         self.name
     }
 
-    /// The CloudEvents `source` of what this party says; an operator has none (wire.md §1.2).
+    /// The CloudEvents `source` of what this party says; an operator has none (docs/MAESTRO.md §1.2).
     pub fn event_source(&self) -> Option<&str> {
         self.event_source.as_deref()
     }
@@ -346,7 +346,7 @@ fn counted(before: &str, n: u16) -> Vec<String> {
 }
 
 // Which resource IoT Core checks on the delivery of a shared subscription is not verified: grant both
-// (iot-core.md §1.5).
+// (docs/IOT-CORE.md §1.5).
 fn add_shared(subscribes: &[String], receives: &mut Vec<String>) {
     let shared = subscribes
         .iter()

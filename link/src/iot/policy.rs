@@ -131,7 +131,7 @@ impl Document {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Characters without white space, as IoT Core counts them (iot-core.md §1.2).
+    /// Characters without white space, as IoT Core counts them (docs/IOT-CORE.md §1.2).
     pub fn size(&self) -> usize {
         size_of(&self.to_json())
     }
@@ -154,7 +154,7 @@ impl Document {
     }
 }
 
-/// Characters of a policy text without white space, as IoT Core counts them (iot-core.md §1.2).
+/// Characters of a policy text without white space, as IoT Core counts them (docs/IOT-CORE.md §1.2).
 pub fn size_of(json: &str) -> usize {
     json.chars().filter(|c| !c.is_whitespace()).count()
 }

@@ -1,6 +1,6 @@
 //! Policy patterns: `*` any run of characters (also `/`), `?` one character, `${…}` a variable, all else literal.
 //!
-//! `+` and `#` are literal too: a policy knows nothing of MQTT filters (iot-core.md §1.7). A variable's value is
+//! `+` and `#` are literal too: a policy knows nothing of MQTT filters (docs/IOT-CORE.md §1.7). A variable's value is
 //! literal; `${*}`, `${?}` and `${$}` stand for the characters themselves. In a document of version `2008-10-17`
 //! variables are plain text.
 //!

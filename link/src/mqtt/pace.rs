@@ -1,4 +1,4 @@
-//! Keeps this side under the broker's rates: IoT Core discards what goes over them (iot-core.md §1.2).
+//! Keeps this side under the broker's rates: IoT Core discards what goes over them (docs/IOT-CORE.md §1.2).
 //!
 //! A sliding window rather than a token bucket: a bucket of 100 refilled at 100 a second lets 200 through within
 //! one second, a window never more than 100, and still sends a burst of 100 at once.

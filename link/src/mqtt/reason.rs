@@ -1,4 +1,4 @@
-//! What the broker's refusals mean, in IoT Core's terms, and what to do about them (iot-core.md §1.3, §6).
+//! What the broker's refusals mean, in IoT Core's terms, and what to do about them (docs/IOT-CORE.md §1.3, §6).
 
 use std::io;
 

@@ -9,7 +9,7 @@ pub const SECONDS_BUCKETS: &[f64] = &[
 ];
 
 /// Buckets for sizes in bytes, doubling up to 128 KiB, the largest payload IoT Core takes
-/// (iot-core.md §1.2), and two above for what is refused.
+/// (docs/IOT-CORE.md §1.2), and two above for what is refused.
 pub const BYTES_BUCKETS: &[f64] = &[
     256.0,
     512.0,

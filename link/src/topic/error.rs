@@ -7,7 +7,7 @@ use crate::id::{ConsumerName, InvalidName, SourceId};
 /// Why topics were refused. Every variant names the field of the config file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemeError {
-    /// The field is not of a shape that is known here (wire.md §1.4).
+    /// The field is not of a shape that is known here (docs/MAESTRO.md §1.4).
     #[error("`topics.{field}` is `{value}`: {problem}")]
     Shape {
         /// The field, as spelled in the config file.
@@ -50,7 +50,7 @@ pub enum SchemeError {
         #[source]
         source: InvalidName,
     },
-    /// IoT Core would refuse the topic (iot-core.md §1.2), at least for the longest consumer name.
+    /// IoT Core would refuse the topic (docs/IOT-CORE.md §1.2), at least for the longest consumer name.
     #[error("use `topics.{field}` with a consumer name of 63 characters")]
     Limit {
         /// The field, as spelled in the config file.

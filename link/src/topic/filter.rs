@@ -3,7 +3,7 @@
 /// Whether a message on `topic` goes to a subscription to `filter`; a `$share/NAME/` prefix is not part of it.
 ///
 /// Differs from the MQTT standard where IoT Core does: `a/#` covers `a/` and `a/b` but not `a`
-/// (iot-core.md §1.1). As in the standard, a wildcard at the first level never covers a `$` topic.
+/// (docs/IOT-CORE.md §1.1). As in the standard, a wildcard at the first level never covers a `$` topic.
 pub fn filter_matches(filter: &str, topic: &str) -> bool {
     let (_, filter) = crate::iot::limits::split_share(filter);
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {

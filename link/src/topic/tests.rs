@@ -1,4 +1,4 @@
-//! Topic schemes: every shape of wire.md §1.4, what is refused and how a person reads it.
+//! Topic schemes: every shape of docs/MAESTRO.md §1.4, what is refused and how a person reads it.
 
 use proptest::prelude::*;
 

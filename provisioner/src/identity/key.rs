@@ -68,7 +68,7 @@ pub enum KeyError {
 }
 
 /// Makes a key pair on P-256 and a signing request of it. IoT Core takes RSA and P-256 and P-384; P-256 is the
-/// cheapest for both ends (iot-core.md §1.6).
+/// cheapest for both ends (docs/IOT-CORE.md §1.6).
 pub(crate) fn make(subject: &str) -> Result<(PrivateKey, String), KeyError> {
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError::Make)?;
     let mut params = CertificateParams::default();
@@ -149,7 +149,7 @@ impl fmt::Debug for PrivateKey {
 
 impl Leaf {
     /// The id IoT Core gives it: SHA-256 over the DER, in hexadecimal. From memory and not from a document
-    /// (iot-core.md §7), so whoever looks a certificate up by it compares what it finds.
+    /// (docs/IOT-CORE.md §7), so whoever looks a certificate up by it compares what it finds.
     pub(crate) fn likely_id(&self) -> String {
         hex(&Sha256::digest(&self.der))
     }

@@ -33,7 +33,7 @@ pub(crate) struct Registered {
 }
 
 /// The broker's host name: the Data-ATS endpoint, whose server certificate Amazon's own roots sign
-/// (iot-core.md §1.6).
+/// (docs/IOT-CORE.md §1.6).
 ///
 /// # Errors
 /// When the account cannot be asked.

@@ -267,7 +267,7 @@ fn superfluous(versions: Vec<PolicyVersion>) -> Vec<String> {
 const DOCUMENT: &str = "document";
 const TAGS: &str = "tags";
 
-// Versions IoT Core keeps of a policy (iot-core.md §1.2).
+// Versions IoT Core keeps of a policy (docs/IOT-CORE.md §1.2).
 const MAX_VERSIONS: usize = 5;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-/// A presence event `connected` or `disconnected` (iot-core.md §1.4), as far as it counts.
+/// A presence event `connected` or `disconnected` (docs/IOT-CORE.md §1.4), as far as it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Presence {

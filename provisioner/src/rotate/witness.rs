@@ -235,10 +235,10 @@ const SUFFIX: &str = "provisioner-witness";
 // Below it `connected/<client>`, `disconnected/<client>` and `connect_failed/<client>`.
 const PRESENCE: &str = "$aws/events/presence";
 
-// IoT Core admits fifty subscriptions per connection (iot-core.md §1.2).
+// IoT Core admits fifty subscriptions per connection (docs/IOT-CORE.md §1.2).
 const MAX_FILTERS: usize = 50;
 
-// Edits of certificates and policies take minutes to be known everywhere (iot-core.md §1.2).
+// Edits of certificates and policies take minutes to be known everywhere (docs/IOT-CORE.md §1.2).
 const READY: Duration = Duration::from_secs(5 * 60);
 
 const GOODBYE: Duration = Duration::from_millis(600);

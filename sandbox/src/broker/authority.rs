@@ -56,19 +56,19 @@ impl Authority {
         self.allows(Action::Connect, Resource::Client(&self.context.client_id))
     }
 
-    /// A retained publish needs both actions (iot-core.md §1.7).
+    /// A retained publish needs both actions (docs/IOT-CORE.md §1.7).
     pub(super) fn publishes(&self, topic: &str, retain: bool) -> bool {
         self.allows(Action::Publish, Resource::Topic(topic))
             && (!retain || self.allows(Action::RetainPublish, Resource::Topic(topic)))
     }
 
-    /// The filter is matched as sent, with any `$share/<name>/` (iot-core.md §1.5).
+    /// The filter is matched as sent, with any `$share/<name>/` (docs/IOT-CORE.md §1.5).
     pub(super) fn subscribes(&self, filter: &str) -> bool {
         self.allows(Action::Subscribe, Resource::Filter(filter))
     }
 
     /// Receive is checked on the message's own topic. For shared subscriptions it is not known which name IoT
-    /// Core checks (iot-core.md §1.5, §7); the plain topic is assumed.
+    /// Core checks (docs/IOT-CORE.md §1.5, §7); the plain topic is assumed.
     pub(super) fn receives(&self, topic: &str) -> bool {
         self.allows(Action::Receive, Resource::Topic(topic))
     }

@@ -77,7 +77,7 @@ where
 // === impl Connection ===
 
 impl Connection {
-    /// Leaving ACTIVE ends a connection. IoT Core takes minutes for it (iot-core.md §1.6); here it is at once. The
+    /// Leaving ACTIVE ends a connection. IoT Core takes minutes for it (docs/IOT-CORE.md §1.6); here it is at once. The
     /// code is assumed.
     async fn registry_ends_it(&self) -> End {
         let mut changes = self.shared.registry.changes();
@@ -163,7 +163,7 @@ impl Connection {
         }
     }
 
-    /// How a refusal looks to this client: 5 is told the code, 3.1.1 sees a close (iot-core.md §1.3).
+    /// How a refusal looks to this client: 5 is told the code, 3.1.1 sees a close (docs/IOT-CORE.md §1.3).
     pub(super) fn refusal(&self, reason: Reason) -> End {
         let cause = match reason {
             Reason::NOT_AUTHORIZED => DisconnectReason::ForbiddenAccess,
@@ -176,5 +176,5 @@ impl Connection {
 // What a log line shows of a client id, which has 128 bytes at most.
 const CLIENT_ID: usize = 128;
 
-// Silence for one and a half intervals ends a connection (MQTT 5 §3.1.2.10, iot-core.md §1.2).
+// Silence for one and a half intervals ends a connection (MQTT 5 §3.1.2.10, docs/IOT-CORE.md §1.2).
 const KEEP_ALIVE_FACTOR: f64 = 1.5;

@@ -1,5 +1,5 @@
 //! What happened to messages that were not simply delivered; IoT Core shows the same as CloudWatch metrics
-//! (iot-core.md §1.4).
+//! (docs/IOT-CORE.md §1.4).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Knobs that make the broker behave as badly as IoT Core is allowed to (iot-core.md §2 points 16 and 18).
+//! Knobs that make the broker behave as badly as IoT Core is allowed to (docs/IOT-CORE.md §2 points 16 and 18).
 //!
 //! All are off at first and take effect at once on live connections. Probabilities are 0.0 to 1.0.
 

@@ -19,7 +19,7 @@ impl Filter {
     ///
     /// # Errors
     /// 0x8F for bad grammar, a filter beyond 256 bytes or 7 slashes, a bad share name, and for reserved `$`
-    /// names other than `$aws/…` (iot-core.md §1.2, §1.3; the code for `$SYS` is a second-hand report).
+    /// names other than `$aws/…` (docs/IOT-CORE.md §1.2, §1.3; the code for `$SYS` is a second-hand report).
     pub(super) fn parse(text: &str, limits: &Limits) -> Result<Self, Reason> {
         let invalid = Reason::TOPIC_FILTER_INVALID;
         let (share, pattern) = match text.strip_prefix("$share/") {
@@ -45,7 +45,7 @@ impl Filter {
     }
 
     /// Whether it holds a wildcard. Wildcard and shared subscriptions never see a stored retained message
-    /// (iot-core.md §1.2).
+    /// (docs/IOT-CORE.md §1.2).
     pub(super) fn has_wildcard(&self) -> bool {
         self.pattern.contains(['+', '#'])
     }
@@ -60,7 +60,7 @@ impl Filter {
 ///
 /// # Errors
 /// 0x90 for a wildcard, an empty name, more than 256 bytes or 7 slashes, or a reserved `$` topic that is not
-/// modelled here (iot-core.md §2 point 9).
+/// modelled here (docs/IOT-CORE.md §2 point 9).
 pub(super) fn check_topic(topic: &str, limits: &Limits) -> Result<(), Reason> {
     // Basic ingest goes to a rule and to no subscriber; other `$aws` topics belong to services we do not play.
     let reserved = topic.starts_with('$') && !topic.starts_with(BASIC_INGEST);
@@ -79,7 +79,7 @@ pub(super) fn is_basic_ingest(topic: &str) -> bool {
     topic.starts_with(BASIC_INGEST)
 }
 
-/// `a/#` matches `a/`, `a/b` and below but, unlike the standard, not `a` (iot-core.md §1.1, V). A wildcard in
+/// `a/#` matches `a/`, `a/b` and below but, unlike the standard, not `a` (docs/IOT-CORE.md §1.1, V). A wildcard in
 /// the first level does not match `$…`.
 pub(super) fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
@@ -112,7 +112,7 @@ fn well_formed(pattern: &str) -> bool {
 
 fn fits(counted: &str, whole: &str, limits: &Limits) -> bool {
     let slashes = counted.matches('/').count();
-    // The three levels of `$aws/rules/<rule>/` are free (iot-core.md §1.2).
+    // The three levels of `$aws/rules/<rule>/` are free (docs/IOT-CORE.md §1.2).
     let free = if is_basic_ingest(counted) { 3 } else { 0 };
     whole.len() <= limits.topic_bytes && slashes.saturating_sub(free) <= limits.topic_slashes
 }

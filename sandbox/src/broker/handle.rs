@@ -107,7 +107,7 @@ impl Handle {
     }
 
     /// DeleteConnection: ends a client's connection, with its session if `clean_session`; whether there was one.
-    /// Its last will is published. The code an MQTT 5 client sees is assumed to be 0x98 (iot-core.md §2 point 18).
+    /// Its last will is published. The code an MQTT 5 client sees is assumed to be 0x98 (docs/IOT-CORE.md §2 point 18).
     pub fn disconnect(&self, client_id: &str, clean_session: bool) -> bool {
         self.end(client_id, clean_session, true)
     }

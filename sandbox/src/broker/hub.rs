@@ -44,7 +44,7 @@ pub(super) struct Attach {
 
 impl Hub {
     /// Gives the client its session; whether it had one. The connection that had it is told that it was taken
-    /// over (iot-core.md §2 point 3).
+    /// over (docs/IOT-CORE.md §2 point 3).
     pub(super) fn attach(
         &self,
         link: &Arc<Link>,
@@ -54,7 +54,7 @@ impl Hub {
     ) -> (Arc<Session>, bool) {
         let mut inner = lock(&self.inner);
         let known = inner.sessions.get(&link.client_id).cloned();
-        // A session of the other protocol version cannot be resumed (iot-core.md §1.1).
+        // A session of the other protocol version cannot be resumed (docs/IOT-CORE.md §1.1).
         let resumable = known.as_ref().filter(|session| {
             !attach.clean_start && session.version == attach.version && !session.is_expired(now)
         });
@@ -133,7 +133,7 @@ impl Hub {
                 1 => new,
                 _ => false,
             };
-            // A stored copy never goes to a wildcard or shared subscription (iot-core.md §1.2).
+            // A stored copy never goes to a wildcard or shared subscription (docs/IOT-CORE.md §1.2).
             if wanted && filter.share.is_none() && !filter.has_wildcard() {
                 retained.extend(inner.retained.get(filter.pattern.as_str()).map(|message| {
                     Delivery {

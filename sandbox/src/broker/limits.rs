@@ -1,4 +1,4 @@
-//! The numbers of IoT Core as data (iot-core.md §1.2, §2), so that a test can lower one and leave the rest.
+//! The numbers of IoT Core as data (docs/IOT-CORE.md §1.2, §2), so that a test can lower one and leave the rest.
 //!
 //! [`Limits`] are rules about shape and time that every broker has some value for; [`Quotas`] are rates, which
 //! a throughput test turns off with [`Quotas::none`].
@@ -22,7 +22,7 @@ pub struct Limits {
     pub filters_per_packet: usize,
     /// Subscriptions of one connection.
     pub subscriptions: usize,
-    /// Whether a connection that asks for more subscriptions is also closed (iot-core.md §1.2: "may be").
+    /// Whether a connection that asks for more subscriptions is also closed (docs/IOT-CORE.md §1.2: "may be").
     pub close_on_excess_subscription: bool,
     /// Unacknowledged QoS 1 messages in each direction.
     pub in_flight: u16,
@@ -70,7 +70,7 @@ pub struct Quotas {
 // === impl Limits ===
 
 impl Limits {
-    /// What IoT Core does (iot-core.md §1.2).
+    /// What IoT Core does (docs/IOT-CORE.md §1.2).
     pub const IOT_CORE: Self = Self {
         payload_bytes: 131_072,
         packet_bytes: 149_504,
@@ -86,7 +86,7 @@ impl Limits {
         keep_alive_max: Duration::from_secs(1200),
         session_expiry: Duration::from_secs(3600),
         message_expiry: Duration::from_secs(604_800),
-        // The spacing is not documented (iot-core.md §7); a minute keeps duplicates visible but rare.
+        // The spacing is not documented (docs/IOT-CORE.md §7); a minute keeps duplicates visible but rare.
         redelivery_every: Duration::from_secs(60),
         redelivery_for: Duration::from_secs(3600),
         // Not documented either; longer than the 20 s that AWS's own clients wait for CONNACK.
@@ -106,7 +106,7 @@ impl Default for Limits {
 // === impl Quotas ===
 
 impl Quotas {
-    /// What IoT Core allows by default (iot-core.md §1.2, §2 points 3, 10, 15 and 17).
+    /// What IoT Core allows by default (docs/IOT-CORE.md §1.2, §2 points 3, 10, 15 and 17).
     pub const IOT_CORE: Self = Self {
         publishes_per_second: Some(100),
         bytes_per_second: Some(512 * 1024),
@@ -118,7 +118,7 @@ impl Quotas {
         queue_qos0: QUEUE_QOS0,
     };
 
-    /// As [`Self::IOT_CORE`], with the one CONNECT per ten seconds that Greengrass measured (iot-core.md §1.2).
+    /// As [`Self::IOT_CORE`], with the one CONNECT per ten seconds that Greengrass measured (docs/IOT-CORE.md §1.2).
     pub const STRICT: Self = Self {
         connect_every: Some(Duration::from_secs(10)),
         ..Self::IOT_CORE
@@ -144,7 +144,7 @@ impl Default for Quotas {
 }
 
 // An hour of a session's absence at 18 messages a second; the real figure is an account quota nobody
-// published (iot-core.md §7).
+// published (docs/IOT-CORE.md §7).
 const QUEUE_MESSAGES: usize = 65_536;
 
 // 2 048 messages of the largest payload; a laptop's share, not IoT Core's.

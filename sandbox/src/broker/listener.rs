@@ -1,4 +1,4 @@
-//! The TLS front: mutual TLS 1.2 and 1.3 without tickets, any client certificate taken (iot-core.md §2 point 1).
+//! The TLS front: mutual TLS 1.2 and 1.3 without tickets, any client certificate taken (docs/IOT-CORE.md §2 point 1).
 //!
 //! As on IoT Core a handshake proves only possession of a key; whether the certificate is known and ACTIVE is
 //! decided at CONNECT.
@@ -166,7 +166,7 @@ fn server_config(config: &Config) -> Result<ServerConfig, BindError> {
             key: Arc::new(key),
             names: config.server_names.clone(),
         }));
-    // "No SessionTicket support" (iot-core.md §1.6).
+    // "No SessionTicket support" (docs/IOT-CORE.md §1.6).
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     if config.require_alpn {
@@ -183,7 +183,7 @@ impl ClientCertVerifier for AnyCertificate {
     }
 
     /// Dates are not looked at: whether IoT Core refuses an expired client certificate is not known
-    /// (iot-core.md §7), and the registry's state is what counts.
+    /// (docs/IOT-CORE.md §7), and the registry's state is what counts.
     fn verify_client_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -229,7 +229,7 @@ impl ClientCertVerifier for AnyCertificate {
 // === impl NamedServer ===
 
 impl ResolvesServerCert for NamedServer {
-    /// A wrong name fails; none at all is "recommended" against but works (iot-core.md §1.6).
+    /// A wrong name fails; none at all is "recommended" against but works (docs/IOT-CORE.md §1.6).
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let wrong = hello
             .server_name()
@@ -238,7 +238,7 @@ impl ResolvesServerCert for NamedServer {
     }
 }
 
-/// The protocol name that port 443 asks of X.509 clients (iot-core.md §1.6).
+/// The protocol name that port 443 asks of X.509 clients (docs/IOT-CORE.md §1.6).
 const ALPN: &[u8] = b"x-amzn-mqtt-ca";
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{v3, v5 as five};
 
-/// The protocol a session was made with; it cannot be resumed on the other (iot-core.md §1.1).
+/// The protocol a session was made with; it cannot be resumed on the other (docs/IOT-CORE.md §1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     V3,
@@ -135,7 +135,7 @@ pub(super) enum Outbound {
     Disconnect(Reason),
 }
 
-/// CONNACK with the properties of iot-core.md §2 point 6.
+/// CONNACK with the properties of docs/IOT-CORE.md §2 point 6.
 #[derive(Clone, Debug)]
 pub(super) struct ConnAck {
     pub(super) reason: Reason,
@@ -178,7 +178,7 @@ impl Reason {
 // === impl Message ===
 
 impl Message {
-    /// Whole seconds left to live, rounded up; `Some(0)` means expired (iot-core.md §2 point 12).
+    /// Whole seconds left to live, rounded up; `Some(0)` means expired (docs/IOT-CORE.md §2 point 12).
     pub(super) fn seconds_left(&self, now: Instant) -> Option<u32> {
         let left = self.expires_at?.saturating_duration_since(now);
         Some(u32::try_from(left.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX))

@@ -1,4 +1,4 @@
-//! Lifecycle events on `$aws/events/…` (iot-core.md §1.4, §2 point 19), so that a diagnosis that listens to them
+//! Lifecycle events on `$aws/events/…` (docs/IOT-CORE.md §1.4, §2 point 19), so that a diagnosis that listens to them
 //! can be tested.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::packet::{Message, Properties};
 
-/// Why a connection ended, with the names of the lifecycle events (iot-core.md §1.4).
+/// Why a connection ended, with the names of the lifecycle events (docs/IOT-CORE.md §1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisconnectReason {
     /// The certificate stopped being active.
@@ -138,7 +138,7 @@ impl Presence {
         )
     }
 
-    /// Ids with a wildcard in them get no events (iot-core.md §1.2).
+    /// Ids with a wildcard in them get no events (docs/IOT-CORE.md §1.2).
     fn event(&self, topic: &str, client_id: &str, kind: &str, extra: &Value) -> Option<Message> {
         if client_id.contains(['+', '#']) {
             return None;
@@ -160,7 +160,7 @@ impl Presence {
     }
 }
 
-/// An expiry as IoT Core takes it: 1 to 604 800 s, zero becomes 1 (iot-core.md §1.2).
+/// An expiry as IoT Core takes it: 1 to 604 800 s, zero becomes 1 (docs/IOT-CORE.md §1.2).
 pub(super) fn clamp_expiry(asked: Duration, longest: Duration) -> Duration {
     asked.clamp(Duration::from_secs(1), longest)
 }

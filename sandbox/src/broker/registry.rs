@@ -2,7 +2,7 @@
 //! every connection obeys.
 //!
 //! State changes act at once. Policy changes become visible after [`Registry::set_policy_delay`], because on IoT
-//! Core they take minutes (iot-core.md §1.2). What may be changed when is decided here, under one lock, by the rules
+//! Core they take minutes (docs/IOT-CORE.md §1.2). What may be changed when is decided here, under one lock, by the rules
 //! of IoT Core's control plane; how a refusal is spelled there is `crate::control`'s work.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -106,7 +106,7 @@ impl Router {
     }
 
     /// Hands a message to everybody it is for. Overlapping filters of one client give it one copy with the best
-    /// QoS (assumed; the standard allows either), overlapping groups each get one (iot-core.md §1.5).
+    /// QoS (assumed; the standard allows either), overlapping groups each get one (docs/IOT-CORE.md §1.5).
     pub(super) fn route(&self, message: &Arc<Message>, ground: &Ground) {
         let exact = self.exact.get(&*message.topic).into_iter().flatten();
         let wild = self
@@ -153,7 +153,7 @@ impl Router {
 
 impl Group {
     /// To a connected member at random; QoS 1 waits for one if a member's session is persistent; QoS 0 is lost
-    /// on any failure (iot-core.md §1.5).
+    /// on any failure (docs/IOT-CORE.md §1.5).
     fn route(&self, message: &Arc<Message>, ground: &Ground) {
         let online: Vec<&Target> = self
             .members

@@ -3,7 +3,7 @@
 //! A session outlives its connection by its expiry. Everything is behind one short lock that is never held
 //! across an await; the connection's writer takes batches, everyone else only adds. While a client is away its
 //! unacknowledged and waiting QoS 1 messages are *stored*; after its return they drain at the stored rate beside
-//! live traffic (iot-core.md §1.2, §2 points 16 and 17).
+//! live traffic (docs/IOT-CORE.md §1.2, §2 points 16 and 17).
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU16;
@@ -159,7 +159,7 @@ impl Session {
         lock(&self.state).expiry = expiry;
     }
 
-    /// Whether it ended. IoT Core ends sessions up to 30 minutes late, never early (iot-core.md §1.2); here they
+    /// Whether it ended. IoT Core ends sessions up to 30 minutes late, never early (docs/IOT-CORE.md §1.2); here they
     /// end in time.
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         let state = lock(&self.state);

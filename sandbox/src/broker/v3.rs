@@ -1,5 +1,5 @@
 //! MQTT 3.1.1 to and from the common packet model. It has no reason codes: what 5 says in a code, 3.1.1 says by
-//! closing the connection (iot-core.md §1.3).
+//! closing the connection (docs/IOT-CORE.md §1.3).
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ pub(super) fn inbound(packet: Packet) -> Inbound {
 /// `None` where 3.1.1 has no such packet.
 pub(super) fn outbound(packet: Outbound) -> Option<Packet> {
     Some(match packet {
-        // Only accepted connections are told: a refusal is a bare close (iot-core.md §1.3).
+        // Only accepted connections are told: a refusal is a bare close (docs/IOT-CORE.md §1.3).
         Outbound::ConnAck(ack) => Packet::ConnectAck(ConnectAck {
             return_code: ConnectAckReason::ConnectionAccepted,
             session_present: ack.session_present,

@@ -1,4 +1,4 @@
-//! CONNECT (points 2–7 of iot-core.md §2).
+//! CONNECT (points 2–7 of docs/IOT-CORE.md §2).
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The fault knobs (points 16 and 18 of iot-core.md §2).
+//! The fault knobs (points 16 and 18 of docs/IOT-CORE.md §2).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

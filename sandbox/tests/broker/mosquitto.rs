@@ -204,7 +204,7 @@ async fn a_denied_publish_is_a_reason_code_on_5_and_a_lost_connection_on_3() {
     let denied = ["-t", "denied", "-m", "x"];
     let (_, text) = publisher.publish("mqttv5", "pub", &denied).await;
     assert!(text.contains("Not authorized"), "{text}");
-    // 3.1.1 clients reconnect and resend for ever (iot-core.md §1.3), so what is looked at is the broker.
+    // 3.1.1 clients reconnect and resend for ever (docs/IOT-CORE.md §1.3), so what is looked at is the broker.
     let _child = spawn(
         publisher
             .command("mosquitto_pub", "mqttv311", "pub")

@@ -1,4 +1,4 @@
-//! PUBLISH (points 8–12 of iot-core.md §2).
+//! PUBLISH (points 8–12 of docs/IOT-CORE.md §2).
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The registry acts on live connections (points 18 and 19 of iot-core.md §2), and survives a restart.
+//! The registry acts on live connections (points 18 and 19 of docs/IOT-CORE.md §2), and survives a restart.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Delivery to slow, silent and absent clients (points 16 and 17 of iot-core.md §2).
+//! Delivery to slow, silent and absent clients (points 16 and 17 of docs/IOT-CORE.md §2).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! SUBSCRIBE, matching and the policy (points 13–15 of iot-core.md §2).
+//! SUBSCRIBE, matching and the policy (points 13–15 of docs/IOT-CORE.md §2).
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -182,7 +182,7 @@ async fn a_denied_filter_is_0x87_per_filter_on_5_and_the_end_on_3() {
         [
             SubscribeAckReason::GrantedQos1,
             SubscribeAckReason::NotAuthorized,
-            // The whole string is matched, with `$share/…` (iot-core.md §1.5).
+            // The whole string is matched, with `$share/…` (docs/IOT-CORE.md §1.5).
             SubscribeAckReason::NotAuthorized,
             SubscribeAckReason::TopicFilterInvalid,
         ]

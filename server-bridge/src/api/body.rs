@@ -188,7 +188,7 @@ pub(super) fn wrong_type(key: &str, wanted: &str, found: &Value) -> ApiError {
     ))
 }
 
-/// The longest body: 500 KiB of manifests (wire.md §2.3), four times over for white space and escapes.
+/// The longest body: 500 KiB of manifests (docs/MAESTRO.md §2.3), four times over for white space and escapes.
 pub(super) const BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// How much of a longer one is read before its client is cut off.

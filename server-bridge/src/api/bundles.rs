@@ -184,7 +184,7 @@ pub(super) async fn delete<S: Store>(
     actor: Actor,
 ) -> Result<StatusCode, ApiError> {
     let found = context.store.get_bundle(&id).await?;
-    // A bundle that is gone is as deleted as it can be (wire.md §5.2). Who does not see every bundle is not told that, nor
+    // A bundle that is gone is as deleted as it can be (docs/MAESTRO.md §5.2). Who does not see every bundle is not told that, nor
     // whether there is one.
     if found.is_none() && actor.scope(Verb::Delete).await?.is_all() {
         return Ok(StatusCode::NO_CONTENT);

@@ -55,7 +55,7 @@ pub(super) struct Members {
     /// All of them.
     pub(super) known: &'static [&'static str],
     /// Those that are in a list only if `fields` names them. Go's clients refuse a whole list for one member that their
-    /// model does not have (wire.md §5.2), so whatever is added to it belongs here.
+    /// model does not have (docs/MAESTRO.md §5.2), so whatever is added to it belongs here.
     pub(super) asked_for: &'static [&'static str],
 }
 
@@ -109,7 +109,7 @@ impl Members {
 // === impl Request ===
 
 impl<C: Column> Request<C> {
-    /// Reads `page`, `size`, `orderBy`, `fields` and `search` (wire.md §5.2).
+    /// Reads `page`, `size`, `orderBy`, `fields` and `search` (docs/MAESTRO.md §5.2).
     pub(super) fn parse(
         parameters: Vec<(String, String)>,
         members: Members,
@@ -328,7 +328,7 @@ const PARAMETERS: &[&str] = &["page", "size", "orderBy", "fields", "search"];
 
 const DEFAULT_SIZE: u32 = 100;
 
-/// The longest page (wire.md §5.2).
+/// The longest page (docs/MAESTRO.md §5.2).
 const MAX_SIZE: u32 = 65_500;
 
 // Three batches of 16 rows each: 20 MiB of the usual rows (25 KB), 200 MiB of the largest (256 KiB with their status).

@@ -25,7 +25,7 @@ pub(super) struct Operation(pub(super) String);
 // === impl Metrics ===
 
 impl Metrics {
-    /// Makes and registers the metrics under the names the Go server gives them (wire.md §5.8).
+    /// Makes and registers the metrics under the names the Go server gives them (docs/MAESTRO.md §5.8).
     ///
     /// # Errors
     /// When another component registered the same names.

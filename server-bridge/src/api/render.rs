@@ -190,7 +190,7 @@ fn progress_members(object: &mut Object<'_>, progress: &Progress) {
     }
 }
 
-/// `{"ObservedVersion", "SequenceID", …the status data…}` (wire.md §5.2).
+/// `{"ObservedVersion", "SequenceID", …the status data…}` (docs/MAESTRO.md §5.2).
 fn status_text(status: &Status) -> String {
     let mut text = format!("{{\"ObservedVersion\":{}", status.version);
     if let Some(sequence) = status.sequence_id {

@@ -1,4 +1,4 @@
-//! The search language: a documented part of the SQL-like one Maestro uses (wire.md §5.2). Text becomes a
+//! The search language: a documented part of the SQL-like one Maestro uses (docs/MAESTRO.md §5.2). Text becomes a
 //! [`Filter`] or an error with a position; nothing of it ever becomes SQL text.
 //!
 //! ```text

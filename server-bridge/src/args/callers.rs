@@ -1,5 +1,5 @@
 //! Flags that say how callers are known and what they may do. Those that upstream's server has keep their names where the
-//! meaning is the same (wire.md §5.7).
+//! meaning is the same (docs/MAESTRO.md §5.7).
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The flags of the gRPC endpoint; those that Maestro has too keep its names (wire.md §5.7).
+//! The flags of the gRPC endpoint; those that Maestro has too keep its names (docs/MAESTRO.md §5.7).
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! What a Kubernetes API is asked about callers: whose a token is (TokenReview), and what somebody may do
-//! (SubjectAccessReview), as the Go server does (grpc.md §4).
+//! (SubjectAccessReview), as the Go server does (docs/GRPC.md §4).
 //!
 //! **Contract:** answers count for [`KEPT`](super::cache::KEPT) at most. An API that cannot be asked makes a call
 //! [`Denied::Unavailable`]; it lets nobody in.

@@ -1,4 +1,4 @@
-//! The events this bridge sends, built as Maestro builds them (wire.md §2.3, §3.3, §3.4). What a source published keeps its
+//! The events this bridge sends, built as Maestro builds them (docs/MAESTRO.md §2.3, §3.3, §3.4). What a source published keeps its
 //! id, its time and what else it carried ([`origin`]), however often it is sent; a deletion is an event of its own. Pure.
 
 use jiff::Timestamp;
@@ -72,7 +72,7 @@ pub(crate) fn spec(
     event
 }
 
-/// The deletion of a work that the agent holds and this bridge does not have (wire.md §4.4). The version the agent
+/// The deletion of a work that the agent holds and this bridge does not have (docs/MAESTRO.md §4.4). The version the agent
 /// gave is echoed: Go agents refuse a deletion without one.
 pub(super) fn orphan(
     source: &SourceId,

@@ -1,4 +1,4 @@
-//! Both directions of the resync (system.md §5, wire.md §4.4–4.5).
+//! Both directions of the resync (system.md §5, docs/MAESTRO.md §4.4–4.5).
 //!
 //! An agent says what it holds: what it lacks goes back into the store's outbox, what only it knows is deleted there,
 //! if this bridge can vouch for it; both leave through the consumer's lane. And after every fresh subscription, of its

@@ -2,7 +2,7 @@
 //! present report is sent once. Pure; the time is an argument.
 //!
 //! **Invariant:** two events of one bundle are [`APART`] at least: Go clients handle each in a goroutine of its own, so
-//! that two in a row may be taken in the wrong order (grpc.md §1).
+//! that two in a row may be taken in the wrong order (docs/GRPC.md §1).
 //! **Invariant:** at most [`WAITING`] bundles wait. What comes beyond is not lost: it is read from the store by its time
 //! once there is room.
 

@@ -1,5 +1,5 @@
 //! What a caller is told when a call fails. Go clients read the status message as JSON of a Kubernetes `StatusError`
-//! (grpc.md §3), so that `IsConflict`, `IsAlreadyExists` and their like answer; other JSON reads as an empty error, and any
+//! (docs/GRPC.md §3), so that `IsConflict`, `IsAlreadyExists` and their like answer; other JSON reads as an empty error, and any
 //! other text as "publish error". A message of `CloudEventService` is therefore exactly that JSON, also where `tonic` or
 //! [`super::gate`] refuse a call by themselves. Without any message are only what HTTP/2 refuses before there is a call (a
 //! head of more than 32 KiB is answered with HTTP status 431) and streams that are reset.
@@ -154,7 +154,7 @@ impl Refusal {
     pub(super) fn of_store(error: &StoreError, id: &str) -> Self {
         match error {
             StoreError::ConsumerNotFound { consumer } => Self::invalid(format!(
-                // Go users look for the name of Maestro's constraint (grpc.md rule 11).
+                // Go users look for the name of Maestro's constraint (docs/GRPC.md rule 11).
                 "consumer `{consumer}` is not registered (violates foreign key constraint \
                  \"fk_resources_consumers\"); register it with `POST /api/maestro/v1/consumers`"
             ))

@@ -2,7 +2,7 @@
 //!
 //! **Contract:** a repeated publication does no harm: the same creation, the same update (the same event, as long as nobody
 //! has changed the bundle since), and a deletion of what is gone succeed. While the store is away for a moment a call waits for it, [`PATIENCE`] at most,
-//! because Go callers see any failure as final (grpc.md §3).
+//! because Go callers see any failure as final (docs/GRPC.md §3).
 //! **Invariant:** a source neither changes nor deletes another's bundle, nor learns what it is.
 //! **Invariant:** what was begun is done and told of in the audit log, whether or not the caller stays.
 
@@ -324,7 +324,7 @@ where
     }
 }
 
-/// How long a call waits for the store: a failover takes seconds, and callers give up after ten (grpc.md §3).
+/// How long a call waits for the store: a failover takes seconds, and callers give up after ten (docs/GRPC.md §3).
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

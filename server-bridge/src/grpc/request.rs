@@ -192,7 +192,7 @@ fn data(event: &Event) -> Result<Map<String, Value>, Refusal> {
 }
 
 /// The metadata as the source will be given it again: as it sent it, without the version, which is this event's
-/// (grpc.md rule 9).
+/// (docs/GRPC.md rule 9).
 fn metadata(event: &Event) -> Result<Option<Value>, Refusal> {
     let Some(text) = event.metadata.as_deref().filter(|text| !text.is_empty()) else {
         return Ok(None);
@@ -202,7 +202,7 @@ fn metadata(event: &Event) -> Result<Option<Value>, Refusal> {
     Ok(Some(Value::Object(members)))
 }
 
-/// What of the event travels again (wire.md §2.3): who it was, when, and every attribute that has no meaning here.
+/// What of the event travels again (docs/MAESTRO.md §2.3): who it was, when, and every attribute that has no meaning here.
 fn origin(event: &Event) -> Result<Json, Refusal> {
     let mut extensions: BTreeMap<&str, &str> = event
         .extensions
@@ -242,7 +242,7 @@ fn object(what: &str, text: &[u8]) -> Result<Map<String, Value>, Refusal> {
     }
 }
 
-/// The members of spec data (wire.md §3.1).
+/// The members of spec data (docs/MAESTRO.md §3.1).
 const DATA: &[&str] = &["manifests", "deleteOption", "manifestConfigs", "executer"];
 
 const NAME_BYTES: usize = 200;

@@ -114,7 +114,7 @@ impl<S: Store> CloudEventService for Sources<S> {
         let code = subscribed.as_ref().map_or_else(Status::code, |_| Code::Ok);
         self.count(Call::Subscribe, known.as_ref(), code, began);
         let mut response = Response::new(subscribed?);
-        // Agents' library waits for exactly one of these before anything else (wire.md §5.3).
+        // Agents' library waits for exactly one of these before anything else (docs/MAESTRO.md §5.3).
         if let Ok(id) = MetadataValue::try_from(Uuid::new_v4().to_string()) {
             response.metadata_mut().insert(SUBSCRIPTION, id);
         }

@@ -1,7 +1,7 @@
 //! One stream of a source: what was reported lately, then what is reported, each bundle in its present state.
 //!
 //! **Contract:** the first event is a heartbeat at once, and another follows every [`Pace::heartbeat`]; Go clients connect
-//! again after 20 s without any (grpc.md rule 12). Nothing is confirmed by a client and its library keeps no position, so
+//! again after 20 s without any (docs/GRPC.md rule 12). Nothing is confirmed by a client and its library keeps no position, so
 //! each stream first repeats what was reported in the last [`REPLAY`]: that closes the gap of a reconnect.
 //! **Invariant:** a stream waits for its own client alone, and no longer than [`STALL`]: then it is ended, and reset if
 //! that is not taken either. What else is on its connection goes on.
@@ -299,7 +299,7 @@ impl Default for Rate {
     }
 }
 
-/// What a new stream repeats. Clients connect again after two minutes at most (wire.md §1.6), and ask REST for the rest.
+/// What a new stream repeats. Clients connect again after two minutes at most (docs/MAESTRO.md §1.6), and ask REST for the rest.
 pub(super) const REPLAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long a client may take nothing: Go clients give up a silent server after as long.

@@ -1,4 +1,4 @@
-//! CloudEvents as Go clients write and read them over gRPC (wire.md §5.3): required attributes in fields, all others in a map
+//! CloudEvents as Go clients write and read them over gRPC (docs/MAESTRO.md §5.3): required attributes in fields, all others in a map
 //! under `ce-NAME`, each in its own type, and the data in `binary_data`. Reading is tolerant: numbers and times may be text,
 //! and an event may be structured JSON. Pure.
 
@@ -88,7 +88,7 @@ fn text(name: &str, value: Attr) -> Result<String, Refusal> {
     })
 }
 
-/// The event that tells a source what is reported of one of its bundles, as Maestro sends it (wire.md §3.2, §5.3): from
+/// The event that tells a source what is reported of one of its bundles, as Maestro sends it (docs/MAESTRO.md §3.2, §5.3): from
 /// whom an agent would be, with the metadata the source gave and the bundle beside the status, so that a client can make
 /// a ManifestWork of this event alone. `None` for a report without a sequence id: Go clients refuse such an event, and what
 /// is not known of the agent's order is not made up.
@@ -134,7 +134,7 @@ pub(super) fn status_event(report: &Report) -> Option<CloudEvent> {
     })
 }
 
-/// The event that only says that the stream is alive (wire.md §3.7).
+/// The event that only says that the stream is alive (docs/MAESTRO.md §3.7).
 pub(super) fn heartbeat() -> CloudEvent {
     CloudEvent {
         id: Uuid::new_v4().to_string(),

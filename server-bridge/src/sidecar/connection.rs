@@ -147,7 +147,7 @@ impl Connection {
             }
             Packet::Subscribe(subscribe) => {
                 if subscribing.is_some() {
-                    // The Go client waits for each SUBACK (wire.md §1.1).
+                    // The Go client waits for each SUBACK (docs/MAESTRO.md §1.1).
                     return Err(End::protocol(
                         "a SUBSCRIBE before the SUBACK of the one before",
                     ));

@@ -102,7 +102,7 @@ async fn read_connect(frames: &mut Frames) -> Result<Box<Connect>, Turned> {
     }
 }
 
-/// What the Go server never asks for is refused rather than ignored (wire.md §1.1). Name and password are not looked at:
+/// What the Go server never asks for is refused rather than ignored (docs/MAESTRO.md §1.1). Name and password are not looked at:
 /// only this machine reaches the port.
 fn acceptable(connect: &Connect) -> Result<(), (ConnectAckReason, &'static str)> {
     if connect.client_id.is_empty() {

@@ -42,7 +42,7 @@ pub struct Bundle {
     pub progress: Option<Progress>,
 }
 
-/// What a bundle carries, each part as JSON text of the wire's shape (wire.md §3.1).
+/// What a bundle carries, each part as JSON text of the wire's shape (docs/MAESTRO.md §3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     /// A JSON array of Kubernetes objects.
@@ -69,7 +69,7 @@ pub struct NewBundle {
     /// ObjectMeta as a JSON object.
     pub metadata: Option<Json>,
     /// Attributes of the publishing CloudEvent that travel again with each event of this version:
-    /// `{"id":"…","time":"RFC 3339","extensions":{"logtracing":"{…}",…}}` (wire.md §2.3). A bundle that no event published
+    /// `{"id":"…","time":"RFC 3339","extensions":{"logtracing":"{…}",…}}` (docs/MAESTRO.md §2.3). A bundle that no event published
     /// has none.
     pub origin: Option<Json>,
     /// Manifests and settings.
@@ -83,7 +83,7 @@ pub struct Status {
     pub version: Version,
     /// Its place in the agent's order.
     pub sequence_id: Option<SequenceId>,
-    /// The status data as received, a JSON object (wire.md §3.2).
+    /// The status data as received, a JSON object (docs/MAESTRO.md §3.2).
     pub payload: Json,
 }
 
@@ -159,7 +159,7 @@ impl NewBundle {
 // === impl Content ===
 
 impl Content {
-    /// The spec data exactly as it is published; assembled, not serialised (wire.md §3.1).
+    /// The spec data exactly as it is published; assembled, not serialised (docs/MAESTRO.md §3.1).
     pub fn payload(&self) -> Bytes {
         let mut text = String::with_capacity(self.payload_len());
         text.push_str("{\"manifests\":");

@@ -49,7 +49,7 @@ pub struct PendingBundle {
     pub metadata: Option<Json>,
     /// What of the event that published this version travels again ([`super::NewBundle::origin`]).
     pub origin: Option<Json>,
-    /// Spec data ready to publish (wire.md §3.1); empty for a deletion, which carries none.
+    /// Spec data ready to publish (docs/MAESTRO.md §3.1); empty for a deletion, which carries none.
     pub payload: Bytes,
     /// When the bundle was created.
     pub created_at: Timestamp,

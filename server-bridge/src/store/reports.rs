@@ -143,7 +143,7 @@ pub struct Report {
     pub metadata: Option<Json>,
     /// What the bundle carries, or carried last.
     pub content: Option<Content>,
-    /// The status data, a JSON object (wire.md §3.2).
+    /// The status data, a JSON object (docs/MAESTRO.md §3.2).
     pub payload: Json,
     /// When the bridge took it.
     pub at: Timestamp,

@@ -1,4 +1,4 @@
-//! Grammars of Kubernetes names, and the shapes of a bundle's settings (wire.md §3.1).
+//! Grammars of Kubernetes names, and the shapes of a bundle's settings (docs/MAESTRO.md §3.1).
 
 use link::telemetry::clip;
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! Every condition of wire.md §6.8, provoked at a real API server and read at REST, word by word.
+//! Every condition of docs/MAESTRO.md §6.8, provoked at a real API server and read at REST, word by word.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;

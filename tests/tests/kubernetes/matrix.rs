@@ -331,7 +331,7 @@ fn executer(stage: &Stage, name: &str) -> Value {
     json!({ "subject": { "type": "ServiceAccount", "serviceAccount": account } })
 }
 
-/// The words of wire.md §6.5.
+/// The words of docs/MAESTRO.md §6.5.
 fn refused(group: &str, resource: &str, namespace: &str, name: &str) -> String {
     format!(
         "False AppliedManifestFailed: Failed to apply manifest: not allowed to apply the resource {group} {resource}, \

@@ -1,4 +1,4 @@
-//! A scripted Go Maestro server: MQTT 5 as paho speaks it (wire.md §1.1), packet by packet over plain TCP.
+//! A scripted Go Maestro server: MQTT 5 as paho speaks it (docs/MAESTRO.md §1.1), packet by packet over plain TCP.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;

@@ -50,7 +50,7 @@ fn the_metadata_equals_the_go_agent_s() {
         assert_eq!(event.status_hash.as_deref(), Some("h"));
         event.metadata.unwrap()
     };
-    // The sample of wire.md §2.3.
+    // The sample of docs/MAESTRO.md §2.3.
     assert_eq!(
         metadata(&head, &record),
         r#"{"name":"55c61e54-a3f6-563d-9fec-b1fe297bdfdb","namespace":"cluster1","uid":"55c61e54-a3f6-563d-9fec-b1fe297bdfdb","generation":1,"labels":{"cloudevents.open-cluster-management.io/originalsource":"maestro"},"annotations":{"cloudevents.open-cluster-management.io/datatype":"io.open-cluster-management.works.v1alpha1.manifestbundles"},"finalizers":["cluster.open-cluster-management.io/manifest-work-cleanup"]}"#

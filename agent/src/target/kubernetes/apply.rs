@@ -1,4 +1,4 @@
-//! Making one object what its manifest says, by strategy (wire.md §6.4).
+//! Making one object what its manifest says, by strategy (docs/MAESTRO.md §6.4).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

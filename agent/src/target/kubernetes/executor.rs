@@ -1,4 +1,4 @@
-//! Whether the executor of a work may do what the work asks (wire.md §6.5).
+//! Whether the executor of a work may do what the work asks (docs/MAESTRO.md §6.5).
 //!
 //! The agent applies with its own rights, which are many; a work that names a service account must not get more done
 //! than that account could do itself. Before an object is touched the API server is asked about every verb that

@@ -1,4 +1,4 @@
-//! `ignoreFields` of server-side apply (wire.md §6.4): which fields of a manifest are left to others, and whether
+//! `ignoreFields` of server-side apply (docs/MAESTRO.md §6.4): which fields of a manifest are left to others, and whether
 //! there is anything to apply at all.
 //!
 //! With at least one rule the manifest gets a *spec hash*, which is written into the annotation [`SPEC_HASH`]:

@@ -1,4 +1,4 @@
-//! Giving up an object (wire.md §6.6): it goes only when it is still the one that was applied, nobody else holds it,
+//! Giving up an object (docs/MAESTRO.md §6.6): it goes only when it is still the one that was applied, nobody else holds it,
 //! and it is gone only when the server does not find it any more. What never had a place in the cluster is gone at once.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};

@@ -1,4 +1,4 @@
-//! The strategy `Update` (wire.md §6.4): from the manifest and the object on the cluster, the object to `PUT`.
+//! The strategy `Update` (docs/MAESTRO.md §6.4): from the manifest and the object on the cluster, the object to `PUT`.
 //!
 //! - Metadata is the live object's. Labels and annotations of the manifest are added; a key with `-` at its end
 //!   removes that key. Everything else of metadata stays, finalizers and resource version too: a `PUT` of what was

@@ -1,6 +1,6 @@
 //! Allow statements that look as if they were meant for a denied request, and why they do not apply.
 //!
-//! These are the mistakes people make (iot-core.md §6 rows 2 to 6): `topic/` for `topicfilter/`, `+` for `*`, a
+//! These are the mistakes people make (docs/IOT-CORE.md §6 rows 2 to 6): `topic/` for `topicfilter/`, `+` for `*`, a
 //! forgotten `$share/NAME/`, a forgotten `iot:Receive`, another client id, region or account.
 
 use std::fmt;

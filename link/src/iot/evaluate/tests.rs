@@ -1,4 +1,4 @@
-//! The rules of iot-core.md §1.7, the near misses of §6, and the laws any evaluator must keep.
+//! The rules of docs/IOT-CORE.md §1.7, the near misses of §6, and the laws any evaluator must keep.
 
 use proptest::prelude::*;
 

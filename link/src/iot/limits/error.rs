@@ -152,5 +152,5 @@ fn clipped(text: &str) -> String {
     shorten(text).escape_debug().to_string()
 }
 
-// Long enough for every topic of ours with a 36-character consumer id (75 bytes, iot-core.md §1.7).
+// Long enough for every topic of ours with a 36-character consumer id (75 bytes, docs/IOT-CORE.md §1.7).
 const SHOWN_CHARACTERS: usize = 96;

@@ -36,7 +36,7 @@ pub enum PolicyError {
         /// What must.
         expected: &'static str,
     },
-    /// The document is longer than IoT Core takes (iot-core.md §1.2).
+    /// The document is longer than IoT Core takes (docs/IOT-CORE.md §1.2).
     #[error("policy has {characters} characters without white space, the limit is {limit}")]
     TooLong {
         /// Measured.

@@ -1,4 +1,4 @@
-//! From an open socket to an accepted CONNECT (iot-core.md §2 points 1–7).
+//! From an open socket to an accepted CONNECT (docs/IOT-CORE.md §2 points 1–7).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ where
     let request = match admit(&connect, peer, shared) {
         Ok(request) => request,
         Err(reason) => {
-            // 3.1.1 sees a bare close. CONNACK 0x87 for 5 is documented and was never measured (iot-core.md §1.3).
+            // 3.1.1 sees a bare close. CONNACK 0x87 for 5 is documented and was never measured (docs/IOT-CORE.md §1.3).
             if connect.version == Version::V5 {
                 writer
                     .last_word(Outbound::ConnAck(Box::new(refused(reason))))
@@ -57,7 +57,7 @@ where
         }
     };
     // "Client must wait for CONNACK before sending anything else"; what happens otherwise is our choice
-    // (iot-core.md §2 point 7).
+    // (docs/IOT-CORE.md §2 point 7).
     if !frames.read_buffer().is_empty() || frames.next().now_or_never().is_some() {
         let text = "Dropped a client that did not wait for CONNACK";
         shared
@@ -155,7 +155,7 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
     );
     let will_allowed = match &connect.will {
         None => true,
-        // The socket was seen to close (iot-core.md §1.1); 5 documents 0x9B.
+        // The socket was seen to close (docs/IOT-CORE.md §1.1); 5 documents 0x9B.
         Some(will) if !supported(will.qos) => return Err(Reason::QOS_NOT_SUPPORTED),
         Some(will) if will.payload.len() > limits.payload_bytes => {
             return Err(Reason::QUOTA_EXCEEDED);
@@ -188,7 +188,7 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
 }
 
 /// 1 to 128 bytes, no `$` in front; an empty one becomes `$GEN/<uuid>`, which cannot be used again for that very
-/// reason (iot-core.md §2 point 2).
+/// reason (docs/IOT-CORE.md §2 point 2).
 fn client_id(asked: &str, limits: &Limits) -> Result<(Arc<str>, Option<String>), Reason> {
     if asked.is_empty() {
         let made = format!("$GEN/{}", Uuid::new_v4());
@@ -215,7 +215,7 @@ fn context(connect: &Connect, client_id: &str, peer: &Peer, shared: &Shared) -> 
     context
 }
 
-/// 30 to 1 200 s; zero and what is longer become 1 200 (iot-core.md §2 point 4).
+/// 30 to 1 200 s; zero and what is longer become 1 200 (docs/IOT-CORE.md §2 point 4).
 fn keep_alive(asked: u16, limits: &Limits) -> Duration {
     match asked {
         0 => limits.keep_alive_max,

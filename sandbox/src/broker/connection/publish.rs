@@ -1,4 +1,4 @@
-//! What happens to a PUBLISH from a client (iot-core.md §2 points 8–12, §1.3).
+//! What happens to a PUBLISH from a client (docs/IOT-CORE.md §2 points 8–12, §1.3).
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -27,21 +27,21 @@ where
     ) -> Result<(), End> {
         let ground = &connection.shared.ground;
         let limits = &ground.limits;
-        // Excess throughput is delayed, not refused (iot-core.md §1.2).
+        // Excess throughput is delayed, not refused (docs/IOT-CORE.md §1.2).
         let bytes = publish.topic.len() + publish.payload.len();
         let pause = self.bytes.charge(bytes, Instant::now());
         if !pause.is_zero() {
             sleep(pause).await;
         }
         if !supported(publish.qos) {
-            // 3.1.1: no answer at all was seen (iot-core.md §1.1).
+            // 3.1.1: no answer at all was seen (docs/IOT-CORE.md §1.1).
             return match connection.version {
                 Version::V3 => Ok(()),
                 Version::V5 => Err(connection.refusal(Reason::QOS_NOT_SUPPORTED)),
             };
         }
         if publish.payload.len() > limits.payload_bytes {
-            // Never a PUBACK. The code is not known: 0x95 is not on IoT Core's list, 0x97 is (iot-core.md §1.3).
+            // Never a PUBACK. The code is not known: 0x95 is not on IoT Core's list, 0x97 is (docs/IOT-CORE.md §1.3).
             return Err(connection.refusal(Reason::QUOTA_EXCEEDED));
         }
         let topic = self.topic(&publish, connection)?;
@@ -74,7 +74,7 @@ where
         ground.counters.published.add(1);
         connection.shared.hub.publish(&Arc::new(message), ground);
         if let Some(packet_id) = publish.packet_id {
-            // Always 0x00: "no matching subscribers" (0x10) is not on IoT Core's list (iot-core.md §1.3).
+            // Always 0x00: "no matching subscribers" (0x10) is not on IoT Core's list (docs/IOT-CORE.md §1.3).
             connection.answer(Outbound::PubAck(packet_id, Reason::SUCCESS));
         }
         // Lets the writer and the other connections of this thread at their queues while a client pours.
@@ -104,7 +104,7 @@ where
 
 impl Connection {
     /// 3.1.1 is closed. 5 gets a PUBACK with the code for QoS 1 and keeps its connection; for QoS 0 the source
-    /// does not know whether it is DISCONNECT or silence (iot-core.md §1.3), and DISCONNECT is the one a client
+    /// does not know whether it is DISCONNECT or silence (docs/IOT-CORE.md §1.3), and DISCONNECT is the one a client
     /// cannot overlook.
     fn refuse_publish(&self, packet_id: Option<NonZeroU16>, reason: Reason) -> Result<(), End> {
         match (self.version, packet_id) {
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Excess is discarded: without PUBACK on 3.1.1, with 0x97 on 5 (the latter is our choice, iot-core.md §2
+    /// Excess is discarded: without PUBACK on 3.1.1, with 0x97 on 5 (the latter is our choice, docs/IOT-CORE.md §2
     /// point 10).
     fn throttle_publish(&self, packet_id: Option<NonZeroU16>) -> Result<(), End> {
         if let (Version::V5, Some(packet_id)) = (self.version, packet_id) {

@@ -108,7 +108,7 @@ where
                     will,
                 })
             }
-            // PUBREC, PUBREL, PUBCOMP and AUTH are not supported (iot-core.md §1.1); the rest is a server's.
+            // PUBREC, PUBREL, PUBCOMP and AUTH are not supported (docs/IOT-CORE.md §1.1); the rest is a server's.
             Inbound::Unsupported => Err(connection.refusal(Reason::PROTOCOL_ERROR)),
         }
     }
@@ -145,7 +145,7 @@ impl Connection {
 fn decode_end(error: &DecodeError) -> End {
     match error {
         // Larger than the announced 149 504 bytes. Which code is not known; 0x95 is not on IoT Core's list and
-        // 0x97 is (iot-core.md §1.3).
+        // 0x97 is (docs/IOT-CORE.md §1.3).
         DecodeError::MaxSizeExceeded { .. } => {
             End::told(DisconnectReason::ClientError, Reason::QUOTA_EXCEEDED)
         }

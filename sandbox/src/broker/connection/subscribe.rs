@@ -1,4 +1,4 @@
-//! What happens to SUBSCRIBE and UNSUBSCRIBE (iot-core.md §2 point 13, §1.3).
+//! What happens to SUBSCRIBE and UNSUBSCRIBE (docs/IOT-CORE.md §2 point 13, §1.3).
 
 use std::num::NonZeroU16;
 
@@ -26,11 +26,11 @@ impl Connection {
             return Err(self.refusal(Reason::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED));
         }
         if filters.len() > limits.filters_per_packet {
-            // The code is not known (iot-core.md §7); 0x97 is the quota code on IoT Core's list.
+            // The code is not known (docs/IOT-CORE.md §7); 0x97 is the quota code on IoT Core's list.
             return Err(self.refusal(Reason::QUOTA_EXCEEDED));
         }
         if filters.iter().any(|(_, options)| !supported(options.qos)) {
-            // No SUBACK was seen, on either version (iot-core.md §1.1).
+            // No SUBACK was seen, on either version (docs/IOT-CORE.md §1.1).
             return Ok(());
         }
         let known = self.session.subscriptions();
@@ -56,7 +56,7 @@ impl Connection {
                     granted.push((text, filter, options));
                 }
                 // 3.1.1 is closed for a filter its policy denies; the page also speaks of a failure code in
-                // SUBACK, which the 51st subscription gets (iot-core.md §1.2, §1.3).
+                // SUBACK, which the 51st subscription gets (docs/IOT-CORE.md §1.2, §1.3).
                 Err(reason) if self.version == Version::V3 && reason != Reason::QUOTA_EXCEEDED => {
                     return Err(self.refusal(reason));
                 }
@@ -86,7 +86,7 @@ impl Connection {
 
     pub(super) fn unsubscribe(&self, packet_id: NonZeroU16, filters: &[String]) {
         if filters.len() > self.shared.ground.limits.filters_per_packet {
-            // No effect and no answer were seen (iot-core.md §1.2).
+            // No effect and no answer were seen (docs/IOT-CORE.md §1.2).
             return;
         }
         let reasons = filters

@@ -9,13 +9,13 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::der_parser::Oid;
 use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate, X509Name};
 
-/// SHA-256 of the certificate's DER in lower-case hex. IoT Core's certificate id is the same (iot-core.md §7,
+/// SHA-256 of the certificate's DER in lower-case hex. IoT Core's certificate id is the same (docs/IOT-CORE.md §7,
 /// from memory there).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
 
-/// Only ACTIVE connects (iot-core.md §1.6).
+/// Only ACTIVE connects (docs/IOT-CORE.md §1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CertificateState {

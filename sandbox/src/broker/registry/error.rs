@@ -19,13 +19,13 @@ pub enum Error {
     /// Nobody registered it.
     #[error("certificate `{0}` is not registered")]
     UnknownCertificate(Fingerprint),
-    /// REVOKED is final (iot-core.md §1.6, from memory there).
+    /// REVOKED is final (docs/IOT-CORE.md §1.6, from memory there).
     #[error("certificate `{0}` is revoked")]
     Revoked(Fingerprint),
     /// No policy has this name.
     #[error("policy `{0}` does not exist")]
     UnknownPolicy(String),
-    /// More than 10 policies on one certificate (iot-core.md §1.2).
+    /// More than 10 policies on one certificate (docs/IOT-CORE.md §1.2).
     #[error(
         "attach policy `{policy}` to certificate `{certificate}`: it has {POLICIES_PER_PRINCIPAL}"
     )]
@@ -69,7 +69,7 @@ pub enum Error {
         /// The version.
         version: u64,
     },
-    /// More than 5 versions of one policy (iot-core.md §1.2).
+    /// More than 5 versions of one policy (docs/IOT-CORE.md §1.2).
     #[error("add a version to policy `{0}`: it has {POLICY_VERSIONS}")]
     TooManyVersions(String),
     /// More than 50 tags on one policy.

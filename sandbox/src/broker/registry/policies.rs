@@ -14,7 +14,7 @@ impl Registry {
     /// new version.
     ///
     /// # Errors
-    /// For a document of more than 2 048 characters without white space (iot-core.md §1.2).
+    /// For a document of more than 2 048 characters without white space (docs/IOT-CORE.md §1.2).
     pub fn put_policy(&self, name: &str, document: Document) -> Result<(), Error> {
         let now = self.clock().now();
         let version = PolicyVersion::of(document, now).map_err(refused(name))?;

@@ -11,7 +11,7 @@ impl Registry {
     /// Adds a version to a policy, perhaps as the one in force; its number and the version.
     ///
     /// # Errors
-    /// For an unknown policy, a malformed or too long document, and a sixth version (iot-core.md §1.2).
+    /// For an unknown policy, a malformed or too long document, and a sixth version (docs/IOT-CORE.md §1.2).
     pub fn create_policy_version(
         &self,
         name: &str,

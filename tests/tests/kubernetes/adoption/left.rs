@@ -1,4 +1,4 @@
-//! What a Go agent leaves (wire.md §6.2), made by hand as it makes it.
+//! What a Go agent leaves (docs/MAESTRO.md §6.2), made by hand as it makes it.
 
 use agent::crd::{AppliedManifestWork, AppliedResource};
 use agent::target::kubernetes::AgentId;

@@ -1,4 +1,4 @@
-//! The three sides of the matrix and what is to become of objects (wire.md §6.4 to §6.6).
+//! The three sides of the matrix and what is to become of objects (docs/MAESTRO.md §6.4 to §6.6).
 
 use serde_json::{Value, json};
 

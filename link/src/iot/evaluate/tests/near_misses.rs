@@ -1,4 +1,4 @@
-//! The mistakes of iot-core.md §6 rows 2 to 6, and what a person reads.
+//! The mistakes of docs/IOT-CORE.md §6 rows 2 to 6, and what a person reads.
 
 use super::*;
 

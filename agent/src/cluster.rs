@@ -30,10 +30,12 @@ mod metrics;
 mod observe;
 mod prepare;
 mod pulse;
+mod remove;
 mod throttle;
 
 pub use self::error::{Error, INITIALIZING, hint, is_not_served, is_settling, words};
 pub use self::prepare::prepare;
+pub use self::remove::{remove, remove_definitions};
 pub use self::throttle::{DEFAULT_BURST, DEFAULT_QPS};
 
 /// Which cluster, as whom, and how fast.

@@ -136,7 +136,7 @@ impl Args {
         if let Some(command) = &self.command {
             return command.run(&self).await;
         }
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let registry = Registry::new();

@@ -26,7 +26,6 @@ mod flags;
 mod key;
 mod layers;
 mod mount;
-mod nearest;
 mod problem;
 mod value;
 
@@ -37,7 +36,6 @@ pub use self::flags::BrokerFlags;
 pub use self::key::{Key, Kind, reference, reference_table};
 pub use self::layers::{Layers, Setting};
 pub use self::mount::{Mount, from_mount};
-pub use self::nearest::nearest;
 pub use self::problem::{Origin, Problem, Problems};
 pub use self::value::{Invalid, Scalar, parse_duration, parse_host_port};
 

@@ -2,7 +2,7 @@
 //!
 //! Imports point down only:
 //! `cli → endpoint → admin, mqtt → tls, identity, config, http, supervise, telemetry, shutdown → topic, event,
-//! bundle, order, iot → id, clock, backoff, error, file, message, private`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
+//! bundle, order, iot → id, clock, backoff, error, file, message, private, spelling`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
 
 pub mod admin;
 pub mod backoff;
@@ -23,6 +23,7 @@ pub mod mqtt;
 pub mod order;
 pub mod private;
 pub mod shutdown;
+pub mod spelling;
 pub mod supervise;
 pub mod telemetry;
 pub mod tls;

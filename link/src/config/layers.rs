@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use super::document::{self, Value};
 use super::env::Env;
 use super::key::Key;
-use super::nearest::nearest;
 use super::problem::{Origin, Problem, Problems};
 use super::value::{Invalid, Scalar};
 use crate::error::chain;
 use crate::file::ReadError;
+use crate::spelling::nearest;
 use crate::telemetry::clip;
 
 /// A value with the place it came from.

@@ -2,8 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::nearest;
 use crate::error::Hint;
+use crate::spelling::nearest;
 
 /// A log filter that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

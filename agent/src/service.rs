@@ -16,11 +16,11 @@ use link::clock::Clock;
 use link::endpoint::{Endpoint, Line, Runner};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
+use link::iot::filter;
 use link::iot::party::Party;
 use link::mqtt::{Inbound, Reconnect};
 use link::shutdown::Drain;
 use link::supervise::{Restarts, Vital};
-use link::topic::filter_matches;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -184,7 +184,7 @@ impl Settings {
                 move |topic| {
                     let to_all = broadcast
                         .as_deref()
-                        .is_some_and(|filter| filter_matches(filter, topic));
+                        .is_some_and(|filter| filter::matches(filter, topic));
                     if to_all {
                         Some(us.clone())
                     } else {

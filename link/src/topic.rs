@@ -11,12 +11,10 @@ use crate::id::{ConsumerName, InvalidName, SourceId};
 use crate::iot::limits::{self, LimitError};
 
 pub use self::error::SchemeError;
-pub use self::filter::filter_matches;
 
 use self::pattern::{Broadcast, Pattern};
 
 mod error;
-mod filter;
 mod pattern;
 
 /// The `topics:` block of the config file, spelled as upstream spells it (docs/MAESTRO.md §1.5).

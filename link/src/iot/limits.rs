@@ -9,6 +9,7 @@ pub use self::error::LimitError;
 use self::text::check_property;
 pub(crate) use self::text::is_carried;
 pub use self::text::is_text;
+use super::filter::split_share;
 use crate::message::Message;
 
 mod error;
@@ -288,17 +289,6 @@ impl ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self::IOT_CORE
-    }
-}
-
-/// Splits `$share/NAME/FILTER` into the group name and the filter; any other filter has no group.
-pub fn split_share(filter: &str) -> (Option<&str>, &str) {
-    let parts = filter
-        .strip_prefix("$share/")
-        .and_then(|rest| rest.split_once('/'));
-    match parts {
-        Some((group, rest)) => (Some(group), rest),
-        None => (None, filter),
     }
 }
 

@@ -217,7 +217,7 @@ fn take_apart(text: &str) -> Result<(Option<&str>, Vec<&str>), String> {
     if text.is_empty() {
         return Err("it is empty".into());
     }
-    let (share, rest) = crate::iot::limits::split_share(text);
+    let (share, rest) = crate::iot::filter::split_share(text);
     if let Some(group) = share {
         name(group)?;
     }

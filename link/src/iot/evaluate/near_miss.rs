@@ -9,9 +9,8 @@ use super::condition::{self, Verdict};
 use super::resource::{self, Scope};
 use super::unknown::Truth;
 use super::{Asked, Place, Request, Resource, StatementRef, statements};
-use crate::iot::limits::split_share;
+use crate::iot::filter::{self, split_share};
 use crate::iot::policy::{Action, Document, Effect, Statement};
-use crate::topic::filter_matches;
 
 /// Why an Allow statement that nearly fits does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,7 +222,7 @@ fn other_action<'s>(
     {
         let covers = |pattern: &&str| {
             resource_name(pattern, "topicfilter")
-                .is_some_and(|filter| filter_matches(&filter.replace('*', "+"), topic))
+                .is_some_and(|name| filter::matches(&name.replace('*', "+"), topic))
         };
         return patterns.find(covers).map(|found| (found, Reason::Receive));
     }
@@ -261,7 +260,7 @@ fn near_filter<'s>(
             resource_name(pattern, "topicfilter").or_else(|| resource_name(pattern, "topic"))?;
         // Any name stands for what a wildcard of the pattern may be.
         let sample = name.replace(['*', '?', '+', '#'], "x");
-        if !filter_matches(filter, &sample) {
+        if !filter::matches(filter, &sample) {
             return None;
         }
         let filter = filter.to_owned();

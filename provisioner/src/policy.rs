@@ -138,7 +138,9 @@ impl PartyName {
             Self::Server => Some(&region.server.party),
             Self::Agent(id) => region.cluster(id).map(|cluster| &cluster.party),
         };
-        let ids = party.map(link::iot::Party::client_ids).unwrap_or_default();
+        let ids = party
+            .map(link::party::Party::client_ids)
+            .unwrap_or_default();
         ids.into_iter().next().map(String::from).unwrap_or_default()
     }
 }

@@ -5,7 +5,7 @@
 //! Settings → build: CA, identities, policies, sockets → Region → start → Running → ready → stop
 //! ```
 //!
-//! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
+//! Client ids, topics and policies come from `link::party::Party`, and every party reads its own mounted directory, so
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};
 use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
-use link::iot::Party;
 use link::mqtt::Reconnect;
+use link::party::Party;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

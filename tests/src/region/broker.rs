@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 use sandbox::broker::{Config, Handle, Quotas, Registry, Running};
 use sandbox::pki::{Authority, Set};
 

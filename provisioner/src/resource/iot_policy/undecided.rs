@@ -5,7 +5,8 @@
 //! until the key is there.
 
 use link::iot::evaluate::{Request, Resource, evaluate};
-use link::iot::{Action, ArnPrefix, Context, Document, Party, Thing};
+use link::iot::{Action, ArnPrefix, Context, Document, Thing};
+use link::party::Party;
 
 use crate::resource::State;
 

@@ -3,10 +3,10 @@
 //! Whoever connects, subscribes, writes a config file or registers a policy asks here, so that the four cannot
 //! drift apart (system.md §6c). Every party gets its own client ids and nothing that belongs to another.
 
-use super::context::ArnPrefix;
-use super::limits::POLICY_CHARACTERS;
-use super::policy::{Action, Document, Statement};
 use crate::id::{ClientId, ConsumerName, InvalidName, SourceId};
+use crate::iot::context::ArnPrefix;
+use crate::iot::limits::POLICY_CHARACTERS;
+use crate::iot::policy::{Action, Document, Statement};
 use crate::topic::{Scheme, SchemeError};
 
 pub use error::PartyError;
@@ -322,7 +322,7 @@ impl Party {
 
 // The topics a filter of ours covers, as a policy pattern: `+` stands for names, which hold no `/`.
 fn received(filter: &str) -> String {
-    let (_, bare) = super::limits::split_share(filter);
+    let (_, bare) = crate::iot::filter::split_share(filter);
     bare.replace('+', "*")
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use link::admin::{Check, Checks};
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::iot::filter;
@@ -155,7 +155,7 @@ impl Settings {
         let lines = party
             .client_ids()
             .into_iter()
-            .map(|client_id| Line {
+            .map(|client_id| SessionSpec {
                 client_id,
                 subscriptions: party.subscribes().to_vec(),
                 listens_later: false,

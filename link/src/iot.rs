@@ -13,4 +13,4 @@ pub mod wildcard;
 pub use self::context::{ArnPrefix, Certificate, ConnectAttributes, Context, Thing};
 pub use self::evaluate::{Decision, NearMiss, Request, Resource, StatementRef, evaluate};
 pub use self::limits::ConnectionLimits;
-pub use self::policy::{Action, Document, Effect, Statement};
+pub use self::policy::{Document, Effect, PolicyAction, Statement};

@@ -46,7 +46,7 @@ pub struct TaskDied {
 
 /// How a task of [`Vital`] ends when it does not panic: with nothing, or with the death of one of its own tasks, which
 /// is passed on under that task's name.
-pub trait Outcome: Send + 'static {
+pub trait TaskOutcome: Send + 'static {
     /// The death of an inner task.
     fn into_death(self) -> Option<TaskDied>;
 }
@@ -129,7 +129,7 @@ impl Vital {
     }
 
     /// Starts a task. Its end is acted upon when it happens, whether or not anybody waits in [`Vital::join`].
-    pub fn spawn<O: Outcome>(
+    pub fn spawn<O: TaskOutcome>(
         &mut self,
         task: &'static str,
         future: impl Future<Output = O> + Send + 'static,
@@ -138,7 +138,7 @@ impl Vital {
         let first = self.first.clone();
         self.tasks.spawn(async move {
             let ended = AssertUnwindSafe(future).catch_unwind().await;
-            let death = match ended.map(Outcome::into_death) {
+            let death = match ended.map(TaskOutcome::into_death) {
                 Ok(Some(inner)) => inner,
                 Ok(None) if stop.is_cancelled() => return,
                 Ok(None) => TaskDied {
@@ -170,15 +170,15 @@ impl Vital {
     }
 }
 
-// === impl Outcome ===
+// === impl TaskOutcome ===
 
-impl Outcome for () {
+impl TaskOutcome for () {
     fn into_death(self) -> Option<TaskDied> {
         None
     }
 }
 
-impl Outcome for Result<(), TaskDied> {
+impl TaskOutcome for Result<(), TaskDied> {
     fn into_death(self) -> Option<TaskDied> {
         self.err()
     }

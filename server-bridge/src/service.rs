@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use link::admin::{Check, Checks};
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure, chain};
 use link::id::{ClientId, SourceId};
 use link::mqtt::{Reconnect, SHARED_SESSION_EXPIRY};
@@ -237,7 +237,7 @@ impl Settings {
             .client_ids()
             .into_iter()
             .enumerate()
-            .map(|(index, client_id)| Line {
+            .map(|(index, client_id)| SessionSpec {
                 client_id,
                 subscriptions: if config.listener(index) == index {
                     party.subscribes().to_vec()

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use link::admin::Checks;
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
 use link::id::{ClientId, SourceId};
 use link::mqtt::{IN_FLIGHT_WINDOW, Reconnect, SHARED_SESSION_EXPIRY};
@@ -123,7 +123,7 @@ impl Settings {
             Some(slot) => Party::replica(&scheme, &self.source, base, slot, connections),
         };
         let lines = party.map_err(Failure::misuse)?.client_ids().into_iter();
-        let lines = lines.map(|client_id| Line {
+        let lines = lines.map(|client_id| SessionSpec {
             client_id,
             subscriptions: Vec::new(),
             listens_later: true,

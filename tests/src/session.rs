@@ -113,7 +113,7 @@ impl Client {
         mount: PathBuf,
     ) -> anyhow::Result<Self> {
         let registry = Registry::new();
-        let options = identity::Options {
+        let options = identity::WatchOptions {
             poll_interval: Duration::from_millis(500),
             debounce: Duration::from_millis(50),
         };
@@ -122,7 +122,7 @@ impl Client {
             location,
             Clock::system(),
             options,
-            identity::Metrics::register(&registry)?,
+            identity::IdentityMetrics::register(&registry)?,
         )?;
         let config = mqtt::Config {
             subscriptions: filters.iter().map(ToString::to_string).collect(),
@@ -140,7 +140,7 @@ impl Client {
             ..mqtt::Config::new("localhost", address.port(), ClientId::new(name)?)
         };
         let (session, inbound, driver) =
-            config.build(identity, mqtt::Metrics::register(&registry)?)?;
+            config.build(identity, mqtt::SessionMetrics::register(&registry)?)?;
         let stop = CancellationToken::new();
         let task = tokio::spawn({
             let stop = stop.clone();

@@ -22,7 +22,7 @@ struct Args {
     broker: BrokerFlags,
 }
 
-fn load(text: &str, env: &[(&str, &str)], flags: &[&str]) -> Result<Broker, Problems> {
+fn load(text: &str, env: &[(&str, &str)], flags: &[&str]) -> Result<Broker, ConfigProblems> {
     let mut layers = Layers::new(Broker::KEYS);
     layers.text(Path::new("/etc/agent/config.yaml"), text);
     layers.env(&env.iter().copied().collect::<MapEnv>());
@@ -37,7 +37,7 @@ fn refusal(text: &str) -> Vec<String> {
     lines(&load(text, &[], &[]).unwrap_err())
 }
 
-fn lines(problems: &Problems) -> Vec<String> {
+fn lines(problems: &ConfigProblems) -> Vec<String> {
     problems
         .iter()
         .map(|problem| problem.to_string().replace("/etc/agent/", ""))

@@ -8,7 +8,7 @@ use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
 
-use super::error::{Error, Role};
+use super::error::{IdentityError, Role};
 
 /// The class of what a file holds where PEM of the right kind was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) fn certificates(
     role: Role,
     path: &Path,
     bytes: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, Error> {
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let sections = sections(role, path, bytes)?;
     let certificates: Vec<_> = sections
         .into_iter()
@@ -64,9 +64,12 @@ pub(super) fn certificates(
 }
 
 /// The first private key of a file.
-pub(super) fn private_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
+pub(super) fn private_key(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<PrivateKeyDer<'static>, IdentityError> {
     if is_encrypted(bytes) {
-        return Err(Error::Encrypted {
+        return Err(IdentityError::Encrypted {
             path: path.to_owned(),
         });
     }
@@ -174,7 +177,11 @@ impl Class {
     }
 }
 
-fn sections(role: Role, path: &Path, bytes: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, Error> {
+fn sections(
+    role: Role,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<(SectionKind, Vec<u8>)>, IdentityError> {
     <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes)
         .collect::<Result<Vec<_>, pem::Error>>()
         .map_err(|_| match Class::of(bytes) {
@@ -184,7 +191,7 @@ fn sections(role: Role, path: &Path, bytes: &[u8]) -> Result<Vec<(SectionKind, V
         })
 }
 
-fn refuse(role: Role, path: &Path, bytes: &[u8]) -> Error {
+fn refuse(role: Role, path: &Path, bytes: &[u8]) -> IdentityError {
     let class = Class::of(bytes);
     // Sections of the wanted kind would have been found if they had been whole.
     let wanted = |label: &str| match role {
@@ -201,8 +208,8 @@ fn refuse(role: Role, path: &Path, bytes: &[u8]) -> Error {
     }
 }
 
-fn content(role: Role, path: &Path, class: Class) -> Error {
-    Error::Content {
+fn content(role: Role, path: &Path, class: Class) -> IdentityError {
+    IdentityError::Content {
         role,
         path: path.to_owned(),
         class,

@@ -15,7 +15,7 @@ use x509_parser::oid_registry::{
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::error::{Error, Role};
+use super::error::{IdentityError, Role};
 use super::location::Files;
 
 /// What kind of key a certificate or key file holds.
@@ -104,15 +104,15 @@ pub(super) fn check(
     files: &Files,
     key: &PrivateKeyDer<'static>,
     chain: &[CertificateDer<'static>],
-) -> Result<(), Error> {
-    let kind = |kind| Error::KeyKind {
+) -> Result<(), IdentityError> {
+    let kind = |kind| IdentityError::KeyKind {
         role: Role::Key,
         path: files.key.clone(),
         kind,
     };
     let signing = any_supported_type(key).map_err(|_| match weak_rsa(key) {
         Some(bits) => kind(KeyKind::Rsa(bits)),
-        None => Error::KeyEncoding {
+        None => IdentityError::KeyEncoding {
             path: files.key.clone(),
         },
     })?;
@@ -130,11 +130,13 @@ pub(super) fn check(
     let pair = CertifiedKey::new(chain.to_vec(), signing).keys_match();
     // Only the keys themselves say that they differ; the library has more to find fault with.
     pair.map_err(|error| match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Error::KeyMismatch {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-        },
-        other => Error::CertificateUnusable {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            IdentityError::KeyMismatch {
+                certificate: files.certificate.clone(),
+                key: files.key.clone(),
+            }
+        }
+        other => IdentityError::CertificateUnusable {
             path: files.certificate.clone(),
             reason: other.to_string(),
         },
@@ -142,11 +144,11 @@ pub(super) fn check(
 }
 
 /// Refuses a certificate whose key is of a kind IoT Core does not take.
-pub(super) fn check_public(path: &Path, kind: KeyKind) -> Result<(), Error> {
+pub(super) fn check_public(path: &Path, kind: KeyKind) -> Result<(), IdentityError> {
     if kind.is_accepted() {
         return Ok(());
     }
-    Err(Error::KeyKind {
+    Err(IdentityError::KeyKind {
         role: Role::Certificate,
         path: path.to_owned(),
         kind,

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use super::context::Context;
-use super::policy::{Action, Document, Effect, Statement};
+use super::policy::{Document, Effect, PolicyAction, Statement};
 use super::wildcard;
 
 pub use self::near_miss::NearMiss;
@@ -30,7 +30,7 @@ mod unknown;
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The action that is checked.
-    pub action: Action,
+    pub action: PolicyAction,
     /// On what.
     pub resource: Resource<'a>,
     /// By whom.
@@ -85,7 +85,7 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The action.
-    pub action: Action,
+    pub action: PolicyAction,
     /// The full resource name.
     pub resource: String,
     /// How many policies were looked at; with none, the certificate has no policy attached.
@@ -121,7 +121,7 @@ pub fn evaluate(policies: &[Document], request: &Request<'_>) -> Decision {
         .map(|construct| (None, construct));
     let (mut may_deny, mut may_allow) = (unread.clone(), unread);
     for (place, statement) in statements(policies) {
-        let scope = Scope {
+        let scope = StatementScope {
             context: request.context,
             effect: statement.effect,
             version: policies[place.policy].version,
@@ -176,7 +176,7 @@ impl<'a> Request<'a> {
     /// The connection itself, under the context's client id.
     pub fn connect(context: &'a Context) -> Self {
         Self::new(
-            Action::Connect,
+            PolicyAction::Connect,
             Resource::Client(&context.client_id),
             context,
         )
@@ -184,22 +184,22 @@ impl<'a> Request<'a> {
 
     /// A PUBLISH to `topic`.
     pub fn publish(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Publish, Resource::Topic(topic), context)
+        Self::new(PolicyAction::Publish, Resource::Topic(topic), context)
     }
 
     /// The retain flag on a PUBLISH to `topic`.
     pub fn retain_publish(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::RetainPublish, Resource::Topic(topic), context)
+        Self::new(PolicyAction::RetainPublish, Resource::Topic(topic), context)
     }
 
     /// One filter of a SUBSCRIBE.
     pub fn subscribe(filter: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Subscribe, Resource::Filter(filter), context)
+        Self::new(PolicyAction::Subscribe, Resource::Filter(filter), context)
     }
 
     /// The delivery of a message on `topic`.
     pub fn receive(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Receive, Resource::Topic(topic), context)
+        Self::new(PolicyAction::Receive, Resource::Topic(topic), context)
     }
 
     /// The full resource name that policies are matched against.
@@ -207,7 +207,7 @@ impl<'a> Request<'a> {
         format!("{}:{}", self.context.arn, self.resource)
     }
 
-    fn new(action: Action, resource: Resource<'a>, context: &'a Context) -> Self {
+    fn new(action: PolicyAction, resource: Resource<'a>, context: &'a Context) -> Self {
         Self {
             action,
             resource,
@@ -361,9 +361,9 @@ fn applies<'s>(
         return ("", Truth::No);
     }
     let condition = match condition::check(&statement.condition, request, scope) {
-        Verdict::Met => Truth::Yes,
-        Verdict::Unmet { .. } => Truth::No,
-        Verdict::Unknown(construct) => Truth::Unknown(construct),
+        ConditionResult::Met => Truth::Yes,
+        ConditionResult::Unmet { .. } => Truth::No,
+        ConditionResult::Unknown(construct) => Truth::Unknown(construct),
     };
     let applies = Truth::all([action, resource, condition]);
     if applies == Truth::Yes

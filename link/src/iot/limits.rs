@@ -316,15 +316,12 @@ pub fn check_payload(bytes: usize) -> Result<(), LimitError> {
     ConnectionLimits::IOT_CORE.check_payload(bytes)
 }
 
-/// What keeps a message from being sent.
-pub type Misfit = LimitError;
-
 /// Whether IoT Core takes a message, measured on the whole packet as it is sent at QoS 1
 /// ([`ConnectionLimits::check_message`] with IoT Core's numbers).
 ///
 /// # Errors
-/// [`Misfit`] names what is too large, its size and the limit.
-pub fn fits(message: &Message) -> Result<(), Misfit> {
+/// [`LimitError`] names what is too large, its size and the limit.
+pub fn fits(message: &Message) -> Result<(), LimitError> {
     ConnectionLimits::IOT_CORE.check_message(message)
 }
 

@@ -5,12 +5,12 @@
 
 use std::fmt;
 
-use super::condition::{self, Verdict};
-use super::resource::{self, Scope};
+use super::condition::{self, ConditionResult};
+use super::resource::{self, StatementScope};
 use super::unknown::Truth;
-use super::{Asked, Place, Request, Resource, StatementRef, statements};
+use super::{Asked, Request, Resource, StatementIndex, StatementRef, statements};
 use crate::iot::filter::{self, split_share};
-use crate::iot::policy::{Action, Document, Effect, Statement};
+use crate::iot::policy::{Document, Effect, PolicyAction, Statement};
 
 /// Why an Allow statement that nearly fits does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub enum Reason {
         /// The actions it has.
         given: String,
         /// The action that is missing.
-        missing: Action,
+        missing: PolicyAction,
     },
     /// It allows the filter's subscription, but not the delivery of messages.
     Receive,
@@ -90,7 +90,7 @@ pub(super) fn find(policies: &[Document], request: &Request<'_>, asked: &Asked) 
         if statement.effect == Effect::Deny {
             continue;
         }
-        let scope = Scope {
+        let scope = StatementScope {
             context: request.context,
             effect: Effect::Allow,
             version: policies[place.policy].version,
@@ -99,7 +99,7 @@ pub(super) fn find(policies: &[Document], request: &Request<'_>, asked: &Asked) 
             continue;
         };
         found.push(NearMiss {
-            statement: Place::named(place, policies, pattern),
+            statement: StatementIndex::named(place, policies, pattern),
             reason,
         });
         if found.len() == SHOWN {
@@ -145,7 +145,7 @@ impl fmt::Display for NearMiss {
             Reason::Receive => write!(
                 f,
                 "{statement} allows to subscribe to `{resource}`, but every delivery needs `{}` on the topic too",
-                Action::Receive
+                PolicyAction::Receive
             ),
             Reason::Place { given, needed } => write!(
                 f,

@@ -1,11 +1,11 @@
 //! What a policy may say but probably does not mean.
 
-use super::{Action, Document, Statement, Version};
+use super::{Document, PolicyAction, PolicyVersion, Statement};
 use crate::iot::evaluate::condition;
 
 pub(super) fn of(document: &Document) -> Vec<String> {
     let mut found = Vec::new();
-    if document.version == Version::V2008 {
+    if document.version == PolicyVersion::V2008 {
         found.push(
             "Version: `2008-10-17` takes variables for plain text; write `2012-10-17`".to_owned(),
         );
@@ -38,10 +38,10 @@ fn actions(at: &str, statement: &Statement, found: &mut Vec<String>) {
 }
 
 fn resources(at: &str, statement: &Statement, found: &mut Vec<String>) {
-    let kinds: Vec<&str> = Action::ALL
+    let kinds: Vec<&str> = PolicyAction::ALL
         .into_iter()
         .filter(|action| statement.covers(*action))
-        .map(Action::resource_kind)
+        .map(PolicyAction::resource_kind)
         .collect();
     for pattern in &statement.resources {
         let Some(resource) = pattern.splitn(6, ':').nth(5) else {

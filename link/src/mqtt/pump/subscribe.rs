@@ -28,7 +28,7 @@ impl Pump {
         let session = connection.broker_session;
         let mut heard = self.subscribed.take().unwrap_or_default();
         if heard.session != session {
-            heard = Heard {
+            heard = Subscriptions {
                 session,
                 filters: Vec::new(),
             };

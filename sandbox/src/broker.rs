@@ -28,7 +28,7 @@ use self::presence::Presence;
 use self::shared::Shared;
 
 pub use self::counters::Counts;
-pub use self::faults::{Faults, Settings as FaultSettings};
+pub use self::faults::{FaultSettings, Faults};
 pub use self::handle::{ConnectionInfo, Handle};
 pub use self::limits::{Limits, Quotas};
 pub use self::presence::DisconnectReason;
@@ -61,7 +61,7 @@ mod v5;
 
 /// How to make a broker.
 #[derive(Clone)]
-pub struct Config {
+pub struct BrokerConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The server's certificate chain in PEM.
@@ -92,7 +92,7 @@ pub struct Broker {
 }
 
 /// A broker that serves until [`shutdown`](Self::shutdown) or until it is dropped.
-pub struct Running {
+pub struct RunningBroker {
     handle: Handle,
     task: JoinHandle<()>,
     stop: CancellationToken,
@@ -100,7 +100,7 @@ pub struct Running {
 
 /// Why a broker could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub enum BrokerBindError {
     /// The address cannot be listened on.
     #[error("listen on `{address}`")]
     Listen {
@@ -121,9 +121,9 @@ pub enum BindError {
     Tls(#[source] rustls::Error),
 }
 
-// === impl Config ===
+// === impl BrokerConfig ===
 
-impl Config {
+impl BrokerConfig {
     /// IoT Core's numbers, any server name, no ALPN, an empty registry.
     pub fn new(
         listen: SocketAddr,
@@ -152,7 +152,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the address is taken or the server identity is unusable.
-    pub async fn bind(config: Config) -> Result<Self, BindError> {
+    pub async fn bind(config: BrokerConfig) -> Result<Self, BrokerBindError> {
         let listener = Listener::bind(&config).await?;
         let ground = Ground {
             limits: config.limits,
@@ -199,12 +199,12 @@ impl Broker {
     }
 
     /// Serves in the background.
-    pub fn spawn(self) -> Running {
+    pub fn spawn(self) -> RunningBroker {
         let handle = self.handle();
         let stop = CancellationToken::new();
         let until = stop.clone();
         let task = tokio::spawn(async move { self.run(until.cancelled()).await });
-        Running { handle, task, stop }
+        RunningBroker { handle, task, stop }
     }
 }
 
@@ -215,9 +215,9 @@ impl Deref for Broker {
     }
 }
 
-// === impl Running ===
+// === impl RunningBroker ===
 
-impl Running {
+impl RunningBroker {
     /// Its controls.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -234,29 +234,29 @@ impl Running {
     }
 }
 
-impl Deref for Running {
+impl Deref for RunningBroker {
     type Target = Handle;
     fn deref(&self) -> &Handle {
         &self.handle
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningBroker {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-// === impl BindError ===
+// === impl BrokerBindError ===
 
-impl BindError {
+impl BrokerBindError {
     /// Whether another process listens there.
     pub fn is_taken(&self) -> bool {
         matches!(self, Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
     }
 }
 
-impl Hint for BindError {
+impl Hint for BrokerBindError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Listen { .. } => Some("choose another address, or port 0 for a free one".into()),

@@ -108,7 +108,8 @@ impl Settings {
         let authority = Arc::new(authority);
         let server = authority.server(&[])?;
         let account = broker::Registry::load(&home.registry_file())?;
-        let mut config = broker::Config::new(self.broker.address(), server.certificate, server.key);
+        let mut config =
+            broker::BrokerConfig::new(self.broker.address(), server.certificate, server.key);
         config.registry = account.clone();
         config.quotas = self.quotas;
         let (broker, broker_note) = self.broker.broker(config).await?;
@@ -140,7 +141,7 @@ impl Settings {
         account.save(&home.registry_file())?;
         let control = match self.control {
             Some(listen) => {
-                let config = control::Config::new(listen, authority, broker.handle());
+                let config = control::ControlConfig::new(listen, authority, broker.handle());
                 let file = RegistryFile::new(account, home.registry_file());
                 Some((Control::bind(config).await?, file))
             }

@@ -26,7 +26,7 @@ use super::connection::{self, Peer};
 use super::notices::Notice;
 use super::registry::Fingerprint;
 use super::shared::Shared;
-use super::{BindError, Config};
+use super::{BrokerBindError, BrokerConfig};
 
 /// A bound socket and the TLS it speaks.
 pub(super) struct Listener {
@@ -50,9 +50,9 @@ struct NamedServer {
 // === impl Listener ===
 
 impl Listener {
-    pub(super) async fn bind(config: &Config) -> Result<Self, BindError> {
+    pub(super) async fn bind(config: &BrokerConfig) -> Result<Self, BrokerBindError> {
         let tls = server_config(config)?;
-        let failed = |source| BindError::Listen {
+        let failed = |source| BrokerBindError::Listen {
             address: config.listen,
             source,
         };
@@ -149,18 +149,18 @@ async fn serve(
     Box::pin(connection::serve(stream, peer, shared)).await;
 }
 
-fn server_config(config: &Config) -> Result<ServerConfig, BindError> {
+fn server_config(config: &BrokerConfig) -> Result<ServerConfig, BrokerBindError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(config.certificate_pem.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(BindError::CertificatePem)?;
-    let key =
-        PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes()).map_err(BindError::KeyPem)?;
-    let key = CertifiedKey::from_der(chain, key, &provider).map_err(BindError::Tls)?;
+            .map_err(BrokerBindError::CertificatePem)?;
+    let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes())
+        .map_err(BrokerBindError::KeyPem)?;
+    let key = CertifiedKey::from_der(chain, key, &provider).map_err(BrokerBindError::Tls)?;
     let mut tls = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(BindError::Tls)?
+        .map_err(BrokerBindError::Tls)?
         .with_client_cert_verifier(Arc::new(AnyCertificate(provider)))
         .with_cert_resolver(Arc::new(NamedServer {
             key: Arc::new(key),

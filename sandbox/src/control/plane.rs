@@ -27,7 +27,7 @@ pub(super) struct Plane {
 // === impl Plane ===
 
 impl Plane {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: ControlConfig) -> Self {
         Self {
             authority: config.authority,
             broker: config.broker,

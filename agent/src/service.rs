@@ -20,7 +20,7 @@ use link::iot::filter;
 use link::mqtt::{Inbound, Reconnect};
 use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital};
+use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -259,7 +259,7 @@ impl Front {
             consumer,
         } = self;
         let done = CancellationToken::new();
-        let mut session = Vital::new(done.clone());
+        let mut session = TaskGroup::new(done.clone());
         session.spawn("session", runner.run(done.clone()));
         session.spawn("subscription", following);
         info!(consumer = %consumer, "Agent is running");

@@ -1,7 +1,7 @@
 //! One rule for every long-lived task: it is made again and counted, or the process ends and says which task died.
 //!
 //! A task whose panic nobody looks at leaves a process that seems well and does half its work. Two kinds:
-//! [`restarting`] for a task that can be made again from what it borrows, [`Vital`] for one that cannot.
+//! [`restarting`] for a task that can be made again from what it borrows, [`TaskGroup`] for one that cannot.
 
 use std::any::Any;
 use std::future::Future;
@@ -28,7 +28,7 @@ pub struct Restarts(Option<IntCounterVec>);
 /// Tasks that cannot be made again: the first that panics, or ends before `stop` is cancelled, cancels `stop`. Dropped,
 /// it aborts them all.
 #[derive(Debug)]
-pub struct Vital {
+pub struct TaskGroup {
     tasks: JoinSet<()>,
     stop: CancellationToken,
     first: Arc<Mutex<Option<TaskDied>>>,
@@ -44,7 +44,7 @@ pub struct TaskDied {
     pub cause: String,
 }
 
-/// How a task of [`Vital`] ends when it does not panic: with nothing, or with the death of one of its own tasks, which
+/// How a task of [`TaskGroup`] ends when it does not panic: with nothing, or with the death of one of its own tasks, which
 /// is passed on under that task's name.
 pub trait TaskOutcome: Send + 'static {
     /// The death of an inner task.
@@ -116,9 +116,9 @@ impl Restarts {
     }
 }
 
-// === impl Vital ===
+// === impl TaskGroup ===
 
-impl Vital {
+impl TaskGroup {
     /// No task yet; `stop` is what asks them to end.
     pub fn new(stop: CancellationToken) -> Self {
         Self {
@@ -128,7 +128,7 @@ impl Vital {
         }
     }
 
-    /// Starts a task. Its end is acted upon when it happens, whether or not anybody waits in [`Vital::join`].
+    /// Starts a task. Its end is acted upon when it happens, whether or not anybody waits in [`TaskGroup::join`].
     pub fn spawn<O: TaskOutcome>(
         &mut self,
         task: &'static str,

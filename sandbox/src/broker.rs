@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::counters::Counters;
-use self::ground::Ground;
+use self::environment::Environment;
 use self::listener::Listener;
 use self::presence::Presence;
 use self::shared::Shared;
@@ -33,16 +33,15 @@ pub use self::handle::{ConnectionInfo, Handle};
 pub use self::limits::{Limits, Quotas};
 pub use self::presence::DisconnectReason;
 pub use self::registry::{
-    Certificate, CertificateState, Error as RegistryError, Fingerprint, Policy, PolicyVersion,
-    RegisteredThing, Registry, Tags, ThingChange,
+    Certificate, CertificateState, Fingerprint, Policy, PolicyVersion, RegisteredThing, Registry,
+    RegistryError, Tags, ThingChange,
 };
 
-mod authority;
 mod connection;
 mod counters;
+mod environment;
 mod faults;
 mod filter;
-mod ground;
 mod handle;
 mod hub;
 mod limits;
@@ -50,6 +49,7 @@ mod listener;
 mod live;
 mod notices;
 mod packet;
+mod permissions;
 mod presence;
 mod quota;
 mod registry;
@@ -154,14 +154,14 @@ impl Broker {
     /// When the address is taken or the server identity is unusable.
     pub async fn bind(config: BrokerConfig) -> Result<Self, BrokerBindError> {
         let listener = Listener::bind(&config).await?;
-        let ground = Ground {
+        let environment = Environment {
             limits: config.limits,
             quotas: config.quotas,
             faults: Faults::new(),
             counters: Counters::default(),
         };
         let presence = Presence::new(config.clock);
-        let shared = Shared::new(ground, config.registry, presence, config.arn);
+        let shared = Shared::new(environment, config.registry, presence, config.arn);
         let handle = Handle {
             shared: Arc::new(shared),
             address: listener.address(),

@@ -13,7 +13,7 @@ use link::id::{ClientId, SourceId};
 use link::mqtt::{Reconnect, SHARED_SESSION_EXPIRY};
 use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital};
+use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -341,9 +341,9 @@ impl Service {
         let pending = drain.register("server-bridge");
         let stop = drain.token();
         let sessions_done = CancellationToken::new();
-        let mut sessions = Vital::new(stop.clone());
+        let mut sessions = TaskGroup::new(stop.clone());
         sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
-        let mut parts = Vital::new(stop.clone());
+        let mut parts = TaskGroup::new(stop.clone());
         parts.spawn("api", self.api.serve(stop.clone().cancelled_owned()));
         if let Some(grpc) = self.grpc {
             parts.spawn("grpc", grpc.serve(self.restarts.clone(), stop.clone()));

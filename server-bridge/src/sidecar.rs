@@ -25,7 +25,7 @@ use link::id::{ClientId, SourceId};
 use link::mqtt::{IN_FLIGHT_WINDOW, Reconnect, SHARED_SESSION_EXPIRY};
 use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::Vital;
+use link::supervise::TaskGroup;
 use link::topic::Scheme;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -173,9 +173,9 @@ impl Sidecar {
         let pending = drain.register("sidecar");
         let stop = drain.token();
         let sessions_done = CancellationToken::new();
-        let mut sessions = Vital::new(stop.clone());
+        let mut sessions = TaskGroup::new(stop.clone());
         sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
-        let mut parts = Vital::new(stop.clone());
+        let mut parts = TaskGroup::new(stop.clone());
         let (near, far, present) = (
             self.near.clone(),
             self.near.far.clone(),

@@ -15,7 +15,7 @@ use crate::error::{ExitKind, Failure, Hint, chain};
 use crate::id::ClientId;
 use crate::identity::{self, Identity, Watcher};
 use crate::mqtt::{self, Driver, Inbound, Reconnect, Session, State};
-use crate::supervise::{TaskDied, Vital};
+use crate::supervise::{TaskDied, TaskGroup};
 
 /// One session to open.
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ impl Runner {
     /// # Errors
     /// [`TaskDied`] when a task ended that must not; `drain` is cancelled then, so that the rest of the process ends.
     pub async fn run(self, drain: CancellationToken) -> Result<(), TaskDied> {
-        let mut tasks = Vital::new(drain.clone());
+        let mut tasks = TaskGroup::new(drain.clone());
         for driver in self.drivers {
             tasks.spawn("MQTT session", driver.run(drain.clone()));
         }

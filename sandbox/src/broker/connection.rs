@@ -9,10 +9,10 @@ use link::telemetry::clip;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::authority::Authority;
 use super::faults;
 use super::live::{End, Link};
 use super::packet::{Message, Reason, Version, Will};
+use super::permissions::Permissions;
 use super::presence::{DisconnectReason, clamp_expiry};
 use super::registry::Fingerprint;
 use super::session::Session;
@@ -43,7 +43,7 @@ pub(super) struct Connection {
     pub(super) version: Version,
     pub(super) link: Arc<Link>,
     pub(super) session: Arc<Session>,
-    pub(super) authority: Authority,
+    pub(super) permissions: Permissions,
     pub(super) keep_alive: Duration,
     pub(super) will: Option<Will>,
 }
@@ -58,7 +58,7 @@ where
     else {
         return;
     };
-    shared.ground.counters.connected.add(1);
+    shared.environment.counters.connected.add(1);
     connection.say(shared.presence.connected(
         &connection.link.client_id,
         connection.link.id,
@@ -82,7 +82,7 @@ impl Connection {
     async fn registry_ends_it(&self) -> End {
         let mut changes = self.shared.registry.changes();
         loop {
-            if !self.authority.is_active() {
+            if !self.permissions.is_active() {
                 return End::told(DisconnectReason::AuthError, Reason::NOT_AUTHORIZED);
             }
             if changes.changed().await.is_err() {
@@ -97,7 +97,7 @@ impl Connection {
     }
 
     async fn lifetime_ends_it(&self) -> End {
-        let Some(range) = self.shared.ground.faults.get().lifetime else {
+        let Some(range) = self.shared.environment.faults.get().lifetime else {
             return std::future::pending().await;
         };
         sleep(faults::within(range)).await;
@@ -119,7 +119,7 @@ impl Connection {
         let shared = &self.shared;
         shared
             .hub
-            .detach(&self.session, self.link.id, &shared.ground, now);
+            .detach(&self.session, self.link.id, &shared.environment, now);
         tracing::debug!(
             client.id = %clip(&self.link.client_id, CLIENT_ID),
             reason = end.cause.as_str(),
@@ -129,7 +129,7 @@ impl Connection {
             && let Some(will) = &self.will
         {
             let message = self.will_message(will, now);
-            shared.hub.publish(&Arc::new(message), &shared.ground);
+            shared.hub.publish(&Arc::new(message), &shared.environment);
         }
         self.say(shared.presence.disconnected(
             &self.link.client_id,
@@ -140,7 +140,7 @@ impl Connection {
     }
 
     fn will_message(&self, will: &Will, now: Instant) -> Message {
-        let longest = self.shared.ground.limits.message_expiry;
+        let longest = self.shared.environment.limits.message_expiry;
         Message {
             topic: will.topic.as_str().into(),
             payload: will.payload.clone(),
@@ -159,7 +159,7 @@ impl Connection {
         if let Some(event) = event {
             self.shared
                 .hub
-                .publish(&Arc::new(event), &self.shared.ground);
+                .publish(&Arc::new(event), &self.shared.environment);
         }
     }
 

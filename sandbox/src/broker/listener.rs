@@ -78,7 +78,7 @@ impl Listener {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
-        let room = Arc::new(Semaphore::new(shared.ground.limits.connections));
+        let room = Arc::new(Semaphore::new(shared.environment.limits.connections));
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -121,7 +121,7 @@ async fn serve(
 ) {
     let _ = stream.set_nodelay(true);
     // One deadline for the handshake and CONNECT: whoever sends nothing, or a byte now and then, goes.
-    let deadline = Instant::now() + shared.ground.limits.connect_timeout;
+    let deadline = Instant::now() + shared.environment.limits.connect_timeout;
     let handshake = timeout_at(deadline, acceptor.accept(stream)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,

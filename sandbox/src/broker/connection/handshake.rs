@@ -13,7 +13,6 @@ use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::{Connection, Peer, Reader, Writer};
-use crate::broker::authority::Authority;
 use crate::broker::filter;
 use crate::broker::hub::{Attach, supported};
 use crate::broker::limits::Limits;
@@ -21,6 +20,7 @@ use crate::broker::live::Link;
 use crate::broker::lock;
 use crate::broker::notices::Notice;
 use crate::broker::packet::{self, ConnAck, Connect, Outbound, Reason, Version};
+use crate::broker::permissions::Permissions;
 use crate::broker::shared::Shared;
 
 /// Reads CONNECT and decides. Nothing is returned for a connection that was refused and closed.
@@ -32,7 +32,7 @@ pub(super) async fn accept<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let limits = &shared.ground.limits;
+    let limits = &shared.environment.limits;
     let (read_half, write_half) = split(stream);
     let mut frames = FramedRead::new(read_half, MqttCodec::Version(VersionCodec));
     let connect = timeout_at(peer.deadline, read_connect(&mut frames, limits))
@@ -70,7 +70,7 @@ where
     let Admitted {
         client_id,
         assigned,
-        authority,
+        permissions,
     } = request;
     let now = Instant::now();
     let expiry = connect.session_expiry.min(limits.session_expiry);
@@ -87,7 +87,7 @@ where
         expiry,
         window: connect.receive_maximum.min(limits.in_flight),
     };
-    let (session, present) = shared.hub.attach(&link, &attach, &shared.ground, now);
+    let (session, present) = shared.hub.attach(&link, &attach, &shared.environment, now);
     session.answer(
         link.id,
         Outbound::ConnAck(Box::new(ConnAck {
@@ -106,17 +106,21 @@ where
         version: connect.version,
         link,
         session,
-        authority,
+        permissions,
         keep_alive,
         will: connect.will,
     };
-    Some((connection, Reader::new(frames, &shared.ground, now), writer))
+    Some((
+        connection,
+        Reader::new(frames, &shared.environment, now),
+        writer,
+    ))
 }
 
 struct Admitted {
     client_id: Arc<str>,
     assigned: Option<String>,
-    authority: Authority,
+    permissions: Permissions,
 }
 
 async fn read_connect<R>(frames: &mut FramedRead<R, MqttCodec>, limits: &Limits) -> Option<Connect>
@@ -136,8 +140,8 @@ where
 }
 
 fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitted, Reason> {
-    let limits = &shared.ground.limits;
-    let counters = &shared.ground.counters;
+    let limits = &shared.environment.limits;
+    let counters = &shared.environment.counters;
     if !shared.registry.is_active(&peer.certificate) {
         counters.connect_denied.add(1);
         let text = "Refused a certificate that is not registered as ACTIVE";
@@ -147,7 +151,7 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
         return Err(Reason::NOT_AUTHORIZED);
     }
     let (client_id, assigned) = client_id(&connect.client_id, limits)?;
-    let authority = Authority::new(
+    let permissions = Permissions::new(
         shared.registry.clone(),
         peer.certificate.clone(),
         context(connect, &client_id, peer, shared),
@@ -162,20 +166,20 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
         }
         Some(will) => {
             filter::check_topic(&will.topic, limits)?;
-            authority.publishes(&will.topic, will.retain)
+            permissions.publishes(&will.topic, will.retain)
         }
     };
-    if !authority.connects() || !will_allowed {
+    if !permissions.connects() || !will_allowed {
         counters.connect_denied.add(1);
         if let Some(event) = shared
             .presence
             .connect_failed(&client_id, peer.certificate.as_str())
         {
-            shared.hub.publish(&Arc::new(event), &shared.ground);
+            shared.hub.publish(&Arc::new(event), &shared.environment);
         }
         return Err(Reason::NOT_AUTHORIZED);
     }
-    let every = shared.ground.quotas.connect_every;
+    let every = shared.environment.quotas.connect_every;
     if !lock(&shared.connects).allows(&client_id, every, Instant::now()) {
         counters.connect_throttled.add(1);
         return Err(Reason::QUOTA_EXCEEDED);
@@ -183,7 +187,7 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
     Ok(Admitted {
         client_id,
         assigned,
-        authority,
+        permissions,
     })
 }
 

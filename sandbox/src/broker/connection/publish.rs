@@ -25,8 +25,8 @@ where
         publish: Publish,
         connection: &Connection,
     ) -> Result<(), End> {
-        let ground = &connection.shared.ground;
-        let limits = &ground.limits;
+        let environment = &connection.shared.environment;
+        let limits = &environment.limits;
         // Excess throughput is delayed, not refused (docs/IOT-CORE.md §1.2).
         let bytes = publish.topic.len() + publish.payload.len();
         let pause = self.bytes.charge(bytes, Instant::now());
@@ -48,14 +48,14 @@ where
         if let Err(reason) = filter::check_topic(&topic, limits) {
             return connection.refuse_publish(publish.packet_id, reason);
         }
-        let knobs = ground.faults.get();
+        let knobs = environment.faults.get();
         if !self.publishes.take(Instant::now()) || faults::strikes(knobs.throttle) {
-            ground.counters.publish_throttled.add(1);
+            environment.counters.publish_throttled.add(1);
             return connection.throttle_publish(publish.packet_id);
         }
         let refused = knobs.refuse_publishes.contains(&*connection.link.client_id);
-        if refused || !connection.authority.publishes(&topic, publish.retain) {
-            ground.counters.publish_denied.add(1);
+        if refused || !connection.permissions.publishes(&topic, publish.retain) {
+            environment.counters.publish_denied.add(1);
             return connection.refuse_publish(publish.packet_id, Reason::NOT_AUTHORIZED);
         }
         connection.room_for_ack(publish.packet_id).await?;
@@ -71,8 +71,11 @@ where
                 .map(|e| now + clamp_expiry(e, limits.message_expiry)),
             publisher: Some(connection.link.client_id.clone()),
         };
-        ground.counters.published.add(1);
-        connection.shared.hub.publish(&Arc::new(message), ground);
+        environment.counters.published.add(1);
+        connection
+            .shared
+            .hub
+            .publish(&Arc::new(message), environment);
         if let Some(packet_id) = publish.packet_id {
             // Always 0x00: "no matching subscribers" (0x10) is not on IoT Core's list (docs/IOT-CORE.md §1.3).
             connection.answer(Outbound::PubAck(packet_id, Reason::SUCCESS));
@@ -88,7 +91,7 @@ where
             return Ok(publish.topic.as_str().into());
         };
         let invalid = || connection.refusal(Reason::TOPIC_ALIAS_INVALID);
-        if alias > connection.shared.ground.limits.topic_aliases {
+        if alias > connection.shared.environment.limits.topic_aliases {
             return Err(invalid());
         }
         if publish.topic.is_empty() {
@@ -127,7 +130,7 @@ impl Connection {
 
     /// More than 100 unacknowledged: 5 is disconnected with 0x93, 3.1.1 is not read until there is room.
     async fn room_for_ack(&self, packet_id: Option<NonZeroU16>) -> Result<(), End> {
-        let window = usize::from(self.shared.ground.limits.in_flight);
+        let window = usize::from(self.shared.environment.limits.in_flight);
         while packet_id.is_some() && self.session.acks_waiting() >= window {
             if self.version == Version::V5 {
                 return Err(self.refusal(Reason::RECEIVE_MAXIMUM_EXCEEDED));

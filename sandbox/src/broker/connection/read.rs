@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::codec::FramedRead;
 
 use super::Connection;
-use crate::broker::ground::Ground;
+use crate::broker::environment::Environment;
 use crate::broker::live::End;
 use crate::broker::packet::{self, Inbound, Outbound, Reason};
 use crate::broker::presence::DisconnectReason;
@@ -34,14 +34,14 @@ where
 {
     pub(super) fn new(
         frames: FramedRead<ReadHalf<S>, MqttCodec>,
-        ground: &Ground,
+        environment: &Environment,
         now: Instant,
     ) -> Self {
         Self {
             frames,
             aliases: HashMap::new(),
-            publishes: Bucket::new(ground.quotas.publishes_per_second, now),
-            bytes: Bucket::new(ground.quotas.bytes_per_second, now),
+            publishes: Bucket::new(environment.quotas.publishes_per_second, now),
+            bytes: Bucket::new(environment.quotas.bytes_per_second, now),
         }
     }
 
@@ -98,7 +98,7 @@ where
                 session_expiry,
             } => {
                 if let Some(expiry) = session_expiry {
-                    let expiry = expiry.min(connection.shared.ground.limits.session_expiry);
+                    let expiry = expiry.min(connection.shared.environment.limits.session_expiry);
                     connection.session.set_expiry(expiry);
                 }
                 let cause = DisconnectReason::ClientInitiatedDisconnect;
@@ -125,10 +125,17 @@ impl Connection {
     /// Waits while the stall knob is on for this client.
     async fn unstalled(&self) {
         let client_id = &*self.link.client_id;
-        if !self.shared.ground.faults.get().stalled.contains(client_id) {
+        if !self
+            .shared
+            .environment
+            .faults
+            .get()
+            .stalled
+            .contains(client_id)
+        {
             return;
         }
-        let mut faults = self.shared.ground.faults.watch();
+        let mut faults = self.shared.environment.faults.watch();
         let _ = faults
             .wait_for(|knobs| !knobs.stalled.contains(client_id))
             .await;

@@ -39,7 +39,7 @@ where
 
     /// Sends until the connection is lost or the session is somebody else's.
     pub(super) async fn run(&mut self, connection: &Connection) -> End {
-        let mut faults = connection.shared.ground.faults.watch();
+        let mut faults = connection.shared.environment.faults.watch();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let knobs = faults.borrow_and_update().clone();
@@ -48,9 +48,9 @@ where
                 Next::Wait(None)
             } else {
                 let terms = Terms {
-                    ground: &connection.shared.ground,
+                    environment: &connection.shared.environment,
                     faults: &knobs,
-                    receives: &|message| connection.authority.receives(&message.topic),
+                    receives: &|message| connection.permissions.receives(&message.topic),
                 };
                 connection
                     .session
@@ -120,7 +120,7 @@ where
             );
             connection
                 .shared
-                .ground
+                .environment
                 .counters
                 .too_large_for_client
                 .add(1);

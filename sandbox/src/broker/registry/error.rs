@@ -9,7 +9,7 @@ use super::policies::TAGS;
 
 /// Why the registry refused a change.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RegistryError {
     /// The text holds no certificate.
     #[error("read certificate")]
     Pem(#[source] rustls_pki_types::pem::Error),
@@ -127,9 +127,9 @@ pub enum Error {
     },
 }
 
-// === impl Error ===
+// === impl RegistryError ===
 
-impl Hint for Error {
+impl Hint for RegistryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Pem(_) | Self::Certificate(_) => Some(

@@ -15,7 +15,7 @@ use super::registry::{Fingerprint, Grants, Registry};
 
 /// The policy evaluator for one connection.
 #[derive(Debug)]
-pub(super) struct Authority {
+pub(super) struct Permissions {
     registry: Registry,
     certificate: Fingerprint,
     context: Context,
@@ -29,9 +29,9 @@ struct Known {
     allowed: HashMap<(&'static str, String), bool>,
 }
 
-// === impl Authority ===
+// === impl Permissions ===
 
-impl Authority {
+impl Permissions {
     pub(super) fn new(
         registry: Registry,
         certificate: Fingerprint,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::credentials::Credentials;
+use super::credentials::BrokerCredentials;
 use super::key::{Key, ValueKind};
 use super::layers::Layers;
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 use super::value::{Invalid, Scalar, parse_host_port};
 
 /// How to reach the broker and what to say there.

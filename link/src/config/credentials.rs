@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::layers::{Layers, Setting};
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 use super::value::{Invalid, Scalar};
 
 /// One piece of PEM: where it is, or the text itself. `Debug` never shows the text.

@@ -11,7 +11,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-use super::error::Error;
+use super::error::IdentityError;
 use super::key::{self, KeyKind};
 use crate::clock::rfc3339_seconds;
 

@@ -16,8 +16,8 @@ use super::wildcard;
 pub use self::near_miss::NearMiss;
 pub use self::unknown::Construct;
 
-use self::condition::Verdict;
-use self::resource::Scope;
+use self::condition::ConditionResult;
+use self::resource::StatementScope;
 use self::unknown::Truth;
 
 mod action;

@@ -1,7 +1,7 @@
 //! Questions to a party's policies, with the answer each should get. From the scheme of topics alone.
 
 use link::id::ConsumerName;
-use link::iot::Action;
+use link::iot::PolicyAction;
 
 use super::PartyName;
 use crate::region::Region;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use link::iot::ArnPrefix;
 use link::telemetry::Throttle;
 
-use super::Config;
+use super::ControlConfig;
 use super::answer::Refusal;
 use super::settling::Settling;
 use crate::broker::{Fingerprint, Handle, Registry};

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::Request;
-use super::resource::Scope;
+use super::resource::StatementScope;
 use super::unknown::{Construct, Truth};
 use crate::iot::context::{UnknownReason, VariableValue};
 use crate::iot::policy::{Effect, PolicyAction, PolicyCondition};

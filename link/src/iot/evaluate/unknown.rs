@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use super::super::context::Doubt;
-use super::super::wildcard::Hole;
+use super::super::context::UnknownReason;
+use super::super::wildcard::UnresolvedVariable;
 
 /// A construct of a policy whose outcome AWS does not document, or that this evaluator is not told enough about.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -313,12 +313,12 @@ impl fmt::Display for StatementRef {
 
 // A statement's place before anybody asked for its names.
 #[derive(Clone, Copy)]
-struct Place {
+struct StatementIndex {
     policy: usize,
     statement: usize,
 }
 
-impl Place {
+impl StatementIndex {
     fn named(self, policies: &[Document], resource: &str) -> StatementRef {
         let document = &policies[self.policy];
         StatementRef {
@@ -331,10 +331,10 @@ impl Place {
     }
 }
 
-fn statements(policies: &[Document]) -> impl Iterator<Item = (Place, &Statement)> {
+fn statements(policies: &[Document]) -> impl Iterator<Item = (StatementIndex, &Statement)> {
     policies.iter().enumerate().flat_map(|(policy, document)| {
         let statements = document.statements.iter().enumerate();
-        statements.map(move |(statement, content)| (Place { policy, statement }, content))
+        statements.map(move |(statement, content)| (StatementIndex { policy, statement }, content))
     })
 }
 
@@ -343,7 +343,7 @@ fn applies<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     arn: &str,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> (&'s str, Truth) {
     let action = action::covers(statement, request.action);
     if action == Truth::No {

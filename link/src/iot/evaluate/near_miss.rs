@@ -177,7 +177,7 @@ fn reason<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     asked: &Asked,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let context = request.context;
     let arn = asked.resource.as_str();
@@ -188,11 +188,11 @@ fn reason<'s>(
 
     if let Some(pattern) = patterns().find(|pattern| covers(pattern, scope, arn)) {
         return match condition::check(&statement.condition, request, scope) {
-            Verdict::Unmet { operator, key } => {
+            ConditionResult::Unmet { operator, key } => {
                 Some((pattern, Reason::Condition { operator, key }))
             }
             // An unknown one is no miss: it makes the decision unknown.
-            Verdict::Met | Verdict::Unknown(_) => None,
+            ConditionResult::Met | ConditionResult::Unknown(_) => None,
         };
     }
     if let Some(other) = other_kind(request) {
@@ -214,11 +214,11 @@ fn other_action<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     arn: &str,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let mut patterns = statement.resources.iter().map(String::as_str);
-    if let (Action::Receive, Resource::Topic(topic)) = (request.action, request.resource)
-        && statement.covers(Action::Subscribe)
+    if let (PolicyAction::Receive, Resource::Topic(topic)) = (request.action, request.resource)
+        && statement.covers(PolicyAction::Subscribe)
     {
         let covers = |pattern: &&str| {
             resource_name(pattern, "topicfilter")
@@ -241,7 +241,7 @@ fn other_action<'s>(
 
 fn near_filter<'s>(
     statement: &'s Statement,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
     filter: &str,
 ) -> Option<(&'s str, Reason)> {
     let mut patterns = statement.resources.iter().map(String::as_str);
@@ -277,7 +277,7 @@ fn near_pattern<'s>(
     pattern: &'s str,
     request: &Request<'_>,
     arn: &str,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let context = request.context;
     if let Some(hole) = scope.pattern(pattern).holes().first() {
@@ -308,7 +308,7 @@ fn near_pattern<'s>(
     None
 }
 
-fn covers(pattern: &str, scope: Scope<'_>, arn: &str) -> bool {
+fn covers(pattern: &str, scope: StatementScope<'_>, arn: &str) -> bool {
     resource::covers(pattern, scope, arn) == Truth::Yes
 }
 

@@ -33,7 +33,7 @@ pub use self::broker::{Broker, BrokerTopics, Rates};
 pub use self::credentials::{BrokerCredentials, Material};
 pub use self::env::{Env, MapEnv, ProcessEnv};
 pub use self::flags::BrokerFlags;
-pub use self::key::{Key, ValueKind, reference, reference_table};
+pub use self::key::{Key, ValueKind, reference_table};
 pub use self::layers::{Layers, Setting};
 pub use self::mount::{Mount, from_mount};
 pub use self::problem::{ConfigProblem, ConfigProblems, Origin};

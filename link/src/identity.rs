@@ -7,11 +7,13 @@
 //! broker has accepted it.
 
 mod certificate;
+mod class;
 mod content;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod key;
+mod key_kind;
 mod location;
 mod metrics;
 mod watcher;
@@ -24,9 +26,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use self::location::Contents;
 
 pub use self::certificate::{Description, subject_and_issuer};
-pub use self::content::Class;
+pub use self::class::Class;
 pub use self::error::{IdentityError, Role};
-pub use self::key::KeyKind;
+pub use self::key_kind::KeyKind;
 pub use self::location::{Digest, Files, Location};
 pub use self::metrics::IdentityMetrics;
 pub use self::watcher::{IdentityProblem, WatchOptions, Watcher, watch};

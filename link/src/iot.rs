@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod filter;
 pub mod limits;
 pub mod policy;
+mod warnings;
 pub mod wildcard;
 
 pub use self::context::{ArnPrefix, Certificate, ConnectAttributes, Context, Thing};

@@ -3,8 +3,6 @@
 
 use std::fmt::Write as _;
 
-use super::Broker;
-
 /// One key of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -39,11 +37,6 @@ pub enum ValueKind {
     Path,
     /// PEM in Base64.
     Base64,
-}
-
-/// Every key of the link's own sections, in the order of the reference page.
-pub fn reference() -> Vec<Key> {
-    Broker::KEYS.to_vec()
 }
 
 /// A Markdown table of keys for the reference page.

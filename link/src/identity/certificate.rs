@@ -12,7 +12,8 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
 use super::error::IdentityError;
-use super::key::{self, KeyKind};
+use super::key;
+use super::key_kind::KeyKind;
 use crate::clock::rfc3339_seconds;
 
 /// What a client certificate says of itself.

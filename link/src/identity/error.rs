@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::content::Class;
-use super::key::KeyKind;
+use super::class::Class;
+use super::key_kind::KeyKind;
 use crate::clock::rfc3339_seconds;
 use crate::error::Hint;
 

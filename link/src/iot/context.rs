@@ -206,5 +206,10 @@ impl fmt::Display for UnknownReason {
     }
 }
 
+/// Whether a variable's value could itself be read as a pattern.
+pub(super) fn is_special(value: &str) -> bool {
+    value.contains(['*', '?']) || value.contains("${") || value.contains("$(")
+}
+
 #[cfg(test)]
 mod tests;

@@ -89,6 +89,8 @@ pub const POLICY_CHARACTERS: usize = 2048;
 pub const POLICY_VERSIONS: usize = 5;
 /// Policies attached to one certificate (documented).
 pub const POLICIES_PER_PRINCIPAL: usize = 10;
+/// Tags on one resource (AWS general reference, IoT Core quotas).
+pub const TAGS_PER_RESOURCE: usize = 50;
 /// How long a policy edit may take to apply: minutes, because it is cached (documented); the figure is field.md's.
 pub const POLICY_PROPAGATION: Duration = Duration::from_secs(8 * 60);
 

@@ -17,7 +17,6 @@ pub use self::error::PolicyError;
 mod error;
 mod json;
 mod parse;
-mod warnings;
 
 /// A version of the policy language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -146,11 +145,6 @@ impl Document {
             return Err(PolicyError::TooLong { characters, limit });
         }
         Ok(())
-    }
-
-    /// What is legal but probably not meant: one sentence each, beginning with the place.
-    pub fn warnings(&self) -> Vec<String> {
-        warnings::of(self)
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use super::context::{Context, UnknownReason, VariableValue};
+use super::context::{Context, UnknownReason, VariableValue, is_special};
 
 mod matching;
 
@@ -181,11 +181,6 @@ impl PolicyPattern {
 /// Whether `text` fits `pattern`, which holds no variables.
 pub fn matches(pattern: &str, text: &str) -> bool {
     PolicyPattern::literal_variables(pattern).matches(text)
-}
-
-/// Whether a variable's value could itself be read as a pattern.
-pub fn is_special(value: &str) -> bool {
-    value.contains(['*', '?']) || value.contains("${") || value.contains("$(")
 }
 
 /// The pattern that matches exactly `text`.

@@ -3,8 +3,7 @@
 //! A name with several values gives its first; `.1` gives the second, and so on; `.List` gives all. At most five count.
 //! A value with a wildcard character, or of more than 1 024 characters, is not put in the variable's place.
 
-use super::{Certificate, UnknownReason, VariableValue};
-use crate::iot::wildcard::is_special;
+use super::{Certificate, UnknownReason, VariableValue, is_special};
 
 // === impl Certificate ===
 

@@ -1,22 +1,28 @@
 //! What a policy may say but probably does not mean.
 
-use super::{Document, PolicyAction, PolicyVersion, Statement};
-use crate::iot::evaluate::condition;
+use super::evaluate::condition;
+use super::policy::{Document, PolicyAction, PolicyVersion, Statement};
 
-pub(super) fn of(document: &Document) -> Vec<String> {
-    let mut found = Vec::new();
-    if document.version == PolicyVersion::V2008 {
-        found.push(
-            "Version: `2008-10-17` takes variables for plain text; write `2012-10-17`".to_owned(),
-        );
+// === impl Document ===
+
+impl Document {
+    /// What is legal but probably not meant: one sentence each, beginning with the field.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.version == PolicyVersion::V2008 {
+            found.push(
+                "Version: `2008-10-17` takes variables for plain text; write `2012-10-17`"
+                    .to_owned(),
+            );
+        }
+        for (index, statement) in self.statements.iter().enumerate() {
+            let at = format!("Statement[{index}]");
+            actions(&at, statement, &mut found);
+            resources(&at, statement, &mut found);
+            conditions(&at, statement, &mut found);
+        }
+        found
     }
-    for (index, statement) in document.statements.iter().enumerate() {
-        let at = format!("Statement[{index}]");
-        actions(&at, statement, &mut found);
-        resources(&at, statement, &mut found);
-        conditions(&at, statement, &mut found);
-    }
-    found
 }
 
 fn actions(at: &str, statement: &Statement, found: &mut Vec<String>) {

@@ -37,6 +37,7 @@ pub use self::registry::{
     RegistryError, Tags, ThingChange,
 };
 
+mod codec;
 mod connection;
 mod counters;
 mod environment;
@@ -56,8 +57,6 @@ mod registry;
 mod router;
 mod session;
 mod shared;
-mod v3;
-mod v5;
 
 /// How to make a broker.
 #[derive(Clone)]

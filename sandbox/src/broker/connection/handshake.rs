@@ -13,13 +13,14 @@ use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::{Connection, Peer, Reader, Writer};
+use crate::broker::codec;
 use crate::broker::filter;
 use crate::broker::hub::{Attach, supported};
 use crate::broker::limits::Limits;
 use crate::broker::live::Link;
 use crate::broker::lock;
 use crate::broker::notices::Notice;
-use crate::broker::packet::{self, ConnAck, Connect, Outbound, Reason, Version};
+use crate::broker::packet::{ConnAck, Connect, Outbound, Reason, Version};
 use crate::broker::permissions::Permissions;
 use crate::broker::shared::Shared;
 
@@ -136,7 +137,7 @@ where
     };
     *frames.decoder_mut() = codec(version, limits, None);
     let (packet, _) = frames.next().await?.ok()?;
-    packet::connect(packet)
+    codec::connect(packet)
 }
 
 fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitted, Reason> {

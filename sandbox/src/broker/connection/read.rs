@@ -11,9 +11,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::codec::FramedRead;
 
 use super::Connection;
+use crate::broker::codec;
 use crate::broker::environment::Environment;
 use crate::broker::live::End;
-use crate::broker::packet::{self, Inbound, Outbound, Reason};
+use crate::broker::packet::{Inbound, Outbound, Reason};
 use crate::broker::presence::DisconnectReason;
 use crate::broker::quota::Bucket;
 use crate::broker::session::ANSWERS;
@@ -63,7 +64,7 @@ where
                 }
             };
             let packet = match frame {
-                Some(Ok((packet, _))) => packet::inbound(packet),
+                Some(Ok((packet, _))) => codec::inbound(packet),
                 Some(Err(error)) => return decode_end(&error),
                 None => return End::silent(DisconnectReason::ConnectionLost),
             };

@@ -1,7 +1,7 @@
 //! Policies of the registry: making, tagging, attaching and deleting them.
 
 use link::iot::Document;
-use link::iot::limits::POLICIES_PER_PRINCIPAL;
+use link::iot::limits::{POLICIES_PER_PRINCIPAL, TAGS_PER_RESOURCE};
 use link::iot::policy::PolicyError;
 use link::telemetry::clip;
 
@@ -181,14 +181,11 @@ pub(super) fn tell(policy: &str, document: &Document) {
 }
 
 fn check_tags(policy: &str, tags: &Tags) -> Result<(), RegistryError> {
-    if tags.len() > TAGS {
+    if tags.len() > TAGS_PER_RESOURCE {
         return Err(RegistryError::TooManyTags(policy.to_owned()));
     }
     Ok(())
 }
-
-/// Tags on one resource (AWS general reference, IoT Core quotas).
-pub(super) const TAGS: usize = 50;
 
 // What more there is shows once these are mended.
 const TOLD: usize = 5;

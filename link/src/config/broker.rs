@@ -1,5 +1,6 @@
 //! The broker section: upstream's `config.yaml` (docs/MAESTRO.md §1.5), read strictly.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::credentials::BrokerCredentials;
@@ -7,6 +8,7 @@ use super::key::{Key, ValueKind};
 use super::layers::Layers;
 use super::problem::ConfigProblem;
 use super::value::{Invalid, Scalar, parse_host_port};
+use crate::iot::limits::{KEEP_ALIVE_MAX, KEEP_ALIVE_MIN};
 
 /// How to reach the broker and what to say there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,8 +285,9 @@ const TOPIC_KEYS: [&str; 4] = [
 ];
 
 // Outside this range IoT Core uses its own number and the two ends disagree (docs/IOT-CORE.md §1.2).
-const KEEP_ALIVE_SECONDS: std::ops::RangeInclusive<i128> = 30..=1200;
+const KEEP_ALIVE_SECONDS: RangeInclusive<i128> =
+    KEEP_ALIVE_MIN.as_secs() as i128..=KEEP_ALIVE_MAX.as_secs() as i128;
 
 // Below, no TLS handshake across an ocean succeeds; above, a dead address would hold a start-up for too long.
-const DIAL_TIMEOUT: std::ops::RangeInclusive<Duration> =
+const DIAL_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);

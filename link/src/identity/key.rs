@@ -11,8 +11,9 @@ use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::error::{IdentityError, Role};
-use super::key_kind::{KeyKind, MAX_RSA_BITS, MIN_RSA_BITS, bits};
+use super::key_kind::{KeyKind, MAX_RSA_BITS, bits};
 use super::location::Files;
+use crate::iot::limits::RSA_BITS;
 
 /// Refuses a key that cannot be used, is of a kind IoT Core does not take, or belongs to another certificate.
 pub(super) fn check(
@@ -96,5 +97,5 @@ fn modulus_bits(pkcs1: &[u8]) -> Option<usize> {
     let (rest, _version) = Any::from_der(&key.content).ok()?;
     let (_, modulus) = Any::from_der(rest).ok()?;
     let bits = bits(modulus.data);
-    (!(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits)).then_some(bits)
+    (!(RSA_BITS..=MAX_RSA_BITS).contains(&bits)).then_some(bits)
 }

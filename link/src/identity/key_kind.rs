@@ -9,6 +9,8 @@ use x509_parser::oid_registry::{
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::iot::limits::RSA_BITS;
+
 /// What kind of key a certificate or key file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
@@ -37,7 +39,7 @@ impl KeyKind {
     /// by a newer text and Ed25519 by none, so neither is relied on).
     pub fn is_accepted(self) -> bool {
         match self {
-            Self::Rsa(bits) => (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits),
+            Self::Rsa(bits) => (RSA_BITS..=MAX_RSA_BITS).contains(&bits),
             Self::P256 | Self::P384 => true,
             Self::P521 | Self::Ed25519 | Self::Ed448 | Self::OtherCurve | Self::Other => false,
         }
@@ -97,8 +99,6 @@ pub(super) fn bits(number: &[u8]) -> usize {
     };
     (number.len() - first) * 8 - number[first].leading_zeros() as usize
 }
-
-pub(super) const MIN_RSA_BITS: usize = 2048;
 
 // The most the crypto library signs with; IoT Core's own ceiling is not written down.
 pub(super) const MAX_RSA_BITS: usize = 8192;

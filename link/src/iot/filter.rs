@@ -1,4 +1,5 @@
-//! The grammar of subscription filters: `+` is one level, `#` all further ones, `$share/NAME/` a group before the filter.
+//! The grammar of topics and subscription filters: `+` is one level, `#` all further ones, `$share/NAME/` a group before
+//! the filter. It exists here only; clients, the sandbox's broker and explanations of policies use it.
 //!
 //! What a filter covers is what IoT Core says it covers. How long filter and name may be is in
 //! [`limits`](super::limits), what a policy's pattern covers in [`wildcard`](super::wildcard).
@@ -28,13 +29,60 @@ pub fn matches(filter: &str, topic: &str) -> bool {
 /// Splits `$share/NAME/FILTER` into the group name and the filter; any other filter has no group.
 pub fn split_share(filter: &str) -> (Option<&str>, &str) {
     let parts = filter
-        .strip_prefix("$share/")
+        .strip_prefix(SHARE)
         .and_then(|rest| rest.split_once('/'));
     match parts {
         Some((group, rest)) => (Some(group), rest),
         None => (None, filter),
     }
 }
+
+/// What makes a text no filter, as the end of a sentence that begins with it; `None` for a filter. Its length is not
+/// looked at, and an empty text has nothing wrong with it here.
+pub fn problem(text: &str) -> Option<&'static str> {
+    let (share, filter) = split_share(text);
+    match share {
+        None if text.starts_with(SHARE) => return Some("has no filter after `$share/NAME/`"),
+        Some("") => return Some("has an empty share name"),
+        Some(name) if has_wildcard(name) => return Some("has a wildcard in its share name"),
+        _ => {}
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        let last = levels.peek().is_none();
+        let problem = match level {
+            "#" if !last => "has a `#` that is not the last level",
+            "+" | "#" => continue,
+            _ if level.contains('+') => "has a `+` that is not a whole level",
+            _ if level.contains('#') => "has a `#` that is not a whole level",
+            _ => continue,
+        };
+        return Some(problem);
+    }
+    None
+}
+
+/// Whether a text has a wildcard of MQTT in it, which no topic may have.
+pub fn has_wildcard(text: &str) -> bool {
+    text.contains(['+', '#'])
+}
+
+/// Whether a topic is for a rule alone, `$aws/rules/RULE/…`: no subscription gets what is published there.
+pub fn is_basic_ingest(topic: &str) -> bool {
+    topic.starts_with(BASIC_INGEST)
+}
+
+/// The part of a topic or filter that counts against IoT Core's limits: all but `$aws/rules/RULE/`
+/// (docs/IOT-CORE.md §1.2). A share group must be split off before.
+pub(super) fn counted(topic: &str) -> &str {
+    topic
+        .strip_prefix(BASIC_INGEST)
+        .and_then(|rest| rest.split_once('/'))
+        .map_or(topic, |(_, rest)| rest)
+}
+
+const SHARE: &str = "$share/";
+const BASIC_INGEST: &str = "$aws/rules/";
 
 #[cfg(test)]
 mod tests {
@@ -84,7 +132,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_a_filter_or_none(filter in "\\PC{0,80}|[a-z$+#/-]{0,60}", topic in "\\PC{0,80}") {
-            let _ = matches(&filter, &topic);
+            let _ = (matches(&filter, &topic), problem(&filter), counted(&topic));
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! What a policy may say but probably does not mean.
 
 use super::evaluate::condition;
+use super::filter;
 use super::policy::{Document, PolicyAction, PolicyVersion, Statement};
 
 // === impl Document ===
@@ -64,7 +65,7 @@ fn resources(at: &str, statement: &Statement, found: &mut Vec<String>) {
                 kinds[0],
             ));
         }
-        if kind == "topic" && name.contains(['+', '#']) {
+        if kind == "topic" && filter::has_wildcard(name) {
             found.push(format!(
                 "{at}.Resource: `+` and `#` are literal in `{resource}`; write `*`"
             ));

@@ -236,9 +236,9 @@ const SUFFIX: &str = "provisioner-witness";
 const PRESENCE: &str = "$aws/events/presence";
 
 // IoT Core admits fifty subscriptions per connection (docs/IOT-CORE.md §1.2).
-const MAX_FILTERS: usize = 50;
+const MAX_FILTERS: usize = link::iot::limits::SUBSCRIPTIONS;
 
-// Edits of certificates and policies take minutes to be known everywhere (docs/IOT-CORE.md §1.2).
+// Longer than edits of certificates and policies usually take to be known everywhere.
 const READY: Duration = Duration::from_secs(5 * 60);
 
 const GOODBYE: Duration = Duration::from_millis(600);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::iot::limits::{CLIENT_ID_BYTES, KEEP_ALIVE_GRACE_PERCENT};
 use link::telemetry::clip;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
@@ -93,7 +94,7 @@ impl Connection {
 
     /// How long a client may be silent, or take nothing of what is sent to it.
     pub(super) fn patience(&self) -> Duration {
-        self.keep_alive.mul_f64(KEEP_ALIVE_FACTOR)
+        self.keep_alive * KEEP_ALIVE_GRACE_PERCENT / 100
     }
 
     async fn lifetime_ends_it(&self) -> End {
@@ -140,16 +141,13 @@ impl Connection {
     }
 
     fn will_message(&self, will: &Will, now: Instant) -> Message {
-        let longest = self.shared.environment.limits.message_expiry;
         Message {
             topic: will.topic.as_str().into(),
             payload: will.payload.clone(),
             qos: will.qos,
             retain: will.retain,
             properties: will.properties.clone(),
-            expires_at: will
-                .expiry
-                .map(|expiry| now + clamp_expiry(expiry, longest)),
+            expires_at: will.expiry.map(|expiry| now + clamp_expiry(expiry)),
             publisher: Some(self.link.client_id.clone()),
         }
     }
@@ -173,8 +171,5 @@ impl Connection {
     }
 }
 
-// What a log line shows of a client id, which has 128 bytes at most.
-const CLIENT_ID: usize = 128;
-
-// Silence for one and a half intervals ends a connection (MQTT 5 §3.1.2.10, docs/IOT-CORE.md §1.2).
-const KEEP_ALIVE_FACTOR: f64 = 1.5;
+// What a log line shows of a client id: all of it.
+const CLIENT_ID: usize = CLIENT_ID_BYTES;

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use link::iot::filter::is_basic_ingest;
 use rmqtt_codec::types::QoS;
 use tokio::time::Instant;
 
 use super::environment::Environment;
-use super::filter::{self, Filter};
+use super::filter::Filter;
 use super::live::{End, Link};
 use super::lock;
 use super::packet::{Message, Outbound, Reason, SubscribeOptions, Version};
@@ -176,7 +177,7 @@ impl Hub {
 
     /// Routes a message and keeps it if it is to be retained.
     pub(super) fn publish(&self, message: &Arc<Message>, environment: &Environment) {
-        if filter::is_basic_ingest(&message.topic) {
+        if is_basic_ingest(&message.topic) {
             return;
         }
         let mut inner = lock(&self.inner);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::tls::ALPN_MQTT;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -133,7 +134,7 @@ async fn serve(
         Err(_) => return,
     };
     let (_, tls) = stream.get_ref();
-    if require_alpn && tls.alpn_protocol() != Some(ALPN) {
+    if require_alpn && tls.alpn_protocol() != Some(ALPN_MQTT.as_bytes()) {
         let text = "Refused a client without ALPN `x-amzn-mqtt-ca`";
         shared.notices.write(&Notice::Alpn, from, text);
         return;
@@ -170,7 +171,7 @@ fn server_config(config: &BrokerConfig) -> Result<ServerConfig, BrokerBindError>
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     if config.require_alpn {
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.alpn_protocols = vec![ALPN_MQTT.into()];
     }
     Ok(tls)
 }
@@ -237,8 +238,5 @@ impl ResolvesServerCert for NamedServer {
         (!wrong).then(|| self.key.clone())
     }
 }
-
-/// The protocol name that port 443 asks of X.509 clients (docs/IOT-CORE.md §1.6).
-const ALPN: &[u8] = b"x-amzn-mqtt-ca";
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

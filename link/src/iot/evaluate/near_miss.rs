@@ -266,7 +266,7 @@ fn near_filter<'s>(
         let filter = filter.to_owned();
         let reason = match name == sample {
             true => Reason::FilterText { filter },
-            false if filter.contains(['+', '#']) => Reason::Wider { filter },
+            false if filter::has_wildcard(&filter) => Reason::Wider { filter },
             false => return None,
         };
         Some((pattern, reason))
@@ -287,7 +287,7 @@ fn near_pattern<'s>(
     if covers(pattern, scope, arn) {
         return None;
     }
-    if pattern.contains(['+', '#']) {
+    if filter::has_wildcard(pattern) {
         let meant = pattern.replace(['+', '#'], "*");
         if covers(&meant, scope, arn) {
             return Some((pattern, Reason::LiteralWildcard));

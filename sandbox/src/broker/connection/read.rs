@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use link::iot::limits::SESSION_EXPIRY;
 use rmqtt_codec::MqttCodec;
 use rmqtt_codec::error::DecodeError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
@@ -99,7 +100,7 @@ where
                 session_expiry,
             } => {
                 if let Some(expiry) = session_expiry {
-                    let expiry = expiry.min(connection.shared.environment.limits.session_expiry);
+                    let expiry = expiry.min(SESSION_EXPIRY);
                     connection.session.set_expiry(expiry);
                 }
                 let cause = DisconnectReason::ClientInitiatedDisconnect;

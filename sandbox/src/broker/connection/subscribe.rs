@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use link::iot::limits::FILTERS_PER_SUBSCRIBE;
 use tokio::time::Instant;
 
 use super::Connection;
@@ -25,7 +26,7 @@ impl Connection {
         if identifier {
             return Err(self.refusal(Reason::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED));
         }
-        if filters.len() > limits.filters_per_packet {
+        if filters.len() > FILTERS_PER_SUBSCRIBE {
             // The code is not known (docs/IOT-CORE.md §7); 0x97 is the quota code on IoT Core's list.
             return Err(self.refusal(Reason::QUOTA_EXCEEDED));
         }
@@ -90,7 +91,7 @@ impl Connection {
     }
 
     pub(super) fn unsubscribe(&self, packet_id: NonZeroU16, filters: &[String]) {
-        if filters.len() > self.shared.environment.limits.filters_per_packet {
+        if filters.len() > FILTERS_PER_SUBSCRIBE {
             // No effect and no answer were seen (docs/IOT-CORE.md §1.2).
             return;
         }
@@ -113,7 +114,7 @@ impl Connection {
     }
 
     fn check_filter(&self, text: &str) -> Result<Filter, Reason> {
-        let filter = Filter::parse(text, &self.shared.environment.limits)?;
+        let filter = Filter::parse(text)?;
         if !self.permissions.subscribes(text) {
             return Err(Reason::NOT_AUTHORIZED);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use link::iot::Thing;
+use link::iot::limits::{THING_ATTRIBUTES, TYPED_THING_ATTRIBUTES};
 
 use super::{Account, Fingerprint, RegisteredThing, Registry, RegistryError, ThingChange};
 
@@ -182,8 +183,8 @@ fn check_version(
 
 fn check_attributes(name: &str, thing: &RegisteredThing) -> Result<(), RegistryError> {
     let limit = match thing.type_name {
-        None => ATTRIBUTES_WITHOUT_TYPE,
-        Some(_) => ATTRIBUTES_WITH_TYPE,
+        None => THING_ATTRIBUTES,
+        Some(_) => TYPED_THING_ATTRIBUTES,
     };
     if thing.attributes.len() > limit {
         return Err(RegistryError::TooManyAttributes {
@@ -193,9 +194,3 @@ fn check_attributes(name: &str, thing: &RegisteredThing) -> Result<(), RegistryE
     }
     Ok(())
 }
-
-/// Attributes of a thing without a thing type (AWS general reference, IoT Core quotas).
-const ATTRIBUTES_WITHOUT_TYPE: usize = 3;
-
-/// Attributes of a thing with a thing type (as above).
-const ATTRIBUTES_WITH_TYPE: usize = 50;

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::iot::limits::REDELIVERY;
 use rmqtt_codec::types::QoS;
 use tokio::time::Instant;
 
@@ -111,7 +112,7 @@ impl State {
     ) {
         let limits = &terms.environment.limits;
         self.in_flight.retain(|sent| {
-            let keep = now.saturating_duration_since(sent.first_sent) < limits.redelivery_for;
+            let keep = now.saturating_duration_since(sent.first_sent) < REDELIVERY;
             terms.environment.counters.expired.add(u64::from(!keep));
             keep
         });

@@ -225,7 +225,7 @@ impl std::fmt::Display for Difference<'_> {
     }
 }
 
-/// `*` stands for any text, at any place.
+/// The wildcard of rules about manifests: `*` stands for any text, at any place; nothing else is special.
 fn wildcard(pattern: &str, text: &str) -> bool {
     let stars = pattern.bytes().filter(|byte| *byte == b'*').count();
     if pattern.len() - stars > text.len() {

@@ -178,7 +178,7 @@ impl PolicyPattern {
     }
 }
 
-/// Whether `text` fits `pattern`, which holds no variables.
+/// Whether `text` fits `pattern`, whose variables, if it has any, are plain text: the wildcards of IAM policies too.
 pub fn matches(pattern: &str, text: &str) -> bool {
     PolicyPattern::literal_variables(pattern).matches(text)
 }

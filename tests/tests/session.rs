@@ -167,10 +167,8 @@ async fn a_certificate_the_broker_refuses_gives_way_to_the_old_one() -> anyhow::
     let address = ground.broker.local_addr();
     let client = ground.client("client", address, &[], scratch.path())?;
     assert!(client.session.ready().await);
-    let refused = ground.enrol_as(
-        &CertificateRequest::new("client-2"),
-        CertificateState::Inactive,
-    )?;
+    let request = CertificateRequest::new("client-2");
+    let refused = ground.enrol_as(&request, CertificateState::Inactive)?;
     lay_down(&client.mount, &refused, &[], Layout::PerFileRename)?;
     wait_for(
         "the refusal is counted",

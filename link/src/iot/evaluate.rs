@@ -216,6 +216,19 @@ impl<'a> Request<'a> {
     }
 }
 
+// === impl Resource ===
+
+impl<'a> Resource<'a> {
+    /// What an action on `name` is checked against.
+    pub fn of(action: PolicyAction, name: &'a str) -> Self {
+        match action {
+            PolicyAction::Connect => Self::Client(name),
+            PolicyAction::Subscribe => Self::Filter(name),
+            _ => Self::Topic(name),
+        }
+    }
+}
+
 impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

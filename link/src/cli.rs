@@ -45,7 +45,7 @@ where
 
 /// The version text for `--version`: the release, and in brackets the commit and its date, or `dev`.
 ///
-/// A build is told them by `BUILD_COMMIT` and `BUILD_DATE`, as `deploy/images/build` does. It does not look for them
+/// A build gets them from `BUILD_COMMIT` and `BUILD_DATE`, as `deploy/images/build` does. It does not look for them
 /// itself: an archive of the source has no commit, and each commit of whoever works on it would compile all anew.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {

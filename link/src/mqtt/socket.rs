@@ -1,4 +1,4 @@
-//! The TCP connection under TLS, with a gate: while it is closed nothing is read, so that the broker has to wait, and
+//! The TCP connection under TLS, whose reading can be paused: nothing is read then, so that the broker has to wait, and
 //! writing goes on, so that acks and pings still leave.
 //!
 //! The client library always reads when it is polled, and has to be polled to write. Only below it can reading stop.
@@ -18,32 +18,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
 
-/// Opens and closes reading for the connection that is up. Clones are one gate.
+/// Pauses and resumes reading of the connection that is up. Clones act on the same connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gate(Arc<State>);
+pub(super) struct ReadPause(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    closed: AtomicBool,
+    paused: AtomicBool,
     reader: AtomicWaker,
 }
 
-/// A stream whose reading half obeys a [`Gate`].
-pub(super) struct Gated<S> {
+/// A stream whose reading half obeys a [`ReadPause`].
+pub(super) struct PausableStream<S> {
     stream: S,
-    gate: Gate,
+    pause: ReadPause,
 }
 
 /// Dials the broker, `host` with its port. Neither data that is not confirmed nor a peer that does not answer the kernel's
 /// probes is waited for longer than [`DEAD_AFTER`] afterwards.
-pub(super) async fn dial(host: String, gate: Gate) -> io::Result<Gated<TcpStream>> {
+pub(super) async fn dial(host: String, pause: ReadPause) -> io::Result<PausableStream<TcpStream>> {
     let addresses = lookup_host(host).await?.collect();
     let stream = first_to_answer(addresses).await?;
     // A PUBLISH and the PUBACK it waits for are one small packet each: with Nagle's algorithm against delayed ACKs every
     // exchange would take 40 ms.
     stream.set_nodelay(true)?;
     notice_a_dead_peer(&stream)?;
-    Ok(Gated { stream, gate })
+    Ok(PausableStream { stream, pause })
 }
 
 /// Tries one address after the other without waiting for those that do not answer, as RFC 8305 has it: a name may have
@@ -84,33 +84,33 @@ fn notice_a_dead_peer(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-// === impl Gate ===
+// === impl ReadPause ===
 
-impl Gate {
-    pub(super) fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
+impl ReadPause {
+    pub(super) fn pause(&self) {
+        self.0.paused.store(true, Ordering::Release);
     }
 
-    pub(super) fn open(&self) {
-        self.0.closed.store(false, Ordering::Release);
+    pub(super) fn resume(&self) {
+        self.0.paused.store(false, Ordering::Release);
         self.0.reader.wake();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::Acquire)
+    pub(super) fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Acquire)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PausableStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.gate.is_closed() {
-            self.gate.0.reader.register(cx.waker());
-            // It may have been opened before the waker was there to be woken.
-            if self.gate.is_closed() {
+        if self.pause.is_paused() {
+            self.pause.0.reader.register(cx.waker());
+            // It may have been resumed before the waker was there to be woken.
+            if self.pause.is_paused() {
                 return Poll::Pending;
             }
         }
@@ -118,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PausableStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -179,14 +179,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_gate_stops_reading_and_not_writing() {
+    async fn a_pause_stops_reading_and_not_writing() {
         let (near, mut far) = tokio::io::duplex(64);
-        let gate = Gate::default();
-        let mut near = Gated {
+        let pause = ReadPause::default();
+        let mut near = PausableStream {
             stream: near,
-            gate: gate.clone(),
+            pause: pause.clone(),
         };
-        gate.close();
+        pause.pause();
         far.write_all(b"in").await.unwrap();
         near.write_all(b"out").await.unwrap();
         let mut out = [0; 3];
@@ -196,7 +196,7 @@ mod tests {
         let read = near.read_exact(&mut seen);
         tokio::pin!(read);
         assert!(futures_util::poll!(&mut read).is_pending());
-        gate.open();
+        pause.resume();
         read.await.unwrap();
         assert_eq!(&seen, b"in");
     }

@@ -104,7 +104,7 @@ impl Settings {
     /// # Errors
     /// When the directory cannot be written to, or an address that was asked for is taken.
     pub async fn build(self, home: &Home) -> Result<Region, Failure> {
-        let authority = Authority::kept_in(home.path(), "sandbox certificate authority")?;
+        let authority = Authority::persisted_in(home.path(), "sandbox certificate authority")?;
         let authority = Arc::new(authority);
         let server = authority.server(&[])?;
         let account = broker::Registry::load(&home.registry_file())?;

@@ -1,6 +1,6 @@
 //! Writes an identity the way the two CSI writers do (docs/IOT-CORE.md §4, system.md §8).
 //!
-//! **Invariant:** what is laid down is its owner's alone, 0600 in a directory of 0700, whatever the umask and whatever
+//! **Invariant:** what is written is its owner's alone, 0600 in a directory of 0700, whatever the umask and whatever
 //! the directory's mode was.
 
 use std::fs;
@@ -24,7 +24,7 @@ pub enum Layout {
 /// A file of an identity could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("write `{path}`")]
-pub struct LayDownError {
+pub struct WriteMountError {
     path: String,
     #[source]
     source: io::Error,
@@ -34,12 +34,12 @@ pub struct LayDownError {
 ///
 /// # Errors
 /// When the directory cannot be written to.
-pub fn lay_down(
+pub fn write_mount(
     directory: &Path,
     set: &Set,
     extra: &[(&str, &str)],
     layout: Layout,
-) -> Result<(), LayDownError> {
+) -> Result<(), WriteMountError> {
     let own = [
         ("certificate", set.certificate.as_str()),
         ("privateKey", set.key.as_str()),
@@ -59,14 +59,14 @@ pub fn lay_down(
     }
 }
 
-fn replace(directory: &Path, name: &str, content: &str) -> Result<(), LayDownError> {
+fn replace(directory: &Path, name: &str, content: &str) -> Result<(), WriteMountError> {
     let temporary = directory.join(format!("{name}{}", uuid::Uuid::new_v4().simple()));
     write(&temporary, content)?;
     let target = directory.join(name);
     at(&target, fs::rename(&temporary, &target))
 }
 
-fn swap(directory: &Path, files: &[(&str, &str)]) -> Result<(), LayDownError> {
+fn swap(directory: &Path, files: &[(&str, &str)]) -> Result<(), WriteMountError> {
     let version = format!("..{}", uuid::Uuid::new_v4().simple());
     let fresh = directory.join(&version);
     at(&fresh, private::create_dir_all(&fresh))?;
@@ -92,7 +92,7 @@ fn swap(directory: &Path, files: &[(&str, &str)]) -> Result<(), LayDownError> {
     Ok(())
 }
 
-fn write(path: &Path, content: &str) -> Result<(), LayDownError> {
+fn write(path: &Path, content: &str) -> Result<(), WriteMountError> {
     let opened = private::write_options().create_new(true).open(path);
     let written = opened.and_then(|mut file| {
         file.write_all(content.as_bytes())
@@ -111,14 +111,14 @@ fn symlink(_target: &str, _link: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-fn at<T>(path: &Path, outcome: io::Result<T>) -> Result<T, LayDownError> {
-    outcome.map_err(|source| LayDownError {
+fn at<T>(path: &Path, outcome: io::Result<T>) -> Result<T, WriteMountError> {
+    outcome.map_err(|source| WriteMountError {
         path: path.display().to_string(),
         source,
     })
 }
 
-impl link::error::Hint for LayDownError {}
+impl link::error::Hint for WriteMountError {}
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +138,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             for tag in ["1", "2", "3"] {
                 let extra = [("consumerName", tag)];
-                lay_down(directory.path(), &set(tag), &extra, layout).unwrap();
+                write_mount(directory.path(), &set(tag), &extra, layout).unwrap();
                 let read = |name| fs::read_to_string(directory.path().join(name)).unwrap();
                 assert_eq!(read("certificate"), format!("c{tag}"));
                 assert_eq!(read("privateKey"), format!("k{tag}"));
@@ -160,7 +160,7 @@ mod tests {
             let directory = scratch.path().join("mount");
             fs::create_dir(&directory).unwrap();
             fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-            lay_down(&directory, &set("1"), &[("consumerName", "a")], layout).unwrap();
+            write_mount(&directory, &set("1"), &[("consumerName", "a")], layout).unwrap();
             assert_eq!(mode(&directory), 0o700);
             for name in ["certificate", "privateKey", "ca.crt", "consumerName"] {
                 assert_eq!(mode(&directory.join(name)), 0o600, "{layout:?} {name}");
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn the_layout_may_change_under_a_reader() {
         let directory = tempfile::tempdir().unwrap();
-        lay_down(directory.path(), &set("1"), &[], Layout::PerFileRename).unwrap();
-        lay_down(directory.path(), &set("2"), &[], Layout::DataSymlink).unwrap();
+        write_mount(directory.path(), &set("1"), &[], Layout::PerFileRename).unwrap();
+        write_mount(directory.path(), &set("2"), &[], Layout::DataSymlink).unwrap();
         let text = fs::read_to_string(directory.path().join("privateKey")).unwrap();
         assert_eq!(text, "k2");
     }

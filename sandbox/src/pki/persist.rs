@@ -13,7 +13,7 @@ use super::{Authority, PkiError, Set};
 
 /// An authority could not be kept in a directory.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
+pub enum PersistError {
     /// Its files cannot be read or written.
     #[error("{operation} `{path}`")]
     File {
@@ -43,8 +43,8 @@ impl Authority {
     ///
     /// # Errors
     /// When the files cannot be read or written, or hold something else.
-    pub fn kept_in(directory: &Path, common_name: &str) -> Result<Self, KeepError> {
-        let failed = |source| KeepError::Authority {
+    pub fn persisted_in(directory: &Path, common_name: &str) -> Result<Self, PersistError> {
+        let failed = |source| PersistError::Authority {
             directory: directory.display().to_string(),
             source,
         };
@@ -61,7 +61,7 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The client certificate laid down in a directory if it is good and ours; a new one otherwise.
+    /// The client certificate in a mounted directory if it is good and ours; a new one otherwise.
     ///
     /// # Errors
     /// Only if the machine has no randomness.
@@ -85,9 +85,9 @@ impl Authority {
     }
 }
 
-// === impl KeepError ===
+// === impl PersistError ===
 
-impl Hint for KeepError {
+impl Hint for PersistError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::File { .. } => "choose another directory".into(),
@@ -98,11 +98,11 @@ impl Hint for KeepError {
     }
 }
 
-fn read(path: &Path) -> Result<String, KeepError> {
+fn read(path: &Path) -> Result<String, PersistError> {
     fs::read_to_string(path).map_err(at("read", path))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), KeepError> {
+fn write(path: &Path, text: &str) -> Result<(), PersistError> {
     let opened = private::write_options().truncate(true).open(path);
     opened
         .and_then(|mut file| {
@@ -113,9 +113,9 @@ fn write(path: &Path, text: &str) -> Result<(), KeepError> {
         .map_err(at("write", path))
 }
 
-fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeepError {
+fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PersistError {
     let path = path.display().to_string();
-    move |source| KeepError::File {
+    move |source| PersistError::File {
         operation,
         path,
         source,
@@ -125,19 +125,19 @@ fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeepErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::{CertificateRequest, Layout, lay_down};
+    use crate::pki::{CertificateRequest, Layout, write_mount};
 
     #[test]
     fn an_authority_that_others_could_read_is_closed_to_them() {
         use std::os::unix::fs::PermissionsExt as _;
 
         let directory = tempfile::tempdir().unwrap();
-        Authority::kept_in(directory.path(), "test").unwrap();
+        Authority::persisted_in(directory.path(), "test").unwrap();
         let key = directory.path().join("ca.key");
         let mode = || fs::metadata(&key).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o600);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-        Authority::kept_in(directory.path(), "test").unwrap();
+        Authority::persisted_in(directory.path(), "test").unwrap();
         assert_eq!(mode(), 0o600);
     }
 
@@ -145,11 +145,11 @@ mod tests {
     fn an_authority_and_a_good_certificate_are_used_again_and_a_bad_one_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let mount = directory.path().join("mount");
-        let first = Authority::kept_in(directory.path(), "test").unwrap();
+        let first = Authority::persisted_in(directory.path(), "test").unwrap();
         let set = first.client_in(&mount, "a").unwrap();
-        lay_down(&mount, &set, &[], Layout::PerFileRename).unwrap();
+        write_mount(&mount, &set, &[], Layout::PerFileRename).unwrap();
 
-        let second = Authority::kept_in(directory.path(), "test").unwrap();
+        let second = Authority::persisted_in(directory.path(), "test").unwrap();
         assert_eq!(first.certificate_pem(), second.certificate_pem());
         assert!(second.client_in(&mount, "a").unwrap() == set);
 
@@ -161,7 +161,7 @@ mod tests {
         let expired = second
             .issue(&CertificateRequest::new("a").valid(past(from), past(to)))
             .unwrap();
-        lay_down(&mount, &expired, &[], Layout::PerFileRename).unwrap();
+        write_mount(&mount, &expired, &[], Layout::PerFileRename).unwrap();
         assert!(second.client_in(&mount, "a").unwrap() != expired);
     }
 }

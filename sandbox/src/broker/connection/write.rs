@@ -43,14 +43,14 @@ where
         let mut faults = connection.shared.environment.faults.watch();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let faults = faults.borrow_and_update().clone();
-            let stalled = faults.stalled.contains(&*connection.link.client_id);
+            let current = faults.borrow_and_update().clone();
+            let stalled = current.stalled.contains(&*connection.link.client_id);
             let next = if stalled {
                 Next::Wait(None)
             } else {
                 let terms = Terms {
                     environment: &connection.shared.environment,
-                    faults: &faults,
+                    faults: &current,
                     receives: &|message| connection.permissions.receives(&message.topic),
                 };
                 connection

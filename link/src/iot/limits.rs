@@ -88,7 +88,7 @@ pub const POLICY_CHARACTERS: usize = 2048;
 pub const POLICY_VERSIONS: usize = 5;
 /// Policies attached to one certificate (documented).
 pub const POLICIES_PER_PRINCIPAL: usize = 10;
-/// How long a policy edit may take to apply: minutes, because it is cached (documented); the figure is field.md's.
+/// How long a policy edit may take to apply: minutes, because it is cached (docs/IOT-CORE.md §1.2).
 pub const POLICY_PROPAGATION: Duration = Duration::from_secs(8 * 60);
 
 /// The limits of one connection, to be kept by the client and enforced by a broker.

@@ -49,7 +49,7 @@ pub struct Intake<S, D> {
     pub queue: Arc<Queue>,
     /// What the source is told.
     pub outbox: Arc<Outbox>,
-    /// Whether the target holds objects of a work.
+    /// Whether the applier holds objects of a work.
     pub owns: Owns,
     /// Told when something comes in.
     pub arrivals: Arc<Arrivals>,
@@ -67,7 +67,7 @@ pub type ConsumerOf = Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>;
 /// Told of a work.
 pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
 
-/// Whether the target holds objects of a work.
+/// Whether the applier holds objects of a work.
 pub type Owns = Box<dyn Fn(&WorkId) -> bool + Send + Sync>;
 
 /// The works of one batch and the deliveries that wait for them.

@@ -7,8 +7,8 @@ use link::bundle::{
 };
 use serde_json::Value;
 
+use crate::applier::{ApplierError, ApplierErrorKind};
 use crate::reconcile::Step;
-use crate::target::{ErrorKind, TargetError};
 
 pub mod feedback;
 mod fit;
@@ -30,7 +30,7 @@ pub struct Outcome {
     /// The manifest and its settings.
     pub step: Step,
     /// Whether it was applied, or why not.
-    pub applied: Result<(), TargetError>,
+    pub applied: Result<(), ApplierError>,
     /// The object as it is: present, absent, or unreadable and why.
     pub observed: Result<Option<Value>, String>,
 }
@@ -154,7 +154,7 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
             "Apply manifest complete".into(),
             context.generation,
         ),
-        Err(error) if error.kind == ErrorKind::IgnoreFields => set(
+        Err(error) if error.kind == ApplierErrorKind::IgnoreFields => set(
             "Applied",
             "False",
             "AppliedManifestSSAIgnoreFieldError",

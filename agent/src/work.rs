@@ -17,7 +17,7 @@ use link::order::{SequenceId, Version};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::target::Change;
+use crate::applier::Change;
 
 mod departed;
 mod error;

@@ -26,9 +26,9 @@ use uuid::Uuid;
 
 use super::throttle::Bucket;
 use super::{Cluster, words};
+use crate::applier::{ApplierError, ApplierErrorKind, FIELD_MANAGER};
 use crate::crd::ManifestWork;
 use crate::reconcile::OnTrouble;
-use crate::target::{ErrorKind, FIELD_MANAGER, TargetError};
 use crate::work::{WorkId, object_name};
 
 use self::ledger::{Ledger, Step, Topic};
@@ -115,7 +115,7 @@ impl Recorder {
     }
 
     /// Records that an object of a work could not be brought to what the work says. Returns at once.
-    pub fn trouble(&self, work: &WorkId, object: &ObjectRef, error: &TargetError) {
+    pub fn trouble(&self, work: &WorkId, object: &ObjectRef, error: &ApplierError) {
         let trouble = Trouble {
             topic: Topic {
                 work: object_name(work),
@@ -282,17 +282,17 @@ impl Scribe {
 }
 
 /// One word for each kind of trouble.
-fn reason(kind: &ErrorKind) -> &'static str {
+fn reason(kind: &ApplierErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Conflict { .. } => "Conflict",
-        ErrorKind::Forbidden => "AgentForbidden",
-        ErrorKind::NotAllowed => "ExecutorNotAllowed",
-        ErrorKind::UnknownKind => "UnknownKind",
-        ErrorKind::Refused => "Refused",
-        ErrorKind::Invalid => "Invalid",
-        ErrorKind::IgnoreFields => "IgnoreFieldsUnusable",
-        ErrorKind::NoNamespace => "NamespaceMissing",
-        ErrorKind::Unavailable => "Unavailable",
+        ApplierErrorKind::Conflict { .. } => "Conflict",
+        ApplierErrorKind::Forbidden => "AgentForbidden",
+        ApplierErrorKind::NotAllowed => "ExecutorNotAllowed",
+        ApplierErrorKind::UnknownKind => "UnknownKind",
+        ApplierErrorKind::Refused => "Refused",
+        ApplierErrorKind::Invalid => "Invalid",
+        ApplierErrorKind::IgnoreFields => "IgnoreFieldsUnusable",
+        ApplierErrorKind::NoNamespace => "NamespaceMissing",
+        ApplierErrorKind::Unavailable => "Unavailable",
     }
 }
 
@@ -369,8 +369,8 @@ mod tests {
         let registry = Registry::new();
         let restarts = Restarts::register(&registry).unwrap();
         let recorder = Recorder::start(&cluster, &Registry::new(), &restarts, clock).unwrap();
-        let error = TargetError {
-            kind: ErrorKind::Forbidden,
+        let error = ApplierError {
+            kind: ApplierErrorKind::Forbidden,
             message: "no".into(),
         };
         let mut told = 0;

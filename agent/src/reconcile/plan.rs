@@ -1,7 +1,7 @@
 //! The pure half of reconcile: in which order manifests are applied, which settings hold for each, and what becomes of
 //! objects that a work holds and does not claim any more.
 //!
-//! Which object a manifest declares is the target's to say ([`Identity`]). While it cannot say, nothing is claimed for
+//! Which object a manifest declares is the applier's to say ([`Identity`]). While it cannot say, nothing is claimed for
 //! the manifest, and nothing is given up that may turn out to be its object.
 
 use std::borrow::Cow;
@@ -13,8 +13,8 @@ use link::bundle::{ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, Sp
 use serde_json::Value;
 
 use super::Reconciler;
-use crate::target::{
-    Claim, ErrorKind, Held, Identity, Release, Strategy, Target, TargetError, key,
+use crate::applier::{
+    Applier, ApplierError, ApplierErrorKind, Claim, Held, Identity, Release, Strategy, key,
 };
 use crate::work::{Store, sha256_hex};
 
@@ -30,7 +30,7 @@ pub struct Step {
     /// See [`Identity::key`].
     pub key: Option<String>,
     /// Why it is not even tried: another manifest declares the same object.
-    pub refused: Option<TargetError>,
+    pub refused: Option<ApplierError>,
     /// The manifest.
     pub manifest: Value,
     /// How to apply it.
@@ -72,12 +72,12 @@ impl Step {
 
 // === impl Reconciler ===
 
-impl<S: Store, T: Target> Reconciler<S, T> {
-    /// Has the target learn what the manifests are of, then plans.
+impl<S: Store, T: Applier> Reconciler<S, T> {
+    /// Has the applier learn what the manifests are of, then plans.
     pub(super) async fn plan(&self, spec: Spec) -> Vec<Step> {
         let declared: Vec<ObjectRef> = spec.manifests.iter().map(ObjectRef::of).collect();
-        self.target.learn(&declared).await;
-        plan(spec, |object| self.target.identify(object))
+        self.applier.learn(&declared).await;
+        plan(spec, |object| self.applier.identify(object))
     }
 }
 
@@ -195,7 +195,7 @@ pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource:
     }
 }
 
-/// A kind that a manifest of the spec defines: the target may not know it yet.
+/// A kind that a manifest of the spec defines: the applier may not know it yet.
 struct Definition {
     group: String,
     kind: String,
@@ -221,7 +221,7 @@ impl Definition {
         object.group == self.group && object.kind == self.kind
     }
 
-    /// Says what the target could not.
+    /// Says what the applier could not.
     fn complete(&self, identity: &mut Identity) {
         identity.resource.clone_from(&self.plural);
         if identity.key.is_some() {
@@ -243,13 +243,13 @@ fn definitions(manifests: &[Value]) -> Vec<Definition> {
     definitions.filter_map(Definition::of).collect()
 }
 
-fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> TargetError {
+fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> ApplierError {
     let words = |object: &ObjectRef| {
         let separator = if object.group.is_empty() { "" } else { "/" };
         format!("{}{separator}{} {object}", object.group, object.version)
     };
-    TargetError {
-        kind: ErrorKind::Invalid,
+    ApplierError {
+        kind: ApplierErrorKind::Invalid,
         message: format!(
             "manifests[{ordinal}] ({}) declares the object that manifests[{first}] ({}) declares; \
              hint: leave one of the two out",

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Head;
+use crate::applier::RecordMetadata;
 use crate::crd::BUNDLE_NAME;
-use crate::target::RecordMetadata;
 
 /// Labels of an ObjectMeta as JSON text, as far as a cluster takes them: what it would refuse must not hold up the work.
 /// Names of our own are left out.

@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::{Entry, Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
+use crate::applier::Change;
 use crate::crd::{self, ManifestWork};
-use crate::target::Change;
 use crate::turns::Turns;
 use crate::work::object_name;
 use cache::Cache;

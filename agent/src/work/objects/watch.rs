@@ -20,8 +20,8 @@ use tracing::{info, warn};
 use super::super::{Error, WorkId};
 use super::remote::optional;
 use super::{Inner, Refusal, record};
+use crate::applier::Change;
 use crate::crd::ManifestWork;
-use crate::target::Change;
 use crate::work::object_name;
 
 impl Inner {

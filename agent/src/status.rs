@@ -14,7 +14,6 @@ pub mod feedback;
 mod fit;
 mod paused;
 mod removal;
-mod rules;
 mod spent;
 mod unmatched;
 
@@ -70,7 +69,11 @@ pub fn judge(mut outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
         ),
     }];
     conditions.push(available(&manifests, context));
-    conditions.extend(rules::aggregate(&manifests, context));
+    conditions.extend(
+        status_rules::aggregate(&manifests)
+            .into_iter()
+            .map(|it| context.work(&it.condition, it.status, it.reason, it.message)),
+    );
     Status {
         conditions,
         resource_status: manifests,
@@ -217,8 +220,14 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
         condition.last_transition_time = link::clock::rfc3339_seconds(context.now);
     }
     conditions.push(condition);
-    for (kind, status, reason, message) in rules::evaluate(&step.conditions, found) {
-        conditions.push(set(&kind, status, reason, message, context.generation));
+    for it in status_rules::evaluate(&step.conditions, found) {
+        conditions.push(set(
+            &it.condition,
+            it.status,
+            it.reason,
+            it.message,
+            context.generation,
+        ));
     }
     conditions.extend(found.and_then(|found| spent::finished(step, found, context.now)));
     ManifestStatus {

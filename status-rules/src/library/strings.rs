@@ -7,8 +7,8 @@ use cel::common::types::{CelInt, CelList, CelString, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 
 use super::{Declared, Result, fails, integer, lists, text};
-use crate::status::rules::meter::{METER_TYPE, Meter};
-use crate::status::rules::value::{BYTES_PER_UNIT, text_size};
+use crate::meter::{METER_TYPE, Meter};
+use crate::value::{BYTES_PER_UNIT, text_size};
 
 pub(super) fn declare(env: &mut Env) -> Declared {
     let mut add = |name: &str, arity: usize, function: Function| {

@@ -1,7 +1,7 @@
-//! Runs CEL rules: compiles, meters and evaluates expressions, and words what comes of it.
+//! Runs CEL rules: compiles, meters and evaluates expressions, and says what came of it.
 //!
 //! Expressions are compiled once per text: the last [`CACHED`] are kept for all works, since a rule is evaluated at
-//! each change of its object. The parser and the interpreter hold assertions that hostile texts might reach, so both
+//! each change of its object. The parser and the interpreter hold assertions that malicious texts might reach, so both
 //! run inside `catch_unwind`: a panic becomes a condition instead of the end of the agent.
 
 use std::collections::HashMap;
@@ -15,22 +15,27 @@ use link::bundle::ConditionRule;
 
 use super::meter::{Budget, METER};
 use super::value::Subject;
-use super::{Judgement, guard, library, rewrite, stack};
+use super::{Evaluation, guard, library, rewrite, stack};
 
-mod words;
+mod messages;
 
-/// Judges an object by the expressions of a rule.
-pub(super) fn judge(rule: &ConditionRule, object: &Subject<'_>, budget: &Budget) -> Judgement {
-    let (status, reason, message) = stack::with_room(|| verdict(rule, object, budget))
+/// Evaluates the expressions of a rule for an object.
+pub(super) fn evaluate(rule: &ConditionRule, object: &Subject<'_>, budget: &Budget) -> Evaluation {
+    let (status, reason, message) = stack::with_room(|| outcome(rule, object, budget))
         .unwrap_or_else(|error| {
             let message = format!("the system gives no thread to run the rule: {error}");
             ("Unknown", "ConditionRuleInternalError", message)
         });
-    let message = words::clipped(&message);
-    (rule.condition.clone(), status, reason, message)
+    Evaluation {
+        condition: rule.condition.clone(),
+        status,
+        reason,
+        message: messages::clipped(&message),
+    }
 }
 
-fn verdict(
+// Status, reason and message.
+fn outcome(
     rule: &ConditionRule,
     object: &Subject<'_>,
     budget: &Budget,
@@ -47,14 +52,14 @@ fn verdict(
     }
 }
 
-/// Why a rule came to no verdict.
+/// Why a rule came to no result.
 #[derive(Debug)]
 enum Failure {
     /// An expression is wrong, or wrong for this object.
     Expression(String),
-    /// This agent is wrong.
+    /// The evaluator failed, not the rule.
     Internal(String),
-    /// The rule asks nothing.
+    /// The rule has no expression.
     Invalid(String),
 }
 
@@ -64,19 +69,19 @@ fn holds(rule: &ConditionRule, object: &Subject<'_>, budget: &Budget) -> Result<
         return Err(Failure::Invalid("a CEL rule needs `celExpressions`".into()));
     }
     for (at, text) in rule.cel_expressions.iter().enumerate() {
-        let place = words::place(&format!("expression {}", at + 1), text);
-        let result = run(text, object, None, budget).map_err(|failure| failure.at(&place))?;
+        let location = messages::location(&format!("expression {}", at + 1), text);
+        let result = run(text, object, None, budget).map_err(|failure| failure.at(&location))?;
         match result {
-            Outcome::Bool(true) => {}
-            Outcome::Bool(false) => return Ok(false),
-            Outcome::Text(_) => return Err(not_a(&place, "bool", "string")),
-            Outcome::Other(kind) => return Err(not_a(&place, "bool", &kind)),
+            Computed::Bool(true) => {}
+            Computed::Bool(false) => return Ok(false),
+            Computed::Text(_) => return Err(not_a(&location, "bool", "string")),
+            Computed::Other(kind) => return Err(not_a(&location, "bool", &kind)),
         }
     }
     Ok(true)
 }
 
-// A message that fails must not hide the verdict, nor be hidden by it.
+// A message that fails must not hide the result, nor be hidden by it.
 fn message(rule: &ConditionRule, object: &Subject<'_>, holds: bool, budget: &Budget) -> String {
     let fixed = match rule.message.as_str() {
         "" => format!(
@@ -90,19 +95,19 @@ fn message(rule: &ConditionRule, object: &Subject<'_>, holds: bool, budget: &Bud
         return fixed;
     }
     let text = &rule.message_expression;
-    let place = words::place("messageExpression", text);
+    let location = messages::location("messageExpression", text);
     let problem = match run(text, object, Some(holds), budget) {
-        Ok(Outcome::Text(message)) if !message.trim().is_empty() => return message,
-        Ok(Outcome::Text(_)) => return fixed,
-        Ok(Outcome::Bool(_)) => not_a(&place, "string", "bool"),
-        Ok(Outcome::Other(kind)) => not_a(&place, "string", &kind),
-        Err(failure) => failure.at(&place),
+        Ok(Computed::Text(message)) if !message.trim().is_empty() => return message,
+        Ok(Computed::Text(_)) => return fixed,
+        Ok(Computed::Bool(_)) => not_a(&location, "string", "bool"),
+        Ok(Computed::Other(kind)) => not_a(&location, "string", &kind),
+        Err(failure) => failure.at(&location),
     };
     format!("{fixed} ({})", problem.into_message())
 }
 
 /// What an expression evaluated to.
-enum Outcome {
+enum Computed {
     Bool(bool),
     Text(String),
     /// The name of another type.
@@ -114,7 +119,7 @@ fn run(
     object: &Subject<'_>,
     result: Option<bool>,
     budget: &Budget,
-) -> Result<Outcome, Failure> {
+) -> Result<Computed, Failure> {
     let env = ENV.clone().map_err(Failure::Internal)?;
     let expression = compiled(&env, text)?;
     let meter = budget.call();
@@ -130,11 +135,11 @@ fn run(
             .and_then(|()| cel::Value::resolve_val(&expression, &context))
             .map(|value| {
                 if let Some(value) = value.downcast_ref::<CelBool>() {
-                    Outcome::Bool(*value.inner())
+                    Computed::Bool(*value.inner())
                 } else if let Some(value) = value.downcast_ref::<CelString>() {
-                    Outcome::Text(value.inner().into())
+                    Computed::Text(value.inner().into())
                 } else {
-                    Outcome::Other(value.get_type().name().into())
+                    Computed::Other(value.get_type().name().into())
                 }
             })
     }));
@@ -143,7 +148,7 @@ fn run(
         .map_err(|exceeded| Failure::Expression(exceeded.to_string()))?;
     evaluated
         .map_err(|_| Failure::Internal("made the evaluator panic".into()))?
-        .map_err(|error| Failure::Expression(format!("failed: {}", words::explain(&error))))
+        .map_err(|error| Failure::Expression(format!("failed: {}", messages::explain(&error))))
 }
 
 fn compiled(env: &Env, text: &str) -> Result<Arc<IdedExpr>, Failure> {
@@ -166,7 +171,7 @@ fn compile(env: &Env, text: &str) -> Result<IdedExpr, Failure> {
         .map_err(|errors| {
             Failure::Expression(format!(
                 "does not compile: {}",
-                words::parse_errors(&errors)
+                messages::parse_errors(&errors)
             ))
         })
         .and_then(|program| {
@@ -176,18 +181,18 @@ fn compile(env: &Env, text: &str) -> Result<IdedExpr, Failure> {
         })
 }
 
-fn not_a(place: &str, want: &str, got: &str) -> Failure {
-    Failure::Expression(format!("{place} gives {got}, not {want}"))
+fn not_a(location: &str, want: &str, got: &str) -> Failure {
+    Failure::Expression(format!("{location} gives {got}, not {want}"))
 }
 
 // === impl Failure ===
 
 impl Failure {
-    // Puts the place before the phrase.
-    fn at(self, place: &str) -> Self {
+    // Puts the location before the phrase.
+    fn at(self, location: &str) -> Self {
         match self {
-            Self::Expression(phrase) => Self::Expression(format!("{place} {phrase}")),
-            Self::Internal(phrase) => Self::Internal(format!("{place} {phrase}")),
+            Self::Expression(phrase) => Self::Expression(format!("{location} {phrase}")),
+            Self::Internal(phrase) => Self::Internal(format!("{location} {phrase}")),
             Self::Invalid(phrase) => Self::Invalid(phrase),
         }
     }

@@ -10,7 +10,7 @@ pub(super) fn judged(rule: &Value, object: &Value) -> String {
     let rules: Vec<ConditionRule> = serde_json::from_value(json!([rule])).unwrap();
     evaluate(&rules, Some(object))
         .iter()
-        .map(|(_, status, reason, message)| format!("{status} {reason} {message}"))
+        .map(|it| format!("{} {} {}", it.status, it.reason, it.message))
         .collect()
 }
 
@@ -91,7 +91,7 @@ fn an_absent_object_is_judged_by_unknown_rules_only() {
     let rules: Vec<ConditionRule> = serde_json::from_value(rules).unwrap();
     let judged = evaluate(&rules, None);
     assert_eq!(judged.len(), 1);
-    assert_eq!(judged[0].2, "ConditionRuleInvalid");
+    assert_eq!(judged[0].reason, "ConditionRuleInvalid");
 }
 
 #[test]

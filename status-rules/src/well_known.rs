@@ -4,10 +4,10 @@ use link::bundle::ConditionRule;
 use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
 
-use super::Judgement;
+use super::Evaluation;
 
-/// Judges kinds that come to an end; `None` for other kinds and conditions.
-pub(super) fn judge(rule: &ConditionRule, object: &Value) -> Option<Judgement> {
+/// Evaluates the rule for kinds that come to an end; `None` for other kinds and conditions.
+pub(super) fn evaluate(rule: &ConditionRule, object: &Value) -> Option<Evaluation> {
     if !matches!(rule.condition.as_str(), "" | "Complete") {
         return None;
     }
@@ -17,8 +17,12 @@ pub(super) fn judge(rule: &ConditionRule, object: &Value) -> Option<Judgement> {
         ("", "Pod") => pod(object),
         _ => return None,
     };
-    let status = if done { "True" } else { "False" };
-    Some(("Complete".into(), status, "ConditionRuleEvaluated", message))
+    Some(Evaluation {
+        condition: "Complete".into(),
+        status: if done { "True" } else { "False" },
+        reason: "ConditionRuleEvaluated",
+        message,
+    })
 }
 
 fn job(object: &Value) -> (bool, String) {

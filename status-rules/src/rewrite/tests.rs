@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::status::rules::meter::Budget;
-use crate::status::rules::value::Subject;
-use crate::status::rules::{library, stack};
+use crate::meter::Budget;
+use crate::value::Subject;
+use crate::{library, stack};
 
 /// Expressions of all kinds of calls, most of them of the wrong types.
 fn expressions() -> impl Strategy<Value = String> {

@@ -6,8 +6,8 @@ use cel::common::types::{CelBool, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 
 use super::{Declared, Result, lists};
-use crate::status::rules::meter::{METER_TYPE, Meter};
-use crate::status::rules::value;
+use crate::meter::{METER_TYPE, Meter};
+use crate::value;
 
 pub(super) fn declare(env: &mut Env) -> Declared {
     let types = || vec![METER_TYPE.to_owned(), DYN_TYPE, DYN_TYPE];

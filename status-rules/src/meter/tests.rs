@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use link::bundle::ConditionRule;
 use serde_json::{Value, json};
 
-use crate::status::rules::evaluate;
-use crate::status::rules::tests::{cel, judged};
+use crate::evaluate;
+use crate::tests::{cel, judged};
 
 /// A list of a thousand, a text of a megabyte, and pairs to compare.
 fn heavy() -> Value {

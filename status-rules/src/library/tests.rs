@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::status::rules::tests::judged;
+use crate::tests::judged;
 
 fn object() -> Value {
     json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "web", "labels": {"b": "2", "a": "1", "x.y/z": "3"}},

@@ -8,8 +8,8 @@ use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
 use super::{Declared, Result, fails, integer, unfit};
-use crate::status::rules::meter::{METER_TYPE, Meter};
-use crate::status::rules::value;
+use crate::meter::{METER_TYPE, Meter};
+use crate::value;
 
 pub(super) fn declare(env: &mut Env) -> Declared {
     env.add_member_overload("isSorted", "list_is_sorted", LIST_TYPE, vec![], |args| {

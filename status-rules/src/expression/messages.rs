@@ -1,10 +1,10 @@
-//! Words for what went wrong in an expression. Values are named by their type: the crate's own words would print the
+//! Messages about what went wrong in an expression. Values are named by their type: the messages of `cel` would print the
 //! whole object, which may be large, and secret.
 
 use cel::{ExecutionError, ParseErrors, Value};
 
 /// Names an expression of a rule.
-pub(super) fn place(name: &str, text: &str) -> String {
+pub(super) fn location(name: &str, text: &str) -> String {
     format!(
         "{name} (`{}`)",
         shortened(&one_line(text), SHOWN_EXPRESSION)
@@ -90,7 +90,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-// The crate's word for an operator, as it is written.
+// The name that `cel` gives an operator, as it is written.
 fn symbol(operator: &str) -> &str {
     match operator {
         "add" => "+",

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 pub mod directory;
 pub mod kubernetes;
@@ -25,6 +25,8 @@ mod mark;
 pub(crate) mod ownership;
 
 pub use mark::Mark;
+
+pub use crate::change::Change;
 
 /// What the record of an owner carries for those who look at a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -238,15 +240,6 @@ pub enum Released {
     Pending(String),
 }
 
-/// Something that somebody else changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// These works should be looked at again.
-    Works(Vec<WorkId>),
-    /// The applier lost track (a watch that expired): look at every work.
-    Everything,
-}
-
 /// Why an object could not be applied, read or removed. The message ends up in a condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -256,6 +249,9 @@ pub struct ApplierError {
     /// A sentence that names operation, object and cause.
     pub message: String,
 }
+
+/// Told of a work's object that could not be brought to what the work declares, and why. Must not block.
+pub type OnTrouble = Box<dyn Fn(&WorkId, &ObjectRef, &ApplierError) + Send + Sync>;
 
 /// Kinds of refusals.
 #[derive(Clone, Debug, PartialEq, Eq)]

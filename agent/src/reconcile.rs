@@ -16,21 +16,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::applier::{Applier, ApplierError, ApplierErrorKind, Change, EXECUTOR_RETRY};
+use crate::applier::{Applier, ApplierError, ApplierErrorKind, EXECUTOR_RETRY, OnTrouble};
+use crate::change::Change;
 use crate::health::Health;
-use crate::intake::OnWork;
 use crate::metrics::{self, Metrics};
+use crate::queue::{Cause, Next, Queue, Turn};
 use crate::status::{self, Context};
 use crate::work::{Entry, Store, Stored, Work, WorkId};
 
 mod apply;
-mod cause;
 mod feud;
 mod finished;
 mod hold;
+mod judge;
 mod keep;
 mod plan;
-mod queue;
 mod remove;
 mod resume;
 mod unmatched;
@@ -38,10 +38,8 @@ mod unmatched;
 use keep::Write;
 use resume::Sights;
 
-pub use cause::Cause;
 pub use feud::Feuds;
-pub use plan::{Step, given_up, plan, release_mode};
-pub use queue::{Next, Queue, Turn};
+pub use plan::{given_up, plan, release_mode};
 
 /// What reconcile needs from the rest of the agent.
 pub struct Reconciler<S, T> {
@@ -75,8 +73,8 @@ pub struct Reconciler<S, T> {
     pub clock: Clock,
 }
 
-/// Told of a work's object in trouble. Must not block.
-pub type OnTrouble = Box<dyn Fn(&WorkId, &ObjectRef, &ApplierError) + Send + Sync>;
+/// Told of a work. Must not block.
+pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
 
 /// What one look at a work came to.
 struct Look {

@@ -8,7 +8,7 @@ use link::bundle::{
 use serde_json::Value;
 
 use crate::applier::{ApplierError, ApplierErrorKind};
-use crate::reconcile::Step;
+use crate::planned::Step;
 
 pub mod feedback;
 mod fit;

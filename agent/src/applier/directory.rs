@@ -22,8 +22,9 @@ use super::{
     Released, Strategy,
 };
 use crate::applier::ownership::{Claimed, Ownership, Settlement, Standing};
-use crate::intake::blocking;
-use crate::work::{WorkId, modes, safe_name};
+use crate::blocking::blocking;
+use crate::disk::{modes, safe_name};
+use crate::work_id::WorkId;
 use place::{Looks, Place};
 use records::Records;
 

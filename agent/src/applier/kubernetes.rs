@@ -28,8 +28,8 @@ use super::{
     Release, Released,
 };
 use crate::cluster::hint;
-use crate::turns::Turns;
-use crate::work::WorkId;
+use crate::keyed_lock::KeyedLock;
+use crate::work_id::WorkId;
 
 mod aliases;
 mod apply;
@@ -45,6 +45,7 @@ mod object;
 mod own;
 mod owners;
 mod release;
+pub(crate) mod resource;
 mod resume;
 mod rivals;
 mod server;
@@ -91,7 +92,7 @@ struct Inner {
     claims: Mutex<Claims>,
     foreign: Foreign,
     index: Index,
-    turns: Turns,
+    locks: KeyedLock,
 }
 
 // === impl Kubernetes ===
@@ -113,7 +114,7 @@ impl Kubernetes {
             claims: Mutex::default(),
             foreign: Foreign::default(),
             index: Index::default(),
-            turns: Turns::default(),
+            locks: KeyedLock::default(),
         };
         inner.load().await.map_err(Error::Load)?;
         Ok(Self(Arc::new(inner)))

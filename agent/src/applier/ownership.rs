@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::{Claim, Held};
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 /// Every share, by owner and by object. An object goes by a key of the applier's choice.
 #[derive(Debug, Default)]

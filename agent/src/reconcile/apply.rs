@@ -7,15 +7,16 @@ use link::bundle::{Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
 use tracing::info;
 
+use super::judge::judged;
 use super::resume::Sights;
 use super::unmatched::unmatched;
-use super::{Again, Look, Reconciler, Step, finished, parse, release_mode};
+use super::{Again, Look, Reconciler, finished, parse, release_mode};
 use crate::applier::{
-    Applier, ApplierError, ApplierErrorKind, Desired, Held, Mark, Release, Strategy,
+    Applier, ApplierError, ApplierErrorKind, Desired, Held, Mark, RecordMetadata, Release, Strategy,
 };
-use crate::intake::blocking;
+use crate::planned::Step;
 use crate::status::{self, Context, Outcome};
-use crate::work::{Entry, Store, Work, WorkId, record_metadata};
+use crate::work::{Entry, Head, Store, Work, WorkId, bundle_name, labels};
 
 impl<S: Store, T: Applier> Reconciler<S, T> {
     pub(super) async fn apply(
@@ -284,6 +285,14 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
     }
 }
 
+/// What the record of a work's objects carries.
+fn record_metadata(head: &Head) -> RecordMetadata {
+    RecordMetadata {
+        labels: labels(head.metadata.as_deref()),
+        bundle_name: bundle_name(head),
+    }
+}
+
 fn has_no_namespace(outcome: &Outcome) -> bool {
     let applied = outcome.applied.as_ref();
     applied.is_err_and(|error| error.kind == ApplierErrorKind::NoNamespace)
@@ -312,33 +321,6 @@ fn feud_words(object: &ObjectRef, rivals: &[String]) -> String {
         "{who} changes {object} again and again after it was put back; it is put back once a minute at most; hint: \
          {hint} leave the field to one of the two"
     )
-}
-
-/// Judges, off the event loop when there are rules to evaluate, which may take a second.
-pub(super) async fn judged(outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
-    if outcomes
-        .iter()
-        .all(|outcome| outcome.step.conditions.is_empty())
-    {
-        return status::judge(outcomes, context);
-    }
-    let previous = context.previous.clone();
-    let Context {
-        generation,
-        now,
-        max_raw_bytes,
-        ..
-    } = context;
-    blocking(move || {
-        let context = Context {
-            previous: &previous,
-            generation,
-            now,
-            max_raw_bytes,
-        };
-        status::judge(outcomes, context)
-    })
-    .await
 }
 
 /// A manifest that no cluster can be brought to, refused in the words of the API that would not have taken it.

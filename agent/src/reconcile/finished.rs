@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Spec};
 
-use super::apply::judged;
+use super::judge::judged;
 use super::unmatched::unmatched;
 use super::{Again, Look, Reconciler};
 use crate::applier::Applier;

@@ -4,71 +4,17 @@
 //! Which object a manifest declares is the applier's to say ([`Identity`]). While it cannot say, nothing is claimed for
 //! the manifest, and nothing is given up that may turn out to be its object.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use link::bundle::manifest::ObjectRef;
 use link::bundle::rules::Named;
-use link::bundle::{ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, Spec};
+use link::bundle::{DeleteOption, ManifestConfig, Spec};
 use serde_json::Value;
 
 use super::Reconciler;
-use crate::applier::{
-    Applier, ApplierError, ApplierErrorKind, Claim, Held, Identity, Release, Strategy, key,
-};
-use crate::work::{Store, sha256_hex};
-
-/// One manifest with everything needed to apply and judge it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// Index in the spec.
-    pub ordinal: usize,
-    /// Which object.
-    pub object: ObjectRef,
-    /// Plural resource name.
-    pub resource: String,
-    /// See [`Identity::key`].
-    pub key: Option<String>,
-    /// Why it is not even tried: another manifest declares the same object.
-    pub refused: Option<ApplierError>,
-    /// The manifest.
-    pub manifest: Value,
-    /// How to apply it.
-    pub strategy: Strategy,
-    /// What to read back.
-    pub feedback: Vec<FeedbackRule>,
-    /// Conditions to compute.
-    pub conditions: Vec<ConditionRule>,
-}
-
-// === impl Step ===
-
-impl Step {
-    /// What the work claims of the target for this manifest; nothing when it only reads, is refused, or has no place.
-    pub fn claim(&self) -> Option<Claim> {
-        if self.strategy == Strategy::ReadOnly || self.refused.is_some() || self.key.is_none() {
-            return None;
-        }
-        let insists = self.strategy.insists_on_content();
-        let content = insists.then(|| sha256_hex(self.content().as_bytes()));
-        Some(Claim {
-            object: self.object.clone(),
-            content,
-        })
-    }
-
-    // A namespace that means nothing makes no other content.
-    fn content(&self) -> String {
-        let mut manifest = Cow::Borrowed(&self.manifest);
-        if self.object.namespace.is_empty()
-            && manifest["metadata"].get("namespace").is_some()
-            && let Some(metadata) = manifest.to_mut()["metadata"].as_object_mut()
-        {
-            metadata.remove("namespace");
-        }
-        manifest.to_string()
-    }
-}
+use crate::applier::{Applier, ApplierError, ApplierErrorKind, Held, Identity, Release, key};
+use crate::planned::Step;
+use crate::work::Store;
 
 // === impl Reconciler ===
 

@@ -6,7 +6,8 @@ use tracing::info;
 
 use super::{Reconciler, jittered};
 use crate::applier::{Applier, Mark};
-use crate::work::{Looked, Store, sha256_hex};
+use crate::digest::sha256_hex;
+use crate::work::{Looked, Store};
 
 /// What a look saw, when it leaves nothing to be done.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -20,8 +20,8 @@ use tracing::{info, warn};
 use super::{ClusterPlace, Front, health};
 use crate::applier::kubernetes::{Kubernetes, Options};
 use crate::cluster::election::{self, Election};
-use crate::cluster::events::Recorder;
 use crate::cluster::{self, definitions};
+use crate::events::Recorder;
 use crate::work::{self, Found, Objects, Store, Work, WorkId};
 
 /// A cluster that is connected to and not yet worked in.

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::{Context, previous};
 use crate::applier::Strategy;
-use crate::reconcile::Step;
-use crate::work::sha256_hex;
+use crate::digest::sha256_hex;
+use crate::planned::Step;
 
 /// Whether a manifest is a Job that was seen finished and has outlived its time to live, so that it is not made again
 /// when it is gone.

@@ -12,7 +12,7 @@ use link::order::SequenceId;
 use tokio::sync::mpsc;
 
 use super::{Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
-use crate::applier::Change;
+use crate::change::Change;
 use crate::health::Health;
 
 /// A store and the check that says whether it works. Clones share both.

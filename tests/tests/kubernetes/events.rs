@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent::applier::{ApplierError, ApplierErrorKind};
-use agent::cluster::events::Recorder;
+use agent::events::Recorder;
 use agent::cluster::{ClusterOptions, prepare};
 use agent::crd::{ManifestWork, ManifestWorkSpec};
 use agent::health::Health;

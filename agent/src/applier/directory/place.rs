@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use link::private;
 
-use crate::work::write_atomic;
+use crate::disk::write_atomic;
 
 /// The directory that manifests are applied to.
 #[derive(Debug)]

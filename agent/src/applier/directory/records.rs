@@ -8,7 +8,8 @@ use link::private;
 use tracing::error;
 
 use crate::applier::ownership::{Ownership, Record};
-use crate::work::{TEMP_PREFIX, WorkId, modes, safe_name, sync_directory, write_atomic};
+use crate::disk::{TEMP_PREFIX, modes, safe_name, sync_directory, write_atomic};
+use crate::work_id::WorkId;
 
 /// Where the records are.
 #[derive(Debug)]

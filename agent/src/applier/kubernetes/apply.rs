@@ -10,10 +10,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use self::definition::is_too_early;
-use super::discovery::{Resource, STEP};
+use super::discovery::STEP;
 use super::executor::Intent;
 use super::explain::explain;
 use super::object::problem;
+use super::resource::Resource;
 use super::resume::print;
 use super::server::{MANAGER, Place};
 use super::watch::{Face, Flight};
@@ -21,7 +22,7 @@ use super::{Inner, aliases, fields, owners};
 use crate::applier::ownership::Standing;
 use crate::applier::{Applied, ApplierError, ApplierErrorKind, Desired, Mark, Strategy};
 use crate::cluster::is_not_served;
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 mod definition;
 mod others;
@@ -84,7 +85,7 @@ impl Inner {
             self.executor.check(intent, Instant::now()).await?;
         }
         let key = self.key(object);
-        let turn = self.turns.of(&key).await;
+        let lock = self.locks.of(&key).await;
         if *desired.strategy != Strategy::ReadOnly {
             let claims = self.claims();
             if !claims.shares(owner, &key).0 {
@@ -143,7 +144,7 @@ impl Inner {
             self.claims().is_applied(owner, &task.key);
         }
         let mut applied = task.land(done);
-        drop(turn);
+        drop(lock);
         if let Some(definition) = applied.observed.take_if(|it| definition::is_definition(it)) {
             let defined = task.wait_until_defined(definition).await?;
             applied.observed = task.land(defined).observed;

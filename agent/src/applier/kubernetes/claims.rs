@@ -16,11 +16,12 @@ use self::intent::Intent;
 use self::keeper::{Keeper, Life};
 use super::Inner;
 use super::explain::explain;
+use super::owners::{GROUP, KIND, VERSION};
 use super::server::{Place, is_missing};
 use crate::applier::ownership::{Claimed, Ownership, Record, Settlement, Share, Standing};
 use crate::applier::{ApplierError, Claim, Held, RecordMetadata};
 use crate::crd::AppliedResource;
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 pub(super) mod foreign;
 mod intent;
@@ -393,8 +394,3 @@ fn hash<T: Hash + ?Sized>(what: &T) -> u64 {
     what.hash(&mut hasher);
     hasher.finish()
 }
-
-pub(super) const KIND: &str = "AppliedManifestWork";
-pub(super) const API_VERSION: &str = "work.open-cluster-management.io/v1";
-const GROUP: &str = "work.open-cluster-management.io";
-const VERSION: &str = "v1";

@@ -8,16 +8,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::core::discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery};
 use kube::{Client, Error};
-use link::bundle::kinds::common_group;
 use link::bundle::manifest::ObjectRef;
 use tokio::time::Instant;
 
+use super::resource::{Resource, api_version, is_watchable};
 use super::server::within;
 use crate::cluster::{is_not_served, is_settling};
-use crate::turns::Turns;
+use crate::keyed_lock::KeyedLock;
 
 mod anew;
 mod missing;
@@ -35,24 +34,7 @@ pub(crate) struct Discovery {
     expected: Times,
     // Plurals of kinds in versions that are not served any more.
     plurals: std::sync::Mutex<HashMap<String, String>>,
-    turns: Turns,
-}
-
-/// A kind of objects at the API server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Resource {
-    /// API group, empty for the core group.
-    pub(crate) group: String,
-    /// API version.
-    pub(crate) version: String,
-    /// Kind.
-    pub(crate) kind: String,
-    /// Plural name in paths.
-    pub(crate) plural: String,
-    /// Whether its objects lie in namespaces.
-    pub(crate) namespaced: bool,
-    /// Whether it can be listed and watched.
-    pub(crate) watchable: bool,
+    locks: KeyedLock,
 }
 
 // === impl Discovery ===
@@ -82,7 +64,7 @@ impl Discovery {
             read: Times::default(),
             expected: Times::default(),
             plurals: std::sync::Mutex::default(),
-            turns: Turns::default(),
+            locks: KeyedLock::default(),
         }
     }
 
@@ -96,7 +78,7 @@ impl Discovery {
         }
         let api_version = api_version(&object.group, &object.version);
         loop {
-            let turn = self.turns.of(&api_version).await;
+            let lock = self.locks.of(&api_version).await;
             if let Some(known) = self.known(object) {
                 return Ok(Some(known));
             }
@@ -119,7 +101,7 @@ impl Discovery {
                 lock(&self.asked).insert(api_version, Instant::now());
                 return Ok(known);
             }
-            drop(turn);
+            drop(lock);
             tokio::time::sleep(STEP).await;
         }
     }
@@ -235,42 +217,6 @@ impl Discovery {
     }
 }
 
-// === impl Resource ===
-
-impl Resource {
-    /// `apiVersion` of its objects.
-    pub(crate) fn api_version(&self) -> String {
-        api_version(&self.group, &self.version)
-    }
-
-    /// Whether another group would serve the same objects under the same kind.
-    fn shares_objects_of(&self, group: &str) -> bool {
-        common_group(group, &self.kind) == common_group(&self.group, &self.kind)
-    }
-
-    /// The path of all objects, or of those of one namespace.
-    pub(crate) fn path(&self, namespace: Option<&str>) -> String {
-        let root = if self.group.is_empty() { "api" } else { "apis" };
-        let (api_version, plural) = (self.api_version(), &self.plural);
-        match namespace {
-            Some(namespace) => format!("/{root}/{api_version}/namespaces/{namespace}/{plural}"),
-            None => format!("/{root}/{api_version}/{plural}"),
-        }
-    }
-
-    fn of(resource: APIResource, group: &str, version: &str) -> Self {
-        Self {
-            // A list may hold resources of other groups; the path is that of the list all the same.
-            group: group.into(),
-            version: version.into(),
-            watchable: is_watchable(&resource.verbs),
-            kind: resource.kind,
-            plural: resource.name,
-            namespaced: resource.namespaced,
-        }
-    }
-}
-
 type Times = std::sync::Mutex<HashMap<String, Instant>>;
 
 fn recent(times: &Times, key: &str, span: Duration) -> bool {
@@ -307,22 +253,8 @@ fn extend(versions: &mut HashMap<String, Vec<Arc<Resource>>>, list: APIGroupDisc
     }
 }
 
-fn is_watchable(verbs: &[String]) -> bool {
-    ["list", "watch"]
-        .iter()
-        .all(|needed| verbs.iter().any(|verb| verb == needed))
-}
-
 fn in_group(group: &str, kind: &str) -> String {
     format!("{group}/{kind}")
-}
-
-fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        version.into()
-    } else {
-        format!("{group}/{version}")
-    }
 }
 
 /// How soon the API server is asked again for a group version in which a kind was missing.

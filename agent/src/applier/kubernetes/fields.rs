@@ -23,7 +23,7 @@ use link::bundle::IgnoreField;
 use serde_json::{Map, Value};
 
 use self::place::{Place, guard, remove};
-use crate::work::sha256_hex;
+use crate::digest::sha256_hex;
 
 mod jq;
 mod jsonpath;

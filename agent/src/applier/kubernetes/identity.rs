@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::work::sha256_hex;
+use crate::digest::sha256_hex;
 
 /// The identity under which the agent holds objects: 64 lower-case hex digits. It must not change over the life of
 /// the objects; unlike the Go agent's it does not depend on the broker's address.

@@ -9,8 +9,8 @@ use link::bundle::kinds::common_group;
 use link::bundle::manifest::ObjectRef;
 
 use super::Inner;
-use super::discovery::Resource;
 use super::explain::explain;
+use super::resource::Resource;
 use crate::applier::ownership::Share;
 use crate::applier::{ApplierError, Held, Identity};
 

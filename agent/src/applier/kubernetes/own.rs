@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Inner;
 use super::claims::{load, place};
-use super::discovery::Resource;
+use super::resource::{DEFINITIONS, DEFINITIONS_GROUP, Resource};
 use super::watch::Sight;
 
 impl Inner {
@@ -81,8 +81,3 @@ impl Inner {
         self.index.defined(group);
     }
 }
-
-/// The plural of CustomResourceDefinitions.
-pub(super) const DEFINITIONS: &str = "customresourcedefinitions";
-/// Their group.
-pub(super) const DEFINITIONS_GROUP: &str = "apiextensions.k8s.io";

@@ -3,8 +3,6 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
 
-use super::claims::{API_VERSION, KIND};
-
 /// The reference to an AppliedManifestWork. It neither controls the object nor blocks its own deletion.
 pub(crate) fn reference(name: &str, uid: &str) -> OwnerReference {
     OwnerReference {
@@ -52,3 +50,9 @@ pub(super) fn set(object: &mut Value, owners: &[OwnerReference]) {
 pub(super) fn metadata(object: &mut Value) -> Option<&mut Map<String, Value>> {
     object.get_mut("metadata")?.as_object_mut()
 }
+
+/// The kind of the objects that own what works hold.
+pub(super) const KIND: &str = "AppliedManifestWork";
+pub(super) const API_VERSION: &str = "work.open-cluster-management.io/v1";
+pub(super) const GROUP: &str = "work.open-cluster-management.io";
+pub(super) const VERSION: &str = "v1";

@@ -12,7 +12,7 @@ use super::server::{ATTEMPTS, Place, is_conflict, is_immortal, is_missing, is_no
 use super::watch::Face;
 use crate::applier::{ApplierError, Held, Release, Released};
 use crate::cluster::is_not_served;
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 mod words;
 
@@ -60,7 +60,7 @@ impl Inner {
                 "is of a kind that has just been defined".into(),
             ));
         }
-        let _turn = self.turns.of(&key).await;
+        let _lock = self.locks.of(&key).await;
         let (holds, shared, mine, namesakes) = {
             let claims = self.claims();
             let (holds, shared) = claims.shares(owner, &key);

@@ -11,7 +11,8 @@ use serde_json::json;
 use super::Inner;
 use super::server::MANAGER;
 use crate::applier::Mark;
-use crate::work::{WorkId, sha256_hex};
+use crate::digest::sha256_hex;
+use crate::work_id::WorkId;
 
 impl Inner {
     /// See [`crate::applier::Applier::resume`].

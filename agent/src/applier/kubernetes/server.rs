@@ -13,7 +13,7 @@ use kube::{Client, Error};
 use link::bundle::manifest::ObjectRef;
 use serde_json::{Value, json};
 
-use super::discovery::Resource;
+use super::resource::Resource;
 pub(super) use crate::applier::FIELD_MANAGER as MANAGER;
 use crate::cluster::is_not_served;
 

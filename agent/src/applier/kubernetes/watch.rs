@@ -15,21 +15,22 @@ use tracing::info;
 use self::index::Scope;
 use self::stream::{Ended, Stream};
 use super::Inner;
-use super::discovery::Resource;
-use crate::applier::Change;
+use super::resource::Resource;
+use crate::change::Change;
 
-mod face;
 mod flight;
 mod index;
 mod seen;
+mod snapshot;
+mod snapshots;
 mod stream;
 mod tracked;
 mod wakes;
 
-pub(super) use face::Face;
 pub(super) use flight::Flight;
 pub(super) use index::Index;
 pub(super) use seen::Sight;
+pub(super) use snapshot::Face;
 
 /// Sends changes until nobody listens.
 pub(super) async fn run(inner: &Arc<Inner>, changes: mpsc::Sender<Change>) {

@@ -14,7 +14,7 @@ use super::{Done, Failure, Task, Wrote};
 use crate::applier::kubernetes::server::{ATTEMPTS, MANAGER, is_conflict, is_forbidden};
 use crate::applier::kubernetes::{aliases, conflict, fields, managed, owners};
 use crate::applier::{ApplierError, ApplierErrorKind};
-use crate::intake::blocking;
+use crate::blocking::blocking;
 
 impl Task<'_> {
     /// With force, so that what somebody edited is put back.

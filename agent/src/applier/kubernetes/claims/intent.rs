@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::applier::ownership::{Record, Share};
 use crate::applier::{Held, key};
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 /// What a work is about to hold.
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,15 +5,16 @@ use kube::Error;
 use serde_json::{Value, json};
 
 use super::intent::Intent;
-use super::{API_VERSION, KIND, hash, object, place};
+use super::{hash, object, place};
 use crate::applier::kubernetes::explain::explain;
 use crate::applier::kubernetes::identity::successor_name;
+use crate::applier::kubernetes::owners::{API_VERSION, KIND};
 use crate::applier::kubernetes::server::{is_conflict, is_missing};
 use crate::applier::kubernetes::{Inner, owners};
 use crate::applier::ownership::Record;
 use crate::applier::{ApplierError, ApplierErrorKind, RecordMetadata};
 use crate::crd::{APPLIED_FINALIZER, AppliedManifestWork, AppliedResource, BUNDLE_NAME, CLAIMS};
-use crate::work::{WorkId, object_name};
+use crate::work_id::{WorkId, object_name};
 
 /// The AppliedManifestWork of a work.
 #[derive(Clone, Debug)]

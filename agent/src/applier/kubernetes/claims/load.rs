@@ -11,14 +11,14 @@ use tracing::{info, warn};
 
 use super::intent::Intent;
 use super::keeper::{Keeper, Life};
-use super::{GROUP, KIND, VERSION};
 use crate::applier::Held;
 use crate::applier::kubernetes::Inner;
-use crate::applier::kubernetes::discovery::Resource;
+use crate::applier::kubernetes::owners::{GROUP, KIND, VERSION};
+use crate::applier::kubernetes::resource::Resource;
 use crate::applier::kubernetes::server::within;
 use crate::applier::ownership::{Record, Share};
 use crate::crd::{AppliedManifestWork, AppliedResource, CLAIMS};
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 impl Inner {
     /// Reads all records.

@@ -13,7 +13,7 @@ use crate::applier::kubernetes::owners::united;
 use crate::applier::kubernetes::server::Place;
 use crate::applier::ownership::Record;
 use crate::cluster::is_not_served;
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 impl Inner {
     /// Moves every object of the retiring owners to `keeper`, then lets them go.

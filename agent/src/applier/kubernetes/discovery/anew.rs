@@ -12,9 +12,9 @@ use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{DEFINING, Discovery, PATIENCE, Resource, STEP, api_version, in_group, lock, recent};
+use super::{DEFINING, Discovery, PATIENCE, STEP, in_group, lock, recent};
 use crate::applier::kubernetes::explain::explain;
-use crate::applier::kubernetes::own::{DEFINITIONS, DEFINITIONS_GROUP};
+use crate::applier::kubernetes::resource::{DEFINITIONS, DEFINITIONS_GROUP, Resource, api_version};
 use crate::applier::kubernetes::server::{is_forbidden, is_missing, within};
 use crate::applier::{ApplierError, ApplierErrorKind};
 use crate::cluster::is_not_served;
@@ -54,7 +54,7 @@ impl Discovery {
         lost: &[Arc<Resource>],
     ) -> Result<Option<Arc<Resource>>, ApplierError> {
         let group = &object.group;
-        let _turn = self.turns.of(group).await;
+        let _lock = self.locks.of(group).await;
         if let Some(known) = self.serving_otherwise(object, lost) {
             return Ok(Some(known));
         }

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError};
 
 use link::bundle::manifest::ObjectRef;
 
-use super::{Discovery, Resource, api_version};
+use super::Discovery;
+use crate::applier::kubernetes::resource::{Resource, api_version};
 use crate::applier::{ApplierError, ApplierErrorKind};
 
 impl Discovery {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json_path::{JsonPath, PathElement};
 
 use super::place::{Place, Step};
-use crate::status::feedback::dialect;
+use crate::jsonpath;
 
 /// The places a path matches.
 ///
@@ -17,7 +17,7 @@ use crate::status::feedback::dialect;
 /// A phrase that says what is wrong with the path.
 pub(super) fn find(path: &str, document: &Value) -> Result<BTreeSet<Place>, String> {
     bounded(path)?;
-    let query = dialect::translate(path)?;
+    let query = jsonpath::translate(path)?;
     let query = JsonPath::parse(&query).map_err(|error| format!("is not a JSONPath: {error}"))?;
     let places = query.query_located(document).all().into_iter();
     Ok(places

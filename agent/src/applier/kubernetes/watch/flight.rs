@@ -9,8 +9,8 @@ use link::bundle::manifest::ObjectRef;
 use super::index::{Index, State, tracked};
 use super::seen::{Revision, Seen};
 use super::tracked::{Name, Tracked, name, strangers};
-use crate::applier::kubernetes::discovery::Resource;
-use crate::work::WorkId;
+use crate::applier::kubernetes::resource::Resource;
+use crate::work_id::WorkId;
 
 /// A look at an object that is under way, on behalf of a work. Dropped without an end it failed.
 pub(crate) struct Flight<'a> {

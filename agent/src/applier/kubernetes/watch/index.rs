@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::seen::Sight;
 use super::tracked::{Kind, Name, Tracked, name, strangers};
 use super::wakes::Wakes;
-use crate::applier::kubernetes::discovery::Resource;
-use crate::work::WorkId;
+use crate::applier::kubernetes::resource::Resource;
+use crate::work_id::WorkId;
 
 /// Who cares about what. Shared by applying, releasing and watching.
 #[derive(Default)]

@@ -18,7 +18,7 @@ use super::index::Scope;
 use super::seen::{Revision, Sight};
 use super::tracked::Name;
 use crate::applier::kubernetes::Inner;
-use crate::applier::kubernetes::discovery::Resource;
+use crate::applier::kubernetes::resource::Resource;
 use crate::applier::kubernetes::server::{Place, is_forbidden, is_missing, within};
 
 /// A watch of part of a kind.

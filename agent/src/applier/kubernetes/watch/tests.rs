@@ -12,8 +12,8 @@ use crate::applier::kubernetes::discovery::Discovery;
 use crate::applier::kubernetes::executor::Executor;
 use crate::applier::kubernetes::owners::reference;
 use crate::applier::kubernetes::server::Server;
-use crate::turns::Turns;
-use crate::work::WorkId;
+use crate::keyed_lock::KeyedLock;
+use crate::work_id::WorkId;
 
 fn maps() -> Arc<Resource> {
     Arc::new(Resource {
@@ -194,7 +194,7 @@ async fn a_work_that_was_left_in_order_looks_itself_when_its_kind_cannot_be_list
         discovery: Discovery::new(client, HashMap::new()),
         claims: Mutex::default(),
         index: Index::default(),
-        turns: Turns::default(),
+        locks: KeyedLock::default(),
     });
     let index = &inner.index;
     index.resume(&maps(), &map(), &"w".into(), &Mark::read("10"));

@@ -6,12 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use link::bundle::manifest::ObjectRef;
 use tokio::time::Instant;
 
-use super::face::Face;
 use super::seen::{Revision, Seen, Sight};
+use super::snapshot::Face;
 use super::wakes::Wakes;
-use crate::applier::kubernetes::discovery::Resource;
 use crate::applier::kubernetes::owners::is_applied_work;
-use crate::work::WorkId;
+use crate::applier::kubernetes::resource::Resource;
+use crate::work_id::WorkId;
 
 /// Namespace and name.
 pub(super) type Name = (String, String);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::work::WorkId;
+use crate::work_id::WorkId;
 
 /// What is due, bounded by the number of works.
 #[derive(Debug, Default)]

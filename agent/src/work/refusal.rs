@@ -10,7 +10,7 @@ use link::error::Hint;
 
 /// Why the API server did not do it.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum ApiRefusal {
     /// It answered no.
     #[error("{} (HTTP {})", .0.message, .0.code)]
     Answer(Box<Status>),
@@ -31,9 +31,9 @@ pub enum Refusal {
     },
 }
 
-// === impl Refusal ===
+// === impl ApiRefusal ===
 
-impl Refusal {
+impl ApiRefusal {
     /// There is no such object (while its kind and its namespace are there).
     pub(super) fn is_missing_object(&self) -> bool {
         self.answer().is_some_and(|status| {
@@ -85,7 +85,7 @@ impl Refusal {
     }
 }
 
-impl Hint for Refusal {
+impl Hint for ApiRefusal {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Answer(status) => return hint(status),
@@ -99,7 +99,7 @@ impl Hint for Refusal {
     }
 }
 
-impl From<kube::Error> for Refusal {
+impl From<kube::Error> for ApiRefusal {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Answer(status),
@@ -163,8 +163,8 @@ const TOO_LARGE: [&str; 2] = [
 mod tests {
     use super::*;
 
-    fn answer(code: u16, message: &str) -> Refusal {
-        Refusal::Answer(Status::failure(message, "").with_code(code).boxed())
+    fn answer(code: u16, message: &str) -> ApiRefusal {
+        ApiRefusal::Answer(Status::failure(message, "").with_code(code).boxed())
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
                 "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
             ),
             answer(500, "etcdserver: request is too large"),
-            Refusal::TooLarge { bytes: LARGEST + 1 },
+            ApiRefusal::TooLarge { bytes: LARGEST + 1 },
         ];
         for refusal in alone {
             assert!(refusal.concerns_one_object(), "{refusal}");
@@ -206,7 +206,7 @@ mod tests {
             answer(429, "too many requests"),
             answer(500, "etcdserver: leader changed"),
             answer(503, "apiserver is shutting down"),
-            Refusal::Slow(Duration::from_secs(1)),
+            ApiRefusal::Slow(Duration::from_secs(1)),
         ];
         for refusal in everybody {
             assert!(!refusal.concerns_one_object(), "{refusal}");

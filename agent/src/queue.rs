@@ -10,8 +10,11 @@ use link::backoff::Backoff;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::cause::Cause;
-use crate::work::WorkId;
+use crate::work_id::WorkId;
+
+mod cause;
+
+pub use cause::Cause;
 
 /// The queue. Share it behind an `Arc`.
 #[derive(Debug)]

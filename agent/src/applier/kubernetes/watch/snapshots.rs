@@ -1,5 +1,4 @@
-//! What an object looked like when it was last seen: enough to give it up without reading it first, because a deletion
-//! that names this version is refused when anything about the object has changed since.
+//! Keeps what objects looked like when they were last seen, in this process and in the one before.
 
 use std::sync::Arc;
 
@@ -9,39 +8,12 @@ use link::bundle::manifest::ObjectRef;
 use super::flight::Flight;
 use super::index::{Index, tracked};
 use super::seen::{Revision, Seen};
+use super::snapshot::Face;
 use super::tracked::{Name, name};
 use crate::applier::Mark;
-use crate::applier::kubernetes::discovery::Resource;
-use crate::applier::kubernetes::owners::is_applied_work;
+use crate::applier::kubernetes::resource::Resource;
 use crate::applier::kubernetes::resume::print;
-use crate::work::WorkId;
-
-/// An object in one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Face {
-    pub(crate) revision: Revision,
-    pub(crate) uid: Box<str>,
-    /// Uids of the AppliedManifestWorks that own it, ours and others'.
-    pub(crate) keepers: Box<[Box<str>]>,
-}
-
-// === impl Face ===
-
-impl Face {
-    /// What metadata shows; nothing of an object that is terminating, of which other things matter.
-    pub(crate) fn of(meta: &ObjectMeta) -> Option<Self> {
-        if meta.deletion_timestamp.is_some() {
-            return None;
-        }
-        let owners = meta.owner_references.iter().flatten();
-        let keepers = owners.filter(|owner| is_applied_work(owner));
-        Some(Self {
-            revision: meta.resource_version.as_deref()?.into(),
-            uid: meta.uid.as_deref()?.into(),
-            keepers: keepers.map(|owner| owner.uid.as_str().into()).collect(),
-        })
-    }
-}
+use crate::work_id::WorkId;
 
 // === impl Index ===
 

@@ -5,14 +5,14 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Locks by key. Keys share them, which is harmless as long as nobody holds two.
-pub(crate) struct Turns {
+pub(crate) struct KeyedLock {
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
 
-// === impl Turns ===
+// === impl KeyedLock ===
 
-impl Turns {
+impl KeyedLock {
     /// Waits until nobody else has the turn of this key.
     pub(crate) async fn of(&self, key: &(impl Hash + ?Sized)) -> MutexGuard<'_, ()> {
         let lock = self.hasher.hash_one(key) % LOCKS;
@@ -20,7 +20,7 @@ impl Turns {
     }
 }
 
-impl Default for Turns {
+impl Default for KeyedLock {
     fn default() -> Self {
         Self {
             locks: (0..LOCKS).map(|_| Mutex::default()).collect(),

@@ -24,16 +24,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::throttle::Bucket;
-use super::{Cluster, words};
-use crate::applier::{ApplierError, ApplierErrorKind, FIELD_MANAGER};
+use crate::applier::{ApplierError, ApplierErrorKind, FIELD_MANAGER, OnTrouble};
+use crate::cluster::{Bucket, Cluster, words};
 use crate::crd::ManifestWork;
-use crate::reconcile::OnTrouble;
-use crate::work::{WorkId, object_name};
+use crate::work_id::{WorkId, object_name};
 
-use self::ledger::{Ledger, Step, Topic};
+use self::series::{Ledger, Step, Topic};
 
-mod ledger;
+mod series;
 
 /// Takes troubles and writes events of them. Clones share it; it ends with the last one.
 #[derive(Clone)]

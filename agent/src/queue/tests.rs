@@ -91,7 +91,7 @@ async fn an_id_whose_worker_panicked_comes_back() {
         let queue = std::sync::Arc::clone(&queue);
         tokio::spawn(async move {
             let id = queue.next().await.unwrap();
-            let _turn = Turn::new(&queue, &id);
+            let _lock = Turn::new(&queue, &id);
             panic!("on purpose");
         })
     };

@@ -1,6 +1,49 @@
-//! The name of a work's object in a cluster: its id where Kubernetes takes it, a hash of it otherwise.
+//! The id of a work, and the name of its object in a cluster: the id where Kubernetes takes it, a hash of it otherwise.
 
-use super::{WorkId, sha256_hex};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::sha256_hex;
+
+/// A bundle's id as the source chose it: any text, usually a UUID. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct WorkId(Arc<str>);
+
+// === impl WorkId ===
+
+impl WorkId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for WorkId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<String> for WorkId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<WorkId> for String {
+    fn from(id: WorkId) -> Self {
+        id.0.as_ref().into()
+    }
+}
+
+impl fmt::Display for WorkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The name of the ManifestWork of `id`, and what an AppliedManifestWork calls the work.
 pub(crate) fn object_name(id: &WorkId) -> String {

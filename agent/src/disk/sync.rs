@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// Syncs files side by side: syncs that run at the same time share one journal commit of the file system.
-pub(super) fn sync_all(files: &[&File]) -> io::Result<()> {
+pub(crate) fn sync_all(files: &[&File]) -> io::Result<()> {
     if let [file] = files {
         return file.sync_all();
     }

@@ -15,7 +15,7 @@ use link::iot::{ArnPrefix, Party};
 use link::topic::Scheme;
 use serde_json::Value;
 
-use crate::resource::Tags;
+use crate::tags::Tags;
 
 pub use crate::aws::Access;
 

@@ -26,13 +26,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::app::Config;
+use crate::applier::Applier;
+use crate::applier::kubernetes::AgentId;
 use crate::cluster::ClusterOptions;
 use crate::health::Health;
 use crate::intake::Rules;
 use crate::metrics::Metrics;
 use crate::session::MqttUplink;
-use crate::target::Target;
-use crate::target::kubernetes::AgentId;
 use crate::work::Store;
 
 /// Everything an agent needs to know.
@@ -231,7 +231,7 @@ impl Service {
         let pending = drain.register(format!("agent {}", self.front.consumer));
         let ended = match self.place {
             Opened::Directory(place) => {
-                Box::pin(self.front.run(place.store, place.target, drain)).await
+                Box::pin(self.front.run(place.store, place.applier, drain)).await
             }
             Opened::Cluster(place) => Box::pin(place.run(self.front, drain)).await,
         };
@@ -244,10 +244,10 @@ impl Service {
 
 impl Front {
     /// Runs the session and the agent on it. Dropped half-way, it ends both.
-    async fn run<S: Store, T: Target>(
+    async fn run<S: Store, T: Applier>(
         self,
         store: S,
-        target: T,
+        applier: T,
         drain: Drain,
     ) -> Result<(), Failure> {
         let Self {
@@ -263,7 +263,7 @@ impl Front {
         session.spawn("session", runner.run(done.clone()));
         session.spawn("subscription", following);
         info!(consumer = %consumer, "Agent is running");
-        let agent = config.build(store, target, inbound, uplink);
+        let agent = config.build(store, applier, inbound, uplink);
         // Ends with the drain, or with the session.
         let stop = drain.token().child_token();
         let mut working = Box::pin(agent.run(stop.clone()));

@@ -1,6 +1,6 @@
 //! Who this process is to the broker: a certificate chain, its private key and the CA it trusts.
 //!
-//! The three files are read together, checked together and published together (system.md §6d), so that
+//! The three files are read together, checked together and published together (docs/ARCHITECTURE.md, invariant D), so that
 //! whoever holds an [`Identity`] holds a set that fits. A set that does not load is an [`IdentityError`] that names
 //! the file, what kind of thing is in it and what to do; it never carries content. [`watch`] follows a
 //! mounted directory and publishes each new good set; the session tries it and keeps the old one until the

@@ -1,7 +1,7 @@
 //! One function per kind of party, from which its client ids, topics and policy all come.
 //!
 //! Whoever connects, subscribes, writes a config file or registers a policy asks here, so that the four cannot
-//! drift apart (system.md §6c). Every party gets its own client ids and nothing that belongs to another.
+//! drift apart (docs/ARCHITECTURE.md, invariant C). Every party gets its own client ids and nothing that belongs to another.
 
 use crate::id::{ClientId, ConsumerName, InvalidName, SourceId};
 use crate::iot::context::ArnPrefix;

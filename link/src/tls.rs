@@ -1,6 +1,6 @@
 //! TLS towards the broker: configurations made from an [`Identity`], and what a failed handshake means.
 //!
-//! The only roots are those of the CA file, verification is never off (system.md §6e), the name of the
+//! The only roots are those of the CA file, verification is never off (docs/ARCHITECTURE.md, invariant E), the name of the
 //! endpoint is always sent (docs/IOT-CORE.md §1.6).
 
 mod problem;
@@ -83,7 +83,7 @@ pub enum TlsError {
 pub const ALPN_MQTT: &str = "x-amzn-mqtt-ca";
 
 /// Makes aws-lc-rs the process's provider. May be called more than once; `main` does it first, because two
-/// providers in one process panic at first use (system.md §9).
+/// providers in one process panic at first use.
 pub fn install_provider() {
     // An error only says that there is one already.
     let _ = aws_lc_rs::default_provider().install_default();

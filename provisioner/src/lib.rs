@@ -39,7 +39,9 @@ pub mod region;
 pub mod resource;
 pub mod revoke;
 pub mod rotate;
+pub mod scope;
 pub mod survey;
+pub mod tags;
 mod verbs;
 
 use link::cli::stdout_line;

@@ -16,7 +16,7 @@ use link::party::Party;
 use link::topic::Scheme;
 use serde_json::Value;
 
-use crate::resource::Tags;
+use crate::tags::Tags;
 
 pub use crate::aws::Access;
 

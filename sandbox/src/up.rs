@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::applier::kubernetes::AgentId;
 use agent::cluster::ClusterOptions;
 use agent::service::{ClusterPlace, Place};
-use agent::target::kubernetes::AgentId;
 use link::clock::Clock;
 use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};

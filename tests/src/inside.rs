@@ -1,7 +1,7 @@
-//! An agent inside the test's own process, where a test can give it a target of its own.
+//! An agent inside the test's own process, where a test can give it an applier of its own.
 //!
 //! It takes the place of the agent of a region: the same mounted directory, client id and rights, and the same parts
-//! joined by [`agent::app::Config`]; only the target and the process differ.
+//! joined by [`agent::app::Config`]; only the applier and the process differ.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use agent::MqttUplink;
 use agent::app::Config;
+use agent::applier::Applier;
 use agent::health::Health;
 use agent::intake::Rules;
 use agent::metrics::Metrics;
-use agent::target::Target;
 use agent::work::Files;
 use anyhow::{Context as _, Result, anyhow};
 use link::admin::Checks;
@@ -40,11 +40,11 @@ pub struct Inside {
 // === impl Inside ===
 
 impl Inside {
-    /// Kills a region's agent and starts one with this target in its place.
+    /// Kills a region's agent and starts one with this applier in its place.
     ///
     /// # Errors
     /// When a part of it cannot be opened.
-    pub fn replace<T: Target>(agent: &mut Agent, target: T) -> Result<Self> {
+    pub fn replace<T: Applier>(agent: &mut Agent, applier: T) -> Result<Self> {
         agent.service.kill()?;
         link::tls::install_provider();
         let sources = Sources {
@@ -103,7 +103,7 @@ impl Inside {
             let (stop, runner) = (stop.clone(), links.runner);
             async move {
                 let (uplink, following) = MqttUplink::new(session);
-                let agent = config.build(store, target, inbound, uplink);
+                let agent = config.build(store, applier, inbound, uplink);
                 let ended = CancellationToken::new();
                 let running = async {
                     let worked = Box::pin(agent.run(stop)).await;

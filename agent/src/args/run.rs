@@ -15,8 +15,8 @@ use link::telemetry;
 use prometheus::Registry;
 
 use super::{RunArgs, TargetSpec};
+use crate::applier::kubernetes::AgentId;
 use crate::service::{ClusterPlace, Election, Place, Settings};
-use crate::target::kubernetes::AgentId;
 
 // === impl RunArgs ===
 

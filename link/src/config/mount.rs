@@ -7,7 +7,7 @@ use crate::error::chain;
 use crate::file::{self, ReadError};
 use crate::id::ConsumerName;
 
-/// What a mounted directory holds (system.md §8). Certificates are not read here.
+/// What a mounted directory holds (docs/CONFIGURATION.md#mounted-files). Certificates are not read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The directory.
@@ -96,7 +96,7 @@ const CONSUMER_NAME_BYTES: u64 = 1024;
 const CONFIG: &str = "config.yaml";
 const CONSUMER_NAME: &str = "consumerName";
 
-/// Each file by the first deployment's name and by Kubernetes' (system.md §8).
+/// Each file by the first deployment's name and by Kubernetes' (docs/CONFIGURATION.md#mounted-files).
 const IDENTITY: [&[&str]; 3] = [
     &["certificate", "tls.crt"],
     &["privateKey", "tls.key"],

@@ -13,7 +13,7 @@ use crate::file::ReadError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A mounted directory with `certificate`, `privateKey`, `ca.crt`, or else `tls.crt`, `tls.key`, `ca.crt`
-    /// (system.md §8).
+    /// (docs/CONFIGURATION.md#mounted-files).
     Directory(PathBuf),
     /// Three files by name.
     Files {

@@ -1,5 +1,5 @@
 //! Which certificate the next connection uses: a new one is tried before it is trusted, and the old one is kept
-//! until the broker took the new one (system.md §6d). Pure: the driver tells it what happened.
+//! until the broker took the new one (docs/ARCHITECTURE.md, invariant D). Pure: the driver tells it what happened.
 //!
 //! **Invariant:** only the broker can refuse a certificate. A network that does not answer says nothing about it and
 //! changes nothing; a connection closed without a reason code (IoT Core's way to refuse, and also what a broken network does)

@@ -1,6 +1,6 @@
 //! From what was observed to what it means: a stable code, a sentence and the next step. No I/O.
 //!
-//! The causes and their signs are docs/IOT-CORE.md §6 and field.md, Appendix A.
+//! The causes and their signs are those of docs/IOT-CORE.md §6.
 
 // Long because the catalogue of findings is one table.
 

@@ -21,8 +21,10 @@ use crate::aws::{Account, Cloud};
 use crate::identity::registry::{Registry, endpoint};
 use crate::identity::settle::settled;
 use crate::identity::state::{ACTIVE, INACTIVE};
-use crate::identity::{Error, key};
-use crate::resource::{Certificate, Facts, IotPolicy, Manage as _, Owner, Scope};
+use crate::identity::{Error, IdentitySpec, key};
+use crate::resource::{Facts, IotPolicy, Manage as _};
+use crate::scope::Scope;
+use crate::tags::Owner;
 
 use super::proof::Presence;
 
@@ -43,7 +45,7 @@ impl Witness {
     pub(super) async fn enter(
         cloud: &Cloud,
         registry: Registry<'_>,
-        party: &Certificate,
+        party: &IdentitySpec,
         port: u16,
         now: Timestamp,
     ) -> Result<Self, Error> {
@@ -146,7 +148,7 @@ fn start(
 // Inactive until the policy is on it: a crash in between leaves nothing that connects.
 async fn certify(
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     policy: &IotPolicy,
     now: Timestamp,
 ) -> Result<Identity, Error> {

@@ -60,7 +60,7 @@ pub enum MemberError {
 
 impl Provisioner<'_> {
     /// Issues, or finds again, the certificate of a party, registers it with the party's policy and lays it down with
-    /// `config.yaml` and, for an agent, `consumerName` (system.md §8).
+    /// `config.yaml` and, for an agent, `consumerName` (docs/CONFIGURATION.md#mounted-files).
     pub(super) fn provision(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! The handshake (point 1), with real sockets.
+//! The handshake (point 1 of docs/IOT-CORE.md §2), with real sockets.
 
 use std::sync::Arc;
 

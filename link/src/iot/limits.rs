@@ -73,7 +73,7 @@ pub const TAGS_PER_RESOURCE: usize = 50;
 pub const THING_ATTRIBUTES: usize = 3;
 /// Attributes of a thing with a thing type (AWS general reference, IoT Core quotas).
 pub const TYPED_THING_ATTRIBUTES: usize = 50;
-/// The port of MQTT with client certificates (docs/IOT-CORE.md §1).
+/// The port of MQTT with client certificates (docs/IOT-CORE.md §1.6).
 pub const MQTT_PORT: u16 = 8883;
 /// Bits of the smallest RSA key of a client certificate (docs/IOT-CORE.md §1.6).
 pub const RSA_BITS: usize = 2048;

@@ -112,7 +112,7 @@ impl FromStr for Named {
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let settings = self.settings()?;
         // Asks, if need be, before signals are taken: Ctrl-C is an answer too.
         let kept = self.keep.as_deref();

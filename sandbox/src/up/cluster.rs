@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use agent::applier::kubernetes::AgentId;
 use agent::cluster::ClusterOptions;
 use agent::service::{ClusterPlace, Place};
-use agent::target::kubernetes::AgentId;
 use link::error::Failure;
 use link::id::ConsumerName;
 

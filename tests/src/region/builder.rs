@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use link::id::{ClientId, ConsumerName, SourceId};
-use link::iot::Party;
+use link::party::Party;
 use link::topic::Scheme;
 use sandbox::pki::{Authority, Layout};
 use serde_json::{Value, json};

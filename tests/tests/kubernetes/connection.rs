@@ -74,11 +74,11 @@ async fn audit_log_shows_the_agent_its_version_and_its_consumer() -> Result<()> 
         .await?;
     assert_eq!(cluster.namespace, namespace);
     let audit = servers.audit().await?;
-    let mark = audit.mark().await?;
+    let fingerprint = audit.fingerprint().await?;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     maps.list(&ListParams::default()).await?;
     let user_agent = format!("agent/{} ({namespace})", env!("CARGO_PKG_VERSION"));
-    let entries = audit.since(mark).await?;
+    let entries = audit.since(fingerprint).await?;
     let ours = entries
         .iter()
         .filter(|entry| entry.user_agent == user_agent);

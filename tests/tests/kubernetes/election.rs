@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use agent::cluster::Cluster as Connection;
-use agent::cluster::election::{Config, Election, Leadership, Timing};
+use agent::cluster::election::{Election, ElectionConfig, Leadership, Timing};
 use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -30,7 +30,7 @@ const LEASE: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_secs(2);
 
 fn candidate(connection: &Connection, namespace: &str, identity: &str) -> Result<Election> {
-    let config = Config {
+    let config = ElectionConfig {
         namespace: namespace.to_owned(),
         name: "election".to_owned(),
         name_of_process: Some(identity.to_owned()),
@@ -203,7 +203,7 @@ async fn follow_a_release() -> Result<Duration> {
     let first = elected(&candidate(&connection, &namespace, "first")?).await?;
     let standby = candidate(&connection, &namespace, "second")?;
     let audit = servers.audit().await?;
-    let mark = audit.mark().await?;
+    let fingerprint = audit.fingerprint().await?;
     let (followed, released) = tokio::join!(
         async {
             elected(&standby)
@@ -212,7 +212,10 @@ async fn follow_a_release() -> Result<Duration> {
         },
         async {
             wait_for("the standby's watch", PATIENCE, async || {
-                let entries = audit.since(mark).await.map_err(|error| error.to_string())?;
+                let entries = audit
+                    .since(fingerprint)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 let watching = entries.iter().any(|entry| {
                     entry.verb == "watch"
                         && entry.resource == "leases"

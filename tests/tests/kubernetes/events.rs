@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use agent::applier::{ApplierError, ApplierErrorKind};
-use agent::events::Recorder;
 use agent::cluster::{ClusterOptions, prepare};
 use agent::crd::{ManifestWork, ManifestWorkSpec};
+use agent::events::Recorder;
 use agent::health::Health;
 use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::events::v1::Event;
@@ -128,7 +128,7 @@ async fn agent_that_may_not_write_events_stops_trying() -> Result<()> {
         )
         .await?;
     let audit = cluster.audit().await?;
-    let mark = audit.mark().await?;
+    let fingerprint = audit.fingerprint().await?;
     let recorder = Recorder::start(
         &connection,
         &Registry::new(),
@@ -136,7 +136,10 @@ async fn agent_that_may_not_write_events_stops_trying() -> Result<()> {
         Clock::system(),
     )?;
     let attempts = async || {
-        let entries = audit.since(mark).await.map_err(|error| error.to_string())?;
+        let entries = audit
+            .since(fingerprint)
+            .await
+            .map_err(|error| error.to_string())?;
         let ours = entries
             .iter()
             .filter(|entry| entry.user == user && entry.resource == "events");

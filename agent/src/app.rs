@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::supervise::{Restarts, TaskDied, Vital, restarting};
+use link::supervise::{Restarts, TaskDied, TaskGroup, restarting};
 use tokio_util::sync::CancellationToken;
 
 use crate::applier::Applier;
@@ -176,7 +176,7 @@ impl<S: Store, T: Applier, D: Downlink, U: Uplink> Agent<S, T, D, U> {
         let store = self.report.store.clone();
         let metrics = self.report.metrics.clone();
         let mut subscription = self.report.uplink.subscription();
-        let mut vital = Vital::new(drain.clone());
+        let mut vital = TaskGroup::new(drain.clone());
         vital.spawn("intake", self.intake.run(drain.clone()));
         let first = async {
             let ended = vital.join().await;

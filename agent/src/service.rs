@@ -13,14 +13,14 @@ use std::time::Duration;
 use link::admin::{Check, Checks};
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
-use link::iot::party::Party;
+use link::iot::filter;
 use link::mqtt::{Inbound, Reconnect};
+use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital};
-use link::topic::filter_matches;
+use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -155,7 +155,7 @@ impl Settings {
         let lines = party
             .client_ids()
             .into_iter()
-            .map(|client_id| Line {
+            .map(|client_id| SessionSpec {
                 client_id,
                 subscriptions: party.subscribes().to_vec(),
                 listens_later: false,
@@ -184,7 +184,7 @@ impl Settings {
                 move |topic| {
                     let to_all = broadcast
                         .as_deref()
-                        .is_some_and(|filter| filter_matches(filter, topic));
+                        .is_some_and(|filter| filter::matches(filter, topic));
                     if to_all {
                         Some(us.clone())
                     } else {
@@ -259,7 +259,7 @@ impl Front {
             consumer,
         } = self;
         let done = CancellationToken::new();
-        let mut session = Vital::new(done.clone());
+        let mut session = TaskGroup::new(done.clone());
         session.spawn("session", runner.run(done.clone()));
         session.spawn("subscription", following);
         info!(consumer = %consumer, "Agent is running");

@@ -19,9 +19,9 @@ use link::admin::Checks;
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
 use link::config::ProcessEnv;
-use link::endpoint::{Endpoint, Line, Sources};
-use link::iot::Party;
+use link::endpoint::{Endpoint, SessionSpec, Sources};
 use link::mqtt::Reconnect;
+use link::party::Party;
 use link::supervise::{Restarts, TaskDied};
 use prometheus::Registry;
 use tokio::task::JoinHandle;
@@ -57,7 +57,7 @@ impl Inside {
         let source = format!("{consumer}-work-agent");
         let scheme = endpoint.scheme.clone();
         let party = Party::agent_as(&scheme, &consumer, &source)?;
-        let lines = party.client_ids().into_iter().map(|client_id| Line {
+        let lines = party.client_ids().into_iter().map(|client_id| SessionSpec {
             client_id,
             subscriptions: party.subscribes().to_vec(),
             listens_later: false,

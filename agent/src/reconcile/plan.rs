@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use link::bundle::manifest::ObjectRef;
-use link::bundle::rules::Named;
+use link::bundle::rules::ObjectSelector;
 use link::bundle::{DeleteOption, ManifestConfig, Spec};
 use serde_json::Value;
 
@@ -58,7 +58,9 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> ObjectIdentity) -> Vec<
         }
         let matching: Vec<&ManifestConfig> = configs
             .iter()
-            .filter(|config| Named::from(&config.resource_identifier).means(&object, &resource))
+            .filter(|config| {
+                ObjectSelector::from(&config.resource_identifier).selects(&object, &resource)
+            })
             .collect();
         // Per field the first matching configuration that sets it.
         plan.push(PlannedManifest {

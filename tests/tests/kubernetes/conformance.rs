@@ -1,4 +1,4 @@
-//! The cross-test list of docs/MAESTRO.md §9 with our agent in a real cluster, against a source that speaks as Go does.
+//! The cross-test list of docs/MAESTRO.md §7 with our agent in a real cluster, against a source that speaks as Go does.
 //!
 //! | Row | Case | Test |
 //! |---|---|---|

@@ -1,22 +1,29 @@
 //! What a policy may say but probably does not mean.
 
-use super::{Action, Document, Statement, Version};
-use crate::iot::evaluate::condition;
+use super::evaluate::condition;
+use super::filter;
+use super::policy::{Document, PolicyAction, PolicyVersion, Statement};
 
-pub(super) fn of(document: &Document) -> Vec<String> {
-    let mut found = Vec::new();
-    if document.version == Version::V2008 {
-        found.push(
-            "Version: `2008-10-17` takes variables for plain text; write `2012-10-17`".to_owned(),
-        );
+// === impl Document ===
+
+impl Document {
+    /// What is legal but probably not meant: one sentence each, beginning with the field.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.version == PolicyVersion::V2008 {
+            found.push(
+                "Version: `2008-10-17` takes variables for plain text; write `2012-10-17`"
+                    .to_owned(),
+            );
+        }
+        for (index, statement) in self.statements.iter().enumerate() {
+            let at = format!("Statement[{index}]");
+            actions(&at, statement, &mut found);
+            resources(&at, statement, &mut found);
+            conditions(&at, statement, &mut found);
+        }
+        found
     }
-    for (index, statement) in document.statements.iter().enumerate() {
-        let at = format!("Statement[{index}]");
-        actions(&at, statement, &mut found);
-        resources(&at, statement, &mut found);
-        conditions(&at, statement, &mut found);
-    }
-    found
 }
 
 fn actions(at: &str, statement: &Statement, found: &mut Vec<String>) {
@@ -38,10 +45,10 @@ fn actions(at: &str, statement: &Statement, found: &mut Vec<String>) {
 }
 
 fn resources(at: &str, statement: &Statement, found: &mut Vec<String>) {
-    let kinds: Vec<&str> = Action::ALL
+    let kinds: Vec<&str> = PolicyAction::ALL
         .into_iter()
         .filter(|action| statement.covers(*action))
-        .map(Action::resource_kind)
+        .map(PolicyAction::resource_kind)
         .collect();
     for pattern in &statement.resources {
         let Some(resource) = pattern.splitn(6, ':').nth(5) else {
@@ -58,7 +65,7 @@ fn resources(at: &str, statement: &Statement, found: &mut Vec<String>) {
                 kinds[0],
             ));
         }
-        if kind == "topic" && name.contains(['+', '#']) {
+        if kind == "topic" && filter::has_wildcard(name) {
             found.push(format!(
                 "{at}.Resource: `+` and `#` are literal in `{resource}`; write `*`"
             ));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rmqtt_codec::types::{Publish as WirePublish, QoS};
 use rmqtt_codec::v3::{ConnectAck, ConnectAckReason, Packet, SubscribeReturnCode};
 
-use super::packet::{
+use crate::broker::packet::{
     Connect, Inbound, Outbound, Properties, Publish, SubscribeOptions, Version, Will,
 };
 

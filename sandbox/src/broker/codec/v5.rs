@@ -10,7 +10,7 @@ use rmqtt_codec::v5::{
     SubscribeAck, UnsubscribeAck,
 };
 
-use super::packet::{
+use crate::broker::packet::{
     Connect, Inbound, Outbound, Properties, Publish, SubscribeOptions, Version, Will,
 };
 

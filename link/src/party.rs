@@ -1,12 +1,12 @@
 //! One function per kind of party, from which its client ids, topics and policy all come.
 //!
 //! Whoever connects, subscribes, writes a config file or registers a policy asks here, so that the four cannot
-//! drift apart (system.md §6c). Every party gets its own client ids and nothing that belongs to another.
+//! drift apart (docs/ARCHITECTURE.md, invariant C). Every party gets its own client ids and nothing that belongs to another.
 
-use super::context::ArnPrefix;
-use super::limits::POLICY_CHARACTERS;
-use super::policy::{Action, Document, Statement};
 use crate::id::{ClientId, ConsumerName, InvalidName, SourceId};
+use crate::iot::context::ArnPrefix;
+use crate::iot::limits::POLICY_CHARACTERS;
+use crate::iot::policy::{Document, PolicyAction, Statement};
 use crate::topic::{Scheme, SchemeError};
 
 pub use error::PartyError;
@@ -299,13 +299,13 @@ impl Party {
 
     fn document(&self, arn: &ArnPrefix, connects: &[String]) -> Document {
         let parts = [
-            (Action::Connect, connects),
-            (Action::Publish, &self.publishes),
-            (Action::RetainPublish, &self.retains),
-            (Action::Subscribe, &self.subscribes),
-            (Action::Receive, &self.receives),
+            (PolicyAction::Connect, connects),
+            (PolicyAction::Publish, &self.publishes),
+            (PolicyAction::RetainPublish, &self.retains),
+            (PolicyAction::Subscribe, &self.subscribes),
+            (PolicyAction::Receive, &self.receives),
         ];
-        let statement = |action: Action, resources: &[String]| {
+        let statement = |action: PolicyAction, resources: &[String]| {
             let kind = action.resource_kind();
             let names = resources.iter().map(|name| format!("{arn}:{kind}/{name}"));
             (!resources.is_empty()).then(|| Statement::allow([action], names))
@@ -314,7 +314,7 @@ impl Party {
             .into_iter()
             .filter_map(|(action, resources)| statement(action, resources))
             .collect();
-        let others = statement(Action::Connect, &self.connects_not);
+        let others = statement(PolicyAction::Connect, &self.connects_not);
         statements.extend(others.map(Statement::denying));
         Document::new(statements).named(self.name)
     }
@@ -322,7 +322,7 @@ impl Party {
 
 // The topics a filter of ours covers, as a policy pattern: `+` stands for names, which hold no `/`.
 fn received(filter: &str) -> String {
-    let (_, bare) = super::limits::split_share(filter);
+    let (_, bare) = crate::iot::filter::split_share(filter);
     bare.replace('+', "*")
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use link::iot::{Action, Context, Request, Resource, evaluate};
+use link::iot::{Context, PolicyAction, Request, Resource, evaluate};
 use tokio::time::Instant;
 
 use super::lock;
@@ -15,7 +15,7 @@ use super::registry::{Fingerprint, Grants, Registry};
 
 /// The policy evaluator for one connection.
 #[derive(Debug)]
-pub(super) struct Authority {
+pub(super) struct Permissions {
     registry: Registry,
     certificate: Fingerprint,
     context: Context,
@@ -29,9 +29,9 @@ struct Known {
     allowed: HashMap<(&'static str, String), bool>,
 }
 
-// === impl Authority ===
+// === impl Permissions ===
 
-impl Authority {
+impl Permissions {
     pub(super) fn new(
         registry: Registry,
         certificate: Fingerprint,
@@ -53,27 +53,30 @@ impl Authority {
     }
 
     pub(super) fn connects(&self) -> bool {
-        self.allows(Action::Connect, Resource::Client(&self.context.client_id))
+        self.allows(
+            PolicyAction::Connect,
+            Resource::Client(&self.context.client_id),
+        )
     }
 
     /// A retained publish needs both actions (docs/IOT-CORE.md §1.7).
     pub(super) fn publishes(&self, topic: &str, retain: bool) -> bool {
-        self.allows(Action::Publish, Resource::Topic(topic))
-            && (!retain || self.allows(Action::RetainPublish, Resource::Topic(topic)))
+        self.allows(PolicyAction::Publish, Resource::Topic(topic))
+            && (!retain || self.allows(PolicyAction::RetainPublish, Resource::Topic(topic)))
     }
 
     /// The filter is matched as sent, with any `$share/<name>/` (docs/IOT-CORE.md §1.5).
     pub(super) fn subscribes(&self, filter: &str) -> bool {
-        self.allows(Action::Subscribe, Resource::Filter(filter))
+        self.allows(PolicyAction::Subscribe, Resource::Filter(filter))
     }
 
     /// Receive is checked on the message's own topic. For shared subscriptions it is not known which name IoT
     /// Core checks (docs/IOT-CORE.md §1.5, §7); the plain topic is assumed.
     pub(super) fn receives(&self, topic: &str) -> bool {
-        self.allows(Action::Receive, Resource::Topic(topic))
+        self.allows(PolicyAction::Receive, Resource::Topic(topic))
     }
 
-    fn allows(&self, action: Action, resource: Resource<'_>) -> bool {
+    fn allows(&self, action: PolicyAction, resource: Resource<'_>) -> bool {
         let grants = self.registry.grants(Instant::now());
         let (Resource::Client(name) | Resource::Topic(name) | Resource::Filter(name)) = resource;
         let mut known = lock(&self.known);

@@ -1,4 +1,4 @@
-//! What every part of one broker stands on: its numbers, its knobs and its counters.
+//! What all parts of one broker share: its limits, quotas, switchable faults and counters.
 
 use super::counters::Counters;
 use super::faults::Faults;
@@ -6,7 +6,7 @@ use super::limits::{Limits, Quotas};
 
 /// Shared by all connections and sessions of a broker.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(super) struct Environment {
     pub(super) limits: Limits,
     pub(super) quotas: Quotas,
     pub(super) faults: Faults,

@@ -79,7 +79,7 @@ impl Tags {
 }
 
 /// Tags as AWS tells them, for [`Tags::observed`].
-pub(super) fn pairs(tags: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn pairs(tags: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     tags.iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
 }

@@ -124,3 +124,18 @@ impl ClusterOptions {
         })
     }
 }
+
+// === impl Cluster ===
+
+#[cfg(test)]
+impl Cluster {
+    /// Of a client that a test makes; nothing is probed.
+    pub(crate) fn of_client(client: Client) -> Self {
+        Self {
+            client,
+            namespace: "agent".into(),
+            consumer: "cluster1".into(),
+            _probe: Arc::new(AbortOnDropHandle::new(tokio::spawn(async {}))),
+        }
+    }
+}

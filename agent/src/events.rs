@@ -353,12 +353,7 @@ mod tests {
                 std::future::ready(answer.body(Body::empty()))
             }
         });
-        let cluster = Cluster {
-            client: kube::Client::new(service, "agent"),
-            namespace: "agent".into(),
-            consumer: "cluster1".into(),
-            _probe: Arc::new(AbortOnDropHandle::new(tokio::spawn(async {}))),
-        };
+        let cluster = Cluster::of_client(kube::Client::new(service, "agent"));
         let panics = AtomicBool::new(true);
         let clock = Clock::from_fn(move || {
             assert!(

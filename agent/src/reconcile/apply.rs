@@ -140,7 +140,7 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
                 let release =
                     release_mode(delete_option.as_ref(), &planned.object, &planned.resource);
                 let applying =
-                    self.apply_step(id, epoch, planned, context, executor.as_ref(), release);
+                    self.apply_manifest(id, epoch, planned, context, executor.as_ref(), release);
                 let (outcome, ongoing, seen) = applying.await;
                 fingerprint = seen;
                 again = again.or(ongoing.map_or(Recheck::Eventually, Recheck::After));
@@ -173,7 +173,7 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
 
     /// Applies one manifest. While another writer keeps changing the object, the conflict is reported, for so long at
     /// least.
-    async fn apply_step(
+    async fn apply_manifest(
         &self,
         id: &WorkId,
         epoch: u64,
@@ -249,7 +249,7 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
         (outcome, ongoing, fingerprint)
     }
 
-    /// Two who repair each other would never rest: from some point on this one takes its time.
+    /// Two writers that repair each other would never stop: from some number of repairs on there is a pause after each.
     fn note_repair(
         &self,
         id: &WorkId,

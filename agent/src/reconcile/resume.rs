@@ -18,7 +18,7 @@ pub(super) struct WorkSnapshot {
 }
 
 impl<S: Store, T: Applier> Reconciler<S, T> {
-    /// Looks at every work that was not left in order, or may not be by now; at the others after the period.
+    /// Queues every work that was not left in order, or may not be by now; the others come after the period.
     pub(super) fn begin(&self) {
         let snapshots = self.store.take_snapshots();
         if self.paused.is_some() || self.store.index().paused().is_some() {

@@ -188,7 +188,7 @@ impl Bench {
     }
 
     fn records(&self) -> Api<DynamicObject> {
-        records(&self.client)
+        applied_works(&self.client)
     }
 
     fn record_name(&self, work: &str) -> String {
@@ -287,7 +287,7 @@ fn kind(group: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind))
 }
 
-pub(super) fn records(client: &Client) -> Api<DynamicObject> {
+pub(super) fn applied_works(client: &Client) -> Api<DynamicObject> {
     let kind = kind("work.open-cluster-management.io", "AppliedManifestWork");
     Api::all_with(client.clone(), &kind)
 }
@@ -302,7 +302,7 @@ pub(super) async fn install(client: &Client) -> Result<()> {
             .patch(&name, &params, &Patch::Apply(definition))
             .await?;
     }
-    let works = records(client);
+    let works = applied_works(client);
     let list = async || works.list(&kube::api::ListParams::default()).await;
     wait_for("the agent's kinds", PATIENCE, list).await?;
     Ok(())

@@ -74,11 +74,11 @@ async fn audit_log_shows_the_agent_its_version_and_its_consumer() -> Result<()> 
         .await?;
     assert_eq!(cluster.namespace, namespace);
     let audit = servers.audit().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     maps.list(&ListParams::default()).await?;
     let user_agent = format!("agent/{} ({namespace})", env!("CARGO_PKG_VERSION"));
-    let entries = audit.since(fingerprint).await?;
+    let entries = audit.since(mark).await?;
     let ours = entries
         .iter()
         .filter(|entry| entry.user_agent == user_agent);
@@ -193,7 +193,7 @@ async fn certificate_of_another_authority_is_refused_in_words() -> Result<()> {
         .await?;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
     let error = maps.list(&ListParams::default()).await.unwrap_err();
-    let words = cluster::words(&error);
+    let words = cluster::error_message(&error);
     assert!(words.contains("certificate"), "{words}");
     let hint = cluster::hint(&error).unwrap_or_default();
     assert!(hint.contains("certificate-authority-data"), "{hint}");

@@ -16,7 +16,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tests::api::{self, Change, config_map};
-use tests::kubernetes::{Audit, Cluster, Entry, Fingerprint};
+use tests::kubernetes::{Audit, Cluster, Entry, Mark};
 use tests::region::{Builder, Kind, Region};
 use tests::scratch::Scratch;
 use tests::wait::wait_for;
@@ -77,9 +77,9 @@ impl Counted {
             scratch,
         };
         // From here on the kind is watched, and an event comes back by the watch.
-        let fingerprint = this.fingerprint().await?;
+        let mark = this.mark().await?;
         let first = this.apply("first").await?;
-        this.watches(fingerprint, &["configmaps"]).await?;
+        this.watches(mark, &["configmaps"]).await?;
         this.delete(&first).await?;
         Ok(this)
     }
@@ -135,7 +135,7 @@ impl Counted {
     }
 
     /// Waits until these kinds were listed and are watched since then.
-    async fn watches(&self, since: Fingerprint, kinds: &[&str]) -> Result<()> {
+    async fn watches(&self, since: Mark, kinds: &[&str]) -> Result<()> {
         wait_for("the watches", PATIENCE, async || {
             let entries = self.audit.since(since).await?;
             for &kind in kinds {
@@ -158,12 +158,12 @@ impl Counted {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    async fn fingerprint(&self) -> Result<Fingerprint> {
-        Ok(self.audit.fingerprint().await?)
+    async fn mark(&self) -> Result<Mark> {
+        Ok(self.audit.mark().await?)
     }
 
     /// What the agent asked for since then, in order.
-    async fn asked(&self, since: Fingerprint) -> Result<Vec<String>> {
+    async fn asked(&self, since: Mark) -> Result<Vec<String>> {
         let mut entries = self.audit.since(since).await?;
         entries.retain(|entry| entry.user == self.user && counts(entry));
         let what = |entry: Entry| {
@@ -203,15 +203,15 @@ fn times(number: usize, requests: &[&str]) -> BTreeMap<String, usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_bundle_costs_four_requests() -> Result<()> {
     let counted = Counted::new("cost-bundle").await?;
-    let fingerprint = counted.fingerprint().await?;
+    let mark = counted.mark().await?;
     counted.apply("one").await?;
     // Told after the third.
-    assert_eq!(counted.asked(fingerprint).await?, NEW);
+    assert_eq!(counted.asked(mark).await?, NEW);
 
-    let fingerprint = counted.fingerprint().await?;
+    let mark = counted.mark().await?;
     let names: Vec<String> = (0..MANY).map(|number| format!("m{number}")).collect();
     try_join_all(names.iter().map(|name| counted.apply(name))).await?;
-    assert_eq!(tally(counted.asked(fingerprint).await?), times(MANY, &NEW));
+    assert_eq!(tally(counted.asked(mark).await?), times(MANY, &NEW));
     counted.passed();
     Ok(())
 }
@@ -220,27 +220,27 @@ async fn a_new_bundle_costs_four_requests() -> Result<()> {
 async fn a_deletion_costs_six_requests() -> Result<()> {
     let mut counted = Counted::new("cost-deletion").await?;
     let one = counted.apply("one").await?;
-    let fingerprint = counted.fingerprint().await?;
+    let mark = counted.mark().await?;
     counted.delete(&one).await?;
-    assert_eq!(counted.asked(fingerprint).await?, GONE);
+    assert_eq!(counted.asked(mark).await?, GONE);
 
     let names: Vec<String> = (0..MANY).map(|number| format!("m{number}")).collect();
     let many = try_join_all(names.iter().map(|name| counted.apply(name))).await?;
-    let fingerprint = counted.fingerprint().await?;
+    let mark = counted.mark().await?;
     try_join_all(many.iter().map(|id| counted.delete(id))).await?;
-    assert_eq!(tally(counted.asked(fingerprint).await?), times(MANY, &GONE));
+    assert_eq!(tally(counted.asked(mark).await?), times(MANY, &GONE));
 
     // Also by an agent that has nothing of it in memory.
     let old = counted.apply("old").await?;
-    let fingerprint = counted.fingerprint().await?;
+    let mark = counted.mark().await?;
     counted.region.agent("cluster1")?.service.restart()?;
     let settled = counted.apply("settled").await?;
     // What it lists to begin with is no part of the deletion.
     let kinds = ["manifestworks", "appliedmanifestworks", "configmaps"];
-    counted.watches(fingerprint, &kinds).await?;
-    let fingerprint = counted.fingerprint().await?;
+    counted.watches(mark, &kinds).await?;
+    let mark = counted.mark().await?;
     counted.delete(&old).await?;
-    assert_eq!(counted.asked(fingerprint).await?, GONE);
+    assert_eq!(counted.asked(mark).await?, GONE);
     counted.delete(&settled).await?;
     counted.passed();
     Ok(())

@@ -203,7 +203,7 @@ async fn follow_a_release() -> Result<Duration> {
     let first = elected(&candidate(&connection, &namespace, "first")?).await?;
     let standby = candidate(&connection, &namespace, "second")?;
     let audit = servers.audit().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     let (followed, released) = tokio::join!(
         async {
             elected(&standby)
@@ -212,10 +212,7 @@ async fn follow_a_release() -> Result<Duration> {
         },
         async {
             wait_for("the standby's watch", PATIENCE, async || {
-                let entries = audit
-                    .since(fingerprint)
-                    .await
-                    .map_err(|error| error.to_string())?;
+                let entries = audit.since(mark).await.map_err(|error| error.to_string())?;
                 let watching = entries.iter().any(|entry| {
                     entry.verb == "watch"
                         && entry.resource == "leases"

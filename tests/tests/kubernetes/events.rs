@@ -128,7 +128,7 @@ async fn agent_that_may_not_write_events_stops_trying() -> Result<()> {
         )
         .await?;
     let audit = cluster.audit().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     let recorder = Recorder::start(
         &connection,
         &Registry::new(),
@@ -136,10 +136,7 @@ async fn agent_that_may_not_write_events_stops_trying() -> Result<()> {
         Clock::system(),
     )?;
     let attempts = async || {
-        let entries = audit
-            .since(fingerprint)
-            .await
-            .map_err(|error| error.to_string())?;
+        let entries = audit.since(mark).await.map_err(|error| error.to_string())?;
         let ours = entries
             .iter()
             .filter(|entry| entry.user == user && entry.resource == "events");

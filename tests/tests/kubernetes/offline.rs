@@ -166,10 +166,10 @@ async fn an_idle_agent_makes_less_than_one_request_a_second() -> Result<()> {
     }
     let audit = cluster.audit().await?;
     let asked = async |seconds: u64| -> Result<Vec<String>> {
-        let fingerprint = audit.fingerprint().await?;
+        let mark = audit.mark().await?;
         // What is looked at is that time itself.
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let entries = audit.since(fingerprint).await?;
+        let entries = audit.since(mark).await?;
         let ours = entries.into_iter().filter(|entry| entry.user == user);
         Ok(ours
             .map(|entry| format!("{} {}", entry.verb, entry.resource))

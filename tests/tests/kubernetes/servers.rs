@@ -170,13 +170,13 @@ async fn the_audit_log_has_each_request_once() -> Result<()> {
     create(&client, &namespace, "before").await?;
 
     let audit = cluster.audit().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     create(&client, &namespace, "map").await?;
     maps.get_status("map").await.unwrap_err();
     let watch = maps.watch(&Default::default(), "0").await?;
     drop(watch);
     maps.delete("map", &DeleteParams::default()).await?;
-    let entries = audit.since(fingerprint).await?;
+    let entries = audit.since(mark).await?;
 
     let ours: Vec<_> = entries
         .iter()

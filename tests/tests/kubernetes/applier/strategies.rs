@@ -25,13 +25,13 @@ async fn a_new_object_costs_two_requests() -> Result<()> {
     let namespace = cluster.namespace("cost").await?;
     let audit = cluster.audit().await?;
     let counts = async || {
-        let fingerprint = audit.fingerprint().await?;
+        let mark = audit.mark().await?;
         let (client, user, namespace) = (client.clone(), user.clone(), namespace.clone());
         let mut bench = Bench::of(client, user, namespace, &[]).await?;
         bench.watched().await?;
         // Whoever lists AppliedManifestWorks reads those that came meanwhile.
         wait_for("the watch of AppliedManifestWorks", PATIENCE, async || {
-            let entries = audit.since(fingerprint).await?;
+            let entries = audit.since(mark).await?;
             let watched = entries.iter().any(|entry| {
                 entry.user_agent == "agent-that-counts"
                     && entry.verb == "watch"
@@ -44,7 +44,7 @@ async fn a_new_object_costs_two_requests() -> Result<()> {
         anyhow::Ok(bench)
     };
     let mut bench = counts().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     bench.hold("a", &bench.map("a", "red")).await?;
     let mine = |entries: Vec<tests::kubernetes::Entry>| -> Vec<String> {
         let mine = entries
@@ -56,15 +56,15 @@ async fn a_new_object_costs_two_requests() -> Result<()> {
             .collect()
     };
     let new = ["create appliedmanifestworks ", "patch configmaps "];
-    assert_eq!(mine(audit.since(fingerprint).await?), new);
+    assert_eq!(mine(audit.since(mark).await?), new);
     // Looking again costs one, and the next version two.
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     bench.hold("a", &bench.map("a", "red")).await?;
-    assert_eq!(mine(audit.since(fingerprint).await?), ["patch configmaps "]);
-    let fingerprint = audit.fingerprint().await?;
+    assert_eq!(mine(audit.since(mark).await?), ["patch configmaps "]);
+    let mark = audit.mark().await?;
     bench.hold("a", &bench.map("a", "blue")).await?;
     assert_eq!(
-        mine(audit.since(fingerprint).await?),
+        mine(audit.since(mark).await?),
         ["patch appliedmanifestworks ", "patch configmaps "]
     );
 
@@ -74,14 +74,14 @@ async fn a_new_object_costs_two_requests() -> Result<()> {
     other.restart().await?;
     other.hold("b", &bench.map("b", "red")).await?;
     bench = counts().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     bench.hold("c", &bench.map("c", "red")).await?;
-    assert_eq!(mine(audit.since(fingerprint).await?), new);
-    let fingerprint = audit.fingerprint().await?;
+    assert_eq!(mine(audit.since(mark).await?), new);
+    let mark = audit.mark().await?;
     bench.hold("d", &bench.map("b", "red")).await?;
     let [create, patch] = new;
     assert_eq!(
-        mine(audit.since(fingerprint).await?),
+        mine(audit.since(mark).await?),
         [create, "get configmaps ", patch]
     );
     scratch.passed();

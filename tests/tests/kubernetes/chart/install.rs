@@ -31,7 +31,7 @@ struct Yard {
 
 /// What must still be there: definitions and works, by uid.
 #[derive(Debug, PartialEq, Eq)]
-struct HeldObject(Vec<(String, String)>);
+struct Held(Vec<(String, String)>);
 
 // === impl Yard ===
 
@@ -130,7 +130,7 @@ impl Yard {
     }
 
     /// A work and what it holds, as soon as both kinds are served.
-    async fn works(&self) -> Result<HeldObject> {
+    async fn works(&self) -> Result<Held> {
         let spaces: Api<Namespace> = Api::all(self.client.clone());
         let space = json!({"metadata": {"name": SPACE}});
         let space = serde_json::from_value(space)?;
@@ -159,7 +159,7 @@ impl Yard {
         Api::namespaced(self.client.clone(), SPACE)
     }
 
-    async fn held(&self) -> Result<HeldObject> {
+    async fn held(&self) -> Result<Held> {
         let mut held = Vec::new();
         for name in DEFINITIONS {
             let found = self.definitions().get_opt(name).await?;
@@ -170,7 +170,7 @@ impl Yard {
         held.push(alive(work.meta(), "work")?);
         let all: Api<AppliedManifestWork> = Api::all(self.client.clone());
         held.push(alive(all.get("w").await?.meta(), "applied work")?);
-        Ok(HeldObject(held))
+        Ok(Held(held))
     }
 
     /// As if nothing had ever been installed.

@@ -13,10 +13,10 @@ impl Counted {
         wait_for("the acknowledgements to be noted", PATIENCE, async || {
             let state = states.get("agent-cluster1-state").await?;
             let data = state.data.unwrap_or_default();
-            let fingerprints = data
+            let marks = data
                 .get("acknowledged")
-                .map_or(0, |fingerprints| fingerprints.lines().count());
-            ensure!(fingerprints == works, "{fingerprints} of {works}");
+                .map_or(0, |marks| marks.lines().count());
+            ensure!(marks == works, "{marks} of {works}");
             anyhow::Ok(())
         })
         .await?;
@@ -30,10 +30,10 @@ impl Counted {
         new: &str,
         values: &[(&str, &str)],
     ) -> Result<(BTreeMap<String, usize>, usize)> {
-        let fingerprint = self.fingerprint().await?;
+        let mark = self.mark().await?;
         self.region.agent("cluster1")?.service.restart()?;
         // What differs is known then.
-        self.watches(fingerprint, &WATCHED).await?;
+        self.watches(mark, &WATCHED).await?;
         self.apply(new).await?;
         wait_for("the drift to be put right", PATIENCE, async || {
             for (name, value) in values {
@@ -43,7 +43,7 @@ impl Counted {
             anyhow::Ok(())
         })
         .await?;
-        let mut asked = self.asked(fingerprint).await?;
+        let mut asked = self.asked(mark).await?;
         let all = asked.len();
         asked.retain(|what| !what.starts_with("list "));
         let lists = all - asked.len();

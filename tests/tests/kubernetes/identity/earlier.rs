@@ -4,7 +4,7 @@ use agent::crd::CLAIMS;
 use kube::api::{Patch, PatchParams, PostParams};
 
 use super::*;
-use crate::applier::records;
+use crate::applier::applied_works;
 
 const GO: &str = "123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0";
 
@@ -15,7 +15,7 @@ fn role(rig: &Rig) -> Value {
 
 /// Makes the record say what an earlier version would have written.
 pub(super) async fn rewrite(rig: &Rig, change: impl Fn(&mut Value, &mut Value)) -> Result<()> {
-    let records = records(&rig.client);
+    let records = applied_works(&rig.client);
     let Some(record) = rig.record().await? else {
         return Ok(());
     };
@@ -128,7 +128,7 @@ async fn left_by_go(rig: &Rig, manifest: &Value, listed: Value) -> Result<String
         "metadata": {"name": format!("{GO}-{}", rig.namespace)},
         "spec": {"hubHash": GO, "agentID": GO, "manifestWorkName": rig.namespace},
     });
-    let (params, records) = (PostParams::default(), records(&rig.client));
+    let (params, records) = (PostParams::default(), applied_works(&rig.client));
     let record = records
         .create(&params, &serde_json::from_value(record)?)
         .await?;

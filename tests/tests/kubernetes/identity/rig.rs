@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tests::kubernetes::Cluster;
 use tests::wait::wait_for;
 
-use crate::applier::{install, records};
+use crate::applier::{applied_works, install};
 use crate::stage::PATIENCE;
 
 /// An agent with one work, and a namespace for its objects.
@@ -118,7 +118,9 @@ impl Rig {
 
     /// The record of what the work holds.
     pub(super) async fn record(&self) -> Result<Option<DynamicObject>> {
-        Ok(records(&self.client).get_opt(&self.record_name()).await?)
+        Ok(applied_works(&self.client)
+            .get_opt(&self.record_name())
+            .await?)
     }
 
     pub(super) fn record_name(&self) -> String {

@@ -55,7 +55,7 @@ async fn the_printed_role_is_enough_for_the_bundles_that_are_there() -> Result<(
         anyhow::Ok(())
     })
     .await?;
-    let fingerprint = cluster.audit().await?.fingerprint().await?;
+    let mark = cluster.audit().await?.mark().await?;
 
     let service = &mut yard.region.agent("cluster1")?.service;
     service.restart()?;
@@ -73,7 +73,7 @@ async fn the_printed_role_is_enough_for_the_bundles_that_are_there() -> Result<(
     yard.applied(&other, 1).await?;
     yard.api.delete_bundle(&id).await?;
     yard.value("a", None).await?;
-    let asked = cluster.audit().await?.since(fingerprint).await?;
+    let asked = cluster.audit().await?.since(mark).await?;
     let refused: Vec<_> = asked
         .iter()
         .filter(|it| it.user == user && it.code == 403)

@@ -204,7 +204,7 @@ async fn sequence_ids_rise_over_restarts_and_cost_one_write_in_ten_seconds() -> 
     let mut newest = None;
     for start in 0..3 {
         let store = rig.open().await?;
-        let fingerprint = rig.cluster.audit().await?.fingerprint().await?;
+        let mark = rig.cluster.audit().await?.mark().await?;
         let earlier = now - SignedDuration::from_hours(start);
         let many = (0..64).map(|_| store.next_sequence(earlier));
         let ids = futures_util::future::try_join_all(many).await?;
@@ -217,7 +217,7 @@ async fn sequence_ids_rise_over_restarts_and_cost_one_write_in_ten_seconds() -> 
             .iter()
             .copied()
             .max_by_key(|id| id.to_string().parse::<u64>().unwrap_or_default());
-        let asked = rig.cluster.audit().await?.since(fingerprint).await?;
+        let asked = rig.cluster.audit().await?.since(mark).await?;
         let writes = asked
             .iter()
             .filter(|entry| entry.user_agent == "sequence/1")

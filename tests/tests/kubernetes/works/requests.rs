@@ -33,7 +33,7 @@ async fn a_new_work_costs_one_request_and_its_status_another() -> Result<()> {
     watching.about("before").await?;
 
     let audit = rig.cluster.audit().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     for number in 0..3 {
         let id = format!("w{number}");
         commit(&store, &[work(&id, 1, &bundle("1"))]).await?;
@@ -47,7 +47,7 @@ async fn a_new_work_costs_one_request_and_its_status_another() -> Result<()> {
         store.next_sequence(at("2026-08-01T10:00:00Z")).await?;
         store.acknowledge(&id.as_str().into(), said).await?;
     }
-    let asked = ours(&audit.since(fingerprint).await?, "works/1");
+    let asked = ours(&audit.since(mark).await?, "works/1");
     assert_eq!(
         asked,
         [
@@ -61,12 +61,12 @@ async fn a_new_work_costs_one_request_and_its_status_another() -> Result<()> {
         ]
     );
 
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     store.flush().await?;
     store.flush().await?;
     commit(&store, &[work("w0", 2, &bundle("2"))]).await?;
     read(&store, "w0").await?;
-    let asked = ours(&audit.since(fingerprint).await?, "works/1");
+    let asked = ours(&audit.since(mark).await?, "works/1");
     assert_eq!(asked, ["patch configmaps", "patch manifestworks"]);
     Ok(())
 }
@@ -81,11 +81,11 @@ async fn a_look_is_written_alone_only_where_another_made_the_one_that_is_kept() 
     say(&store, "w", &record(1, "m")).await?;
     let audit = rig.cluster.audit().await?;
     let asked = async |store: &agent::work::Objects, words: &str| -> Result<Vec<String>> {
-        let fingerprint = audit.fingerprint().await?;
+        let mark = audit.mark().await?;
         let epoch = store.index().entry(&id).context("a held work")?.epoch;
         let look = Some((epoch, words.into()));
         store.write_status(&id, look).await?;
-        Ok(ours(&audit.since(fingerprint).await?, "looks/1"))
+        Ok(ours(&audit.since(mark).await?, "looks/1"))
     };
     let written = ["patch manifestworks status"];
     assert_eq!(asked(&store, "one 0").await?, written);
@@ -93,7 +93,7 @@ async fn a_look_is_written_alone_only_where_another_made_the_one_that_is_kept() 
 
     let store = rig.open().await?;
     let looks = store.take_snapshots();
-    assert_eq!(looks.get(&id).context("a look")?.words, "one 0");
+    assert_eq!(looks.get(&id).context("a snapshot")?.text, "one 0");
     assert!(store.take_snapshots().is_empty());
     assert_eq!(asked(&store, "one 0 5").await?, [""; 0]);
     assert_eq!(asked(&store, "two 0").await?, written);
@@ -115,7 +115,7 @@ async fn many_acknowledgements_are_noted_with_few_writes() -> Result<()> {
         .collect();
     commit(&store, &works).await?;
     let audit = rig.cluster.audit().await?;
-    let fingerprint = audit.fingerprint().await?;
+    let mark = audit.mark().await?;
     let begun = Instant::now();
     for work in &works {
         let said = record(1, "m");
@@ -129,14 +129,14 @@ async fn many_acknowledgements_are_noted_with_few_writes() -> Result<()> {
             .await?
             .data
             .unwrap_or_default();
-        let fingerprints = data
+        let marks = data
             .get("acknowledged")
-            .map_or(0, |fingerprints| fingerprints.lines().count());
-        ensure!(fingerprints == 20, "{fingerprints} marks");
+            .map_or(0, |marks| marks.lines().count());
+        ensure!(marks == 20, "{marks} marks");
         Ok(())
     })
     .await?;
-    let asked = ours(&audit.since(fingerprint).await?, "acknowledged/1");
+    let asked = ours(&audit.since(mark).await?, "acknowledged/1");
     let writes = asked
         .iter()
         .filter(|what| *what == "patch configmaps")

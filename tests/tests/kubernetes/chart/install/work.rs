@@ -27,7 +27,7 @@ async fn applied_objects_outlive_the_release_that_runs_the_agent_and_it_goes_on_
         &[&["upgrade", "agent", &chart, "--set", "installCRDs=false"]],
         &[&["uninstall", "agent"], &["install", "renamed", &chart]],
     ];
-    for (processing, steps) in (1..).zip(turns) {
+    for (turn, steps) in (1..).zip(turns) {
         region.agent("cluster1")?.service.kill()?;
         for step in steps {
             let region: &[&str] = if step.len() > 2 {
@@ -46,11 +46,11 @@ async fn applied_objects_outlive_the_release_that_runs_the_agent_and_it_goes_on_
         let agent = &mut region.agent("cluster1")?.service;
         agent.restart()?;
         agent.ready().await?;
-        let value = processing.to_string();
-        let change = Change::of(processing, vec![config_map("kept", &value)]);
+        let value = turn.to_string();
+        let change = Change::of(turn, vec![config_map("kept", &value)]);
         api.change_bundle(&id, &change).await?;
         let now = holds(&api, &id, &yard.client, &value).await?;
-        ensure!(now == uid, "made anew in turn {processing}");
+        ensure!(now == uid, "made anew in turn {turn}");
     }
     region.passed();
     yard.passed();

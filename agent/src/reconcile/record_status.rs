@@ -1,4 +1,4 @@
-//! Keeps a status that says something new, and passes it on: first it is told, then it is written.
+//! Records a status that says something new: first it is reported, then it is written.
 
 use link::bundle::{Condition, Status, status_hash};
 use tracing::debug;
@@ -9,8 +9,8 @@ use crate::work::{self, Entry, StatusRecord, Store, Work, WorkId};
 
 /// When a status is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Write {
-    /// At once, with what is to be kept of the look.
+pub(super) enum StatusWrite {
+    /// At once, with the snapshot that is to be kept.
     Now(Option<String>),
     /// The store decides: another status, or the end of the work, is about to follow.
     Later,
@@ -18,15 +18,15 @@ pub(super) enum Write {
 
 impl<S: Store, T: Applier> Reconciler<S, T> {
     /// `before` is the status as it was when the work was read.
-    pub(super) async fn keep(
+    pub(super) async fn record_status(
         &self,
         id: &WorkId,
         entry: &Entry,
         work: &Work,
         before: Option<&StatusRecord>,
         status: Status,
-        write: Write,
-    ) -> Result<(), work::Error> {
+        write: StatusWrite,
+    ) -> Result<(), work::StoreError> {
         let version = work.head.version;
         // Of a paused work it may be about an earlier version.
         let generation = i64::from(version.get());
@@ -34,7 +34,7 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
         let applied = status.condition("Applied").is_some_and(is_applied)
             && status.condition("Deleting").is_none();
         let hash = status_hash(&status);
-        // The same words about another version are news: the source waits for that version's status.
+        // The same status of another version is news: the source waits for that version's.
         let known = self.store.index().entry(id).is_some_and(|entry| {
             entry.status_hash.as_deref() == Some(hash.as_str()) && entry.status_version == version
         });
@@ -46,23 +46,23 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
                 acknowledged: false,
                 applied_at: applied.then(|| self.clock.now()),
             };
-            self.tell(id, entry, before, record).await?;
+            self.report(id, entry, before, record).await?;
         }
-        if let Write::Now(look) = write {
+        if let StatusWrite::Now(snapshot) = write {
             // Also one that could not be written before.
-            let look = look.map(|words| (entry.epoch, words));
-            self.store.write_status(id, look).await?;
+            let snapshot = snapshot.map(|text| (entry.epoch, text));
+            self.store.write_status(id, snapshot).await?;
         }
         Ok(())
     }
 
-    async fn tell(
+    async fn report(
         &self,
         id: &WorkId,
         entry: &Entry,
         before: Option<&StatusRecord>,
         mut record: StatusRecord,
-    ) -> Result<(), work::Error> {
+    ) -> Result<(), work::StoreError> {
         if let Some(before) = before.filter(|before| before.version == record.version) {
             record.applied_at = record
                 .applied_at

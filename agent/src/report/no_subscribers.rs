@@ -1,7 +1,8 @@
-//! Statuses that the broker took and gave to nobody: their source is away, or listens elsewhere, and does not know to ask.
+//! Statuses that the broker took and that matched no subscription: their source is away, or subscribed elsewhere, and does
+//! not know to ask.
 //!
-//! They count as unreported. One of them at a time is tried again in a while; when somebody hears one, all the others
-//! follow at once. A broker that never says who listens (IoT Core) makes no such status.
+//! They count as unreported. One of them at a time is tried again in a while; when one reaches a subscriber, all the others
+//! follow at once. A broker that never reports this (IoT Core) makes no such status.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,17 +13,17 @@ use tokio::time::Instant;
 
 use crate::work::WorkId;
 
-/// Works whose newest status nobody heard.
+/// Works whose newest status reached no subscriber.
 #[derive(Debug)]
-pub(super) struct Unheard {
+pub(super) struct NoSubscribers {
     /// At most one entry for each work that is held.
     works: Mutex<BTreeSet<WorkId>>,
     lines: Throttle<()>,
 }
 
-// === impl Unheard ===
+// === impl NoSubscribers ===
 
-impl Default for Unheard {
+impl Default for NoSubscribers {
     fn default() -> Self {
         Self {
             works: Mutex::default(),
@@ -31,14 +32,14 @@ impl Default for Unheard {
     }
 }
 
-impl Unheard {
-    /// Nobody heard the status of this work. Answers with how many log lines were held back when one is due.
+impl NoSubscribers {
+    /// The status of this work reached no subscriber. Returns how many log lines were held back when one is due.
     pub(super) fn note(&self, id: &WorkId) -> Option<u64> {
         self.works().insert(id.clone());
         self.lines.admit(&(), Instant::now())
     }
 
-    /// One that is worth a try; it is no longer among them, unless nobody hears it again.
+    /// One that is worth a try; it is no longer among them, unless it reaches no subscriber again.
     pub(super) fn probe(&self) -> Option<WorkId> {
         self.works().pop_first()
     }
@@ -48,7 +49,7 @@ impl Unheard {
         self.works().remove(id)
     }
 
-    /// Somebody listens: all of them.
+    /// Somebody is subscribed: all of them.
     pub(super) fn take_all(&self) -> BTreeSet<WorkId> {
         std::mem::take(&mut *self.works())
     }

@@ -1,31 +1,31 @@
-//! What a terminating object waits for, in words.
+//! What a terminating object waits for, as text.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use link::bundle::manifest::ObjectRef;
 use serde_json::Value;
 
 use crate::applier::kubernetes::Inner;
-use crate::applier::kubernetes::server::Place;
+use crate::applier::kubernetes::server::ObjectPath;
 
 impl Inner {
     pub(super) async fn what_it_waits_for(
         &self,
         object: &ObjectRef,
-        place: &Place,
+        path: &ObjectPath,
         meta: &ObjectMeta,
     ) -> String {
         let is_namespace = object.kind == "Namespace" && object.group.is_empty();
         let content = if is_namespace {
-            // Words are worth a request and not an error.
-            self.server.get(place).await.ok().flatten()
+            // The message is worth a request, and no error.
+            self.server.get(path).await.ok().flatten()
         } else {
             None
         };
-        words(meta, content.as_ref())
+        describe(meta, content.as_ref())
     }
 }
 
-fn words(meta: &ObjectMeta, namespace: Option<&Value>) -> String {
+fn describe(meta: &ObjectMeta, namespace: Option<&Value>) -> String {
     let mut waits = Vec::new();
     let all = meta.finalizers.iter().flatten().map(String::as_str);
     let (special, finalizers): (Vec<&str>, Vec<&str>) =
@@ -58,16 +58,16 @@ fn words(meta: &ObjectMeta, namespace: Option<&Value>) -> String {
 // The namespace controller says in conditions what is in the way.
 fn content(namespace: &Value) -> String {
     let conditions = namespace["status"]["conditions"].as_array();
-    let said: Vec<&str> = conditions
+    let messages: Vec<&str> = conditions
         .into_iter()
         .flatten()
         .filter(|condition| condition["status"] == "True")
         .filter_map(|condition| condition["message"].as_str())
         .collect();
-    if said.is_empty() {
+    if messages.is_empty() {
         "its content to go".into()
     } else {
-        format!("its content: {}", said.join("; "))
+        format!("its content: {}", messages.join("; "))
     }
 }
 
@@ -100,13 +100,16 @@ mod tests {
             (&[ORPHANS], "waits for its dependents to be orphaned"),
             (&[], "waits for the API server to remove it"),
         ] {
-            assert_eq!(words(&with(finalizers), None), expected);
+            assert_eq!(describe(&with(finalizers), None), expected);
         }
         let graceful = ObjectMeta {
             deletion_grace_period_seconds: Some(30),
             ..ObjectMeta::default()
         };
-        assert_eq!(words(&graceful, None), "waits for its grace period of 30 s");
+        assert_eq!(
+            describe(&graceful, None),
+            "waits for its grace period of 30 s"
+        );
     }
 
     #[test]
@@ -117,11 +120,11 @@ mod tests {
             {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "x/y in 1 resource instances"},
         ]}});
         assert_eq!(
-            words(&with(&[]), Some(&namespace)),
+            describe(&with(&[]), Some(&namespace)),
             "waits for its content: pods. has 1 resource instances; x/y in 1 resource instances"
         );
         assert_eq!(
-            words(&with(&[]), Some(&json!({}))),
+            describe(&with(&[]), Some(&json!({}))),
             "waits for its content to go"
         );
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Inner;
-use super::claims::{load, place};
+use super::claims::{load, path};
 use super::resource::{DEFINITIONS, DEFINITIONS_GROUP, Resource};
-use super::watch::Sight;
+use super::watch::ObjectEvent;
 
 impl Inner {
     /// Kinds that are watched although no work holds an object of them.
@@ -22,19 +22,24 @@ impl Inner {
             .flatten()
     }
 
-    /// Looks at what a stream saw for what concerns the agent itself.
-    pub(super) fn saw_own_kinds(&self, resource: &Resource, meta: &ObjectMeta, sight: &Sight) {
-        let gone = matches!(sight, Sight::Gone(_));
+    /// Handles events of objects that concern the agent itself.
+    pub(super) fn note_own_kinds(
+        &self,
+        resource: &Resource,
+        meta: &ObjectMeta,
+        event: &ObjectEvent,
+    ) {
+        let gone = matches!(event, ObjectEvent::Gone(_));
         if resource.plural == DEFINITIONS && resource.group == DEFINITIONS_GROUP {
             let name = meta.name.as_deref().unwrap_or_default();
             let Some((plural, group)) = name.split_once('.') else {
                 return;
             };
-            match sight {
-                Sight::Gone(_) => self.discovery.forget_kind(group, plural),
-                Sight::Became(_) => self.defined(group),
+            match event {
+                ObjectEvent::Gone(_) => self.discovery.forget_kind(group, plural),
+                ObjectEvent::Changed(_) => self.defined(group),
                 // It may be long ago.
-                Sight::Listed(_) => self.index.defined(group),
+                ObjectEvent::Listed(_) => self.index.defined(group),
             }
         } else if self.is_own_kind(resource) {
             let uid = meta.uid.as_deref().unwrap_or_default();
@@ -44,7 +49,7 @@ impl Inner {
                 self.note_foreign(meta);
             }
             if gone || meta.deletion_timestamp.is_some() {
-                self.lose_keeper(uid, gone);
+                self.lose_applied_work(uid, gone);
             }
         }
     }
@@ -55,22 +60,22 @@ impl Inner {
     }
 
     /// A list of AppliedManifestWorks was read: those of ours that it does not name may be gone, those of others are.
-    pub(super) async fn miss_keepers(&self, listed: &HashSet<String>) {
+    pub(super) async fn miss_applied_works(&self, listed: &HashSet<String>) {
         self.foreign.retain(listed);
         let missed = self.claims().others_than(listed);
-        for keeper in missed {
+        for applied_work in missed {
             // It may be newer than the list.
-            let found = self.server.metadata(&place(&keeper.name)).await;
+            let found = self.server.metadata(&path(&applied_work.name)).await;
             let is_gone = found.is_ok_and(|found| {
-                found.is_none_or(|found| found.uid.as_deref() != Some(keeper.uid.as_str()))
+                found.is_none_or(|found| found.uid.as_deref() != Some(applied_work.uid.as_str()))
             });
             if is_gone {
-                self.lose_keeper(&keeper.uid, true);
+                self.lose_applied_work(&applied_work.uid, true);
             }
         }
     }
 
-    fn lose_keeper(&self, uid: &str, gone: bool) {
+    fn lose_applied_work(&self, uid: &str, gone: bool) {
         let lost = self.claims().lost(uid, gone);
         self.index.wake(lost);
     }

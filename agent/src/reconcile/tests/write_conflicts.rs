@@ -8,7 +8,7 @@ async fn a_feud_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
     fixture.order(false);
     let waits = async || {
         let next = fixture.reconciler.reconcile(&"w".into()).await;
-        matches!(next, Next::After(left) if left <= Duration::from_secs(60))
+        matches!(next, QueueAction::After(left) if left <= Duration::from_secs(60))
     };
     // The applier says each time that somebody else had changed it.
     for _ in 0..100 {
@@ -44,7 +44,7 @@ async fn a_feud_is_told_with_its_rival_until_there_is_peace_and_costs_two_report
     };
     for _ in 0..100 {
         let (next, ..) = fixture.look().await;
-        if let Next::After(left) = next {
+        if let QueueAction::After(left) = next {
             tokio::time::advance(left.min(Duration::from_secs(60))).await;
         }
     }
@@ -66,7 +66,7 @@ async fn a_feud_is_told_with_its_rival_until_there_is_peace_and_costs_two_report
     let (next, conditions, _) = fixture.look().await;
     // The last repair may be a whole pause ago.
     if conditions[0] == "Applied=False" {
-        let Next::After(left) = next else {
+        let QueueAction::After(left) = next else {
             panic!("{next:?}");
         };
         tokio::time::advance(left).await;

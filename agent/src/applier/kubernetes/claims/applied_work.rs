@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Error;
 use serde_json::{Value, json};
 
-use super::intent::Intent;
-use super::{hash, object, place};
+use super::intent_record::IntentRecord;
+use super::{hash, object, path};
 use crate::applier::kubernetes::explain::explain;
 use crate::applier::kubernetes::identity::successor_name;
 use crate::applier::kubernetes::owners::{API_VERSION, KIND};
@@ -18,10 +18,10 @@ use crate::work_id::{WorkId, object_name};
 
 /// The AppliedManifestWork of a work.
 #[derive(Clone, Debug)]
-pub(in crate::applier::kubernetes) struct Keeper {
+pub(in crate::applier::kubernetes) struct AppliedWork {
     pub(super) name: String,
     pub(super) uid: String,
-    pub(super) life: Life,
+    pub(super) lifecycle: Lifecycle,
     finalizers: Vec<String>,
     // It carries the identity of an agent whose works were adopted.
     pub(super) adopted: bool,
@@ -34,22 +34,22 @@ pub(in crate::applier::kubernetes) struct Keeper {
     pub(super) retiring: Vec<OwnerReference>,
 }
 
-/// Whether it can be relied upon.
+/// Where it is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
-    /// It does.
-    Lives,
+pub(super) enum Lifecycle {
+    /// It is there.
+    Active,
     /// We are deleting it.
-    Leaves,
+    Deleting,
     /// Somebody deleted it.
-    Terminates,
+    Terminating,
     /// It is not there any more.
     Gone,
 }
 
-// === impl Keeper ===
+// === impl AppliedWork ===
 
-impl Keeper {
+impl AppliedWork {
     /// Reads it; `agent_id` is ours.
     pub(super) fn of(work: &AppliedManifestWork, agent_id: &str) -> Self {
         let meta = &work.metadata;
@@ -59,10 +59,10 @@ impl Keeper {
         Self {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),
-            life: if meta.deletion_timestamp.is_some() {
-                Life::Terminates
+            lifecycle: if meta.deletion_timestamp.is_some() {
+                Lifecycle::Terminating
             } else {
-                Life::Lives
+                Lifecycle::Active
             },
             finalizers: meta.finalizers.clone().unwrap_or_default(),
             adopted: work.spec.agent_id != agent_id,
@@ -88,10 +88,10 @@ impl Keeper {
     }
 
     /// Whether nothing is to be done about it.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let protected = self.finalizers.iter().any(|it| it == APPLIED_FINALIZER);
         let settled = !self.adopted && !self.evicting && self.retiring.is_empty();
-        self.life == Life::Lives && settled && protected
+        self.lifecycle == Lifecycle::Active && settled && protected
     }
 
     fn taking_over(mut self, others: Vec<OwnerReference>) -> Self {
@@ -110,48 +110,50 @@ impl Keeper {
 // === impl Inner ===
 
 impl Inner {
-    /// Makes the keeper say what the work is about to hold; at most one request when nothing is unusual.
+    /// Writes into the AppliedManifestWork what the work is about to hold; at most one request when nothing is unusual.
     pub(super) async fn write_intent(
         &self,
         owner: &WorkId,
         record: &Record,
-        mut keeper: Option<Keeper>,
-    ) -> Result<Keeper, ApplierError> {
-        let intent = Intent::of(owner, record).to_string();
+        mut applied_work: Option<AppliedWork>,
+    ) -> Result<AppliedWork, ApplierError> {
+        let intent = IntentRecord::of(owner, record).to_string();
         let usual = self.agent_id.applied_name(&object_name(owner));
         let mut name = usual.clone();
         let mut retiring = Vec::new();
         for _ in 0..ATTEMPTS {
-            let patched = keeper.as_ref().filter(|it| it.life == Life::Lives);
-            let patched = patched.map(Keeper::reference);
-            let written = match keeper.take() {
-                Some(known) if known.life == Life::Lives && known.says(&intent) => {
+            let patched = applied_work
+                .as_ref()
+                .filter(|it| it.lifecycle == Lifecycle::Active);
+            let patched = patched.map(AppliedWork::reference);
+            let written = match applied_work.take() {
+                Some(known) if known.lifecycle == Lifecycle::Active && known.says(&intent) => {
                     return Ok(known.taking_over(retiring));
                 }
-                Some(known) if known.life == Life::Lives => {
+                Some(known) if known.lifecycle == Lifecycle::Active => {
                     name.clone_from(&known.name);
                     retiring = owners::united(retiring, known.retiring.iter().cloned());
                     let patch = self.intent_patch(&known, &intent);
-                    self.server.merge(&place(&name), &patch).await
+                    self.server.merge(&path(&name), &patch).await
                 }
                 Some(lost) => {
                     name.clone_from(&usual);
-                    if lost.life != Life::Gone && lost.name == usual {
+                    if lost.lifecycle != Lifecycle::Gone && lost.name == usual {
                         name = successor_name(&usual, &lost.uid);
                     }
                     let lost = lost.retiring.iter().cloned().chain([lost.reference()]);
                     retiring = owners::united(retiring, lost);
-                    self.create_keeper(owner, &name, &intent).await
+                    self.create_applied_work(owner, &name, &intent).await
                 }
-                None => self.create_keeper(owner, &name, &intent).await,
+                None => self.create_applied_work(owner, &name, &intent).await,
             };
             match written {
                 Ok(object) => {
-                    let written = self.read_keeper(owner, &object)?;
-                    if written.life == Life::Lives {
+                    let written = self.read_applied_work(owner, &object)?;
+                    if written.lifecycle == Lifecycle::Active {
                         return Ok(written.taking_over(retiring));
                     }
-                    keeper = Some(written);
+                    applied_work = Some(written);
                 }
                 // It is not the one that was known any more.
                 Err(error) if is_missing(&error) && patched.is_some() => {
@@ -160,10 +162,10 @@ impl Inner {
                 }
                 Err(error) if is_conflict(&error) => {
                     retiring = owners::united(retiring, patched);
-                    let found = self.server.get(&place(&name)).await;
+                    let found = self.server.get(&path(&name)).await;
                     let found = found.map_err(|error| explain(&error, "read", &object(&name)))?;
-                    let found = found.map(|found| self.read_keeper(owner, &found));
-                    keeper = found.transpose()?;
+                    let found = found.map(|found| self.read_applied_work(owner, &found));
+                    applied_work = found.transpose()?;
                 }
                 Err(error) => return Err(explain(&error, "write", &object(&name))),
             }
@@ -177,7 +179,7 @@ impl Inner {
         })
     }
 
-    async fn create_keeper(
+    async fn create_applied_work(
         &self,
         owner: &WorkId,
         name: &str,
@@ -193,7 +195,7 @@ impl Inner {
         if let Some(name) = bundle_name {
             annotations[BUNDLE_NAME] = json!(name);
         }
-        let keeper = json!({
+        let applied_work = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {
@@ -204,51 +206,63 @@ impl Inner {
             },
             "spec": {"hubHash": id, "agentID": id, "manifestWorkName": object_name(owner)},
         });
-        self.server.create(&place(name), &keeper).await
+        self.server.create(&path(name), &applied_work).await
     }
 
-    /// What makes a keeper say an intent.
-    pub(super) fn intent_patch(&self, keeper: &Keeper, intent: &str) -> Value {
+    /// The patch that writes an intent record.
+    pub(super) fn intent_patch(&self, applied_work: &AppliedWork, intent: &str) -> Value {
         let mut patch = json!({
-            "metadata": {"uid": keeper.uid, "annotations": {CLAIMS: intent}},
+            "metadata": {"uid": applied_work.uid, "annotations": {CLAIMS: intent}},
         });
-        if keeper.adopted {
+        if applied_work.adopted {
             let id = self.agent_id.as_str();
             patch["spec"] = json!({"hubHash": id, "agentID": id});
         }
-        if !keeper.finalizers.iter().any(|it| it == APPLIED_FINALIZER) {
-            let all = keeper.finalizers.iter().map(String::as_str);
+        if !applied_work
+            .finalizers
+            .iter()
+            .any(|it| it == APPLIED_FINALIZER)
+        {
+            let all = applied_work.finalizers.iter().map(String::as_str);
             let all: Vec<&str> = all.chain([APPLIED_FINALIZER]).collect();
             patch["metadata"]["finalizers"] = json!(all);
         }
         patch
     }
 
-    fn read_keeper(&self, owner: &WorkId, object: &Value) -> Result<Keeper, ApplierError> {
+    fn read_applied_work(
+        &self,
+        owner: &WorkId,
+        object: &Value,
+    ) -> Result<AppliedWork, ApplierError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let refused = |kind, words: String| ApplierError {
+        let refused = |kind, problem: String| ApplierError {
             kind,
-            message: format!("AppliedManifestWork {name}: {words}"),
+            message: format!("AppliedManifestWork {name}: {problem}"),
         };
         let read: AppliedManifestWork = serde_json::from_value(object.clone())
             .map_err(|error| refused(ApplierErrorKind::Unavailable, error.to_string()))?;
         if read.spec.manifest_work_name != object_name(owner) || !self.is_ours(&read.spec.agent_id)
         {
             let (agent, work) = (&read.spec.agent_id, &read.spec.manifest_work_name);
-            let words = format!(
+            let problem = format!(
                 "it belongs to agent `{agent}` and its work `{work}`; hint: give this agent an identity of its own"
             );
             let owner = agent.clone();
-            return Err(refused(ApplierErrorKind::Conflict { owner }, words));
+            return Err(refused(ApplierErrorKind::Conflict { owner }, problem));
         }
-        Ok(Keeper::of(&read, self.agent_id.as_str()))
+        Ok(AppliedWork::of(&read, self.agent_id.as_str()))
     }
 
     /// Deletes an AppliedManifestWork that owns nothing any more and takes our finalizer off it.
-    pub(super) async fn delete_keeper(&self, name: &str, uid: &str) -> Result<(), ApplierError> {
-        let place = place(name);
+    pub(super) async fn delete_applied_work(
+        &self,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), ApplierError> {
+        let path = path(name);
         let failed = |error| explain(&error, "delete", &object(name));
-        let going = match self.server.delete(&place, uid).await {
+        let going = match self.server.delete(&path, uid).await {
             Err(error) if is_missing(&error) || is_conflict(&error) => return Ok(()),
             going => going.map_err(failed)?,
         };
@@ -259,12 +273,12 @@ impl Inner {
         let others = finalizers.iter().filter(|it| *it != APPLIED_FINALIZER);
         let others: Vec<&Value> = others.collect();
         let patch = json!({"metadata": {"uid": uid, "finalizers": others}});
-        match self.server.merge(&place, &patch).await {
+        match self.server.merge(&path, &patch).await {
             Err(error) if !is_missing(&error) && !is_conflict(&error) => Err(failed(error)),
             _ => Ok(()),
         }
     }
 }
 
-// Of writing a keeper that somebody else writes or deletes at the same time.
+// Of writing an object that somebody else writes or deletes at the same time.
 const ATTEMPTS: usize = 4;

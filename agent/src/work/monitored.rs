@@ -1,4 +1,4 @@
-//! A store whose failures show in readiness, whoever met them.
+//! A store whose failures show in readiness, whichever part met them.
 //!
 //! Every caller tries again until it works, so a failure stands for as long as the same call has not worked since. A few
 //! of them are remembered; the check is well again when none is left.
@@ -11,18 +11,20 @@ use link::error::{Hint as _, chain};
 use link::order::SequenceId;
 use tokio::sync::mpsc;
 
-use super::{Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
+use super::{
+    Head, StatusRecord, Store, StoreError, Stored, StoredSnapshot, Work, WorkId, WorkIndex,
+};
 use crate::change::Change;
 use crate::health::Health;
 
 /// A store and the check that says whether it works. Clones share both.
 #[derive(Clone)]
-pub struct Watched<S> {
+pub struct MonitoredStore<S> {
     store: S,
-    troubles: Arc<Troubles>,
+    failures: Arc<StandingFailures>,
 }
 
-struct Troubles {
+struct StandingFailures {
     standing: Mutex<BTreeMap<Call, String>>,
     health: Health,
 }
@@ -36,46 +38,46 @@ enum Call {
     Write(WorkId),
 }
 
-// === impl Watched ===
+// === impl MonitoredStore ===
 
-impl<S> Watched<S> {
+impl<S> MonitoredStore<S> {
     /// Watches a store.
     pub fn new(store: S, health: Health) -> Self {
-        let troubles = Troubles {
+        let failures = StandingFailures {
             standing: Mutex::default(),
             health,
         };
         Self {
             store,
-            troubles: Arc::new(troubles),
+            failures: Arc::new(failures),
         }
     }
 }
 
-impl<S: Store> Store for Watched<S> {
-    fn index(&self) -> &Index {
+impl<S: Store> Store for MonitoredStore<S> {
+    fn index(&self) -> &WorkIndex {
         self.store.index()
     }
 
-    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
+    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), StoreError> {
         let done = self.store.commit(works).await;
         match &done {
             // That one name is taken is no failure of the store; the others are committed next.
-            Err(error) if error.foreign().is_some() => self.troubles.note(Call::Commit, &Ok(())),
-            _ => self.troubles.note(Call::Commit, &done),
+            Err(error) if error.foreign().is_some() => self.failures.note(Call::Commit, &Ok(())),
+            _ => self.failures.note(Call::Commit, &done),
         }
         done
     }
 
-    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
+    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, StoreError> {
         let read = self.store.read(id).await;
-        self.troubles.note(Call::Read(id.clone()), &read);
+        self.failures.note(Call::Read(id.clone()), &read);
         read
     }
 
-    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
+    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, StoreError> {
         let read = self.store.reported(id).await;
-        self.troubles.note(Call::Read(id.clone()), &read);
+        self.failures.note(Call::Read(id.clone()), &read);
         read
     }
 
@@ -84,25 +86,29 @@ impl<S: Store> Store for Watched<S> {
         id: &WorkId,
         epoch: u64,
         record: StatusRecord,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, StoreError> {
         let done = self.store.put_status(id, epoch, record).await;
-        self.troubles.note(Call::Write(id.clone()), &done);
+        self.failures.note(Call::Write(id.clone()), &done);
         done
     }
 
-    async fn write_status(&self, id: &WorkId, look: Option<(u64, String)>) -> Result<(), Error> {
-        let done = self.store.write_status(id, look).await;
-        self.troubles.note(Call::Write(id.clone()), &done);
+    async fn write_status(
+        &self,
+        id: &WorkId,
+        snapshot: Option<(u64, String)>,
+    ) -> Result<(), StoreError> {
+        let done = self.store.write_status(id, snapshot).await;
+        self.failures.note(Call::Write(id.clone()), &done);
         done
     }
 
-    fn take_looks(&self) -> HashMap<WorkId, Looked> {
-        self.store.take_looks()
+    fn take_snapshots(&self) -> HashMap<WorkId, StoredSnapshot> {
+        self.store.take_snapshots()
     }
 
-    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
+    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), StoreError> {
         let done = self.store.acknowledge(id, record).await;
-        self.troubles.note(Call::Write(id.clone()), &done);
+        self.failures.note(Call::Write(id.clone()), &done);
         done
     }
 
@@ -114,19 +120,19 @@ impl<S: Store> Store for Watched<S> {
         self.store.may_hold(id)
     }
 
-    async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+    async fn remove(&self, id: &WorkId) -> Result<(), StoreError> {
         let done = self.store.remove(id).await;
-        self.troubles.note(Call::Write(id.clone()), &done);
+        self.failures.note(Call::Write(id.clone()), &done);
         if done.is_ok() {
             // Nobody reads it again.
-            self.troubles.note(Call::Read(id.clone()), &done);
+            self.failures.note(Call::Read(id.clone()), &done);
         }
         done
     }
 
-    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
+    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, StoreError> {
         let next = self.store.next_sequence(now).await;
-        self.troubles.note(Call::Sequence, &next);
+        self.failures.note(Call::Sequence, &next);
         next
     }
 
@@ -135,17 +141,17 @@ impl<S: Store> Store for Watched<S> {
     }
 }
 
-// === impl Troubles ===
+// === impl StandingFailures ===
 
-impl Troubles {
-    fn note<T>(&self, call: Call, outcome: &Result<T, Error>) {
+impl StandingFailures {
+    fn note<T>(&self, call: Call, outcome: &Result<T, StoreError>) {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(_) => {
                 if standing.remove(&call).is_none() {
                     return;
                 }
-                // Told inside, so that two calls cannot tell in the wrong order.
+                // Reported under the lock, so that two calls cannot report in the wrong order.
                 match standing.values().next() {
                     None => self.health.ok(),
                     Some(why) => self.health.failing(why.clone()),

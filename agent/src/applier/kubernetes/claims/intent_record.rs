@@ -6,12 +6,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::applier::ownership::{Record, Share};
-use crate::applier::{Held, key};
+use crate::applier::{HeldObject, key};
 use crate::work_id::WorkId;
 
 /// What a work is about to hold.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Intent {
+pub(super) struct IntentRecord {
     work: WorkId,
     objects: Vec<Object>,
 }
@@ -20,9 +20,9 @@ pub(super) struct Intent {
 #[derive(Debug, Serialize, Deserialize)]
 struct Object(String, String, String, String, String, Option<String>, u64);
 
-// === impl Intent ===
+// === impl IntentRecord ===
 
-impl Intent {
+impl IntentRecord {
     pub(super) fn of(work: &WorkId, record: &Record) -> Self {
         let object = |share: &Share| {
             let held = share.held.clone();
@@ -46,7 +46,7 @@ impl Intent {
         let intent: Self = serde_json::from_str(text)?;
         let share = |object: Object| {
             let Object(group, version, kind, namespace, name, content, since) = object;
-            let held = Held {
+            let held = HeldObject {
                 group,
                 version,
                 kind,
@@ -68,7 +68,7 @@ impl Intent {
     }
 }
 
-impl fmt::Display for Intent {
+impl fmt::Display for IntentRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Texts and numbers always serialise.
         f.write_str(&serde_json::to_string(self).unwrap_or_default())
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_stays_short() {
-        let held = Held {
+        let held = HeldObject {
             group: "apps".into(),
             version: "v1".into(),
             kind: "Deployment".into(),
@@ -98,8 +98,8 @@ mod tests {
                 since: 7,
             }],
         };
-        let text = Intent::of(&"a b".into(), &record).to_string();
-        assert_eq!(Intent::read(&text).unwrap(), record);
+        let text = IntentRecord::of(&"a b".into(), &record).to_string();
+        assert_eq!(IntentRecord::read(&text).unwrap(), record);
         // 256 KiB of annotations hold what fits into a bundle of the smallest manifests.
         assert!(text.len() < 150, "{text}");
     }

@@ -17,8 +17,8 @@ use crate::digest::sha256_hex;
 
 /// The newest deletions.
 #[derive(Debug, Default)]
-pub(crate) struct Departed {
-    known: HashMap<String, Departure>,
+pub(crate) struct Tombstones {
+    known: HashMap<String, Tombstone>,
     // May name keys that came again; a departure counts only with its number.
     order: VecDeque<(String, u64)>,
     number: u64,
@@ -26,18 +26,18 @@ pub(crate) struct Departed {
 
 /// One deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Departure {
+struct Tombstone {
     created: String,
     deleted: Timestamp,
     number: u64,
 }
 
-// === impl Departed ===
+// === impl Tombstones ===
 
-impl Departed {
-    /// Reads what [`Departed::write`] and [`Departed::note`] wrote; lines that are not theirs are passed over.
+impl Tombstones {
+    /// Reads what [`Tombstones::write`] and [`Tombstones::note`] wrote; lines that are not theirs are passed over.
     pub(super) fn read(text: &str) -> Self {
-        let mut departed = Self::default();
+        let mut tombstones = Self::default();
         for line in text.lines() {
             let mut words = line.split_whitespace();
             let (Some(key), Some(created), Some(deleted)) =
@@ -46,10 +46,10 @@ impl Departed {
                 continue;
             };
             if let Ok(deleted) = deleted.parse() {
-                departed.put(key.into(), created.into(), deleted);
+                tombstones.put(key.into(), created.into(), deleted);
             }
         }
-        departed
+        tombstones
     }
 
     /// Remembers a deletion, at the price of the oldest; answers with the line that says so. `None` when the source did
@@ -65,14 +65,14 @@ impl Departed {
 
     /// Whether an event that wants something to be there was written before that very bundle was deleted.
     pub(super) fn is_late(&self, id: &WorkId, event: &Event) -> bool {
-        let Some(departure) = self.known.get(&key(id)) else {
+        let Some(tombstone) = self.known.get(&key(id)) else {
             return false;
         };
         // What answers a request of ours is what the source says now, whenever it was written.
         let created = created(event.metadata.as_deref());
         event.kind.action != Action::ResyncResponse
-            && created.as_deref() == Some(&*departure.created)
-            && event.time.is_some_and(|time| time <= departure.deleted)
+            && created.as_deref() == Some(&*tombstone.created)
+            && event.time.is_some_and(|time| time <= tombstone.deleted)
     }
 
     /// All of them as text, one line each, the oldest first.
@@ -80,9 +80,9 @@ impl Departed {
         self.order
             .iter()
             .filter_map(|(key, number)| {
-                let departure = self.known.get(key)?;
-                (departure.number == *number)
-                    .then(|| line(key, &departure.created, departure.deleted))
+                let tombstone = self.known.get(key)?;
+                (tombstone.number == *number)
+                    .then(|| line(key, &tombstone.created, tombstone.deleted))
             })
             .collect()
     }
@@ -96,12 +96,12 @@ impl Departed {
         self.number += 1;
         let number = self.number;
         self.order.push_back((key.clone(), number));
-        let departure = Departure {
+        let tombstone = Tombstone {
             created,
             deleted,
             number,
         };
-        self.known.insert(key, departure);
+        self.known.insert(key, tombstone);
         while self.known.len() > MOST || self.order.len() > 2 * MOST {
             let Some((key, number)) = self.order.pop_front() else {
                 return;
@@ -117,7 +117,7 @@ impl Departed {
     }
 }
 
-/// When the source says it made a bundle, word for word, given the `metadata` attribute of one of its events.
+/// When the source says it made a bundle, verbatim, given the `metadata` attribute of one of its events.
 pub(crate) fn created(metadata: Option<&str>) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -145,7 +145,7 @@ fn line(key: &str, created: &str, deleted: Timestamp) -> String {
 const DIGITS: usize = 16;
 // RFC 3339 with nanoseconds and an offset has 35 bytes.
 const LONGEST_TIME: usize = 40;
-/// Deletions that are remembered. At most 90 bytes each: 90 KB of the 1 MiB that a ConfigMap holds, beside the marks.
+/// Deletions that are remembered. At most 90 bytes each: 90 KB of the 1 MiB that a ConfigMap holds, beside the digests of statuses.
 pub(super) const MOST: usize = 1_000;
 
 #[cfg(test)]
@@ -187,9 +187,9 @@ mod tests {
 
     #[test]
     fn only_an_event_of_the_very_bundle_that_was_deleted_and_from_before_that_is_late() {
-        let mut departed = Departed::default();
-        departed.note(&head("w"), Some(CREATED)).unwrap();
-        let late = |id: &str, event: Event| departed.is_late(&id.into(), &event);
+        let mut tombstones = Tombstones::default();
+        tombstones.note(&head("w"), Some(CREATED)).unwrap();
+        let late = |id: &str, event: Event| tombstones.is_late(&id.into(), &event);
         assert!(late("w", create("2026-08-01T10:30:00Z", Some(CREATED))));
         assert!(late("w", create("2026-08-01T11:00:00.5Z", Some(CREATED))));
         let fresh = [
@@ -214,36 +214,36 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_survives_as_text() {
-        let mut departed = Departed::default();
+        let mut tombstones = Tombstones::default();
         let mut appended = String::new();
         for number in 0..MOST + 10 {
-            let line = departed.note(&head(&format!("w{number}")), Some(CREATED));
+            let line = tombstones.note(&head(&format!("w{number}")), Some(CREATED));
             appended += &line.unwrap();
         }
-        assert_eq!(departed.len(), MOST);
-        for text in [departed.write(), appended + "torn li"] {
+        assert_eq!(tombstones.len(), MOST);
+        for text in [tombstones.write(), appended + "torn li"] {
             assert!(text.len() <= 2 * 90 * MOST);
-            let read = Departed::read(&text);
-            assert_eq!(read.write(), departed.write());
+            let read = Tombstones::read(&text);
+            assert_eq!(read.write(), tombstones.write());
         }
-        assert!(departed.write().len() <= 90 * MOST);
+        assert!(tombstones.write().len() <= 90 * MOST);
     }
 
     #[test]
-    fn one_that_departs_again_and_again_takes_one_place() {
-        let mut departed = Departed::default();
-        departed.note(&head("other"), Some(CREATED)).unwrap();
+    fn one_that_is_deleted_again_and_again_takes_one_entry() {
+        let mut tombstones = Tombstones::default();
+        tombstones.note(&head("other"), Some(CREATED)).unwrap();
         for _ in 0..MOST {
-            departed.note(&head("w"), Some(CREATED)).unwrap();
+            tombstones.note(&head("w"), Some(CREATED)).unwrap();
         }
-        assert_eq!(departed.len(), 2);
+        assert_eq!(tombstones.len(), 2);
     }
 
     #[test]
     fn nothing_is_remembered_of_a_source_that_does_not_say_when() {
-        let mut departed = Departed::default();
-        assert_eq!(departed.note(&head("w"), None), None);
-        assert_eq!(departed.note(&head("w"), Some("two words")), None);
+        let mut tombstones = Tombstones::default();
+        assert_eq!(tombstones.note(&head("w"), None), None);
+        assert_eq!(tombstones.note(&head("w"), Some("two words")), None);
         assert_eq!(created(Some(r#"{"creationTimestamp":null}"#)), None);
         assert_eq!(created(Some("no JSON")), None);
     }

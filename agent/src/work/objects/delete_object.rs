@@ -1,29 +1,34 @@
-//! Taking a work's object away, once what it stood for is gone.
+//! Deleting the object of a work, once the objects of the work are gone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
-use super::super::{Entry, Error, WorkId};
+use super::super::{Entry, StoreError, WorkId};
 use super::remote::optional;
-use super::{ApiRefusal, Inner, record};
+use super::{Inner, record};
 use crate::crd;
+use crate::work::refusal::ApiRefusal;
 use crate::work_id::object_name;
 
 impl Inner {
     /// Forgets a work that its source deleted or that somebody deleted here; the latter is asked for again.
-    pub(super) async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+    pub(super) async fn remove(&self, id: &WorkId) -> Result<(), StoreError> {
         let _lock = self.locks.of(id).await;
         let going = |entry: &Entry| entry.deleting || entry.dropped;
         let Some(entry) = self.index.entry(id).filter(going) else {
             return Ok(());
         };
         let name = object_name(id);
-        let erased = self.erase(id, entry.deleting).await?;
+        let deleted = self.delete_object(id, entry.deleting).await?;
         self.strays().remove(&name);
-        // What the object said last is what its source said last.
-        let erased = erased.filter(|_| entry.deleting);
-        let head = erased.and_then(|metadata| record::head(&metadata).ok());
-        if head.is_some_and(|head| self.index.depart(&head, entry.created.as_deref()).is_some()) {
+        // The object has what its source sent last.
+        let deleted = deleted.filter(|_| entry.deleting);
+        let head = deleted.and_then(|metadata| record::head(&metadata).ok());
+        if head.is_some_and(|head| {
+            self.index
+                .note_deletion(&head, entry.created.as_deref())
+                .is_some()
+        }) {
             self.journal.touch();
         }
         // Asked now, because the source may have spoken while the object went.
@@ -39,13 +44,17 @@ impl Inner {
     /// Deletes the object and takes our finalizer off it. Killed between the two requests, the object stands there as
     /// one to be deleted, and the next start goes on. What stands in its place by now goes only when its source wants
     /// the work gone.
-    async fn erase(&self, id: &WorkId, any: bool) -> Result<Option<ObjectMeta>, Error> {
+    async fn delete_object(
+        &self,
+        id: &WorkId,
+        any: bool,
+    ) -> Result<Option<ObjectMeta>, StoreError> {
         let name = object_name(id);
         let mut uid = self.known().get(id).and_then(|known| known.uid.clone());
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            let erased = async {
+            let deleted = async {
                 let deleted = self.works.delete(&name, uid.clone()).await;
                 let going = optional(deleted)?.flatten();
                 if let Some(metadata) = &going {
@@ -53,10 +62,11 @@ impl Inner {
                 }
                 Ok(going)
             };
-            match erased.await {
+            match deleted.await {
                 // Somebody changed it in between, or put another one in its place.
                 Err(error)
-                    if tries > 0 && Error::refusal(&error).is_some_and(ApiRefusal::is_conflict) =>
+                    if tries > 0
+                        && StoreError::refusal(&error).is_some_and(ApiRefusal::is_conflict) =>
                 {
                     let found = optional(self.works.metadata(&name).await)?;
                     let same = |found: &ObjectMeta| any || uid.is_none() || found.uid == uid;
@@ -70,7 +80,7 @@ impl Inner {
         }
     }
 
-    async fn let_go(&self, name: &str, metadata: &ObjectMeta) -> Result<(), Error> {
+    async fn let_go(&self, name: &str, metadata: &ObjectMeta) -> Result<(), StoreError> {
         let finalizers = metadata.finalizers.clone().unwrap_or_default();
         let others: Vec<&String> = finalizers
             .iter()

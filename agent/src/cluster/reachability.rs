@@ -1,4 +1,4 @@
-//! Whether the API server is there, judged by the requests that are made anyway.
+//! Whether the API server can be reached, judged by the requests that are made anyway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::health::Health;
 
-/// Hears the outcome of every request and tells [`Health`] what changes. Clones are one.
+/// Notes the outcome of every request and reports changes to [`Health`]. Clones share their state.
 #[derive(Clone)]
-pub(super) struct Pulse {
+pub(super) struct Reachability {
     health: Health,
     state: Arc<watch::Sender<State>>,
 }
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum RequestOutcome {
     /// The server answered; whether it agreed is another matter.
     Served,
     /// It answered that something is broken.
@@ -30,17 +30,17 @@ pub(super) enum Answer {
 
 #[derive(Clone, Copy, Debug)]
 struct State {
-    strikes: u32,
-    heard: Instant,
+    failures: u32,
+    noted: Instant,
 }
 
-// === impl Pulse ===
+// === impl Reachability ===
 
-impl Pulse {
+impl Reachability {
     pub(super) fn new(health: Health) -> Self {
         let state = State {
-            strikes: 0,
-            heard: Instant::now(),
+            failures: 0,
+            noted: Instant::now(),
         };
         Self {
             health,
@@ -48,22 +48,22 @@ impl Pulse {
         }
     }
 
-    pub(super) fn heard(&self, answer: &Answer) {
+    pub(super) fn noted(&self, answer: &RequestOutcome) {
         self.state.send_if_modified(|state| {
-            let before = state.strikes;
-            state.heard = Instant::now();
-            state.strikes = match answer {
-                Answer::Served => 0,
-                Answer::Broken(_) => before.saturating_add(1),
-                Answer::Silence(_) => before.max(STRIKES - 1).saturating_add(1),
+            let before = state.failures;
+            state.noted = Instant::now();
+            state.failures = match answer {
+                RequestOutcome::Served => 0,
+                RequestOutcome::Broken(_) => before.saturating_add(1),
+                RequestOutcome::Silence(_) => before.max(TOLERATED - 1).saturating_add(1),
             };
-            // Told inside, so that two requests cannot tell in the wrong order.
-            if state.strikes >= STRIKES && before < STRIKES {
+            // Reported under the lock, so that two requests cannot report in the wrong order.
+            if state.failures >= TOLERATED && before < TOLERATED {
                 self.health.failing(answer.to_string());
-            } else if state.strikes == 0 && before >= STRIKES {
+            } else if state.failures == 0 && before >= TOLERATED {
                 self.health.ok();
             }
-            (state.strikes == 0) != (before == 0)
+            (state.failures == 0) != (before == 0)
         });
     }
 
@@ -71,24 +71,24 @@ impl Pulse {
     /// well again by itself. While all is well it does nothing.
     pub(super) async fn probe(self, client: Client) {
         let mut state = self.state.subscribe();
-        while state.wait_for(|state| state.strikes > 0).await.is_ok() {
-            let quiet_since = state.borrow().heard;
+        while state.wait_for(|state| state.failures > 0).await.is_ok() {
+            let quiet_since = state.borrow().noted;
             sleep_until(quiet_since + QUIET).await;
             let now = *state.borrow();
-            if now.strikes > 0
-                && now.heard == quiet_since
+            if now.failures > 0
+                && now.noted == quiet_since
                 && let Ok(request) = http::Request::get("/readyz").body(Vec::new())
             {
-                // The outcome is heard like that of every request.
+                // The outcome is noted like that of every request.
                 let _ = client.request_text(request).await;
             }
         }
     }
 }
 
-// === impl Answer ===
+// === impl RequestOutcome ===
 
-impl std::fmt::Display for Answer {
+impl std::fmt::Display for RequestOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Served => f.write_str("the Kubernetes API server answers"),
@@ -99,7 +99,7 @@ impl std::fmt::Display for Answer {
 }
 
 // One 5xx may come from a webhook or an aggregated API that is down; so many in a row come from the server.
-const STRIKES: u32 = 3;
+const TOLERATED: u32 = 3;
 
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -114,66 +114,66 @@ mod tests {
 
     use super::*;
 
-    type Told = Arc<Mutex<Vec<Result<(), String>>>>;
+    type Reported = Arc<Mutex<Vec<Result<(), String>>>>;
 
-    fn pulse() -> (Pulse, Told) {
-        let told = Told::default();
+    fn reachability() -> (Reachability, Reported) {
+        let reported = Reported::default();
         let health = Health::new({
-            let told = told.clone();
-            move |state| told.lock().unwrap().push(state)
+            let reported = reported.clone();
+            move |state| reported.lock().unwrap().push(state)
         });
-        (Pulse::new(health), told)
+        (Reachability::new(health), reported)
     }
 
     #[tokio::test]
     async fn silence_fails_at_once_and_the_next_answer_heals() {
-        let (pulse, told) = pulse();
-        pulse.heard(&Answer::Served);
-        pulse.heard(&Answer::Silence("connection refused".into()));
-        pulse.heard(&Answer::Silence("connection refused".into()));
-        pulse.heard(&Answer::Served);
+        let (reachability, reported) = reachability();
+        reachability.noted(&RequestOutcome::Served);
+        reachability.noted(&RequestOutcome::Silence("connection refused".into()));
+        reachability.noted(&RequestOutcome::Silence("connection refused".into()));
+        reachability.noted(&RequestOutcome::Served);
         let why = "the Kubernetes API server does not answer: connection refused";
-        assert_eq!(*told.lock().unwrap(), [Err(why.to_owned()), Ok(())]);
+        assert_eq!(*reported.lock().unwrap(), [Err(why.to_owned()), Ok(())]);
     }
 
     #[tokio::test]
     async fn single_broken_answers_between_good_ones_fail_nothing() {
-        let (pulse, told) = pulse();
+        let (reachability, reported) = reachability();
         for _ in 0..5 {
-            pulse.heard(&Answer::Broken(StatusCode::INTERNAL_SERVER_ERROR));
-            pulse.heard(&Answer::Served);
+            reachability.noted(&RequestOutcome::Broken(StatusCode::INTERNAL_SERVER_ERROR));
+            reachability.noted(&RequestOutcome::Served);
         }
-        assert!(told.lock().unwrap().is_empty());
-        for _ in 0..STRIKES {
-            pulse.heard(&Answer::Broken(StatusCode::SERVICE_UNAVAILABLE));
+        assert!(reported.lock().unwrap().is_empty());
+        for _ in 0..TOLERATED {
+            reachability.noted(&RequestOutcome::Broken(StatusCode::SERVICE_UNAVAILABLE));
         }
-        assert!(told.lock().unwrap()[0].is_err());
+        assert!(reported.lock().unwrap()[0].is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn quiet_failing_server_is_probed_until_it_answers_and_a_well_one_never() {
-        let (pulse, told) = pulse();
+        let (reachability, reported) = reachability();
         let probes = Arc::new(AtomicU32::new(0));
         let service = service_fn({
-            let (pulse, probes) = (pulse.clone(), probes.clone());
+            let (reachability, probes) = (reachability.clone(), probes.clone());
             move |request: Request<Body>| {
                 assert_eq!(request.uri().path(), "/readyz");
                 let first = probes.fetch_add(1, Ordering::SeqCst) == 0;
-                pulse.heard(&if first {
-                    Answer::Silence("gone".into())
+                reachability.noted(&if first {
+                    RequestOutcome::Silence("gone".into())
                 } else {
-                    Answer::Served
+                    RequestOutcome::Served
                 });
                 std::future::ready(Ok::<_, tower::BoxError>(Response::new(Body::empty())))
             }
         });
-        let task = tokio::spawn(pulse.clone().probe(Client::new(service, "default")));
+        let task = tokio::spawn(reachability.clone().probe(Client::new(service, "default")));
         tokio::time::sleep(10 * QUIET).await;
         assert_eq!(probes.load(Ordering::SeqCst), 0);
-        pulse.heard(&Answer::Silence("gone".into()));
+        reachability.noted(&RequestOutcome::Silence("gone".into()));
         tokio::time::sleep(10 * QUIET).await;
         assert_eq!(probes.load(Ordering::SeqCst), 2);
-        assert_eq!(told.lock().unwrap().last(), Some(&Ok(())));
+        assert_eq!(reported.lock().unwrap().last(), Some(&Ok(())));
         task.abort();
     }
 }

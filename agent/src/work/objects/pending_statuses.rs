@@ -1,7 +1,7 @@
-//! What is said of works before it stands in their objects: a status is told from memory, and written when it matters.
+//! Statuses that are not written to their objects yet: a status is reported from memory, and written when it matters.
 //!
-//! A work that goes is taken away as a rule before anybody could read that it goes, so those statuses wait a moment for
-//! the end of the work. A status that dies with the process is judged again.
+//! A work that is being removed is usually gone before anybody could read its status, so those statuses wait a moment for
+//! the end of the work. A status that is lost with the process is judged again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,23 +11,23 @@ use link::error::chain;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::super::{Error, StatusRecord, WorkId};
+use super::super::{StatusRecord, StoreError, WorkId};
 use super::remote::optional;
 use super::{Inner, record};
 use crate::work_id::object_name;
 
-/// Statuses that do not stand in their objects yet.
+/// Statuses that are not in their objects yet.
 #[derive(Debug, Default)]
-pub(super) struct Said(Mutex<HashMap<WorkId, (StatusRecord, Instant)>>);
+pub(super) struct PendingStatuses(Mutex<HashMap<WorkId, (StatusRecord, Instant)>>);
 
-// === impl Said ===
+// === impl PendingStatuses ===
 
-impl Said {
+impl PendingStatuses {
     pub(super) fn note(&self, id: &WorkId, record: StatusRecord) {
         let now = Instant::now();
         self.all()
             .entry(id.clone())
-            .and_modify(|(said, _)| said.clone_from(&record))
+            .and_modify(|(pending, _)| pending.clone_from(&record))
             .or_insert((record, now));
     }
 
@@ -63,7 +63,7 @@ impl Inner {
         }
         self.index.put_status(id, &record);
         self.cache().put_record(id, record.clone());
-        self.said.note(id, record);
+        self.pending.note(id, record);
         true
     }
 
@@ -71,25 +71,25 @@ impl Inner {
     pub(super) async fn write_status(
         &self,
         id: &WorkId,
-        look: Option<(u64, String)>,
-    ) -> Result<(), Error> {
+        snapshot: Option<(u64, String)>,
+    ) -> Result<(), StoreError> {
         let _lock = self.locks.of(id).await;
-        let said = self.said.get(id);
-        // The look was at the object as it is known here, unless somebody has changed it since.
+        let pending = self.pending.get(id);
+        // The snapshot is of the object as it is known here, unless somebody has changed it since.
         let epoch = self.index.entry(id).map(|entry| entry.epoch);
-        let look = look.filter(|(at, _)| Some(*at) == epoch);
+        let snapshot = snapshot.filter(|(at, _)| Some(*at) == epoch);
         let known = self.known().get(id).map(|known| known.generation);
-        let look = look.map(|(_, words)| words).zip(known);
-        let stamped = look
+        let snapshot = snapshot.map(|(_, text)| text).zip(known);
+        let stamped = snapshot
             .as_ref()
-            .map(|(words, generation)| format!("{generation} {words}"));
-        let document = match (&said, &look) {
-            (Some(record), _) => record::said(record, stamped.as_deref()),
-            // Such as at the first look after an upgrade, which finds that all is well.
-            (None, Some((words, generation)))
-                if self.looks.differ(id, *generation, words) && self.is_described(id) =>
+            .map(|(text, generation)| format!("{generation} {text}"));
+        let document = match (&pending, &snapshot) {
+            (Some(record), _) => record::status_document(record, stamped.as_deref()),
+            // Such as at the first pass after an upgrade, which finds nothing to do.
+            (None, Some((text, generation)))
+                if self.snapshots.differ(id, *generation, text) && self.is_described(id) =>
             {
-                record::looked(stamped.as_deref())
+                record::snapshot_document(stamped.as_deref())
             }
             (None, _) => return Ok(()),
         };
@@ -99,11 +99,11 @@ impl Inner {
             self.lost(id, "is gone");
             return Ok(());
         }
-        let look = look.as_ref();
-        let look = look.map(|(words, generation)| (*generation, &**words));
-        self.looks.wrote(id, look);
-        if let Some(record) = said {
-            self.said.forget(id);
+        let snapshot = snapshot.as_ref();
+        let snapshot = snapshot.map(|(text, generation)| (*generation, &**text));
+        self.snapshots.wrote(id, snapshot);
+        if let Some(record) = pending {
+            self.pending.forget(id);
             self.cache().put_record(id, record);
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Inner {
     pub(super) async fn keep_statuses(&self) {
         loop {
             tokio::time::sleep(PATIENCE).await;
-            for id in self.said.due() {
+            for id in self.pending.due() {
                 if let Err(error) = Box::pin(self.write_status(&id, None)).await {
                     warn!(resource.id = %id, error = %chain(&error), "Could not write the status of work `{id}`; it is tried again");
                 }

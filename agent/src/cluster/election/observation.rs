@@ -1,4 +1,4 @@
-//! What a candidate has seen of the Lease, and when by its own clock.
+//! What a candidate has observed of the Lease, and when by its own clock.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// The Lease as it was last seen. The times in it are another machine's and only compared with each other.
 #[derive(Debug)]
-pub(super) struct Sight {
+pub(super) struct LeaseObservation {
     /// What we promise ourselves, and take others to promise who do not say.
     duration: Duration,
     lease: Option<Lease>,
@@ -18,9 +18,9 @@ pub(super) struct Sight {
     held_until: Option<Instant>,
 }
 
-// === impl Sight ===
+// === impl LeaseObservation ===
 
-impl Sight {
+impl LeaseObservation {
     pub(super) fn new(duration: Duration) -> Self {
         Self {
             duration,
@@ -30,7 +30,7 @@ impl Sight {
     }
 
     /// Takes note of the Lease; `None` when there is none.
-    pub(super) fn see(&mut self, lease: Option<Lease>, now: Instant) {
+    pub(super) fn note(&mut self, lease: Option<Lease>, now: Instant) {
         if let Some(new) = &lease {
             let renewed = self.lease.as_ref().is_none_or(|old| old.spec != new.spec);
             if renewed {
@@ -83,11 +83,12 @@ impl Sight {
 
     /// How long after a renewal the holder may believe that it leads.
     fn promise(&self, lease: &Lease) -> Duration {
-        let said = lease
+        let declared = lease
             .spec
             .as_ref()
             .and_then(|spec| spec.lease_duration_seconds);
-        said.and_then(|seconds| u64::try_from(seconds).ok())
+        declared
+            .and_then(|seconds| u64::try_from(seconds).ok())
             .map_or(self.duration, Duration::from_secs)
     }
 }
@@ -106,7 +107,7 @@ mod tests {
 
     fn lease(holder: &str, renewed: i64) -> Lease {
         let at = Timestamp::from_second(renewed).unwrap();
-        Sight::new(DURATION).taken("lease", holder, at)
+        LeaseObservation::new(DURATION).taken("lease", holder, at)
     }
 
     fn me(holder: &str) -> bool {
@@ -120,60 +121,60 @@ mod tests {
     #[test]
     fn lease_nobody_holds_is_free() {
         let start = Instant::now();
-        let mut sight = Sight::new(DURATION);
-        assert_eq!(sight.free_at(me, start), start);
-        sight.see(None, start);
-        assert_eq!(sight.free_at(me, start), start);
-        sight.see(Some(lease("you", 1)), start);
+        let mut observed = LeaseObservation::new(DURATION);
+        assert_eq!(observed.free_at(me, start), start);
+        observed.note(None, start);
+        assert_eq!(observed.free_at(me, start), start);
+        observed.note(Some(lease("you", 1)), start);
         let mut released = lease("you", 2);
         released.spec.as_mut().unwrap().holder_identity = None;
-        sight.see(Some(released), at(start, 1));
-        assert_eq!(sight.free_at(me, at(start, 1)), at(start, 1));
+        observed.note(Some(released), at(start, 1));
+        assert_eq!(observed.free_at(me, at(start, 1)), at(start, 1));
     }
 
     #[test]
     fn only_what_changes_counts_and_no_remote_clock() {
         let start = Instant::now();
-        let mut sight = Sight::new(DURATION);
+        let mut observed = LeaseObservation::new(DURATION);
         // Renewed in 1970, as far as its holder's clock is concerned.
-        sight.see(Some(lease("you", 1)), start);
-        assert_eq!(sight.free_at(me, start), at(start, 30));
-        sight.see(Some(lease("you", 1)), at(start, 20));
-        assert_eq!(sight.free_at(me, at(start, 20)), at(start, 30));
-        sight.see(Some(lease("you", 2)), at(start, 29));
-        assert_eq!(sight.free_at(me, at(start, 29)), at(start, 59));
+        observed.note(Some(lease("you", 1)), start);
+        assert_eq!(observed.free_at(me, start), at(start, 30));
+        observed.note(Some(lease("you", 1)), at(start, 20));
+        assert_eq!(observed.free_at(me, at(start, 20)), at(start, 30));
+        observed.note(Some(lease("you", 2)), at(start, 29));
+        assert_eq!(observed.free_at(me, at(start, 29)), at(start, 59));
     }
 
     #[test]
     fn promise_of_the_holder_counts_not_ours() {
         let start = Instant::now();
-        let mut sight = Sight::new(DURATION);
+        let mut observed = LeaseObservation::new(DURATION);
         let mut long = lease("you", 1);
         long.spec.as_mut().unwrap().lease_duration_seconds = Some(90);
-        sight.see(Some(long), start);
-        assert_eq!(sight.free_at(me, start), at(start, 90));
+        observed.note(Some(long), start);
+        assert_eq!(observed.free_at(me, start), at(start, 90));
     }
 
     #[test]
     fn deleted_lease_is_not_free_before_its_holder_would_stop() {
         let start = Instant::now();
-        let mut sight = Sight::new(DURATION);
-        sight.see(Some(lease("you", 1)), start);
-        sight.see(None, at(start, 1));
-        assert_eq!(sight.free_at(me, at(start, 1)), at(start, 30));
+        let mut observed = LeaseObservation::new(DURATION);
+        observed.note(Some(lease("you", 1)), start);
+        observed.note(None, at(start, 1));
+        assert_eq!(observed.free_at(me, at(start, 1)), at(start, 30));
     }
 
     #[test]
     fn own_lease_is_taken_up_again_without_a_transition() {
         let start = Instant::now();
-        let mut sight = Sight::new(DURATION);
-        sight.see(Some(lease("me", 1)), start);
-        assert_eq!(sight.free_at(me, start), start);
-        let again = sight.taken("lease", "me", Timestamp::from_second(9).unwrap());
+        let mut observed = LeaseObservation::new(DURATION);
+        observed.note(Some(lease("me", 1)), start);
+        assert_eq!(observed.free_at(me, start), start);
+        let again = observed.taken("lease", "me", Timestamp::from_second(9).unwrap());
         let spec = again.spec.unwrap();
         assert_eq!(spec.lease_transitions, Some(1));
         assert!(spec.acquire_time < spec.renew_time);
-        let other = sight.taken("lease", "other", Timestamp::from_second(9).unwrap());
+        let other = observed.taken("lease", "other", Timestamp::from_second(9).unwrap());
         assert_eq!(other.spec.unwrap().lease_transitions, Some(2));
     }
 }

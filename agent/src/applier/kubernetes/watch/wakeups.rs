@@ -9,29 +9,30 @@ use crate::work_id::WorkId;
 
 /// What is due, bounded by the number of works.
 #[derive(Debug, Default)]
-pub(super) struct Wakes {
+pub(super) struct Wakeups {
     pending: BTreeSet<WorkId>,
-    told: HashMap<WorkId, Instant>,
+    woken: HashMap<WorkId, Instant>,
 }
 
-// === impl Wakes ===
+// === impl Wakeups ===
 
-impl Wakes {
+impl Wakeups {
     pub(super) fn extend(&mut self, works: impl IntoIterator<Item = WorkId>) {
         self.pending.extend(works);
     }
 
     /// Takes what is due, and says when the next will be.
     pub(super) fn due(&mut self, now: Instant) -> (Vec<WorkId>, Option<Instant>) {
-        self.told.retain(|_, told| *told + PAUSE > now);
-        let told = &self.told;
+        self.woken.retain(|_, woken| *woken + PAUSE > now);
+        let woken = &self.woken;
         let (later, due): (BTreeSet<WorkId>, BTreeSet<WorkId>) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition(|work| told.contains_key(work));
-        let next = later.iter().filter_map(|work| told.get(work)).min();
-        let next = next.map(|told| *told + PAUSE);
+            .partition(|work| woken.contains_key(work));
+        let next = later.iter().filter_map(|work| woken.get(work)).min();
+        let next = next.map(|woken| *woken + PAUSE);
         self.pending = later;
-        self.told.extend(due.iter().map(|work| (work.clone(), now)));
+        self.woken
+            .extend(due.iter().map(|work| (work.clone(), now)));
         (due.into_iter().collect(), next)
     }
 }
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_work_is_told_at_once_and_then_once_per_pause() {
-        let mut wakes = Wakes::default();
+        let mut wakes = Wakeups::default();
         let start = Instant::now();
         let work = || WorkId::from("a");
         wakes.extend([work(), work()]);

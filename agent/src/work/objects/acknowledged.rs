@@ -1,48 +1,48 @@
-//! Which statuses the broker has acknowledged, as 16 hex digits each: a mark says "this version of this work was
-//! reported with these words" without naming any of it. Pure.
+//! Which statuses the broker has acknowledged, as digests of 16 hex digits each: one says "this version of this work was
+//! reported with this content" without naming any of it. Pure.
 
 use std::collections::HashSet;
 
 use super::super::{Entry, WorkId};
 use crate::digest::sha256_hex;
 
-/// Marks that were read. Two statuses that share one would cost a report; with 64 bits nobody meets that.
+/// Digests that were read. Two statuses that share one would cost a report; with 64 bits that does not happen.
 #[derive(Debug, Default)]
-pub(super) struct Marks(HashSet<String>);
+pub(super) struct AckDigests(HashSet<String>);
 
-// === impl Marks ===
+// === impl AckDigests ===
 
-impl Marks {
+impl AckDigests {
     pub(super) fn read(text: &str) -> Self {
         Self(text.split_whitespace().map(Into::into).collect())
     }
 
-    /// Whether the status that an entry tells of is marked.
+    /// Whether the status of an entry is among them.
     pub(super) fn holds(&self, id: &WorkId, entry: &Entry) -> bool {
-        mark(id, entry).is_some_and(|mark| self.0.contains(&mark))
+        digest(id, entry).is_some_and(|digest| self.0.contains(&digest))
     }
 }
 
-/// The marks of all acknowledged statuses as text. Those beyond [`MOST`] are left out: their statuses are reported
+/// The digests of all acknowledged statuses as text. Those beyond [`MOST`] are left out: their statuses are reported
 /// once more after a restart.
 pub(super) fn write(entries: &[(WorkId, Entry)]) -> String {
     let acknowledged = entries.iter().filter(|(_, entry)| entry.acknowledged);
     let mut text = String::new();
-    for mark in acknowledged
-        .filter_map(|(id, entry)| mark(id, entry))
+    for digest in acknowledged
+        .filter_map(|(id, entry)| digest(id, entry))
         .take(MOST)
     {
-        text.push_str(&mark);
+        text.push_str(&digest);
         text.push('\n');
     }
     text
 }
 
-fn mark(id: &WorkId, entry: &Entry) -> Option<String> {
+fn digest(id: &WorkId, entry: &Entry) -> Option<String> {
     let hash = entry.status_hash.as_deref()?;
-    let mut mark = sha256_hex(format!("{id}\n{}\n{hash}", entry.status_version).as_bytes());
-    mark.truncate(DIGITS);
-    Some(mark)
+    let mut digest = sha256_hex(format!("{id}\n{}\n{hash}", entry.status_version).as_bytes());
+    digest.truncate(DIGITS);
+    Some(digest)
 }
 
 const DIGITS: usize = 16;
@@ -76,20 +76,20 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_holds_for_one_version_of_one_status() {
+    fn a_digest_holds_for_one_version_of_one_status() {
         let mut silent = entry("b", "h", 1);
         silent.1.acknowledged = false;
         let text = write(&[entry("a", "h", 1), silent]);
         assert_eq!(text.len(), DIGITS + 1);
-        let marks = Marks::read(&text);
-        assert!(marks.holds(&"a".into(), &entry("a", "h", 1).1));
+        let ack_digests = AckDigests::read(&text);
+        assert!(ack_digests.holds(&"a".into(), &entry("a", "h", 1).1));
         for (id, other) in [entry("a", "h", 2), entry("a", "i", 1), entry("b", "h", 1)] {
-            assert!(!marks.holds(&id, &other));
+            assert!(!ack_digests.holds(&id, &other));
         }
     }
 
     #[test]
-    fn marks_of_any_number_of_works_fit_a_config_map() {
+    fn digests_of_any_number_of_works_fit_a_config_map() {
         let many: Vec<_> = (0..MOST + 10)
             .map(|id| entry(&id.to_string(), "h", 1))
             .collect();

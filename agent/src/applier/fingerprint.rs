@@ -1,47 +1,47 @@
-//! What an object looked like when a work was looked at, short enough to be kept: an agent that starts again compares
-//! it with what a list says, and looks again only where something differs.
+//! What an object was like when its work was reconciled, short enough to be kept: an agent that starts again compares
+//! it with what a list shows, and reconciles only where something differs.
 
 use std::fmt;
 
-/// The looks of one object. An applier makes it and is the only one who compares it.
+/// Of one object. An applier makes it, and nothing else compares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct Fingerprint {
     /// The version of the object; `None` when there was none.
     pub version: Option<String>,
     /// Of what the work says about the object. It stays when others change what the work leaves to them.
-    pub print: Option<String>,
+    pub applied_digest: Option<String>,
 }
 
-// === impl Mark ===
+// === impl Fingerprint ===
 
-impl Mark {
+impl Fingerprint {
     /// The same for a work that cares about all of the object, such as its status.
     #[must_use]
     pub fn exact(self) -> Self {
         Self {
-            print: None,
+            applied_digest: None,
             ..self
         }
     }
 
     /// Reads what was written.
     pub fn read(text: &str) -> Self {
-        let (version, print) = match text.split_once('/') {
-            Some((version, print)) => (version, Some(print.to_owned())),
+        let (version, applied_digest) = match text.split_once('/') {
+            Some((version, applied_digest)) => (version, Some(applied_digest.to_owned())),
             None => (text, None),
         };
         Self {
             version: (version != ABSENT).then(|| version.to_owned()),
-            print,
+            applied_digest,
         }
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.version.as_deref().unwrap_or(ABSENT))?;
-        match &self.print {
-            Some(print) => write!(f, "/{print}"),
+        match &self.applied_digest {
+            Some(applied_digest) => write!(f, "/{applied_digest}"),
             None => Ok(()),
         }
     }
@@ -56,9 +56,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for text in ["12", "12/abc", "-"] {
-            assert_eq!(Mark::read(text).to_string(), text);
+            assert_eq!(Fingerprint::read(text).to_string(), text);
         }
-        assert_eq!(Mark::read("12/abc").exact().to_string(), "12");
-        assert_eq!(Mark::read("-").version, None);
+        assert_eq!(Fingerprint::read("12/abc").exact().to_string(), "12");
+        assert_eq!(Fingerprint::read("-").version, None);
     }
 }

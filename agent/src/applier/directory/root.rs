@@ -1,7 +1,7 @@
 //! Files below the root of the target, reached without following a symbolic link: whoever may write into the directory
 //! must not have the agent write, read or remove something elsewhere.
 //!
-//! The root itself may be a link, because whoever starts the agent names it. Between the look and the deed somebody who
+//! The root itself may be a link, because whoever starts the agent names it. Between check and use somebody who
 //! may write here could still put a link in place; what it takes to win that race once is not worth much, because each
 //! look starts anew.
 
@@ -16,21 +16,21 @@ use crate::disk::write_atomic;
 
 /// The directory that manifests are applied to.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Root {
     root: PathBuf,
     temp: PathBuf,
 }
 
-/// What a file looks like from outside.
+/// Time and size of a file, by which changes are noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Looks {
+pub(super) struct FileStamp {
     modified: Option<SystemTime>,
     pub(super) bytes: u64,
 }
 
-// === impl Place ===
+// === impl Root ===
 
-impl Place {
+impl Root {
     /// Makes the directory when it is missing, and removes what an interrupted write left.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         let temp = root.join(TEMP_DIR);
@@ -58,11 +58,11 @@ impl Place {
         missing_is_none(fs::symlink_metadata(self.path(key))).map(|found| found.is_some())
     }
 
-    /// What a file looks like; `None` when it is missing or no file.
-    pub(super) fn look(&self, key: &str) -> Option<Looks> {
+    /// The stamp of a file; `None` when it is missing or no file.
+    pub(super) fn stamp(&self, key: &str) -> Option<FileStamp> {
         self.check(key).ok()?;
         let metadata = fs::symlink_metadata(self.path(key)).ok()?;
-        metadata.is_file().then(|| Looks {
+        metadata.is_file().then(|| FileStamp {
             modified: metadata.modified().ok(),
             bytes: metadata.len(),
         })

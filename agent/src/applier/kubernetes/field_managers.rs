@@ -6,17 +6,17 @@ use serde_json::Value;
 use super::conflict::shorten;
 
 /// Managers but `ours` (of server-side apply) that hold fields in which the live object differs from the manifest.
-pub(crate) fn of(manifest: &Value, live: &Value, ours: &str) -> Vec<String> {
-    let mut rivals: Vec<String> = others(live, ours)
+pub(crate) fn conflicting(manifest: &Value, live: &Value, ours: &str) -> Vec<String> {
+    let mut found: Vec<String> = others(live, ours)
         .filter(|entry| differs(&entry["fieldsV1"], manifest, live))
         .map(name)
         .collect();
-    rivals.sort();
-    rivals.dedup();
-    rivals
+    found.sort();
+    found.dedup();
+    found
 }
 
-/// Elements that others added to lists of the manifest: the manager and the place of each. `within` says which lists
+/// Elements that others added to lists of the manifest: the manager and the path of each. `within` says which lists
 /// count, by their path without indices.
 pub(crate) fn added(
     manifest: &Value,
@@ -26,15 +26,15 @@ pub(crate) fn added(
 ) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for entry in others(live, ours) {
-        let mut places = Vec::new();
+        let mut paths = Vec::new();
         elements(
             &entry["fieldsV1"],
             manifest,
             &mut Path::default(),
-            &mut places,
+            &mut paths,
         );
-        let places = places.into_iter().filter(|(list, _)| within(list));
-        all.extend(places.map(|(_, place)| (name(entry), place)));
+        let paths = paths.into_iter().filter(|(list, _)| within(list));
+        all.extend(paths.map(|(_, path)| (name(entry), path)));
     }
     all
 }
@@ -92,14 +92,14 @@ fn differs(set: &Value, wanted: &Value, live: &Value) -> bool {
     if fields.is_empty() {
         return wanted != live;
     }
-    fields.iter().any(|(step, set)| {
-        if let Some(name) = step.strip_prefix("f:") {
+    fields.iter().any(|(part, set)| {
+        if let Some(name) = part.strip_prefix("f:") {
             return match wanted.get(name) {
                 Some(wanted) => differs(set, wanted, live.get(name).unwrap_or(&Value::Null)),
                 None => false,
             };
         }
-        let Some(keys) = keys(step) else {
+        let Some(keys) = keys(part) else {
             return false;
         };
         match (element(wanted, &keys), element(live, &keys)) {
@@ -110,26 +110,26 @@ fn differs(set: &Value, wanted: &Value, live: &Value) -> bool {
 }
 
 fn elements(set: &Value, wanted: &Value, path: &mut Path, found: &mut Vec<(String, String)>) {
-    for (step, set) in set.as_object().into_iter().flatten() {
-        if let Some(name) = step.strip_prefix("f:") {
+    for (part, set) in set.as_object().into_iter().flatten() {
+        if let Some(name) = part.strip_prefix("f:") {
             if let Some(wanted) = wanted.get(name) {
                 elements(set, wanted, &mut path.field(name), found);
             }
             continue;
         }
-        let Some(keys) = keys(step).filter(|_| wanted.is_array()) else {
+        let Some(keys) = keys(part).filter(|_| wanted.is_array()) else {
             continue;
         };
-        let mut place = path.element(&keys);
+        let mut path = path.element(&keys);
         match element(wanted, &keys) {
-            Some(wanted) => elements(set, wanted, &mut place, found),
-            None => found.push((path.plain.clone(), place.shown)),
+            Some(wanted) => elements(set, wanted, &mut path, found),
+            None => found.push((path.plain.clone(), path.shown)),
         }
     }
 }
 
-fn keys(step: &str) -> Option<Value> {
-    serde_json::from_str(step.strip_prefix("k:")?).ok()
+fn keys(part: &str) -> Option<Value> {
+    serde_json::from_str(part.strip_prefix("k:")?).ok()
 }
 
 // A key that an element leaves out has its default, which is not known here.
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_a_field_that_differs_is_a_rival() {
+    fn who_holds_a_field_that_differs_conflicts() {
         let manifest = json!({
             "metadata": {"labels": {"a": "1"}},
             "spec": {"replicas": 3, "containers": [{"name": "web", "image": "one"}]},
@@ -173,7 +173,7 @@ mod tests {
             "spec": {"replicas": 1, "paused": true, "containers": [{"name": "web", "image": "two"}]},
         });
         assert_eq!(
-            of(&manifest, &live, "work-agent"),
+            conflicting(&manifest, &live, "work-agent"),
             ["somebody", "work-agent"]
         );
     }
@@ -189,8 +189,8 @@ mod tests {
             entry("work-agent", "Apply", &held),
             entry("kubectl-patch", "Update", &held),
         ]}});
-        let place = r#".spec.ports[port=81,protocol="TCP"]"#;
-        let expected = [("kubectl-patch".to_owned(), place.to_owned())];
+        let path = r#".spec.ports[port=81,protocol="TCP"]"#;
+        let expected = [("kubectl-patch".to_owned(), path.to_owned())];
         let in_ports = |list: &str| list == "spec.ports";
         assert_eq!(added(&manifest, &live, "work-agent", in_ports), expected);
         assert_eq!(added(&manifest, &live, "work-agent", |_| false), []);

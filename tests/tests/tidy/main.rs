@@ -5,6 +5,7 @@
 mod layers;
 mod links;
 mod members;
+mod references;
 mod source;
 mod tree;
 mod words;

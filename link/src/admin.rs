@@ -17,7 +17,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 
-pub use self::checks::{Check, Checks, Latch, Outcome, Report};
+pub use self::checks::{Check, CheckOutcome, Checks, Latch, Report};
 pub use self::listening::{ListeningError, write_listening_file};
 use crate::error::Hint;
 use crate::http::{self, Bounds};

@@ -92,7 +92,7 @@ impl Finding {
     }
 
     /// A file of the identity.
-    pub fn of_identity(error: &identity::Error) -> Self {
+    pub fn of_identity(error: &identity::IdentityError) -> Self {
         let hint = error.hint().unwrap_or_else(|| "correct the file".into());
         Self::new(identity_code(error), ExitKind::Usage, chain(error), hint)
     }
@@ -387,8 +387,8 @@ impl Finding {
     }
 }
 
-fn identity_code(error: &identity::Error) -> &'static str {
-    use identity::Error as E;
+fn identity_code(error: &identity::IdentityError) -> &'static str {
+    use identity::IdentityError as E;
     match error {
         E::NoDirectory { .. } | E::NoFiles { .. } | E::Missing { .. } => "files.missing",
         E::DirectoryDenied { .. } | E::Denied { .. } => "files.permission",

@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, Row as _};
 
 use super::super::error::ImportError;
-use super::{Database, settle};
+use super::{Database, micros, settle};
 
 /// What shows whether Maestro lives, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +59,9 @@ impl Database {
         let instances = rows.iter().map(instance).collect::<Result<_, _>>();
         let instances = instances.map_err(&failed)?;
         let (changed_at, bundles, sessions) = sqlx::query_as(
-            "SELECT (SELECT (extract(epoch FROM MAX(updated_at)) * 1000000)::bigint FROM resources), \
-             (SELECT COUNT(*) FROM resources), \
-             (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
-               AND backend_type = 'client backend' AND application_name NOT LIKE 'server-bridge%')",
+            concat!("SELECT (SELECT ", micros!("MAX(updated_at)"), " FROM resources), (SELECT COUNT(*) FROM resources), \
+                 (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                   AND backend_type = 'client backend' AND application_name NOT LIKE 'server-bridge%')"),
         )
         .fetch_one(&mut connection)
         .await

@@ -31,7 +31,13 @@ impl Side {
     }
 
     pub(super) async fn looking(file: &Path) -> Result<Option<Self>, StoreError> {
-        Ok(Alone::look(file).await?.map(Self::of))
+        let Some(mut alone) = Alone::look(file).await? else {
+            return Ok(None);
+        };
+        // One state of all tables, also while a bridge writes.
+        let begun = sqlx::raw_sql("BEGIN").execute(&mut alone.connection).await;
+        begun.map_err(driver(READ))?;
+        Ok(Some(Self::of(alone)))
     }
 
     fn of(alone: Alone) -> Self {

@@ -233,18 +233,14 @@ impl Adoption {
         let Some(here) = self.there.consumers.get(consumer.name.as_str()) else {
             return Ok(LabelsFate::Refused);
         };
-        if here.labels == consumer.labels {
-            return Ok(LabelsFate::Same);
-        }
-        let adopted = here.id == consumer.id && here.created_at == micros(created_at);
-        if !adopted || here.updated_at > micros(updated_at) {
-            return Ok(LabelsFate::Refused);
-        }
-        if let Some(side) = self.side.as_mut().filter(|_| self.writes) {
-            let at = micros(updated_at);
+        let at = micros(updated_at);
+        let fate = here.labels_fate(consumer, micros(created_at), at);
+        if let Some(side) = self.side.as_mut().filter(|_| self.writes)
+            && fate == LabelsFate::Replaced
+        {
             side.relabel(&consumer.id, &consumer.labels, at).await?;
         }
-        Ok(LabelsFate::Replaced)
+        Ok(fate)
     }
 
     /// Puts in consumers that are not there yet.
@@ -275,7 +271,7 @@ impl Adoption {
     ///
     /// # Errors
     /// The store's.
-    pub async fn add(&mut self, bundle: Adopted) -> Result<Fate, StoreError> {
+    pub async fn add(&mut self, mut bundle: Adopted) -> Result<Fate, StoreError> {
         let fate = self.fate(&bundle);
         self.seen.insert(bundle.id.clone());
         if !matches!(fate, Fate::Added | Fate::Replaced) {
@@ -287,8 +283,10 @@ impl Adoption {
         if !self.writes {
             return Ok(fate);
         }
-        if let Some(held) = self.there.held.get(&bundle.id) {
+        if let (Some(held), Some(side)) = (self.there.held.get(&bundle.id), &mut self.side) {
             self.replaced.push(held.key);
+            let kept = held.newer_status(side, &bundle).await?;
+            bundle.status = kept.or(bundle.status);
         }
         self.there.bundle_key += 1;
         self.bytes += bundle.bytes();

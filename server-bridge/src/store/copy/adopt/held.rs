@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use futures_util::StreamExt as _;
-use link::order::SequenceId;
+use jiff::Timestamp;
+use link::order::{SequenceId, Version};
 use sha2::{Digest as _, Sha256};
 
 use super::super::Side;
+use super::super::cells::Cell;
 use super::rows::{NOTE, Values, table};
-use super::{Adopted, Fate};
-use crate::store::{Json, Labels, StoreError};
+use super::{Adopted, AdoptedStatus, Fate, LabelsFate};
+use crate::store::{Json, Labels, NewConsumer, StoreError};
 
 /// What is there.
 #[derive(Default)]
@@ -91,6 +93,11 @@ impl There {
             by_key.insert(key, (id, held, digest([metadata.as_deref()])));
         }
         drop(rows);
+        // A bundle that is gone has its key for as long as its last report is kept.
+        if let Some(row) = side.last(table("gone_reports")).await? {
+            let gone = Values(table("gone_reports"), row);
+            there.bundle_key = there.bundle_key.max(gone.integer("bundle_key"));
+        }
         let contents = table("contents");
         let mut rows = side.rows(contents, None);
         while let Some(row) = rows.next().await {
@@ -141,6 +148,10 @@ impl There {
         let whose = (bundle.id.clone(), bundle.consumer_name.to_string());
         match self.deleted.get(&whose) {
             Some(version) if *version >= i64::from(bundle.version.get()) => {
+                if bundle.deleted_at.is_some() {
+                    // The other system asked for what has happened here.
+                    return Fate::Present;
+                }
                 Fate::Refused(format!("here its version {version} was deleted"))
             }
             _ => Fate::Added,
@@ -148,9 +159,72 @@ impl There {
     }
 }
 
+// === impl HeldConsumer ===
+
+impl HeldConsumer {
+    /// What becomes of its labels where the other system has these.
+    pub(super) fn labels_fate(
+        &self,
+        there: &NewConsumer,
+        created_at: i64,
+        updated_at: i64,
+    ) -> LabelsFate {
+        if self.labels == there.labels {
+            return LabelsFate::Same;
+        }
+        let adopted = self.id == there.id && self.created_at == created_at;
+        if adopted && self.updated_at <= updated_at {
+            LabelsFate::Replaced
+        } else {
+            LabelsFate::Refused
+        }
+    }
+}
+
 // === impl Held ===
 
 impl Held {
+    /// The status that is kept here, where that is newer than what the other system has of a bundle that takes the place of
+    /// an older version. One of the new version always counts.
+    pub(super) async fn newer_status(
+        &self,
+        side: &mut Side,
+        bundle: &Adopted,
+    ) -> Result<Option<AdoptedStatus>, StoreError> {
+        let told = bundle.status.as_ref();
+        let Some(sequence_id) = self.sequence else {
+            return Ok(None);
+        };
+        let behind = told.is_none_or(|told| {
+            let newer = sequence_id.is_newer_than(Some(told.sequence_id));
+            told.version < bundle.version && matches!(newer, Ok(true))
+        });
+        if self.version >= i64::from(bundle.version.get()) || !behind {
+            return Ok(None);
+        }
+        let statuses = table("statuses");
+        let mut rows = side.rows(statuses, Some(vec![Cell::Integer(self.key - 1)]));
+        let Some(row) = rows.next().await.transpose()? else {
+            return Ok(None);
+        };
+        let row = Values(statuses, row);
+        // One of a version that this store has never had proves nothing.
+        let version = Version::new(row.integer("version"));
+        let version = version.filter(|version| *version < bundle.version);
+        let (Some(version), true) = (version, row.integer("bundle_key") == self.key) else {
+            return Ok(None);
+        };
+        Ok(Some(AdoptedStatus {
+            version,
+            sequence_id,
+            hash: row.optional("hash"),
+            payload: Json::trusted(row.text("payload")),
+            received_at: None,
+            applied_at: None,
+            at: Timestamp::from_microsecond(row.integer("stored_at")).unwrap_or_default(),
+        }))
+    }
+
     /// What becomes of a bundle of the same id.
     fn fate(&self, bundle: &Adopted) -> Fate {
         let version = i64::from(bundle.version.get());

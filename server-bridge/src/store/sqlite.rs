@@ -31,6 +31,7 @@ mod heard;
 mod heartbeat;
 mod history;
 mod list;
+mod lock;
 mod open;
 mod outbox;
 mod overview;

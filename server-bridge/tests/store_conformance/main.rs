@@ -23,6 +23,7 @@ mod progress;
 mod reports;
 mod sqlite;
 mod status;
+mod two_bridges;
 mod waiting;
 
 pub(crate) fn at(second: i64) -> Timestamp {

@@ -23,10 +23,12 @@ pub enum OpenError {
     #[error(transparent)]
     Files(#[from] io::Error),
     /// Another process uses this file.
-    #[error("another process holds `{}`", lock.display())]
+    #[error("another process holds `{}`{}", lock.display(), named(holder.as_deref()))]
     Locked {
         /// The file that is locked.
         lock: PathBuf,
+        /// Process and host, where they are known.
+        holder: Option<String>,
     },
     /// A file that says where the server is, who we are or whom to trust cannot be used.
     #[error("`{}` {problem}", file.display())]
@@ -193,6 +195,10 @@ impl OpenError {
             _ => (found < known).then_some(Self::Older { found, known }),
         }
     }
+}
+
+fn named(holder: Option<&str>) -> String {
+    holder.map_or_else(String::new, |holder| format!(": {holder}"))
 }
 
 impl Hint for OpenError {

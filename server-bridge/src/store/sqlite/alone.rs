@@ -7,7 +7,8 @@ use std::sync::Arc;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::super::{OpenError, StoreError};
-use super::files::{self, Lock};
+use super::files;
+use super::lock::Lock;
 use super::{open, overview};
 
 /// A connection to a file that no bridge uses.

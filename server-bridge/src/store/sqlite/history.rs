@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
 use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
-use super::files::Lock;
+use super::lock::Lock;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
 use super::writer::Written;
@@ -35,7 +35,7 @@ pub(super) async fn open(
     lock: &Lock,
 ) -> Result<(), OpenError> {
     let found = place(path)?;
-    let sealed = lock.read()?;
+    let sealed = lock.seals()?;
     let recorded: Option<(i64, String)> =
         sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
             .fetch_optional(&mut *connection)
@@ -86,7 +86,7 @@ async fn renew(
 ) -> Result<(), OpenError> {
     let renewed = Uuid::new_v4().to_string();
     // Either is right until the database has the new one.
-    lock.write(&format!("{seal}\n{renewed}"))?;
+    lock.seal(&format!("{seal}\n{renewed}"))?;
     let place = place.with(SEAL, &renewed).text();
     let mut transaction = connection.begin().await?;
     if let Some(why) = why {
@@ -100,7 +100,7 @@ async fn renew(
             .await?;
     }
     transaction.commit().await?;
-    Ok(lock.write(&renewed)?)
+    Ok(lock.seal(&renewed)?)
 }
 
 pub(super) async fn present(pool: &SqlitePool) -> Result<Epoch, StoreError> {

@@ -12,9 +12,10 @@ use tokio::sync::broadcast;
 
 use super::super::{OpenError, StoreError};
 use super::SqliteStore;
-use super::files::{self, Files, Lock};
+use super::files::{self, Files};
 use super::health::Health;
 use super::history;
+use super::lock::Lock;
 use super::progress;
 use super::search::{self, Searches};
 use super::writer::{self, Writer};

@@ -265,7 +265,7 @@ async fn a_second_bridge_on_the_same_file_is_refused_until_the_first_has_closed(
         let error = SqliteStore::open(name).await.unwrap_err();
         let text = link::error::chain(&error);
         assert!(text.contains("another process holds `"), "{text}");
-        assert!(text.contains("bridge.db.lock"), "{text}");
+        assert!(text.contains("bridge.db.lock`: process "), "{text}");
         let hint = link::error::Hint::hint(&error).unwrap();
         assert!(hint.starts_with("one bridge per file"), "{hint}");
     }

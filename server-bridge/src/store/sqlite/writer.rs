@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::super::{FailureClass, Hint, StoreError};
-use super::files::Lock;
 use super::health::Health;
+use super::lock::Lock;
 use super::rows::driver;
 
 /// What a job gives back: its value, and the consumer for which something may need sending now.

@@ -18,6 +18,7 @@ use tokio::sync::broadcast;
 
 mod ahead;
 mod any;
+mod bucket;
 mod bundle;
 mod consumer;
 mod copy;
@@ -42,6 +43,7 @@ pub mod sqlite;
 mod waiting;
 
 pub use any::{AnyStore, Location};
+pub use bucket::Bucket;
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
 pub use copy::{
@@ -63,7 +65,7 @@ pub use outbox::{
 pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
 pub use progress::{Load, Progress, Step, Verdict};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
-pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
+pub use replica::{Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
 pub use reports::{
     Position, REPORTS_KEPT, Report, ReportHead, ReportPage, ReportPlace, Reported, Reports,
 };

@@ -11,11 +11,13 @@ use link::order::Version;
 use link::supervise::Restarts;
 use prometheus::Registry;
 use tokio::sync::broadcast;
+use tracing::info;
 
 use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
-use super::sqlite::SqliteStore;
+use super::sqlite::{self, SqliteStore};
 use super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
     Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
@@ -68,6 +70,42 @@ impl Location {
                 PostgresStore::open_counting(*config, restarts).await?,
             )),
         })
+    }
+
+    /// Looks at the store that is there, without changing it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place.
+    pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        match self {
+            Self::Sqlite(file) => sqlite::overview(file, now).await,
+            Self::Postgres(config) => postgres::overview(config, now).await,
+        }
+    }
+
+    /// Brings the tables up to date, making them as needed; says where they are. With `build_index` it waits for the index
+    /// of searches, which SQLite does not need, and fails when that is not there afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place.
+    pub async fn migrate(&self, build_index: bool) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(file) => {
+                sqlite::Alone::open(file, true, false).await?.close().await;
+                Ok(file.display().to_string())
+            }
+            Self::Postgres(config) => {
+                let mut alone = postgres::Alone::open(config, false).await?;
+                if !build_index {
+                    alone.complete(config).await;
+                } else if !alone.build_index(config).await? {
+                    info!("Another process builds the index of searches");
+                }
+                let place = alone.place.clone();
+                alone.close().await;
+                Ok(place)
+            }
+        }
     }
 }
 

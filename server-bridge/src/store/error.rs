@@ -8,7 +8,7 @@ use link::error::Hint;
 use link::id::ConsumerName;
 use link::order::Version;
 
-use super::replica::Bucket;
+use super::bucket::Bucket;
 
 mod class;
 mod open;

@@ -4,14 +4,11 @@
 //! the sequence id of the status it was taken from. Where that is not the latest one's, a bridge of the version before has
 //! stored the status: nothing is said of it until somebody has looked into it ([`Unread`]).
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use link::order::Version;
 use serde::Deserialize;
 
-use super::sql::rows::{self, Cells, corrupt};
-use super::{Json, StoreError};
+use super::Json;
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +111,7 @@ impl Verdict {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         [Self::True, Self::False, Self::Unknown]
             .into_iter()
             .find(|verdict| verdict.as_str() == text)
@@ -137,69 +134,27 @@ impl Step {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         [Self::Send, Self::Apply, Self::Available, Self::Deletion]
             .into_iter()
             .find(|step| step.as_str() == text)
     }
 }
 
-// === impl Progress ===
-
-impl Progress {
-    /// From a row of an engine's `PROGRESS`.
-    pub(super) fn of(row: &impl Cells) -> Result<Self, StoreError> {
-        let key = row.integer("key")?.to_string();
-        let version = match row.optional_integer("status_version")? {
-            None => None,
-            Some(_) => Some(rows::version(row, "status_version", &key)?),
-        };
-        Ok(Self {
-            applied: verdict(row, "applied")?,
-            available: verdict(row, "available")?,
-            status_version: version,
-            status_at: rows::optional_time(row, "status_at", &key)?,
-            waiting_for: step(row)?,
-            waiting_since: rows::optional_time(row, "waiting_since", &key)?,
-        })
-    }
-}
-
-fn verdict(row: &impl Cells, column: &'static str) -> Result<Option<Verdict>, StoreError> {
-    Ok(row
-        .optional_text(column)?
-        .and_then(|text| Verdict::parse(&text)))
-}
-
-fn step(row: &impl Cells) -> Result<Option<Step>, StoreError> {
-    Ok(row
-        .optional_text("waiting_for")?
-        .and_then(|text| Step::parse(&text)))
-}
-
 // === impl Load ===
 
 impl Load {
-    /// Adds a row of an engine's `LOADS`.
-    pub(super) fn add(
-        row: &impl Cells,
-        loads: &mut HashMap<String, Self>,
-    ) -> Result<(), StoreError> {
-        let consumer = row.text("consumer")?;
-        let bundles = row.integer("bundles")?.unsigned_abs();
-        let since = rows::optional_time(row, "oldest", &consumer)?;
-        let step = step(row)?;
-        let load = loads.entry(consumer).or_default();
-        load.bundles += bundles;
+    /// Adds bundles that wait for the same step, or for nothing, since the oldest of them does.
+    pub(super) fn add(&mut self, step: Option<Step>, bundles: u64, since: Option<Timestamp>) {
+        self.bundles += bundles;
         match step {
-            None => return Ok(()),
-            Some(Step::Send) => load.waiting_to_send += bundles,
-            Some(Step::Apply) => load.waiting_to_apply += bundles,
-            Some(Step::Available) => load.waiting_for_available += bundles,
-            Some(Step::Deletion) => load.waiting_for_deletion += bundles,
+            None => return,
+            Some(Step::Send) => self.waiting_to_send += bundles,
+            Some(Step::Apply) => self.waiting_to_apply += bundles,
+            Some(Step::Available) => self.waiting_for_available += bundles,
+            Some(Step::Deletion) => self.waiting_for_deletion += bundles,
         }
-        load.oldest_waiting_since = load.oldest_waiting_since.into_iter().chain(since).min();
-        Ok(())
+        self.oldest_waiting_since = self.oldest_waiting_since.into_iter().chain(since).min();
     }
 }
 
@@ -267,20 +222,6 @@ struct Condition {
 // === impl Unread ===
 
 impl Unread {
-    /// From a row of an engine's `UNREAD`.
-    pub(super) fn of(row: &impl Cells) -> Result<Self, StoreError> {
-        let key = row.integer("key")?;
-        let payload = rows::json(row, "payload")?;
-        Ok(Self {
-            key,
-            sequence: row.text("status_sequence")?,
-            ours: row.flag("ours")?,
-            version: row.integer("status_version")?,
-            payload: payload
-                .ok_or_else(|| corrupt("statuses.payload", &key.to_string(), "there is none"))?,
-        })
-    }
-
     pub(super) fn told(&self) -> Told {
         match self.ours {
             true => Told::of(&self.payload, self.version),

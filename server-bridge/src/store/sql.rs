@@ -10,9 +10,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::StoreError;
 
 pub(super) mod filter;
+pub(super) mod overview;
 pub(super) mod page;
 pub(super) mod progress;
 pub(super) mod rows;
+pub(super) mod waiting;
 
 /// Runs a read without waiting for whoever takes what it reads: a slow client must not hold a connection. It stops when it
 /// is dropped.

@@ -8,8 +8,6 @@ use link::error::Hint;
 use link::id::SourceId;
 use link::tls::TlsProblem;
 
-use super::super::overview::Tables;
-
 /// The stage at which opening failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -178,23 +176,6 @@ pub enum OpenError {
         /// One of the tables.
         table: String,
     },
-}
-
-impl OpenError {
-    /// Why tables in this state cannot be looked at as they are, if there are any.
-    pub(in crate::store) fn to_look_at(tables: &Tables) -> Option<Self> {
-        let Tables {
-            version: found,
-            known,
-            copying,
-            ..
-        } = *tables;
-        match found {
-            0 => None,
-            _ if copying => Some(Self::Copying),
-            _ => (found < known).then_some(Self::Older { found, known }),
-        }
-    }
 }
 
 fn named(holder: Option<&str>) -> String {

@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use super::super::{OpenError, StoreError};
 use super::config::Config;
 use super::failure::driver;
+use super::limits::PING_ANSWER;
 use super::{claim, connect, migrate, open, overview, search};
 
 /// A connection that holds the lock under which tables are changed: bridges that start wait for its end.
@@ -69,7 +70,7 @@ impl Alone {
         let connected = connect::connect(&config, &credentials).await;
         let mut connection = connected.map_err(|error| failed((place.clone(), error)))?;
         let tables = overview::tables(&mut connection).await?;
-        match OpenError::to_look_at(&tables) {
+        match tables.unreadable() {
             Some(error) => Err(failed((place, error))),
             None if tables.version == 0 => Ok(None),
             None => Ok(Some(Self { connection, place })),
@@ -147,7 +148,7 @@ impl Alone {
     }
 
     pub(in crate::store) async fn close(self) {
-        let _ = timeout(connect::PING_ANSWER, self.connection.close()).await;
+        let _ = timeout(PING_ANSWER, self.connection.close()).await;
     }
 }
 

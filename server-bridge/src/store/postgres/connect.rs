@@ -5,8 +5,6 @@
 //! So what was read is tried on a connection of its own, and new connections of the pool use it only once it was let in;
 //! those that are open stay as they are.
 
-// Long because a pool, its credentials and the watch over both change together.
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,26 +12,30 @@ use futures_util::future::join_all;
 use link::error::chain;
 use link::id::SourceId;
 use link::telemetry::Throttle;
+use sqlx::PgConnection;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-use tokio::sync::{Notify, watch as channel};
+use tokio::sync::Notify;
+use tokio::sync::watch::{Receiver, Sender};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use super::super::history::Place as Found;
 use super::super::{OpenError, StoreError};
-use super::config::{Config, Credentials, Limits};
-use super::doorbell;
-use super::failure::{driver, is_denied, opening, worth_waiting};
+use super::config::Config;
+use super::credentials::Credentials;
+use super::failure::{driver, is_denied, opening};
 use super::lease::Lease;
+use super::limits::{Limits, PING_ANSWER};
 use super::queue::Place;
-use super::refused::{self, Refused};
+use super::refused::Refused;
 use super::session::{options, session, set};
 use super::time::Time;
 
+mod dial;
 mod place;
 mod pool;
 
+pub(super) use dial::{connect, first};
 pub(super) use place::watch;
 use pool::pool;
 
@@ -51,7 +53,7 @@ pub(super) struct Connections {
     /// What the server refused last.
     refused: Arc<Mutex<Refused>>,
     /// Changes whenever the database is another one.
-    moved: channel::Sender<()>,
+    moved: Sender<()>,
     time: Time,
     /// Told of every new connection.
     made: Arc<Notify>,
@@ -91,8 +93,8 @@ impl Connections {
         let pool = pool(&config, &credentials, &suspected, &refused, &made)?;
         Ok(Self {
             pool: Arc::new(Mutex::new(pool)),
-            moved: channel::Sender::new(()),
-            channel: doorbell::channel(config.schema.as_str()),
+            moved: Sender::new(()),
+            channel: channel(config.schema.as_str()),
             time: Time::new(config.clock.clone()),
             config,
             current: Arc::new(Mutex::new(credentials)),
@@ -112,7 +114,7 @@ impl Connections {
     }
 
     /// Tells when the database is another one.
-    pub(super) fn moved(&self) -> channel::Receiver<()> {
+    pub(super) fn moved(&self) -> Receiver<()> {
         self.moved.subscribe()
     }
 
@@ -342,72 +344,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first connection: tried again while a server starts, has no connection left, or half of the files is new.
-pub(super) async fn first(
-    config: &Config,
-) -> Result<(PgConnection, Credentials), (String, OpenError)> {
-    let began = Instant::now();
-    let mut said = false;
-    loop {
-        let (place, error) = match config.credentials().await {
-            Ok(credentials) => match connect(config, &credentials).await {
-                Ok(connection) => return Ok((connection, credentials)),
-                Err(error) => (credentials.place(), error),
-            },
-            Err(error) => ("postgres".to_owned(), error),
-        };
-        if began.elapsed() + AGAIN > worth_waiting(&error, config.limits.patience) {
-            return Err((place, error));
-        }
-        if !said {
-            warn!(
-                database = place,
-                error = chain(&error),
-                "The database cannot be opened yet"
-            );
-            said = true;
-        }
-        sleep(match error {
-            OpenError::Denied(_) | OpenError::TokenDenied { .. } => refused::HOLD,
-            _ => AGAIN,
-        })
-        .await;
-    }
+/// The channel of a schema, which nobody else's rings come through.
+fn channel(schema: &str) -> Arc<str> {
+    format!("{schema}.wake").into()
 }
 
-/// One connection outside the pool, with the session settings of all.
-pub(super) async fn connect(
-    config: &Config,
-    credentials: &Credentials,
-) -> Result<PgConnection, OpenError> {
-    let fault = |error| {
-        let error = opening(error, config.schema.as_str(), config.root_cert.is_some());
-        match (error, &config.iam) {
-            (OpenError::Denied(source), Some(iam)) => OpenError::TokenDenied {
-                region: iam.region_of(&credentials.host).unwrap_or_default(),
-                source,
-            },
-            (error, _) => error,
-        }
-    };
-    let options = options(config, credentials)?;
-    let dial = async {
-        let mut connection = options.connect().await?;
-        set(&mut connection, session(config)).await?;
-        Ok(connection)
-    };
-    match timeout(config.limits.acquire, dial).await {
-        Ok(connected) => connected.map_err(fault),
-        Err(_) => Err(fault(sqlx::Error::PoolTimedOut)),
-    }
-}
-
-/// How long a connection may take to answer that it works.
-pub(super) const PING_ANSWER: Duration = Duration::from_secs(2);
-
-// Between two attempts with credentials that are refused, and at opening.
+// Between two attempts with credentials that are refused.
 const PAUSE: Duration = Duration::from_millis(200);
-const AGAIN: Duration = Duration::from_millis(500);
 
 const CLOSING: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Postgres};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::connect::PING_ANSWER;
+use super::limits::PING_ANSWER;
 use super::queue::Place;
 
 /// A connection of the pool.

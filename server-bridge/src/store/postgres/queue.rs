@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::StoreError;
-use super::{Limits, Use};
+use super::Use;
+use super::limits::Limits;
 
 /// How many of the connections each use may take at once.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::Credentials;
+use super::credentials::Credentials;
 
 /// What was refused last, and when it was tried last.
 #[derive(Default)]

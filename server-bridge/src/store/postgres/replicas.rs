@@ -10,9 +10,8 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tokio::sync::broadcast;
 
-use super::super::replica::{
-    Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot,
-};
+use super::super::bucket::Bucket;
+use super::super::replica::{Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
 use super::super::{Hint, StoreError};
 use super::failure::driver;
 use super::text::storable;

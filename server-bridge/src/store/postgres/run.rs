@@ -12,9 +12,9 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::{FailureClass, Hint, StoreError};
-use super::config::Span;
 use super::failure::{driver, keeps_connection};
-use super::{Limits, PostgresStore, Use, Written};
+use super::limits::{Limits, Span};
+use super::{PostgresStore, Use, Written};
 
 // === impl PostgresStore ===
 

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::super::OpenError;
-use super::connect::{Connections, PING_ANSWER};
+use super::connect::Connections;
+use super::limits::PING_ANSWER;
 use super::migrate;
 
 /// Sees to it that the index is there, in each database that is moved to, until `stop` is done.

@@ -7,7 +7,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Executor as _, PgConnection};
 
 use super::super::OpenError;
-use super::config::{Config, Credentials, TlsMode};
+use super::config::{Config, TlsMode};
+use super::credentials::Credentials;
 
 /// Where and as whom.
 pub(super) fn options(

@@ -63,7 +63,7 @@ impl Alone {
         let connected = overview::connect(file).await;
         let mut connection = connected.map_err(|error| failed(error.into()))?;
         let tables = overview::tables(&mut connection).await?;
-        match OpenError::to_look_at(&tables) {
+        match tables.unreadable() {
             Some(error) => Err(failed(error)),
             None if tables.version == 0 => Ok(None),
             None => Ok(Some(Self {

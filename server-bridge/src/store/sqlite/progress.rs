@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::super::StoreError;
 use super::super::progress::{Load, Progress, Unread};
-use super::super::sql::progress::statements;
+use super::super::sql::progress::{self, statements};
 use super::super::sql::rows::Cells as _;
 use super::SqliteStore;
 use super::outbox::array;
@@ -37,7 +37,7 @@ pub(super) async fn of(
         .await
         .map_err(driver("read how far bundles have come"))?;
     rows.iter()
-        .map(|row| Ok((row.integer("key")?, Progress::of(row)?)))
+        .map(|row| Ok((row.integer("key")?, progress::progress(row)?)))
         .collect()
 }
 
@@ -51,11 +51,7 @@ pub(super) async fn loads(
         .fetch_all(connection)
         .await
         .map_err(driver("count what waits of consumers"))?;
-    let mut loads = HashMap::with_capacity(names.len());
-    for row in &rows {
-        Load::add(row, &mut loads)?;
-    }
-    Ok(loads)
+    progress::loads(&rows)
 }
 
 /// Looks into the statuses that nobody has looked into. What cannot be done now is done after the next opening.
@@ -95,7 +91,7 @@ async fn unread(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Unr
         .fetch_all(connection)
         .await
         .map_err(driver("find statuses to look into"))?;
-    rows.iter().map(Unread::of).collect()
+    rows.iter().map(progress::unread).collect()
 }
 
 /// One that was replaced meanwhile was looked into when that came.

@@ -11,10 +11,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::super::config::Credentials;
+use super::super::credentials::Credentials;
+use super::super::limits::PING_ANSWER;
 use super::super::migrate;
 use super::super::session::options;
-use super::{CLOSING, Connections, Found, PING_ANSWER, PgPool, connect, lock, pool};
+use super::{CLOSING, Connections, Found, PgPool, connect, lock, pool};
 use crate::store::OpenError;
 
 /// Compares after every new connection, several that are made together at once, until `stop` is done.

@@ -8,10 +8,12 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::super::config::{Config, Credentials};
+use super::super::config::Config;
+use super::super::credentials::Credentials;
+use super::super::limits::PING_ANSWER;
 use super::super::refused::Refused;
 use super::super::session::{options, session, set};
-use super::{PING_ANSWER, Suspected, lock};
+use super::{Suspected, lock};
 use crate::store::OpenError;
 
 /// A pool that dials when a connection is needed.

@@ -1,7 +1,6 @@
 //! The connection on which rings are sent and heard: outside the pool, so that load does not delay it, and made again
 //! whenever it fails, is silent for too long, or is as old as connections become.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use link::backoff::Backoff;
@@ -160,11 +159,6 @@ async fn within<T>(
 
 fn gone(why: &'static str) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
-}
-
-/// The channel of a schema, which nobody else's rings come through.
-pub(in super::super) fn channel(schema: &str) -> Arc<str> {
-    format!("{schema}.wake").into()
 }
 
 const AGAIN_FIRST: Duration = Duration::from_millis(200);

@@ -45,18 +45,18 @@ pub struct Limits {
 
 /// How long one operation may take.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store::postgres) struct Span {
+pub(super) struct Span {
     /// The server stops a statement of it after this.
-    pub(in crate::store::postgres) statement: Duration,
+    pub(super) statement: Duration,
     /// Its end is not waited for longer than this.
-    pub(in crate::store::postgres) answer: Duration,
+    pub(super) answer: Duration,
 }
 
 // === impl Limits ===
 
 impl Limits {
     /// What most operations may take.
-    pub(in crate::store::postgres) fn of_most(&self) -> Span {
+    pub(super) fn of_most(&self) -> Span {
         Span {
             statement: self.statement,
             answer: self.answer,
@@ -64,7 +64,7 @@ impl Limits {
     }
 
     /// What the removal of a consumer may take.
-    pub(in crate::store::postgres) fn of_removal(&self) -> Span {
+    pub(super) fn of_removal(&self) -> Span {
         Span {
             statement: self.removal,
             answer: self.removal + self.answer.saturating_sub(self.statement),
@@ -104,6 +104,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// How long a connection may take to answer that it works.
+pub(super) const PING_ANSWER: Duration = Duration::from_secs(2);
 
 // A write of a large bundle takes about 30 ms at a small server. Within the 5 s that it waits for a connection, one
 // connection serves 5 000 / 30 = 166 of them; whoever stood behind more than 128 would mostly wait for nothing.

@@ -47,8 +47,8 @@ pub use bucket::Bucket;
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
 pub use copy::{
-    Adopted, AdoptedStatus, Adoption, Compared, CopyError, CopyReport, Fate, LabelsFate, Summed,
-    copy,
+    BundleOutcome, Compared, CopyError, CopyReport, ImportTransaction, ImportedBundle,
+    ImportedStatus, LabelsOutcome, Summed, copy,
 };
 pub use error::{FailureClass, OpenError, StoreError};
 pub use heard::{

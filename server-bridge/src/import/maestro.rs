@@ -15,9 +15,9 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use super::error::ImportError;
 use super::row::{BundleRow, ConsumerRow};
 
-mod pulse;
+mod heartbeat;
 
-pub(super) use pulse::Pulse;
+pub(super) use heartbeat::Heartbeats;
 
 /// Where Maestro's database is. Its `Debug` shows no password.
 #[derive(Clone)]

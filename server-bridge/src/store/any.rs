@@ -91,18 +91,18 @@ impl Location {
     pub async fn migrate(&self, build_index: bool) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(file) => {
-                sqlite::Alone::open(file, true, false).await?.close().await;
+                sqlite::Exclusive::open(file, true, false).await?.close().await;
                 Ok(file.display().to_string())
             }
             Self::Postgres(config) => {
-                let mut alone = postgres::Alone::open(config, false).await?;
+                let mut exclusive = postgres::Exclusive::open(config, false).await?;
                 if !build_index {
-                    alone.complete(config).await;
-                } else if !alone.build_index(config).await? {
+                    exclusive.complete(config).await;
+                } else if !exclusive.build_index(config).await? {
                     info!("Another process builds the index of searches");
                 }
-                let place = alone.place.clone();
-                alone.close().await;
+                let place = exclusive.place.clone();
+                exclusive.close().await;
                 Ok(place)
             }
         }

@@ -17,15 +17,15 @@ use tracing::info;
 use super::postgres::Bridges;
 use super::{Labels, Location, StoreError};
 
-mod adopt;
 mod cells;
 mod derived;
+mod import;
 mod postgres;
 mod sqlite;
 mod tables;
 
-pub use adopt::{Adopted, AdoptedStatus, Adoption, Fate, LabelsFate};
 use cells::{Cell, Row, Sum};
+pub use import::{BundleOutcome, ImportTransaction, ImportedBundle, ImportedStatus, LabelsOutcome};
 use tables::{CLAIM, TABLES, Table};
 
 /// What became of a copy, table by table.
@@ -277,14 +277,14 @@ impl Side {
     }
 
     /// A store into which something is put, which is made as needed.
-    async fn adopting(location: &Location) -> Result<Self, StoreError> {
+    async fn importing(location: &Location) -> Result<Self, StoreError> {
         Ok(match location {
             Location::Sqlite(file) => {
-                let side = sqlite::Side::adopting(file).await?;
+                let side = sqlite::Side::importing(file).await?;
                 Self::Sqlite(Box::new(side), file.display().to_string())
             }
             Location::Postgres(config) => {
-                Self::Postgres(Box::new(postgres::Side::adopting(config).await?))
+                Self::Postgres(Box::new(postgres::Side::importing(config).await?))
             }
         })
     }
@@ -309,6 +309,7 @@ impl Side {
     }
 
     passed_on! {
+        row(table: &'static Table, key: i64) -> Option<Row>;
         last(table: &'static Table) -> Option<Row>;
         count(table: &'static Table) -> u64;
         insert(table: &'static Table, rows: Vec<Row>) -> ();
@@ -316,10 +317,10 @@ impl Side {
         begin(source: &str) -> ();
         finish() -> ();
         owner() -> Option<String>;
-        begin_adoption(source: &SourceId) -> String;
+        begin_import(source: &SourceId) -> String;
         relabel(id: &str, labels: &Labels, updated_at: i64) -> ();
         remove_bundles(keys: Vec<i64>) -> ();
-        end_adoption(first: i64) -> ();
+        end_import(first: i64) -> ();
     }
 
     fn rows(

@@ -73,7 +73,7 @@ pub const JUMP: i32 = 1_000;
 
 /// What tells the place of a database from others, by the name of each sign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place(BTreeMap<String, String>);
+pub(super) struct DatabaseIdentity(BTreeMap<String, String>);
 
 /// A bundle that may be behind, as found under the lock on its row.
 pub(super) struct Behind {
@@ -115,9 +115,9 @@ impl Epoch {
     }
 }
 
-// === impl Place ===
+// === impl DatabaseIdentity ===
 
-impl Place {
+impl DatabaseIdentity {
     pub(super) fn with(mut self, sign: &str, value: &impl ToString) -> Self {
         self.0.insert(sign.to_owned(), value.to_string());
         self
@@ -348,14 +348,14 @@ mod tests {
 
     #[test]
     fn places_differ_by_the_signs_that_both_have() {
-        let place = |table: u32| Place::default().with("table", &table);
+        let place = |table: u32| DatabaseIdentity::default().with("table", &table);
         let recorded = place(1).with("system", &7);
         assert_eq!(place(1).moved_from(&recorded), None);
         assert_eq!(place(1).with("other", &9).moved_from(&recorded), None);
         let why = place(2).with("system", &7).moved_from(&recorded).unwrap();
         assert!(why.contains("(table was 1 and is 2)"), "{why}");
-        assert_eq!(Place::parse(&recorded.text()), recorded);
-        assert_eq!(place(2).moved_from(&Place::parse("broken")), None);
+        assert_eq!(DatabaseIdentity::parse(&recorded.text()), recorded);
+        assert_eq!(place(2).moved_from(&DatabaseIdentity::parse("broken")), None);
         assert_eq!(place(1).completed(recorded.clone()), recorded);
         assert_eq!(place(2).completed(recorded).sign("table"), Some("2"));
     }

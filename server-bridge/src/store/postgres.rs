@@ -13,21 +13,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Fence, Hint};
 
-mod alone;
+mod exclusive;
 mod bundles;
 mod claim;
 mod config;
 mod connect;
 mod consumers;
 mod credentials;
-mod doorbell;
+mod notifier;
 mod failure;
 mod filter;
 mod health;
 mod heard;
 mod history;
 mod iam;
-mod lease;
+mod checkout;
 mod limits;
 mod list;
 mod metrics;
@@ -46,13 +46,13 @@ mod session;
 mod status;
 mod store;
 mod text;
-mod time;
+mod clock;
 mod waiting;
 
 // What searches look at, for whoever writes rows.
 pub(super) use text::{bundle_search, labels_search};
 
-pub(super) use alone::{Alone, Bridges};
+pub(super) use exclusive::{Exclusive, Bridges};
 pub use config::{Config, DEFAULT_CONNECTIONS, MIN_CONNECTIONS, Schema, TlsMode};
 pub use credentials::CredentialFiles;
 pub use iam::Iam;
@@ -68,7 +68,7 @@ pub struct PostgresStore {
     health: health::Health,
     changes: broadcast::Sender<Hint>,
     /// Rings to other replicas, unless nobody is to be rung.
-    doorbell: Option<doorbell::Doorbell>,
+    notifier: Option<notifier::Notifier>,
     /// Cancelled when the last ring is out.
     silent: CancellationToken,
     /// Under which lease publications and what became of them are noted.

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use super::{Hint, StoreError};
 
-mod alone;
+mod exclusive;
 mod bundles;
 mod consumers;
 mod files;
@@ -36,7 +36,7 @@ mod tests;
 mod waiting;
 mod writer;
 
-pub(super) use alone::Alone;
+pub(super) use exclusive::Exclusive;
 use health::Health;
 pub(super) use overview::overview;
 use search::Searches;

@@ -5,19 +5,19 @@ use link::id::SourceId;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::super::postgres::{Alone, Bridges, Config, labels_search};
+use super::super::postgres::{Exclusive, Bridges, Config, labels_search};
 use super::super::sql::rows::driver;
 use super::super::{Labels, StoreError};
 use super::cells::{Cell, Row, text_of_labels};
 use super::tables::{Kind, Table};
 
-pub(super) struct Side(Alone);
+pub(super) struct Side(Exclusive);
 
 // === impl Side ===
 
 impl Side {
     pub(super) async fn open(config: &Config, source: bool) -> Result<Self, StoreError> {
-        let mut alone = Alone::open(config, source).await?;
+        let mut exclusive = Exclusive::open(config, source).await?;
         let patient = if source {
             // One state of all tables, for as long as the other side takes to write it.
             "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
@@ -25,28 +25,28 @@ impl Side {
         } else {
             "SET statement_timeout = 0"
         };
-        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        let patient = sqlx::raw_sql(patient).execute(&mut exclusive.connection).await;
         patient.map_err(driver(READ))?;
-        Ok(Self(alone))
+        Ok(Self(exclusive))
     }
 
-    pub(super) async fn adopting(config: &Config) -> Result<Self, StoreError> {
-        let mut alone = Alone::open(config, true).await?;
+    pub(super) async fn importing(config: &Config) -> Result<Self, StoreError> {
+        let mut exclusive = Exclusive::open(config, true).await?;
         let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        let patient = sqlx::raw_sql(patient).execute(&mut exclusive.connection).await;
         patient.map_err(driver(WRITE))?;
-        Ok(Self(alone))
+        Ok(Self(exclusive))
     }
 
     pub(super) async fn looking(config: &Config) -> Result<Option<Self>, StoreError> {
-        let Some(mut alone) = Alone::look(config).await? else {
+        let Some(mut exclusive) = Exclusive::look(config).await? else {
             return Ok(None);
         };
         let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
              BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        let patient = sqlx::raw_sql(patient).execute(&mut exclusive.connection).await;
         patient.map_err(driver(READ))?;
-        Ok(Some(Self(alone)))
+        Ok(Some(Self(exclusive)))
     }
 
     pub(super) fn place(&self) -> &str {
@@ -80,6 +80,21 @@ impl Side {
         let rows = query.fetch(self.connection());
         rows.map(|row| read(&row.map_err(driver(READ))?, table.columns))
             .boxed()
+    }
+
+    /// The row with this key.
+    pub(super) async fn row(
+        &mut self,
+        table: &'static Table,
+        key: i64,
+    ) -> Result<Option<Row>, StoreError> {
+        let text = table.select_one(&table.postgres);
+        let row = sqlx::query(AssertSqlSafe(text))
+            .bind(key)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        row.map(|row| read(&row, table.columns)).transpose()
     }
 
     pub(super) async fn last(&mut self, table: &'static Table) -> Result<Option<Row>, StoreError> {
@@ -208,9 +223,9 @@ impl Side {
         self.0.owner().await
     }
 
-    /// Everything until [`Self::end_adoption`] is one transaction. Whose the tables are, which are made this source's if they
+    /// Everything until [`Self::end_import`] is one transaction. Whose the tables are, which are made this source's if they
     /// were nobody's.
-    pub(super) async fn begin_adoption(&mut self, source: &SourceId) -> Result<String, StoreError> {
+    pub(super) async fn begin_import(&mut self, source: &SourceId) -> Result<String, StoreError> {
         let begun = sqlx::raw_sql("BEGIN").execute(self.connection()).await;
         begun.map_err(driver(WRITE))?;
         self.0.claim(source).await
@@ -252,7 +267,7 @@ impl Side {
     }
 
     /// What has a key above `first` was put in: its versions are those of the present epoch. New rows come after it.
-    pub(super) async fn end_adoption(&mut self, first: i64) -> Result<(), StoreError> {
+    pub(super) async fn end_import(&mut self, first: i64) -> Result<(), StoreError> {
         let end = format!(
             "SELECT setval(pg_get_serial_sequence('consumers', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM consumers; \
              SELECT setval(pg_get_serial_sequence('bundles', 'key'), GREATEST(COALESCE(MAX(key), 0), \

@@ -2,7 +2,7 @@
 //!
 //! Where an engine keeps something elsewhere, a view says where it is found and a statement where it goes. Tables that are
 //! not named here are not copied: they hold nothing that outlives a process (beats, leases, lists in parts), or are of the
-//! place alone (epochs, the order of reports). A table that both engines have
+//! place exclusive (epochs, the order of reports). A table that both engines have
 //! alike is one line of [`TABLES`].
 
 use super::cells::Row;
@@ -120,7 +120,7 @@ pub(super) const CLAIM: &str = "installation";
 // === impl Table ===
 
 impl Table {
-    /// The names of the columns, or of the key's alone.
+    /// The names of the columns, or of the key's exclusive.
     pub(super) fn names(&self, count: usize) -> String {
         let names: Vec<&str> = self.columns[..count]
             .iter()
@@ -140,6 +140,13 @@ impl Table {
             String::new()
         };
         format!("SELECT {columns} FROM {from} AS t{after} ORDER BY {key}")
+    }
+
+    /// The row whose key, a single column, is bound.
+    pub(super) fn select_one(&self, dialect: &Dialect) -> String {
+        let from = dialect.view.unwrap_or(self.name);
+        let (columns, key) = (self.names(self.columns.len()), self.names(1));
+        format!("SELECT {columns} FROM {from} AS t WHERE {key} = $1")
     }
 
     /// The last key.

@@ -19,24 +19,24 @@ use tokio::sync::watch::{Receiver, Sender};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
-use super::super::history::Place as Found;
+use super::super::history::DatabaseIdentity;
 use super::super::{OpenError, StoreError};
 use super::config::Config;
 use super::credentials::Credentials;
 use super::failure::{driver, is_denied, opening};
-use super::lease::Lease;
+use super::checkout::Checkout;
 use super::limits::{Limits, PING_ANSWER};
-use super::queue::Place;
-use super::refused::Refused;
+use super::queue::Permit;
+use super::refused::RefusedCredentials;
 use super::session::{options, session, set};
-use super::time::Time;
+use super::clock::DatabaseClock;
 
 mod dial;
-mod place;
+mod identity;
 mod pool;
 
 pub(super) use dial::{connect, first};
-pub(super) use place::watch;
+pub(super) use identity::watch;
 use pool::pool;
 
 /// The connections of one store. Clones share them.
@@ -51,16 +51,16 @@ pub(super) struct Connections {
     /// When a connection last failed; what is idle since before that is tried before it is used.
     suspected: Suspected,
     /// What the server refused last.
-    refused: Arc<Mutex<Refused>>,
+    refused: Arc<Mutex<RefusedCredentials>>,
     /// Changes whenever the database is another one.
     moved: Sender<()>,
-    time: Time,
+    time: DatabaseClock,
     /// Told of every new connection.
     made: Arc<Notify>,
     /// Whose the tables must be.
     source: Arc<Mutex<Option<SourceId>>>,
     /// Where they lead.
-    found: Arc<Mutex<Found>>,
+    found: Arc<Mutex<DatabaseIdentity>>,
     /// Why the database behind the connections is not used.
     barred: Arc<Mutex<Option<String>>>,
     /// On which replicas ring.
@@ -76,7 +76,7 @@ struct Look {
     began: Option<Instant>,
     /// What led to another database, and was not there yet when it was looked at before.
     elsewhere: Option<Credentials>,
-    refused: Refused,
+    refused: RefusedCredentials,
 }
 
 // === impl Connections ===
@@ -86,7 +86,7 @@ impl Connections {
     pub(super) fn new(
         config: Arc<Config>,
         credentials: Credentials,
-        found: Found,
+        found: DatabaseIdentity,
     ) -> Result<Self, OpenError> {
         let (suspected, refused) = (Suspected::default(), Arc::default());
         let made = Arc::default();
@@ -95,7 +95,7 @@ impl Connections {
             pool: Arc::new(Mutex::new(pool)),
             moved: Sender::new(()),
             channel: channel(config.schema.as_str()),
-            time: Time::new(config.clock.clone()),
+            time: DatabaseClock::new(config.clock.clone()),
             config,
             current: Arc::new(Mutex::new(credentials)),
             looking: Arc::default(),
@@ -118,7 +118,7 @@ impl Connections {
         self.moved.subscribe()
     }
 
-    pub(super) fn time(&self) -> &Time {
+    pub(super) fn time(&self) -> &DatabaseClock {
         &self.time
     }
 
@@ -134,7 +134,7 @@ impl Connections {
     pub(super) async fn begin(&self) {
         let first = timeout(self.config.limits.acquire, self.pool().acquire()).await;
         if let Ok(Ok(connection)) = first {
-            Lease::new(connection, None).give_back();
+            Checkout::new(connection, None).give_back();
         }
     }
 
@@ -160,9 +160,9 @@ impl Connections {
     pub(super) async fn acquire(
         &self,
         operation: &'static str,
-        place: Place,
+        permit: Permit,
         until: Instant,
-    ) -> Result<Lease, StoreError> {
+    ) -> Result<Checkout, StoreError> {
         if let Some(reason) = lock(&self.barred).clone() {
             return Err(StoreError::Unavailable { reason });
         }
@@ -177,7 +177,7 @@ impl Connections {
                 continue;
             }
             match timeout_at(until, pool.acquire()).await {
-                Ok(Ok(connection)) => return Ok(Lease::new(connection, Some(place))),
+                Ok(Ok(connection)) => return Ok(Checkout::new(connection, Some(permit))),
                 Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
                     lock(&self.refused).failed(self.lock().clone());
                     if let Some(iam) = &self.config.iam {
@@ -287,16 +287,16 @@ impl Connections {
         let pool = self.pool();
         let idle = (0..pool.num_idle()).map_while(|_| pool.try_acquire());
         let tried = idle.enumerate().map(|(number, connection)| async move {
-            let mut lease = Lease::new(connection, None);
+            let mut connection = Checkout::new(connection, None);
             // Answers that come together would overwrite each other in any order.
             let asked = async {
                 match number {
-                    0 => self.time.look(&mut lease).await.map(drop),
-                    _ => lease.ping().await,
+                    0 => self.time.look(&mut connection).await.map(drop),
+                    _ => connection.ping().await,
                 }
             };
             match timeout(PING_ANSWER, asked).await {
-                Ok(Ok(())) => lease.give_back(),
+                Ok(Ok(())) => connection.give_back(),
                 Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),
                 Err(_) => warn!("An idle connection to the database does not answer"),
             }

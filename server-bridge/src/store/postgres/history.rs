@@ -14,23 +14,23 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
+use super::super::history::{EPOCHS, FIRST, Past, DatabaseIdentity, begins, plan, signs_since};
 use super::super::sql::rows::{self, micros};
 use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
 use super::Written;
 use super::failure::driver;
 use super::outbox::storables;
-use super::time;
+use super::clock;
 
 /// Notes that the database is opened, and begins a new epoch if it is not where it was opened last; gives the place. To be
 /// called by one process at a time.
-pub(super) async fn open(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
+pub(super) async fn open(connection: &mut PgConnection) -> Result<DatabaseIdentity, sqlx::Error> {
     let found = place(connection).await?;
     let recorded: Option<(i64, String)> =
         sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
             .fetch_optional(&mut *connection)
             .await?;
-    let recorded = recorded.map(|(number, place)| (number, Place::parse(&place)));
+    let recorded = recorded.map(|(number, place)| (number, DatabaseIdentity::parse(&place)));
     let (present, why) = match &recorded {
         None => (0, Some(FIRST.to_owned())),
         Some((number, place)) => (*number, found.moved_from(place)),
@@ -45,7 +45,7 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<Place, sqlx::E
                 .await?;
         }
         Some(why) => {
-            let at = time::now(connection).await?;
+            let at = clock::now(connection).await?;
             let at = Timestamp::from_microsecond(at).unwrap_or_default();
             let mut transaction = connection.begin().await?;
             take_turn(&mut transaction).await?;
@@ -378,13 +378,13 @@ async fn begin(
     }))
 }
 
-async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
+async fn place(connection: &mut PgConnection) -> Result<DatabaseIdentity, sqlx::Error> {
     let (database, table): (i64, i64) = sqlx::query_as(
         "SELECT oid::bigint, to_regclass('epochs')::oid::bigint FROM pg_database WHERE datname = current_database()",
     )
     .fetch_one(&mut *connection)
     .await?;
-    let mut place = Place::default()
+    let mut place = DatabaseIdentity::default()
         .with("database", &database)
         .with("table", &table);
     for (sign, ask) in [

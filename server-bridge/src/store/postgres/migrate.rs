@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::super::OpenError;
-use super::super::history::Place;
+use super::super::history::DatabaseIdentity;
 use super::claim;
 use super::config::Config;
 use super::failure::{is_locked, opening};
@@ -29,7 +29,7 @@ pub(super) async fn prepare(
     connection: &mut PgConnection,
     config: &Config,
     source: Option<&SourceId>,
-) -> Result<Place, OpenError> {
+) -> Result<DatabaseIdentity, OpenError> {
     let asked = Asked {
         source,
         whole: true,
@@ -41,7 +41,7 @@ pub(super) async fn prepare(
 pub(super) async fn prepare_copy(
     connection: &mut PgConnection,
     config: &Config,
-) -> Result<Place, OpenError> {
+) -> Result<DatabaseIdentity, OpenError> {
     let asked = Asked {
         source: None,
         whole: false,
@@ -62,7 +62,7 @@ async fn in_time(
     connection: &mut PgConnection,
     config: &Config,
     asked: Asked<'_>,
-) -> Result<Place, OpenError> {
+) -> Result<DatabaseIdentity, OpenError> {
     let longest = config.limits.turn + SILENCE;
     match timeout(longest, prepare_patiently(connection, config, asked)).await {
         Ok(prepared) => prepared,
@@ -74,7 +74,7 @@ async fn prepare_patiently(
     connection: &mut PgConnection,
     config: &Config,
     asked: Asked<'_>,
-) -> Result<Place, OpenError> {
+) -> Result<DatabaseIdentity, OpenError> {
     let schema = config.schema.as_str();
     let fault = |error| opening(error, schema, config.root_cert.is_some());
     fit(connection).await.map_err(fault)??;
@@ -127,7 +127,7 @@ async fn attempt(
     connection: &mut PgConnection,
     schema: &str,
     asked: Asked<'_>,
-) -> Result<Place, Fault> {
+) -> Result<DatabaseIdentity, Fault> {
     let behind = is_behind(connection, schema).await?;
     if let Some(source) = asked.source
         && exists(connection, schema, "installation").await?

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{OpenError, StoreError};
 use super::config::{Config, MIN_CONNECTIONS};
 use super::connect::{self, Connections};
-use super::doorbell::{self, Doorbell};
+use super::notifier::{self, Notifier};
 use super::health::Health;
 use super::queue::Queue;
 use super::{PostgresStore, migrate, progress, search};
@@ -57,9 +57,9 @@ impl PostgresStore {
             queue: Queue::new(config.max_connections, &config.limits),
             connections: connections.clone(),
             health: Health::new(),
-            doorbell: config.notify.then(|| {
+            notifier: config.notify.then(|| {
                 let every = config.limits.ring;
-                Doorbell::new(every, config.metrics.clone())
+                Notifier::new(every, config.metrics.clone())
             }),
             silent: CancellationToken::new(),
             changes,
@@ -101,14 +101,14 @@ impl PostgresStore {
     /// Rings and hears rings from now on, unless nobody is to be rung.
     fn listen(&self, restarts: Restarts, stop: CancellationToken) {
         let silent = self.silent.clone();
-        let Some(bell) = self.doorbell.clone() else {
+        let Some(notifier) = self.notifier.clone() else {
             return silent.cancel();
         };
         let (connections, changes) = (self.connections.clone(), self.changes.clone());
         tokio::spawn(async move {
             restarting("store-doorbell", &restarts, &stop, || {
-                let (bell, connections) = (bell.clone(), connections.clone());
-                doorbell::tend(bell, connections, changes.clone(), stop.clone())
+                let (notifier, connections) = (notifier.clone(), connections.clone());
+                notifier::tend(notifier, connections, changes.clone(), stop.clone())
             })
             .await;
             silent.cancel();

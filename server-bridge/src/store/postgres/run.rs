@@ -131,8 +131,8 @@ impl PostgresStore {
 
     /// Tells the other replicas, soon and perhaps not at all; this one is not told.
     pub(super) fn ring(&self, hint: Hint) {
-        if let Some(bell) = &self.doorbell {
-            bell.ring(hint);
+        if let Some(notifier) = &self.notifier {
+            notifier.ring(hint);
         }
     }
 
@@ -145,20 +145,20 @@ impl PostgresStore {
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let until = Instant::now() + self.limits().acquire;
-        let place = self.queue.enter(purpose, until).await;
-        let place = place
+        let permit = self.queue.enter(purpose, until).await;
+        let permit = permit
             .map_err(|none| none.told(operation, driver(operation)(self.connections.none())))?;
-        let mut lease = self.connections.acquire(operation, place, until).await?;
+        let mut connection = self.connections.acquire(operation, permit, until).await?;
         let limit = span.answer;
         let until = Instant::now() + limit;
-        match timeout_at(until, work(&mut lease)).await {
+        match timeout_at(until, work(&mut connection)).await {
             Ok(Ok(value)) => {
-                lease.give_back();
+                connection.give_back();
                 Ok(value)
             }
             Ok(Err(error)) => {
                 if keeps_connection(&error) {
-                    lease.give_back();
+                    connection.give_back();
                 } else {
                     self.connections.suspect();
                 }

@@ -21,7 +21,7 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
+use super::super::history::{EPOCHS, FIRST, Past, DatabaseIdentity, begins, plan, signs_since};
 use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
 use super::lock::Lock;
 use super::outbox::array;
@@ -40,7 +40,7 @@ pub(super) async fn open(
         sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
             .fetch_optional(&mut *connection)
             .await?;
-    let recorded = recorded.map(|(number, place)| (number, Place::parse(&place)));
+    let recorded = recorded.map(|(number, place)| (number, DatabaseIdentity::parse(&place)));
     let seal = recorded
         .as_ref()
         .and_then(|(_, place)| place.sign(SEAL))
@@ -81,7 +81,7 @@ async fn renew(
     lock: &Lock,
     seal: &str,
     number: i64,
-    place: Place,
+    place: DatabaseIdentity,
     why: Option<&str>,
 ) -> Result<(), OpenError> {
     let renewed = Uuid::new_v4().to_string();
@@ -393,9 +393,9 @@ async fn begin(
     }))
 }
 
-fn place(path: &Path) -> io::Result<Place> {
+fn place(path: &Path) -> io::Result<DatabaseIdentity> {
     let metadata = fs::metadata(path)?;
-    let place = Place::default().with("inode", &metadata.ino());
+    let place = DatabaseIdentity::default().with("inode", &metadata.ino());
     // Not every file system knows it.
     let made = metadata.created().ok();
     let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());

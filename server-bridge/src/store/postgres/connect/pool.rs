@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::super::config::Config;
 use super::super::credentials::Credentials;
 use super::super::limits::PING_ANSWER;
-use super::super::refused::Refused;
+use super::super::refused::RefusedCredentials;
 use super::super::session::{options, session, set};
 use super::{Suspected, lock};
 use crate::store::OpenError;
@@ -21,7 +21,7 @@ pub(super) fn pool(
     config: &Config,
     credentials: &Credentials,
     suspected: &Suspected,
-    refused: &Arc<Mutex<Refused>>,
+    refused: &Arc<Mutex<RefusedCredentials>>,
     made: &Arc<Notify>,
 ) -> Result<PgPool, OpenError> {
     let session = session(config);

@@ -24,7 +24,7 @@ pub(super) use listener::tend;
 
 /// What is to be rung next. Clones share it.
 #[derive(Clone)]
-pub(super) struct Doorbell {
+pub(super) struct Notifier {
     next: Arc<Mutex<Next>>,
     rung: Arc<Notify>,
     every: Duration,
@@ -42,9 +42,9 @@ struct Next {
     last: Option<Instant>,
 }
 
-// === impl Doorbell ===
+// === impl Notifier ===
 
-impl Doorbell {
+impl Notifier {
     pub(super) fn new(every: Duration, metrics: Metrics) -> Self {
         Self {
             next: Arc::default(),
@@ -224,14 +224,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rings_are_as_far_apart_as_they_must_be() {
-        let bell = Doorbell::new(Duration::from_millis(50), Metrics::unregistered());
+        let notifier = Notifier::new(Duration::from_millis(50), Metrics::unregistered());
         let began = Instant::now();
         for _ in 0..10 {
-            bell.ring(Hint::Consumer(name("a")));
-            bell.ring(Hint::Consumer(name("b")));
-            bell.due().await;
-            assert_eq!(bell.take().unwrap(), "a b");
-            assert_eq!(bell.take(), None);
+            notifier.ring(Hint::Consumer(name("a")));
+            notifier.ring(Hint::Consumer(name("b")));
+            notifier.due().await;
+            assert_eq!(notifier.take().unwrap(), "a b");
+            assert_eq!(notifier.take(), None);
         }
         assert_eq!(began.elapsed(), Duration::from_millis(450));
     }

@@ -1,162 +1,81 @@
-//! Putting in what another system kept: consumers and bundles with their ids, versions, times and statuses, all in one
-//! transaction, while no bridge uses the store.
+//! Imports consumers and bundles of another system with their ids, versions, times and statuses, in one transaction, while
+//! no bridge uses the store.
 //!
-//! A version that its agent has reported on counts as sent and confirmed, any other as not sent. What is there already is
-//! never overwritten by something older, and what is the same is left alone, so that the same may be put in again.
-//! Whoever only wants to know what would become of it looks at the store ([`Adoption::look`]), which changes nothing.
+//! A version that its agent has reported on counts as sent and confirmed, any other as unsent. Nothing stored is overwritten
+//! by something older, and equal rows are left exclusive, so that an import may be repeated. A dry run
+//! ([`ImportTransaction::look`]) only reads.
 
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use link::id::{ConsumerName, SourceId};
-use link::order::{SequenceId, Version};
 
 use super::super::sql::rows::micros;
-use super::super::{Content, Json, Location, NewConsumer, SourceName, StatusUpdate, StoreError};
+use super::super::{Location, NewConsumer, StoreError};
 use super::cells::Row;
 use super::{CopyError, Side};
 
-mod held;
+mod bundle;
+mod existing;
 mod rows;
 
-use held::{Held, HeldConsumer, There};
+pub use bundle::{ImportedBundle, ImportedStatus};
+
+use existing::{Existing, ExistingBundle, ExistingConsumer};
 use rows::{row_of_consumer, rows_of, table};
 
-/// A bundle of another system.
+/// What became of an imported bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Adopted {
-    /// Its id.
-    pub id: String,
-    /// Its unique name.
-    pub name: String,
-    /// Who published it.
-    pub source: SourceName,
-    /// The consumer it is meant for, which must be there.
-    pub consumer_name: ConsumerName,
-    /// Its version.
-    pub version: Version,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it last changed.
-    pub updated_at: Timestamp,
-    /// Since when it is being deleted.
-    pub deleted_at: Option<Timestamp>,
-    /// ObjectMeta as a JSON object.
-    pub metadata: Option<Json>,
-    /// Attributes of the publishing event that travel again.
-    pub origin: Option<Json>,
-    /// Manifests and settings.
-    pub content: Content,
-    /// The newest status of it, of this version or an older one.
-    pub status: Option<AdoptedStatus>,
-}
-
-/// The newest status of a bundle of another system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdoptedStatus {
-    /// The version it describes.
-    pub version: Version,
-    /// Its place in the agent's order.
-    pub sequence_id: SequenceId,
-    /// The agent's hash of it.
-    pub hash: Option<String>,
-    /// The status data, a JSON object.
-    pub payload: Json,
-    /// When the agent took this version, if the status says so.
-    pub received_at: Option<Timestamp>,
-    /// When the agent applied this version, if the status says so.
-    pub applied_at: Option<Timestamp>,
-    /// When it was taken.
-    pub at: Timestamp,
-}
-
-/// What becomes of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is put in.
+pub enum BundleOutcome {
+    /// It was added.
     Added,
-    /// It takes the place of an older version, or of the same with an older status or none.
+    /// It replaced an older version, or the same version with an older status or none.
     Replaced,
-    /// It is there already.
+    /// The store had it already.
     Present,
-    /// It is left out, and why.
+    /// It was left out, and why.
     Refused(String),
 }
 
-/// What becomes of the labels of a consumer that is there already.
+/// What became of the labels of a consumer that the store had already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelsFate {
+pub enum LabelsOutcome {
     /// They are the same.
     Same,
-    /// They take the place of those that an earlier run put in.
+    /// They replaced those of an earlier import.
     Replaced,
-    /// They are left out: the consumer was made here, or changed here later.
+    /// They were left out: the consumer was made here, or changed here later.
     Refused,
 }
 
-/// A store that takes in what another system kept.
-pub struct Adoption {
-    /// None: there is no store yet, or it is only looked at.
+/// An import into a store, or a dry run of one.
+pub struct ImportTransaction {
+    /// `None` in a dry run where there is no store yet.
     side: Option<Side>,
     place: String,
-    there: There,
-    /// The highest key that was given before.
+    existing: Existing,
+    /// The highest key in use before the import.
     first: i64,
-    batch: Vec<(i64, Adopted)>,
+    batch: Vec<(i64, ImportedBundle)>,
     bytes: usize,
-    /// Rows that make room.
+    /// Keys of bundles that are replaced with the next flush.
     replaced: Vec<i64>,
     seen: HashSet<String>,
     writes: bool,
 }
 
-// === impl AdoptedStatus ===
+// === impl ImportTransaction ===
 
-impl From<StatusUpdate> for AdoptedStatus {
-    fn from(update: StatusUpdate) -> Self {
-        Self {
-            version: update.version,
-            sequence_id: update.sequence_id,
-            hash: update.status_hash,
-            payload: update.payload,
-            received_at: update.received_at,
-            applied_at: update.applied_at,
-            at: update.at,
-        }
-    }
-}
-
-// === impl Adopted ===
-
-impl Adopted {
-    /// Whether its agent is known to hold it.
-    pub fn is_confirmed(&self) -> bool {
-        let status = self.status.as_ref();
-        self.deleted_at.is_none() && status.is_some_and(|status| status.version == self.version)
-    }
-
-    fn bytes(&self) -> usize {
-        self.content.payload_len()
-            + self.metadata.as_ref().map_or(0, |json| json.as_str().len())
-            + self
-                .status
-                .as_ref()
-                .map_or(0, |status| status.payload.as_str().len())
-    }
-}
-
-// === impl Adoption ===
-
-impl Adoption {
+impl ImportTransaction {
     /// Opens the store for itself, making it as needed, begins the transaction and reads what is there. It becomes that of
     /// this source if it was nobody's.
     ///
     /// # Errors
     /// [`CopyError::InUse`] while a bridge uses it, [`CopyError::OtherSource`] when it is another's; otherwise the store's.
     pub async fn begin(location: &Location, source: &SourceId) -> Result<Self, CopyError> {
-        let mut side = Side::adopting(location).await?;
+        let mut side = Side::importing(location).await?;
         side.unused().await?;
-        let owner = side.begin_adoption(source).await?;
+        let owner = side.begin_import(source).await?;
         if let Err(refused) = granted(side.place(), owner, source) {
             side.close().await;
             return Err(refused);
@@ -184,10 +103,10 @@ impl Adoption {
             (None, Location::Sqlite(file)) => file.display().to_string(),
             (None, Location::Postgres(config)) => format!("postgres {}", config.schema.as_str()),
         };
-        let mut adoption = Self {
+        let mut transaction = Self {
             side,
             place,
-            there: There::default(),
+            existing: Existing::default(),
             first: 0,
             batch: Vec::new(),
             bytes: 0,
@@ -195,11 +114,11 @@ impl Adoption {
             seen: HashSet::new(),
             writes,
         };
-        if let Some(side) = &mut adoption.side {
-            adoption.there = There::read(side).await?;
+        if let Some(side) = &mut transaction.side {
+            transaction.existing = Existing::read(side).await?;
         }
-        adoption.first = adoption.there.bundle_key;
-        Ok(adoption)
+        transaction.first = transaction.existing.bundle_key;
+        Ok(transaction)
     }
 
     /// Where the store is, without secrets.
@@ -209,13 +128,13 @@ impl Adoption {
 
     /// The id of the consumer of this name, if there is one.
     pub fn consumer(&self, name: &ConsumerName) -> Option<&str> {
-        let here = self.there.consumers.get(name.as_str());
+        let here = self.existing.consumers.get(name.as_str());
         here.map(|here| here.id.as_str())
     }
 
     /// The name of the consumer of this id, if there is one.
     pub fn consumer_of(&self, id: &str) -> Option<&str> {
-        let mut known = self.there.consumers.iter();
+        let mut known = self.existing.consumers.iter();
         known.find_map(|(name, known)| (known.id == id).then_some(name.as_str()))
     }
 
@@ -229,18 +148,18 @@ impl Adoption {
         consumer: &NewConsumer,
         created_at: Timestamp,
         updated_at: Timestamp,
-    ) -> Result<LabelsFate, StoreError> {
-        let Some(here) = self.there.consumers.get(consumer.name.as_str()) else {
-            return Ok(LabelsFate::Refused);
+    ) -> Result<LabelsOutcome, StoreError> {
+        let Some(here) = self.existing.consumers.get(consumer.name.as_str()) else {
+            return Ok(LabelsOutcome::Refused);
         };
         let at = micros(updated_at);
-        let fate = here.labels_fate(consumer, micros(created_at), at);
+        let outcome = here.labels_outcome(consumer, micros(created_at), at);
         if let Some(side) = self.side.as_mut().filter(|_| self.writes)
-            && fate == LabelsFate::Replaced
+            && outcome == LabelsOutcome::Replaced
         {
             side.relabel(&consumer.id, &consumer.labels, at).await?;
         }
-        Ok(fate)
+        Ok(outcome)
     }
 
     /// Puts in consumers that are not there yet.
@@ -253,16 +172,18 @@ impl Adoption {
     ) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(new.len());
         for (consumer, created_at, updated_at) in new {
-            self.there.consumer_key += 1;
-            let key = self.there.consumer_key;
+            self.existing.consumer_key += 1;
+            let key = self.existing.consumer_key;
             rows.push(row_of_consumer(key, &consumer, created_at, updated_at));
-            let held = HeldConsumer {
+            let existing = ExistingConsumer {
                 id: consumer.id,
                 labels: consumer.labels,
                 created_at: micros(created_at),
                 updated_at: micros(updated_at),
             };
-            self.there.consumers.insert(consumer.name.into(), held);
+            self.existing
+                .consumers
+                .insert(consumer.name.into(), existing);
         }
         self.insert("consumers", rows).await
     }
@@ -271,37 +192,39 @@ impl Adoption {
     ///
     /// # Errors
     /// The store's.
-    pub async fn add(&mut self, mut bundle: Adopted) -> Result<Fate, StoreError> {
-        let fate = self.fate(&bundle);
+    pub async fn add(&mut self, mut bundle: ImportedBundle) -> Result<BundleOutcome, StoreError> {
+        let outcome = self.outcome(&bundle);
         self.seen.insert(bundle.id.clone());
-        if !matches!(fate, Fate::Added | Fate::Replaced) {
-            return Ok(fate);
+        if !matches!(outcome, BundleOutcome::Added | BundleOutcome::Replaced) {
+            return Ok(outcome);
         }
-        self.there
+        self.existing
             .names
             .insert(bundle.name.clone(), bundle.id.clone());
         if !self.writes {
-            return Ok(fate);
+            return Ok(outcome);
         }
-        if let (Some(held), Some(side)) = (self.there.held.get(&bundle.id), &mut self.side) {
-            self.replaced.push(held.key);
-            let kept = held.newer_status(side, &bundle).await?;
+        if let (Some(existing), Some(side)) =
+            (self.existing.bundles.get(&bundle.id), &mut self.side)
+        {
+            self.replaced.push(existing.key);
+            let kept = existing.newer_status(side, &bundle).await?;
             bundle.status = kept.or(bundle.status);
         }
-        self.there.bundle_key += 1;
+        self.existing.bundle_key += 1;
         self.bytes += bundle.bytes();
-        self.batch.push((self.there.bundle_key, bundle));
+        self.batch.push((self.existing.bundle_key, bundle));
         if self.bytes >= super::BATCH_BYTES || self.batch.len() >= super::BATCH_ROWS {
             self.flush().await?;
         }
-        Ok(fate)
+        Ok(outcome)
     }
 
-    fn fate(&self, bundle: &Adopted) -> Fate {
+    fn outcome(&self, bundle: &ImportedBundle) -> BundleOutcome {
         if self.seen.contains(&bundle.id) {
-            return Fate::Refused("its id comes twice".into());
+            return BundleOutcome::Refused("its id comes twice".into());
         }
-        self.there.fate(bundle)
+        self.existing.outcome(bundle)
     }
 
     /// Notes that the other system has a bundle of this id that is left out.
@@ -311,16 +234,16 @@ impl Adoption {
 
     /// Ids of bundles that only this store has: those that were put in by an earlier run, and the others.
     pub fn only_here(&self) -> (Vec<String>, Vec<String>) {
-        let only = self.there.held.iter();
+        let only = self.existing.bundles.iter();
         let only = only.filter(|(id, _)| !self.seen.contains(*id));
-        let (adopted, others): (Vec<_>, Vec<_>) =
-            only.partition(|(_, held)| held.adopted && !held.deleting);
-        let sorted = |found: Vec<(&String, &Held)>| {
+        let (imported, others): (Vec<_>, Vec<_>) =
+            only.partition(|(_, bundle)| bundle.imported && !bundle.deleting);
+        let sorted = |found: Vec<(&String, &ExistingBundle)>| {
             let mut ids: Vec<String> = found.into_iter().map(|(id, _)| id.clone()).collect();
             ids.sort_unstable();
             ids
         };
-        (sorted(adopted), sorted(others))
+        (sorted(imported), sorted(others))
     }
 
     /// Commits everything that was put in.
@@ -330,7 +253,7 @@ impl Adoption {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.flush().await?;
         if let Some(mut side) = self.side.take() {
-            side.end_adoption(self.first).await?;
+            side.end_import(self.first).await?;
             side.close().await;
         }
         Ok(())
@@ -357,8 +280,8 @@ impl Adoption {
         }
         let mut rows: HashMap<&str, Vec<Row>> = HashMap::new();
         for (key, bundle) in batch {
-            self.there.changed += 1;
-            for (table, row) in rows_of(key, self.there.changed, &bundle) {
+            self.existing.changed += 1;
+            for (table, row) in rows_of(key, self.existing.changed, &bundle) {
                 rows.entry(table).or_default().push(row);
             }
         }

@@ -13,7 +13,7 @@ use super::limits::PING_ANSWER;
 use super::{claim, connect, migrate, open, overview, search};
 
 /// A connection that holds the lock under which tables are changed: bridges that start wait for its end.
-pub(in crate::store) struct Alone {
+pub(in crate::store) struct Exclusive {
     pub(in crate::store) connection: PgConnection,
     /// Where it leads, without secrets.
     pub(in crate::store) place: String,
@@ -28,9 +28,9 @@ pub(in crate::store) struct Bridges {
     pub(in crate::store) slots: u64,
 }
 
-// === impl Alone ===
+// === impl Exclusive ===
 
-impl Alone {
+impl Exclusive {
     /// Connects and brings the tables up to date. With `whole`, they must not be those of an unfinished copy.
     pub(in crate::store) async fn open(config: &Config, whole: bool) -> Result<Self, StoreError> {
         let failed = |(database, source)| StoreError::Open {

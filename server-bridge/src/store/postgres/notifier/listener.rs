@@ -15,11 +15,11 @@ use tracing::{debug, warn};
 use super::super::super::Hint;
 use super::super::connect::Connections;
 use super::super::failure::is_denied;
-use super::{Doorbell, heard};
+use super::{Notifier, heard};
 
 /// Sends and hears rings until `stop` is done.
 pub(in super::super) async fn tend(
-    bell: Doorbell,
+    notifier: Notifier,
     connections: Connections,
     changes: broadcast::Sender<Hint>,
     stop: CancellationToken,
@@ -29,7 +29,7 @@ pub(in super::super) async fn tend(
     while !stop.is_cancelled() {
         let began = Instant::now();
         let line = Line {
-            bell: &bell,
+            notifier: &notifier,
             connections: &connections,
             changes: &changes,
             stop: &stop,
@@ -37,7 +37,7 @@ pub(in super::super) async fn tend(
         let Err(error) = Box::pin(line.serve()).await else {
             continue;
         };
-        bell.metrics.reconnects.inc();
+        notifier.metrics.reconnects.inc();
         let text = chain(&error);
         if let Some(more) = said.admit(&text, Instant::now()) {
             warn!(
@@ -56,7 +56,7 @@ pub(in super::super) async fn tend(
 }
 
 struct Line<'a> {
-    bell: &'a Doorbell,
+    notifier: &'a Notifier,
     connections: &'a Connections,
     changes: &'a broadcast::Sender<Hint>,
     stop: &'a CancellationToken,
@@ -91,16 +91,16 @@ impl Line<'_> {
                     // The server sends to whoever listens, so what we sent comes back.
                     Some(ring) if ring.process_id() == own => {}
                     Some(ring) => {
-                        self.bell.metrics.heard.inc();
+                        self.notifier.metrics.heard.inc();
                         heard(ring.payload()).into_iter().for_each(|hint| self.tell(hint));
                     }
                     None => return Err(gone("the server closed the connection")),
                 },
-                () = self.bell.due() => self.send(&mut listener).await?,
+                () = self.notifier.due() => self.send(&mut listener).await?,
                 _ = ping.tick() => {
                     let used = sqlx::query_scalar("SELECT pg_notification_queue_usage()");
                     let used = within(limits.listener_answer, used.fetch_one(&mut listener));
-                    self.bell.metrics.usage.set(used.await?);
+                    self.notifier.metrics.usage.set(used.await?);
                 }
             }
         }
@@ -125,7 +125,7 @@ impl Line<'_> {
     }
 
     async fn send(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
-        let Some(payload) = self.bell.take() else {
+        let Some(payload) = self.notifier.take() else {
             return Ok(());
         };
         let notify = sqlx::query("SELECT pg_notify($1, $2)")
@@ -134,9 +134,9 @@ impl Line<'_> {
             .execute(listener);
         let sent = within(self.connections.limits().listener_answer, notify).await;
         match sent {
-            Ok(_) => self.bell.metrics.sent.inc(),
+            Ok(_) => self.notifier.metrics.sent.inc(),
             // Once more on the next connection, in fewer words.
-            Err(_) => self.bell.ring(Hint::Somebody),
+            Err(_) => self.notifier.ring(Hint::Somebody),
         }
         sent.map(|_| ())
     }

@@ -15,7 +15,7 @@ use super::super::credentials::Credentials;
 use super::super::limits::PING_ANSWER;
 use super::super::migrate;
 use super::super::session::options;
-use super::{CLOSING, Connections, Found, PgPool, connect, lock, pool};
+use super::{CLOSING, Connections, DatabaseIdentity, PgPool, connect, lock, pool};
 use crate::store::OpenError;
 
 /// Compares after every new connection, several that are made together at once, until `stop` is done.
@@ -87,7 +87,7 @@ impl Connections {
         }
     }
 
-    async fn prepare(&self, credentials: &Credentials) -> Result<Found, OpenError> {
+    async fn prepare(&self, credentials: &Credentials) -> Result<DatabaseIdentity, OpenError> {
         let source = lock(&self.source).clone();
         let mut connection = connect(&self.config, credentials).await?;
         let prepared = migrate::prepare(&mut connection, &self.config, source.as_ref()).await;
@@ -138,7 +138,7 @@ impl Connections {
     }
 
     /// Uses these connections, which lead there, and those of before not again.
-    fn replace(&self, pool: PgPool, found: Found) {
+    fn replace(&self, pool: PgPool, found: DatabaseIdentity) {
         *lock(&self.found) = found;
         let former = std::mem::replace(&mut *lock(&self.pool), pool);
         self.moved.send_replace(());

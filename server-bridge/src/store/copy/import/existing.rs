@@ -1,4 +1,4 @@
-//! What is there already, and what that means for a bundle that is to be put in.
+//! What the store holds before an import, and what follows from it for each imported bundle and consumer.
 
 use std::collections::HashMap;
 
@@ -8,106 +8,105 @@ use link::order::{SequenceId, Version};
 use sha2::{Digest as _, Sha256};
 
 use super::super::Side;
-use super::super::cells::Cell;
 use super::rows::{NOTE, Values, table};
-use super::{Adopted, AdoptedStatus, Fate, LabelsFate};
+use super::{BundleOutcome, ImportedBundle, ImportedStatus, LabelsOutcome};
 use crate::store::{Json, Labels, NewConsumer, StoreError};
 
-/// What is there.
+/// What the store holds before an import.
 #[derive(Default)]
-pub(super) struct There {
+pub(super) struct Existing {
     /// Bundles by id.
-    pub(super) held: HashMap<String, Held>,
-    /// Names of bundles, and whose they are.
+    pub(super) bundles: HashMap<String, ExistingBundle>,
+    /// Ids of bundles by name.
     pub(super) names: HashMap<String, String>,
-    /// The versions of bundles that were deleted here, by id and consumer, as long as that is remembered.
+    /// Versions of deleted bundles by id and consumer, from the tombstones.
     pub(super) deleted: HashMap<(String, String), i64>,
     /// Consumers by name.
-    pub(super) consumers: HashMap<String, HeldConsumer>,
-    /// The highest keys, and the number of the last change.
+    pub(super) consumers: HashMap<String, ExistingConsumer>,
+    /// The highest keys in use, and the number of the last change.
     pub(super) consumer_key: i64,
     pub(super) bundle_key: i64,
     pub(super) changed: i64,
 }
 
-/// What is there of a consumer. Times are microseconds.
-pub(super) struct HeldConsumer {
+/// A consumer of the store. Times are microseconds.
+pub(super) struct ExistingConsumer {
     pub(super) id: String,
     pub(super) labels: Labels,
     pub(super) created_at: i64,
     pub(super) updated_at: i64,
 }
 
-/// What is there of a bundle.
-pub(super) struct Held {
+/// A bundle of the store.
+pub(super) struct ExistingBundle {
     pub(super) key: i64,
     pub(super) deleting: bool,
-    /// Whether its present version was put in by an earlier run.
-    pub(super) adopted: bool,
+    /// Whether an earlier import wrote its present version.
+    pub(super) imported: bool,
     consumer: String,
     version: i64,
     content: [u8; 32],
-    /// The place of its last status in the agent's order.
+    /// The sequence id of its last status.
     sequence: Option<SequenceId>,
 }
 
-// === impl There ===
+// === impl Existing ===
 
-impl There {
+impl Existing {
     pub(super) async fn read(side: &mut Side) -> Result<Self, StoreError> {
-        let mut there = Self::default();
+        let mut existing = Self::default();
         let consumers = table("consumers");
         let mut rows = side.rows(consumers, None);
         while let Some(row) = rows.next().await {
             let row = Values(consumers, row?);
-            there.consumer_key = there.consumer_key.max(row.integer("key"));
-            let held = HeldConsumer {
+            existing.consumer_key = existing.consumer_key.max(row.integer("key"));
+            let consumer = ExistingConsumer {
                 id: row.text("id"),
                 labels: serde_json::from_str(&row.text("labels")).unwrap_or_default(),
                 created_at: row.integer("created_at"),
                 updated_at: row.integer("updated_at"),
             };
-            there.consumers.insert(row.text("name"), held);
+            existing.consumers.insert(row.text("name"), consumer);
         }
         drop(rows);
-        let mut by_key: HashMap<i64, (String, Held, Sha256)> = HashMap::new();
+        let mut by_key: HashMap<i64, (String, ExistingBundle, Sha256)> = HashMap::new();
         let bundles = table("bundles");
         let mut rows = side.rows(bundles, None);
         while let Some(row) = rows.next().await {
             let row = Values(bundles, row?);
             let (key, id) = (row.integer("key"), row.text("id"));
-            there.bundle_key = there.bundle_key.max(key);
-            there.changed = there.changed.max(row.integer("changed"));
-            there.names.insert(row.text("name"), id.clone());
+            existing.bundle_key = existing.bundle_key.max(key);
+            existing.changed = existing.changed.max(row.integer("changed"));
+            existing.names.insert(row.text("name"), id.clone());
             let sequence = row.optional("status_sequence");
-            let held = Held {
+            let bundle = ExistingBundle {
                 key,
                 deleting: row.optional("deleted_at").is_some(),
-                adopted: false,
+                imported: false,
                 consumer: row.text("consumer_name"),
                 version: row.integer("version"),
                 content: [0; 32],
                 sequence: sequence.and_then(|text| text.parse().ok()),
             };
             let metadata = row.optional("metadata");
-            by_key.insert(key, (id, held, digest([metadata.as_deref()])));
+            by_key.insert(key, (id, bundle, digest([metadata.as_deref()])));
         }
         drop(rows);
         // A bundle that is gone has its key for as long as its last report is kept.
         if let Some(row) = side.last(table("gone_reports")).await? {
             let gone = Values(table("gone_reports"), row);
-            there.bundle_key = there.bundle_key.max(gone.integer("bundle_key"));
+            existing.bundle_key = existing.bundle_key.max(gone.integer("bundle_key"));
         }
         let contents = table("contents");
         let mut rows = side.rows(contents, None);
         while let Some(row) = rows.next().await {
             let row = Values(contents, row?);
-            if let Some((_, held, metadata)) = by_key.get_mut(&row.integer("bundle_key")) {
+            if let Some((_, bundle, metadata)) = by_key.get_mut(&row.integer("bundle_key")) {
                 let parts = PARTS.map(|part| row.optional(part));
                 let parts = digest(parts.each_ref().map(Option::as_deref)).finalize();
                 let mut whole = metadata.clone();
                 whole.update(parts);
-                held.content = whole.finalize().into();
+                bundle.content = whole.finalize().into();
             }
         }
         drop(rows);
@@ -116,9 +115,9 @@ impl There {
         while let Some(row) = rows.next().await {
             let row = Values(ledger, row?);
             if row.optional("note").as_deref() == Some(NOTE)
-                && let Some((_, held, _)) = by_key.get_mut(&row.integer("bundle_key"))
+                && let Some((_, bundle, _)) = by_key.get_mut(&row.integer("bundle_key"))
             {
-                held.adopted |= held.version == row.integer("version");
+                bundle.imported |= bundle.version == row.integer("version");
             }
         }
         drop(rows);
@@ -127,70 +126,70 @@ impl There {
         while let Some(row) = rows.next().await {
             let row = Values(tombstones, row?);
             let whose = (row.text("bundle_id"), row.text("consumer_name"));
-            there.deleted.insert(whose, row.integer("version"));
+            existing.deleted.insert(whose, row.integer("version"));
         }
         drop(rows);
-        let held = by_key.into_values();
-        there.held = held.map(|(id, held, _)| (id, held)).collect();
-        Ok(there)
+        let bundles = by_key.into_values();
+        existing.bundles = bundles.map(|(id, bundle, _)| (id, bundle)).collect();
+        Ok(existing)
     }
 
     /// What becomes of a bundle.
-    pub(super) fn fate(&self, bundle: &Adopted) -> Fate {
+    pub(super) fn outcome(&self, bundle: &ImportedBundle) -> BundleOutcome {
         if let Some(owner) = self.names.get(&bundle.name)
             && *owner != bundle.id
         {
-            return Fate::Refused(format!("its name is that of `{owner}`"));
+            return BundleOutcome::Refused(format!("its name is that of `{owner}`"));
         }
-        if let Some(held) = self.held.get(&bundle.id) {
-            return held.fate(bundle);
+        if let Some(existing) = self.bundles.get(&bundle.id) {
+            return existing.outcome(bundle);
         }
         let whose = (bundle.id.clone(), bundle.consumer_name.to_string());
         match self.deleted.get(&whose) {
             Some(version) if *version >= i64::from(bundle.version.get()) => {
                 if bundle.deleted_at.is_some() {
                     // The other system asked for what has happened here.
-                    return Fate::Present;
+                    return BundleOutcome::Present;
                 }
-                Fate::Refused(format!("here its version {version} was deleted"))
+                BundleOutcome::Refused(format!("here its version {version} was deleted"))
             }
-            _ => Fate::Added,
+            _ => BundleOutcome::Added,
         }
     }
 }
 
-// === impl HeldConsumer ===
+// === impl ExistingConsumer ===
 
-impl HeldConsumer {
+impl ExistingConsumer {
     /// What becomes of its labels where the other system has these.
-    pub(super) fn labels_fate(
+    pub(super) fn labels_outcome(
         &self,
         there: &NewConsumer,
         created_at: i64,
         updated_at: i64,
-    ) -> LabelsFate {
+    ) -> LabelsOutcome {
         if self.labels == there.labels {
-            return LabelsFate::Same;
+            return LabelsOutcome::Same;
         }
-        let adopted = self.id == there.id && self.created_at == created_at;
-        if adopted && self.updated_at <= updated_at {
-            LabelsFate::Replaced
+        let imported = self.id == there.id && self.created_at == created_at;
+        if imported && self.updated_at <= updated_at {
+            LabelsOutcome::Replaced
         } else {
-            LabelsFate::Refused
+            LabelsOutcome::Refused
         }
     }
 }
 
-// === impl Held ===
+// === impl ExistingBundle ===
 
-impl Held {
-    /// The status that is kept here, where that is newer than what the other system has of a bundle that takes the place of
-    /// an older version. One of the new version always counts.
+impl ExistingBundle {
+    /// The stored status, if `bundle` replaces an older version and brings an older status or none. A status of the new
+    /// version always wins.
     pub(super) async fn newer_status(
         &self,
         side: &mut Side,
-        bundle: &Adopted,
-    ) -> Result<Option<AdoptedStatus>, StoreError> {
+        bundle: &ImportedBundle,
+    ) -> Result<Option<ImportedStatus>, StoreError> {
         let told = bundle.status.as_ref();
         let Some(sequence_id) = self.sequence else {
             return Ok(None);
@@ -203,18 +202,16 @@ impl Held {
             return Ok(None);
         }
         let statuses = table("statuses");
-        let mut rows = side.rows(statuses, Some(vec![Cell::Integer(self.key - 1)]));
-        let Some(row) = rows.next().await.transpose()? else {
+        let Some(row) = side.row(statuses, self.key).await? else {
             return Ok(None);
         };
         let row = Values(statuses, row);
-        // One of a version that this store has never had proves nothing.
+        // A status of a version that this store never had proves nothing.
         let version = Version::new(row.integer("version"));
-        let version = version.filter(|version| *version < bundle.version);
-        let (Some(version), true) = (version, row.integer("bundle_key") == self.key) else {
+        let Some(version) = version.filter(|version| *version < bundle.version) else {
             return Ok(None);
         };
-        Ok(Some(AdoptedStatus {
+        Ok(Some(ImportedStatus {
             version,
             sequence_id,
             hash: row.optional("hash"),
@@ -226,9 +223,9 @@ impl Held {
     }
 
     /// What becomes of a bundle of the same id.
-    fn fate(&self, bundle: &Adopted) -> Fate {
+    fn outcome(&self, bundle: &ImportedBundle) -> BundleOutcome {
         let version = i64::from(bundle.version.get());
-        let refused = |why: String| Fate::Refused(why);
+        let refused = |why: String| BundleOutcome::Refused(why);
         if self.consumer != bundle.consumer_name.as_str() {
             return refused(format!("here it is a bundle of `{}`", self.consumer));
         }
@@ -242,27 +239,27 @@ impl Held {
             return refused("here it is being deleted".into());
         }
         if self.version < version {
-            return Fate::Replaced;
+            return BundleOutcome::Replaced;
         }
         if self.content != content_of(bundle) {
             return refused(format!("here its version {version} is another one"));
         }
         if self.deleting == bundle.deleted_at.is_some() && !self.is_behind(bundle) {
-            Fate::Present
+            BundleOutcome::Present
         } else {
-            Fate::Replaced
+            BundleOutcome::Replaced
         }
     }
 
     /// Whether its agent has told the other system something newer.
-    fn is_behind(&self, bundle: &Adopted) -> bool {
+    fn is_behind(&self, bundle: &ImportedBundle) -> bool {
         let told = bundle.status.as_ref();
         // Agents of two kinds are in no order: ours stays.
         told.is_some_and(|told| matches!(told.sequence_id.is_newer_than(self.sequence), Ok(true)))
     }
 }
 
-fn content_of(bundle: &Adopted) -> [u8; 32] {
+fn content_of(bundle: &ImportedBundle) -> [u8; 32] {
     let content = &bundle.content;
     let parts = [
         Some(&content.manifests),

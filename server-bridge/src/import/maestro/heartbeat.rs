@@ -8,7 +8,7 @@ use super::{Database, micros, settle};
 
 /// What shows whether Maestro lives, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::import) struct Pulse {
+pub(in crate::import) struct Heartbeats {
     /// Its replicas.
     pub(in crate::import) instances: Vec<Instance>,
     /// The last change of a row of its.
@@ -35,7 +35,7 @@ pub(in crate::import) struct Instance {
 
 impl Database {
     /// What shows whether Maestro lives.
-    pub(in crate::import) async fn pulse(&self) -> Result<Pulse, ImportError> {
+    pub(in crate::import) async fn heartbeats(&self) -> Result<Heartbeats, ImportError> {
         let failed = ImportError::during("look whether Maestro runs");
         let mut connection = self.connect().await?;
         settle(&mut connection).await?;
@@ -67,7 +67,7 @@ impl Database {
         .await
         .map_err(&failed)?;
         let _ = connection.close().await;
-        Ok(Pulse {
+        Ok(Heartbeats {
             instances,
             changed_at,
             bundles,
@@ -76,9 +76,9 @@ impl Database {
     }
 }
 
-// === impl Pulse ===
+// === impl Heartbeats ===
 
-impl Pulse {
+impl Heartbeats {
     /// The replicas that were heard a moment ago.
     pub(in crate::import) fn alive(&self) -> Vec<String> {
         let heard = self.instances.iter().filter_map(|one| {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_replica_that_beats_is_alive_whatever_its_clock_says() {
-        let at = |heard_at: i64, age: i64, ready| Pulse {
+        let at = |heard_at: i64, age: i64, ready| Heartbeats {
             instances: vec![Instance {
                 id: "maestro-0".into(),
                 ready,

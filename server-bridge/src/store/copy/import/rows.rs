@@ -5,7 +5,7 @@ use link::order::Version;
 
 use super::super::cells::{Cell, Row, text_of_labels};
 use super::super::tables::{TABLES, Table};
-use super::Adopted;
+use super::ImportedBundle;
 use crate::store::sql::rows::micros;
 use crate::store::{Json, NewConsumer};
 
@@ -31,7 +31,7 @@ pub(super) fn row_of_consumer(
 }
 
 /// The rows of a bundle in the tables it has rows in.
-pub(super) fn rows_of(key: i64, changed: i64, bundle: &Adopted) -> Vec<(&'static str, Row)> {
+pub(super) fn rows_of(key: i64, changed: i64, bundle: &ImportedBundle) -> Vec<(&'static str, Row)> {
     let number = |version: Version| Cell::Integer(i64::from(version.get()));
     let at = |at: Timestamp| Cell::Integer(micros(at));
     let text = |json: Option<&Json>| Cell::from(json.map(|json| json.as_str().to_owned()));

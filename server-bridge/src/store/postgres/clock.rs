@@ -18,7 +18,7 @@ use super::PostgresStore;
 
 /// How far the database's clock is ahead of this machine's, in microseconds. Clones share it.
 #[derive(Clone)]
-pub(super) struct Time {
+pub(super) struct DatabaseClock {
     own: Clock,
     ahead: Arc<AtomicI64>,
 }
@@ -32,9 +32,9 @@ impl PostgresStore {
     }
 }
 
-// === impl Time ===
+// === impl DatabaseClock ===
 
-impl Time {
+impl DatabaseClock {
     pub(super) fn new(own: Clock) -> Self {
         Self {
             own,

@@ -12,14 +12,14 @@ use super::lock::Lock;
 use super::{open, overview};
 
 /// A connection to a file that no bridge uses.
-pub(in crate::store) struct Alone {
+pub(in crate::store) struct Exclusive {
     pub(in crate::store) connection: SqliteConnection,
     _lock: Option<Lock>,
 }
 
-// === impl Alone ===
+// === impl Exclusive ===
 
-impl Alone {
+impl Exclusive {
     /// Locks the file, making it when told to, and brings its tables up to date. With `whole`, they must not be those of
     /// an unfinished copy.
     pub(in crate::store) async fn open(

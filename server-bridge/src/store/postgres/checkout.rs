@@ -2,7 +2,7 @@
 //! server, and nobody waits for it.
 //!
 //! The library asks the server whether a connection that is given back still works, without a limit: one whose way was
-//! lost just then would keep its place among the connections until the kernel gives up. Here that question has a limit.
+//! lost just then would keep its permit among the connections until the kernel gives up. Here that question has a limit.
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,24 +12,24 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::limits::PING_ANSWER;
-use super::queue::Place;
+use super::queue::Permit;
 
 /// A connection of the pool.
-pub(super) struct Lease {
+pub(super) struct Checkout {
     connection: PoolConnection<Postgres>,
     clean: bool,
     /// Kept until the connection is back: the next in the queue finds it free.
-    place: Option<Place>,
+    permit: Option<Permit>,
 }
 
-// === impl Lease ===
+// === impl Checkout ===
 
-impl Lease {
-    pub(super) fn new(connection: PoolConnection<Postgres>, place: Option<Place>) -> Self {
+impl Checkout {
+    pub(super) fn new(connection: PoolConnection<Postgres>, permit: Option<Permit>) -> Self {
         Self {
             connection,
             clean: false,
-            place,
+            permit,
         }
     }
 
@@ -39,7 +39,7 @@ impl Lease {
     }
 }
 
-impl Deref for Lease {
+impl Deref for Checkout {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -47,22 +47,22 @@ impl Deref for Lease {
     }
 }
 
-impl DerefMut for Lease {
+impl DerefMut for Checkout {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
 }
 
-impl Drop for Lease {
+impl Drop for Checkout {
     fn drop(&mut self) {
         match Handle::try_current() {
             Ok(runtime) if self.clean => {
                 let back = self.connection.return_to_pool();
-                let place = self.place.take();
+                let permit = self.permit.take();
                 // What does not answer is closed when this gives up.
                 runtime.spawn(async move {
                     let _ = timeout(PING_ANSWER, back).await;
-                    drop(place);
+                    drop(permit);
                 });
             }
             _ => self.connection.close_on_drop(),

@@ -13,16 +13,16 @@ use prometheus::Registry;
 use tokio::sync::broadcast;
 use tracing::info;
 
-use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::{self, SqliteStore};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
-    Raising, Report, ReportPage, ReportPlace, Reported, Reports, SourceName, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
+    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
+    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 /// Where a store is.
@@ -52,7 +52,7 @@ impl Location {
     /// If a metric of the same name is registered already.
     pub fn registered(mut self, registry: &Registry) -> Result<Self, prometheus::Error> {
         if let Self::Postgres(config) = &mut self {
-            config.metrics = postgres::Metrics::register(registry)?;
+            config.metrics = postgres::NotifyMetrics::register(registry)?;
         }
         Ok(self)
     }
@@ -91,7 +91,10 @@ impl Location {
     pub async fn migrate(&self, build_index: bool) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(file) => {
-                sqlite::Exclusive::open(file, true, false).await?.close().await;
+                sqlite::Exclusive::open(file, true, false)
+                    .await?
+                    .close()
+                    .await;
                 Ok(file.display().to_string())
             }
             Self::Postgres(config) => {
@@ -117,10 +120,10 @@ impl AnyStore {
     ///
     /// # Errors
     /// Exit code 2 when it is another's; otherwise the store's.
-    pub async fn claim(&self, source: &SourceId) -> Result<(), Failure> {
+    pub async fn assign_source(&self, source: &SourceId) -> Result<(), Failure> {
         match self {
-            Self::Sqlite(store) => Ok(store.claim(source).await?),
-            Self::Postgres(store) => store.claim(source).await,
+            Self::Sqlite(store) => Ok(store.assign_source(source).await?),
+            Self::Postgres(store) => store.assign_source(source).await,
         }
     }
 
@@ -145,7 +148,7 @@ macro_rules! passed_on {
     };
 }
 
-impl Heard for AnyStore {
+impl AgentStore for AnyStore {
     passed_on! {
         add_resync_part(part: ResyncPart, at: Timestamp) -> PartOutcome;
         forget_resync(consumer: &ConsumerName, list: &str) -> ();
@@ -154,18 +157,18 @@ impl Heard for AnyStore {
         orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
         remove_orphans(keys: Vec<i64>) -> ();
         doubts(consumer: &ConsumerName) -> Doubts;
-        note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
-        forget_stranger(consumer: &ConsumerName, until: Timestamp) -> ();
+        note_foreign_work(consumer: &ConsumerName, at: Timestamp) -> ();
+        forget_foreign_works(consumer: &ConsumerName, until: Timestamp) -> ();
         note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
         remove_consumer(id: &str, unseen_since: Option<Timestamp>, now: Timestamp) -> RemovedConsumer;
     }
 }
 
-impl Reports for AnyStore {
+impl ReportStore for AnyStore {
     passed_on! {
-        reports_end() -> Position;
-        reports_after(after: Position, limit: u32) -> Reported;
-        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportPlace>, limit: u32) -> ReportPage;
+        reports_end() -> ReportPosition;
+        reports_after(after: ReportPosition, limit: u32) -> ReportHeads;
+        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportCursor>, limit: u32) -> ReportPage;
         report(id: &str) -> Option<Report>;
         prune_reports(before: Timestamp) -> u64;
     }
@@ -197,8 +200,8 @@ impl Store for AnyStore {
         send_again(consumer: &ConsumerName, id: &str, reason: &str, at: Timestamp) -> bool;
         versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
         status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
-        request_resend(consumer: &ConsumerName, held: Vec<Held>) -> u64;
-        raise(consumer: &ConsumerName, held: Vec<Held>, at: Timestamp) -> Raising;
+        request_resend(consumer: &ConsumerName, held: Vec<AgentVersion>) -> u64;
+        raise(consumer: &ConsumerName, held: Vec<AgentVersion>, at: Timestamp) -> Raising;
         gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
         tombstone(id: &str) -> Option<Tombstone>;
         prune_tombstones(before: Timestamp) -> u64;

@@ -26,7 +26,7 @@ mod tables;
 
 use cells::{Cell, Row, Sum};
 pub use import::{BundleOutcome, ImportTransaction, ImportedBundle, ImportedStatus, LabelsOutcome};
-use tables::{CLAIM, TABLES, Table};
+use tables::{INSTALLATION, TABLES, Table};
 
 /// What became of a copy, table by table.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -355,14 +355,14 @@ impl Side {
         &mut self,
         owner: Option<String>,
     ) -> Result<Option<(&'static str, u64)>, StoreError> {
-        for table in TABLES.iter().filter(|table| table.name != CLAIM) {
+        for table in TABLES.iter().filter(|table| table.name != INSTALLATION) {
             let rows = self.count(table).await?;
             if rows > 0 {
                 return Ok(Some((table.name, rows)));
             }
         }
         let here = self.owner().await?;
-        Ok((here.is_some() && here != owner).then_some((CLAIM, 1)))
+        Ok((here.is_some() && here != owner).then_some((INSTALLATION, 1)))
     }
 
     async fn summed(&mut self) -> Result<Vec<Summed>, StoreError> {

@@ -8,13 +8,13 @@ use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
 
-use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
-    Raising, Report, ReportPage, ReportPlace, Reported, Reports, SourceName, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
+    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
+    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 /// What a call does instead of its work.
@@ -109,7 +109,7 @@ macro_rules! gated {
     };
 }
 
-impl<S: Store> Heard for Faulty<S> {
+impl<S: Store> AgentStore for Faulty<S> {
     gated! {
         add_resync_part(part: ResyncPart, at: Timestamp) -> PartOutcome;
         forget_resync(consumer: &ConsumerName, list: &str) -> ();
@@ -118,18 +118,18 @@ impl<S: Store> Heard for Faulty<S> {
         orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
         remove_orphans(keys: Vec<i64>) -> ();
         doubts(consumer: &ConsumerName) -> Doubts;
-        note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
-        forget_stranger(consumer: &ConsumerName, until: Timestamp) -> ();
+        note_foreign_work(consumer: &ConsumerName, at: Timestamp) -> ();
+        forget_foreign_works(consumer: &ConsumerName, until: Timestamp) -> ();
         note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
         remove_consumer(id: &str, unseen_since: Option<Timestamp>, now: Timestamp) -> RemovedConsumer;
     }
 }
 
-impl<S: Store> Reports for Faulty<S> {
+impl<S: Store> ReportStore for Faulty<S> {
     gated! {
-        reports_end() -> Position;
-        reports_after(after: Position, limit: u32) -> Reported;
-        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportPlace>, limit: u32) -> ReportPage;
+        reports_end() -> ReportPosition;
+        reports_after(after: ReportPosition, limit: u32) -> ReportHeads;
+        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportCursor>, limit: u32) -> ReportPage;
         report(id: &str) -> Option<Report>;
         prune_reports(before: Timestamp) -> u64;
     }
@@ -161,8 +161,8 @@ impl<S: Store> Store for Faulty<S> {
         send_again(consumer: &ConsumerName, id: &str, reason: &str, at: Timestamp) -> bool;
         versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
         status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
-        request_resend(consumer: &ConsumerName, held: Vec<Held>) -> u64;
-        raise(consumer: &ConsumerName, held: Vec<Held>, at: Timestamp) -> Raising;
+        request_resend(consumer: &ConsumerName, held: Vec<AgentVersion>) -> u64;
+        raise(consumer: &ConsumerName, held: Vec<AgentVersion>, at: Timestamp) -> Raising;
         gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
         tombstone(id: &str) -> Option<Tombstone>;
         prune_tombstones(before: Timestamp) -> u64;

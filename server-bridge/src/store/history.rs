@@ -355,7 +355,10 @@ mod tests {
         let why = place(2).with("system", &7).moved_from(&recorded).unwrap();
         assert!(why.contains("(table was 1 and is 2)"), "{why}");
         assert_eq!(DatabaseIdentity::parse(&recorded.text()), recorded);
-        assert_eq!(place(2).moved_from(&DatabaseIdentity::parse("broken")), None);
+        assert_eq!(
+            place(2).moved_from(&DatabaseIdentity::parse("broken")),
+            None
+        );
         assert_eq!(place(1).completed(recorded.clone()), recorded);
         assert_eq!(place(2).completed(recorded).sign("table"), Some("2"));
     }

@@ -13,25 +13,25 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Fence, Hint};
 
-mod exclusive;
+mod agents;
 mod bundles;
-mod claim;
+mod checkout;
+mod clock;
 mod config;
 mod connect;
 mod consumers;
 mod credentials;
-mod notifier;
+mod exclusive;
 mod failure;
 mod filter;
 mod health;
-mod heard;
 mod history;
 mod iam;
-mod checkout;
 mod limits;
 mod list;
 mod metrics;
 mod migrate;
+mod notifier;
 mod open;
 mod outbox;
 mod overview;
@@ -43,21 +43,21 @@ mod reports;
 mod run;
 mod search;
 mod session;
+mod source;
 mod status;
 mod store;
 mod text;
-mod clock;
 mod waiting;
 
 // What searches look at, for whoever writes rows.
 pub(super) use text::{bundle_search, labels_search};
 
-pub(super) use exclusive::{Exclusive, Bridges};
 pub use config::{Config, DEFAULT_CONNECTIONS, MIN_CONNECTIONS, Schema, TlsMode};
 pub use credentials::CredentialFiles;
+pub(super) use exclusive::{Bridges, Exclusive};
 pub use iam::Iam;
 pub use limits::Limits;
-pub use metrics::Metrics;
+pub use metrics::NotifyMetrics;
 pub(super) use overview::overview;
 
 /// A store in one schema of a PostgreSQL database. Clones share its connections.

@@ -1,8 +1,8 @@
 //! How far a bundle has come: what its latest status says of the present version, and what is waited for since when.
 //!
-//! A status is kept as it came; what searches ask of it is taken out of its text once ([`Told::of`]) and kept beside it, with
+//! A status is kept as it came; what searches ask of it is taken out of its text once ([`WorkConditions::of`]) and kept beside it, with
 //! the sequence id of the status it was taken from. Where that is not the latest one's, a bridge of the version before has
-//! stored the status: nothing is said of it until somebody has looked into it ([`Unread`]).
+//! stored the status: nothing is said of it until somebody has looked into it ([`UnparsedStatus`]).
 
 use jiff::Timestamp;
 use link::order::Version;
@@ -12,7 +12,7 @@ use super::Json;
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ConditionStatus {
     /// It holds.
     True,
     /// It does not.
@@ -23,7 +23,7 @@ pub enum Verdict {
 
 /// What a bundle waits for. Each word names one thing in searches, fields and pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Step {
+pub enum WaitingFor {
     /// That the broker takes its newest version.
     Send,
     /// That its agent says that this version is applied.
@@ -38,15 +38,15 @@ pub enum Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The work's condition `Applied`, by the latest status if that is of the present version and says so.
-    pub applied: Option<Verdict>,
+    pub applied: Option<ConditionStatus>,
     /// The work's condition `Available`, likewise.
-    pub available: Option<Verdict>,
+    pub available: Option<ConditionStatus>,
     /// The version that the latest status describes.
     pub status_version: Option<Version>,
     /// When the latest status was taken.
     pub status_at: Option<Timestamp>,
     /// What is waited for; `None` when nothing is, or nobody has looked into the latest status yet.
-    pub waiting_for: Option<Step>,
+    pub waiting_for: Option<WaitingFor>,
     /// Since when, at the latest.
     pub waiting_since: Option<Timestamp>,
 }
@@ -58,11 +58,11 @@ pub struct Load {
     pub bundles: u64,
     /// Those that wait for each step.
     pub waiting_to_send: u64,
-    /// [`Step::Apply`]
+    /// [`WaitingFor::Apply`]
     pub waiting_to_apply: u64,
-    /// [`Step::Available`]
+    /// [`WaitingFor::Available`]
     pub waiting_for_available: u64,
-    /// [`Step::Deletion`]
+    /// [`WaitingFor::Deletion`]
     pub waiting_for_deletion: u64,
     /// Since when the one waits that waits longest, whatever for.
     pub oldest_waiting_since: Option<Timestamp>,
@@ -70,9 +70,9 @@ pub struct Load {
 
 /// What a status says of the work as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) applied: Option<Verdict>,
-    pub(super) available: Option<Verdict>,
+pub(super) struct WorkConditions {
+    pub(super) applied: Option<ConditionStatus>,
+    pub(super) available: Option<ConditionStatus>,
 }
 
 /// What of [`Progress`] a search may ask for.
@@ -87,7 +87,7 @@ pub(super) enum Derived {
 }
 
 /// A status that was not looked into.
-pub(super) struct Unread {
+pub(super) struct UnparsedStatus {
     pub(super) key: i64,
     pub(super) sequence: String,
     /// Whether it is of a version that was sent from here.
@@ -96,9 +96,9 @@ pub(super) struct Unread {
     pub(super) payload: Json,
 }
 
-// === impl Verdict ===
+// === impl ConditionStatus ===
 
-impl Verdict {
+impl ConditionStatus {
     /// Every word.
     pub const WORDS: &'static [&'static str] = &["True", "False", "Unknown"];
 
@@ -118,9 +118,9 @@ impl Verdict {
     }
 }
 
-// === impl Step ===
+// === impl WaitingFor ===
 
-impl Step {
+impl WaitingFor {
     /// Every word, in the order of the way.
     pub const WORDS: &'static [&'static str] = &["send", "apply", "available", "deletion"];
 
@@ -145,22 +145,22 @@ impl Step {
 
 impl Load {
     /// Adds bundles that wait for the same step, or for nothing, since the oldest of them does.
-    pub(super) fn add(&mut self, step: Option<Step>, bundles: u64, since: Option<Timestamp>) {
+    pub(super) fn add(&mut self, step: Option<WaitingFor>, bundles: u64, since: Option<Timestamp>) {
         self.bundles += bundles;
         match step {
             None => return,
-            Some(Step::Send) => self.waiting_to_send += bundles,
-            Some(Step::Apply) => self.waiting_to_apply += bundles,
-            Some(Step::Available) => self.waiting_for_available += bundles,
-            Some(Step::Deletion) => self.waiting_for_deletion += bundles,
+            Some(WaitingFor::Send) => self.waiting_to_send += bundles,
+            Some(WaitingFor::Apply) => self.waiting_to_apply += bundles,
+            Some(WaitingFor::Available) => self.waiting_for_available += bundles,
+            Some(WaitingFor::Deletion) => self.waiting_for_deletion += bundles,
         }
         self.oldest_waiting_since = self.oldest_waiting_since.into_iter().chain(since).min();
     }
 }
 
-// === impl Told ===
+// === impl WorkConditions ===
 
-impl Told {
+impl WorkConditions {
     /// What a status of `version` says of that version. A condition that was judged on another one says nothing, nor does
     /// anything beside what this side has put into the status of a version it never had ([`super::ahead`]).
     pub(super) fn of(payload: &Json, version: i64) -> Self {
@@ -175,7 +175,7 @@ impl Told {
             let condition = conditions.iter().find(|condition| condition.kind == kind)?;
             let judged = condition.observed_generation;
             (judged == 0 || judged == version)
-                .then(|| Verdict::parse(&condition.status))
+                .then(|| ConditionStatus::parse(&condition.status))
                 .flatten()
         };
         Self {
@@ -185,18 +185,18 @@ impl Told {
     }
 
     pub(super) fn applied(self) -> Option<&'static str> {
-        self.applied.map(Verdict::as_str)
+        self.applied.map(ConditionStatus::as_str)
     }
 
     pub(super) fn available(self) -> Option<&'static str> {
-        self.available.map(Verdict::as_str)
+        self.available.map(ConditionStatus::as_str)
     }
 
     /// How far the work is by this, as [`super::sql::progress::stage`] says of what is kept.
     pub(super) const fn stage(self) -> i64 {
         match (self.applied, self.available) {
-            (Some(Verdict::True), Some(Verdict::True)) => 2,
-            (Some(Verdict::True), _) => 1,
+            (Some(ConditionStatus::True), Some(ConditionStatus::True)) => 2,
+            (Some(ConditionStatus::True), _) => 1,
             _ => 0,
         }
     }
@@ -219,13 +219,13 @@ struct Condition {
     reason: String,
 }
 
-// === impl Unread ===
+// === impl UnparsedStatus ===
 
-impl Unread {
-    pub(super) fn told(&self) -> Told {
+impl UnparsedStatus {
+    pub(super) fn told(&self) -> WorkConditions {
         match self.ours {
-            true => Told::of(&self.payload, self.version),
-            false => Told::default(),
+            true => WorkConditions::of(&self.payload, self.version),
+            false => WorkConditions::default(),
         }
     }
 }
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     fn told(payload: &str, version: i64) -> (Option<&'static str>, Option<&'static str>) {
-        let told = Told::of(&Json::trusted(payload.to_owned()), version);
+        let told = WorkConditions::of(&Json::trusted(payload.to_owned()), version);
         (told.applied(), told.available())
     }
 

@@ -54,7 +54,7 @@ pub struct Lease {
 /// All replicas and buckets at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
-    /// In the order of their slots. One that is gone is among them until [`Leases::remove_expired`].
+    /// In the order of their slots. One that is gone is among them until [`LeaseStore::remove_expired`].
     pub replicas: Vec<Replica>,
     /// When each of them expires, in the same order: microseconds by the store's clock, to be compared with one another alone.
     pub expires: Vec<i64>,
@@ -95,7 +95,7 @@ pub enum Renewal {
 }
 
 /// What replicas agree on in a store. Each method is one transaction.
-pub trait Leases: Clone + Send + Sync + 'static {
+pub trait LeaseStore: Clone + Send + Sync + 'static {
     /// Takes one of `slots` slots for a process: the lowest that nobody has, or else, if it may, the one that expired first.
     /// A process that has one already keeps it: an attempt whose answer did not come may have succeeded.
     fn take_slot(

@@ -11,13 +11,13 @@ use tokio::sync::broadcast;
 
 use super::{Hint, StoreError};
 
-mod exclusive;
+mod agents;
 mod bundles;
 mod consumers;
+mod exclusive;
 mod files;
 mod filter;
 mod health;
-mod heard;
 mod heartbeat;
 mod history;
 mod list;
@@ -39,7 +39,7 @@ mod writer;
 pub(super) use exclusive::Exclusive;
 use health::Health;
 pub(super) use overview::overview;
-use search::Searches;
+use search::SearchPool;
 use writer::{Writer, Written};
 
 /// A store in one SQLite file. Clones share it.
@@ -50,7 +50,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// Single rows and pages whose rows are known, for the API.
     api: SqlitePool,
-    searches: Searches,
+    searches: SearchPool,
     health: Health,
     changes: broadcast::Sender<Hint>,
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use link::clock::Clock;
 use link::order::{SequenceId, Version};
 use server_bridge::import::Report;
-use server_bridge::store::{Json, Reports as _, StatusOutcome, StatusUpdate, Store as _};
+use server_bridge::store::{Json, ReportStore as _, StatusOutcome, StatusUpdate, Store as _};
 
 use crate::maestro::{ENGINES, Maestro};
 use crate::{open, pending};

@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::engines::{Server, fresh};
 
+mod agents;
 mod clocks;
-mod doorbell;
-mod heard;
 mod iam;
 mod leases;
+mod notifier;
 mod opening;
 mod outages;
 mod queue;

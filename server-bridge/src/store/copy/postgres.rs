@@ -5,7 +5,7 @@ use link::id::SourceId;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::super::postgres::{Exclusive, Bridges, Config, labels_search};
+use super::super::postgres::{Bridges, Config, Exclusive, labels_search};
 use super::super::sql::rows::driver;
 use super::super::{Labels, StoreError};
 use super::cells::{Cell, Row, text_of_labels};
@@ -25,7 +25,9 @@ impl Side {
         } else {
             "SET statement_timeout = 0"
         };
-        let patient = sqlx::raw_sql(patient).execute(&mut exclusive.connection).await;
+        let patient = sqlx::raw_sql(patient)
+            .execute(&mut exclusive.connection)
+            .await;
         patient.map_err(driver(READ))?;
         Ok(Self(exclusive))
     }
@@ -33,7 +35,9 @@ impl Side {
     pub(super) async fn importing(config: &Config) -> Result<Self, StoreError> {
         let mut exclusive = Exclusive::open(config, true).await?;
         let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-        let patient = sqlx::raw_sql(patient).execute(&mut exclusive.connection).await;
+        let patient = sqlx::raw_sql(patient)
+            .execute(&mut exclusive.connection)
+            .await;
         patient.map_err(driver(WRITE))?;
         Ok(Self(exclusive))
     }
@@ -44,7 +48,9 @@ impl Side {
         };
         let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
              BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let patient = sqlx::raw_sql(patient).execute(&mut exclusive.connection).await;
+        let patient = sqlx::raw_sql(patient)
+            .execute(&mut exclusive.connection)
+            .await;
         patient.map_err(driver(READ))?;
         Ok(Some(Self(exclusive)))
     }
@@ -228,7 +234,7 @@ impl Side {
     pub(super) async fn begin_import(&mut self, source: &SourceId) -> Result<String, StoreError> {
         let begun = sqlx::raw_sql("BEGIN").execute(self.connection()).await;
         begun.map_err(driver(WRITE))?;
-        self.0.claim(source).await
+        self.0.assign_source(source).await
     }
 
     /// Gives a consumer other labels.

@@ -35,7 +35,9 @@ impl Side {
             return Ok(None);
         };
         // One state of all tables, also while a bridge writes.
-        let begun = sqlx::raw_sql("BEGIN").execute(&mut exclusive.connection).await;
+        let begun = sqlx::raw_sql("BEGIN")
+            .execute(&mut exclusive.connection)
+            .await;
         begun.map_err(driver(READ))?;
         Ok(Some(Self::of(exclusive)))
     }

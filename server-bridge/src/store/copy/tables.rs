@@ -115,7 +115,7 @@ pub(super) const TABLES: &[Table] = &[
 ];
 
 /// For which source the bridges on the tables speak: of an empty store, too.
-pub(super) const CLAIM: &str = "installation";
+pub(super) const INSTALLATION: &str = "installation";
 
 // === impl Table ===
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{PgConnection, PgExecutor};
 
-use super::super::decide::{Changing, Next};
+use super::super::decide::{Next, UpdateContext};
 use super::super::sql::rows::{self, Cells as _, consumer_name, micros, truncated, version};
 use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
 use super::Written;
@@ -156,7 +156,7 @@ pub(super) async fn update(
     let Some(row) = row else {
         return Err(StoreError::BundleNotFound { id });
     };
-    let held = Changing {
+    let held = UpdateContext {
         latest: version(&row, "version", &id)?,
         deleting: row.optional_integer("deleted_at")?.is_some(),
         same: row.flag("same")?,

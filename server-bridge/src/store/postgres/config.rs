@@ -10,7 +10,7 @@ use super::super::OpenError;
 use super::credentials::{CredentialFiles, Credentials};
 use super::iam::Iam;
 use super::limits::Limits;
-use super::metrics::Metrics;
+use super::metrics::NotifyMetrics;
 
 /// How the server proves who it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Config {
     /// Whether replicas ring each other, on a connection besides the others.
     pub notify: bool,
     /// Counts those rings.
-    pub metrics: Metrics,
+    pub metrics: NotifyMetrics,
     /// Time-outs and bounds.
     pub limits: Limits,
     /// This machine's clock, which may be wrong: times that are stored are the database's ([`super::PostgresStore::clock`]).
@@ -127,7 +127,7 @@ impl Config {
             schema: Schema::default(),
             application_name: "server-bridge".into(),
             notify: true,
-            metrics: Metrics::unregistered(),
+            metrics: NotifyMetrics::unregistered(),
             limits: Limits::default(),
             clock: Clock::system(),
         }
@@ -147,7 +147,7 @@ impl Config {
     }
 }
 
-/// Searches, the API, delivery and the heartbeat need one each.
+/// SearchPool, the API, delivery and the heartbeat need one each.
 pub const MIN_CONNECTIONS: u32 = 4;
 
 /// Fits twice, for a rollout, four replicas into the 80 connections of the smallest RDS class.

@@ -21,15 +21,15 @@ use tracing::warn;
 
 use super::super::history::DatabaseIdentity;
 use super::super::{OpenError, StoreError};
+use super::checkout::Checkout;
+use super::clock::DatabaseClock;
 use super::config::Config;
 use super::credentials::Credentials;
 use super::failure::{driver, is_denied, opening};
-use super::checkout::Checkout;
 use super::limits::{Limits, PING_ANSWER};
 use super::queue::Permit;
 use super::refused::RefusedCredentials;
 use super::session::{options, session, set};
-use super::clock::DatabaseClock;
 
 mod dial;
 mod identity;
@@ -55,7 +55,7 @@ pub(super) struct Connections {
     /// Changes whenever the database is another one.
     moved: Sender<()>,
     time: DatabaseClock,
-    /// Told of every new connection.
+    /// WorkConditions of every new connection.
     made: Arc<Notify>,
     /// Whose the tables must be.
     source: Arc<Mutex<Option<SourceId>>>,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::PgConnection;
 
-use super::super::heard::{Signs, refuse_if_alive};
+use super::super::agents::{Activity, refuse_if_alive};
 use super::super::sql::rows::{self, micros, truncated};
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::Written;
@@ -192,7 +192,7 @@ pub(super) async fn remove(
     .fetch_all(&mut *connection)
     .await
     .map_err(driver("lock the bundles of a consumer"))?;
-    let signs = Signs {
+    let signs = Activity {
         last_seen_at,
         bundles: bundles.len() as u64,
         reported: bundles.iter().any(|(_, reported)| *reported),

@@ -10,7 +10,7 @@ use super::super::{OpenError, StoreError};
 use super::config::Config;
 use super::failure::driver;
 use super::limits::PING_ANSWER;
-use super::{claim, connect, migrate, open, overview, search};
+use super::{connect, migrate, open, overview, search, source};
 
 /// A connection that holds the lock under which tables are changed: bridges that start wait for its end.
 pub(in crate::store) struct Exclusive {
@@ -78,17 +78,17 @@ impl Exclusive {
     }
 
     /// Makes the tables those of a source, if they are nobody's yet. Whose they are.
-    pub(in crate::store) async fn claim(
+    pub(in crate::store) async fn assign_source(
         &mut self,
         source: &SourceId,
     ) -> Result<String, StoreError> {
-        let owner = claim::owner(&mut self.connection, source).await;
+        let owner = source::owner(&mut self.connection, source).await;
         owner.map_err(driver("look whose the tables are"))
     }
 
     /// Whose the tables are, if they are somebody's yet.
     pub(in crate::store) async fn owner(&mut self) -> Result<Option<String>, StoreError> {
-        let owner = claim::present(&mut self.connection).await;
+        let owner = source::present(&mut self.connection).await;
         owner.map_err(driver("look whose the tables are"))
     }
 

@@ -14,13 +14,13 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Past, DatabaseIdentity, begins, plan, signs_since};
+use super::super::history::{DatabaseIdentity, EPOCHS, FIRST, Past, begins, plan, signs_since};
 use super::super::sql::rows::{self, micros};
-use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
+use super::super::{AgentVersion, Doubts, Epoch, History, LEDGER_VERSIONS, Raising, StoreError};
 use super::Written;
+use super::clock;
 use super::failure::driver;
 use super::outbox::storables;
-use super::clock;
 
 /// Notes that the database is opened, and begins a new epoch if it is not where it was opened last; gives the place. To be
 /// called by one process at a time.
@@ -104,7 +104,7 @@ pub(super) async fn read(connection: &mut PgConnection) -> Result<History, Store
 pub(super) async fn raise(
     connection: &mut PgConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
     at: Timestamp,
 ) -> Result<Written<Raising>, StoreError> {
     // Of one that is named twice the newest counts: it is locked and raised once.
@@ -198,7 +198,7 @@ pub(super) async fn doubts(
         "SELECT NULLIF(GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
            WHERE consumer_name = $1), 0)), 0) AS since, \
          EXISTS (SELECT FROM bundles WHERE consumer_name = $1 AND epoch <> number) AS unconfirmed, \
-         EXISTS (SELECT FROM doubts WHERE consumer_name = $1 AND stranger_at IS NOT NULL) AS strangers \
+         EXISTS (SELECT FROM doubts WHERE consumer_name = $1 AND stranger_at IS NOT NULL) AS foreign_works \
          FROM epochs ORDER BY number DESC LIMIT 1",
     )
     .bind(consumer.as_str())
@@ -208,7 +208,7 @@ pub(super) async fn doubts(
     rows::doubts(&row, consumer.as_str())
 }
 
-pub(super) async fn note_stranger(
+pub(super) async fn note_foreign_work(
     connection: &mut PgConnection,
     consumer: ConsumerName,
     at: Timestamp,
@@ -228,7 +228,7 @@ pub(super) async fn note_stranger(
     })
 }
 
-pub(super) async fn forget_stranger(
+pub(super) async fn forget_foreign_works(
     connection: &mut PgConnection,
     consumer: ConsumerName,
     until: Timestamp,

@@ -11,7 +11,7 @@ use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::sql::filter::{Table, push_from, push_page};
 use super::super::sql::page;
 use super::super::sql::rows::{self, Cells as _};
-use super::super::{Bundle, Consumer, End, Page, StoreError};
+use super::super::{Bundle, Consumer, Page, PageEnd, StoreError};
 use super::bundles::select_bundle;
 use super::consumers::columns;
 use super::failure::driver;
@@ -69,7 +69,7 @@ pub(super) async fn consumers(
                 let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
                 Ok(Page {
                     total,
-                    end: End::default(),
+                    end: PageEnd::default(),
                     rows: stream::iter(rows).boxed(),
                 })
             })

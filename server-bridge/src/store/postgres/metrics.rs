@@ -5,16 +5,16 @@ use prometheus::{Gauge, IntCounter, Registry};
 
 /// Counts rings.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct NotifyMetrics {
     pub(super) sent: IntCounter,
     pub(super) heard: IntCounter,
     pub(super) reconnects: IntCounter,
     pub(super) usage: Gauge,
 }
 
-// === impl Metrics ===
+// === impl NotifyMetrics ===
 
-impl Metrics {
+impl NotifyMetrics {
     /// Creates and registers the counters.
     ///
     /// # Errors

@@ -16,10 +16,10 @@ use tracing::{info, warn};
 
 use super::super::OpenError;
 use super::super::history::DatabaseIdentity;
-use super::claim;
 use super::config::Config;
 use super::failure::{is_locked, opening};
 use super::history;
+use super::source;
 
 mod turn;
 
@@ -131,9 +131,9 @@ async fn attempt(
     let behind = is_behind(connection, schema).await?;
     if let Some(source) = asked.source
         && exists(connection, schema, "installation").await?
-        && let Some(owner) = claim::present(connection).await?
+        && let Some(owner) = source::present(connection).await?
     {
-        claim::granted(owner, schema, source)?;
+        source::granted(owner, schema, source)?;
     }
     if asked.whole && exists(connection, schema, "copying").await? {
         return Err(OpenError::Copying.into());
@@ -146,8 +146,8 @@ async fn attempt(
         change(connection, schema).await?;
     }
     if let Some(source) = asked.source {
-        let owner = claim::owner(connection, source).await?;
-        claim::granted(owner, schema, source)?;
+        let owner = source::owner(connection, source).await?;
+        source::granted(owner, schema, source)?;
     }
     // Under the lock too: of processes that open a restored database together one begins the new epoch.
     Ok(history::open(connection).await?)

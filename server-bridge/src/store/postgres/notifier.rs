@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::Hint;
-use super::metrics::Metrics;
+use super::metrics::NotifyMetrics;
 
 mod listener;
 
@@ -28,7 +28,7 @@ pub(super) struct Notifier {
     next: Arc<Mutex<Next>>,
     rung: Arc<Notify>,
     every: Duration,
-    metrics: Metrics,
+    metrics: NotifyMetrics,
 }
 
 #[derive(Default)]
@@ -45,7 +45,7 @@ struct Next {
 // === impl Notifier ===
 
 impl Notifier {
-    pub(super) fn new(every: Duration, metrics: Metrics) -> Self {
+    pub(super) fn new(every: Duration, metrics: NotifyMetrics) -> Self {
         Self {
             next: Arc::default(),
             rung: Arc::default(),
@@ -224,7 +224,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rings_are_as_far_apart_as_they_must_be() {
-        let notifier = Notifier::new(Duration::from_millis(50), Metrics::unregistered());
+        let notifier = Notifier::new(Duration::from_millis(50), NotifyMetrics::unregistered());
         let began = Instant::now();
         for _ in 0..10 {
             notifier.ring(Hint::Consumer(name("a")));

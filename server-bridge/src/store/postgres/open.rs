@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::super::{OpenError, StoreError};
 use super::config::{Config, MIN_CONNECTIONS};
 use super::connect::{self, Connections};
-use super::notifier::{self, Notifier};
 use super::health::Health;
+use super::notifier::{self, Notifier};
 use super::queue::Queue;
 use super::{PostgresStore, migrate, progress, search};
 

@@ -7,7 +7,7 @@ use link::order::Version;
 use sqlx::PgConnection;
 
 use super::super::sql::rows::{self, micros};
-use super::super::{BundleVersion, Fence, Held, PendingBundle, PendingHead, StoreError};
+use super::super::{AgentVersion, BundleVersion, Fence, PendingBundle, PendingHead, StoreError};
 use super::failure::driver;
 use super::text::storable;
 use super::{Written, replicas};
@@ -195,7 +195,7 @@ pub(super) async fn versions(
 pub(super) async fn resend(
     connection: &mut PgConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
 ) -> Result<Written<u64>, StoreError> {
     let (ids, versions): (Vec<_>, Vec<_>) = held
         .into_iter()

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::super::progress::{Load, Progress, Unread};
+use super::super::progress::{Load, Progress, UnparsedStatus};
 use super::super::sql::progress::{self, statements};
 use super::super::sql::rows::Cells as _;
 use super::super::{OpenError, StoreError};
@@ -108,7 +108,7 @@ async fn read_all(connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
         after = sqlx::Row::try_get(last, "key")?;
         let mut columns: (Vec<_>, Vec<_>, Vec<_>, Vec<_>) = Default::default();
         // What cannot be read is corrupt, which whoever reads the bundle is told.
-        for one in rows.iter().filter_map(|row| progress::unread(row).ok()) {
+        for one in rows.iter().filter_map(|row| progress::unparsed(row).ok()) {
             let told = one.told();
             columns.0.push(one.key);
             columns.1.push(one.sequence);

@@ -1,6 +1,6 @@
 //! The queue before the connections: fair, bounded, and with a share for each use.
 //!
-//! Whoever needs a connection takes a permit, in the order of asking. Searches and the API are bounded apart, before they
+//! Whoever needs a connection takes a permit, in the order of asking. SearchPool and the API are bounded apart, before they
 //! stand in the queue of all, so that neither takes the last connection from delivery, nor from the writes of what agents
 //! sent. One connection is for upkeep alone: readiness and what holds the replicas together do not fail under load. Only so
 //! many wait at each of these queues; the next one is told at once, and comes again later.

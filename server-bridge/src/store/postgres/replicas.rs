@@ -11,13 +11,15 @@ use sqlx::postgres::PgRow;
 use tokio::sync::broadcast;
 
 use super::super::bucket::Bucket;
-use super::super::replica::{Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
+use super::super::replica::{
+    Fence, Free, Instance, Lease, LeaseStore, Renewal, Replica, Roster, Slot,
+};
 use super::super::{Hint, StoreError};
 use super::failure::driver;
 use super::text::storable;
 use super::{PostgresStore, Use, Written};
 
-impl Leases for PostgresStore {
+impl LeaseStore for PostgresStore {
     async fn take_slot(
         &self,
         instance: &Instance,

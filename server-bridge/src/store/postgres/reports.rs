@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::super::reports::{
-    Position, Report, ReportPage, ReportPlace, Reported, Reports, Seen, Sweep, consumer_removed,
-    cut,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, Sweep, Watermark,
+    consumer_removed, cut,
 };
 use super::super::sql::rows::{self, Cells as _, micros};
 use super::super::{SourceName, StatusUpdate, StoreError};
@@ -17,19 +17,23 @@ use super::failure::driver;
 use super::text::storable;
 use super::{PostgresStore, Use, Written};
 
-impl Reports for PostgresStore {
-    async fn reports_end(&self) -> Result<Position, StoreError> {
+impl ReportStore for PostgresStore {
+    async fn reports_end(&self) -> Result<ReportPosition, StoreError> {
         self.read(Use::Api, "read where reports stand", |c| {
             Box::pin(async move {
                 let (epoch, until, _) = present(c, EMPTY).await?;
-                let seen = Seen::Snapshot { until, sweep: None };
-                Ok(Position { epoch, seen })
+                let seen = Watermark::Snapshot { until, sweep: None };
+                Ok(ReportPosition { epoch, seen })
             })
         })
         .await
     }
 
-    async fn reports_after(&self, after: Position, limit: u32) -> Result<Reported, StoreError> {
+    async fn reports_after(
+        &self,
+        after: ReportPosition,
+        limit: u32,
+    ) -> Result<ReportHeads, StoreError> {
         self.read(Use::Api, READ, move |c| {
             Box::pin(reports_after(c, after, limit))
         })
@@ -40,7 +44,7 @@ impl Reports for PostgresStore {
         &self,
         source: &SourceName,
         since: Timestamp,
-        after: Option<ReportPlace>,
+        after: Option<ReportCursor>,
         limit: u32,
     ) -> Result<ReportPage, StoreError> {
         let source = source.clone();
@@ -87,10 +91,10 @@ async fn present(
 
 async fn reports_after(
     connection: &mut PgConnection,
-    after: Position,
+    after: ReportPosition,
     limit: u32,
-) -> Result<Reported, StoreError> {
-    let Seen::Snapshot { until: seen, sweep } = after.seen else {
+) -> Result<ReportHeads, StoreError> {
+    let Watermark::Snapshot { until: seen, sweep } = after.seen else {
         return Err(StoreError::PositionLost);
     };
     let newest = sweep.as_ref().map_or(&seen, |sweep| &sweep.until);
@@ -117,7 +121,7 @@ async fn reports_after(
         .map(rows::report_head)
         .collect::<Result<_, _>>();
     let seen = match found.last() {
-        Some(last) if more => Seen::Snapshot {
+        Some(last) if more => Watermark::Snapshot {
             until: seen,
             sweep: Some(Sweep {
                 until: sweep.until,
@@ -125,17 +129,17 @@ async fn reports_after(
             }),
         },
         // One who asks for nothing stays where it is.
-        None if more => Seen::Snapshot {
+        None if more => Watermark::Snapshot {
             until: seen,
             sweep: Some(sweep),
         },
-        _ => Seen::Snapshot {
+        _ => Watermark::Snapshot {
             until: sweep.until,
             sweep: None,
         },
     };
-    let next = Position { epoch, seen };
-    Ok(Reported {
+    let next = ReportPosition { epoch, seen };
+    Ok(ReportHeads {
         heads: heads?,
         next,
         more,
@@ -150,7 +154,7 @@ async fn reports_since(
     connection: &mut PgConnection,
     source: SourceName,
     since: Timestamp,
-    after: Option<ReportPlace>,
+    after: Option<ReportCursor>,
     limit: u32,
 ) -> Result<ReportPage, StoreError> {
     let mut after = after.unwrap_or_default();
@@ -176,7 +180,7 @@ async fn reports_since(
         } else if after.gone {
             break;
         } else {
-            after = ReportPlace { gone: true, key: 0 };
+            after = ReportCursor { gone: true, key: 0 };
         }
     }
     Ok(page)

@@ -7,9 +7,9 @@ use link::order::Version;
 use sqlx::PgConnection;
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Reported, of_earlier};
+use super::super::decide::{KnownBundle, StatusDecision, of_earlier};
 use super::super::order::capped;
-use super::super::progress::Told;
+use super::super::progress::WorkConditions;
 use super::super::sql::progress::stage;
 use super::super::sql::rows::{
     self, Cells as _, consumer_name, micros, optional_time, sequence, time, version,
@@ -50,7 +50,7 @@ pub(super) async fn apply(
             false => Ok(taken(without_bundle(connection, &update).await?)),
         };
     };
-    let known = Reported {
+    let known = KnownBundle {
         consumer: consumer_name(&row, "consumer_name", id)?,
         version: version(&row, "version", id)?,
         deleting: optional_time(&row, "deleted_at", id)?.is_some(),
@@ -60,21 +60,21 @@ pub(super) async fn apply(
         taken_at: optional_time(&row, "status_taken_at", id)?,
     };
     let (key, stored) = (row.integer("key")?, known.version);
-    let outcome = match known.judge(&update) {
-        Judgement::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
+    let outcome = match known.decide(&update) {
+        StatusDecision::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
             let earlier = without_bundle(connection, &update).await?;
             of_earlier(wrong, earlier)
         }
-        Judgement::Leave(outcome) => outcome,
-        Judgement::Keep => {
+        StatusDecision::Leave(outcome) => outcome,
+        StatusDecision::Keep => {
             keep(connection, key, known.deleting, &update).await?;
             StatusOutcome::Stored
         }
-        Judgement::KeepAhead => {
+        StatusDecision::KeepAhead => {
             keep_ahead(connection, key, stored, &update).await?;
             StatusOutcome::Ahead { stored }
         }
-        Judgement::Remove => {
+        StatusDecision::Remove => {
             remove(connection, key, &update).await?;
             StatusOutcome::Deleted
         }
@@ -177,7 +177,7 @@ async fn without_bundle(
     let Some(row) = row else {
         return Ok(StatusOutcome::UnknownBundle);
     };
-    let (outcome, renews) = rows::remembered(&row, id)?.judge(update);
+    let (outcome, renews) = rows::remembered(&row, id)?.decide(update);
     if renews {
         sqlx::query(
             "UPDATE tombstones SET status_sequence = $3, removed_at = $4 WHERE bundle_id = $1 AND consumer_name = $2",
@@ -202,7 +202,7 @@ async fn keep(
     deleting: bool,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
-    let told = Told::of(&update.payload, update.version.get().into());
+    let told = WorkConditions::of(&update.payload, update.version.get().into());
     sqlx::query(concat!(
         "WITH s AS (INSERT INTO statuses (bundle_key, payload, metadata) VALUES ($1, $2, $3) \
              ON CONFLICT (bundle_key) DO UPDATE SET payload = excluded.payload, metadata = excluded.metadata), \

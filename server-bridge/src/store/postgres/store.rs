@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
-    Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Hint, History,
+    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
+    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 use super::{
     PostgresStore, Use, bundles, consumers, health, history, list, outbox, progress, status,
@@ -287,7 +287,7 @@ impl Store for PostgresStore {
     async fn request_resend(
         &self,
         consumer: &ConsumerName,
-        held: Vec<Held>,
+        held: Vec<AgentVersion>,
     ) -> Result<u64, StoreError> {
         let consumer = consumer.clone();
         self.write(
@@ -301,7 +301,7 @@ impl Store for PostgresStore {
     async fn raise(
         &self,
         consumer: &ConsumerName,
-        held: Vec<Held>,
+        held: Vec<AgentVersion>,
         at: Timestamp,
     ) -> Result<Raising, StoreError> {
         let consumer = consumer.clone();

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::rows::{self, Cells, corrupt};
 use crate::store::StoreError;
-use crate::store::progress::{Load, Progress, Step, Unread, Verdict};
+use crate::store::progress::{ConditionStatus, Load, Progress, UnparsedStatus, WaitingFor};
 
 /// How far a bundle has come, from a row of an engine's `PROGRESS`.
 pub(in crate::store) fn progress(row: &impl Cells) -> Result<Progress, StoreError> {
@@ -17,25 +17,28 @@ pub(in crate::store) fn progress(row: &impl Cells) -> Result<Progress, StoreErro
         Some(_) => Some(rows::version(row, "status_version", &key)?),
     };
     Ok(Progress {
-        applied: verdict(row, "applied")?,
-        available: verdict(row, "available")?,
+        applied: condition(row, "applied")?,
+        available: condition(row, "available")?,
         status_version: version,
         status_at: rows::optional_time(row, "status_at", &key)?,
-        waiting_for: step(row)?,
+        waiting_for: waiting_for(row)?,
         waiting_since: rows::optional_time(row, "waiting_since", &key)?,
     })
 }
 
-fn verdict(row: &impl Cells, column: &'static str) -> Result<Option<Verdict>, StoreError> {
+fn condition(
+    row: &impl Cells,
+    column: &'static str,
+) -> Result<Option<ConditionStatus>, StoreError> {
     Ok(row
         .optional_text(column)?
-        .and_then(|text| Verdict::parse(&text)))
+        .and_then(|text| ConditionStatus::parse(&text)))
 }
 
-fn step(row: &impl Cells) -> Result<Option<Step>, StoreError> {
+fn waiting_for(row: &impl Cells) -> Result<Option<WaitingFor>, StoreError> {
     Ok(row
         .optional_text("waiting_for")?
-        .and_then(|text| Step::parse(&text)))
+        .and_then(|text| WaitingFor::parse(&text)))
 }
 
 /// What waits of each consumer, from rows of an engine's `LOADS`.
@@ -46,16 +49,16 @@ pub(in crate::store) fn loads<R: Cells>(rows: &[R]) -> Result<HashMap<String, Lo
         let bundles = row.integer("bundles")?.unsigned_abs();
         let since = rows::optional_time(row, "oldest", &consumer)?;
         let load = loads.entry(consumer).or_default();
-        load.add(step(row)?, bundles, since);
+        load.add(waiting_for(row)?, bundles, since);
     }
     Ok(loads)
 }
 
 /// A status that nobody has looked into, from a row of an engine's `UNREAD`.
-pub(in crate::store) fn unread(row: &impl Cells) -> Result<Unread, StoreError> {
+pub(in crate::store) fn unparsed(row: &impl Cells) -> Result<UnparsedStatus, StoreError> {
     let key = row.integer("key")?;
     let payload = rows::json(row, "payload")?;
-    Ok(Unread {
+    Ok(UnparsedStatus {
         key,
         sequence: row.text("status_sequence")?,
         ours: row.flag("ours")?,

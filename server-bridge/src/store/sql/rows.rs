@@ -8,7 +8,7 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use sqlx::Row as _;
 
-use super::super::decide::Remembered;
+use super::super::decide::KnownTombstone;
 use super::super::history::Behind;
 use super::super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Json, LedgerEntry, Orphan,
@@ -225,7 +225,7 @@ pub(in crate::store) fn doubts(row: &impl Cells, key: &str) -> Result<Doubts, St
     Ok(Doubts {
         since: optional_time(row, "since", key)?,
         unconfirmed: row.flag("unconfirmed")?,
-        strangers: row.flag("strangers")?,
+        foreign_works: row.flag("foreign_works")?,
     })
 }
 
@@ -351,8 +351,11 @@ pub(in crate::store) fn epoch(row: &impl Cells) -> Result<Epoch, StoreError> {
 }
 
 /// What is remembered of a bundle, and whether it `counts`.
-pub(in crate::store) fn remembered(row: &impl Cells, id: &str) -> Result<Remembered, StoreError> {
-    Ok(Remembered {
+pub(in crate::store) fn remembered(
+    row: &impl Cells,
+    id: &str,
+) -> Result<KnownTombstone, StoreError> {
+    Ok(KnownTombstone {
         sequence: sequence(row, id)?,
         removed_at: time(row, "removed_at", id)?,
         counts: row.flag("counts")?,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::super::decide::{Changing, Next};
+use super::super::decide::{Next, UpdateContext};
 use super::super::{Bundle, Content, Json, NewBundle, StoreError};
 use super::history;
 use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
@@ -125,7 +125,7 @@ pub(super) async fn update(
     let Some(row) = row else {
         return Err(StoreError::BundleNotFound { id });
     };
-    let held = Changing {
+    let held = UpdateContext {
         latest: version(&row, "version", &id)?,
         deleting: get::<Option<i64>>(&row, "deleted_at")?.is_some(),
         same: get(&row, "same")?,

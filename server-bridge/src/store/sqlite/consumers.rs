@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::heard::{Signs, refuse_if_alive};
+use super::super::agents::{Activity, refuse_if_alive};
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::reports;
 use super::rows::{self, driver, get, micros, truncated};
@@ -157,7 +157,7 @@ pub(super) async fn remove(
     let last_seen_at = rows::optional_time(&row, "last_seen_at", &id)?;
     let bundles: i64 = get(&row, "bundles")?;
     let bundles = bundles.unsigned_abs();
-    let signs = Signs {
+    let signs = Activity {
         last_seen_at,
         bundles,
         reported: get(&row, "reported")?,

@@ -21,8 +21,10 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Past, DatabaseIdentity, begins, plan, signs_since};
-use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
+use super::super::history::{DatabaseIdentity, EPOCHS, FIRST, Past, begins, plan, signs_since};
+use super::super::{
+    AgentVersion, Doubts, Epoch, History, LEDGER_VERSIONS, OpenError, Raising, StoreError,
+};
 use super::lock::Lock;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
@@ -134,7 +136,7 @@ pub(super) async fn read(pool: &SqlitePool) -> Result<History, StoreError> {
 pub(super) async fn raise(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
     at: Timestamp,
 ) -> Result<Written<Raising>, StoreError> {
     let pairs: Vec<(&str, i32)> = held
@@ -236,7 +238,7 @@ pub(super) async fn doubts(
         "SELECT NULLIF(MAX(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
            WHERE consumer_name = ?1), 0)), 0) AS since, \
          EXISTS (SELECT 1 FROM bundles WHERE consumer_name = ?1 AND epoch <> number) AS unconfirmed, \
-         EXISTS (SELECT 1 FROM doubts WHERE consumer_name = ?1 AND stranger_at IS NOT NULL) AS strangers \
+         EXISTS (SELECT 1 FROM doubts WHERE consumer_name = ?1 AND stranger_at IS NOT NULL) AS foreign_works \
          FROM epochs ORDER BY number DESC LIMIT 1",
     )
     .bind(consumer.as_str())
@@ -246,7 +248,7 @@ pub(super) async fn doubts(
     rows::doubts(&row, consumer.as_str())
 }
 
-pub(super) async fn note_stranger(
+pub(super) async fn note_foreign_work(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
     at: Timestamp,
@@ -266,7 +268,7 @@ pub(super) async fn note_stranger(
     })
 }
 
-pub(super) async fn forget_stranger(
+pub(super) async fn forget_foreign_works(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
     until: Timestamp,

@@ -5,7 +5,7 @@ use link::id::ConsumerName;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::{BundleVersion, Held, PendingBundle, PendingHead, StoreError};
+use super::super::{AgentVersion, BundleVersion, PendingBundle, PendingHead, StoreError};
 use super::rows::{self, driver, micros};
 use super::writer::Written;
 
@@ -190,7 +190,7 @@ pub(super) async fn versions(
 pub(super) async fn resend(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
 ) -> Result<Written<u64>, StoreError> {
     let pairs: Vec<(&str, i32)> = held
         .iter()

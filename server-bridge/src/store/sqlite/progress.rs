@@ -8,7 +8,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 
 use super::super::StoreError;
-use super::super::progress::{Load, Progress, Unread};
+use super::super::progress::{Load, Progress, UnparsedStatus};
 use super::super::sql::progress::{self, statements};
 use super::super::sql::rows::Cells as _;
 use super::SqliteStore;
@@ -72,7 +72,7 @@ impl SqliteStore {
         let (mut after, mut all) = (0, 0);
         loop {
             let search = self.searches.run("find statuses to look into", move |c| {
-                Box::pin(unread(c, after))
+                Box::pin(unparsed(c, after))
             });
             let found = search.await?;
             let Some(last) = found.last() else {
@@ -85,19 +85,22 @@ impl SqliteStore {
     }
 }
 
-async fn unread(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Unread>, StoreError> {
+async fn unparsed(
+    connection: &mut SqliteConnection,
+    after: i64,
+) -> Result<Vec<UnparsedStatus>, StoreError> {
     let rows = sqlx::query(UNREAD)
         .bind(after)
         .fetch_all(connection)
         .await
         .map_err(driver("find statuses to look into"))?;
-    rows.iter().map(progress::unread).collect()
+    rows.iter().map(progress::unparsed).collect()
 }
 
 /// One that was replaced meanwhile was looked into when that came.
 async fn note(
     connection: &mut SqliteConnection,
-    found: Vec<Unread>,
+    found: Vec<UnparsedStatus>,
 ) -> Result<Written<()>, StoreError> {
     let told: Vec<_> = found
         .iter()

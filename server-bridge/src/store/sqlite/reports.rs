@@ -5,22 +5,27 @@ use link::id::SourceId;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::reports::{
-    Position, Report, ReportPage, ReportPlace, Reported, Reports, Seen, consumer_removed, cut,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, Watermark,
+    consumer_removed, cut,
 };
 use super::super::{SourceName, StatusUpdate, StoreError};
 use super::SqliteStore;
 use super::rows::{self, driver, get, micros};
 use super::writer::Written;
 
-impl Reports for SqliteStore {
-    async fn reports_end(&self) -> Result<Position, StoreError> {
+impl ReportStore for SqliteStore {
+    async fn reports_end(&self) -> Result<ReportPosition, StoreError> {
         let end = present(self.reading()?).await;
         let (epoch, last) = self.health.noted(end)?;
-        let seen = Seen::Count(last);
-        Ok(Position { epoch, seen })
+        let seen = Watermark::Number(last);
+        Ok(ReportPosition { epoch, seen })
     }
 
-    async fn reports_after(&self, after: Position, limit: u32) -> Result<Reported, StoreError> {
+    async fn reports_after(
+        &self,
+        after: ReportPosition,
+        limit: u32,
+    ) -> Result<ReportHeads, StoreError> {
         let found = reports_after(self.reading()?, after, limit).await;
         self.health.noted(found)
     }
@@ -29,7 +34,7 @@ impl Reports for SqliteStore {
         &self,
         source: &SourceName,
         since: Timestamp,
-        after: Option<ReportPlace>,
+        after: Option<ReportCursor>,
         limit: u32,
     ) -> Result<ReportPage, StoreError> {
         self.reading()?;
@@ -58,7 +63,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The store's.
-    pub async fn claim(&self, source: &SourceId) -> Result<(), StoreError> {
+    pub async fn assign_source(&self, source: &SourceId) -> Result<(), StoreError> {
         let source = source.clone();
         self.write(move |c| {
             Box::pin(async move {
@@ -96,10 +101,10 @@ async fn present(pool: &SqlitePool) -> Result<(String, i64), StoreError> {
 
 async fn reports_after(
     pool: &SqlitePool,
-    after: Position,
+    after: ReportPosition,
     limit: u32,
-) -> Result<Reported, StoreError> {
-    let Seen::Count(seen) = after.seen else {
+) -> Result<ReportHeads, StoreError> {
+    let Watermark::Number(seen) = after.seen else {
         return Err(StoreError::PositionLost);
     };
     let (epoch, last) = present(pool).await?;
@@ -126,11 +131,11 @@ async fn reports_after(
         .iter()
         .map(rows::report_head)
         .collect::<Result<_, _>>();
-    Ok(Reported {
+    Ok(ReportHeads {
         heads: heads?,
-        next: Position {
+        next: ReportPosition {
             epoch,
-            seen: Seen::Count(seen),
+            seen: Watermark::Number(seen),
         },
         more,
     })
@@ -140,7 +145,7 @@ async fn reports_since(
     connection: &mut SqliteConnection,
     source: SourceName,
     since: Timestamp,
-    after: Option<ReportPlace>,
+    after: Option<ReportCursor>,
     limit: u32,
 ) -> Result<ReportPage, StoreError> {
     let mut after = after.unwrap_or_default();
@@ -166,7 +171,7 @@ async fn reports_since(
         } else if after.gone {
             break;
         } else {
-            after = ReportPlace { gone: true, key: 0 };
+            after = ReportCursor { gone: true, key: 0 };
         }
     }
     Ok(page)

@@ -6,9 +6,9 @@ use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Reported, of_earlier};
+use super::super::decide::{KnownBundle, StatusDecision, of_earlier};
 use super::super::order::capped;
-use super::super::progress::Told;
+use super::super::progress::WorkConditions;
 use super::super::sql::progress::stage;
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
@@ -114,7 +114,7 @@ async fn check_and_apply(
     let Some(row) = row else {
         return without_bundle(connection, &update).await;
     };
-    let known = Reported {
+    let known = KnownBundle {
         consumer: consumer_name(&row, "consumer_name", id)?,
         version: version(&row, "version", id)?,
         deleting: optional_time(&row, "deleted_at", id)?.is_some(),
@@ -124,21 +124,21 @@ async fn check_and_apply(
         taken_at: optional_time(&row, "status_stored_at", id)?,
     };
     let (key, stored): (i64, _) = (get(&row, "key")?, known.version);
-    match known.judge(&update) {
-        Judgement::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
+    match known.decide(&update) {
+        StatusDecision::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
             let earlier = without_bundle(connection, &update).await?;
             Ok(of_earlier(wrong, earlier))
         }
-        Judgement::Leave(outcome) => Ok(outcome),
-        Judgement::Keep => {
+        StatusDecision::Leave(outcome) => Ok(outcome),
+        StatusDecision::Keep => {
             store(connection, key, &known, &update).await?;
             Ok(StatusOutcome::Stored)
         }
-        Judgement::KeepAhead => {
+        StatusDecision::KeepAhead => {
             store_ahead(connection, key, stored, &update).await?;
             Ok(StatusOutcome::Ahead { stored })
         }
-        Judgement::Remove => {
+        StatusDecision::Remove => {
             remove(connection, key, &update).await?;
             Ok(StatusOutcome::Deleted)
         }
@@ -164,7 +164,7 @@ async fn without_bundle(
     let Some(row) = row else {
         return Ok(StatusOutcome::UnknownBundle);
     };
-    let (outcome, renews) = rows::remembered(&row, id)?.judge(update);
+    let (outcome, renews) = rows::remembered(&row, id)?.decide(update);
     if !renews {
         return Ok(outcome);
     }
@@ -247,7 +247,7 @@ async fn store_ahead(
 async fn store(
     connection: &mut SqliteConnection,
     key: i64,
-    known: &Reported,
+    known: &KnownBundle,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
     keep(
@@ -260,7 +260,7 @@ async fn store(
     .await?;
     // Who reports on a version holds it, whatever became of the broker's acknowledgement; but a version that was never
     // sent from here is one of another history, under the same number: nothing is said of ours.
-    let told = Told::of(&update.payload, update.version.get().into());
+    let told = WorkConditions::of(&update.payload, update.version.get().into());
     sqlx::query(concat!(
         "UPDATE bundles SET status_sequence = ?2, told_sequence = ?2, \
          told_applied = CASE WHEN sent > 0 THEN ?4 END, told_available = CASE WHEN sent > 0 THEN ?5 END, \

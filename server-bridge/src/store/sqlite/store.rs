@@ -9,9 +9,9 @@ use tokio::sync::broadcast;
 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::{
-    Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Held, Hint, History, Json,
-    Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Hint, History,
+    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
+    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 use super::{
     SqliteStore, bundles, consumers, heartbeat, history, list, outbox, progress, status, waiting,
@@ -232,7 +232,7 @@ impl Store for SqliteStore {
     async fn request_resend(
         &self,
         consumer: &ConsumerName,
-        held: Vec<Held>,
+        held: Vec<AgentVersion>,
     ) -> Result<u64, StoreError> {
         let consumer = consumer.clone();
         self.write(move |c| Box::pin(outbox::resend(c, consumer, held)))
@@ -242,7 +242,7 @@ impl Store for SqliteStore {
     async fn raise(
         &self,
         consumer: &ConsumerName,
-        held: Vec<Held>,
+        held: Vec<AgentVersion>,
         at: Timestamp,
     ) -> Result<Raising, StoreError> {
         let consumer = consumer.clone();

@@ -303,7 +303,7 @@ async fn endless(c: &mut SqliteConnection) -> Result<i64, StoreError> {
     .map_err(rows::driver("count for ever"))
 }
 
-fn short(store: &SqliteStore, limit: Duration) -> Searches {
+fn short(store: &SqliteStore, limit: Duration) -> SearchPool {
     store.searches.with_limit(limit)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use link::error::{Hint as _, chain};
 use server_bridge::store::postgres::{Config, PostgresStore, TlsMode};
-use server_bridge::store::{Free, Instance, Leases as _, Slot, Store};
+use server_bridge::store::{Free, Instance, LeaseStore as _, Slot, Store};
 
 use super::{Place, until};
 use crate::{at, bundle, with_consumers};

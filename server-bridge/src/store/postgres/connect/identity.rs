@@ -50,7 +50,7 @@ pub(in super::super) async fn watch(connections: Connections, stop: Cancellation
 
 impl Connections {
     /// The tables are this source's, and must be wherever the connections lead.
-    pub(in super::super) fn claimed(&self, source: &SourceId) {
+    pub(in super::super) fn assigned(&self, source: &SourceId) {
         *lock(&self.source) = Some(source.clone());
     }
 

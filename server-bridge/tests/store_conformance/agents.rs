@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use link::bundle::resync::HeldVersion;
 use server_bridge::store::{
-    ALL_BYTES, Held, Hint, LIST_BYTES, ORPHANS, Orphan, PartOutcome, ResyncPart, StatusUpdate,
-    Store, StoreError,
+    ALL_BYTES, AgentVersion, Hint, LIST_BYTES, ORPHANS, Orphan, PartOutcome, ResyncPart,
+    StatusUpdate, Store, StoreError,
 };
 use server_bridge::store::{Json, unseen_since};
 
@@ -294,7 +294,7 @@ pub(crate) async fn a_lost_consumer_is_removed_with_all_that_is_kept_of_it(store
     let gone = store.gone(&c1, ids.into()).await.unwrap();
     assert_eq!(gone.len(), 3);
     assert!(gone.iter().all(|gone| !gone.deleted_here), "{gone:?}");
-    let holds = vec![Held {
+    let holds = vec![AgentVersion {
         id: "a".into(),
         version: version(0),
     }];
@@ -364,14 +364,14 @@ pub(crate) async fn strangers_are_forgotten_by_a_whole_list_that_came_after_them
 ) {
     let (c1, c2) = (name("c1"), name("c2"));
     let strangers = async |consumer| store.doubts(consumer).await.unwrap().strangers;
-    store.forget_stranger(&c1, at(9)).await.unwrap();
+    store.forget_foreign_works(&c1, at(9)).await.unwrap();
     for consumer in [&c1, &c2] {
-        store.note_stranger(consumer, at(3)).await.unwrap();
+        store.note_foreign_work(consumer, at(3)).await.unwrap();
     }
-    store.forget_stranger(&c1, at(2)).await.unwrap();
+    store.forget_foreign_works(&c1, at(2)).await.unwrap();
     assert!(strangers(&c1).await, "it was noted later");
-    store.forget_stranger(&c1, at(3)).await.unwrap();
+    store.forget_foreign_works(&c1, at(3)).await.unwrap();
     assert!(!strangers(&c1).await && strangers(&c2).await);
-    store.note_stranger(&c1, at(4)).await.unwrap();
+    store.note_foreign_work(&c1, at(4)).await.unwrap();
     assert!(strangers(&c1).await);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use server_bridge::store::postgres::{Config, Metrics, PostgresStore};
+use server_bridge::store::postgres::{Config, NotifyMetrics, PostgresStore};
 use server_bridge::store::{Hint, Store};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,14 +16,14 @@ use crate::{at, bundle, content, name, with_consumers};
 /// A replica that listens already, what it counts, and what it is told from now on.
 struct Replica {
     store: PostgresStore,
-    metrics: Metrics,
+    metrics: NotifyMetrics,
     told: Receiver<Hint>,
 }
 
 impl Replica {
     async fn open(config: &Config) -> Self {
         let config = Config {
-            metrics: Metrics::unregistered(),
+            metrics: NotifyMetrics::unregistered(),
             ..config.clone()
         };
         let metrics = config.metrics.clone();

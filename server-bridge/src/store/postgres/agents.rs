@@ -9,8 +9,9 @@ use link::id::ConsumerName;
 use sqlx::PgConnection;
 
 use super::super::StoreError;
-use super::super::heard::{
-    Doubts, Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart, SEEN_EVERY, admitted, to_text,
+use super::super::agents::{
+    AgentStore, Doubts, Orphan, PartOutcome, RemovedConsumer, ResyncPart, SEEN_EVERY, admitted,
+    to_text,
 };
 use super::super::sql::rows::{self, micros};
 use super::failure::driver;
@@ -20,7 +21,7 @@ mod parts;
 
 use parts::{add_part, forget, prune};
 
-impl Heard for PostgresStore {
+impl AgentStore for PostgresStore {
     async fn add_resync_part(
         &self,
         part: ResyncPart,
@@ -103,19 +104,19 @@ impl Heard for PostgresStore {
         .await
     }
 
-    async fn note_stranger(
+    async fn note_foreign_work(
         &self,
         consumer: &ConsumerName,
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let consumer = consumer.clone();
         self.write(Use::Delivery, "note what a consumer holds", move |c| {
-            Box::pin(history::note_stranger(c, consumer, at))
+            Box::pin(history::note_foreign_work(c, consumer, at))
         })
         .await
     }
 
-    async fn forget_stranger(
+    async fn forget_foreign_works(
         &self,
         consumer: &ConsumerName,
         until: Timestamp,
@@ -124,7 +125,7 @@ impl Heard for PostgresStore {
         self.write(
             Use::Delivery,
             "note that a consumer holds what is known",
-            move |c| Box::pin(history::forget_stranger(c, consumer, until)),
+            move |c| Box::pin(history::forget_foreign_works(c, consumer, until)),
         )
         .await
     }

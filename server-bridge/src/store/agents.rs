@@ -16,7 +16,7 @@ use super::StoreError;
 
 /// What is kept of what agents say. The same rules as for [`super::Store`]: ids and times are arguments, and every method
 /// is one transaction.
-pub trait Heard: Clone + Send + Sync + 'static {
+pub trait AgentStore: Clone + Send + Sync + 'static {
     // --- lists in parts ---
 
     /// Keeps a part of a list and gives the whole list if all its parts are there now, also when this part was there
@@ -72,14 +72,14 @@ pub trait Heard: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Doubts, StoreError>> + Send;
 
     /// Notes that agents of a consumer hold a work that is not known here.
-    fn note_stranger(
+    fn note_foreign_work(
         &self,
         consumer: &ConsumerName,
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Notes that a consumer's agents hold nothing that is not known here. What was noted after `until` stays.
-    fn forget_stranger(
+    fn forget_foreign_works(
         &self,
         consumer: &ConsumerName,
         until: Timestamp,
@@ -96,7 +96,7 @@ pub trait Heard: Clone + Send + Sync + 'static {
 
     /// Removes the consumer with this id and everything that is kept of it: bundles with their statuses and ledgers,
     /// orphans, unfinished lists, and what is remembered of its deletions. Each bundle leaves a last report
-    /// ([`super::Reports`]) of `now`. Its cluster is told nothing, and what it still
+    /// ([`super::ReportStore`]) of `now`. Its cluster is told nothing, and what it still
     /// holds is unknown here from then on. With `unseen_since` one that has bundles is refused with `ConsumerSeen` if it was
     /// heard then or later, or if nobody noted when although its bundles have statuses. Refused with `ConsumerNotFound`.
     fn remove_consumer(
@@ -129,7 +129,7 @@ pub struct ResyncPart {
 pub enum PartOutcome {
     /// It is kept; others are missing.
     Waits,
-    /// All parts are there. The list stays until [`Heard::forget_resync`].
+    /// All parts are there. The list stays until [`AgentStore::forget_resync`].
     Whole {
         /// The whole list, in order.
         held: Vec<HeldVersion>,
@@ -170,7 +170,7 @@ pub struct Doubts {
     /// Whether some bundle of the consumer is not confirmed.
     pub unconfirmed: bool,
     /// Whether its agents held a work that was not known here, and no whole list of theirs has come since without one.
-    pub strangers: bool,
+    pub foreign_works: bool,
 }
 
 /// A consumer that was removed with everything that was kept of it.
@@ -245,7 +245,7 @@ pub(super) fn admitted(
 
 /// What is known of whether the cluster of a consumer is alive.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Signs {
+pub(super) struct Activity {
     /// When it was heard last; not noted before that was stored, nor while no bridge listened.
     pub(super) last_seen_at: Option<Timestamp>,
     /// How many bundles it has.
@@ -257,7 +257,7 @@ pub(super) struct Signs {
 /// Refuses to remove a consumer that has bundles and may be alive: heard at `unseen_since` or later, or some time unknown.
 pub(super) fn refuse_if_alive(
     name: &ConsumerName,
-    signs: Signs,
+    signs: Activity,
     unseen_since: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let Some(since) = unseen_since else {
@@ -332,7 +332,7 @@ mod tests {
         let name = ConsumerName::new("c1").unwrap();
         let now = Timestamp::from_second(1_780_000_000).unwrap();
         let refused = |last_seen_at, bundles, reported| {
-            let signs = Signs {
+            let signs = Activity {
                 last_seen_at,
                 bundles,
                 reported,

@@ -7,7 +7,7 @@ use link::id::ConsumerName;
 use sqlx::PgConnection;
 
 use super::super::super::StoreError;
-use super::super::super::heard::{
+use super::super::super::agents::{
     ALL_BYTES, LIST_BYTES, LISTS, PartOutcome, ResyncPart, from_texts,
 };
 use super::super::super::sql::rows::{self, micros};

@@ -15,13 +15,13 @@ impl PostgresStore {
     ///
     /// # Errors
     /// Exit code 2 when they are another's; otherwise the store's.
-    pub async fn claim(&self, source: &SourceId) -> Result<(), Failure> {
+    pub async fn assign_source(&self, source: &SourceId) -> Result<(), Failure> {
         let owner = self.owner(source.clone()).await?;
         if let Err(refused) = granted(owner, self.connections.schema(), source) {
             let hint = refused.hint().unwrap_or_default();
             return Err(Failure::usage(refused.to_string()).with_hint(hint));
         }
-        self.connections.claimed(source);
+        self.connections.assigned(source);
         self.take_over(source).await?;
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use server_bridge::store::{FailureClass, Heard, Orphan, PartOutcome, Store, StoreError};
+use server_bridge::store::{AgentStore, FailureClass, Orphan, PartOutcome, Store, StoreError};
 use tokio::task::JoinSet;
 
 use super::{Place, until, within};
-use crate::heard::{held, part};
+use crate::agents::{held, part};
 use crate::status::status;
 use crate::{at, bundle, content, name, version, with_consumers};
 

@@ -7,16 +7,16 @@ use link::id::ConsumerName;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::StoreError;
-use super::super::heard::{
-    ALL_BYTES, Doubts, Heard, LIST_BYTES, LISTS, Orphan, PartOutcome, RemovedConsumer, ResyncPart,
-    SEEN_EVERY, admitted, from_texts, to_text,
+use super::super::agents::{
+    ALL_BYTES, AgentStore, Doubts, LIST_BYTES, LISTS, Orphan, PartOutcome, RemovedConsumer,
+    ResyncPart, SEEN_EVERY, admitted, from_texts, to_text,
 };
 use super::outbox::array;
 use super::rows::{self, driver, micros};
 use super::writer::Written;
 use super::{SqliteStore, consumers, history};
 
-impl Heard for SqliteStore {
+impl AgentStore for SqliteStore {
     async fn add_resync_part(
         &self,
         part: ResyncPart,
@@ -65,23 +65,23 @@ impl Heard for SqliteStore {
         self.health.noted(doubts)
     }
 
-    async fn note_stranger(
+    async fn note_foreign_work(
         &self,
         consumer: &ConsumerName,
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let consumer = consumer.clone();
-        self.write(move |c| Box::pin(history::note_stranger(c, consumer, at)))
+        self.write(move |c| Box::pin(history::note_foreign_work(c, consumer, at)))
             .await
     }
 
-    async fn forget_stranger(
+    async fn forget_foreign_works(
         &self,
         consumer: &ConsumerName,
         until: Timestamp,
     ) -> Result<(), StoreError> {
         let consumer = consumer.clone();
-        self.write(move |c| Box::pin(history::forget_stranger(c, consumer, until)))
+        self.write(move |c| Box::pin(history::forget_foreign_works(c, consumer, until)))
             .await
     }
 

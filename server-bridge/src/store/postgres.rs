@@ -7,10 +7,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use link::id::ConsumerName;
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::sql::Written;
 use super::{Fence, Hint};
 
 mod agents;
@@ -89,12 +89,6 @@ enum Use {
     Search,
     /// The heartbeat, and what holds the replicas together: one that nobody else takes.
     Upkeep,
-}
-
-/// What a write gives back: its value, and the consumer for which something may need sending now.
-struct Written<T> {
-    value: T,
-    hint: Option<ConsumerName>,
 }
 
 impl fmt::Debug for PostgresStore {

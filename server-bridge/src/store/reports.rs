@@ -165,11 +165,3 @@ pub(super) fn consumer_removed(at: Timestamp) -> Json {
         "resourceStatus": [],
     }))
 }
-
-/// The first `limit` of rows of which one more was asked for, and whether there was that one.
-pub(super) fn cut<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    (rows, more)
-}

@@ -9,6 +9,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::broadcast;
 
+use super::sql::Written;
 use super::{Hint, StoreError};
 
 mod agents;
@@ -40,7 +41,7 @@ pub(super) use exclusive::Exclusive;
 use health::Health;
 pub(super) use overview::overview;
 use search::SearchPool;
-use writer::{Writer, Written};
+use writer::Writer;
 
 /// A store in one SQLite file. Clones share it.
 #[derive(Clone, Debug)]

@@ -194,10 +194,10 @@ async fn add_orphans(
     .execute(connection)
     .await
     .map_err(driver("add works to be deleted"))?;
-    Ok(Written {
-        value: refused,
-        hint: (!added.is_empty()).then_some(consumer),
-    })
+    Ok(Written::and_maybe_send(
+        refused,
+        (!added.is_empty()).then_some(consumer),
+    ))
 }
 
 async fn orphans(
@@ -252,8 +252,4 @@ async fn note_seen(
     Ok(DONE)
 }
 
-const fn said<T>(value: T) -> Written<T> {
-    Written { value, hint: None }
-}
-
-const DONE: Written<()> = said(());
+const DONE: Written<()> = Written::of(());

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{PgConnection, PgExecutor};
 
-use super::super::decide::{Next, UpdateContext};
+use super::super::decide::Next;
 use super::super::sql::rows::{self, Cells as _, consumer_name, micros, truncated, version};
+use super::super::sql::status::update_context;
 use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
 use super::Written;
 use super::failure::driver;
@@ -86,10 +87,8 @@ pub(super) async fn create(
     .execute(connection)
     .await
     .map_err(driver("forget an earlier bundle of the same id"))?;
-    Ok(Written {
-        hint: Some(new.consumer_name.clone()),
-        value: new.stored(truncated(now)),
-    })
+    let consumer = new.consumer_name.clone();
+    Ok(Written::and_send(new.stored(truncated(now)), consumer))
 }
 
 /// Which rule of the tables a new bundle breaks.
@@ -156,13 +155,7 @@ pub(super) async fn update(
     let Some(row) = row else {
         return Err(StoreError::BundleNotFound { id });
     };
-    let held = UpdateContext {
-        latest: version(&row, "version", &id)?,
-        deleting: row.optional_integer("deleted_at")?.is_some(),
-        same: row.flag("same")?,
-        known: row.flag("known")?,
-        epoch: row.text("epoch_id")?,
-    };
+    let held = update_context(&row, &id)?;
     let hint = match held.next(&id, expected)? {
         None => None,
         Some(next) => {
@@ -173,7 +166,7 @@ pub(super) async fn update(
     let value = by_id(&mut *connection, &id)
         .await?
         .ok_or(StoreError::BundleNotFound { id })?;
-    Ok(Written { value, hint })
+    Ok(Written::and_maybe_send(value, hint))
 }
 
 async fn replace(
@@ -233,10 +226,7 @@ pub(super) async fn mark_deleting(
         return Err(StoreError::BundleNotFound { id });
     };
     if row.optional_integer("deleted_at")?.is_some() {
-        return Ok(Written {
-            value: (),
-            hint: None,
-        });
+        return Ok(Written::of(()));
     }
     sqlx::query(
         "WITH b AS (UPDATE bundles SET deleted_at = $3, updated_at = $3, deletion_acked = false, unsent = true, \
@@ -249,8 +239,8 @@ pub(super) async fn mark_deleting(
     .execute(connection)
     .await
     .map_err(driver("mark a bundle as being deleted"))?;
-    Ok(Written {
-        value: (),
-        hint: Some(consumer_name(&row, "consumer_name", &id)?),
-    })
+    Ok(Written::and_send(
+        (),
+        consumer_name(&row, "consumer_name", &id)?,
+    ))
 }

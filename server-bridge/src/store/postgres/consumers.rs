@@ -123,10 +123,7 @@ pub(super) async fn set_labels(
     .await
     .map_err(driver("store the labels of a consumer"))?;
     match row {
-        Some(row) => Ok(Written {
-            value: rows::consumer(&row)?,
-            hint: None,
-        }),
+        Some(row) => Ok(Written::of(rows::consumer(&row)?)),
         None => Err(StoreError::ConsumerNotFound { consumer: id }),
     }
 }
@@ -161,10 +158,7 @@ pub(super) async fn delete(
         .execute(connection)
         .await
         .map_err(driver("delete a consumer"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    Ok(Written::of(()))
 }
 
 /// Removes a consumer with all that is kept of it. Its row is locked before those of its bundles: nobody who holds a lock
@@ -259,10 +253,7 @@ pub(super) async fn ensure(
     .execute(&mut *connection)
     .await;
     match done {
-        Ok(done) => Ok(Written {
-            value: done.rows_affected(),
-            hint: None,
-        }),
+        Ok(done) => Ok(Written::of(done.rows_affected())),
         Err(sqlx::Error::Database(error)) if error.constraint() == Some("consumers_pkey") => {
             Err(StoreError::ConsumerExists {
                 consumer: taken(error.as_ref()).unwrap_or_else(|| "of the list".to_owned()),

@@ -6,7 +6,7 @@ use link::id::SourceId;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-use super::super::{OpenError, StoreError};
+use super::super::StoreError;
 use super::config::Config;
 use super::failure::driver;
 use super::limits::PING_ANSWER;

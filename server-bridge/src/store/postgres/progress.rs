@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::super::progress::{Load, Progress, UnparsedStatus};
+use super::super::progress::{Load, Progress};
 use super::super::sql::progress::{self, statements};
 use super::super::sql::rows::Cells as _;
 use super::super::{OpenError, StoreError};

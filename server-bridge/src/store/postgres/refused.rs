@@ -12,7 +12,7 @@ pub(super) struct RefusedCredentials(Option<(Credentials, Instant)>);
 
 // === impl RefusedCredentials ===
 
-impl Refused {
+impl RefusedCredentials {
     /// Whether these may be tried now; whoever is told so is the only one until [`HOLD`] is over.
     pub(super) fn may_try(&mut self, credentials: &Credentials) -> bool {
         let now = Instant::now();

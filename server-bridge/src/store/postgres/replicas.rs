@@ -159,7 +159,7 @@ async fn take_slot(
     .map_err(&failed)?;
     if let Some(slot) = ours {
         let value = Slot::Taken(slot.unsigned_abs());
-        return Ok(Written { value, hint: None });
+        return Ok(Written::of(value));
     }
     // One that was late only may come back to its own slot while there are others.
     let taken: Option<i16> = sqlx::query_scalar(
@@ -185,7 +185,7 @@ async fn take_slot(
         Some(slot) => Slot::Taken(slot.unsigned_abs()),
         None => Slot::Full(replicas(connection).await?),
     };
-    Ok(Written { value, hint: None })
+    Ok(Written::of(value))
 }
 
 async fn renew(

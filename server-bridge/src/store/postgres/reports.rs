@@ -9,8 +9,9 @@ use sqlx::postgres::PgRow;
 
 use super::super::reports::{
     Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, Sweep, Watermark,
-    consumer_removed, cut,
+    consumer_removed,
 };
+use super::super::sql::reports::{Paging, cut};
 use super::super::sql::rows::{self, Cells as _, micros};
 use super::super::{SourceName, StatusUpdate, StoreError};
 use super::failure::driver;
@@ -157,33 +158,19 @@ async fn reports_since(
     after: Option<ReportCursor>,
     limit: u32,
 ) -> Result<ReportPage, StoreError> {
-    let mut after = after.unwrap_or_default();
-    let mut page = ReportPage::default();
-    // A bundle that goes meanwhile is found among those that are gone.
-    while page.next.is_none() {
-        let room = limit.saturating_sub(u32::try_from(page.heads.len()).unwrap_or(u32::MAX));
-        let found = sqlx::query(if after.gone { GONE_SINCE } else { SINCE })
+    let mut paging = Paging::new(after, limit);
+    while let Some(ask) = paging.ask() {
+        let found = sqlx::query(if ask.gone { GONE_SINCE } else { SINCE })
             .bind(source.as_str())
             .bind(micros(since))
-            .bind(after.key)
-            .bind(i64::from(room) + 1)
+            .bind(ask.after)
+            .bind(ask.rows)
             .fetch_all(&mut *connection)
             .await
             .map_err(driver("read the latest reports of a source"))?;
-        let (found, more) = cut(found, room);
-        for row in &found {
-            page.heads.push(rows::report_head(row)?);
-            after.key = row.integer("key")?;
-        }
-        if more {
-            page.next = Some(after);
-        } else if after.gone {
-            break;
-        } else {
-            after = ReportCursor { gone: true, key: 0 };
-        }
+        paging.take(found)?;
     }
-    Ok(page)
+    Ok(paging.page())
 }
 
 // A number that is computed has no statistics: those of the column would say that next to nothing is that young, when all of
@@ -224,10 +211,7 @@ async fn prune(
     .execute(connection)
     .await
     .map_err(driver("forget reports of bundles that are gone"))?;
-    Ok(Written {
-        value: done.rows_affected(),
-        hint: None,
-    })
+    Ok(Written::of(done.rows_affected()))
 }
 
 /// Keeps the report with which a bundle goes, in the transaction that removes it.

@@ -43,7 +43,7 @@ impl PostgresStore {
         self.write(Use::Upkeep, OPERATION, move |c| {
             Box::pin(async move {
                 let value = owner(c, &source).await.map_err(driver(OPERATION))?;
-                Ok(Written { value, hint: None })
+                Ok(Written::of(value))
             })
         })
         .await
@@ -90,10 +90,7 @@ async fn take_over(
         .execute(connection)
         .await
         .map_err(driver(TAKE_OVER))?;
-    Ok(Written {
-        value: taken,
-        hint: None,
-    })
+    Ok(Written::of(taken))
 }
 
 /// Whether tables of this owner are this source's.

@@ -1,11 +1,33 @@
 //! The rows of a page whose keys are known, read a batch at a time as they are taken.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 
+use super::rows::Cells;
 use super::to_its_end;
+use crate::store::Bundle;
+use crate::store::progress::Progress;
 use crate::store::{PageEnd, SPARE_ROWS, StoreError};
+
+/// Bundles that were read, with their keys, in the order of `keys`, and how far they have come where that was asked for.
+pub(in crate::store) fn in_order<R: Cells>(
+    keys: &[i64],
+    found: &[R],
+    mut progress: HashMap<i64, Progress>,
+) -> Result<Vec<(i64, Bundle)>, StoreError> {
+    let mut bundles = Vec::with_capacity(found.len());
+    for row in found {
+        let key = row.integer("key")?;
+        let place = keys.iter().position(|k| *k == key);
+        let mut bundle = super::rows::bundle(row)?;
+        bundle.progress = progress.remove(&key);
+        bundles.push((place, (key, bundle)));
+    }
+    bundles.sort_by_key(|(place, _)| *place);
+    Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
+}
 
 /// How many keys more than `limit` a page is chosen with; who only counts is shown none.
 pub(in crate::store) fn spare(limit: u32) -> u32 {

@@ -17,16 +17,16 @@ pub(in crate::store) fn progress(row: &impl Cells) -> Result<Progress, StoreErro
         Some(_) => Some(rows::version(row, "status_version", &key)?),
     };
     Ok(Progress {
-        applied: condition(row, "applied")?,
-        available: condition(row, "available")?,
+        applied: condition_status(row, "applied")?,
+        available: condition_status(row, "available")?,
         status_version: version,
         status_at: rows::optional_time(row, "status_at", &key)?,
-        waiting_for: waiting_for(row)?,
+        waiting_for: waits_for(row)?,
         waiting_since: rows::optional_time(row, "waiting_since", &key)?,
     })
 }
 
-fn condition(
+fn condition_status(
     row: &impl Cells,
     column: &'static str,
 ) -> Result<Option<ConditionStatus>, StoreError> {
@@ -35,7 +35,7 @@ fn condition(
         .and_then(|text| ConditionStatus::parse(&text)))
 }
 
-fn waiting_for(row: &impl Cells) -> Result<Option<WaitingFor>, StoreError> {
+fn waits_for(row: &impl Cells) -> Result<Option<WaitingFor>, StoreError> {
     Ok(row
         .optional_text("waiting_for")?
         .and_then(|text| WaitingFor::parse(&text)))
@@ -49,7 +49,7 @@ pub(in crate::store) fn loads<R: Cells>(rows: &[R]) -> Result<HashMap<String, Lo
         let bundles = row.integer("bundles")?.unsigned_abs();
         let since = rows::optional_time(row, "oldest", &consumer)?;
         let load = loads.entry(consumer).or_default();
-        load.add(waiting_for(row)?, bundles, since);
+        load.add(waits_for(row)?, bundles, since);
     }
     Ok(loads)
 }

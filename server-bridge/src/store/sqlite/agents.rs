@@ -11,9 +11,9 @@ use super::super::agents::{
     ALL_BYTES, AgentStore, Doubts, LIST_BYTES, LISTS, Orphan, PartOutcome, RemovedConsumer,
     ResyncPart, SEEN_EVERY, admitted, from_texts, to_text,
 };
+use super::super::sql::Written;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
-use super::writer::Written;
 use super::{SqliteStore, consumers, history};
 
 impl AgentStore for SqliteStore {
@@ -145,9 +145,9 @@ async fn add_part(
     .await
     .map_err(driver(OPERATION))?;
     let began_at = match found {
-        None => return Ok(said(PartOutcome::Superseded)),
+        None => return Ok(Written::of(PartOutcome::Superseded)),
         Some((earlier, _)) if earlier != part.total => {
-            return Ok(said(PartOutcome::OtherTotal { earlier }));
+            return Ok(Written::of(PartOutcome::OtherTotal { earlier }));
         }
         Some((_, began_at)) => rows::at(began_at, &part.list)?,
     };
@@ -180,7 +180,7 @@ async fn add_part(
             .execute(connection)
             .await
             .map_err(driver(OPERATION))?;
-        return Ok(said(PartOutcome::TooLong { bytes }));
+        return Ok(Written::of(PartOutcome::TooLong { bytes }));
     }
     let parts: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM resync_parts WHERE consumer_name = ?1 AND list_id = ?2",
@@ -200,7 +200,7 @@ async fn add_part(
         .execute(connection)
         .await
         .map_err(driver("forget old parts of resyncs"))?;
-        return Ok(said(PartOutcome::Waits));
+        return Ok(Written::of(PartOutcome::Waits));
     }
     let texts: Vec<String> = sqlx::query_scalar(
         "SELECT held FROM resync_parts WHERE consumer_name = ?1 AND list_id = ?2 ORDER BY number",
@@ -211,7 +211,7 @@ async fn add_part(
     .await
     .map_err(driver("read the parts of a resync"))?;
     let held = from_texts(&part.list, &texts)?;
-    Ok(said(PartOutcome::Whole { held, began_at }))
+    Ok(Written::of(PartOutcome::Whole { held, began_at }))
 }
 
 async fn forget(
@@ -240,7 +240,7 @@ async fn prune(
         .execute(connection)
         .await
         .map_err(driver("forget resyncs whose parts stay away"))?;
-    Ok(said(done.rows_affected()))
+    Ok(Written::of(done.rows_affected()))
 }
 
 async fn add_orphans(
@@ -275,10 +275,10 @@ async fn add_orphans(
     .execute(connection)
     .await
     .map_err(driver("add works to be deleted"))?;
-    Ok(Written {
-        value: refused,
-        hint: (!added.is_empty()).then_some(consumer),
-    })
+    Ok(Written::and_maybe_send(
+        refused,
+        (!added.is_empty()).then_some(consumer),
+    ))
 }
 
 async fn orphans(
@@ -328,8 +328,4 @@ async fn note_seen(
     Ok(DONE)
 }
 
-const fn said<T>(value: T) -> Written<T> {
-    Written { value, hint: None }
-}
-
-const DONE: Written<()> = said(());
+const DONE: Written<()> = Written::of(());

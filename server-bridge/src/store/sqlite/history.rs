@@ -22,13 +22,13 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::super::history::{DatabaseIdentity, EPOCHS, FIRST, Past, begins, plan, signs_since};
+use super::super::sql::{Written, history as sql};
 use super::super::{
     AgentVersion, Doubts, Epoch, History, LEDGER_VERSIONS, OpenError, Raising, StoreError,
 };
 use super::lock::Lock;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
-use super::writer::Written;
 
 /// Notes that the file is opened, and begins a new epoch if it is not the one that was opened last.
 pub(super) async fn open(
@@ -38,10 +38,9 @@ pub(super) async fn open(
 ) -> Result<(), OpenError> {
     let found = place(path)?;
     let sealed = lock.seals()?;
-    let recorded: Option<(i64, String)> =
-        sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
-            .fetch_optional(&mut *connection)
-            .await?;
+    let recorded: Option<(i64, String)> = sqlx::query_as(sql::RECORDED)
+        .fetch_optional(&mut *connection)
+        .await?;
     let recorded = recorded.map(|(number, place)| (number, DatabaseIdentity::parse(&place)));
     let seal = recorded
         .as_ref()
@@ -106,7 +105,7 @@ async fn renew(
 }
 
 pub(super) async fn present(pool: &SqlitePool) -> Result<Epoch, StoreError> {
-    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+    let row = sqlx::query(sql::PRESENT)
         .fetch_one(pool)
         .await
         .map_err(driver("read the present epoch"))?;
@@ -114,23 +113,16 @@ pub(super) async fn present(pool: &SqlitePool) -> Result<Epoch, StoreError> {
 }
 
 pub(super) async fn read(pool: &SqlitePool) -> Result<History, StoreError> {
-    let epochs = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT ?1")
+    let epochs = sqlx::query(sql::LAST)
         .bind(EPOCHS)
         .fetch_all(pool)
         .await
         .map_err(driver("read the epochs"))?;
-    let (bundles, consumers): (i64, i64) = sqlx::query_as(
-        "SELECT COUNT(*), COUNT(DISTINCT consumer_name) FROM bundles \
-         WHERE epoch <> (SELECT MAX(number) FROM epochs)",
-    )
-    .fetch_one(pool)
-    .await
-    .map_err(driver("count what is not confirmed"))?;
-    Ok(History {
-        epochs: epochs.iter().map(rows::epoch).collect::<Result<_, _>>()?,
-        unconfirmed: bundles.unsigned_abs(),
-        unconfirmed_consumers: consumers.unsigned_abs(),
-    })
+    let unconfirmed = sqlx::query_as(sql::UNCONFIRMED)
+        .fetch_one(pool)
+        .await
+        .map_err(driver("count what is not confirmed"))?;
+    sql::history(&epochs, unconfirmed)
 }
 
 pub(super) async fn raise(
@@ -155,13 +147,10 @@ pub(super) async fn raise(
     .await
     .map_err(driver("find what an agent holds in a newer version"))?;
     if found.is_empty() {
-        return Ok(Written {
-            value: Raising::default(),
-            hint: None,
-        });
+        return Ok(Written::of(Raising::default()));
     }
     let behind = found.iter().map(rows::behind).collect::<Result<_, _>>()?;
-    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+    let row = sqlx::query(sql::PRESENT)
         .fetch_one(&mut *connection)
         .await
         .map_err(driver("read the present epoch"))?;
@@ -201,15 +190,10 @@ pub(super) async fn raise(
         .await
         .map_err(driver("note in the ledger why versions are raised"))?;
     }
-    let (bundles, doubted) = (plan.raised, plan.sign.is_some());
-    Ok(Written {
-        value: Raising {
-            bundles,
-            doubted,
-            began,
-        },
-        hint: (!keys.is_empty()).then_some(consumer),
-    })
+    Ok(Written::and_maybe_send(
+        sql::raising(plan, began),
+        (!keys.is_empty()).then_some(consumer),
+    ))
 }
 
 /// Makes room in the ledgers of bundles for one more version each.
@@ -253,19 +237,13 @@ pub(super) async fn note_foreign_work(
     consumer: ConsumerName,
     at: Timestamp,
 ) -> Result<Written<()>, StoreError> {
-    sqlx::query(
-        "INSERT INTO doubts (consumer_name, stranger_at) VALUES (?1, ?2) \
-         ON CONFLICT (consumer_name) DO UPDATE SET stranger_at = excluded.stranger_at",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(at))
-    .execute(connection)
-    .await
-    .map_err(driver("note that a consumer holds what is not known"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    sqlx::query(sql::NOTE_FOREIGN_WORK)
+        .bind(consumer.as_str())
+        .bind(micros(at))
+        .execute(connection)
+        .await
+        .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written::of(()))
 }
 
 pub(super) async fn forget_foreign_works(
@@ -273,18 +251,13 @@ pub(super) async fn forget_foreign_works(
     consumer: ConsumerName,
     until: Timestamp,
 ) -> Result<Written<()>, StoreError> {
-    sqlx::query(
-        "UPDATE doubts SET stranger_at = NULL WHERE consumer_name = ?1 AND stranger_at <= ?2",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(until))
-    .execute(connection)
-    .await
-    .map_err(driver("note that a consumer holds what is known"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    sqlx::query(sql::FORGET_FOREIGN_WORKS)
+        .bind(consumer.as_str())
+        .bind(micros(until))
+        .execute(connection)
+        .await
+        .map_err(driver("note that a consumer holds what is known"))?;
+    Ok(Written::of(()))
 }
 
 async fn past(
@@ -292,17 +265,12 @@ async fn past(
     consumer: &ConsumerName,
     present: &Epoch,
 ) -> Result<Past, StoreError> {
-    let doubted: Option<Option<i64>> =
-        sqlx::query_scalar("SELECT behind_at FROM doubts WHERE consumer_name = ?1")
-            .bind(consumer.as_str())
-            .fetch_optional(connection)
-            .await
-            .map_err(driver("read when a consumer was doubted"))?;
-    Ok(Past {
-        epoch: present.number,
-        began_at: present.began_at,
-        doubted_at: rows::moment(doubted.flatten(), consumer.as_str())?,
-    })
+    let doubted: Option<Option<i64>> = sqlx::query_scalar(sql::DOUBTED)
+        .bind(consumer.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(driver("read when a consumer was doubted"))?;
+    sql::past(consumer.as_str(), present, doubted)
 }
 
 /// Takes the bundles of a consumer for unconfirmed, and begins an epoch if several consumers have come to this lately.
@@ -323,15 +291,12 @@ async fn doubt(
         .execute(&mut *connection)
         .await
         .map_err(driver("forget what was to be deleted at a consumer"))?;
-    sqlx::query(
-        "INSERT INTO doubts (consumer_name, behind_at) VALUES (?1, ?2) \
-         ON CONFLICT (consumer_name) DO UPDATE SET behind_at = excluded.behind_at",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(at))
-    .execute(&mut *connection)
-    .await
-    .map_err(driver("note that a consumer is doubted"))?;
+    sqlx::query(sql::DOUBT)
+        .bind(consumer.as_str())
+        .bind(micros(at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("note that a consumer is doubted"))?;
     let consumers: i64 =
         sqlx::query_scalar("SELECT COUNT(*) FROM doubts WHERE behind_at > ?1 AND behind_at <= ?2")
             .bind(micros(signs_since(at)))
@@ -342,7 +307,7 @@ async fn doubt(
     let Some(why) = begins(sign, consumers) else {
         return Ok(None);
     };
-    let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = ?1")
+    let place: String = sqlx::query_scalar(sql::PLACE)
         .bind(present.number)
         .fetch_one(&mut *connection)
         .await
@@ -361,26 +326,20 @@ async fn begin(
     at: Timestamp,
 ) -> Result<Option<Epoch>, sqlx::Error> {
     let id = Uuid::new_v4().to_string();
-    sqlx::query(
-        "INSERT INTO epochs (number, id, began_at, why, place, heard) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )
-    .bind(number)
-    .bind(&id)
-    .bind(micros(at))
-    .bind(why)
-    .bind(place)
-    .bind(heard)
-    .execute(&mut *connection)
-    .await?;
-    // What agents say takes no room from what was seen.
-    sqlx::query(
-        "DELETE FROM epochs WHERE heard = ?1 AND number <= (SELECT number FROM epochs WHERE heard = ?1 \
-         ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-    )
-    .bind(heard)
-    .bind(EPOCHS / 2)
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query(sql::BEGIN)
+        .bind(number)
+        .bind(&id)
+        .bind(micros(at))
+        .bind(why)
+        .bind(place)
+        .bind(heard)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(sql::FORGET)
+        .bind(heard)
+        .bind(EPOCHS / 2)
+        .execute(&mut *connection)
+        .await?;
     // What was to be deleted in the time before may have been made anew in the time that was lost. Agents are asked.
     if number > 1 {
         sqlx::query("DELETE FROM orphans")

@@ -9,12 +9,12 @@ use tracing::{info, warn};
 
 use super::super::StoreError;
 use super::super::progress::{Load, Progress, UnparsedStatus};
+use super::super::sql::Written;
 use super::super::sql::progress::{self, statements};
 use super::super::sql::rows::Cells as _;
 use super::SqliteStore;
 use super::outbox::array;
 use super::rows::driver;
-use super::writer::Written;
 
 statements!(
     "(SELECT s.version FROM statuses s WHERE s.bundle_key = t.key)",
@@ -120,8 +120,5 @@ async fn note(
     .execute(connection)
     .await
     .map_err(driver("note what statuses say"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    Ok(Written::of(()))
 }

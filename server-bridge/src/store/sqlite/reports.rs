@@ -6,12 +6,13 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::reports::{
     Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, Watermark,
-    consumer_removed, cut,
+    consumer_removed,
 };
+use super::super::sql::Written;
+use super::super::sql::reports::{Paging, cut};
 use super::super::{SourceName, StatusUpdate, StoreError};
 use super::SqliteStore;
 use super::rows::{self, driver, get, micros};
-use super::writer::Written;
 
 impl ReportStore for SqliteStore {
     async fn reports_end(&self) -> Result<ReportPosition, StoreError> {
@@ -79,10 +80,7 @@ impl SqliteStore {
                         .await
                         .map_err(driver("take over bundles that were nobody's"))?;
                 }
-                Ok(Written {
-                    value: (),
-                    hint: None,
-                })
+                Ok(Written::of(()))
             })
         })
         .await
@@ -148,33 +146,19 @@ async fn reports_since(
     after: Option<ReportCursor>,
     limit: u32,
 ) -> Result<ReportPage, StoreError> {
-    let mut after = after.unwrap_or_default();
-    let mut page = ReportPage::default();
-    // A bundle that goes meanwhile is found among those that are gone.
-    while page.next.is_none() {
-        let room = limit.saturating_sub(u32::try_from(page.heads.len()).unwrap_or(u32::MAX));
-        let found = sqlx::query(if after.gone { GONE_SINCE } else { SINCE })
+    let mut paging = Paging::new(after, limit);
+    while let Some(ask) = paging.ask() {
+        let found = sqlx::query(if ask.gone { GONE_SINCE } else { SINCE })
             .bind(source.as_str())
             .bind(micros(since))
-            .bind(after.key)
-            .bind(i64::from(room) + 1)
+            .bind(ask.after)
+            .bind(ask.rows)
             .fetch_all(&mut *connection)
             .await
             .map_err(driver("read the latest reports of a source"))?;
-        let (found, more) = cut(found, room);
-        for row in &found {
-            page.heads.push(rows::report_head(row)?);
-            after.key = get(row, "key")?;
-        }
-        if more {
-            page.next = Some(after);
-        } else if after.gone {
-            break;
-        } else {
-            after = ReportCursor { gone: true, key: 0 };
-        }
+        paging.take(found)?;
     }
-    Ok(page)
+    Ok(paging.page())
 }
 
 // In the order of the index of sources, whatever the planner makes of the rest: a page looks only at what is on it.
@@ -211,10 +195,7 @@ async fn prune(
         .execute(connection)
         .await
         .map_err(driver("forget reports of bundles that are gone"))?;
-    Ok(Written {
-        value: done.rows_affected(),
-        hint: None,
-    })
+    Ok(Written::of(done.rows_affected()))
 }
 
 /// The number of the next report.

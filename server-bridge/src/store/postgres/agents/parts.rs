@@ -14,7 +14,6 @@ use super::super::super::sql::rows::{self, micros};
 use super::super::Written;
 use super::super::failure::driver;
 use super::super::text::storable;
-use super::said;
 
 pub(super) async fn add_part(
     connection: &mut PgConnection,
@@ -23,14 +22,14 @@ pub(super) async fn add_part(
     at: Timestamp,
 ) -> Result<Written<Option<PartOutcome>>, StoreError> {
     if !takes_turn(connection, &part.consumer).await? {
-        return Ok(said(None));
+        return Ok(Written::of(None));
     }
     let added = loop {
         if let Some(outcome) = add_to_list(connection, &part, &held, at).await? {
             break outcome;
         }
     };
-    Ok(said(Some(added)))
+    Ok(Written::of(Some(added)))
 }
 
 /// `None` if the list went between being found and being locked, by age or for room: then it begins again, which only
@@ -150,7 +149,7 @@ pub(super) async fn forget(
     list: String,
 ) -> Result<Written<Option<()>>, StoreError> {
     if !takes_turn(connection, &consumer).await? {
-        return Ok(said(None));
+        return Ok(Written::of(None));
     }
     sqlx::query(
         "DELETE FROM resync_lists WHERE consumer_name = $1 AND (id = $2 OR made_at < \
@@ -161,7 +160,7 @@ pub(super) async fn forget(
     .execute(connection)
     .await
     .map_err(driver("forget an answered resync"))?;
-    Ok(said(Some(())))
+    Ok(Written::of(Some(())))
 }
 
 pub(super) async fn prune(
@@ -176,7 +175,7 @@ pub(super) async fn prune(
     .execute(connection)
     .await
     .map_err(driver("forget resyncs whose parts stay away"))?;
-    Ok(said(done.rows_affected()))
+    Ok(Written::of(done.rows_affected()))
 }
 
 /// Of parts there are at most 64.

@@ -29,10 +29,10 @@ mod row;
 
 pub use error::ImportError;
 pub use maestro::Database;
-pub use report::{Bundles, Consumers, Item, Report};
+pub use report::{Bundles, Consumers, ImportReport, Item};
 
 use maestro::{Heartbeats, Snapshot};
-use row::Rules;
+use row::RowRules;
 
 /// What is to be imported, and how.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ impl Import {
     /// # Errors
     /// [`ImportError`]; the store is as it was. When rows have to be decided about, the report says so and nothing was
     /// written.
-    pub async fn run(self) -> Result<Report, ImportError> {
+    pub async fn run(self) -> Result<ImportReport, ImportError> {
         let began = Instant::now();
         let before = self.from.heartbeats().await;
         let mut snapshot = self.from.snapshot().await?;
@@ -109,8 +109,8 @@ impl Import {
         snapshot: &mut Snapshot,
         store: &mut ImportTransaction,
         before: &Heartbeats,
-    ) -> Result<Report, ImportError> {
-        let mut report = Report {
+    ) -> Result<ImportReport, ImportError> {
+        let mut report = ImportReport {
             from: self.from.place(),
             to: store.place().to_owned(),
             read_at: time(snapshot.at),
@@ -120,14 +120,14 @@ impl Import {
             last_change: before.changed_at.map(time),
             source_id: self.source.to_string(),
             dry_run: self.dry_run,
-            ..Report::default()
+            ..ImportReport::default()
         };
         let consumers = self.consumers(snapshot, store, &mut report).await?;
         let envelope = Envelope {
             source: self.source.clone(),
             scheme: Scheme::upstream(&self.source),
         };
-        let rules = Rules {
+        let rules = RowRules {
             envelope: &envelope,
             consumers: &consumers,
         };
@@ -202,7 +202,7 @@ impl Import {
         &self,
         snapshot: &mut Snapshot,
         store: &mut ImportTransaction,
-        report: &mut Report,
+        report: &mut ImportReport,
     ) -> Result<HashSet<ConsumerName>, ImportError> {
         let (mut usable, mut new) = (HashSet::new(), Vec::new());
         for row in snapshot.consumers().await? {

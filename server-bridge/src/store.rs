@@ -61,7 +61,7 @@ pub use history::{EPOCHS, Epoch, History, JUMP, Raised, Raising};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
 pub use outbox::{Hint, PendingBundle, PendingHead};
-pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
+pub use overview::{Began, ConnectionCounts, HistorySummary, Holds, Member, Overview, Tables};
 pub use progress::{ConditionStatus, Load, Progress, WaitingFor};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Fence, Free, Instance, Lease, LeaseStore, Renewal, Replica, Roster, Slot};

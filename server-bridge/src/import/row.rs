@@ -44,7 +44,7 @@ pub(super) struct BundleRow {
 
 /// What rows are held to.
 #[derive(Debug)]
-pub(super) struct Rules<'r> {
+pub(super) struct RowRules<'r> {
     /// The source that the bridge will speak for, and its topics.
     pub(super) envelope: &'r Envelope,
     /// Consumers that can be kept, by name.
@@ -98,7 +98,7 @@ pub(super) fn consumer(row: &ConsumerRow) -> Result<(NewConsumer, Timestamp, Tim
 ///
 /// # Errors
 /// Why it cannot be kept.
-pub(super) fn bundle(row: &BundleRow, rules: &Rules<'_>) -> Result<Kept, String> {
+pub(super) fn bundle(row: &BundleRow, rules: &RowRules<'_>) -> Result<Kept, String> {
     id(&row.id)?;
     let name = row.name.clone().filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| row.id.clone());

@@ -1,8 +1,8 @@
-//! What is kept of what agents say, whichever replica heard it: parts of a list until all of them are there, works that
-//! only an agent holds and that are to be deleted there, and when a consumer was heard last.
+//! What is stored of what agents report outside of statuses: lists in parts until they are complete, works to be deleted
+//! that only an agent holds (orphans), and when a consumer was last heard.
 //!
-//! With a shared subscription the parts of one list reach several replicas, and the lane that deletes a work may be
-//! another one's than who found it; so none of this is in the memory of one process.
+//! With a shared subscription the parts of one list reach several replicas, and the lane that deletes a work may run on
+//! another replica than the one that found it; so none of this is kept in memory.
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;

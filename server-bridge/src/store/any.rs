@@ -1,4 +1,4 @@
-//! The engine that was chosen at start, behind the one trait.
+//! The engine chosen at start, behind the [`Store`] trait, and the location of a store.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub enum Location {
     /// A file on this machine.
     Sqlite(PathBuf),
     /// A schema of a PostgreSQL database.
-    Postgres(Box<postgres::Config>),
+    Postgres(Box<postgres::PostgresConfig>),
 }
 
 /// A store of either engine. Clones share it.

@@ -1,4 +1,4 @@
-//! The parts into which consumers fall, so that several bridges share them out.
+//! Buckets of consumers, the unit in which replicas share the work.
 
 use std::fmt;
 

@@ -1,9 +1,9 @@
-//! Copying everything that is kept from one engine to the other: ids, versions, times and the order of changes stay.
+//! Copies a store to the other engine: ids, versions, times and the order of changes stay.
 //!
-//! Rows go in batches, in the order of their keys, each batch in one transaction: a copy that was interrupted goes on after
-//! the last row that is there. Before the first row the target notes which content it is a copy of, and no bridge opens it
-//! until the copy was finished. Both sides are summed as they are read, and the note goes only when the sums are the same.
-//! Memory is bounded by a batch, whatever is stored.
+//! Rows are copied in batches in the order of their keys, each batch in one transaction, so that an interrupted copy resumes
+//! after the last row. Before the first row the target records a checksum of the source, and no bridge opens it until the
+//! copy is finished. Both sides are summed, and the record is removed only if the sums are equal. Memory is bounded by one
+//! batch.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! What is done with a change or a status, from what the store holds. Pure, so that every engine decides alike; an engine
-//! reads what is held and does what was decided in one transaction, under a lock on the bundle's row.
+//! Decides about a change or a status from what the store holds. Pure, so that the engines agree: an engine reads the state
+//! and executes the decision in one transaction, under a lock on the bundle's row.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;

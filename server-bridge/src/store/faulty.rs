@@ -1,4 +1,4 @@
-//! A store that fails as a test says: before a call it asks what goes wrong with it, if anything.
+//! A store for tests whose methods fail or panic on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

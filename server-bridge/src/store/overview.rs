@@ -1,6 +1,6 @@
-//! What a store holds and how it is reached, for an operator: read only, also while bridges run.
+//! Contents and state of a store for an operator; reading it changes nothing and works beside running bridges.
 //!
-//! One struct for both engines; what an engine does not have is absent.
+//! The same struct for both engines; what an engine does not have is absent.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,12 +19,12 @@ pub struct Overview {
     /// What they hold; absent while there are none.
     pub holds: Option<Holds>,
     /// Connections of the server; absent for a file.
-    pub connections: Option<Connections>,
+    pub connections: Option<ConnectionCounts>,
     /// What is remembered of the store's past; absent while there are no tables for it.
-    pub history: Option<Past>,
+    pub history: Option<HistorySummary>,
     /// Who shares the store, by slot; absent for a file.
     pub replicas: Option<Vec<Member>>,
-    /// Whether replicas with these flags ring each other; absent for a file.
+    /// Whether replicas with these flags notify each other; absent for a file.
     pub notify: Option<bool>,
 }
 
@@ -60,7 +60,7 @@ pub struct Holds {
 
 /// What is remembered of the store's past.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Past {
+pub struct HistorySummary {
     /// The last epochs, the present one first.
     pub epochs: Vec<Began>,
     /// Bundles that no agent has confirmed in the present epoch.
@@ -95,7 +95,7 @@ pub struct Member {
 
 /// Connections of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Connections {
+pub struct ConnectionCounts {
     /// In use now, by everybody.
     pub used: u64,
     /// At most, of everybody.

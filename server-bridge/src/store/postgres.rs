@@ -52,7 +52,7 @@ mod waiting;
 // What searches look at, for whoever writes rows.
 pub(super) use text::{bundle_search, labels_search};
 
-pub use config::{Config, DEFAULT_CONNECTIONS, MIN_CONNECTIONS, Schema, TlsMode};
+pub use config::{DEFAULT_CONNECTIONS, MIN_CONNECTIONS, PostgresConfig, Schema, TlsMode};
 pub use credentials::CredentialFiles;
 pub(super) use exclusive::{Bridges, Exclusive};
 pub use iam::Iam;
@@ -67,10 +67,10 @@ pub struct PostgresStore {
     queue: queue::Queue,
     health: health::Health,
     changes: broadcast::Sender<Hint>,
-    /// Rings to other replicas, unless nobody is to be rung.
+    /// Notifies other replicas, unless that is turned off.
     notifier: Option<notifier::Notifier>,
-    /// Cancelled when the last ring is out.
-    silent: CancellationToken,
+    /// Cancelled when the last notification is out.
+    notified: CancellationToken,
     /// Under which lease publications and what became of them are noted.
     fence: Option<Fence>,
     /// Ends the task that looks after the connections, with the last clone or when the store is closed.

@@ -1,8 +1,8 @@
-//! How far a bundle has come: what its latest status says of the present version, and what is waited for since when.
+//! Progress of a bundle: what its latest status says of its present version, and what it waits for since when.
 //!
-//! A status is kept as it came; what searches ask of it is taken out of its text once ([`WorkConditions::of`]) and kept beside it, with
-//! the sequence id of the status it was taken from. Where that is not the latest one's, a bridge of the version before has
-//! stored the status: nothing is said of it until somebody has looked into it ([`UnparsedStatus`]).
+//! A status is stored as it came. The conditions that searches use are extracted once ([`WorkConditions::of`]) into columns,
+//! with the sequence id of the status they came from. If that is not the sequence id of the latest status, an older bridge
+//! stored the status, and nothing is known until it is parsed ([`UnparsedStatus`]).
 
 use jiff::Timestamp;
 use link::order::Version;

@@ -1,4 +1,4 @@
-//! What a list may ask for, as data: an engine turns it into parameterised SQL, a parser makes it from text.
+//! Queries of lists as data: a parser makes them from text, an engine turns them into parameterised SQL.
 
 use super::progress::{ConditionStatus, WaitingFor};
 

@@ -1,8 +1,8 @@
-//! Several bridges on one store: who they are, and for which part of the consumers each of them sends.
+//! Several bridges on one store: their identities, slots and leases of buckets.
 //!
-//! Consumers fall into [`Bucket::COUNT`] buckets. A replica holds a row that it renews, and owns buckets for as long as that
-//! row is there; each taking of a bucket raises its term, which is the [`Fence`] of what its owner writes. All times are the
-//! store's own: no clock of a replica is compared with anything.
+//! Consumers are divided into [`Bucket::COUNT`] buckets. A replica renews a row of its own and owns buckets while that row
+//! exists; each acquisition of a bucket increments its term, which is part of the [`Fence`] of its owner's writes. All times
+//! are the store's: clocks of replicas are never compared.
 
 use std::future::Future;
 use std::sync::Arc;

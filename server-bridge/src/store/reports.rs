@@ -1,10 +1,10 @@
-//! What was reported of bundles, for those who follow it: a feed of heads that leaves none out, whichever replica took the
-//! status, and what is reported of one bundle now.
+//! The feed of reports for gRPC sources: heads of what was reported, without gaps whichever replica took a status, and the
+//! present report of one bundle.
 //!
-//! A reader takes a [`ReportPosition`] and asks for what came behind it. A status that is replaced by a newer one before anybody
-//! looked is told of once. Where the store finds itself in another place or history (a restore, another database), positions
-//! of before say nothing: [`ReportStore::reports_after`] fails with [`StoreError::PositionLost`], and a reader begins anew with
-//! [`ReportStore::reports_end`] and shows what [`ReportStore::reports_since`] tells of the time in between.
+//! A reader takes a [`ReportPosition`] and asks for what came after it. A status that is replaced before it was read is
+//! reported once. After a restore or a move of the database older positions mean nothing:
+//! [`ReportStore::reports_after`] fails with [`StoreError::PositionLost`], and a reader starts again with
+//! [`ReportStore::reports_end`] and shows what [`ReportStore::reports_since`] returns for the time in between.
 
 use std::future::Future;
 

@@ -1,4 +1,4 @@
-//! Both sides of a resync: what the store has of a consumer, what its agent holds, and what is remembered of deletions.
+//! Types of a resync: the versions the store has, the versions an agent has, and tombstones of deleted bundles.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;

@@ -1,8 +1,8 @@
-//! The SQLite engine: one writer that commits waiting writes together, and readers in three pools, so that neither a
-//! search nor a page of a list takes a reader from delivery.
+//! The SQLite engine: one writer that commits waiting writes together, and three pools of readers (delivery, the API,
+//! searches), so that no search takes a reader from delivery.
 //!
-//! Write-ahead log with `synchronous = FULL`: a commit is on the disk before it is answered, so that neither `kill -9` nor
-//! a power cut takes back what a caller was told (system.md §6a). Waiting writes share one flush.
+//! Write-ahead log with `synchronous = FULL`: a commit is on disk before it is answered, so that neither `kill -9` nor a
+//! power failure loses an acknowledged write (system.md §6a). Waiting writes share one flush.
 
 use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;

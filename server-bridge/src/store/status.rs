@@ -1,4 +1,4 @@
-//! Status updates on their way into the store, and what became of them.
+//! Status updates and their outcomes.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;

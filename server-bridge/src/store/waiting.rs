@@ -1,8 +1,8 @@
-//! What waits on its way from being declared to being applied, and for how long: counted by hop, so that a person who is
-//! called knows where to look.
+//! What waits on its way from being stored to being applied, counted by hop, with ages.
 //!
-//! A bundle waits at one hop at a time. A cluster that takes what it is sent and says nothing at all is told apart from one
-//! that talks: the first is away, the second has a problem with one bundle.
+//! A bundle waits at one hop at a time. A consumer of which nothing at all is heard after it was sent something (silent) is
+//! told apart from one that reports on other things (unanswered): the first is away, the second has a problem with one
+//! bundle.
 
 use std::collections::HashMap;
 

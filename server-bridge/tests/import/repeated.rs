@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use link::clock::Clock;
 use link::order::{SequenceId, Version};
-use server_bridge::import::Report;
+use server_bridge::import::ImportReport;
 use server_bridge::store::{Json, ReportStore as _, StatusOutcome, StatusUpdate, Store as _};
 
 use crate::maestro::{ENGINES, Maestro};
 use crate::{open, pending};
 
-fn reason<'r>(report: &'r Report, id: &str) -> &'r str {
+fn reason<'r>(report: &'r ImportReport, id: &str) -> &'r str {
     let found = report.left_out.iter().find(|item| item.id.starts_with(id));
     found.map_or("it is not left out", |item| item.reason.as_str())
 }

@@ -10,7 +10,7 @@ use super::{Database, micros, settle};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::import) struct Heartbeats {
     /// Its replicas.
-    pub(in crate::import) instances: Vec<Instance>,
+    pub(in crate::import) instances: Vec<MaestroInstance>,
     /// The last change of a row of its.
     pub(in crate::import) changed_at: Option<i64>,
     /// Rows of `resources`.
@@ -21,7 +21,7 @@ pub(in crate::import) struct Heartbeats {
 
 /// A replica of Maestro.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::import) struct Instance {
+pub(in crate::import) struct MaestroInstance {
     /// Its MQTT client id.
     pub(in crate::import) id: String,
     pub(in crate::import) ready: bool,
@@ -49,7 +49,7 @@ impl Database {
         .await
         .map_err(&failed)?;
         let instance = |row: &PgRow| {
-            Ok(Instance {
+            Ok(MaestroInstance {
                 id: row.try_get("id")?,
                 ready: row.try_get("ready")?,
                 heard_at: row.try_get("heard_at")?,
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_replica_that_beats_is_alive_whatever_its_clock_says() {
         let at = |heard_at: i64, age: i64, ready| Heartbeats {
-            instances: vec![Instance {
+            instances: vec![MaestroInstance {
                 id: "maestro-0".into(),
                 ready,
                 heard_at: Some(heard_at),

@@ -2,7 +2,7 @@
 //! no bridge uses the store.
 //!
 //! A version that its agent has reported on counts as sent and confirmed, any other as unsent. Nothing stored is overwritten
-//! by something older, and equal rows are left exclusive, so that an import may be repeated. A dry run
+//! by something older, and equal rows are left alone, so that an import may be repeated. A dry run
 //! ([`ImportTransaction::look`]) only reads.
 
 use std::collections::{HashMap, HashSet};

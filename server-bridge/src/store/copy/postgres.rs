@@ -1,22 +1,22 @@
-//! A PostgreSQL schema as one side of a copy. No bridge opens it meanwhile: the lock under which tables are changed is held.
+//! A PostgreSQL schema as one side of a copy, under the lock of migrations, so that no bridge opens it meanwhile.
 
 use futures_util::stream::{BoxStream, StreamExt as _};
 use link::id::SourceId;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::super::postgres::{Bridges, Config, Exclusive, labels_search};
+use super::super::postgres::{Bridges, Exclusive, PostgresConfig, labels_search};
 use super::super::sql::rows::driver;
 use super::super::{Labels, StoreError};
 use super::cells::{Cell, Row, text_of_labels};
-use super::tables::{Kind, Table};
+use super::tables::{CellKind, Table};
 
 pub(super) struct Side(Exclusive);
 
 // === impl Side ===
 
 impl Side {
-    pub(super) async fn open(config: &Config, source: bool) -> Result<Self, StoreError> {
+    pub(super) async fn open(config: &PostgresConfig, source: bool) -> Result<Self, StoreError> {
         let mut exclusive = Exclusive::open(config, source).await?;
         let patient = if source {
             // One state of all tables, for as long as the other side takes to write it.
@@ -32,7 +32,7 @@ impl Side {
         Ok(Self(exclusive))
     }
 
-    pub(super) async fn importing(config: &Config) -> Result<Self, StoreError> {
+    pub(super) async fn importing(config: &PostgresConfig) -> Result<Self, StoreError> {
         let mut exclusive = Exclusive::open(config, true).await?;
         let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
         let patient = sqlx::raw_sql(patient)
@@ -42,7 +42,7 @@ impl Side {
         Ok(Self(exclusive))
     }
 
-    pub(super) async fn looking(config: &Config) -> Result<Option<Self>, StoreError> {
+    pub(super) async fn looking(config: &PostgresConfig) -> Result<Option<Self>, StoreError> {
         let Some(mut exclusive) = Exclusive::look(config).await? else {
             return Ok(None);
         };
@@ -78,7 +78,7 @@ impl Side {
         for (cell, (_, kind)) in after.into_iter().flatten().zip(table.columns) {
             query = match (cell, kind) {
                 (Cell::Text(text), _) => query.bind(text),
-                (Cell::Integer(number), Kind::Flag) => query.bind(number != 0),
+                (Cell::Integer(number), CellKind::Flag) => query.bind(number != 0),
                 (Cell::Integer(number), _) => query.bind(number),
                 (Cell::Null, _) => query.bind(None::<i64>),
             };
@@ -148,12 +148,14 @@ impl Side {
         for (cells, (_, kind)) in columns.into_iter().zip(table.columns) {
             let cells = cells.into_iter();
             query = match kind {
-                Kind::Integer => query.bind(cells.map(|cell| integer(&cell)).collect::<Vec<_>>()),
-                Kind::Flag => {
+                CellKind::Integer => {
+                    query.bind(cells.map(|cell| integer(&cell)).collect::<Vec<_>>())
+                }
+                CellKind::Flag => {
                     let flags = cells.map(|cell| integer(&cell).map(|number| number != 0));
                     query.bind(flags.collect::<Vec<_>>())
                 }
-                Kind::Text => query.bind(cells.map(text_of).collect::<Vec<_>>()),
+                CellKind::Text => query.bind(cells.map(text_of).collect::<Vec<_>>()),
             };
         }
         if let Some(search) = search {
@@ -300,9 +302,9 @@ fn insertion(table: &Table) -> String {
     let mut arrays: Vec<String> = Vec::new();
     for (place, (_, kind)) in table.columns.iter().enumerate() {
         let kind = match kind {
-            Kind::Integer => "bigint",
-            Kind::Text => "text",
-            Kind::Flag => "boolean",
+            CellKind::Integer => "bigint",
+            CellKind::Text => "text",
+            CellKind::Flag => "boolean",
         };
         arrays.push(format!("${}::{kind}[]", place + 1));
     }
@@ -334,12 +336,12 @@ fn text_of(cell: Cell) -> Option<String> {
     }
 }
 
-fn read(row: &PgRow, columns: &[(&'static str, Kind)]) -> Result<Row, StoreError> {
+fn read(row: &PgRow, columns: &[(&'static str, CellKind)]) -> Result<Row, StoreError> {
     let cells = columns.iter().map(|(name, kind)| {
         Ok(match kind {
-            Kind::Integer => row.try_get::<Option<i64>, _>(name)?.into(),
-            Kind::Flag => row.try_get::<Option<bool>, _>(name)?.into(),
-            Kind::Text => row.try_get::<Option<String>, _>(name)?.into(),
+            CellKind::Integer => row.try_get::<Option<i64>, _>(name)?.into(),
+            CellKind::Flag => row.try_get::<Option<bool>, _>(name)?.into(),
+            CellKind::Text => row.try_get::<Option<String>, _>(name)?.into(),
         })
     });
     cells.collect::<Result<_, _>>().map_err(driver(READ))

@@ -1,4 +1,4 @@
-//! A SQLite file as one side of a copy, used by nobody else meanwhile.
+//! A SQLite file as one side of a copy, under its lock.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::super::sql::rows::driver;
 use super::super::sqlite::Exclusive;
 use super::super::{Labels, StoreError};
 use super::cells::{Cell, Row, text_of_labels};
-use super::tables::{Kind, Table};
+use super::tables::{CellKind, Table};
 
 pub(super) struct Side {
     exclusive: Exclusive,
@@ -275,11 +275,11 @@ async fn put(
     Ok(())
 }
 
-fn read(row: &SqliteRow, columns: &[(&'static str, Kind)]) -> Result<Row, StoreError> {
+fn read(row: &SqliteRow, columns: &[(&'static str, CellKind)]) -> Result<Row, StoreError> {
     let cells = columns.iter().map(|(name, kind)| {
         Ok(match kind {
-            Kind::Integer | Kind::Flag => row.try_get::<Option<i64>, _>(name)?.into(),
-            Kind::Text => row.try_get::<Option<String>, _>(name)?.into(),
+            CellKind::Integer | CellKind::Flag => row.try_get::<Option<i64>, _>(name)?.into(),
+            CellKind::Text => row.try_get::<Option<String>, _>(name)?.into(),
         })
     });
     cells.collect::<Result<_, _>>().map_err(driver(READ))

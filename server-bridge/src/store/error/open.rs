@@ -1,4 +1,4 @@
-//! Why a database could not be opened, and what to do about it.
+//! Errors of opening a store, each with a hint.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! What is kept of what agents say, in PostgreSQL. Parts of one consumer's lists are added one after the other, whichever
-//! process takes them: whoever adds the last missing one sees all of them. Nobody waits for that with a connection in hand.
+//! What is kept of what agents say, in PostgreSQL. One process at a time adds a part to the lists of a consumer, so that
+//! whoever adds the last missing part sees all of them. Nobody holds a connection while waiting for that.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::super::agents::{
     AgentStore, Doubts, Orphan, PartOutcome, RemovedConsumer, ResyncPart, SEEN_EVERY, admitted,
     to_text,
 };
+use super::super::sql::agents as sql;
 use super::super::sql::rows::{self, micros};
 use super::failure::driver;
 use super::{PostgresStore, Use, Written, consumers, history};
@@ -171,12 +172,11 @@ async fn add_orphans(
             .fetch_optional(&mut *connection)
             .await
             .map_err(driver("read a consumer"))?;
-    let there: Vec<String> =
-        sqlx::query_scalar("SELECT bundle_id FROM orphans WHERE consumer_name = $1")
-            .bind(consumer.as_str())
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(driver("read the works to be deleted"))?;
+    let there: Vec<String> = sqlx::query_scalar(sql::ORPHAN_IDS)
+        .bind(consumer.as_str())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(driver("read the works to be deleted"))?;
     let there = HashSet::from_iter(there);
     let (added, refused) = admitted(works, &there, registered.is_some());
     let column = |of: fn(&Orphan) -> i64| added.iter().map(of).collect::<Vec<_>>();
@@ -205,14 +205,12 @@ async fn orphans(
     consumer: ConsumerName,
     limit: u32,
 ) -> Result<Vec<(i64, Orphan)>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT key, bundle_id, version, deleted_here FROM orphans WHERE consumer_name = $1 ORDER BY key LIMIT $2",
-    )
-    .bind(consumer.as_str())
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await
-    .map_err(driver("read the works to be deleted"))?;
+    let rows = sqlx::query(sql::ORPHANS)
+        .bind(consumer.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await
+        .map_err(driver("read the works to be deleted"))?;
     rows.iter().map(rows::orphan).collect()
 }
 

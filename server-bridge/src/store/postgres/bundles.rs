@@ -1,9 +1,10 @@
-//! Bundles in PostgreSQL: what a caller of the API does to them.
+//! Bundles in PostgreSQL: creation, new versions, deletion requests.
 
 use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{PgConnection, PgExecutor};
 
+use super::super::bundle::BundleChange;
 use super::super::decide::Next;
 use super::super::sql::rows::{self, Cells as _, consumer_name, micros, truncated, version};
 use super::super::sql::status::update_context;
@@ -36,13 +37,6 @@ macro_rules! select_bundle {
     };
 }
 pub(super) use select_bundle;
-
-/// What a change puts in the place of what is there.
-pub(super) struct New {
-    pub(super) metadata: Option<Json>,
-    pub(super) content: Content,
-    pub(super) origin: Option<Json>,
-}
 
 pub(super) async fn create(
     connection: &mut PgConnection,
@@ -131,7 +125,7 @@ pub(super) async fn update(
     connection: &mut PgConnection,
     id: String,
     expected: Option<Version>,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     // Both rows are locked: had it waited for the first one only, it would compare with content of before.
@@ -173,10 +167,10 @@ async fn replace(
     connection: &mut PgConnection,
     key: i64,
     next: Next,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let New {
+    let BundleChange {
         metadata,
         content,
         origin,

@@ -1,8 +1,8 @@
-//! A connection in use. Given back, it goes to the next; dropped, it is closed: whatever still ran on it is stopped by the
-//! server, and nobody waits for it.
+//! A connection taken from the pool. Given back, it serves the next operation; dropped, it is closed, and the server stops
+//! what still ran on it.
 //!
-//! The library asks the server whether a connection that is given back still works, without a limit: one whose way was
-//! lost just then would keep its permit among the connections until the kernel gives up. Here that question has a limit.
+//! The library pings a connection that is given back, without a time-out: a connection whose network path is lost would
+//! keep its permit until the kernel gives up. Here the ping has a time-out.
 
 use std::ops::{Deref, DerefMut};
 

@@ -1,10 +1,9 @@
-//! What time it is: the database's time, on which all replicas agree. Which status is newer, when a consumer was heard and
-//! what was deleted after an epoch began is told by times that different replicas wrote, so a replica whose own clock is wrong
-//! must not write that.
+//! The database's clock, which all replicas share. Times written by different replicas decide which status is newer, when a
+//! consumer was heard and what was deleted after an epoch began, so a replica with a wrong clock must not write its own.
 //!
-//! Between two looks at the database's clock this machine's runs on. Clocks that are kept differ by less than
-//! [`TOLERATED`], and are left as they are: times then rise as this machine's do. One that was wrong is left alone again only
-//! once it is less than [`KEPT`] off, so that one in between does not change sides with every look.
+//! The offset to this machine's clock is measured now and then. Offsets below [`TOLERATED`] are ignored, so that times stay
+//! monotonic with this machine's clock. An offset that was corrected is ignored again only below [`KEPT`], so that one in
+//! between does not flip with every measurement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

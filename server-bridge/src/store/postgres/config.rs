@@ -1,4 +1,4 @@
-//! What a connection is made from: files that say where and who, whom to trust, how many and how long.
+//! The configuration of a PostgreSQL store.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub struct Schema(String);
 
 /// Everything that opening a store needs.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct PostgresConfig {
     /// Where the server is and who we are; read again whenever they change.
     pub files: CredentialFiles,
     /// How the server proves who it is.
@@ -43,9 +43,9 @@ pub struct Config {
     pub schema: Schema,
     /// What the server calls these connections in its views and logs.
     pub application_name: String,
-    /// Whether replicas ring each other, on a connection besides the others.
+    /// Whether replicas notify each other, on one more connection each.
     pub notify: bool,
-    /// Counts those rings.
+    /// Counts those notifications.
     pub metrics: NotifyMetrics,
     /// Time-outs and bounds.
     pub limits: Limits,
@@ -113,9 +113,9 @@ impl Default for Schema {
     }
 }
 
-// === impl Config ===
+// === impl PostgresConfig ===
 
-impl Config {
+impl PostgresConfig {
     /// With the defaults of everything else.
     pub fn new(files: CredentialFiles) -> Self {
         Self {
@@ -147,7 +147,7 @@ impl Config {
     }
 }
 
-/// SearchPool, the API, delivery and the heartbeat need one each.
+/// Searches, the API, delivery and the heartbeat need one each.
 pub const MIN_CONNECTIONS: u32 = 4;
 
 /// Fits twice, for a rollout, four replicas into the 80 connections of the smallest RDS class.

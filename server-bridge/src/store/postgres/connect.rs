@@ -1,9 +1,8 @@
-//! Connections: how one is made, how a whole set of them follows credentials that change, and how one that nobody closed
-//! is noticed.
+//! The connections of one store: how they follow credentials that change, and how dead ones are noticed.
 //!
-//! User and password are two files that are replaced one after the other: only the server knows whether they are a pair.
-//! So what was read is tried on a connection of its own, and new connections of the pool use it only once it was let in;
-//! those that are open stay as they are.
+//! User and password are two files that are replaced one after the other, and only the server knows whether they belong
+//! together. So new credentials are tried on a connection of their own, and the pool uses them for new connections only
+//! after the server accepted them; open connections stay.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use super::super::history::DatabaseIdentity;
 use super::super::{OpenError, StoreError};
 use super::checkout::Checkout;
 use super::clock::DatabaseClock;
-use super::config::Config;
+use super::config::PostgresConfig;
 use super::credentials::Credentials;
 use super::failure::{driver, is_denied, opening};
 use super::limits::{Limits, PING_ANSWER};
@@ -42,28 +41,28 @@ use pool::pool;
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
 pub(super) struct Connections {
-    /// Another one when the database is another.
+    /// Replaced when the credentials lead to another database.
     pool: Arc<Mutex<PgPool>>,
-    config: Arc<Config>,
+    config: Arc<PostgresConfig>,
     current: Arc<Mutex<Credentials>>,
-    /// Held while files are looked at.
+    /// Locked while the files are read.
     looking: Arc<tokio::sync::Mutex<Look>>,
-    /// When a connection last failed; what is idle since before that is tried before it is used.
+    /// When a connection last failed; a connection idle since before is pinged before it is used.
     suspected: Suspected,
-    /// What the server refused last.
+    /// The credentials the server refused last.
     refused: Arc<Mutex<RefusedCredentials>>,
     /// Changes whenever the database is another one.
     moved: Sender<()>,
     time: DatabaseClock,
-    /// WorkConditions of every new connection.
+    /// Notified of every new connection.
     made: Arc<Notify>,
-    /// Whose the tables must be.
+    /// The source that the tables must belong to.
     source: Arc<Mutex<Option<SourceId>>>,
-    /// Where they lead.
+    /// The database the connections lead to.
     found: Arc<Mutex<DatabaseIdentity>>,
-    /// Why the database behind the connections is not used.
+    /// Why the database must not be used, if it must not.
     barred: Arc<Mutex<Option<String>>>,
-    /// On which replicas ring.
+    /// The channel of notifications.
     channel: Arc<str>,
     said: Arc<Throttle<String>>,
 }
@@ -74,7 +73,7 @@ type Suspected = Arc<Mutex<Option<Instant>>>;
 #[derive(Default)]
 struct Look {
     began: Option<Instant>,
-    /// What led to another database, and was not there yet when it was looked at before.
+    /// Credentials of another database, followed only if the next read finds them again.
     elsewhere: Option<Credentials>,
     refused: RefusedCredentials,
 }
@@ -84,7 +83,7 @@ struct Look {
 impl Connections {
     /// Makes the pool; it dials when a connection is needed.
     pub(super) fn new(
-        config: Arc<Config>,
+        config: Arc<PostgresConfig>,
         credentials: Credentials,
         found: DatabaseIdentity,
     ) -> Result<Self, OpenError> {
@@ -204,7 +203,7 @@ impl Connections {
         if lock(&self.barred).is_some() {
             return Ok(None);
         }
-        let mut config = Config::clone(&self.config);
+        let mut config = PostgresConfig::clone(&self.config);
         config.application_name = format!("{} {work}", config.application_name);
         connect(&config, &credentials).await.map(Some)
     }
@@ -344,7 +343,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The channel of a schema, which nobody else's rings come through.
+/// The channel of a schema, which carries the notifications of no other schema.
 fn channel(schema: &str) -> Arc<str> {
     format!("{schema}.wake").into()
 }

@@ -1,4 +1,4 @@
-//! Where the server is and who we are: files that are read again whenever they change.
+//! Host, database, user and password, read from files that may change at any time.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! One connection for a command that needs the tables for itself.
+//! A single connection for a command that needs the tables for itself.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::super::StoreError;
-use super::config::Config;
+use super::config::PostgresConfig;
 use super::failure::driver;
 use super::limits::PING_ANSWER;
 use super::{connect, migrate, open, overview, search, source};
@@ -32,12 +32,15 @@ pub(in crate::store) struct Bridges {
 
 impl Exclusive {
     /// Connects and brings the tables up to date. With `whole`, they must not be those of an unfinished copy.
-    pub(in crate::store) async fn open(config: &Config, whole: bool) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(
+        config: &PostgresConfig,
+        whole: bool,
+    ) -> Result<Self, StoreError> {
         let failed = |(database, source)| StoreError::Open {
             database,
             source: Arc::new(source),
         };
-        let config = Config {
+        let config = PostgresConfig {
             application_name: NAME.into(),
             ..config.clone()
         };
@@ -54,12 +57,14 @@ impl Exclusive {
     }
 
     /// Connects for a look, which needs no lock; `None` where there are no tables yet.
-    pub(in crate::store) async fn look(config: &Config) -> Result<Option<Self>, StoreError> {
+    pub(in crate::store) async fn look(
+        config: &PostgresConfig,
+    ) -> Result<Option<Self>, StoreError> {
         let failed = |(database, source)| StoreError::Open {
             database,
             source: Arc::new(source),
         };
-        let config = Config {
+        let config = PostgresConfig {
             application_name: NAME.into(),
             ..config.clone()
         };
@@ -93,14 +98,14 @@ impl Exclusive {
     }
 
     /// Builds what is not needed at once, where that takes moments.
-    pub(in crate::store) async fn complete(&mut self, config: &Config) {
+    pub(in crate::store) async fn complete(&mut self, config: &PostgresConfig) {
         search::briefly(&mut self.connection, config.schema.as_str()).await;
     }
 
     /// Builds the index of searches, however long that takes; whether it is there, because another process may build it.
     pub(in crate::store) async fn build_index(
         &mut self,
-        config: &Config,
+        config: &PostgresConfig,
     ) -> Result<bool, StoreError> {
         let failed = |error| driver("build the index of searches")(error);
         // Whoever waits for the tables need not wait for this.

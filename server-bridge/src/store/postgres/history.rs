@@ -14,7 +14,9 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{DatabaseIdentity, EPOCHS, FIRST, Past, begins, plan, signs_since};
+use super::super::history::{
+    DatabaseIdentity, DoubtContext, EPOCHS, FIRST, begins, plan, signs_since,
+};
 use super::super::sql::history as sql;
 use super::super::sql::rows::{self, micros};
 use super::super::{AgentVersion, Doubts, Epoch, History, LEDGER_VERSIONS, Raising, StoreError};
@@ -225,7 +227,7 @@ async fn past(
     connection: &mut PgConnection,
     consumer: &ConsumerName,
     present: &Epoch,
-) -> Result<Past, StoreError> {
+) -> Result<DoubtContext, StoreError> {
     let doubted: Option<Option<i64>> = sqlx::query_scalar(sql::DOUBTED)
         .bind(consumer.as_str())
         .fetch_optional(connection)

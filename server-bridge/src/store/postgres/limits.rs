@@ -1,4 +1,4 @@
-//! How long things may take, and how many may wait.
+//! Time-outs, intervals and the length of queues.
 
 use std::time::Duration;
 
@@ -31,9 +31,9 @@ pub struct Limits {
     pub ping: Duration,
     /// A connection older than this is replaced, and with it the user and password it was made with.
     pub lifetime: Duration,
-    /// Rings to other replicas are at least this far apart.
-    pub ring: Duration,
-    /// How often the connection that hears rings is tried: nothing else would tell that it is dead.
+    /// Notifications to other replicas are at least this far apart.
+    pub notify_interval: Duration,
+    /// How often the listener's connection is tried: nothing else would tell that it is dead.
     pub listener_ping: Duration,
     /// How long it may take to answer.
     pub listener_answer: Duration,
@@ -96,7 +96,7 @@ impl Default for Limits {
             ping: Duration::from_secs(5),
             lifetime: Duration::from_secs(30 * 60),
             // Twenty commits a second take the lock of all notifying commits of the server, whatever the load.
-            ring: Duration::from_millis(50),
+            notify_interval: Duration::from_millis(50),
             listener_ping: Duration::from_secs(10),
             listener_answer: Duration::from_secs(5),
             token_renewal: Duration::from_secs(10 * 60),

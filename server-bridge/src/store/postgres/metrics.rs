@@ -1,9 +1,9 @@
-//! What is counted of the rings between replicas.
+//! Counters of the notifications between replicas.
 
 use link::telemetry::register;
 use prometheus::{Gauge, IntCounter, Registry};
 
-/// Counts rings.
+/// Counts notifications.
 #[derive(Clone, Debug)]
 pub struct NotifyMetrics {
     pub(super) sent: IntCounter,
@@ -36,17 +36,17 @@ impl NotifyMetrics {
         Self::made().expect("valid names")
     }
 
-    /// Rings sent to other replicas.
+    /// Notifications sent to other replicas.
     pub fn sent(&self) -> u64 {
         self.sent.get()
     }
 
-    /// Rings heard from other replicas.
+    /// Notifications received from other replicas.
     pub fn heard(&self) -> u64 {
         self.heard.get()
     }
 
-    /// Times the connection that hears rings was made again.
+    /// Times the listener's connection was made again.
     pub fn reconnects(&self) -> u64 {
         self.reconnects.get()
     }

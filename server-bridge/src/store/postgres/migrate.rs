@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::super::OpenError;
 use super::super::history::DatabaseIdentity;
-use super::config::Config;
+use super::config::PostgresConfig;
 use super::failure::{is_locked, opening};
 use super::history;
 use super::source;
@@ -27,7 +27,7 @@ mod turn;
 /// in another place; gives the place. With a source they must be its own. Nothing is changed in tables that are refused.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
-    config: &Config,
+    config: &PostgresConfig,
     source: Option<&SourceId>,
 ) -> Result<DatabaseIdentity, OpenError> {
     let asked = Asked {
@@ -40,7 +40,7 @@ pub(super) async fn prepare(
 /// The same for whoever goes on with a copy, whose tables need not be whole.
 pub(super) async fn prepare_copy(
     connection: &mut PgConnection,
-    config: &Config,
+    config: &PostgresConfig,
 ) -> Result<DatabaseIdentity, OpenError> {
     let asked = Asked {
         source: None,
@@ -60,7 +60,7 @@ struct Asked<'a> {
 
 async fn in_time(
     connection: &mut PgConnection,
-    config: &Config,
+    config: &PostgresConfig,
     asked: Asked<'_>,
 ) -> Result<DatabaseIdentity, OpenError> {
     let longest = config.limits.turn + SILENCE;
@@ -72,7 +72,7 @@ async fn in_time(
 
 async fn prepare_patiently(
     connection: &mut PgConnection,
-    config: &Config,
+    config: &PostgresConfig,
     asked: Asked<'_>,
 ) -> Result<DatabaseIdentity, OpenError> {
     let schema = config.schema.as_str();

@@ -1,11 +1,13 @@
-//! Rings between the replicas on one schema: what one committed wakes the lanes of the others at once.
+//! Notifications between the replicas on one schema: a commit of one wakes the lanes of the others at once.
 //!
-//! Looking is the mechanism, a ring only makes it look sooner: rings may be lost, late or made up, and without them the
-//! sweep finds everything. A commit that notifies takes a lock of the whole server until it is on disk, so rings are sent
-//! after the commit, on the connection that hears them, and never more often than every [`Limits::ring`]
-//! (`super::Limits`), whatever was committed meanwhile. Payloads are names of consumers, `!` for [`Hint::Replicas`],
-//! `?` for [`Hint::Reported`] and `*` for [`Hint::Somebody`]; an empty one says the latter too, and is sent when names do not fit. Words that say
-//! nothing here are passed over: a newer bridge may have more to say.
+//! Sweeps are the mechanism; notifications only make them earlier. They may be lost, late or forged, and without them a
+//! sweep finds everything. A commit that runs NOTIFY takes a lock of the whole server until it is on disk, so
+//! notifications are sent after the commit, on the listener's connection, and at most once per
+//! [`Limits::notify_interval`](super::Limits::notify_interval).
+//!
+//! A payload is a list of words: names of consumers, `!` for [`Hint::Replicas`], `?` for [`Hint::Reported`], `*` for
+//! [`Hint::Somebody`]. An empty payload means `*`, which is also sent when the names do not fit. Unknown words are ignored,
+//! so that a newer bridge may send more.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,17 +24,17 @@ mod listener;
 
 pub(super) use listener::tend;
 
-/// What is to be rung next. Clones share it.
+/// Collects hints for the next notification. Clones share it.
 #[derive(Clone)]
 pub(super) struct Notifier {
-    next: Arc<Mutex<Next>>,
-    rung: Arc<Notify>,
+    next: Arc<Mutex<Pending>>,
+    added: Arc<Notify>,
     every: Duration,
     metrics: NotifyMetrics,
 }
 
 #[derive(Default)]
-struct Next {
+struct Pending {
     consumers: BTreeSet<ConsumerName>,
     /// Of the payload with these consumers.
     bytes: usize,
@@ -48,19 +50,19 @@ impl Notifier {
     pub(super) fn new(every: Duration, metrics: NotifyMetrics) -> Self {
         Self {
             next: Arc::default(),
-            rung: Arc::default(),
+            added: Arc::default(),
             every,
             metrics,
         }
     }
 
-    /// Has other replicas told soon, without waiting.
-    pub(super) fn ring(&self, hint: Hint) {
+    /// Sends a hint to the other replicas soon; does not wait.
+    pub(super) fn notify(&self, hint: Hint) {
         self.lock().add(hint);
-        self.rung.notify_one();
+        self.added.notify_one();
     }
 
-    /// Waits until something is to be rung and enough time has passed since the last ring. May be dropped at any time.
+    /// Waits until there is something to send and the interval since the last notification is over. Cancel safe.
     async fn due(&self) {
         loop {
             let last = {
@@ -68,7 +70,7 @@ impl Notifier {
                 next.is_some().then_some(next.last)
             };
             match last {
-                None => self.rung.notified().await,
+                None => self.added.notified().await,
                 Some(None) => return,
                 Some(Some(last)) => return sleep_until(last + self.every).await,
             }
@@ -81,15 +83,15 @@ impl Notifier {
         next.is_some().then(|| next.take(Instant::now()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Next> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         // Every change is complete in itself.
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Next ===
+// === impl Pending ===
 
-impl Next {
+impl Pending {
     fn add(&mut self, hint: Hint) {
         match hint {
             Hint::Replicas => self.replicas = true,
@@ -167,13 +169,13 @@ mod tests {
     }
 
     fn said(hints: Vec<Hint>) -> String {
-        let mut next = Next::default();
+        let mut next = Pending::default();
         hints.into_iter().for_each(|hint| next.add(hint));
         next.take(Instant::now())
     }
 
     #[test]
-    fn a_ring_says_each_name_once_and_is_understood_as_it_was_meant() {
+    fn a_payload_names_each_consumer_once_and_is_understood_as_it_was_meant() {
         let consumers = ["b", "a", "b"].map(|text| Hint::Consumer(name(text)));
         let payload = said([consumers.to_vec(), vec![Hint::Replicas]].concat());
         assert_eq!(payload, "a b !");
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_say_nothing_are_passed_over() {
+    fn unknown_words_are_ignored() {
         assert_eq!(heard("  \u{0}/+# {\"a\":1} ?later"), []);
         assert_eq!(
             heard("DROP TABLE; a *"),
@@ -223,12 +225,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rings_are_as_far_apart_as_they_must_be() {
+    async fn notifications_are_an_interval_apart() {
         let notifier = Notifier::new(Duration::from_millis(50), NotifyMetrics::unregistered());
         let began = Instant::now();
         for _ in 0..10 {
-            notifier.ring(Hint::Consumer(name("a")));
-            notifier.ring(Hint::Consumer(name("b")));
+            notifier.notify(Hint::Consumer(name("a")));
+            notifier.notify(Hint::Consumer(name("b")));
             notifier.due().await;
             assert_eq!(notifier.take().unwrap(), "a b");
             assert_eq!(notifier.take(), None);

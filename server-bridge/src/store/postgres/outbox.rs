@@ -1,5 +1,5 @@
-//! The outbox in PostgreSQL: what needs sending, and what became of it. Whatever decides about a bundle locks its row
-//! first (`migrations/postgres/0001_bundles.sql`).
+//! The outbox in PostgreSQL. Every decision about a bundle locks its row first
+//! (`migrations/postgres/0001_bundles.sql`).
 
 use jiff::Timestamp;
 use link::id::ConsumerName;

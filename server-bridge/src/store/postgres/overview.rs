@@ -1,4 +1,4 @@
-//! A look at a schema and its server, which changes nothing.
+//! A read-only look at a schema and its server.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::super::StoreError;
-use super::super::overview::{Connections, Member, Overview, Past, Tables};
+use super::super::overview::{ConnectionCounts, HistorySummary, Member, Overview, Tables};
 use super::super::sql::overview::{COUNTS, EPOCHS, UNCONFIRMED, holds, past};
 use super::super::sql::rows::Cells as _;
-use super::config::Config;
+use super::config::PostgresConfig;
 use super::failure::driver;
 use super::limits::PING_ANSWER;
 use super::{connect, migrate, open};
 
 /// What is there, and how it is reached.
 pub(in crate::store) async fn overview(
-    config: &Config,
+    config: &PostgresConfig,
     now: Timestamp,
 ) -> Result<Overview, StoreError> {
     let failed = |(database, source)| StoreError::Open {
@@ -66,7 +66,7 @@ pub(in crate::store) async fn overview(
         place,
         schema,
         holds,
-        connections: Some(Connections {
+        connections: Some(ConnectionCounts {
             used: used.unsigned_abs(),
             limit: limit.unsigned_abs(),
             each: config.max_connections + u32::from(config.notify),
@@ -77,7 +77,7 @@ pub(in crate::store) async fn overview(
     })
 }
 
-async fn history(connection: &mut PgConnection) -> Result<Past, StoreError> {
+async fn history(connection: &mut PgConnection) -> Result<HistorySummary, StoreError> {
     let epochs = sqlx::query(EPOCHS).fetch_all(&mut *connection).await;
     let unconfirmed = sqlx::query(UNCONFIRMED).fetch_one(connection).await;
     past(

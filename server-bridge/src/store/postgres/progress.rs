@@ -1,6 +1,6 @@
-//! How far bundles have come, in PostgreSQL. A bridge of the version before stores statuses that nobody has looked into: each
-//! replica looks for them now and then, a few rows at a time and on a connection of its own, and passes over what somebody
-//! else has in hand.
+//! Progress of bundles in PostgreSQL. An older bridge stores statuses without their conditions in columns; each replica
+//! looks for such statuses now and then and fills the columns, a few rows at a time and on a connection of its own, skipping
+//! rows that another process has locked.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! The queue before the connections: fair, bounded, and with a share for each use.
+//! The queue for connections: fair, bounded, and with a share for each use.
 //!
-//! Whoever needs a connection takes a permit, in the order of asking. SearchPool and the API are bounded apart, before they
-//! stand in the queue of all, so that neither takes the last connection from delivery, nor from the writes of what agents
-//! sent. One connection is for upkeep alone: readiness and what holds the replicas together do not fail under load. Only so
-//! many wait at each of these queues; the next one is told at once, and comes again later.
+//! An operation waits for a permit in the order of asking. Searches and the API have limits of their own before they enter
+//! the common queue, so that neither takes the last connection from delivery, nor from writes of what agents sent. One
+//! connection is reserved for upkeep: readiness and the replicas' leases do not fail under load. Each queue has a maximum
+//! length; beyond it an operation fails at once and may be retried.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Credentials that a server refused: they are tried once a second, whoever needs a connection.
+//! Credentials that the server refused: all operations together try them at most once a second.
 
 use std::time::Duration;
 

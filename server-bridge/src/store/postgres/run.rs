@@ -1,6 +1,5 @@
-//! How work gets a connection, ends in time, and is committed.
-//!
-//! One set of connections, which is small, and the queue before it ([`super::queue`]).
+//! Runs operations: each gets a connection through the queue ([`super::queue`]), has a deadline, and a write is one
+//! transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,15 +123,15 @@ impl PostgresStore {
 
     /// The one place where a committed write is told of: here, and to the other replicas.
     pub(super) fn announce(&self, hint: Hint) {
-        self.ring(hint.clone());
+        self.notify_others(hint.clone());
         // Nobody listening is fine: the hint is only a hint.
         let _ = self.changes.send(hint);
     }
 
     /// Tells the other replicas, soon and perhaps not at all; this one is not told.
-    pub(super) fn ring(&self, hint: Hint) {
+    pub(super) fn notify_others(&self, hint: Hint) {
         if let Some(notifier) = &self.notifier {
-            notifier.ring(hint);
+            notifier.notify(hint);
         }
     }
 

@@ -1,6 +1,6 @@
-//! For whom the tables are: bridges of one source. Two that speak for different ones would share the buckets of all
-//! consumers, and each would send a part of the other's bundles in its own name. Asked at start, and again wherever another
-//! database may be behind the connections.
+//! The source that the tables belong to. Bridges of two sources on one schema would share the buckets of all consumers, and
+//! each would send a part of the other's bundles in its own name. Checked at start, and again whenever another database may
+//! be behind the connections.
 
 use link::error::{Failure, Hint as _};
 use link::id::SourceId;

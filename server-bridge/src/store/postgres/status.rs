@@ -1,5 +1,4 @@
-//! Statuses in PostgreSQL, and what remains of a deleted bundle. What is done with one is decided in
-//! [`crate::store::decide`], under a lock on the bundle's row.
+//! Statuses and tombstones in PostgreSQL. [`crate::store::decide`] decides about a status, under a lock on the bundle's row.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;

@@ -9,6 +9,7 @@ use link::order::Version;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
+use super::super::bundle::BundleChange;
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::{
     AgentVersion, Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Hint, History,
@@ -126,7 +127,7 @@ impl Store for PostgresStore {
     ) -> Result<Bundle, StoreError> {
         let id = id.to_owned();
         self.write(Use::Api, "store the next version of a bundle", move |c| {
-            let new = bundles::New {
+            let new = BundleChange {
                 metadata,
                 content,
                 origin,
@@ -378,10 +379,10 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.closing.cancel();
-        // A last ring, such as that leases were given back, is out within a moment or not at all.
-        let _ = timeout(LAST_RING, self.silent.cancelled()).await;
+        // The last notification, such as that leases were given back, is out within a moment or not at all.
+        let _ = timeout(LAST_NOTIFICATION, self.notified.cancelled()).await;
         self.connections.close().await;
     }
 }
 
-const LAST_RING: Duration = Duration::from_secs(1);
+const LAST_NOTIFICATION: Duration = Duration::from_secs(1);

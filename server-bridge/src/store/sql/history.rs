@@ -1,7 +1,7 @@
 //! Epochs and doubts, as both engines read and write them. Parameters are written `$1`, which both take.
 
 use super::rows::{Cells, epoch, moment};
-use crate::store::history::{Past, Plan};
+use crate::store::history::{DoubtContext, RaisePlan};
 use crate::store::{Epoch, History, Raising, StoreError};
 
 /// The present epoch.
@@ -61,8 +61,8 @@ pub(in crate::store) fn past(
     consumer: &str,
     present: &Epoch,
     doubted: Option<Option<i64>>,
-) -> Result<Past, StoreError> {
-    Ok(Past {
+) -> Result<DoubtContext, StoreError> {
+    Ok(DoubtContext {
         epoch: present.number,
         began_at: present.began_at,
         doubted_at: moment(doubted.flatten(), consumer)?,
@@ -70,7 +70,7 @@ pub(in crate::store) fn past(
 }
 
 /// What came of a plan, with the epoch that began by it.
-pub(in crate::store) fn raising(plan: Plan, began: Option<Epoch>) -> Raising {
+pub(in crate::store) fn raising(plan: RaisePlan, began: Option<Epoch>) -> Raising {
     Raising {
         bundles: plan.raised,
         doubted: plan.sign.is_some(),

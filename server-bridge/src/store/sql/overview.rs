@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::rows::{Cells, time};
 use crate::store::StoreError;
-use crate::store::overview::{Began, Holds, Past};
+use crate::store::overview::{Began, HistorySummary, Holds};
 
 /// How many of the rows that both engines count alike, and when the oldest that was not sent changed; columns are named as
 /// [`Holds`] has them.
@@ -19,13 +19,16 @@ pub(in crate::store) const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM consumer
 pub(in crate::store) const EPOCHS: &str =
     "SELECT number, began_at, why FROM epochs ORDER BY number DESC LIMIT 20";
 
-/// Columns as [`Past`] has them, in both engines.
+/// Columns as [`HistorySummary`] has them, in both engines.
 pub(in crate::store) const UNCONFIRMED: &str = "SELECT COUNT(*) AS unconfirmed, \
      COUNT(DISTINCT consumer_name) AS unconfirmed_consumers FROM bundles \
      WHERE epoch <> (SELECT MAX(number) FROM epochs)";
 
 /// What rows of [`EPOCHS`] and the one of [`UNCONFIRMED`] tell.
-pub(in crate::store) fn past<R: Cells>(epochs: &[R], unconfirmed: &R) -> Result<Past, StoreError> {
+pub(in crate::store) fn past<R: Cells>(
+    epochs: &[R],
+    unconfirmed: &R,
+) -> Result<HistorySummary, StoreError> {
     let began = |row: &R| {
         let number = row.integer("number")?;
         Ok(Began {
@@ -34,7 +37,7 @@ pub(in crate::store) fn past<R: Cells>(epochs: &[R], unconfirmed: &R) -> Result<
             why: row.text("why")?,
         })
     };
-    Ok(Past {
+    Ok(HistorySummary {
         epochs: epochs
             .iter()
             .map(began)

@@ -11,7 +11,7 @@ use super::super::agents::{
     ALL_BYTES, AgentStore, Doubts, LIST_BYTES, LISTS, Orphan, PartOutcome, RemovedConsumer,
     ResyncPart, SEEN_EVERY, admitted, from_texts, to_text,
 };
-use super::super::sql::Written;
+use super::super::sql::{Written, agents as sql};
 use super::outbox::array;
 use super::rows::{self, driver, micros};
 use super::{SqliteStore, consumers, history};
@@ -113,18 +113,15 @@ async fn add_part(
     at: Timestamp,
 ) -> Result<Written<PartOutcome>, StoreError> {
     const OPERATION: &str = "keep a part of a resync";
-    let began = sqlx::query(
-        "INSERT INTO resync_lists (consumer_name, id, made_at, began_at, parts) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&part.list)
-    .bind(micros(part.made_at))
-    .bind(micros(at))
-    .bind(part.total)
-    .execute(&mut *connection)
-    .await
-    .map_err(driver(OPERATION))?;
+    let began = sqlx::query(sql::BEGIN_LIST)
+        .bind(part.consumer.as_str())
+        .bind(&part.list)
+        .bind(micros(part.made_at))
+        .bind(micros(at))
+        .bind(part.total)
+        .execute(&mut *connection)
+        .await
+        .map_err(driver(OPERATION))?;
     if began.rows_affected() > 0 {
         sqlx::query(
             "DELETE FROM resync_lists WHERE consumer_name = ?1 AND id IN (SELECT id FROM resync_lists \
@@ -174,7 +171,7 @@ async fn add_part(
     .map_err(driver(OPERATION))?;
     let bytes = bytes.unsigned_abs();
     if bytes > LIST_BYTES {
-        sqlx::query("DELETE FROM resync_lists WHERE consumer_name = ?1 AND id = ?2")
+        sqlx::query(sql::DROP_LIST)
             .bind(part.consumer.as_str())
             .bind(&part.list)
             .execute(connection)
@@ -202,14 +199,12 @@ async fn add_part(
         .map_err(driver("forget old parts of resyncs"))?;
         return Ok(Written::of(PartOutcome::Waits));
     }
-    let texts: Vec<String> = sqlx::query_scalar(
-        "SELECT held FROM resync_parts WHERE consumer_name = ?1 AND list_id = ?2 ORDER BY number",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&part.list)
-    .fetch_all(connection)
-    .await
-    .map_err(driver("read the parts of a resync"))?;
+    let texts: Vec<String> = sqlx::query_scalar(sql::PARTS)
+        .bind(part.consumer.as_str())
+        .bind(&part.list)
+        .fetch_all(connection)
+        .await
+        .map_err(driver("read the parts of a resync"))?;
     let held = from_texts(&part.list, &texts)?;
     Ok(Written::of(PartOutcome::Whole { held, began_at }))
 }
@@ -219,15 +214,12 @@ async fn forget(
     consumer: ConsumerName,
     list: String,
 ) -> Result<Written<()>, StoreError> {
-    sqlx::query(
-        "DELETE FROM resync_lists WHERE consumer_name = ?1 AND (id = ?2 OR made_at < \
-         (SELECT made_at FROM resync_lists WHERE consumer_name = ?1 AND id = ?2))",
-    )
-    .bind(consumer.as_str())
-    .bind(&list)
-    .execute(connection)
-    .await
-    .map_err(driver("forget an answered resync"))?;
+    sqlx::query(sql::FORGET_LISTS)
+        .bind(consumer.as_str())
+        .bind(&list)
+        .execute(connection)
+        .await
+        .map_err(driver("forget an answered resync"))?;
     Ok(DONE)
 }
 
@@ -254,12 +246,11 @@ async fn add_orphans(
             .fetch_one(&mut *connection)
             .await
             .map_err(driver("read a consumer"))?;
-    let there: Vec<String> =
-        sqlx::query_scalar("SELECT bundle_id FROM orphans WHERE consumer_name = ?1")
-            .bind(consumer.as_str())
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(driver("read the works to be deleted"))?;
+    let there: Vec<String> = sqlx::query_scalar(sql::ORPHAN_IDS)
+        .bind(consumer.as_str())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(driver("read the works to be deleted"))?;
     let there = HashSet::from_iter(there);
     let (added, refused) = admitted(works, &there, registered);
     let rows: Vec<(&str, i32, bool)> = added
@@ -286,14 +277,12 @@ async fn orphans(
     consumer: &ConsumerName,
     limit: u32,
 ) -> Result<Vec<(i64, Orphan)>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT key, bundle_id, version, deleted_here FROM orphans WHERE consumer_name = ?1 ORDER BY key LIMIT ?2",
-    )
-    .bind(consumer.as_str())
-    .bind(limit)
-    .fetch_all(pool)
-    .await
-    .map_err(driver("read the works to be deleted"))?;
+    let rows = sqlx::query(sql::ORPHANS)
+        .bind(consumer.as_str())
+        .bind(limit)
+        .fetch_all(pool)
+        .await
+        .map_err(driver("read the works to be deleted"))?;
     rows.iter().map(rows::orphan).collect()
 }
 

@@ -1,22 +1,16 @@
-//! Bundles in SQLite: what a caller of the API does to them.
+//! Bundles in SQLite: creation, new versions, deletion requests.
 
 use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
+use super::super::bundle::BundleChange;
 use super::super::decide::Next;
 use super::super::sql::Written;
 use super::super::sql::status::update_context;
 use super::super::{Bundle, Content, Json, NewBundle, StoreError};
 use super::history;
 use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
-
-/// What a change puts in the place of what is there.
-pub(super) struct New {
-    pub(super) metadata: Option<Json>,
-    pub(super) content: Content,
-    pub(super) origin: Option<Json>,
-}
 
 pub(super) async fn create(
     connection: &mut SqliteConnection,
@@ -102,7 +96,7 @@ pub(super) async fn update(
     connection: &mut SqliteConnection,
     id: String,
     expected: Option<Version>,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     let row = sqlx::query(
@@ -178,10 +172,10 @@ async fn replace(
     connection: &mut SqliteConnection,
     key: i64,
     next: Next,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let New {
+    let BundleChange {
         metadata,
         content,
         origin,

@@ -1,4 +1,4 @@
-//! One connection for a command that needs the file for itself.
+//! A single connection for a command that needs the file for itself.
 
 use std::io;
 use std::path::Path;

@@ -21,7 +21,9 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{DatabaseIdentity, EPOCHS, FIRST, Past, begins, plan, signs_since};
+use super::super::history::{
+    DatabaseIdentity, DoubtContext, EPOCHS, FIRST, begins, plan, signs_since,
+};
 use super::super::sql::{Written, history as sql};
 use super::super::{
     AgentVersion, Doubts, Epoch, History, LEDGER_VERSIONS, OpenError, Raising, StoreError,
@@ -264,7 +266,7 @@ async fn past(
     connection: &mut SqliteConnection,
     consumer: &ConsumerName,
     present: &Epoch,
-) -> Result<Past, StoreError> {
+) -> Result<DoubtContext, StoreError> {
     let doubted: Option<Option<i64>> = sqlx::query_scalar(sql::DOUBTED)
         .bind(consumer.as_str())
         .fetch_optional(connection)

@@ -1,4 +1,4 @@
-//! A look at a file, which changes nothing and needs no lock.
+//! A read-only look at a file, which needs no lock.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! How far bundles have come, in SQLite. Statuses that were stored before the columns were there are looked into once, after
-//! opening and a few at a time.
+//! Progress of bundles in SQLite. Conditions of statuses that an older bridge stored are filled in once, after opening, a few
+//! rows at a time.
 
 use std::collections::HashMap;
 

@@ -7,6 +7,7 @@ use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
 
+use super::super::bundle::BundleChange;
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::{
     AgentVersion, Bundle, BundleVersion, Consumer, Content, Epoch, Fence, Gone, Hint, History,
@@ -107,7 +108,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Bundle, StoreError> {
         let id = id.to_owned();
-        let new = bundles::New {
+        let new = BundleChange {
             metadata,
             content,
             origin,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use server_bridge::store::postgres::{Config, NotifyMetrics, PostgresStore};
+use server_bridge::store::postgres::{NotifyMetrics, PostgresConfig, PostgresStore};
 use server_bridge::store::{Hint, Store};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -21,8 +21,8 @@ struct Replica {
 }
 
 impl Replica {
-    async fn open(config: &Config) -> Self {
-        let config = Config {
+    async fn open(config: &PostgresConfig) -> Self {
+        let config = PostgresConfig {
             metrics: NotifyMetrics::unregistered(),
             ..config.clone()
         };

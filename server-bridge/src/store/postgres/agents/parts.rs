@@ -10,6 +10,7 @@ use super::super::super::StoreError;
 use super::super::super::agents::{
     ALL_BYTES, LIST_BYTES, LISTS, PartOutcome, ResyncPart, from_texts,
 };
+use super::super::super::sql::agents as sql;
 use super::super::super::sql::rows::{self, micros};
 use super::super::Written;
 use super::super::failure::driver;
@@ -42,18 +43,15 @@ async fn add_to_list(
 ) -> Result<Option<PartOutcome>, StoreError> {
     const OPERATION: &str = "keep a part of a resync";
     let list = storable(&part.list);
-    let began = sqlx::query(
-        "INSERT INTO resync_lists (consumer_name, id, made_at, began_at, parts) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&list)
-    .bind(micros(part.made_at))
-    .bind(micros(at))
-    .bind(count(part.total))
-    .execute(&mut *connection)
-    .await
-    .map_err(driver(OPERATION))?;
+    let began = sqlx::query(sql::BEGIN_LIST)
+        .bind(part.consumer.as_str())
+        .bind(&list)
+        .bind(micros(part.made_at))
+        .bind(micros(at))
+        .bind(count(part.total))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver(OPERATION))?;
     if began.rows_affected() > 0 {
         sqlx::query(
             "DELETE FROM resync_lists WHERE consumer_name = $1 AND id IN (SELECT id FROM resync_lists \
@@ -98,7 +96,7 @@ async fn add_to_list(
     .map_err(driver(OPERATION))?;
     let bytes = bytes.unsigned_abs();
     if bytes > LIST_BYTES {
-        sqlx::query("DELETE FROM resync_lists WHERE consumer_name = $1 AND id = $2")
+        sqlx::query(sql::DROP_LIST)
             .bind(part.consumer.as_str())
             .bind(&list)
             .execute(connection)
@@ -119,14 +117,12 @@ async fn add_to_list(
         .map_err(driver("forget old parts of resyncs"))?;
         return Ok(Some(PartOutcome::Waits));
     }
-    let texts: Vec<String> = sqlx::query_scalar(
-        "SELECT held FROM resync_parts WHERE consumer_name = $1 AND list_id = $2 ORDER BY number",
-    )
-    .bind(part.consumer.as_str())
-    .bind(&list)
-    .fetch_all(connection)
-    .await
-    .map_err(driver("read the parts of a resync"))?;
+    let texts: Vec<String> = sqlx::query_scalar(sql::PARTS)
+        .bind(part.consumer.as_str())
+        .bind(&list)
+        .fetch_all(connection)
+        .await
+        .map_err(driver("read the parts of a resync"))?;
     let held = from_texts(&part.list, &texts)?;
     Ok(Some(PartOutcome::Whole { held, began_at }))
 }
@@ -151,15 +147,12 @@ pub(super) async fn forget(
     if !takes_turn(connection, &consumer).await? {
         return Ok(Written::of(None));
     }
-    sqlx::query(
-        "DELETE FROM resync_lists WHERE consumer_name = $1 AND (id = $2 OR made_at < \
-         (SELECT made_at FROM resync_lists WHERE consumer_name = $1 AND id = $2))",
-    )
-    .bind(consumer.as_str())
-    .bind(storable(&list))
-    .execute(connection)
-    .await
-    .map_err(driver("forget an answered resync"))?;
+    sqlx::query(sql::FORGET_LISTS)
+        .bind(consumer.as_str())
+        .bind(storable(&list))
+        .execute(connection)
+        .await
+        .map_err(driver("forget an answered resync"))?;
     Ok(Written::of(Some(())))
 }
 

@@ -5,7 +5,7 @@ use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tracing::warn;
 
-use super::super::config::Config;
+use super::super::config::PostgresConfig;
 use super::super::credentials::Credentials;
 use super::super::failure::{opening, worth_waiting};
 use super::super::refused;
@@ -14,7 +14,7 @@ use crate::store::OpenError;
 
 /// The first connection: tried again while a server starts, has no connection left, or half of the files is new.
 pub(in super::super) async fn first(
-    config: &Config,
+    config: &PostgresConfig,
 ) -> Result<(PgConnection, Credentials), (String, OpenError)> {
     let began = Instant::now();
     let mut said = false;
@@ -47,7 +47,7 @@ pub(in super::super) async fn first(
 
 /// One connection outside the pool, with the session settings of all.
 pub(in super::super) async fn connect(
-    config: &Config,
+    config: &PostgresConfig,
     credentials: &Credentials,
 ) -> Result<PgConnection, OpenError> {
     let fault = |error| {

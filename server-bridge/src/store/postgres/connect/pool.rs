@@ -8,7 +8,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::super::config::Config;
+use super::super::config::PostgresConfig;
 use super::super::credentials::Credentials;
 use super::super::limits::PING_ANSWER;
 use super::super::refused::RefusedCredentials;
@@ -18,7 +18,7 @@ use crate::store::OpenError;
 
 /// A pool that dials when a connection is needed.
 pub(super) fn pool(
-    config: &Config,
+    config: &PostgresConfig,
     credentials: &Credentials,
     suspected: &Suspected,
     refused: &Arc<Mutex<RefusedCredentials>>,

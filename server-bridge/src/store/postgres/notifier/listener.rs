@@ -1,5 +1,5 @@
-//! The connection on which rings are sent and heard: outside the pool, so that load does not delay it, and made again
-//! whenever it fails, is silent for too long, or is as old as connections become.
+//! The connection that sends and receives notifications: outside the pool, so that load does not delay it, and replaced
+//! when it fails, does not answer in time, or reaches the connections' lifetime.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::super::connect::Connections;
 use super::super::failure::is_denied;
 use super::{Notifier, heard};
 
-/// Sends and hears rings until `stop` is done.
+/// Sends and receives notifications until `stop` is cancelled.
 pub(in super::super) async fn tend(
     notifier: Notifier,
     connections: Connections,
@@ -42,7 +42,8 @@ pub(in super::super) async fn tend(
         if let Some(more) = said.admit(&text, Instant::now()) {
             warn!(
                 error = text,
-                more, "Rings of other replicas are not heard; the sweep finds what they tell"
+                more,
+                "Notifications of other replicas are not received; sweeps find what they tell"
             );
         }
         let pause = async {
@@ -74,25 +75,25 @@ impl Line<'_> {
             return Ok(());
         };
         let (mut listener, own) = connected?;
-        debug!("Listening for rings of other replicas");
-        // What was rung while nobody listened.
+        debug!("Listening for notifications of other replicas");
+        // Notifications that were sent before this connection listened are lost.
         self.tell(Hint::Somebody);
         let until = Instant::now() + limits.lifetime;
         let mut ping = interval_at(Instant::now() + limits.listener_ping, limits.listener_ping);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => {
-                    // A last word, such as that leases were given back.
+                    // The last notification, such as that leases were given back.
                     return self.send(&mut listener).await;
                 }
                 _ = moved.changed() => return Ok(()),
                 () = sleep_until(until) => return Ok(()),
-                notification = listener.try_recv() => match notification? {
+                received = listener.try_recv() => match received? {
                     // The server sends to whoever listens, so what we sent comes back.
-                    Some(ring) if ring.process_id() == own => {}
-                    Some(ring) => {
+                    Some(notification) if notification.process_id() == own => {}
+                    Some(notification) => {
                         self.notifier.metrics.heard.inc();
-                        heard(ring.payload()).into_iter().for_each(|hint| self.tell(hint));
+                        heard(notification.payload()).into_iter().for_each(|hint| self.tell(hint));
                     }
                     None => return Err(gone("the server closed the connection")),
                 },
@@ -136,7 +137,7 @@ impl Line<'_> {
         match sent {
             Ok(_) => self.notifier.metrics.sent.inc(),
             // Once more on the next connection, in fewer words.
-            Err(_) => self.notifier.ring(Hint::Somebody),
+            Err(_) => self.notifier.notify(Hint::Somebody),
         }
         sent.map(|_| ())
     }
@@ -163,7 +164,7 @@ fn gone(why: &'static str) -> sqlx::Error {
 
 const AGAIN_FIRST: Duration = Duration::from_millis(200);
 
-// As long as a sweep may take to find what a ring would tell.
+// As long as a sweep may take to find what a notification would tell.
 const AGAIN_LONGEST: Duration = Duration::from_secs(5);
 const STABLE: Duration = Duration::from_secs(60);
 

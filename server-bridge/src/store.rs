@@ -29,6 +29,7 @@ mod error;
 pub(crate) mod faulty;
 mod history;
 mod json;
+mod methods;
 mod order;
 mod outbox;
 mod overview;

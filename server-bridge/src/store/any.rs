@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use tracing::info;
 
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::methods::{agent_store_methods, report_store_methods, store_methods};
 use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
@@ -149,67 +150,15 @@ macro_rules! passed_on {
 }
 
 impl AgentStore for AnyStore {
-    passed_on! {
-        add_resync_part(part: ResyncPart, at: Timestamp) -> PartOutcome;
-        forget_resync(consumer: &ConsumerName, list: &str) -> ();
-        prune_resyncs(before: Timestamp) -> u64;
-        add_orphans(consumer: &ConsumerName, works: Vec<Orphan>) -> u64;
-        orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
-        remove_orphans(keys: Vec<i64>) -> ();
-        doubts(consumer: &ConsumerName) -> Doubts;
-        note_foreign_work(consumer: &ConsumerName, at: Timestamp) -> ();
-        forget_foreign_works(consumer: &ConsumerName, until: Timestamp) -> ();
-        note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
-        remove_consumer(id: &str, unseen_since: Option<Timestamp>, now: Timestamp) -> RemovedConsumer;
-    }
+    agent_store_methods!(passed_on);
 }
 
 impl ReportStore for AnyStore {
-    passed_on! {
-        reports_end() -> ReportPosition;
-        reports_after(after: ReportPosition, limit: u32) -> ReportHeads;
-        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportCursor>, limit: u32) -> ReportPage;
-        report(id: &str) -> Option<Report>;
-        prune_reports(before: Timestamp) -> u64;
-    }
+    report_store_methods!(passed_on);
 }
 
 impl Store for AnyStore {
-    passed_on! {
-        create_consumer(new: NewConsumer, now: Timestamp) -> Consumer;
-        get_consumer(id: &str) -> Option<Consumer>;
-        get_consumer_by_name(name: &ConsumerName) -> Option<Consumer>;
-        list_consumers(query: Query<ConsumerColumn>) -> Page<Consumer>;
-        loads(consumers: Vec<ConsumerName>) -> HashMap<String, Load>;
-        update_consumer_labels(id: &str, labels: Labels, now: Timestamp) -> Consumer;
-        delete_consumer(id: &str) -> ();
-        ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;
-        create_bundle(new: NewBundle, now: Timestamp) -> Bundle;
-        get_bundle(id: &str) -> Option<Bundle>;
-        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, origin: Option<Json>, now: Timestamp) -> Bundle;
-        mark_deleting(id: &str, now: Timestamp) -> ();
-        list_bundles(query: Query<BundleColumn>, parts: Parts) -> Page<Bundle>;
-        pending_heads(consumer: &ConsumerName, limit: u32) -> Vec<PendingHead>;
-        pending(consumer: &ConsumerName, ids: Vec<String>) -> Vec<PendingBundle>;
-        consumers_with_pending() -> Vec<ConsumerName>;
-        consumer_names() -> Vec<ConsumerName>;
-        record_published(id: &str, version: Version, deletion: bool, at: Timestamp) -> ();
-        record_broker_acked(id: &str, version: Version, deletion: bool, matched: bool, at: Timestamp) -> ();
-        record_publish_failed(id: &str, version: Version, deletion: bool, reason: &str, at: Timestamp) -> ();
-        apply_status(update: StatusUpdate) -> StatusOutcome;
-        send_again(consumer: &ConsumerName, id: &str, reason: &str, at: Timestamp) -> bool;
-        versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
-        status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
-        request_resend(consumer: &ConsumerName, held: Vec<AgentVersion>) -> u64;
-        raise(consumer: &ConsumerName, held: Vec<AgentVersion>, at: Timestamp) -> Raising;
-        gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
-        tombstone(id: &str) -> Option<Tombstone>;
-        prune_tombstones(before: Timestamp) -> u64;
-        epoch() -> Epoch;
-        history() -> History;
-        waiting(now: Timestamp, known: Vec<i64>) -> Waiting;
-        ping() -> ();
-    }
+    store_methods!(passed_on);
 
     fn fenced(&self, fence: Option<Fence>) -> Self {
         match self {

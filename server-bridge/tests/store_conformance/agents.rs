@@ -359,19 +359,19 @@ fn status(id: &str, deleted: bool, at: Timestamp) -> StatusUpdate {
     }
 }
 
-pub(crate) async fn strangers_are_forgotten_by_a_whole_list_that_came_after_them(
+pub(crate) async fn foreign_works_are_forgotten_by_a_whole_list_that_came_after_them(
     store: impl Store,
 ) {
     let (c1, c2) = (name("c1"), name("c2"));
-    let strangers = async |consumer| store.doubts(consumer).await.unwrap().strangers;
+    let foreign = async |consumer| store.doubts(consumer).await.unwrap().foreign_works;
     store.forget_foreign_works(&c1, at(9)).await.unwrap();
     for consumer in [&c1, &c2] {
         store.note_foreign_work(consumer, at(3)).await.unwrap();
     }
     store.forget_foreign_works(&c1, at(2)).await.unwrap();
-    assert!(strangers(&c1).await, "it was noted later");
+    assert!(foreign(&c1).await, "it was noted later");
     store.forget_foreign_works(&c1, at(3)).await.unwrap();
-    assert!(!strangers(&c1).await && strangers(&c2).await);
+    assert!(!foreign(&c1).await && foreign(&c2).await);
     store.note_foreign_work(&c1, at(4)).await.unwrap();
-    assert!(strangers(&c1).await);
+    assert!(foreign(&c1).await);
 }

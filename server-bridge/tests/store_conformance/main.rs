@@ -127,7 +127,7 @@ conformance!([
     agents::unfinished_lists_are_bounded_each_and_together,
     agents::orphans_wait_in_the_outbox_until_they_are_removed,
     agents::a_consumer_is_noted_as_heard_about_once_a_minute,
-    agents::strangers_are_forgotten_by_a_whole_list_that_came_after_them,
+    agents::foreign_works_are_forgotten_by_a_whole_list_that_came_after_them,
     agents::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
     agents::a_consumer_is_lost_only_when_its_silence_was_heard,
     progress::each_column_says_how_far_a_bundle_has_come_at_each_hop,

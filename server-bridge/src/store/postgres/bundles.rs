@@ -8,7 +8,7 @@ use super::super::bundle::BundleChange;
 use super::super::decide::Next;
 use super::super::sql::rows::{self, Cells as _, consumer_name, micros, truncated, version};
 use super::super::sql::status::update_context;
-use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
+use super::super::{Bundle, Json, LEDGER_VERSIONS, NewBundle, StoreError};
 use super::Written;
 use super::failure::driver;
 use super::text::{bundle_search, storable};

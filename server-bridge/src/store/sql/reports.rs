@@ -78,3 +78,93 @@ pub(in crate::store) fn cut<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
     rows.truncate(limit);
     (rows, more)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A row of a bundle by its key; all have the same time.
+    struct Row(i64, bool);
+
+    impl Cells for Row {
+        fn text(&self, _: &'static str) -> Result<String, StoreError> {
+            Ok(self.0.to_string())
+        }
+
+        fn optional_text(&self, _: &'static str) -> Result<Option<String>, StoreError> {
+            Ok(None)
+        }
+
+        fn integer(&self, column: &'static str) -> Result<i64, StoreError> {
+            Ok(if column == "key" { self.0 } else { 0 })
+        }
+
+        fn optional_integer(&self, _: &'static str) -> Result<Option<i64>, StoreError> {
+            Ok(None)
+        }
+
+        fn flag(&self, _: &'static str) -> Result<bool, StoreError> {
+            Ok(self.1)
+        }
+    }
+
+    #[derive(Default)]
+    struct Tables {
+        there: BTreeSet<i64>,
+        gone: BTreeSet<i64>,
+    }
+
+    impl Tables {
+        fn answer(&self, ask: &Ask) -> Vec<Row> {
+            let table = if ask.gone { &self.gone } else { &self.there };
+            let behind = table.range(ask.after + 1..).take(ask.rows as usize);
+            behind.map(|key| Row(*key, ask.gone)).collect()
+        }
+    }
+
+    /// All pages of this length; after each query `every`-th of the bundles goes.
+    fn read(limit: u32, every: usize) -> (Vec<usize>, BTreeSet<String>) {
+        let mut tables = Tables {
+            there: (1..=40).collect(),
+            gone: (41..=60).collect(),
+        };
+        let (mut lengths, mut seen, mut after) = (Vec::new(), BTreeSet::new(), None);
+        loop {
+            let mut paging = Paging::new(after, limit);
+            while let Some(ask) = paging.ask() {
+                paging.take(tables.answer(&ask)).unwrap();
+                let going = tables.there.iter().rev().copied().nth(every);
+                if let Some(key) = going {
+                    tables.there.remove(&key);
+                    tables.gone.insert(key);
+                }
+            }
+            let page = paging.page();
+            lengths.push(page.heads.len());
+            seen.extend(page.heads.into_iter().map(|head| head.id));
+            after = page.next;
+            if after.is_none() {
+                return (lengths, seen);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_are_full_and_end_with_the_last_row() {
+        assert_eq!(read(20, usize::MAX).0, [20, 20, 20]);
+        assert_eq!(read(59, usize::MAX).0, [59, 1]);
+        assert_eq!(read(60, usize::MAX).0, [60]);
+        assert_eq!(read(100, usize::MAX).0, [60]);
+    }
+
+    #[test]
+    fn a_bundle_that_goes_while_pages_are_read_is_on_one_of_them() {
+        for limit in 1..=61 {
+            for every in [0, 3, 17] {
+                assert_eq!(read(limit, every).1.len(), 60, "{limit} {every}");
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::super::bundle::BundleChange;
 use super::super::decide::Next;
 use super::super::sql::Written;
 use super::super::sql::status::update_context;
-use super::super::{Bundle, Content, Json, NewBundle, StoreError};
+use super::super::{Bundle, Json, NewBundle, StoreError};
 use super::history;
 use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
 

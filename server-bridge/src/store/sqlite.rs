@@ -2,7 +2,7 @@
 //! searches), so that no search takes a reader from delivery.
 //!
 //! Write-ahead log with `synchronous = FULL`: a commit is on disk before it is answered, so that neither `kill -9` nor a
-//! power failure loses an acknowledged write (system.md §6a). Waiting writes share one flush.
+//! power failure loses an acknowledged write (docs/ARCHITECTURE.md, invariant A). Waiting writes share one flush.
 
 use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::service::Place;
+use agent::service::Backend;
 use link::clock::Clock;
 use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};
@@ -186,11 +186,11 @@ impl Settings {
                 Some(cluster) => cluster.kubeconfig().to_path_buf(),
             };
             summary.add_consumer(home, &consumer, target, part.url());
-            let place = match &self.cluster {
+            let backend = match &self.cluster {
                 None => directory(home, &consumer),
-                Some(cluster) => cluster.place(&consumer, SWEEP).await?,
+                Some(cluster) => cluster.backend(&consumer, SWEEP).await?,
             };
-            let agent = agent(home, consumer, place)?;
+            let agent = agent(home, consumer, backend)?;
             let agent = agent.build(&part.registry, &part.checks).await?;
             agents.push((part, agent));
         }
@@ -322,13 +322,13 @@ fn bridge(
 fn agent(
     home: &Home,
     consumer: ConsumerName,
-    place: Place,
+    backend: Backend,
 ) -> Result<agent::service::Settings, Failure> {
     Ok(agent::service::Settings {
         endpoint: endpoint(&home.agent_identity(&consumer))?,
         event_source: format!("{consumer}-work-agent"),
         sources: None,
-        place,
+        backend,
         paused: None,
         max_raw_bytes: 1 << 20,
         reconnect: Reconnect::default(),
@@ -337,8 +337,8 @@ fn agent(
     })
 }
 
-fn directory(home: &Home, consumer: &ConsumerName) -> Place {
-    Place::Directory {
+fn directory(home: &Home, consumer: &ConsumerName) -> Backend {
+    Backend::Directory {
         root: home.target(consumer),
         state_dir: home.agent_state(consumer),
         sweep: SWEEP,

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::prepare::PREPARED_BY;
-use super::{Cluster, ClusterOptions, hint, is_not_served, words};
+use super::{Cluster, ClusterOptions, error_message, hint, is_not_served};
 use crate::crd::{self, AppliedManifestWork, CLAIMS, ManifestWork};
 use crate::health::Health;
 
@@ -112,11 +112,11 @@ struct Going {
 
 /// Something could not be removed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} {object}: {words}")]
-struct Stuck {
+#[error("{operation} {object}: {message}")]
+struct RemoveError {
     operation: &'static str,
     object: String,
-    words: String,
+    message: String,
 }
 
 // === impl Kinds ===
@@ -171,10 +171,10 @@ impl Going {
                 let finalizers = found.finalizers().join("`, `");
                 let failure = Failure::new(
                     ExitKind::Failed,
-                    Stuck {
+                    RemoveError {
                         operation: "remove",
                         object: self.shown.clone(),
-                        words: format!(
+                        message: format!(
                             "it is still there after a minute (finalizers `{finalizers}`)"
                         ),
                     },
@@ -311,12 +311,12 @@ fn if_there<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error>
 }
 
 fn stuck(operation: &'static str, object: &str, error: &kube::Error) -> Failure {
-    let stuck = Stuck {
+    let refused = RemoveError {
         operation,
         object: object.to_owned(),
-        words: words(error),
+        message: error_message(error),
     };
-    Failure::new(ExitKind::Failed, stuck).with_hint(hint(error))
+    Failure::new(ExitKind::Failed, refused).with_hint(hint(error))
 }
 
 // Whoever wrote a definition besides them brought it, or uses it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent::applier::kubernetes::AgentId;
 use agent::cluster::ClusterOptions;
-use agent::service::{ClusterPlace, Place};
+use agent::service::{ClusterBackend, Place};
 use link::error::Failure;
 use link::id::ConsumerName;
 
@@ -61,15 +61,15 @@ impl TargetCluster {
     }
 
     /// Makes it ready for a consumer's agent. Each has a namespace of its own, so that several can share one cluster.
-    pub(super) async fn place(
+    pub(super) async fn backend(
         &self,
         consumer: &ConsumerName,
         poll: Duration,
-    ) -> Result<Place, Failure> {
+    ) -> Result<Backend, Failure> {
         let options = options(&self.kubeconfig, consumer);
         agent::cluster::prepare(options.clone()).await?;
         self.touched.store(true, Ordering::Relaxed);
-        Ok(Place::Cluster(ClusterPlace {
+        Ok(Backend::Cluster(ClusterBackend {
             options,
             agent_id: AgentId::from(consumer.as_str()),
             adopted: Vec::new(),

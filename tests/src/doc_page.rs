@@ -2,7 +2,7 @@
 //!
 //! A fenced block that begins with `sh NAME` is run by its name, once the test has made what the block needs. Where a
 //! reader has to put in something of their own the page says a variable of the shell (`"$API"`), and the test sets it.
-//! [`Page::all_run`] fails when the page has a block of shell commands that nobody ran, so that nothing can be printed there
+//! [`DocPage::all_run`] fails when the page has a block of shell commands that nobody ran, so that nothing can be printed there
 //! which does not work.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 /// A page, and the shell that its reader sits at.
-pub struct Page {
+pub struct DocPage {
     /// With the page's path for messages.
     name: String,
     blocks: BTreeMap<String, String>,
@@ -22,9 +22,9 @@ pub struct Page {
     directory: PathBuf,
 }
 
-// === impl Page ===
+// === impl DocPage ===
 
-impl Page {
+impl DocPage {
     /// Opens a page, whose path is given from the root of the repository. Commands are run in `directory`, with the
     /// programs under test first in the search path.
     ///
@@ -53,7 +53,7 @@ impl Page {
             let twice = opened.blocks.insert(name.clone(), block);
             ensure!(twice.is_none(), "{page} has two blocks `sh {name}`");
         }
-        let probe = crate::process::Spec::binary("probe")?;
+        let probe = crate::process::ProcessSpec::binary("probe")?;
         let probe = probe.command();
         let programs = Path::new(probe.get_program())
             .parent()

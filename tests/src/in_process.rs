@@ -27,19 +27,19 @@ use prometheus::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Page;
+use crate::metrics::MetricsPage;
 use crate::region::{Agent, SOURCE};
 
 /// A running agent; dropping it ends it like a `kill -9`.
-pub struct Inside {
+pub struct InProcessAgent {
     registry: Registry,
     stop: CancellationToken,
     task: JoinHandle<Result<(), TaskDied>>,
 }
 
-// === impl Inside ===
+// === impl InProcessAgent ===
 
-impl Inside {
+impl InProcessAgent {
     /// Kills a region's agent and starts one with this applier in its place.
     ///
     /// # Errors
@@ -123,9 +123,9 @@ impl Inside {
     }
 
     /// Its metrics as they stand.
-    pub fn metrics(&self) -> Page {
+    pub fn metrics(&self) -> MetricsPage {
         let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather());
-        Page::parse(&text.unwrap_or_default())
+        MetricsPage::parse(&text.unwrap_or_default())
     }
 
     /// Lets it finish what it has in hand.
@@ -139,7 +139,7 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for InProcessAgent {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -1,4 +1,4 @@
-//! Events as some other party sends them: a source or an agent of another make, a late copy, a rogue.
+//! Events as some other party sends them: a source or an agent of another make, a late copy, an agent that lies.
 //!
 //! They go out through a [`crate::region::Region::peer`], which the broker lets do everything.
 

@@ -3,23 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A directory below `target/test-scratch`. Removed by [`Scratch::passed`]; dropped otherwise, it stays for
+/// A directory below `target/test-dirs`. Removed by [`TestDir::passed`]; dropped otherwise, it stays for
 /// whoever looks into the failure.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct TestDir {
     path: PathBuf,
     keep: bool,
 }
 
-// === impl Scratch ===
+// === impl TestDir ===
 
-impl Scratch {
+impl TestDir {
     /// A fresh directory named after the test.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn new(test: &str) -> io::Result<Self> {
-        let root = target_directory()?.join("test-scratch");
+        let root = target_directory()?.join("test-dirs");
         std::fs::create_dir_all(&root)?;
         let path = tempfile::Builder::new()
             .prefix(&format!("{test}-"))
@@ -49,7 +49,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TestDir {
     #[expect(
         clippy::print_stderr,
         reason = "the test runner shows it when the test fails"
@@ -98,13 +98,13 @@ mod tests {
 
     #[test]
     fn evidence_stays_unless_the_test_passed() {
-        let kept = Scratch::new("kept").unwrap();
+        let kept = TestDir::new("kept").unwrap();
         let path = kept.path().to_path_buf();
         drop(kept);
         assert!(path.is_dir());
         std::fs::remove_dir(&path).unwrap();
 
-        let removed = Scratch::new("removed").unwrap();
+        let removed = TestDir::new("removed").unwrap();
         let path = removed.path().to_path_buf();
         removed.passed();
         assert!(!path.exists());

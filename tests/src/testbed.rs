@@ -14,40 +14,40 @@ use sandbox::control::{self, Control};
 use sandbox::pki::Authority;
 use serde_json::Value;
 
-use crate::aws::{Iot, REGION, World, account_id};
-use crate::process::{Output, Process, Spec};
-use crate::scratch::Scratch;
+use crate::aws::{FakeAws, Iot, REGION, account_id};
+use crate::process::{Output, Process, ProcessSpec};
+use crate::test_dir::TestDir;
 
-pub use self::database::Database;
+pub use self::database::RdsDatabase;
 
 mod database;
 
 /// Accounts, broker and file. Dropping it stops everything.
-pub struct Estate {
+pub struct Testbed {
     /// The accounts: `region` and one for each management cluster, called like it.
-    pub world: Arc<World>,
+    pub aws: Arc<FakeAws>,
     /// The broker, for looking at connections and at the registry.
     pub broker: Handle,
     /// What its RDS leads to, where it was asked for.
-    pub database: Option<Database>,
+    pub database: Option<RdsDatabase>,
     clusters: Vec<String>,
     env: Vec<(String, String)>,
-    scratch: Scratch,
+    test_dir: TestDir,
     runs: AtomicUsize,
     _broker: RunningBroker,
     _control: control::RunningControl,
 }
 
-// === impl Estate ===
+// === impl Testbed ===
 
-impl Estate {
-    /// A region named `estate` on an empty AWS, with management clusters of these ids, each in an account of its own.
-    /// Its file is `region.yaml` in [`Estate::path`]; every account has its profile in it.
+impl Testbed {
+    /// A region named `testbed` on an empty AWS, with management clusters of these ids, each in an account of its own.
+    /// Its file is `region.yaml` in [`Testbed::path`]; every account has its profile in it.
     ///
     /// # Errors
     /// When a server is missing or does not start.
     pub async fn start(test: &str, clusters: &[&str]) -> Result<Self> {
-        let authority = Arc::new(Authority::new("estate")?);
+        let authority = Arc::new(Authority::new("testbed")?);
         Box::pin(Self::with(test, clusters, HERE, authority, None)).await
     }
 
@@ -64,8 +64,8 @@ impl Estate {
     /// # Errors
     /// When a server is missing or does not start.
     pub async fn within_reach(test: &str, clusters: &[&str], host: Ipv4Addr) -> Result<Self> {
-        let authority = Arc::new(Authority::new("estate")?);
-        let database = Database::start(&authority, host).await?;
+        let authority = Arc::new(Authority::new("testbed")?);
+        let database = RdsDatabase::start(&authority, host).await?;
         Box::pin(Self::with(test, clusters, host, authority, Some(database))).await
     }
 
@@ -74,9 +74,9 @@ impl Estate {
         clusters: &[&str],
         host: Ipv4Addr,
         authority: Arc<Authority>,
-        database: Option<Database>,
+        database: Option<RdsDatabase>,
     ) -> Result<Self> {
-        let scratch = Scratch::new(test)?;
+        let test_dir = TestDir::new(test)?;
         let account = account_id();
         let server = authority.server(&[&host.to_string()])?;
         let any = SocketAddr::new(IpAddr::V4(host), 0);
@@ -94,54 +94,54 @@ impl Estate {
             address: control.local_addr(),
             account: account.clone(),
         };
-        let mut builder = World::builder()
+        let mut builder = FakeAws::builder()
             .account_with_id("region", &account)
-            .database(database.as_ref().map(Database::address))
+            .database(database.as_ref().map(RdsDatabase::address))
             .iot(iot);
         for cluster in clusters {
             builder = builder.account(cluster);
         }
-        let world = Arc::new(builder.start().await?);
-        let env = world.config_file(scratch.path())?;
-        std::fs::write(scratch.path().join("ca.pem"), authority.certificate_pem())?;
-        let estate = Self {
-            world,
+        let aws = Arc::new(builder.start().await?);
+        let env = aws.config_file(test_dir.path())?;
+        std::fs::write(test_dir.path().join("ca.pem"), authority.certificate_pem())?;
+        let testbed = Self {
+            aws,
             broker: broker.handle(),
             database,
             clusters: clusters.iter().map(|id| (*id).to_owned()).collect(),
             env,
-            scratch,
+            test_dir,
             runs: AtomicUsize::new(0),
             _broker: broker,
             _control: control,
         };
-        estate.write_file(&estate.file())?;
-        Ok(estate)
+        testbed.write_file(&testbed.file())?;
+        Ok(testbed)
     }
 
     /// The region's file as it is at first: everything by default, but small and quick.
     pub fn file(&self) -> String {
-        let region = self.world.account("region");
-        let ground = &region.ground;
-        let subnets = ground.subnets.join(", ");
+        let region = self.aws.account("region");
+        let prerequisites = &region.prerequisites;
+        let subnets = prerequisites.subnets.join(", ");
         let port = self.broker.local_addr().port();
         let mut file = format!(
-            "name: estate\nregion: {REGION}\naccount: \"{}\"\naccess: {{profile: region}}\n\
+            "name: testbed\nregion: {REGION}\naccount: \"{}\"\naccess: {{profile: region}}\n\
              network:\n  vpc: {}\n  privateSubnets: [{subnets}]\n\
              eks:\n  cluster: {}\n  securityGroups: [{}]\n  bastionSecurityGroup: {}\n\
              broker: {{port: {port}, ca: ca.pem}}\n\
              secrets: {{recoveryDays: 0}}\n",
             region.id,
-            ground.vpc,
-            ground.cluster,
-            ground.cluster_security_group,
-            ground.bastion_security_group,
+            prerequisites.vpc,
+            prerequisites.cluster,
+            prerequisites.cluster_security_group,
+            prerequisites.bastion_security_group,
         );
         if !self.clusters.is_empty() {
             file.push_str("managementClusters:\n");
         }
         for id in &self.clusters {
-            let account = &self.world.account(id).id;
+            let account = &self.aws.account(id).id;
             file.push_str(&format!(
                 "  - {{id: {id}, account: \"{account}\", access: {{profile: {id}}}}}\n"
             ));
@@ -159,7 +159,7 @@ impl Estate {
 
     /// Where the file and the logs are.
     pub fn path(&self) -> &Path {
-        self.scratch.path()
+        self.test_dir.path()
     }
 
     /// The environment that a process needs to reach these accounts.
@@ -171,10 +171,10 @@ impl Estate {
     ///
     /// # Errors
     /// When it has not been built.
-    pub fn provisioner(&self, args: &[&str]) -> Result<Spec> {
+    pub fn provisioner(&self, args: &[&str]) -> Result<ProcessSpec> {
         let file = self.path().join("region.yaml");
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
-        let spec = Spec::binary("provisioner")?
+        let spec = ProcessSpec::binary("provisioner")?
             .label(format!("provisioner-{run:02}"))
             .args(["--file".as_ref(), file.as_os_str()])
             .args(args);
@@ -240,11 +240,11 @@ impl Estate {
 
     /// The test passed: nothing to look at. Call it last.
     pub fn passed(self) {
-        self.scratch.passed();
+        self.test_dir.passed();
     }
 
     fn logs(&self) -> Result<PathBuf> {
-        Ok(self.scratch.dir("logs")?)
+        Ok(self.test_dir.dir("logs")?)
     }
 }
 

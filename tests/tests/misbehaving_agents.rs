@@ -1,7 +1,7 @@
 //! An agent that lies, repeats itself or is confused harms only itself, and what it broke mends; so does what a late
 //! copy of an old event broke.
 //!
-//! The rogue is a scripted peer that the broker lets write to every topic, beside the product's own bridge and agents.
+//! The intruder is a scripted peer that the broker lets write to every topic, beside the product's own bridge and agents.
 
 // Long because each lie is told and mended in one place.
 
@@ -20,23 +20,25 @@ use link::order::{SequenceId, Version};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::api::{Api, Change, config_map};
-use tests::forge::{self, agent_topic, publish, source_topic, status};
 use tests::measure;
-use tests::region::{Builder, Kind, Region};
+use tests::peer_events::{self, agent_topic, publish, source_topic, status};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
 use tests::wait::wait_for;
 use tokio::task::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_id_from_the_future_freezes_neither_status_nor_deletion() -> Result<()> {
-    let mut region = Builder::new("rogue-future", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("misbehaving-future", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let api = region.api().await?;
     let id = create(&api, "cluster1", "a").await?;
     applied(&api, &id, 1).await?;
-    let peer = region.peer("rogue", &[])?;
+    let peer = region.peer("intruder", &[])?;
     for version in [1, 2] {
         // What an agent says whose clock is 200 days ahead, once.
-        let ahead = forge::now() + SignedDuration::from_hours(200 * 24);
+        let ahead = peer_events::now() + SignedDuration::from_hours(200 * 24);
         let sequence = SequenceId::from_parts(ahead, 1, 0);
         let event = status("cluster1", &id, version, sequence, "Applied");
         heard(&mut region, &peer, &event).await?;
@@ -47,7 +49,7 @@ async fn a_sequence_id_from_the_future_freezes_neither_status_nor_deletion() -> 
         }
     }
     // Within the version that was frozen too.
-    let sequence = SequenceId::from_parts(forge::now(), 1, 0);
+    let sequence = SequenceId::from_parts(peer_events::now(), 1, 0);
     let honest = status("cluster1", &id, 2, sequence, "Honest");
     heard(&mut region, &peer, &honest).await?;
     wait_for("the honest status", PATIENCE, async || {
@@ -71,12 +73,14 @@ async fn a_sequence_id_from_the_future_freezes_neither_status_nor_deletion() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_nobody_can_read_is_refused_and_lists_stay_json() -> Result<()> {
-    let mut region = Builder::new("rogue-number", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("misbehaving-number", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let api = region.api().await?;
     let id = create(&api, "cluster1", "a").await?;
     applied(&api, &id, 1).await?;
-    let peer = region.peer("rogue", &[])?;
-    let condition = forge::condition("Applied").to_string();
+    let peer = region.peer("intruder", &[])?;
+    let condition = peer_events::condition("Applied").to_string();
     for data in [
         format!("{{\"conditions\":[{condition}],\"extra\":1e999}}"),
         format!("{{\"conditions\":[{condition}],\"extra\":[{{\"deep\":-1e400}}]}}"),
@@ -90,13 +94,13 @@ async fn a_number_that_nobody_can_read_is_refused_and_lists_stay_json() -> Resul
              \"integer\":1e999}}}}]}}}}]}}"
         ),
     ] {
-        let sequence = SequenceId::from_parts(forge::now(), 1, 0);
+        let sequence = SequenceId::from_parts(peer_events::now(), 1, 0);
         let event = status("cluster1", &id, 1, sequence, "Applied").with_data(data);
         heard(&mut region, &peer, &event).await?;
         readable(&api, &id).await?;
     }
     // What stands beside the status is shown too.
-    let sequence = SequenceId::from_parts(forge::now(), 1, 0);
+    let sequence = SequenceId::from_parts(peer_events::now(), 1, 0);
     let mut event = status("cluster1", &id, 1, sequence, "Applied");
     event.metadata = Some("{\"name\":\"a\",\"generation\":1e999}".into());
     heard(&mut region, &peer, &event).await?;
@@ -113,30 +117,30 @@ async fn a_number_that_nobody_can_read_is_refused_and_lists_stay_json() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn resync_requests_that_are_never_finished_hold_little_memory_and_no_other_consumer()
 -> Result<()> {
-    let mut region = Builder::new("rogue-parts", Kind::Sandbox)
+    let mut region = RegionBuilder::new("misbehaving-parts", BrokerKind::Sandbox)
         .without_quotas()
         .start()
         .await?;
     let api = region.api().await?;
     let rogues: Vec<String> = (1..=ROGUES)
-        .map(|number| format!("rogue{number}"))
+        .map(|number| format!("intruder{number}"))
         .collect();
-    for rogue in &rogues {
-        api.create_consumer(rogue).await?;
+    for intruder in &rogues {
+        api.create_consumer(intruder).await?;
     }
-    let peer = region.peer("rogue", &[])?;
+    let peer = region.peer("intruder", &[])?;
     let bridge = region.bridge.process().id();
     let before = measure::memory(bridge)?.resident;
     let flood = async {
         // All but the last part of each.
-        let parts = rogues.iter().flat_map(|rogue| {
+        let parts = rogues.iter().flat_map(|intruder| {
             let parts = LONGEST
                 .into_iter()
                 .flat_map(|of| (1..of).map(move |part| (part, of)));
-            parts.map(move |(part, of)| (rogue.as_str(), part, of))
+            parts.map(move |(part, of)| (intruder.as_str(), part, of))
         });
         stream::iter(parts)
-            .map(|(rogue, part, of)| publish(&peer, request(rogue, part, of)))
+            .map(|(intruder, part, of)| publish(&peer, request(intruder, part, of)))
             .buffer_unordered(WINDOW)
             .try_collect::<()>()
             .await
@@ -182,21 +186,24 @@ async fn resync_requests_that_are_never_finished_hold_little_memory_and_no_other
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_for_a_live_bundle_makes_the_bridge_send_it_again() -> Result<()> {
-    let mut region = Builder::new("rogue-deleted", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("misbehaving-deleted", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let api = region.api().await?;
-    let tap = Tap::start(region.peer("tap", &[&source_topic("cluster1")])?).await?;
+    let listener =
+        SpecListener::start(region.peer("listener", &[&source_topic("cluster1")])?).await?;
     let id = create(&api, "cluster1", "a").await?;
     applied(&api, &id, 1).await?;
-    tap.creation_of(&id).await?;
-    let before = tap.specs_of(&id);
-    let peer = region.peer("rogue", &[])?;
-    let sequence = SequenceId::from_parts(forge::now(), 1, 0);
+    listener.creation_of(&id).await?;
+    let before = listener.specs_of(&id);
+    let peer = region.peer("intruder", &[])?;
+    let sequence = SequenceId::from_parts(peer_events::now(), 1, 0);
     let event = status("cluster1", &id, 1, sequence, "Deleted");
     publish(&peer, encode(&event, agent_topic("cluster1"))).await?;
     wait_for(
         "the bundle on its way again",
         PATIENCE,
-        async || match tap.specs_of(&id) {
+        async || match listener.specs_of(&id) {
             count if count > before => Ok(()),
             count => Err(format!("{count} versions on the wire")),
         },
@@ -219,7 +226,7 @@ async fn a_deleted_for_a_live_bundle_makes_the_bridge_send_it_again() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_object_that_a_late_deletion_took_is_applied_again() -> Result<()> {
-    let mut region = Builder::new("rogue-late-deletion", Kind::Sandbox)
+    let mut region = RegionBuilder::new("misbehaving-late-deletion", BrokerKind::Sandbox)
         .start()
         .await?;
     let api = region.api().await?;
@@ -229,7 +236,7 @@ async fn a_live_object_that_a_late_deletion_took_is_applied_again() -> Result<()
     let first = written(&file)?.context("it is applied")?;
     // An id that was deleted and used again, and a copy of its first deletion that comes late.
     let peer = region.peer("late", &[])?;
-    let late = forge::deletion("cluster1", &id, 1);
+    let late = peer_events::deletion("cluster1", &id, 1);
     publish(&peer, encode(&late, source_topic("cluster1"))).await?;
     wait_for(
         "the object to be written anew",
@@ -254,18 +261,19 @@ async fn a_live_object_that_a_late_deletion_took_is_applied_again() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_a_late_creation_brought_back_is_removed_again() -> Result<()> {
-    let mut region = Builder::new("rogue-late-creation", Kind::Sandbox)
+    let mut region = RegionBuilder::new("misbehaving-late-creation", BrokerKind::Sandbox)
         .start()
         .await?;
     let api = region.api().await?;
-    let tap = Tap::start(region.peer("tap", &[&source_topic("cluster1")])?).await?;
+    let listener =
+        SpecListener::start(region.peer("listener", &[&source_topic("cluster1")])?).await?;
     let id = create(&api, "cluster1", "a").await?;
     applied(&api, &id, 1).await?;
     api.delete_bundle(&id).await?;
     gone(&api, &id).await?;
     let file = region.agent("cluster1")?.file_of(&config_map("a", ""));
     ensure!(!file.exists());
-    let copy = tap.creation_of(&id).await?;
+    let copy = listener.creation_of(&id).await?;
     let peer = region.peer("late", &[])?;
     // An agent that remembers the end of the work takes no copy of its beginning.
     publish(&peer, copy.clone()).await?;
@@ -316,9 +324,12 @@ async fn an_object_that_a_late_creation_brought_back_is_removed_again() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_is_used_again_at_once_is_a_new_bundle_and_copies_of_its_earlier_lives_are_not()
 -> Result<()> {
-    let mut region = Builder::new("rogue-lives", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("misbehaving-lives", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let api = region.api().await?;
-    let tap = Tap::start(region.peer("tap", &[&source_topic("cluster1")])?).await?;
+    let listener =
+        SpecListener::start(region.peer("listener", &[&source_topic("cluster1")])?).await?;
     let peer = region.peer("late", &[])?;
     let id = "again";
     for life in 0..5 {
@@ -337,7 +348,7 @@ async fn an_id_that_is_used_again_at_once_is_a_new_bundle_and_copies_of_its_earl
         ensure!(there == Some(config_map("a", &value)), "{there:?}");
         if life > 0 {
             // Of the first of them, with another content and the same version.
-            let copy = tap.creation_of(id).await?;
+            let copy = listener.creation_of(id).await?;
             publish(&peer, copy).await?;
             let change = Change::of(1, vec![config_map("a", &value), config_map("b", &value)]);
             api.change_bundle(id, &change).await?;
@@ -440,7 +451,7 @@ fn request(consumer: &str, part: u32, of: u32) -> Message {
     let name = ConsumerName::new(consumer).expect("the test's own name");
     let kind = Type::spec(Action::ResyncRequest);
     let source = format!("{consumer}-work-agent");
-    let mut event = Event::new(source, kind, &name, forge::now()).with_data(data);
+    let mut event = Event::new(source, kind, &name, peer_events::now()).with_data(data);
     let id = format!("request-of-{of}");
     event.extensions.insert(RESYNC_ID.into(), id);
     event
@@ -450,16 +461,16 @@ fn request(consumer: &str, part: u32, of: u32) -> Message {
 }
 
 /// Keeps what the source says, by bundle.
-struct Tap {
+struct SpecListener {
     heard: Arc<Mutex<BTreeMap<String, Vec<Message>>>>,
     task: JoinHandle<()>,
 }
 
-// === impl Tap ===
+// === impl SpecListener ===
 
-impl Tap {
+impl SpecListener {
     async fn start(mut client: Client) -> Result<Self> {
-        ensure!(client.session.ready().await, "the tap subscribes");
+        ensure!(client.session.ready().await, "the listener subscribes");
         let heard = Arc::new(Mutex::new(BTreeMap::<String, Vec<Message>>::new()));
         let task = tokio::spawn({
             let heard = heard.clone();
@@ -501,7 +512,7 @@ impl Tap {
     }
 }
 
-impl Drop for Tap {
+impl Drop for SpecListener {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -1,6 +1,6 @@
 //! Accounts with what an operator has before the product comes, and the harness's own way to read and change them.
 //!
-//! What goes through [`World::call`] goes past the front: it is not counted, refused or held.
+//! What goes through [`FakeAws::call`] goes past the endpoint: it is not counted, refused or held.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,20 +11,20 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::backends::Backends;
-use super::{Answer, Eks, Front, Moto, REGION, StartError, account_id};
+use super::{Answer, Eks, Endpoint, Moto, MotoError, REGION, account_id};
 
-pub use self::ground::Ground;
+pub use self::prerequisites::Prerequisites;
 pub use self::secrets::SecretVersion;
 
 mod call;
-mod ground;
 mod inventory;
+mod prerequisites;
 mod secrets;
 
-/// Several accounts of AWS. Dropping it stops the front; moto stays while another test uses it.
+/// Several accounts of AWS. Dropping it stops the endpoint; moto stays while another test uses it.
 #[derive(Debug)]
-pub struct World {
-    front: Front,
+pub struct FakeAws {
+    endpoint: Endpoint,
     backends: Backends,
     accounts: Vec<Account>,
     moto: Arc<Moto>,
@@ -40,7 +40,7 @@ pub struct Account {
     /// Its user's access key.
     pub access_key: String,
     /// What there is already.
-    pub ground: Ground,
+    pub prerequisites: Prerequisites,
 }
 
 /// AWS IoT, which somebody else runs.
@@ -54,7 +54,7 @@ pub struct Iot {
 
 /// Which accounts there are.
 #[derive(Debug, Default)]
-pub struct Builder {
+pub struct FakeAwsBuilder {
     accounts: Vec<(String, String)>,
     iot: Option<Iot>,
     database: Option<SocketAddr>,
@@ -62,16 +62,16 @@ pub struct Builder {
 
 /// The AWS of a test could not be made or asked.
 #[derive(Debug, thiserror::Error)]
-pub enum WorldError {
+pub enum FakeAwsError {
     /// No moto.
     #[error("start the AWS of the tests")]
-    Start(#[from] StartError),
+    Start(#[from] MotoError),
     /// No client for the backends.
-    #[error("make the HTTP client of the front")]
+    #[error("make the HTTP client of the endpoint")]
     Client(#[from] reqwest::Error),
-    /// No port for the front, or no file.
-    #[error("start the front")]
-    Front(#[from] io::Error),
+    /// No port for the endpoint, or no file.
+    #[error("start the endpoint")]
+    Endpoint(#[from] io::Error),
     /// A call of the harness was refused.
     #[error("{action}: {status}: {body}")]
     Refused {
@@ -83,16 +83,16 @@ pub enum WorldError {
         body: String,
     },
     /// The test asks for an account that is not there.
-    #[error("find the account `{0}` among those of this world")]
+    #[error("find the account `{0}` among those of this AWS")]
     Account(String),
     /// An answer is not what the service answers.
     #[error("read the answer to {0}")]
     Answer(String),
 }
 
-// === impl Builder ===
+// === impl FakeAwsBuilder ===
 
-impl Builder {
+impl FakeAwsBuilder {
     /// With an account of a random id.
     #[must_use]
     pub fn account(self, name: &str) -> Self {
@@ -123,50 +123,50 @@ impl Builder {
     /// Starts it, with a VPC, a cluster and a bastion in each account.
     ///
     /// # Errors
-    /// See [`WorldError`].
-    pub async fn start(self) -> Result<World, WorldError> {
+    /// See [`FakeAwsError`].
+    pub async fn start(self) -> Result<FakeAws, FakeAwsError> {
         let moto = Moto::shared().await?;
         let backends = Backends::new(
             moto.address(),
             self.iot.as_ref().map(|iot| iot.address),
             self.database,
         )?;
-        let front = Front::start(backends.clone(), self.iot.map(|iot| iot.account)).await?;
-        let mut world = World {
-            front,
+        let endpoint = Endpoint::start(backends.clone(), self.iot.map(|iot| iot.account)).await?;
+        let mut aws = FakeAws {
+            endpoint,
             backends,
             accounts: Vec::new(),
             moto,
         };
         for (name, id) in self.accounts {
             let access_key = format!("AKIATEST{id}");
-            world.front.register(&access_key, &id);
-            let ground = ground::prepare(&world, &name, &id).await?;
+            aws.endpoint.register(&access_key, &id);
+            let prerequisites = prerequisites::prepare(&aws, &name, &id).await?;
             let account = Account {
                 name,
                 id,
                 access_key,
-                ground,
+                prerequisites,
             };
-            world.accounts.push(account);
+            aws.accounts.push(account);
         }
-        Ok(world)
+        Ok(aws)
     }
 }
 
-// === impl World ===
+// === impl FakeAws ===
 
-impl World {
+impl FakeAws {
     /// No accounts yet.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> FakeAwsBuilder {
+        FakeAwsBuilder::default()
     }
 
     /// The usual two: `region`, with AWS IoT if there is one (and its account's id then), and `management-01`.
     ///
     /// # Errors
-    /// See [`WorldError`].
-    pub async fn start(iot: Option<Iot>) -> Result<Self, WorldError> {
+    /// See [`FakeAwsError`].
+    pub async fn start(iot: Option<Iot>) -> Result<Self, FakeAwsError> {
         let builder = match iot {
             Some(iot) => Self::builder()
                 .account_with_id("region", &iot.account.clone())
@@ -177,8 +177,8 @@ impl World {
     }
 
     /// The one endpoint, and the controls of a test.
-    pub fn front(&self) -> &Front {
-        &self.front
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// The fake EKS, for [`Eks::settle_after`].
@@ -204,7 +204,7 @@ impl World {
         let found = self.find(name);
         #[expect(
             clippy::panic,
-            reason = "a mistake in the test, not a state of the world"
+            reason = "a mistake in the test, no state that is tested"
         )]
         found.unwrap_or_else(|| panic!("the test has no account `{name}`"))
     }
@@ -234,11 +234,11 @@ impl World {
         for Account {
             name,
             access_key,
-            ground,
+            prerequisites,
             ..
         } in &self.accounts
         {
-            let role = &ground.operator_role;
+            let role = &prerequisites.operator_role;
             profiles += &format!(
                 "[profile {name}]\nregion = {REGION}\n\n\
                  [profile {name}-role]\nregion = {REGION}\nrole_arn = {role}\nsource_profile = {first}\n\n"
@@ -258,24 +258,24 @@ impl World {
         Ok(env)
     }
 
-    /// Makes a call in an account, past the front, and gives its answer as JSON.
+    /// Makes a call in an account, past the endpoint, and gives its answer as JSON.
     ///
     /// Parameters are spelled as on the wire. For EC2, IAM, RDS and STS they are the fields of the form
     /// (`"Filter.1.Name"`, `"Tags.member.1.Key"`), for EKS and AWS IoT those of the path go by the names that AWS gives
     /// them and the others into the body, or into the query of a GET or DELETE.
     ///
     /// # Errors
-    /// See [`WorldError`].
+    /// See [`FakeAwsError`].
     pub async fn call(
         &self,
         account: &str,
         service: &str,
         operation: &str,
         params: Value,
-    ) -> Result<Value, WorldError> {
+    ) -> Result<Value, FakeAwsError> {
         let account = self
             .find(account)
-            .ok_or_else(|| WorldError::Account(account.into()))?;
+            .ok_or_else(|| FakeAwsError::Account(account.into()))?;
         self.call_as(&account.id, service, operation, params).await
     }
 
@@ -285,24 +285,24 @@ impl World {
         service: &str,
         operation: &str,
         params: Value,
-    ) -> Result<Value, WorldError> {
+    ) -> Result<Value, FakeAwsError> {
         let action = format!("{service}:{operation}");
         let params = match params {
             Value::Object(params) => params,
             _ => Map::new(),
         };
         let request = call::request(account, service, operation, params)
-            .ok_or_else(|| WorldError::Answer(action.clone()))?;
+            .ok_or_else(|| FakeAwsError::Answer(action.clone()))?;
         let Answer { status, body, .. } = self.backends.carry_out(&request).await;
         let body = String::from_utf8_lossy(&body).into_owned();
         if !status.is_success() {
-            return Err(WorldError::Refused {
+            return Err(FakeAwsError::Refused {
                 action,
                 status,
                 body,
             });
         }
-        call::read(service, operation, &body).ok_or(WorldError::Answer(action))
+        call::read(service, operation, &body).ok_or(FakeAwsError::Answer(action))
     }
 
     fn find(&self, name: &str) -> Option<&Account> {
@@ -311,7 +311,7 @@ impl World {
 
     fn place(&self) -> Vec<(String, String)> {
         let pairs = [
-            ("AWS_ENDPOINT_URL", self.front.url()),
+            ("AWS_ENDPOINT_URL", self.endpoint.url()),
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             // Loopback never goes through a proxy of the machine.

@@ -15,13 +15,13 @@ use axum::response::IntoResponse;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::rules::{Rules, Verdict};
+use self::rules::{CallDecision, Rules};
 use self::scope::Scope;
 use super::backends::Backends;
-use super::refusal::{denied, refuse, stranger, unsigned};
+use super::refusal::{denied, refuse, unknown_caller, unsigned};
 use super::{Answer, Request, rest};
 
-pub use self::rules::{Call, Held};
+pub use self::rules::{Call, HeldCall};
 
 mod rules;
 mod scope;
@@ -29,7 +29,7 @@ mod simulate;
 
 /// The endpoint, on a free port of 127.0.0.1. Dropping it stops it.
 #[derive(Debug)]
-pub struct Front {
+pub struct Endpoint {
     address: SocketAddr,
     shared: Arc<Shared>,
     _server: AbortOnDropHandle<io::Result<()>>,
@@ -43,9 +43,9 @@ struct Shared {
     iot_account: Option<String>,
 }
 
-// === impl Front ===
+// === impl Endpoint ===
 
-impl Front {
+impl Endpoint {
     pub(super) async fn start(backends: Backends, iot_account: Option<String>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -119,9 +119,9 @@ impl Front {
     }
 
     /// Carries the `n`-th mutating call from now (the first is 1) out and never answers it. The test waits for it
-    /// with [`Held::reached`] and kills the client: the process has died right after that call took effect.
+    /// with [`HeldCall::reached`] and kills the client: the process has died right after that call took effect.
     #[must_use = "nobody learns of the held call otherwise"]
-    pub fn hold_answer_of_mutating(&self, n: usize) -> Held {
+    pub fn hold_answer_of_mutating(&self, n: usize) -> HeldCall {
         self.shared.rules.hold(n)
     }
 }
@@ -146,7 +146,7 @@ impl Shared {
             return unsigned();
         };
         let Some(account) = self.rules.account(&scope.access_key) else {
-            return stranger(&scope.service);
+            return unknown_caller(&scope.service);
         };
         let operation = scope::operation(&scope.service, parts, &body);
         let target = parts
@@ -166,14 +166,14 @@ impl Shared {
         let elsewhere = matches!(request.service.as_str(), "iot" | "iotdata")
             && self.iot_account.as_ref() != Some(&request.account);
         match self.rules.admit(&request, elsewhere) {
-            Verdict::Denied => denied(&request),
-            Verdict::Failure { code, status } => refuse(
+            CallDecision::Denied => denied(&request),
+            CallDecision::Failure { code, status } => refuse(
                 &request.service,
                 status,
                 &code,
                 "the test asked for this failure",
             ),
-            Verdict::Carry { hold } => {
+            CallDecision::Carry { hold } => {
                 // In a task of its own: a client that is killed must not leave half a call behind.
                 let shared = Arc::clone(self);
                 let carried = tokio::spawn(async move { shared.carry_out(request).await }).await;
@@ -181,8 +181,9 @@ impl Shared {
                     hold.reached();
                     return std::future::pending().await;
                 }
-                carried
-                    .unwrap_or_else(|_| refuse("sts", 500, "InternalFailure", "the front panicked"))
+                carried.unwrap_or_else(|_| {
+                    refuse("sts", 500, "InternalFailure", "the endpoint panicked")
+                })
             }
         }
     }

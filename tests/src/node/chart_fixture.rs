@@ -17,22 +17,22 @@ use serde_json::{Value, json};
 use super::Node;
 use crate::api::Api;
 use crate::region::{BRIDGE_CLIENT, SOURCE};
-use crate::scratch::workspace;
+use crate::test_dir::workspace;
 use crate::wait::wait_for;
 
 /// How the files of a chart come to its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// The CSI driver mounts them: [`Site::provide`] is enough.
+pub enum FileSource {
+    /// The CSI driver mounts them: [`ChartFixture::provide`] is enough.
     Csi,
     /// The operator for external secrets makes a Secret of them; likewise.
     External,
-    /// Somebody makes a Secret: [`Site::hand_over`].
+    /// Somebody makes a Secret: [`ChartFixture::hand_over`].
     Existing,
 }
 
 /// What a program is given.
-struct Gift {
+struct ProgramFiles {
     set: Set,
     /// `config.yaml`.
     config: String,
@@ -41,22 +41,22 @@ struct Gift {
 }
 
 /// A broker and names of secrets that nobody else on the node has. Dropping it stops the broker.
-pub struct Site<'a> {
+pub struct ChartFixture<'a> {
     node: &'a Node,
     name: String,
     authority: Authority,
     broker: RunningBroker,
 }
 
-// === impl Site ===
+// === impl ChartFixture ===
 
-impl<'a> Site<'a> {
-    /// A site of this name, which is the first part of its secrets' names.
+impl<'a> ChartFixture<'a> {
+    /// A fixture of this name, which is the first part of its secrets' names.
     ///
     /// # Errors
     /// When the broker does not start.
     pub async fn start(node: &'a Node, name: &str) -> Result<Self> {
-        let authority = Authority::new("site")?;
+        let authority = Authority::new("fixture")?;
         let host = format!("{name}.test");
         let server = authority.server(&[&host])?;
         let any = (node.host(), 0).into();
@@ -72,12 +72,12 @@ impl<'a> Site<'a> {
     }
 
     /// Writes the secrets of a chart, `agent` or `server-bridge`, into Secrets Manager. A second time it gives the program
-    /// a new identity, which its pods get to see when they look again. The one cluster of a site has the site's name.
+    /// a new identity, which its pods get to see when they look again. The one cluster of a fixture has the fixture's name.
     ///
     /// # Errors
     /// When a secret cannot be written.
     pub async fn provide(&self, chart: &str) -> Result<()> {
-        let Gift { set, config, own } = self.gift(chart)?;
+        let ProgramFiles { set, config, own } = self.program_files(chart)?;
         let mut config = json!({ "config": config });
         match chart {
             "agent" => config["consumerName"] = own.1.into(),
@@ -97,12 +97,12 @@ impl<'a> Site<'a> {
         self.put(certificate, &identity).await
     }
 
-    /// The same as a Secret in a namespace, for [`Way::Existing`].
+    /// The same as a Secret in a namespace, for [`FileSource::Existing`].
     ///
     /// # Errors
     /// When it is refused.
     pub async fn hand_over(&self, chart: &str, namespace: &str) -> Result<()> {
-        let Gift { set, config, own } = self.gift(chart)?;
+        let ProgramFiles { set, config, own } = self.program_files(chart)?;
         let bytes = |text: String| ByteString(text.into_bytes());
         let space =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
@@ -118,7 +118,7 @@ impl<'a> Site<'a> {
         self.node.apply(&[space, secret]).await
     }
 
-    fn gift(&self, chart: &str) -> Result<Gift> {
+    fn program_files(&self, chart: &str) -> Result<ProgramFiles> {
         let set = self.authority.client(chart)?;
         let registry = self.broker.registry();
         if registry.policy(chart).is_none() {
@@ -130,15 +130,15 @@ impl<'a> Site<'a> {
             _ => ("consumers.yaml", json!([{ "name": self.name }]).to_string()),
         };
         let config = format!("brokerHost: {}.test:{}\n", self.name, self.port());
-        Ok(Gift { set, config, own })
+        Ok(ProgramFiles { set, config, own })
     }
 
-    /// The values that make a chart, `agent` or `server-bridge`, take an image of this profile's program and this site's
+    /// The values that make a chart, `agent` or `server-bridge`, take an image of this profile's program and this fixture's
     /// secrets.
     ///
     /// # Errors
     /// When there is no such image.
-    pub async fn values(&self, chart: &str, way: Way) -> Result<Value> {
+    pub async fn values(&self, chart: &str, source: FileSource) -> Result<Value> {
         let secret = |what: &str| format!("{}/{what}", self.name);
         let (certificate, config) = secrets(chart);
         let mut secrets = json!({
@@ -149,14 +149,14 @@ impl<'a> Site<'a> {
         if chart != "agent" {
             secrets["consumers"] = secret("consumers").into();
         }
-        match way {
-            Way::Csi => secrets["provider"] = "csi".into(),
-            Way::External => {
+        match source {
+            FileSource::Csi => secrets["provider"] = "csi".into(),
+            FileSource::External => {
                 secrets["provider"] = "external".into();
                 let store = json!({ "create": true, "kind": "SecretStore", "name": chart });
                 secrets["external"] = json!({ "store": store, "refreshInterval": "1s" });
             }
-            Way::Existing => {
+            FileSource::Existing => {
                 secrets["provider"] = "existing".into();
                 secrets["existing"] = own_secret(chart).into();
             }
@@ -173,7 +173,7 @@ impl<'a> Site<'a> {
     /// # Errors
     /// When there is no such image.
     pub async fn values_with_class(&self, chart: &str, class: &str) -> Result<Value> {
-        let mut values = self.values(chart, Way::Csi).await?;
+        let mut values = self.values(chart, FileSource::Csi).await?;
         values["secrets"]["csi"] = json!({ "create": false, "name": class });
         Ok(values)
     }
@@ -182,8 +182,8 @@ impl<'a> Site<'a> {
     ///
     /// # Errors
     /// When helm refuses or the pod does not become ready.
-    pub async fn install(&self, chart: &str, namespace: &str, way: Way) -> Result<()> {
-        let values = self.values(chart, way).await?;
+    pub async fn install(&self, chart: &str, namespace: &str, source: FileSource) -> Result<()> {
+        let values = self.values(chart, source).await?;
         self.release("upgrade", chart, namespace, &values).await?;
         let kind = if chart == "agent" {
             "deployment"

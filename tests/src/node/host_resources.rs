@@ -8,38 +8,38 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::StartError;
+use super::NodeError;
 
 /// A number, held until dropped, with all that belongs to it.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(super) struct HostResources {
     number: u8,
     _lock: File,
 }
 
-// === impl Ground ===
+// === impl HostResources ===
 
-impl Ground {
+impl HostResources {
     /// Takes the first number that is free, and lays its network.
     ///
     /// # Errors
     /// What the machine lacks, in words.
-    pub(super) fn take() -> Result<Self, StartError> {
+    pub(super) fn take() -> Result<Self, NodeError> {
         able()?;
         for number in NUMBERS {
             let Some(lock) = lock(number)? else { continue };
-            let ground = Self {
+            let resources = Self {
                 number,
                 _lock: lock,
             };
-            ground.clear()?;
+            resources.clear()?;
             // Somebody's network may use these addresses.
-            if !ground.taken()? {
-                ground.lay()?;
-                return Ok(ground);
+            if !resources.taken()? {
+                resources.lay()?;
+                return Ok(resources);
             }
         }
-        Err(StartError::Lacking(format!(
+        Err(NodeError::Lacking(format!(
             "no free network among 10.{}.0.0/16 to 10.{}.0.0/16",
             NUMBERS.start(),
             NUMBERS.end()
@@ -107,7 +107,7 @@ impl Ground {
         )
     }
 
-    /// Notes the servers of the control plane, which listen on an address of the ground: they must not outlive it.
+    /// Notes the servers of the control plane, which listen on an address of the node: they must not outlive it.
     ///
     /// # Errors
     /// When the directory cannot be written to.
@@ -120,25 +120,25 @@ impl Ground {
     ///
     /// # Errors
     /// When its network is gone.
-    pub(super) fn processes(&self) -> Result<String, StartError> {
+    pub(super) fn processes(&self) -> Result<String, NodeError> {
         shell(&format!("ip netns pids {}", self.name()))
     }
 
-    fn clear(&self) -> Result<(), StartError> {
+    fn clear(&self) -> Result<(), NodeError> {
         let _ = Command::new("sh")
             .args(["-c", &self.clearing()])
             .output()
-            .map_err(|source| StartError::Ground("clear what a killed run left", source))?;
+            .map_err(|source| NodeError::Host("clear what a killed run left", source))?;
         Ok(())
     }
 
-    fn taken(&self) -> Result<bool, StartError> {
+    fn taken(&self) -> Result<bool, NodeError> {
         let routes = shell(&format!("ip -4 route show root 10.{}.0.0/16", self.number))?;
         Ok(!routes.is_empty())
     }
 
     /// One pair of interfaces, and nothing in this machine's filters.
-    fn lay(&self) -> Result<(), StartError> {
+    fn lay(&self) -> Result<(), NodeError> {
         let (name, link) = (self.name(), self.link());
         let (host, node, api, pods) = (self.host(), self.node(), self.api(), self.pods());
         shell(&format!(
@@ -154,7 +154,7 @@ impl Ground {
              ip route add {pods} via {node}\n"
         ))?;
         std::fs::create_dir_all(self.directory())
-            .map_err(|source| StartError::Ground("make the directory of a node", source))
+            .map_err(|source| NodeError::Host("make the directory of a node", source))
     }
 
     fn link(&self) -> String {
@@ -166,7 +166,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for HostResources {
     fn drop(&mut self) {
         // What fails to go is cleared by whoever takes the number next.
         let _ = self.clear();
@@ -174,15 +174,15 @@ impl Drop for Ground {
 }
 
 /// What no attempt can do without, each with its own words.
-fn able() -> Result<(), StartError> {
+fn able() -> Result<(), NodeError> {
     if shell("id -u")?.trim() != "0" {
-        return Err(StartError::Lacking(
+        return Err(NodeError::Lacking(
             "not root: a node makes name spaces, mounts and control groups".into(),
         ));
     }
     for program in ["ip", "nsenter", "unshare", "mount"] {
         if shell(&format!("command -v {program}")).is_err() {
-            return Err(StartError::Lacking(format!(
+            return Err(NodeError::Lacking(format!(
                 "no `{program}`: run `apt-get install iproute2 util-linux`"
             )));
         }
@@ -192,7 +192,7 @@ fn able() -> Result<(), StartError> {
         ("control groups that can be written to", CGROUP),
     ] {
         shell(attempt).map_err(|error| {
-            StartError::Lacking(format!(
+            NodeError::Lacking(format!(
                 "no {what}: {error}; in a container it takes `--privileged`"
             ))
         })?;
@@ -201,8 +201,8 @@ fn able() -> Result<(), StartError> {
 }
 
 /// Runs a script that stops at its first failure, and gives its output.
-fn shell(script: &str) -> Result<String, StartError> {
-    let failed = |source| StartError::Ground("run a shell", source);
+fn shell(script: &str) -> Result<String, NodeError> {
+    let failed = |source| NodeError::Host("run a shell", source);
     let output = Command::new("sh")
         .args(["-ec", &format!("PATH=$PATH:/usr/sbin:/sbin\n{script}")])
         .output()
@@ -211,16 +211,16 @@ fn shell(script: &str) -> Result<String, StartError> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(StartError::Ground(
+    Err(NodeError::Host(
         "set up the network of a node",
         io::Error::other(said),
     ))
 }
 
 /// The lock of a number, unless somebody has it.
-fn lock(number: u8) -> Result<Option<File>, StartError> {
+fn lock(number: u8) -> Result<Option<File>, NodeError> {
     let path = format!("/tmp/maestro-node-{number}.lock");
-    let failed = |source| StartError::Ground("lock the number of a node", source);
+    let failed = |source| NodeError::Host("lock the number of a node", source);
     let file = File::options()
         .create(true)
         .truncate(false)

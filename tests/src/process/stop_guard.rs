@@ -13,30 +13,30 @@ use super::Process;
 
 /// Holds processes until this one ends. Dropping it lets them go.
 #[derive(Debug)]
-pub(crate) struct Leash {
+pub(crate) struct StopGuard {
     shell: Child,
     pipe: ChildStdin,
 }
 
-// === impl Leash ===
+// === impl StopGuard ===
 
-impl Leash {
-    /// Holds nothing yet. `litter` are directories that nobody wants once this process has ended.
+impl StopGuard {
+    /// Holds nothing yet. `directories` are directories that nobody wants once this process has ended.
     ///
     /// # Errors
     /// When there is no `sh`.
-    pub(crate) fn new(litter: &[&Path]) -> io::Result<Self> {
-        Self::with_farewell(litter, ":")
+    pub(crate) fn new(directories: &[&Path]) -> io::Result<Self> {
+        Self::with_cleanup(directories, ":")
     }
 
     /// The same with a shell script that runs between the end of the processes and that of the directories.
     ///
     /// # Errors
     /// When there is no `sh`.
-    pub(crate) fn with_farewell(litter: &[&Path], script: &str) -> io::Result<Self> {
+    pub(crate) fn with_cleanup(directories: &[&Path], script: &str) -> io::Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "leash", script])
-            .args(litter)
+            .args(["-c", SCRIPT, "stop-guard", script])
+            .args(directories)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -59,7 +59,7 @@ impl Leash {
     }
 }
 
-impl Drop for Leash {
+impl Drop for StopGuard {
     fn drop(&mut self) {
         // Before its pipe closes: whoever owns the processes ends them now. An error means that it is gone already.
         let _ = self.shell.kill();

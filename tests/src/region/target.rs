@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// Where the agents apply objects and keep their works.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum AgentTarget {
     /// Directories of the test.
     Directories,
     /// A cluster, with names that no other test uses.
@@ -22,9 +22,9 @@ pub(super) enum Place {
     },
 }
 
-// === impl Place ===
+// === impl AgentTarget ===
 
-impl Place {
+impl AgentTarget {
     /// `admin` makes what the agents need, which work by `kubeconfig`.
     pub(super) fn cluster(admin: &Path, kubeconfig: &Path) -> Self {
         let random = Uuid::new_v4().simple().to_string();

@@ -8,18 +8,18 @@ use link::topic::Scheme;
 use serde_json::Value;
 
 use super::SERVER;
-use crate::csi::{Class, MountError, Pod, mount};
-use crate::estate::Estate;
-use crate::process::Spec;
+use crate::csi::{MountError, Pod, ProviderClass, mount};
+use crate::process::ProcessSpec;
+use crate::testbed::Testbed;
 
 /// One party with its pod and its volume.
-pub(super) struct Party {
+pub(super) struct Component {
     /// `server`, or the management cluster's id.
     pub(super) name: String,
     /// Its pod.
     pub(super) pod: Pod,
     /// What its pod mounts.
-    pub(super) class: Class,
+    pub(super) class: ProviderClass,
     /// Where that lies.
     pub(super) directory: PathBuf,
     /// Its MQTT client id, of several the first.
@@ -28,11 +28,11 @@ pub(super) struct Party {
     pub(super) values: Value,
 }
 
-// === impl Party ===
+// === impl Component ===
 
-impl Party {
+impl Component {
     /// `class` and `values` are the outputs of these formats.
-    pub(super) fn new(estate: &Estate, name: &str, class: &str, values: &str) -> Result<Self> {
+    pub(super) fn new(testbed: &Testbed, name: &str, class: &str, values: &str) -> Result<Self> {
         let account = if name == SERVER { "region" } else { name };
         let values: Value = serde_saphyr::from_str(values)?;
         let text = |pointer: &str| {
@@ -55,23 +55,23 @@ impl Party {
             name: name.to_owned(),
             pod: Pod {
                 account: account.to_owned(),
-                cluster: estate.world.account(account).ground.cluster.clone(),
+                cluster: testbed.aws.account(account).prerequisites.cluster.clone(),
                 service_account: text("/serviceAccount/name")?,
             },
-            class: Class::parse(class)?,
-            directory: estate.path().join("mounts").join(name),
+            class: ProviderClass::parse(class)?,
+            directory: testbed.path().join("mounts").join(name),
             client_id,
             values,
         })
     }
 
     /// Mounts its volume, or looks again.
-    pub(super) async fn mount(&self, estate: &Estate) -> Result<Vec<String>, MountError> {
-        mount(&estate.world, &self.pod, &self.class, &self.directory).await
+    pub(super) async fn mount(&self, testbed: &Testbed) -> Result<Vec<String>, MountError> {
+        mount(&testbed.aws, &self.pod, &self.class, &self.directory).await
     }
 
     /// With the flags that say where the volume is: in a pod it is where the mounted configuration says.
-    pub(super) fn flags(&self, spec: Spec) -> Spec {
+    pub(super) fn flags(&self, spec: ProcessSpec) -> ProcessSpec {
         [
             ("--client-cert-file", "certificate"),
             ("--client-key-file", "privateKey"),

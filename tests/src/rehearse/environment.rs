@@ -1,4 +1,4 @@
-//! The ground of a rehearsal for a person: accounts and broker on loopback, a file of environment variables that makes
+//! The environment of a rehearsal for a person: accounts and broker on loopback, a file of environment variables that makes
 //! a shell use them, and a CSI driver that looks every second; on a node, its cluster besides.
 
 use std::fmt::Write as _;
@@ -8,17 +8,21 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::interval;
 
-use super::party::{Party, outputs};
+use super::component::{Component, outputs};
 use super::{CLUSTERS, LATER, OnNode, Rehearsal, SERVER};
-use crate::scratch::profile_directory;
+use crate::test_dir::profile_directory;
 
 /// Starts it and writes the variables to `file` when everything is ready; then mounts what can be mounted, until `until`
 /// says whether there is something to look at, which keeps the logs. With a `node`, pods mount by themselves, and only the
 /// database is made when its credentials are there.
 ///
 /// # Errors
-/// When the ground cannot be laid or the file not be written.
-pub async fn hold(file: &Path, node: bool, until: impl Future<Output = bool>) -> Result<()> {
+/// When accounts or broker do not start or the file not be written.
+pub async fn keep_environment(
+    file: &Path,
+    node: bool,
+    until: impl Future<Output = bool>,
+) -> Result<()> {
     // Of an earlier one: who waits for the file must not find it.
     let _ = std::fs::remove_file(file);
     if node {
@@ -70,30 +74,33 @@ async fn look(rehearsal: &Rehearsal, name: &str) -> Result<()> {
         .must(&outputs(name, "secret-provider-class"))
         .await?;
     let values = rehearsal.must(&outputs(name, "helm")).await?;
-    let party = Party::new(&rehearsal.estate, name, &class, &values)?;
-    party.mount(&rehearsal.estate).await?;
+    let party = Component::new(&rehearsal.testbed, name, &class, &values)?;
+    party.mount(&rehearsal.testbed).await?;
     Ok(())
 }
 
 /// What a person's shell is told of the accounts.
 pub(super) fn variables(rehearsal: &Rehearsal) -> Vec<(String, String)> {
-    let estate = &rehearsal.estate;
-    let region = estate.world.account("region");
-    let ground = &region.ground;
-    let mut pairs = estate.env().to_vec();
+    let testbed = &rehearsal.testbed;
+    let region = testbed.aws.account("region");
+    let prerequisites = &region.prerequisites;
+    let mut pairs = testbed.env().to_vec();
     let mut add = |name: &str, value: String| pairs.push((name.to_owned(), value));
-    add("REHEARSAL", estate.path().display().to_string());
+    add("REHEARSAL", testbed.path().display().to_string());
     add("REGION_ACCOUNT", region.id.clone());
-    add("REGION_VPC", ground.vpc.clone());
-    add("REGION_SUBNETS", ground.subnets.join(", "));
-    add("REGION_EKS", ground.cluster.clone());
+    add("REGION_VPC", prerequisites.vpc.clone());
+    add("REGION_SUBNETS", prerequisites.subnets.join(", "));
+    add("REGION_EKS", prerequisites.cluster.clone());
     add(
         "REGION_SECURITY_GROUP",
-        ground.cluster_security_group.clone(),
+        prerequisites.cluster_security_group.clone(),
     );
-    add("BROKER_PORT", estate.broker.local_addr().port().to_string());
+    add(
+        "BROKER_PORT",
+        testbed.broker.local_addr().port().to_string(),
+    );
     for (index, cluster) in CLUSTERS.into_iter().chain([LATER]).enumerate() {
-        let mut accounts = estate.world.accounts().iter();
+        let mut accounts = testbed.aws.accounts().iter();
         if let Some(account) = accounts.find(|account| account.name == cluster) {
             let name = format!("MANAGEMENT_{:02}_ACCOUNT", index + 1);
             add(&name, account.id.clone());

@@ -1,4 +1,4 @@
-//! The PostgreSQL server that an estate's RDS leads to: it takes nobody without TLS, and has nothing in it until somebody
+//! The PostgreSQL server that a testbed's RDS leads to: it takes nobody without TLS, and has nothing in it until somebody
 //! does what RDS does when it makes an instance.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,14 +13,14 @@ use crate::wait::wait_for;
 
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
-pub struct Database {
+pub struct RdsDatabase {
     server: Server,
     host: Ipv4Addr,
 }
 
-// === impl Database ===
+// === impl RdsDatabase ===
 
-impl Database {
+impl RdsDatabase {
     /// At this address of the machine, with as many connections as the smallest class of RDS has, and a certificate of
     /// this authority for the address.
     ///

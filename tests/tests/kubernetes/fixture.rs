@@ -11,11 +11,11 @@ use link::bundle::manifest::ObjectRef;
 use serde_json::{Map, Value, json};
 use tests::api::{self, Bundle, Change};
 use tests::kubernetes::Cluster;
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::wait::wait_for;
 
 /// A running region and its namespace for objects.
-pub(super) struct Stage {
+pub(super) struct Fixture {
     pub(super) region: Region,
     pub(super) api: api::Api,
     /// Of somebody else, who may do everything.
@@ -23,15 +23,15 @@ pub(super) struct Stage {
     pub(super) namespace: String,
 }
 
-/// A bundle of a stage.
-pub(super) struct Posted<'a> {
-    pub(super) stage: &'a Stage,
+/// A bundle of a fixture.
+pub(super) struct PostedBundle<'a> {
+    pub(super) fixture: &'a Fixture,
     pub(super) id: String,
 }
 
-// === impl Stage ===
+// === impl Fixture ===
 
-impl Stage {
+impl Fixture {
     pub(super) async fn new(name: &str) -> Result<Self> {
         Self::with(name, &[]).await
     }
@@ -40,7 +40,7 @@ impl Stage {
     pub(super) async fn with(name: &str, agent_args: &[&str]) -> Result<Self> {
         let cluster = Cluster::shared().await?;
         let namespace = cluster.namespace(name).await?;
-        let builder = Builder::new(name, Kind::Sandbox).on_cluster(cluster);
+        let builder = RegionBuilder::new(name, BrokerKind::Sandbox).on_cluster(cluster);
         Self::open(builder, namespace, agent_args).await
     }
 
@@ -48,18 +48,18 @@ impl Stage {
     pub(super) async fn of_two_agents(name: &str) -> Result<Self> {
         let cluster = Cluster::shared().await?;
         let namespace = cluster.namespace(name).await?;
-        let builder = Builder::new(name, Kind::Sandbox).agents(2);
+        let builder = RegionBuilder::new(name, BrokerKind::Sandbox).agents(2);
         Self::open(builder.on_cluster(cluster), namespace, &[]).await
     }
 
     /// With an agent that may do what RBAC lets this user do.
     pub(super) async fn restricted(name: &str, namespace: String, user: &str) -> Result<Self> {
         let cluster = Cluster::shared().await?;
-        let builder = Builder::new(name, Kind::Sandbox).on_cluster_as(cluster, user)?;
+        let builder = RegionBuilder::new(name, BrokerKind::Sandbox).on_cluster_as(cluster, user)?;
         Self::open(builder, namespace, &[]).await
     }
 
-    async fn open(builder: Builder, namespace: String, agent_args: &[&str]) -> Result<Self> {
+    async fn open(builder: RegionBuilder, namespace: String, agent_args: &[&str]) -> Result<Self> {
         let builder = builder.without_quotas().agent_args(agent_args.to_vec());
         let mut region = builder.start().await?;
         Ok(Self {
@@ -70,7 +70,7 @@ impl Stage {
         })
     }
 
-    /// A manifest in the stage's namespace with everything but its metadata.
+    /// A manifest in the fixture's namespace with everything but its metadata.
     pub(super) fn manifest(&self, name: &str, rest: Value) -> Value {
         let mut manifest = rest;
         manifest["metadata"] = json!({ "name": name, "namespace": self.namespace });
@@ -93,16 +93,16 @@ impl Stage {
         config
     }
 
-    pub(super) async fn post(&self, change: Change) -> Result<Posted<'_>> {
+    pub(super) async fn post(&self, change: Change) -> Result<PostedBundle<'_>> {
         let change = Change {
             consumer_name: change.consumer_name.or(Some("cluster1".into())),
             ..change
         };
         let id = self.api.create_bundle(&change).await?.id;
-        Ok(Posted { stage: self, id })
+        Ok(PostedBundle { fixture: self, id })
     }
 
-    pub(super) async fn post_manifests(&self, manifests: Vec<Value>) -> Result<Posted<'_>> {
+    pub(super) async fn post_manifests(&self, manifests: Vec<Value>) -> Result<PostedBundle<'_>> {
         let change = Change {
             manifests,
             ..Change::default()
@@ -170,11 +170,11 @@ impl Stage {
     }
 }
 
-// === impl Posted ===
+// === impl PostedBundle ===
 
-impl Posted<'_> {
+impl PostedBundle<'_> {
     pub(super) async fn bundle(&self) -> Result<Bundle> {
-        let bundle = self.stage.api.bundle(&self.id).await?;
+        let bundle = self.fixture.api.bundle(&self.id).await?;
         bundle.with_context(|| format!("bundle `{}` is there", self.id))
     }
 
@@ -260,12 +260,12 @@ impl Posted<'_> {
             version: Some(self.bundle().await?.version),
             ..change
         };
-        self.stage.api.change_bundle(&self.id, &change).await?;
+        self.fixture.api.change_bundle(&self.id, &change).await?;
         Ok(())
     }
 
     pub(super) async fn delete(&self) -> Result<()> {
-        Ok(self.stage.api.delete_bundle(&self.id).await?)
+        Ok(self.fixture.api.delete_bundle(&self.id).await?)
     }
 
     /// Deletes the bundle and waits until REST does not know it any more.
@@ -277,7 +277,7 @@ impl Posted<'_> {
     pub(super) async fn is_gone(&self) -> Result<()> {
         let what = format!("bundle `{}` to go", self.id);
         wait_for(&what, PATIENCE, async || {
-            let bundle = self.stage.api.bundle(&self.id).await?;
+            let bundle = self.fixture.api.bundle(&self.id).await?;
             let status = bundle.map(|bundle| bundle.status);
             ensure!(status.is_none(), "{:#}", status.unwrap_or_default());
             anyhow::Ok(())
@@ -289,13 +289,13 @@ impl Posted<'_> {
 
 /// Waits until an object of the cluster is as it should be; `null` while it is not there.
 pub(super) async fn until(
-    stage: &Stage,
+    fixture: &Fixture,
     manifest: &Value,
     what: &str,
     check: impl Fn(&Value) -> bool,
 ) -> Result<()> {
     wait_for(what, PATIENCE, async || {
-        let live = stage.live(manifest).await?.unwrap_or_default();
+        let live = fixture.live(manifest).await?.unwrap_or_default();
         ensure!(check(&live), "{live}");
         anyhow::Ok(())
     })

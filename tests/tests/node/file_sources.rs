@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::node::{Node, Site, Way, selector};
+use tests::node::{ChartFixture, FileSource, Node, selector};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,15 +19,15 @@ async fn the_server_gets_its_files_every_way_follows_them_and_goes_again() -> Re
 /// Under a name that is that of its namespace too.
 async fn every_way(chart: &str, name: &str) -> Result<()> {
     let node = Node::shared().await?;
-    let site = Site::start(node, name).await?;
-    for way in [Way::Existing, Way::External, Way::Csi] {
-        give(&site, chart, name, way).await?;
-        site.install(chart, name, way).await?;
+    let fixture = ChartFixture::start(node, name).await?;
+    for source in [FileSource::Existing, FileSource::External, FileSource::Csi] {
+        give(&fixture, chart, name, source).await?;
+        fixture.install(chart, name, source).await?;
         // With what its pod has, a check of the chart gets as far as the broker.
         node.helm(&["test", chart, "--namespace", name]).await?;
-        let before = site.connected(chart, None).await?;
-        give(&site, chart, name, way).await?;
-        site.connected(chart, Some(&before)).await?;
+        let before = fixture.connected(chart, None).await?;
+        give(&fixture, chart, name, source).await?;
+        fixture.connected(chart, Some(&before)).await?;
     }
     node.helm(&["uninstall", chart, "--namespace", name, "--wait"])
         .await?;
@@ -66,10 +66,15 @@ async fn every_way(chart: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn give(site: &Site<'_>, chart: &str, namespace: &str, way: Way) -> Result<()> {
-    match way {
-        Way::Existing => site.hand_over(chart, namespace).await,
-        Way::Csi | Way::External => site.provide(chart).await,
+async fn give(
+    fixture: &ChartFixture<'_>,
+    chart: &str,
+    namespace: &str,
+    source: FileSource,
+) -> Result<()> {
+    match source {
+        FileSource::Existing => fixture.hand_over(chart, namespace).await,
+        FileSource::Csi | FileSource::External => fixture.provide(chart).await,
     }
 }
 

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::process::Spec;
-use tests::scratch::{Scratch, profile_directory};
+use tests::process::ProcessSpec;
+use tests::test_dir::{TestDir, profile_directory};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_a_node_whose_process_was_killed() -> Result<()> {
-    let scratch = Scratch::new("node-killed")?;
-    let mut process = Spec::binary("cluster")?
+    let test_dir = TestDir::new("node-killed")?;
+    let mut process = ProcessSpec::binary("cluster")?
         .arg("--node")
-        .start(scratch.path())?;
+        .start(test_dir.path())?;
     let line = process.line_with("node: ", PATIENCE).await?;
     let name = line.trim_start_matches("node: ").trim();
     ensure!(Path::new("/run/netns").join(name).exists());
@@ -23,24 +23,24 @@ async fn nothing_is_left_of_a_node_whose_process_was_killed() -> Result<()> {
         None => Ok(()),
     })
     .await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_root_a_node_says_what_it_misses() -> Result<()> {
-    let scratch = Scratch::new("node-nobody")?;
-    let unshare = Spec::installed("unshare", "run `apt-get install util-linux`")?;
+    let test_dir = TestDir::new("node-nobody")?;
+    let unshare = ProcessSpec::installed("unshare", "run `apt-get install util-linux`")?;
     // Whoever is in a name space of users alone is nobody there.
     let cluster = unshare
         .arg("--user")
         .arg(profile_directory()?.join("cluster"))
         .arg("--node");
-    let output = cluster.run(scratch.path(), PATIENCE).await?;
+    let output = cluster.run(test_dir.path(), PATIENCE).await?;
     ensure!(!output.status.success());
     let missing = "a node cannot run on this machine: not root";
     ensure!(output.stderr.contains(missing), "{}", output.stderr);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

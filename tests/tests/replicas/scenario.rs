@@ -1,4 +1,4 @@
-//! One story of several bridges: agents, bundles that change all the time, a fault, and what must be true of it.
+//! One scenario of several bridges: agents, bundles that change all the time, a fault, and what must be true of it.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use futures_util::future::{try_join, try_join_all};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tests::api::{Api, config_map};
-use tests::fleet::{Want, Wanted, Writer};
+use tests::fleet::{ExpectedBundle, ExpectedBundles, Writer};
 use tests::postgres::Server;
 use tests::proxy::RetargetableProxy;
-use tests::region::{Builder, Kind, Region, Service};
+use tests::region::{BrokerKind, Region, RegionBuilder, Service};
 use tests::seed;
 use tokio::sync::watch;
 use tokio::time::interval;
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     fault: Option<Fault>,
 }
 
-/// What a story needs besides processes that can be killed.
+/// What a scenario needs besides processes that can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A second server that follows the first.
@@ -36,7 +36,7 @@ pub(crate) enum Fault {
 }
 
 /// What runs while a fault is made.
-pub(crate) struct Story {
+pub(crate) struct Scenario {
     pub(crate) server: Server,
     standby: Option<Server>,
     way: RetargetableProxy,
@@ -71,9 +71,9 @@ impl Plan {
     }
 }
 
-// === impl Story ===
+// === impl Scenario ===
 
-impl Story {
+impl Scenario {
     pub(crate) fn kills(&self) -> usize {
         self.kills
     }
@@ -115,7 +115,7 @@ impl Story {
 /// Runs a plan with a fault, and says what must be true afterwards and meanwhile.
 pub(crate) async fn run(
     plan: Plan,
-    fault: impl AsyncFnOnce(&mut Story) -> Result<()>,
+    fault: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
 ) -> Result<()> {
     let mut rng = seed::rng(plan.test);
     let server = Server::start(&SETTINGS)?;
@@ -131,7 +131,7 @@ pub(crate) async fn run(
         files.path().join("db.port"),
         way.address().port().to_string(),
     )?;
-    let mut region = Builder::new(plan.test, Kind::Sandbox)
+    let mut region = RegionBuilder::new(plan.test, BrokerKind::Sandbox)
         .without_quotas()
         .agents(plan.consumers)
         .replicas(files.path(), 3)
@@ -151,7 +151,7 @@ pub(crate) async fn run(
         })
         .collect();
     let kills = plan.kills;
-    let mut story = Story {
+    let mut scenario = Scenario {
         server,
         standby,
         way,
@@ -160,17 +160,22 @@ pub(crate) async fn run(
         kills,
     };
     let faulting = async {
-        let outcome = fault(&mut story).await;
+        let outcome = fault(&mut scenario).await;
         over.cancel();
         outcome
     };
     let (written, ()) = try_join(try_join_all(streams), faulting).await?;
-    let wanted = Wanted(written.into_iter().flat_map(|wanted| wanted.0).collect());
-    let Story {
+    let expected = ExpectedBundles(
+        written
+            .into_iter()
+            .flat_map(|expected| expected.0)
+            .collect(),
+    );
+    let Scenario {
         server, mut region, ..
-    } = story;
+    } = scenario;
     region.ready().await?;
-    wanted.reached(&mut region, QUIESCENCE).await?;
+    expected.reached(&mut region, QUIESCENCE).await?;
     let backwards = server.sql(&database, BACKWARDS)?;
     ensure!(
         backwards.is_empty(),
@@ -197,32 +202,32 @@ async fn write(
     bundles: usize,
     mut rng: StdRng,
     over: CancellationToken,
-) -> Result<Wanted> {
+) -> Result<ExpectedBundles> {
     let mut pace = interval(PACE);
-    let mut wanted = Wanted::default();
+    let mut expected = ExpectedBundles::default();
     let mut number = 0;
     while !over.is_cancelled() || number < bundles {
         pace.tick().await;
         let id = format!("{consumer}-{}", number % bundles);
         let manifests = vec![config_map(&id, &rng.random::<u64>().to_string())];
-        match wanted.0.get_mut(&id) {
+        match expected.0.get_mut(&id) {
             None => {
                 writer.create(&id, &consumer, &manifests).await?;
-                let want = Want {
+                let bundle = ExpectedBundle {
                     consumer: consumer.clone(),
                     version: 1,
                     manifests,
                 };
-                wanted.0.insert(id, want);
+                expected.0.insert(id, bundle);
             }
-            Some(want) => {
-                want.version = writer.change(&id, want.version, &manifests).await?;
-                want.manifests = manifests;
+            Some(bundle) => {
+                bundle.version = writer.change(&id, bundle.version, &manifests).await?;
+                bundle.manifests = manifests;
             }
         }
         number += 1;
     }
-    Ok(wanted)
+    Ok(expected)
 }
 
 /// Those of the smallest class of RDS.

@@ -7,20 +7,20 @@ use link::iot::limits::PAYLOAD_BYTES;
 use link::message::Message;
 use link::mqtt::Delivery;
 use rmqtt_codec::v5::{DisconnectReasonCode, Packet, PublishAckReason, SubscribeAckReason};
-use tests::region::{BRIDGE_CLIENT, Kind, Region};
+use tests::region::{BRIDGE_CLIENT, BrokerKind, Region};
 use tests::session::Client;
 use tests::wait::wait_for;
 use tokio::time::timeout;
 
+use crate::fixture::{FILTER, Options, RunningSidecar, agent, region, topic};
 use crate::server::{PATIENCE, Server};
-use crate::stage::{Beside, FILTER, Options, agent, region, topic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_s_event_is_acknowledged_when_the_broker_has_acknowledged_it() -> Result<()> {
-    let (region, beside) = scene("sidecar-acks-down", Options::default()).await?;
+    let (region, sidecar) = scene("sidecar-acks-down", Options::default()).await?;
     let mut agent = agent(&region, "cluster1")?;
     ensure!(agent.session.ready().await);
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let faults = region.broker.sandbox()?.faults().clone();
     let hold = |held: bool| {
         faults.set(|knobs| {
@@ -50,7 +50,7 @@ async fn the_server_s_event_is_acknowledged_when_the_broker_has_acknowledged_it(
     ensure!(server.next().await? == Packet::PingResponse);
     let waiting = [("way", "down")];
     wait_for("the event to be counted as waiting", PATIENCE, async || {
-        let waiting = beside.metrics().sum("sidecar_waiting_events", &waiting);
+        let waiting = sidecar.metrics().sum("sidecar_waiting_events", &waiting);
         (waiting == Some(1.0))
             .then_some(())
             .ok_or(format!("{waiting:?}"))
@@ -61,17 +61,17 @@ async fn the_server_s_event_is_acknowledged_when_the_broker_has_acknowledged_it(
         anyhow::bail!("no PUBACK");
     };
     ensure!(ack.packet_id == packet_id && ack.reason_code == PublishAckReason::Success);
-    ensure!(beside.events("down", "acknowledged") == 1);
-    end(region, beside, [agent]).await
+    ensure!(sidecar.events("down", "acknowledged") == 1);
+    end(region, sidecar, [agent]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_s_event_stays_with_the_broker_until_a_server_has_taken_it() -> Result<()> {
-    let (region, beside) = scene("sidecar-acks-up", Options::default()).await?;
+    let (region, sidecar) = scene("sidecar-acks-up", Options::default()).await?;
     let agent = agent(&region, "cluster1")?;
     let broker = region.broker.sandbox()?.clone();
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
-    beside.ready().await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
+    sidecar.ready().await?;
     say(&agent, 0..3).await?;
     for number in 0..3 {
         ensure!(text(&server.event().await?.payload) == number.to_string());
@@ -83,7 +83,7 @@ async fn an_agent_s_event_stays_with_the_broker_until_a_server_has_taken_it() ->
 
     // Whoever comes next gets the same again, in order, and what came meanwhile behind it.
     drop(server);
-    beside.says("3 events of agents wait for it").await?;
+    sidecar.says("3 events of agents wait for it").await?;
     say(&agent, 3..300).await?;
     wait_for("the broker to hold the rest", PATIENCE, async || {
         let backlog = broker.backlog(BRIDGE_CLIENT);
@@ -92,7 +92,7 @@ async fn an_agent_s_event_stays_with_the_broker_until_a_server_has_taken_it() ->
             .ok_or(format!("{backlog:?}"))
     })
     .await?;
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     for number in 0..300 {
         let event = server.taken().await?;
         ensure!(
@@ -107,16 +107,16 @@ async fn an_agent_s_event_stays_with_the_broker_until_a_server_has_taken_it() ->
             .ok_or(format!("{backlog:?}"))
     })
     .await?;
-    ensure!(beside.events("up", "acknowledged") == 300);
-    end(region, beside, [agent]).await
+    ensure!(sidecar.events("up", "acknowledged") == 300);
+    end(region, sidecar, [agent]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_refused_with_its_size_and_delays_nobody() -> Result<()> {
-    let (region, beside) = scene("sidecar-sizes", Options::default()).await?;
+    let (region, sidecar) = scene("sidecar-sizes", Options::default()).await?;
     let mut agent = agent(&region, "cluster1")?;
     ensure!(agent.session.ready().await);
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let down = topic("cluster1", "sourceevents");
     let limit = Message::new(&down, vec![b'x'; PAYLOAD_BYTES]);
     let ack = server.published(&limit).await?;
@@ -139,7 +139,7 @@ async fn what_is_too_large_is_refused_with_its_size_and_delays_nobody() -> Resul
     let small = server.published(&Message::new(&down, "small")).await?;
     ensure!(small.reason_code == PublishAckReason::Success);
     ensure!(text(&heard(&mut agent).await?.message.payload) == "small");
-    ensure!(beside.events("down", "too_large") == 2);
+    ensure!(sidecar.events("down", "too_large") == 2);
 
     // What no event can be ends the connection.
     let giant = Message::new(&down, vec![b'x'; 6 << 20]);
@@ -151,13 +151,13 @@ async fn what_is_too_large_is_refused_with_its_size_and_delays_nobody() -> Resul
             "{said:?}"
         );
     }
-    end(region, beside, [agent]).await
+    end(region, sidecar, [agent]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_and_filters_of_others_are_refused_with_words() -> Result<()> {
-    let (region, beside) = scene("sidecar-foreign", Options::default()).await?;
-    let mut server = Server::connect(beside.address, "maestro-0").await?;
+    let (region, sidecar) = scene("sidecar-foreign", Options::default()).await?;
+    let mut server = Server::connect(sidecar.address, "maestro-0").await?;
     let foreign = [
         "#",
         "sources/other/consumers/+/agentevents",
@@ -213,44 +213,44 @@ async fn topics_and_filters_of_others_are_refused_with_words() -> Result<()> {
         ack.reason_code == PublishAckReason::NotAuthorized,
         "{ack:?}"
     );
-    ensure!(beside.events("down", "foreign") == 3 && beside.events("down", "refused") == 1);
-    end(region, beside, []).await
+    ensure!(sidecar.events("down", "foreign") == 3 && sidecar.events("down", "refused") == 1);
+    end(region, sidecar, []).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_at_a_time_and_the_newest_of_one_name() -> Result<()> {
-    let (region, beside) = scene("sidecar-second", Options::default()).await?;
-    let mut first = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
-    let mut second = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let (region, sidecar) = scene("sidecar-second", Options::default()).await?;
+    let mut first = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
+    let mut second = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let said = first.disconnected().await?;
     ensure!(
         said.reason_code == DisconnectReasonCode::SessionTakenOver,
         "{said:?}"
     );
-    let other = Server::connect(beside.address, "maestro-1").await;
+    let other = Server::connect(sidecar.address, "maestro-1").await;
     ensure!(other.is_err(), "two servers");
     let down = Message::new(topic("cluster1", "sourceevents"), "{}");
     ensure!(u8::from(second.published(&down).await?.reason_code) < 0x80);
     second.leave().await?;
-    beside.says("no Maestro server is connected").await?;
-    Server::subscribed(beside.address, "maestro-1", FILTER).await?;
-    end(region, beside, []).await
+    sidecar.says("no Maestro server is connected").await?;
+    Server::subscribed(sidecar.address, "maestro-1", FILTER).await?;
+    end(region, sidecar, []).await
 }
 
 /// A region for one consumer on the sandbox's broker, with a sidecar.
-pub(crate) async fn scene(test: &str, options: Options) -> Result<(Region, Beside)> {
-    let region = region(test, Kind::Sandbox, 1).await?;
-    let beside = Beside::start(&region, region.broker.address(), options).await?;
-    Ok((region, beside))
+pub(crate) async fn scene(test: &str, options: Options) -> Result<(Region, RunningSidecar)> {
+    let region = region(test, BrokerKind::Sandbox, 1).await?;
+    let sidecar = RunningSidecar::start(&region, region.broker.address(), options).await?;
+    Ok((region, sidecar))
 }
 
 /// The test passed.
 pub(crate) async fn end(
     region: Region,
-    beside: Beside,
+    sidecar: RunningSidecar,
     agents: impl IntoIterator<Item = Client>,
 ) -> Result<()> {
-    beside.stop().await?;
+    sidecar.stop().await?;
     for agent in agents {
         agent.shutdown().await?;
     }

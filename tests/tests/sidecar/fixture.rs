@@ -17,9 +17,9 @@ use link::shutdown::{Shutdown, Trigger};
 use link::topic::Scheme;
 use prometheus::Registry;
 use server_bridge::sidecar::{self, GRACE, Settings};
-use tests::metrics::Page;
+use tests::metrics::MetricsPage;
 use tests::pki::{Layout, Set};
-use tests::region::{BRIDGE, BRIDGE_CLIENT, Builder, Kind, Mount, Region, SOURCE};
+use tests::region::{BRIDGE, BRIDGE_CLIENT, BrokerKind, Mount, Region, RegionBuilder, SOURCE};
 use tests::session::Client;
 use tests::wait::wait_for;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::server::PATIENCE;
 
 /// A running sidecar; dropping it ends it like a `kill -9`.
-pub(crate) struct Beside {
+pub(crate) struct RunningSidecar {
     /// Where the server connects.
     pub(crate) address: SocketAddr,
     /// Its certificate.
@@ -61,14 +61,14 @@ impl Default for Options {
 }
 
 /// A region without its bridge, for so many consumers.
-pub(crate) async fn region(test: &str, kind: Kind, consumers: usize) -> Result<Region> {
-    let builder = Builder::new(test, kind).agents(consumers);
+pub(crate) async fn region(test: &str, kind: BrokerKind, consumers: usize) -> Result<Region> {
+    let builder = RegionBuilder::new(test, kind).agents(consumers);
     // mosquitto would write its whole database after every packet, and take one acknowledgement for each time.
     without_bridge(builder.without_quotas().without_persistence()).await
 }
 
 /// The same of any region: neither its bridge nor its agents run.
-pub(crate) async fn without_bridge(builder: Builder) -> Result<Region> {
+pub(crate) async fn without_bridge(builder: RegionBuilder) -> Result<Region> {
     let mut region = builder.start().await?;
     region.bridge.kill()?;
     for agent in region.agents.values_mut() {
@@ -116,9 +116,9 @@ pub(crate) fn topic(consumer: &str, last: &str) -> String {
     format!("maestro/consumers/{consumer}/{last}")
 }
 
-// === impl Beside ===
+// === impl RunningSidecar ===
 
-impl Beside {
+impl RunningSidecar {
     /// Starts one that reaches the broker by this address, with quick reconnections.
     pub(crate) async fn start(
         region: &Region,
@@ -127,7 +127,7 @@ impl Beside {
     ) -> Result<Self> {
         link::tls::install_provider();
         let slot = options.slot.unwrap_or_default();
-        let directory = region.scratch.dir(&format!("{SIDECAR}-{slot}"))?;
+        let directory = region.test_dir.dir(&format!("{SIDECAR}-{slot}"))?;
         let mount = Mount::new(directory.join("mount"), None, broker, Layout::DataSymlink);
         let topics = Scheme::default().bridge_topics();
         let (set, agent_events) = match options.slot {
@@ -185,8 +185,8 @@ impl Beside {
     }
 
     /// Its metrics.
-    pub(crate) fn metrics(&self) -> Page {
-        Page::parse(&self.page())
+    pub(crate) fn metrics(&self) -> MetricsPage {
+        MetricsPage::parse(&self.page())
     }
 
     /// Its metrics and readiness as people read them, for a failure.

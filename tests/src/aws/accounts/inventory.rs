@@ -6,23 +6,20 @@
 use serde_json::{Map, Value, json};
 
 use self::scrub::{Names, document, shape, sorted, tags};
-use super::{World, WorldError};
+use super::{FakeAws, FakeAwsError};
 
 mod scrub;
 
-// === impl World ===
+// === impl FakeAws ===
 
-impl World {
+impl FakeAws {
     /// Secrets (deleted ones too), roles and policies, add-ons and associations, databases with their groups and
     /// snapshots, and security groups with their rules. What AWS IoT has is in the sandbox's registry.
     ///
     /// # Errors
-    /// See [`WorldError`].
-    pub async fn inventory(&self, account: &str) -> Result<Value, WorldError> {
-        let look = Look {
-            world: self,
-            account,
-        };
+    /// See [`FakeAwsError`].
+    pub async fn inventory(&self, account: &str) -> Result<Value, FakeAwsError> {
+        let look = Look { aws: self, account };
         let (names, security_groups) = look.network().await?;
         let (secrets, names) = look.secrets(names).await?;
         let mut all = json!({
@@ -43,7 +40,7 @@ impl World {
 }
 
 struct Look<'a> {
-    world: &'a World,
+    aws: &'a FakeAws,
     account: &'a str,
 }
 
@@ -55,8 +52,8 @@ impl Look<'_> {
         service: &str,
         operation: &str,
         params: Value,
-    ) -> Result<Value, WorldError> {
-        self.world
+    ) -> Result<Value, FakeAwsError> {
+        self.aws
             .call(self.account, service, operation, params)
             .await
     }
@@ -68,7 +65,7 @@ impl Look<'_> {
         operation: &str,
         params: Value,
         pointer: &str,
-    ) -> Result<Vec<Value>, WorldError> {
+    ) -> Result<Vec<Value>, FakeAwsError> {
         let mut answer = self.call(service, operation, params).await?;
         let more = [
             &answer["NextToken"],
@@ -76,7 +73,7 @@ impl Look<'_> {
             &answer["Marker"],
         ];
         if more.iter().any(|token| !token.is_null()) {
-            return Err(WorldError::Answer(format!(
+            return Err(FakeAwsError::Answer(format!(
                 "{operation}: more than one page"
             )));
         }
@@ -86,10 +83,10 @@ impl Look<'_> {
         }
     }
 
-    async fn network(&self) -> Result<(Names, Value), WorldError> {
+    async fn network(&self) -> Result<(Names, Value), FakeAwsError> {
         let mut names = Names::default();
         let ids = self
-            .world
+            .aws
             .accounts()
             .iter()
             .map(|account| (account.id.clone(), format!("<{}>", account.name)));
@@ -159,7 +156,7 @@ impl Look<'_> {
         Ok((names, Value::Object(all)))
     }
 
-    async fn secrets(&self, mut names: Names) -> Result<(Value, Names), WorldError> {
+    async fn secrets(&self, mut names: Names) -> Result<(Value, Names), FakeAwsError> {
         let asked = json!({ "IncludePlannedDeletion": true, "MaxResults": 100 });
         let mut all = Map::new();
         for secret in self
@@ -195,7 +192,7 @@ impl Look<'_> {
                     .await?;
                 entry["policy"] = document(&policy["ResourcePolicy"]);
                 entry["value"] = self
-                    .world
+                    .aws
                     .secret(self.account, &name)
                     .await?
                     .map_or(Value::Null, |value| shape(&value));
@@ -205,7 +202,7 @@ impl Look<'_> {
         Ok((Value::Object(all), names))
     }
 
-    async fn roles(&self) -> Result<Value, WorldError> {
+    async fn roles(&self) -> Result<Value, FakeAwsError> {
         let mut all = Map::new();
         for role in self.list("iam", "ListRoles", json!({}), "/Roles").await? {
             let name = string(&role["RoleName"]);
@@ -247,7 +244,7 @@ impl Look<'_> {
         Ok(Value::Object(all))
     }
 
-    async fn policies(&self) -> Result<Value, WorldError> {
+    async fn policies(&self) -> Result<Value, FakeAwsError> {
         let mut all = Map::new();
         for policy in self
             .list(
@@ -272,14 +269,14 @@ impl Look<'_> {
         Ok(Value::Object(all))
     }
 
-    async fn clusters(&self) -> Result<Vec<String>, WorldError> {
+    async fn clusters(&self) -> Result<Vec<String>, FakeAwsError> {
         let clusters = self
             .list("eks", "ListClusters", json!({}), "/clusters")
             .await?;
         Ok(clusters.iter().map(string).collect())
     }
 
-    async fn addons(&self) -> Result<Value, WorldError> {
+    async fn addons(&self) -> Result<Value, FakeAwsError> {
         let mut all = Map::new();
         for cluster in self.clusters().await? {
             let asked = json!({ "clusterName": cluster });
@@ -300,7 +297,7 @@ impl Look<'_> {
         Ok(Value::Object(all))
     }
 
-    async fn associations(&self) -> Result<Value, WorldError> {
+    async fn associations(&self) -> Result<Value, FakeAwsError> {
         let mut all = Map::new();
         for cluster in self.clusters().await? {
             let asked = json!({ "clusterName": cluster });
@@ -331,7 +328,7 @@ impl Look<'_> {
         Ok(Value::Object(all))
     }
 
-    async fn databases(&self) -> Result<Value, WorldError> {
+    async fn databases(&self) -> Result<Value, FakeAwsError> {
         let mut all = Map::new();
         for mut database in self
             .list("rds", "DescribeDBInstances", json!({}), "/DBInstances")
@@ -349,7 +346,7 @@ impl Look<'_> {
         Ok(Value::Object(all))
     }
 
-    async fn subnet_groups(&self) -> Result<Value, WorldError> {
+    async fn subnet_groups(&self) -> Result<Value, FakeAwsError> {
         let mut all = Map::new();
         for group in self
             .list(
@@ -379,7 +376,7 @@ impl Look<'_> {
         Ok(Value::Object(all))
     }
 
-    async fn parameter_groups(&self) -> Result<Value, WorldError> {
+    async fn parameter_groups(&self) -> Result<Value, FakeAwsError> {
         let mut all = Map::new();
         for group in self
             .list(
@@ -411,7 +408,7 @@ impl Look<'_> {
         Ok(Value::Object(all))
     }
 
-    async fn snapshots(&self) -> Result<Value, WorldError> {
+    async fn snapshots(&self) -> Result<Value, FakeAwsError> {
         let snapshots = self
             .list("rds", "DescribeDBSnapshots", json!({}), "/DBSnapshots")
             .await?;
@@ -424,7 +421,7 @@ impl Look<'_> {
         Ok(sorted(names.collect()))
     }
 
-    async fn tags_of(&self, arn: &Value) -> Result<Value, WorldError> {
+    async fn tags_of(&self, arn: &Value) -> Result<Value, FakeAwsError> {
         let found = self
             .call("rds", "ListTagsForResource", json!({ "ResourceName": arn }))
             .await?;

@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 
 use super::super::REGION;
-use super::{World, WorldError};
+use super::{FakeAws, FakeAwsError};
 
 /// The names of what is there.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct Prerequisites {
     /// The id of the VPC, `10.0.0.0/16`.
     pub vpc: String,
     /// The ids of its three private subnets, in the zones a, b and c.
@@ -24,12 +24,12 @@ pub struct Ground {
 }
 
 pub(super) async fn prepare(
-    world: &World,
+    aws: &FakeAws,
     name: &str,
     account: &str,
-) -> Result<Ground, WorldError> {
+) -> Result<Prerequisites, FakeAwsError> {
     let call = async |service: &str, operation: &str, params: Value| {
-        world.call_as(account, service, operation, params).await
+        aws.call_as(account, service, operation, params).await
     };
     let vpc = json!({
         "CidrBlock": "10.0.0.0/16",
@@ -84,7 +84,7 @@ pub(super) async fn prepare(
         },
     });
     call("eks", "CreateCluster", cluster).await?;
-    Ok(Ground {
+    Ok(Prerequisites {
         vpc,
         subnets,
         cluster: name.to_owned(),
@@ -94,9 +94,9 @@ pub(super) async fn prepare(
     })
 }
 
-fn text(answer: &Value, pointer: &str) -> Result<String, WorldError> {
+fn text(answer: &Value, pointer: &str) -> Result<String, FakeAwsError> {
     let found = answer.pointer(pointer).and_then(Value::as_str);
     found
         .map(str::to_owned)
-        .ok_or_else(|| WorldError::Answer(format!("a creation: `{pointer}` in {answer}")))
+        .ok_or_else(|| FakeAwsError::Answer(format!("a creation: `{pointer}` in {answer}")))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{World, WorldError};
+use super::{FakeAws, FakeAwsError};
 
 /// A version of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,22 +15,22 @@ pub struct SecretVersion {
     pub value: Value,
 }
 
-// === impl World ===
+// === impl FakeAws ===
 
-impl World {
+impl FakeAws {
     /// The current value of a secret, as JSON where it is JSON and as a JSON string where not. `None` when there is
     /// none of that name or it is marked for deletion.
     ///
     /// # Errors
-    /// See [`WorldError`].
-    pub async fn secret(&self, account: &str, name: &str) -> Result<Option<Value>, WorldError> {
+    /// See [`FakeAwsError`].
+    pub async fn secret(&self, account: &str, name: &str) -> Result<Option<Value>, FakeAwsError> {
         let asked = json!({ "SecretId": name, "VersionStage": "AWSCURRENT" });
         let answer = self
             .call(account, "secretsmanager", "GetSecretValue", asked)
             .await;
         match answer {
             Ok(answer) => Ok(Some(content(&answer))),
-            Err(WorldError::Refused { body, .. })
+            Err(FakeAwsError::Refused { body, .. })
                 if GONE.iter().any(|code| body.contains(code)) =>
             {
                 Ok(None)
@@ -42,12 +42,12 @@ impl World {
     /// All versions of a secret that is there, those without a stage too, oldest first.
     ///
     /// # Errors
-    /// See [`WorldError`].
+    /// See [`FakeAwsError`].
     pub async fn secret_versions(
         &self,
         account: &str,
         name: &str,
-    ) -> Result<Vec<SecretVersion>, WorldError> {
+    ) -> Result<Vec<SecretVersion>, FakeAwsError> {
         let asked = json!({ "SecretId": name, "IncludeDeprecated": true, "MaxResults": 100 });
         let answer = self
             .call(account, "secretsmanager", "ListSecretVersionIds", asked)

@@ -1,4 +1,4 @@
-//! What a test has asked the front for, and what the front has seen. No I/O.
+//! What a test has asked the endpoint for, and what the endpoint has seen. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,30 +8,30 @@ use tokio::sync::oneshot;
 use super::super::{Request, permission};
 use super::is_mutating;
 
-/// A call that reached the front.
+/// A call that reached the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Twelve digits.
     pub account: String,
     /// As the signature names it: `iot`, `iotdata`, `secretsmanager`, `iam`, `sts`, `ec2`, `rds`, `eks`.
     pub service: String,
-    /// Such as `CreatePolicy`; method and path where the front does not know it.
+    /// Such as `CreatePolicy`; method and path where the endpoint does not know it.
     pub operation: String,
     /// Whether it is one that changes something.
     pub mutating: bool,
-    /// Whether the front answered it with an error of its own, asked for by the test.
+    /// Whether the endpoint answered it with an error of its own, asked for by the test.
     pub refused: bool,
 }
 
-/// A promise of [`super::Front::hold_answer_of_mutating`]. Dropping it leaves the call held.
+/// A promise of [`super::Endpoint::hold_answer_of_mutating`]. Dropping it leaves the call held.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldCall {
     receiver: oneshot::Receiver<Call>,
 }
 
 /// What becomes of a call.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum CallDecision {
     Denied,
     Failure { code: String, status: u16 },
     Carry { hold: Option<Hold> },
@@ -77,11 +77,11 @@ impl Call {
     }
 }
 
-// === impl Held ===
+// === impl HeldCall ===
 
-impl Held {
+impl HeldCall {
     /// Waits until the call has been carried out, and says which it was. `None` when another hold took its place or
-    /// the front is gone.
+    /// the endpoint is gone.
     pub async fn reached(self) -> Option<Call> {
         self.receiver.await.ok()
     }
@@ -100,7 +100,7 @@ impl Hold {
 
 impl Rules {
     /// Notes a call and says what becomes of it. `elsewhere`: the account does not have the service.
-    pub(super) fn admit(&self, request: &Request, elsewhere: bool) -> Verdict {
+    pub(super) fn admit(&self, request: &Request, elsewhere: bool) -> CallDecision {
         let mut state = self.state();
         let Request {
             account,
@@ -117,12 +117,12 @@ impl Rules {
         };
         let action = call.action();
         let verdict = if elsewhere || state.denies(&action, account) {
-            Verdict::Denied
+            CallDecision::Denied
         } else if let Some((code, status)) = state.take_failure(&action) {
-            Verdict::Failure { code, status }
+            CallDecision::Failure { code, status }
         } else {
             call.refused = false;
-            Verdict::Carry {
+            CallDecision::Carry {
                 hold: state.count(&call),
             }
         };
@@ -175,12 +175,12 @@ impl Rules {
         });
     }
 
-    pub(super) fn hold(&self, n: usize) -> Held {
+    pub(super) fn hold(&self, n: usize) -> HeldCall {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         state.mutations = 0;
         state.hold = Some((n, sender));
-        Held { receiver }
+        HeldCall { receiver }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -243,11 +243,11 @@ mod tests {
         ] {
             let verdict = rules.admit(&request("iot", operation), false);
             assert_eq!(
-                matches!(verdict, Verdict::Carry { hold: Some(_) }),
+                matches!(verdict, CallDecision::Carry { hold: Some(_) }),
                 expected,
                 "{operation}"
             );
-            if let Verdict::Carry { hold: Some(hold) } = verdict {
+            if let CallDecision::Carry { hold: Some(hold) } = verdict {
                 hold.reached();
             }
         }
@@ -270,8 +270,8 @@ mod tests {
         let rules = Rules::default();
         rules.fail("iam:GetRole", "Throttling", 400, 1);
         let ask = || rules.admit(&request("iam", "GetRole"), false);
-        assert!(matches!(ask(), Verdict::Failure { status: 400, .. }));
-        assert!(matches!(ask(), Verdict::Carry { hold: None }));
+        assert!(matches!(ask(), CallDecision::Failure { status: 400, .. }));
+        assert!(matches!(ask(), CallDecision::Carry { hold: None }));
         let calls = rules.calls();
         assert_eq!(
             calls.iter().map(|call| call.refused).collect::<Vec<_>>(),

@@ -11,10 +11,10 @@ use link::message::Message;
 use serde_json::{Value, from_value, json};
 use tests::go::spec;
 
-use crate::conformance::Ground;
+use crate::conformance::Fixture;
 
 /// Two works of a Go agent and their objects.
-pub(super) struct Left {
+pub(super) struct GoWorks {
     /// Its `brokerHost`.
     pub(super) broker: String,
     /// Hub hash and agent id.
@@ -25,31 +25,31 @@ pub(super) struct Left {
 /// What changes when an object is made anew.
 type Identity = (Option<String>, Option<Time>);
 
-// === impl Left ===
+// === impl GoWorks ===
 
-impl Left {
+impl GoWorks {
     /// Leaves them. The address is made one that no other test uses, unless it is a real one.
-    pub(super) async fn behind(ground: &Ground, broker: &str) -> Result<Self> {
-        let broker = unique(ground, broker);
-        let hash = hash_of(ground, &broker);
+    pub(super) async fn behind(fixture: &Fixture, broker: &str) -> Result<Self> {
+        let broker = unique(fixture, broker);
+        let hash = hash_of(fixture, &broker);
         let mut left = Self {
             broker,
             hash,
             objects: Vec::new(),
         };
-        let uid = left.record(ground, WORK).await?;
+        let uid = left.record(fixture, WORK).await?;
         let owner = left.owner(WORK, &uid);
         let mut uids = Vec::new();
         for how in left.names().map(str::to_owned).collect::<Vec<_>>() {
-            let object = write(ground, &how, &owner).await?;
+            let object = write(fixture, &how, &owner).await?;
             uids.push((how.clone(), object.metadata.uid.clone().unwrap_or_default()));
             left.objects.push((how, identity(&object)));
         }
-        left.list(ground, WORK, &uids).await?;
-        let uid = left.record(ground, ORPHAN).await?;
-        let object = write(ground, "orphan", &left.owner(ORPHAN, &uid)).await?;
+        left.list(fixture, WORK, &uids).await?;
+        let uid = left.record(fixture, ORPHAN).await?;
+        let object = write(fixture, "orphan", &left.owner(ORPHAN, &uid)).await?;
         let uids = [("orphan".to_owned(), object.metadata.uid.unwrap_or_default())];
-        left.list(ground, ORPHAN, &uids).await?;
+        left.list(fixture, ORPHAN, &uids).await?;
         Ok(left)
     }
 
@@ -59,16 +59,16 @@ impl Left {
     }
 
     /// [`WORK`] as its source sends it, with these keys in every object.
-    pub(super) fn version(&self, ground: &Ground, version: i32, keys: &[&str]) -> Message {
-        let manifests: Vec<Value> = self.names().map(|name| map(ground, name, keys)).collect();
+    pub(super) fn version(&self, fixture: &Fixture, version: i32, keys: &[&str]) -> Message {
+        let manifests: Vec<Value> = self.names().map(|name| map(fixture, name, keys)).collect();
         let data = json!({ "manifests": manifests }).to_string();
         spec(WORK, "resync_response", version, &[], Some(&data))
     }
 
     /// Holds the objects to be the ones that were left.
-    pub(super) async fn is_untouched(&self, ground: &Ground) -> Result<()> {
+    pub(super) async fn is_untouched(&self, fixture: &Fixture) -> Result<()> {
         for (name, before) in &self.objects {
-            let object = ground.maps().get(name).await?;
+            let object = fixture.maps().get(name).await?;
             ensure!(
                 identity(&object) == *before,
                 "{name} was made anew: {object:?}"
@@ -83,11 +83,11 @@ impl Left {
     /// Every AppliedManifestWork of a work, whoever made it, in this test.
     pub(super) async fn records(
         &self,
-        ground: &Ground,
+        fixture: &Fixture,
         work: &str,
     ) -> Result<Vec<AppliedManifestWork>> {
-        let ours = AgentId::from(ground.works()?);
-        let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
+        let ours = AgentId::from(fixture.works()?);
+        let all: Api<AppliedManifestWork> = Api::all(fixture.kube.clone());
         let mut all = all.list(&ListParams::default()).await?.items;
         all.retain(|it| {
             it.spec.manifest_work_name == work
@@ -96,7 +96,7 @@ impl Left {
         Ok(all)
     }
 
-    async fn record(&self, ground: &Ground, work: &str) -> Result<String> {
+    async fn record(&self, fixture: &Fixture, work: &str) -> Result<String> {
         let record = json!({
             "apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
             "metadata": {
@@ -105,7 +105,7 @@ impl Left {
             },
             "spec": { "hubHash": self.hash, "agentID": self.hash, "manifestWorkName": work },
         });
-        let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
+        let all: Api<AppliedManifestWork> = Api::all(fixture.kube.clone());
         let made = all.create(&as_maestro(), &from_value(record)?).await?;
         Ok(made.metadata.uid.unwrap_or_default())
     }
@@ -118,12 +118,12 @@ impl Left {
     }
 
     // Since its last start it misses all works, because nobody has answered yet.
-    async fn list(&self, ground: &Ground, work: &str, uids: &[(String, String)]) -> Result<()> {
+    async fn list(&self, fixture: &Fixture, work: &str, uids: &[(String, String)]) -> Result<()> {
         let listed = uids.iter().map(|(name, uid)| AppliedResource {
             group: String::new(),
             version: "v1".into(),
             resource: "configmaps".into(),
-            namespace: ground.namespace.clone(),
+            namespace: fixture.namespace.clone(),
             name: name.clone(),
             uid: uid.clone(),
         });
@@ -131,7 +131,7 @@ impl Left {
         let status = json!({ "status": {
             "appliedResources": listed, "evictionStartTime": "2026-08-01T10:00:00Z",
         }});
-        let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
+        let all: Api<AppliedManifestWork> = Api::all(fixture.kube.clone());
         let name = format!("{}-{work}", self.hash);
         all.patch_status(&name, &maestro(), &Patch::Merge(&status))
             .await?;
@@ -140,13 +140,13 @@ impl Left {
 }
 
 /// The identity of the Go agent that is configured with this broker in this test.
-pub(super) fn hash_of(ground: &Ground, broker: &str) -> String {
-    AgentId::from(unique(ground, broker).as_str()).to_string()
+pub(super) fn hash_of(fixture: &Fixture, broker: &str) -> String {
+    AgentId::from(unique(fixture, broker).as_str()).to_string()
 }
 
-fn unique(ground: &Ground, broker: &str) -> String {
+fn unique(fixture: &Fixture, broker: &str) -> String {
     if broker.starts_with("mqtt.") {
-        broker.replacen("mqtt", &ground.namespace, 1)
+        broker.replacen("mqtt", &fixture.namespace, 1)
     } else {
         broker.to_owned()
     }
@@ -154,9 +154,9 @@ fn unique(ground: &Ground, broker: &str) -> String {
 
 // As the strategies of a Go agent do: `created` and `updated` by PUT, `applied` by server-side apply with the owner in
 // a second patch.
-async fn write(ground: &Ground, how: &str, owner: &Value) -> Result<ConfigMap> {
-    let maps = ground.maps();
-    let mut manifest = map(ground, how, &["value", "dropped"]);
+async fn write(fixture: &Fixture, how: &str, owner: &Value) -> Result<ConfigMap> {
+    let maps = fixture.maps();
+    let mut manifest = map(fixture, how, &["value", "dropped"]);
     match how {
         "applied" => {
             let params = PatchParams::apply("work-agent");
@@ -165,7 +165,7 @@ async fn write(ground: &Ground, how: &str, owner: &Value) -> Result<ConfigMap> {
             Ok(maps.patch(how, &maestro(), &Patch::Merge(&owned)).await?)
         }
         "updated" => {
-            let first = map(ground, how, &["value"]);
+            let first = map(fixture, how, &["value"]);
             let made = maps.create(&as_maestro(), &from_value(first)?).await?;
             manifest["metadata"]["ownerReferences"] = json!([owner]);
             manifest["metadata"]["resourceVersion"] = json!(made.metadata.resource_version);
@@ -180,14 +180,14 @@ async fn write(ground: &Ground, how: &str, owner: &Value) -> Result<ConfigMap> {
     }
 }
 
-fn map(ground: &Ground, name: &str, keys: &[&str]) -> Value {
+fn map(fixture: &Fixture, name: &str, keys: &[&str]) -> Value {
     let data: serde_json::Map<String, Value> = keys
         .iter()
         .map(|key| ((*key).to_owned(), "1".into()))
         .collect();
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": name, "namespace": ground.namespace },
+        "metadata": { "name": name, "namespace": fixture.namespace },
         "data": data,
     })
 }

@@ -6,16 +6,16 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_added_to_a_list_that_is_invalid_with_it_is_named_with_the_way_out() -> Result<()> {
-    let stage = Stage::new("ports").await?;
+    let fixture = Fixture::new("ports").await?;
     let spec = json!({ "selector": { "a": "b" }, "ports": [{ "port": 53, "protocol": "UDP" }] });
-    let service = stage.manifest(
+    let service = fixture.manifest(
         "ports",
         json!({ "apiVersion": "v1", "kind": "Service", "spec": spec }),
     );
-    let bundle = stage.post_manifests(vec![service.clone()]).await?;
+    let bundle = fixture.post_manifests(vec![service.clone()]).await?;
     bundle.is_applied().await?;
     let ports = json!([{ "name": "web", "port": 81, "protocol": "TCP" }]);
-    stage
+    fixture
         .edit(&service, json!({ "spec": { "ports": ports } }))
         .await?;
     let words = bundle
@@ -34,27 +34,27 @@ async fn whoever_added_to_a_list_that_is_invalid_with_it_is_named_with_the_way_o
 
     // The way out; nobody has to touch the bundle.
     let ports = json!([{ "port": 53, "protocol": "UDP" }]);
-    stage
+    fixture
         .edit(&service, json!({ "spec": { "ports": ports } }))
         .await?;
     bundle.is_applied().await?;
-    until(&stage, &service, "its port", |live| {
+    until(&fixture, &service, "its port", |live| {
         live["spec"]["ports"][0]["port"] == 53
     })
     .await?;
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fight_is_told_in_the_status_until_it_is_over() -> Result<()> {
-    let stage = Stage::new("fight").await?;
-    let map = stage.map("fought", json!({ "value": "1" }));
-    let bundle = stage.post_manifests(vec![map.clone()]).await?;
+    let fixture = Fixture::new("fight").await?;
+    let map = fixture.map("fought", json!({ "value": "1" }));
+    let bundle = fixture.post_manifests(vec![map.clone()]).await?;
     bundle.is_applied().await?;
     let told = wait_for("the fight to be told", PATIENCE * 2, async || {
-        stage
+        fixture
             .edit(&map, json!({ "data": { "value": "theirs" } }))
             .await?;
         let words = condition(&bundle.bundle().await?, "0/Applied");
@@ -66,7 +66,7 @@ async fn a_fight_is_told_in_the_status_until_it_is_over() -> Result<()> {
         "False AppliedManifestFailed: Failed to apply manifest: ",
         &format!(
             "`{SOMEBODY}` changes ConfigMap {}/fought again and again",
-            stage.namespace
+            fixture.namespace
         ),
         "; hint: stop the other writer, or leave the field to one of the two",
     ] {
@@ -82,20 +82,20 @@ async fn a_fight_is_told_in_the_status_until_it_is_over() -> Result<()> {
     })
     .await?;
     println!("peace was told after {:.0?}", begun.elapsed());
-    until(&stage, &map, "its value", |live| {
+    until(&fixture, &map, "its value", |live| {
         live["data"]["value"] == "1"
     })
     .await?;
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_cluster_does_not_serve_is_told_with_what_it_serves() -> Result<()> {
-    let stage = Stage::new("old-apis").await?;
-    let change = case(&stage, include_str!("../../../cases/old-apis.json"))?;
-    let bundle = stage.post(change).await?;
+    let fixture = Fixture::new("old-apis").await?;
+    let change = case(&fixture, include_str!("../../../cases/old-apis.json"))?;
+    let bundle = fixture.post(change).await?;
     for (ordinal, hint) in [
         (
             0,
@@ -126,6 +126,6 @@ async fn what_the_cluster_does_not_serve_is_told_with_what_it_serves() -> Result
         ensure!(!words.contains("CustomResourceDefinition of"), "{words}");
     }
     bundle.delete().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }

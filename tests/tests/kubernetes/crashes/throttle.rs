@@ -31,7 +31,7 @@ pub(super) enum Cut {
 }
 
 /// The way. Dropping it ends it for everybody.
-pub(super) struct Choke {
+pub(super) struct Throttle {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
@@ -55,7 +55,7 @@ struct State {
     closed: bool,
 }
 
-enum Verdict {
+enum Decision {
     Pass,
     /// It gets no answer; it is made all the same if this says so.
     Swallow {
@@ -71,9 +71,9 @@ struct Incoming {
     body: Vec<u8>,
 }
 
-// === impl Choke ===
+// === impl Throttle ===
 
-impl Choke {
+impl Throttle {
     pub(super) async fn start(upstream: Client) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -91,7 +91,7 @@ impl Choke {
 
     /// Writes a kubeconfig that leads through here.
     pub(super) fn kubeconfig(&self, directory: &Path) -> Result<PathBuf> {
-        let path = directory.join("choke.kubeconfig");
+        let path = directory.join("throttle.kubeconfig");
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -110,7 +110,7 @@ impl Choke {
     }
 }
 
-impl Drop for Choke {
+impl Drop for Throttle {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -142,23 +142,23 @@ impl Line {
         change.ok().flatten().unwrap_or_default()
     }
 
-    fn judge(&self, incoming: &Incoming) -> Verdict {
+    fn judge(&self, incoming: &Incoming) -> Decision {
         let mut state = self.state();
         if state.closed {
-            return Verdict::Swallow { made: false };
+            return Decision::Swallow { made: false };
         }
         if !incoming.is_change() {
-            return Verdict::Pass;
+            return Decision::Pass;
         }
         state.changes += 1;
         match state.cut {
             Some((nth, cut)) if nth == state.changes => {
                 state.closed = true;
-                Verdict::Swallow {
+                Decision::Swallow {
                     made: cut == Cut::After,
                 }
             }
-            _ => Verdict::Pass,
+            _ => Decision::Pass,
         }
     }
 
@@ -185,12 +185,12 @@ impl Shared {
         let incoming = Incoming::read(&mut client).await?;
         let line = self.line(incoming.consumer());
         match line.judge(&incoming) {
-            Verdict::Pass if incoming.is_watch() => self.stream(&incoming, &mut client).await,
-            Verdict::Pass => {
+            Decision::Pass if incoming.is_watch() => self.stream(&incoming, &mut client).await,
+            Decision::Pass => {
                 let answer = self.ask(&incoming).await?;
                 Ok(client.write_all(&answer).await?)
             }
-            Verdict::Swallow { made } => {
+            Decision::Swallow { made } => {
                 if made {
                     self.ask(&incoming).await?;
                 }

@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use tests::estate::Estate;
+use tests::testbed::Testbed;
 
 use super::super::{CLUSTER, statement};
 use super::{CREDENTIALS, Result};
 
 /// Calls that somebody makes by hand, and where they show.
-pub(super) struct Meddling {
+pub(super) struct ManualChange {
     pub(super) account: &'static str,
     pub(super) service: &'static str,
     pub(super) operation: &'static str,
@@ -16,9 +16,9 @@ pub(super) struct Meddling {
     pub(super) shows: &'static [(&'static str, &'static str)],
 }
 
-// === impl Meddling ===
+// === impl ManualChange ===
 
-impl Meddling {
+impl ManualChange {
     /// In the region's account.
     fn new(
         service: &'static str,
@@ -45,19 +45,19 @@ impl Meddling {
 }
 
 /// Every attribute that somebody can change with one call.
-pub(super) async fn all(estate: &Estate) -> Result<Vec<Meddling>> {
-    let mut all = databases(estate).await?;
-    all.extend(secrets(estate).await?);
+pub(super) async fn all(testbed: &Testbed) -> Result<Vec<ManualChange>> {
+    let mut all = databases(testbed).await?;
+    all.extend(secrets(testbed).await?);
     all.extend(identities());
-    all.extend(eks(estate).await?);
+    all.extend(eks(testbed).await?);
     Ok(all)
 }
 
-async fn databases(estate: &Estate) -> Result<Vec<Meddling>> {
-    let ground = &estate.world.account("region").ground;
-    let asked = json!({ "Filter.1.Name": "group-name", "Filter.1.Value.1": "estate-maestro-db" });
-    let found = estate
-        .world
+async fn databases(testbed: &Testbed) -> Result<Vec<ManualChange>> {
+    let prerequisites = &testbed.aws.account("region").prerequisites;
+    let asked = json!({ "Filter.1.Name": "group-name", "Filter.1.Value.1": "testbed-maestro-db" });
+    let found = testbed
+        .aws
         .call("region", "ec2", "DescribeSecurityGroups", asked)
         .await?;
     let group = &found["securityGroupInfo"][0]["groupId"];
@@ -75,17 +75,17 @@ async fn databases(estate: &Estate) -> Result<Vec<Meddling>> {
         "IpPermissions.1.IpProtocol": "tcp",
         "IpPermissions.1.FromPort": "5432",
         "IpPermissions.1.ToPort": "5432",
-        "IpPermissions.1.Groups.1.GroupId": ground.bastion_security_group,
+        "IpPermissions.1.Groups.1.GroupId": prerequisites.bastion_security_group,
         "IpPermissions.1.Groups.1.Description": "PostgreSQL from bastion",
     });
-    let ingress: &[_] = &[("security-group/estate-maestro-db", "ingress")];
+    let ingress: &[_] = &[("security-group/testbed-maestro-db", "ingress")];
     let two = json!({
-        "DBSubnetGroupName": "estate-maestro-db",
-        "SubnetIds.SubnetIdentifier.1": ground.subnets[0],
-        "SubnetIds.SubnetIdentifier.2": ground.subnets[1],
+        "DBSubnetGroupName": "testbed-maestro-db",
+        "SubnetIds.SubnetIdentifier.1": prerequisites.subnets[0],
+        "SubnetIds.SubnetIdentifier.2": prerequisites.subnets[1],
     });
     let database = json!({
-        "DBInstanceIdentifier": "estate-maestro",
+        "DBInstanceIdentifier": "testbed-maestro",
         "DBInstanceClass": "db.m7g.large",
         "BackupRetentionPeriod": "1",
         "PreferredBackupWindow": "01:00-02:00",
@@ -97,53 +97,53 @@ async fn databases(estate: &Estate) -> Result<Vec<Meddling>> {
         "EnablePerformanceInsights": "false",
         "AutoMinorVersionUpgrade": "false",
         "CopyTagsToSnapshot": "false",
-        "VpcSecurityGroupIds.VpcSecurityGroupId.1": ground.cluster_security_group,
+        "VpcSecurityGroupIds.VpcSecurityGroupId.1": prerequisites.cluster_security_group,
         "ApplyImmediately": "true",
     });
     Ok(vec![
-        Meddling::new(
+        ManualChange::new(
             "ec2",
             "AuthorizeSecurityGroupIngress",
             rule("10.9.0.0/16"),
             ingress,
         ),
-        Meddling::new("ec2", "RevokeSecurityGroupIngress", bastion, ingress),
-        Meddling::new(
+        ManualChange::new("ec2", "RevokeSecurityGroupIngress", bastion, ingress),
+        ManualChange::new(
             "ec2",
             "AuthorizeSecurityGroupEgress",
             rule("0.0.0.0/0"),
-            &[("security-group/estate-maestro-db", "egress")],
+            &[("security-group/testbed-maestro-db", "egress")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "rds",
             "ModifyDBSubnetGroup",
             two,
-            &[("subnet-group/estate-maestro-db", "subnets")],
+            &[("subnet-group/testbed-maestro-db", "subnets")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "rds",
             "ModifyDBInstance",
             database,
             &[
-                ("database/estate-maestro", "autoMinorVersionUpgrade"),
-                ("database/estate-maestro", "backupDays"),
-                ("database/estate-maestro", "backupWindow"),
-                ("database/estate-maestro", "copyTagsToSnapshot"),
-                ("database/estate-maestro", "deletionProtection"),
-                ("database/estate-maestro", "instanceClass"),
-                ("database/estate-maestro", "logExports"),
-                ("database/estate-maestro", "maintenanceWindow"),
-                ("database/estate-maestro", "multiAz"),
-                ("database/estate-maestro", "performanceInsightsDays"),
-                ("database/estate-maestro", "securityGroups"),
+                ("database/testbed-maestro", "autoMinorVersionUpgrade"),
+                ("database/testbed-maestro", "backupDays"),
+                ("database/testbed-maestro", "backupWindow"),
+                ("database/testbed-maestro", "copyTagsToSnapshot"),
+                ("database/testbed-maestro", "deletionProtection"),
+                ("database/testbed-maestro", "instanceClass"),
+                ("database/testbed-maestro", "logExports"),
+                ("database/testbed-maestro", "maintenanceWindow"),
+                ("database/testbed-maestro", "multiAz"),
+                ("database/testbed-maestro", "performanceInsightsDays"),
+                ("database/testbed-maestro", "securityGroups"),
             ],
         ),
     ])
 }
 
-async fn secrets(estate: &Estate) -> Result<Vec<Meddling>> {
-    let mut credentials = estate
-        .world
+async fn secrets(testbed: &Testbed) -> Result<Vec<ManualChange>> {
+    let mut credentials = testbed
+        .aws
         .secret("region", CREDENTIALS)
         .await?
         .context("no credentials")?;
@@ -157,31 +157,31 @@ async fn secrets(estate: &Estate) -> Result<Vec<Meddling>> {
         "Tags": [{ "Key": "team", "Value": "others" }],
     });
     Ok(vec![
-        Meddling::new(
+        ManualChange::new(
             "secretsmanager",
             "PutSecretValue",
             json!({ "SecretId": CREDENTIALS, "SecretString": credentials.to_string() }),
             &[("secret/maestro/db-credentials", "content.host")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "secretsmanager",
             "UpdateSecret",
             described("maestro/server-config"),
             &[("secret/maestro/server-config", "description")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "secretsmanager",
             "UpdateSecret",
             described("maestro/server-cert"),
             &[("certificate/maestro/server-cert", "description")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "secretsmanager",
             "TagResource",
             tagged,
             &[("secret/maestro/consumers", "tags")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "secretsmanager",
             "PutSecretValue",
             json!({ "SecretId": "maestro/agent-config", "SecretString": "{\"consumerName\": \"management-01\"}" }),
@@ -192,52 +192,52 @@ async fn secrets(estate: &Estate) -> Result<Vec<Meddling>> {
 }
 
 /// Roles, policies and things.
-fn identities() -> Vec<Meddling> {
+fn identities() -> Vec<ManualChange> {
     let anybody = statement(&json!({
         "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "sts:AssumeRole",
     }));
     let all_of_iot = statement(&json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
-    let role = "estate-maestro-server";
+    let role = "testbed-maestro-server";
     let policy = "management-01-maestro-agent-policy";
     vec![
-        Meddling::new(
+        ManualChange::new(
             "iam",
             "UpdateAssumeRolePolicy",
             json!({ "RoleName": role, "PolicyDocument": anybody }),
-            &[("role/estate-maestro-server", "trust")],
+            &[("role/testbed-maestro-server", "trust")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "iam",
             "UpdateRole",
             json!({ "RoleName": role, "Description": "mine" }),
-            &[("role/estate-maestro-server", "description")],
+            &[("role/testbed-maestro-server", "description")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "iam",
             "PutRolePolicy",
             json!({ "RoleName": role, "PolicyName": "extra", "PolicyDocument": all_of_iot }),
-            &[("role/estate-maestro-server", "policies")],
+            &[("role/testbed-maestro-server", "policies")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "iam",
             "DeleteRolePolicy",
             json!({ "RoleName": "management-01-maestro-agent", "PolicyName": "secrets-read" }),
             &[("role/management-01-maestro-agent", "policies")],
         )
         .away(),
-        Meddling::new(
+        ManualChange::new(
             "iot",
             "CreatePolicyVersion",
             json!({ "policyName": policy, "policyDocument": all_of_iot }),
             &[],
         ),
-        Meddling::new(
+        ManualChange::new(
             "iot",
             "SetDefaultPolicyVersion",
             json!({ "policyName": policy, "policyVersionId": "2" }),
             &[("iot-policy/management-01-maestro-agent-policy", "document")],
         ),
-        Meddling::new(
+        ManualChange::new(
             "iot",
             "UpdateThing",
             json!({
@@ -249,19 +249,19 @@ fn identities() -> Vec<Meddling> {
     ]
 }
 
-async fn eks(estate: &Estate) -> Result<Vec<Meddling>> {
-    let away = &estate.world.account(CLUSTER).ground;
+async fn eks(testbed: &Testbed) -> Result<Vec<ManualChange>> {
+    let away = &testbed.aws.account(CLUSTER).prerequisites;
     let asked = json!({
         "clusterName": CLUSTER, "namespace": "maestro-agent", "serviceAccount": "maestro-agent",
     });
-    let found = estate
-        .world
+    let found = testbed
+        .aws
         .call(CLUSTER, "eks", "ListPodIdentityAssociations", asked)
         .await?;
     let association = &found["associations"][0]["associationId"];
     let slow = json!({ "secrets-store-csi-driver": { "enableSecretRotation": false } });
     Ok(vec![
-        Meddling::new(
+        ManualChange::new(
             "eks",
             "UpdateAddon",
             json!({
@@ -274,7 +274,7 @@ async fn eks(estate: &Estate) -> Result<Vec<Meddling>> {
                 "configuration",
             )],
         ),
-        Meddling::new(
+        ManualChange::new(
             "eks",
             "UpdatePodIdentityAssociation",
             json!({

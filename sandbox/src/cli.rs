@@ -17,12 +17,12 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a whole region: broker, server-bridge and agents, with certificates and policies
-    Up(up::Args),
+    Up(up::UpArgs),
     /// A bridge of `up --store`, which starts it
     #[command(name = "server-bridge", hide = true)]
     Bridge(Box<server_bridge::args::Args>),
     /// Run the broker alone: MQTT 5 and 3.1.1 over mutual TLS, with IoT Core's limits
-    Broker(broker::Args),
+    Broker(broker::BrokerArgs),
 }
 
 // === impl Args ===

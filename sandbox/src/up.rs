@@ -39,7 +39,7 @@ pub use self::guide::Guide;
 pub(crate) use self::guide::quoted;
 pub use self::home::{Home, HomeError};
 pub use self::member::MemberError;
-pub use self::port::Listen;
+pub use self::port::ListenAddress;
 pub use self::replica::ReplicaError;
 pub(crate) use self::replica::run as run_replica;
 pub use self::running::{Running, RunningError};
@@ -65,11 +65,11 @@ pub struct Settings {
     /// Consumers, each with an agent of its own.
     pub consumers: Vec<ConsumerName>,
     /// Where the broker listens.
-    pub broker: Listen,
+    pub broker: ListenAddress,
     /// Where the REST API listens.
-    pub api: Listen,
+    pub api: ListenAddress,
     /// Where the gRPC endpoint for sources listens, plaintext.
-    pub grpc: Listen,
+    pub grpc: ListenAddress,
     /// Bridges as processes on a PostgreSQL database, and how many; without it one in this process on SQLite.
     pub database: Option<(Database, u16)>,
     /// The broker's rates.
@@ -230,7 +230,7 @@ async fn inside(
     consumers: &[ConsumerName],
     listener: TcpListener,
     grpc: TcpListener,
-) -> Result<(Bridges, Vec<summary::Replica>), Failure> {
+) -> Result<(Bridges, Vec<summary::ReplicaSummary>), Failure> {
     let part = Part::new("server-bridge", "server-bridge").await?;
     // A bridge that is alone on its store waits for nobody.
     let never = CancellationToken::new();
@@ -239,7 +239,7 @@ async fn inside(
     let bridge = Box::pin(building)
         .await?
         .ok_or_else(|| Failure::new(ExitKind::Failed, "the bridge was not built"))?;
-    let shown = summary::Replica {
+    let shown = summary::ReplicaSummary {
         pid: std::process::id(),
         api: format!("http://{}", bridge.api_address()),
         grpc: bridge
@@ -264,7 +264,7 @@ async fn processes(
     replicas: u16,
     consumers: &[ConsumerName],
     first: First,
-) -> Result<(Bridges, Vec<summary::Replica>), Failure> {
+) -> Result<(Bridges, Vec<summary::ReplicaSummary>), Failure> {
     database.mount(&home.bridge_identity()).map_err(failed)?;
     let consumers = home.write_consumers(consumers)?;
     let mut arguments = database.arguments();
@@ -272,14 +272,14 @@ async fn processes(
     arguments.push(format!("--slots={}", slots(replicas)));
     let mut started = Vec::new();
     for number in 0..replicas {
-        let place = |first: SocketAddr| match number {
+        let address = |first: SocketAddr| match number {
             0 => first.to_string(),
             _ => SocketAddr::new(first.ip(), 0).to_string(),
         };
-        let (api, grpc) = (place(first.api), place(first.grpc));
+        let (api, grpc) = (address(first.api), address(first.grpc));
         started.push(Replica::start(home, number.into(), &api, &grpc, &arguments).await?);
     }
-    let shown = started.iter().map(|replica| summary::Replica {
+    let shown = started.iter().map(|replica| summary::ReplicaSummary {
         pid: replica.pid(),
         api: replica.api(),
         grpc: replica.grpc(),

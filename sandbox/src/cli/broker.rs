@@ -18,7 +18,7 @@ use crate::pki::{Authority, Layout, Set, write_mount};
 
 /// Options of `sandbox broker`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct BrokerArgs {
     #[command(flatten)]
     log: LogOptions,
 
@@ -75,9 +75,9 @@ enum StateError {
     },
 }
 
-// === impl Args ===
+// === impl BrokerArgs ===
 
-impl Args {
+impl BrokerArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         telemetry::init(&self.log).map_err(Failure::misuse)?;
         create(&self.state)?;

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::broker::Quotas;
 use crate::up::{
-    Database, Guide, Home, InvalidDatabase, Listen, Running, Settings, TargetCluster, quoted,
+    Database, Guide, Home, InvalidDatabase, ListenAddress, Running, Settings, TargetCluster, quoted,
 };
 
 mod confirm;
@@ -25,7 +25,7 @@ mod ending;
 /// Options of `sandbox up`.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("filter", |arg| arg.default_value("warn")))]
-pub(super) struct Args {
+pub(super) struct UpArgs {
     /// How many agents, called cluster1, cluster2, …
     #[arg(long, value_name = "N", default_value = "1", value_parser = agents, conflicts_with = "consumers")]
     agents: usize,
@@ -108,9 +108,9 @@ impl FromStr for Named {
     }
 }
 
-// === impl Args ===
+// === impl UpArgs ===
 
-impl Args {
+impl UpArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         telemetry::init(&self.log).map_err(Failure::misuse)?;
         let settings = self.settings()?;
@@ -158,15 +158,17 @@ impl Args {
             consumers,
             broker: self
                 .broker_port
-                .map_or(Listen::Rather(loopback(8883)), |port| {
-                    Listen::Exactly(loopback(port))
+                .map_or(ListenAddress::Preferred(loopback(8883)), |port| {
+                    ListenAddress::Exact(loopback(port))
                 }),
-            api: self
-                .api_listen
-                .map_or(Listen::Rather(loopback(8000)), Listen::Exactly),
-            grpc: self
-                .grpc_listen
-                .map_or(Listen::Rather(loopback(8090)), Listen::Exactly),
+            api: self.api_listen.map_or(
+                ListenAddress::Preferred(loopback(8000)),
+                ListenAddress::Exact,
+            ),
+            grpc: self.grpc_listen.map_or(
+                ListenAddress::Preferred(loopback(8090)),
+                ListenAddress::Exact,
+            ),
             quotas: if self.no_quotas {
                 Quotas::none()
             } else {

@@ -69,7 +69,7 @@ impl Hint for InvalidDatabase {
 
 impl Database {
     /// Its URL without the password, for people.
-    pub fn place(&self) -> String {
+    pub fn location(&self) -> String {
         format!("{}@{}:{}/{}", self.user, self.host, self.port, self.name)
     }
 
@@ -78,7 +78,7 @@ impl Database {
         !self.tls
     }
 
-    /// What `server-bridge` has to be told besides the files.
+    /// What `server-bridge` is given besides the files.
     pub(super) fn arguments(&self) -> Vec<String> {
         let mode = if self.tls { "verify-full" } else { "disable" };
         let mut arguments = vec![
@@ -169,7 +169,7 @@ impl FromStr for Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Database({})", self.place())
+        write!(f, "Database({})", self.location())
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_url_names_a_database_and_hides_its_password() {
         let database = parsed("postgres://app:p%40ss@127.0.0.1:5433/region").unwrap();
-        assert_eq!(database.place(), "app@127.0.0.1:5433/region");
+        assert_eq!(database.location(), "app@127.0.0.1:5433/region");
         assert_eq!(database.password, "p@ss");
         assert!(!format!("{database:?}").contains("ss@"), "{database:?}");
         assert_eq!(
@@ -220,7 +220,7 @@ mod tests {
             ["--store=postgres", "--db-sslmode=disable"]
         );
         let far = parsed("postgresql://app:p@db.example.com?sslrootcert=/ca.pem").unwrap();
-        assert_eq!(far.place(), "app@db.example.com:5432/app");
+        assert_eq!(far.location(), "app@db.example.com:5432/app");
         assert_eq!(
             far.arguments()[1..],
             ["--db-sslmode=verify-full", "--db-rootcert=/ca.pem"]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::summary::{Consumer, Replica};
+use super::summary::{Consumer, ReplicaSummary};
 use super::{Home, Summary};
 
 /// The text; `Display` prints it.
@@ -44,7 +44,7 @@ impl Guide {
             1 => "1 agent".to_owned(),
             count => format!("{count} agents"),
         };
-        let here = |replica: &Replica| replica.pid == std::process::id();
+        let here = |replica: &ReplicaSummary| replica.pid == std::process::id();
         match replicas.len() {
             _ if replicas.iter().all(here) => writeln!(
                 f,
@@ -71,7 +71,8 @@ impl Guide {
             "  {:width$} {}:{} (MQTT 5 and 3.1.1, mutual TLS)",
             "broker", broker.host, broker.port
         )?;
-        for Replica { pid, api, grpc, .. } in replicas.iter().filter(|_| replicas.len() > 1) {
+        for ReplicaSummary { pid, api, grpc, .. } in replicas.iter().filter(|_| replicas.len() > 1)
+        {
             writeln!(
                 f,
                 "  {:width$} {api}{ROOT}, gRPC {grpc} (process {pid})",

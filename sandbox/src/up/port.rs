@@ -9,20 +9,20 @@ use crate::broker::{Broker, BrokerConfig};
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
+pub enum ListenAddress {
     /// Somebody asked for it: it or nothing.
-    Exactly(SocketAddr),
+    Exact(SocketAddr),
     /// A default: another port will do.
-    Rather(SocketAddr),
+    Preferred(SocketAddr),
 }
 
-// === impl Listen ===
+// === impl ListenAddress ===
 
-impl Listen {
+impl ListenAddress {
     /// The address that is tried first.
     pub fn address(self) -> SocketAddr {
         match self {
-            Self::Exactly(address) | Self::Rather(address) => address,
+            Self::Exact(address) | Self::Preferred(address) => address,
         }
     }
 
@@ -80,8 +80,8 @@ impl Listen {
 
     fn elsewhere(self) -> Option<SocketAddr> {
         match self {
-            Self::Exactly(_) => None,
-            Self::Rather(address) => Some(SocketAddr::new(address.ip(), 0)),
+            Self::Exact(_) => None,
+            Self::Preferred(address) => Some(SocketAddr::new(address.ip(), 0)),
         }
     }
 

@@ -19,7 +19,7 @@ impl RegistryFile {
         Self { registry, path }
     }
 
-    /// Writes the file; the region is going down, so a failure is only told.
+    /// Writes the file; the region is going down, so a failure is only logged.
     pub(super) fn save(&self) {
         if let Err(error) = self.registry.save(&self.path) {
             let error: &dyn std::error::Error = &error;

@@ -90,10 +90,10 @@ impl Replica {
         let mut child = command.spawn().map_err(failed)?;
         let input = child.stdin.take();
         let pid = child.id().unwrap_or_default();
-        let mut told = Instant::now();
+        let mut reported = Instant::now();
         let listening = loop {
-            if told.elapsed() >= TELL_EVERY {
-                told = Instant::now();
+            if reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
                 tracing::warn!(
                     "Waiting for server-bridge {number}; it said: {}",
                     last_lines(&log, 1)
@@ -258,7 +258,7 @@ const LAST_LINES: usize = 6;
 
 const POLL: Duration = Duration::from_millis(20);
 // A database that is there answers sooner.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(2);
 const ANSWER_BYTES: u64 = 64 * 1024;
 

@@ -25,7 +25,7 @@ pub struct Summary {
     /// The bridge, the first of several.
     pub bridge: Bridge,
     /// Each bridge with its process.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<ReplicaSummary>,
     /// Every consumer with its agent.
     pub consumers: Vec<Consumer>,
     /// The operator's tools.
@@ -55,7 +55,7 @@ pub struct Bridge {
 
 /// One bridge of a region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Replica {
+pub struct ReplicaSummary {
     /// Its process: with a database of its own the bridge runs in the sandbox's.
     pub pid: u32,
     /// Base URL of its REST API.
@@ -90,7 +90,11 @@ pub struct Operator {
 
 impl Summary {
     /// Of a region with these bridges; `None` without one.
-    pub(super) fn new(home: &Home, broker: SocketAddr, replicas: Vec<Replica>) -> Option<Self> {
+    pub(super) fn new(
+        home: &Home,
+        broker: SocketAddr,
+        replicas: Vec<ReplicaSummary>,
+    ) -> Option<Self> {
         let first = replicas.first()?.clone();
         Some(Self {
             api: first.api,

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::contents::Mark;
 
 /// Removes the directories below `parent` that a region of this user was to remove at its end, and that nobody uses. One
-/// that cannot be removed is told.
+/// that cannot be removed is logged.
 pub(super) fn remove(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;

@@ -3,7 +3,7 @@
 //! Whoever connects, subscribes, writes a config file or registers a policy asks here, so that the four cannot
 //! drift apart (docs/ARCHITECTURE.md, invariant C). Every party gets its own client ids and nothing that belongs to another.
 
-use crate::id::{ClientId, ConsumerName, InvalidName, SourceId};
+use crate::id::{ClientId, ConsumerName, SourceId};
 use crate::iot::context::ArnPrefix;
 use crate::iot::limits::POLICY_CHARACTERS;
 use crate::iot::policy::{Document, PolicyAction, Statement};
@@ -235,14 +235,6 @@ impl Party {
     /// `-<anything>` after it.
     pub fn client_ids(&self) -> Vec<ClientId> {
         self.client_ids.clone()
-    }
-
-    /// The client id of one run of the operator's tools, `name-<run>`, so that two runs do not evict each other.
-    ///
-    /// # Errors
-    /// [`InvalidName`] when `run` does not fit into a client id.
-    pub fn run_client_id(name: &ClientId, run: &str) -> Result<ClientId, InvalidName> {
-        ClientId::new(format!("{name}-{run}"))
     }
 
     /// `agent`, `bridge` or `operator`.

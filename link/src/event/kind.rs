@@ -13,7 +13,7 @@ pub struct Kind {
     pub data_type: String,
     /// Which half of the resource.
     pub sub_resource: SubResource,
-    /// What is asked or told.
+    /// The action: what is requested or reported.
     pub action: Action,
 }
 

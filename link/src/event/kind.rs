@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The only data type this link speaks (docs/MAESTRO.md §2.2).
+/// The only data type of this link (docs/MAESTRO.md §2.2).
 pub const MANIFEST_BUNDLES: &str = "io.open-cluster-management.works.v1alpha1.manifestbundles";
 
 /// The CloudEvents `type`, taken apart.

@@ -364,7 +364,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// However it ends, nobody waits for it any longer.
+    /// However it ends, its consumer and watchers are woken.
     fn drop(&mut self) {
         self.reading.queue.close();
         self.shared.state.send_replace(State::Closed);

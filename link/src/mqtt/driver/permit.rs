@@ -78,7 +78,7 @@ impl Driver {
             .disconnections
             .with_label_values(&["withheld"])
             .inc();
-        // Whatever is still acked would be acked to nobody.
+        // An ack of the ended session would have no receiver.
         self.shared.refuse_acks();
         if established {
             self.shared.end_session();

@@ -32,6 +32,7 @@ pub struct LogOptions {
         value_enum,
         default_value_t,
         global = true,
+        help_heading = "Logging",
         value_name = "FORMAT"
     )]
     pub format: LogFormat,
@@ -41,6 +42,7 @@ pub struct LogOptions {
         env = "LOG_LEVEL",
         default_value = DEFAULT_FILTER,
         global = true,
+        help_heading = "Logging",
         value_name = "FILTER"
     )]
     pub filter: String,

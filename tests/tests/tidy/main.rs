@@ -7,6 +7,7 @@ mod layers;
 mod links;
 mod members;
 mod numbers;
+mod references;
 mod source;
 mod tree;
 mod words;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::query::Place;
+use crate::store::query::Cursor;
 
 /// Who is where in which list. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ pub(super) struct Step {
     reading: Reading,
     from: SocketAddr,
     page: u64,
-    begins: Option<Place>,
+    begins: Option<Cursor>,
 }
 
 /// A reader whose next page is known.
@@ -64,7 +64,7 @@ pub(super) struct Step {
 struct Walk {
     from: SocketAddr,
     page: u64,
-    after: Place,
+    after: Cursor,
     at: Instant,
 }
 
@@ -93,7 +93,7 @@ impl Walks {
     }
 
     /// The row behind which this page starts, if a reader of this list is there.
-    fn start(&self, reading: Reading, from: SocketAddr, page: u64) -> Option<Place> {
+    fn start(&self, reading: Reading, from: SocketAddr, page: u64) -> Option<Cursor> {
         let mut open = self.open();
         let walks = open.get_mut(&reading)?;
         walks.retain(Walk::is_fresh);
@@ -113,7 +113,7 @@ impl Walks {
     }
 
     /// Notes that the page was read, and the row it ended with if it was full; a page that was not is the last.
-    fn read(&self, step: &Step, end: Option<Place>) {
+    fn read(&self, step: &Step, end: Option<Cursor>) {
         let (reading, page) = (step.reading, step.page);
         let mut open = self.open();
         if !open.contains_key(&reading) {
@@ -165,12 +165,12 @@ impl Walks {
 
 impl Step {
     /// The row behind which the page starts; by its position without one.
-    pub(super) fn start(&self) -> Option<Place> {
+    pub(super) fn start(&self) -> Option<Cursor> {
         self.begins
     }
 
     /// The page was read to its end: to this row if it was full.
-    pub(super) fn done(self, end: Option<Place>) {
+    pub(super) fn done(self, end: Option<Cursor>) {
         self.walks.read(&self, end);
     }
 }
@@ -226,10 +226,10 @@ mod tests {
     }
 
     /// Reads a page over a connection of this port to this row; where it began.
-    fn read(walks: &Walks, port: u16, page: u64, end: i64) -> Option<Place> {
+    fn read(walks: &Walks, port: u16, page: u64, end: i64) -> Option<Cursor> {
         let step = step(walks, port, page);
         let start = step.start();
-        step.done(Some(Place(end)));
+        step.done(Some(Cursor(end)));
         start
     }
 
@@ -239,7 +239,7 @@ mod tests {
             let walks = Walks::default();
             read(&walks, 1, 1, 400);
             tokio::time::advance(KEPT - Duration::from_millis(1)).await;
-            assert_eq!(read(&walks, port, 2, 801), Some(Place(400)));
+            assert_eq!(read(&walks, port, 2, 801), Some(Cursor(400)));
             assert_eq!(step(&walks, port, 2).start(), None);
             tokio::time::advance(KEPT).await;
             assert_eq!(step(&walks, port, 3).start(), None);
@@ -269,7 +269,7 @@ mod tests {
             ..reader(here, 1)
         };
         let mapped = walks.step(mapped, "source='s'", 400, 2);
-        assert_eq!(mapped.start(), Some(Place(400)));
+        assert_eq!(mapped.start(), Some(Cursor(400)));
     }
 
     #[test]
@@ -280,9 +280,9 @@ mod tests {
             read(&walks, 1, 1, 400);
             read(&walks, 2, 1, 500);
             for (port, last) in ports.into_iter().zip([800, 810]) {
-                assert_eq!(read(&walks, port, 2, last), Some(Place(400)));
+                assert_eq!(read(&walks, port, 2, last), Some(Cursor(400)));
             }
-            assert_eq!(step(&walks, ports[0], 3).start(), Some(Place(800)));
+            assert_eq!(step(&walks, ports[0], 3).start(), Some(Cursor(800)));
         }
     }
 
@@ -293,10 +293,10 @@ mod tests {
             read(&walks, 1, 1, 300);
             tokio::time::advance(rest).await;
             read(&walks, 2, 1, 400);
-            assert_eq!(read(&walks, 2, 2, 800), Some(Place(start)));
+            assert_eq!(read(&walks, 2, 2, 800), Some(Cursor(start)));
             // It is still there, for whom it belongs to.
-            assert_eq!(step(&walks, 1, 2).start(), Some(Place(300)));
-            assert_eq!(step(&walks, 2, 3).start(), Some(Place(800)));
+            assert_eq!(step(&walks, 1, 2).start(), Some(Cursor(300)));
+            assert_eq!(step(&walks, 2, 3).start(), Some(Cursor(800)));
         }
     }
 
@@ -305,10 +305,10 @@ mod tests {
         let walks = Walks::default();
         read(&walks, 1, 1, 500);
         let going = step(&walks, 1, 2);
-        assert_eq!(going.start(), Some(Place(500)));
+        assert_eq!(going.start(), Some(Cursor(500)));
         read(&walks, 1, 1, 400);
-        going.done(Some(Place(900)));
-        assert_eq!(step(&walks, 1, 2).start(), Some(Place(400)));
+        going.done(Some(Cursor(900)));
+        assert_eq!(step(&walks, 1, 2).start(), Some(Cursor(400)));
     }
 
     #[test]
@@ -329,7 +329,7 @@ mod tests {
         }
         let step = step(&walks, 1, 2);
         assert_eq!(walks.open()[&step.reading].len(), WALKS);
-        assert_eq!(step.start(), Some(Place(1)));
+        assert_eq!(step.start(), Some(Cursor(1)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -338,28 +338,28 @@ mod tests {
         let victim = || walks.step(reader([10, 0, 0, 1], 1), "", 400, 2);
         walks
             .step(reader([10, 0, 0, 1], 1), "", 400, 1)
-            .done(Some(Place(400)));
+            .done(Some(Cursor(400)));
         // Each search is a list of its own.
         let greedy = |number: usize, page| {
             let search = format!("id != 'zz{number}'");
             walks.step(reader([10, 0, 0, 2], 1), &search, 1, page)
         };
         for number in 0..READINGS + 6 {
-            greedy(number, 1).done(Some(Place(7)));
+            greedy(number, 1).done(Some(Cursor(7)));
             tokio::time::advance(Duration::from_millis(5)).await;
         }
         assert_eq!(walks.open().len(), READINGS);
-        assert_eq!(victim().start(), Some(Place(400)));
+        assert_eq!(victim().start(), Some(Cursor(400)));
         // And somebody who comes now gets a place.
         let newcomer = |page| walks.step(reader([10, 0, 0, 3], 1), "", 400, page);
-        newcomer(1).done(Some(Place(400)));
-        assert_eq!(newcomer(2).start(), Some(Place(400)));
-        for (number, kept) in [(0, None), (7, None), (8, Some(Place(7)))] {
+        newcomer(1).done(Some(Cursor(400)));
+        assert_eq!(newcomer(2).start(), Some(Cursor(400)));
+        for (number, kept) in [(0, None), (7, None), (8, Some(Cursor(7)))] {
             assert_eq!(greedy(number, 2).start(), kept, "{number}");
         }
         tokio::time::advance(KEPT).await;
         let last = walks.step(reader([10, 0, 0, 4], 1), "", 400, 1);
-        last.done(Some(Place(400)));
+        last.done(Some(Cursor(400)));
         assert_eq!(walks.open().len(), 1);
     }
 }

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 use super::history::Ahead;
 use super::log::Line;
 use super::{Context, event, history};
-use crate::store::{Held, Orphan, Store, StoreError};
+use crate::store::{AgentVersion, Orphan, Store, StoreError};
 
 mod asks;
 mod parts;
@@ -77,7 +77,7 @@ async fn reconcile<S: Store>(
         .collect();
     let compare = ours
         .iter()
-        .map(|bundle| Held {
+        .map(|bundle| AgentVersion {
             id: bundle.id.clone(),
             version: holds
                 .get(bundle.id.as_str())

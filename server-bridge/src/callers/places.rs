@@ -4,9 +4,11 @@
 //! call whose caller was known, else of the one that has been without such a call for longest. Only if all have calls of
 //! known callers there is none.
 //! **Invariant:** a connection that lost its place is told at once ([`Place::lost`]) and ends by itself.
+//! **Invariant:** one caller's calls keep three quarters of the places at most; further connections of it do nothing here.
+//! Of calls whose caller nobody asks for a connection has [`PROBES`] at once, because such a one may last.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -27,7 +29,19 @@ pub struct Place(Arc<Held>);
 #[derive(Debug)]
 pub struct Call {
     place: Place,
-    known: bool,
+    /// Its caller's name, empty where nobody is asked; `None` until it is known.
+    known: Option<String>,
+}
+
+/// A call whose caller is not asked for, until it is dropped.
+#[derive(Debug)]
+pub struct Probe(Place);
+
+/// A caller's connections have as many places as one caller may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this caller's calls keep {most} connections already")]
+pub struct Full {
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -38,12 +52,15 @@ struct Held {
     called: AtomicBool,
     known: AtomicBool,
     calls: watch::Sender<usize>,
+    probes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
     open: HashMap<u64, Entry>,
+    /// How many connections have calls of each caller.
+    callers: HashMap<String, usize>,
     /// Who loses its place next, first; behind each turn its number.
     idle: BTreeMap<Turn, u64>,
 }
@@ -54,8 +71,8 @@ type Turn = (bool, u64);
 #[derive(Debug)]
 struct Entry {
     idle: Option<Turn>,
-    /// Calls of known callers.
-    busy: usize,
+    /// Calls of known callers, by their names: behind a proxy there are several.
+    busy: HashMap<String, usize>,
     lost: CancellationToken,
 }
 
@@ -84,7 +101,7 @@ impl Places {
         taken.idle.insert(idle, number);
         let entry = Entry {
             idle: Some(idle),
-            busy: 0,
+            busy: HashMap::new(),
             lost: lost.clone(),
         };
         taken.open.insert(number, entry);
@@ -96,7 +113,13 @@ impl Places {
             called: AtomicBool::new(false),
             known: AtomicBool::new(false),
             calls: watch::Sender::new(0),
+            probes: AtomicUsize::new(0),
         })))
+    }
+
+    /// How many one caller may have.
+    fn share(&self) -> usize {
+        self.most - self.most / 4
     }
 }
 
@@ -114,12 +137,23 @@ impl Place {
         self.0.calls.send_modify(|calls| *calls += 1);
         Call {
             place: self.clone(),
-            known: false,
+            known: None,
         }
     }
 
-    /// There was a call that keeps nothing waiting.
-    pub fn touch(&self) {
+    /// A call begins that nobody is asked for and that keeps no place; `None` when there are [`PROBES`] already.
+    pub fn probe(&self) -> Option<Probe> {
+        self.touch();
+        let begun = self
+            .0
+            .probes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |probes| {
+                (probes < PROBES).then_some(probes + 1)
+            });
+        begun.is_ok().then(|| Probe(self.clone()))
+    }
+
+    fn touch(&self) {
         self.0.called.store(true, Ordering::Relaxed);
     }
 
@@ -148,20 +182,38 @@ impl Place {
 // === impl Call ===
 
 impl Call {
-    /// Its caller is known: its connection keeps its place as long as it lasts.
-    pub fn known(&mut self) {
-        if std::mem::replace(&mut self.known, true) {
-            return;
+    /// Its caller is known: its connection keeps its place as long as it lasts. `caller` is `None` where nobody is asked.
+    ///
+    /// # Errors
+    /// [`Full`]: this caller has its share of the places with other connections.
+    pub fn known(&mut self, caller: Option<&str>) -> Result<(), Full> {
+        if self.known.is_some() {
+            return Ok(());
         }
         let held = &self.place.0;
-        held.known.store(true, Ordering::Relaxed);
         let mut taken = lock(&held.places.taken);
+        let taken = &mut *taken;
         if let Some(entry) = taken.open.get_mut(&held.number) {
-            entry.busy += 1;
+            let name = caller.unwrap_or_default();
+            match entry.busy.get_mut(name) {
+                Some(calls) => *calls += 1,
+                None => {
+                    let connections = taken.callers.get(name).copied().unwrap_or(0);
+                    let most = held.places.share();
+                    if caller.is_some() && connections >= most {
+                        return Err(Full { most });
+                    }
+                    taken.callers.insert(name.to_owned(), connections + 1);
+                    entry.busy.insert(name.to_owned(), 1);
+                }
+            }
             if let Some(turn) = entry.idle.take() {
                 taken.idle.remove(&turn);
             }
         }
+        held.known.store(true, Ordering::Relaxed);
+        self.known = Some(caller.unwrap_or_default().to_owned());
+        Ok(())
     }
 }
 
@@ -169,20 +221,39 @@ impl Drop for Call {
     fn drop(&mut self) {
         let held = &self.place.0;
         held.calls.send_modify(|calls| *calls -= 1);
-        if !self.known {
+        let Some(name) = self.known.take() else {
             return;
-        }
+        };
         let mut taken = lock(&held.places.taken);
         let turn = (true, taken.turn());
+        let taken = &mut *taken;
+        // One that had lost its place before its caller was known is not in here.
         let Some(entry) = taken.open.get_mut(&held.number) else {
             return;
         };
-        // One that had lost its place before its caller was known is not in here.
-        entry.busy -= 1;
-        if entry.busy == 0 {
+        match entry.busy.get_mut(&name) {
+            Some(calls) if *calls > 1 => *calls -= 1,
+            _ => {
+                entry.busy.remove(&name);
+                let connections = taken.callers.get_mut(&name);
+                match connections {
+                    Some(connections) if *connections > 1 => *connections -= 1,
+                    _ => {
+                        taken.callers.remove(&name);
+                    }
+                }
+            }
+        }
+        if entry.busy.is_empty() {
             entry.idle = Some(turn);
             taken.idle.insert(turn, held.number);
         }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.0.probes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -209,9 +280,48 @@ fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Questions for health on one connection: a client has one, a proxy one for each of its clients at most.
+const PROBES: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_caller_keeps_three_quarters_of_the_places_and_others_get_the_rest() {
+        let places = Places::new(4);
+        let begin = |caller: Option<&str>| {
+            let mut call = places.take().unwrap().call();
+            call.known(caller).map(|()| call)
+        };
+        let ann: Vec<Call> = (0..3).map(|_| begin(Some("ann")).unwrap()).collect();
+        assert_eq!(begin(Some("ann")).unwrap_err(), Full { most: 3 });
+        // A further call on a connection that it has is no further connection.
+        let mut again = ann[0].place.call();
+        again.known(Some("ann")).unwrap();
+        let bob = begin(Some("bob")).unwrap();
+        assert!(places.take().is_none());
+        drop(ann);
+        drop((begin(Some("ann")).unwrap(), begin(Some("ann")).unwrap()));
+        drop((again, bob));
+        // Where nobody is asked nobody has a share.
+        let all: Vec<Call> = (0..4).map(|_| begin(None).unwrap()).collect();
+        drop(all);
+        let taken = lock(&places.taken);
+        assert!(
+            taken.callers.is_empty() && taken.open.is_empty(),
+            "{taken:?}"
+        );
+    }
+
+    #[test]
+    fn a_connection_has_a_few_calls_that_nobody_is_asked_for() {
+        let place = Places::new(1).take().unwrap();
+        let mut probes: Vec<Probe> = (0..PROBES).map(|_| place.probe().unwrap()).collect();
+        assert!(place.probe().is_none());
+        probes.pop();
+        assert!(place.probe().is_some() && place.is_used());
+    }
 
     fn is_lost(place: &Place) -> bool {
         place.0.lost.is_cancelled()
@@ -226,7 +336,7 @@ mod tests {
             places.take().unwrap(),
         );
         let mut call = one.call();
-        call.known();
+        call.known(Some("ann")).unwrap();
         let stranger = two.call();
         let four = places.take().unwrap();
         assert!(is_lost(&two) && !is_lost(&one) && !is_lost(&three));
@@ -237,13 +347,13 @@ mod tests {
         assert!(is_lost(&three));
         let calls = [&four, &five].map(|place| {
             let mut call = place.call();
-            call.known();
+            call.known(Some("bob")).unwrap();
             call
         });
         let six = places.take().unwrap();
         assert!(is_lost(&one));
         let mut last = six.call();
-        last.known();
+        last.known(Some("eve")).unwrap();
         assert!(places.take().is_none(), "one past those in use");
         drop((calls, last));
         drop((one, three, four, five, six));

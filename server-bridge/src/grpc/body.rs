@@ -1,4 +1,4 @@
-//! Bodies of calls that hold something: a message on its way in its place, an answer on its way out its call.
+//! Bodies of calls that hold something: a message on its way in its place, an answer on its way out what its call keeps.
 //!
 //! **Contract:** a message that is not there [`MESSAGE_WITHIN`] after its call began ends the call; its place is free as
 //! soon as all of it is there.
@@ -14,8 +14,6 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::callers::Call;
-
 /// What a caller sends.
 #[derive(Debug)]
 pub(super) struct Arriving {
@@ -26,9 +24,9 @@ pub(super) struct Arriving {
 
 /// What it is answered, to the end of a stream.
 #[derive(Debug)]
-pub(super) struct Leaving {
+pub(super) struct Leaving<H> {
     inner: Body,
-    _call: Call,
+    _held: H,
 }
 
 // === impl Arriving ===
@@ -78,13 +76,14 @@ impl HttpBody for Arriving {
 
 // === impl Leaving ===
 
-impl Leaving {
-    pub(super) fn new(inner: Body, call: Call) -> Self {
-        Self { inner, _call: call }
+impl<H> Leaving<H> {
+    /// `held` is dropped with the body.
+    pub(super) fn new(inner: Body, held: H) -> Self {
+        Self { inner, _held: held }
     }
 }
 
-impl HttpBody for Leaving {
+impl<H: Unpin> HttpBody for Leaving<H> {
     type Data = Bytes;
     type Error = Status;
 

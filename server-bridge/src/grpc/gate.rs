@@ -65,11 +65,16 @@ where
         let path = request.uri().path();
         let place = request.extensions().get::<Place>().cloned();
         if path.starts_with(HEALTH) {
-            if let Some(place) = place {
-                place.touch();
-            }
+            // A watch may last as long as its connection, and nobody knows who watches.
+            let Some(probe) = place.and_then(|place| place.probe()) else {
+                return Err(Refusal::unavailable(
+                    "too many questions for health on this connection",
+                ));
+            };
             let answered = timeout(HEALTH_WITHIN, answer(self.inner, request)).await;
-            return answered.map_err(|_| Refusal::unavailable("the request was not there in time"));
+            return answered
+                .map(|response| response.map(|body| Body::new(Leaving::new(body, probe))))
+                .map_err(|_| Refusal::unavailable("the request was not there in time"));
         }
         let counted = path
             .strip_prefix('/')
@@ -87,7 +92,11 @@ where
             .access
             .authenticate(&connection, token.as_deref())
             .await?;
-        call.known();
+        // Where nobody is asked all callers have one name.
+        let named = (caller.by != Mechanism::Open).then_some(caller.user.as_str());
+        call.known(named).map_err(|full| {
+            Refusal::unavailable(format!("{full}; use fewer, or try again later"))
+        })?;
         let share = self.shares.of(&caller);
         request.extensions_mut().insert(caller);
         if !counted {

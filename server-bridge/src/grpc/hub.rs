@@ -119,7 +119,8 @@ impl Hub {
         for held in held {
             let id: Arc<str> = held.resource_id.into();
             let wanted = Wanted {
-                unless: Some(held.status_hash),
+                // Shared: it is as long as its sender likes, and there may be a thousand streams.
+                unless: Some(held.status_hash.into()),
                 ..Wanted::repeated(mark, Timestamp::UNIX_EPOCH)
             };
             for inbox in &inboxes {

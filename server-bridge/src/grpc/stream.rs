@@ -212,7 +212,8 @@ impl<S: Store> Stream<S> {
         // A list of a resync may name any id.
         present.source == *self.seat.source()
             && self.rights.permit(&present.source, &present.consumer)
-            && (wanted.unless.is_none() || wanted.unless != present.status_hash)
+            && (wanted.unless.is_none()
+                || wanted.unless.as_deref() != present.status_hash.as_deref())
     }
 
     /// Adds the next page of what was reported; false when that was the last one.

@@ -75,6 +75,34 @@ async fn a_watch_of_health_and_a_silent_connection_delay_no_stop() {
 }
 
 #[tokio::test]
+async fn who_is_not_known_watches_health_a_few_times_on_a_connection_and_no_more() {
+    let server = Server::start().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let client = HealthClient::new(endpoint.connect().await.unwrap());
+    let watch = async || {
+        let mut client = client.clone();
+        client.watch(HealthCheckRequest::default()).await
+    };
+    let mut watching = Vec::new();
+    for _ in 0..16 {
+        watching.push(watch().await.unwrap().into_inner());
+    }
+    insta::assert_snapshot!(refused(watch().await.map(|_| ())), @"Unavailable ServiceUnavailable 503: too many questions for health on this connection");
+    for stream in &mut watching {
+        assert!(stream.message().await.unwrap().is_some());
+    }
+    watching.clear();
+    let deadline = Instant::now() + PATIENCE;
+    while watch().await.is_err() {
+        assert!(
+            Instant::now() < deadline,
+            "a watch that ended keeps its place"
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn messages_that_do_not_end_take_a_share_of_the_places_and_are_given_up() {
     let server = Server::start().await;
     let halves: Vec<_> = {

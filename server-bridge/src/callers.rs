@@ -43,7 +43,7 @@ use asked::Asked;
 pub use config::{Authorization, Callers, Config};
 pub use keeper::Keeper;
 pub use link::http::ServerTls;
-pub use places::{Call, Place};
+pub use places::{Call, Full, Place, Probe};
 pub use review::Cluster;
 pub use tls::CertificateFiles;
 pub use token::{IssuerConfig, KeySource};
@@ -215,6 +215,17 @@ impl Access {
         match &*self.0 {
             Inner::Open => Ok(Scope::all()),
             Inner::Asked(asked) => asked.scope(caller, verb),
+        }
+    }
+
+    /// Whether the caller may remove a consumer with all bundles for it, whoever's they are, where it may remove consumers.
+    ///
+    /// # Errors
+    /// As [`Access::allow`].
+    pub async fn allow_removal(&self, caller: &Caller) -> Result<(), Denied> {
+        match &*self.0 {
+            Inner::Open => Ok(()),
+            Inner::Asked(asked) => asked.allow_removal(caller).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -14,6 +14,7 @@ use super::actor::{Actor, Change, consumers_of};
 use super::body::{Object, wrong_type};
 use super::error::{ApiError, Code};
 use super::list::{Fields, Request};
+use super::reference::Reference;
 use super::search::Roots;
 use super::{Context, json_response, render};
 use crate::audit;
@@ -92,7 +93,7 @@ pub(super) async fn create<S: Store>(
 
 pub(super) async fn get<S: Store>(
     State(context): State<Context<S>>,
-    Path(reference): Path<String>,
+    Reference(reference): Reference,
     actor: Actor,
 ) -> Result<Response, ApiError> {
     let consumer = find(&context.store, &actor, Verb::Get, &reference).await?;
@@ -101,7 +102,7 @@ pub(super) async fn get<S: Store>(
 
 pub(super) async fn patch<S: Store>(
     State(context): State<Context<S>>,
-    Path(reference): Path<String>,
+    Reference(reference): Reference,
     actor: Actor,
     body: Object,
 ) -> Result<Response, ApiError> {
@@ -137,7 +138,7 @@ pub(super) async fn patch<S: Store>(
 
 pub(super) async fn delete<S: Store>(
     State(context): State<Context<S>>,
-    Path(reference): Path<String>,
+    Reference(reference): Reference,
     Query(parameters): Query<Vec<(String, String)>>,
     actor: Actor,
 ) -> Result<StatusCode, ApiError> {
@@ -150,7 +151,7 @@ pub(super) async fn delete<S: Store>(
         actor.change(change, making).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
-    actor.allow(&change).await?;
+    actor.allow_removal(&change).await?;
     let unseen_since = match how.confirm {
         None => Some(unseen_since(context.clock.now())),
         Some(confirm) if confirm == consumer.name.as_str() => None,
@@ -220,7 +221,11 @@ async fn find(
     }
     match found {
         Some(consumer) if actor.sees(verb, &consumer.name).await? => Ok(consumer),
-        _ => Err(ApiError::not_found("Consumer", reference)),
+        Some(consumer) => {
+            actor.hidden(&Change::consumer(verb, &consumer.id, &consumer.name));
+            Err(ApiError::not_found("Consumer", reference))
+        }
+        None => Err(ApiError::not_found("Consumer", reference)),
     }
 }
 

@@ -110,6 +110,15 @@ impl Asked {
         self.counted(caller, outcome)
     }
 
+    /// Rules give consumers only to who has every source.
+    pub(super) async fn allow_removal(&self, caller: &Caller) -> Result<(), Denied> {
+        let outcome = match &self.permits {
+            Permits::Everything | Permits::Rules(_) => Ok(()),
+            Permits::Reviews(reviews) => reviews.every_source(caller).await,
+        };
+        self.counted(caller, outcome)
+    }
+
     pub(super) fn scope(&self, caller: &Caller, verb: Verb) -> Result<Scope, Denied> {
         let outcome = match &self.permits {
             Permits::Everything | Permits::Reviews(_) => Ok(Scope::all()),

@@ -32,6 +32,7 @@ mod list;
 mod meta;
 mod operation;
 mod origin;
+mod reference;
 mod render;
 mod search;
 mod unread;

@@ -1,6 +1,6 @@
 //! `/resource-bundles`: what should be on which cluster, and what became of it.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use link::id::ConsumerName;
@@ -11,6 +11,7 @@ use super::actor::{Actor, Change, bundles_of};
 use super::body::{Object, wrong_type};
 use super::error::ApiError;
 use super::list::{Fields, Request};
+use super::reference::Reference;
 use super::search::Roots;
 use super::{Context, json_response, render, search};
 use crate::callers::Verb;
@@ -115,7 +116,7 @@ pub(super) async fn create<S: Store>(
 
 pub(super) async fn get<S: Store>(
     State(context): State<Context<S>>,
-    Path(id): Path<String>,
+    Reference(id): Reference,
     actor: Actor,
 ) -> Result<Response, ApiError> {
     let found = context.store.get_bundle(&id).await?;
@@ -125,7 +126,7 @@ pub(super) async fn get<S: Store>(
 
 pub(super) async fn patch<S: Store>(
     State(context): State<Context<S>>,
-    Path(id): Path<String>,
+    Reference(id): Reference,
     actor: Actor,
     headers: HeaderMap,
     body: Object,
@@ -180,7 +181,7 @@ pub(super) async fn patch<S: Store>(
 
 pub(super) async fn delete<S: Store>(
     State(context): State<Context<S>>,
-    Path(id): Path<String>,
+    Reference(id): Reference,
     actor: Actor,
 ) -> Result<StatusCode, ApiError> {
     let found = context.store.get_bundle(&id).await?;

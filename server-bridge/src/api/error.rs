@@ -55,6 +55,7 @@ impl Code {
         Self::Malformed,
         Self::BadRequest,
         Self::Search,
+        Self::Route,
     ];
 
     const fn number(self) -> u16 {
@@ -207,24 +208,14 @@ impl ApiError {
     /// The body, once the operation id is known.
     pub(super) fn render(&self, operation_id: &str) -> Response {
         let number = self.code.number();
-        let mut body = if self.code == Code::Route {
-            json!({
-                "type": "Error",
-                "id": "404",
-                "href": "/api/maestro/errors/404",
-                "code": "maestro-404",
-                "reason": self.reason,
-            })
-        } else {
-            json!({
-                "id": number.to_string(),
-                "kind": "Error",
-                "href": format!("{PREFIX}/errors/{number}"),
-                "code": format!("maestro-{number}"),
-                "reason": self.reason,
-                "operation_id": operation_id,
-            })
-        };
+        let mut body = json!({
+            "id": number.to_string(),
+            "kind": "Error",
+            "href": format!("{PREFIX}/errors/{number}"),
+            "code": format!("maestro-{number}"),
+            "reason": self.reason,
+            "operation_id": operation_id,
+        });
         if let Some(latest) = self.latest_version {
             body["latest_version"] = latest.into();
         }

@@ -256,7 +256,16 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let (status, unknown) = server.send(Method::GET, "/nothing", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    insta::assert_snapshot!(unknown, @r#"{"code":"maestro-404","href":"/api/maestro/errors/404","id":"404","reason":"The requested resource '/api/maestro/v1/nothing' doesn't exist","type":"Error"}"#);
+    insta::assert_snapshot!(unknown, @r#"{"code":"maestro-404","href":"/api/maestro/v1/errors/404","id":"404","kind":"Error","operation_id":"op-1","reason":"The requested resource '/api/maestro/v1/nothing' doesn't exist"}"#);
+    let known = server.get("/errors/404").await;
+    assert_eq!(known["code"], unknown["code"]);
+    for path in ["/resource-bundles/%ff", "/consumers/%ff", "/errors/%ff"] {
+        let refused = server.refused(Method::GET, path, Value::Null).await;
+        assert_eq!(
+            refused,
+            "400 maestro-21: the id in the path is not UTF-8 text"
+        );
+    }
 }
 
 #[tokio::test]
@@ -320,7 +329,7 @@ async fn the_api_describes_itself_and_counts_requests() {
         "resource-bundles"
     );
     assert_eq!(server.get("/openapi").await["openapi"], "3.1.0");
-    assert_eq!(server.get("/errors").await["total"], 10);
+    assert_eq!(server.get("/errors").await["total"], 11);
     assert_eq!(
         server.get("/errors/7").await["reason"],
         "Resource not found"

@@ -221,6 +221,12 @@ impl Connection {
         if subscribe.id.is_some() {
             return Err(End::identifier());
         }
+        // The broker's own limit, which the sessions keep when they subscribe to these; the Go client has one or two.
+        let asked = subscribe.topic_filters.iter();
+        let further = asked.filter(|(filter, _)| !self.filters.contains(&**filter));
+        if further.count() + self.filters.len() > FILTERS {
+            return Err(End::filters());
+        }
         let mut words = None;
         let mut filters = Vec::new();
         for (filter, _) in subscribe.topic_filters {
@@ -228,7 +234,12 @@ impl Connection {
             match self.far.rights.subscribe(&filter) {
                 Ok(()) => filters.push((filter, SubscribeAckReason::GrantedQos1)),
                 Err(refusal) => {
-                    warn!("Refused a subscription of the server: {refusal}");
+                    if let Some(held) = self.log.admit(Line::Filter, None) {
+                        warn!(
+                            held_back = held,
+                            "Refused a subscription of the server: {refusal}"
+                        );
+                    }
                     words.get_or_insert(refusal);
                     filters.push((filter, SubscribeAckReason::NotAuthorized));
                 }
@@ -257,11 +268,14 @@ impl Connection {
             let Some(error) = refusal.filter(|_| is_granted(*code)) else {
                 return *code;
             };
-            let hint = link::error::Hint::hint(error);
-            warn!(
-                hint,
-                "The broker refused a subscription of the server: {error}"
-            );
+            if let Some(held) = self.log.admit(Line::Filter, None) {
+                let hint = link::error::Hint::hint(error);
+                warn!(
+                    hint,
+                    held_back = held,
+                    "The broker refused a subscription of the server: {error}"
+                );
+            }
             words.get_or_insert(error.to_string());
             packet::refusal(error)
         });
@@ -364,6 +378,9 @@ fn decode_end(error: &DecodeError) -> End {
 
 // What may wait to be written before no more is taken from either side: a packet of the largest kind goes over it once.
 const OUT_BYTES: usize = 256 * 1024;
+
+// Filters of one connection, those of the SUBSCRIBE under way included.
+const FILTERS: usize = link::iot::limits::FILTERS_PER_SUBSCRIBE;
 
 // As long as a session's own goodbye.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);

@@ -14,6 +14,8 @@ pub(super) enum Line {
     Down(&'static str),
     /// About an event of an agent.
     Up(&'static str),
+    /// About a filter that was refused.
+    Filter,
     /// About a connection that was turned away.
     Turned(&'static str),
 }

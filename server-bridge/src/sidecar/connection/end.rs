@@ -48,6 +48,11 @@ impl End {
         Self::Fault(Code::SubscriptionIdentifiersNotSupported, words)
     }
 
+    pub(super) fn filters() -> Self {
+        let words = "more than 8 filters on one connection";
+        Self::Fault(Code::QuotaExceeded, words)
+    }
+
     pub(super) fn too_large() -> Self {
         let words = "a packet larger than CONNACK allows";
         Self::Fault(Code::PacketTooLarge, words)

@@ -18,6 +18,7 @@ pub mod http;
 pub mod id;
 pub mod identity;
 pub mod iot;
+pub mod listen;
 pub mod message;
 pub mod mqtt;
 pub mod order;

@@ -78,6 +78,7 @@ pub struct Args {
         long,
         env = "BRIDGE_API_LISTEN",
         default_value = "127.0.0.1:8000",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub api_listen: SocketAddr,
@@ -101,6 +102,7 @@ pub struct Args {
         long,
         env = "BRIDGE_ADMIN_LISTEN",
         default_value = "127.0.0.1:8083",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,
@@ -136,7 +138,7 @@ impl Args {
         if let Some(command) = &self.command {
             return command.run(&self).await;
         }
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let registry = Registry::new();

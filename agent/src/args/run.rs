@@ -22,7 +22,7 @@ use crate::target::kubernetes::AgentId;
 
 impl RunArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let registry = Registry::new();
         telemetry::register_build_info(&registry, "agent")

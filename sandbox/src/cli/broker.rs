@@ -79,7 +79,7 @@ enum StateError {
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         create(&self.state)?;
         let authority = Authority::kept_in(&self.state, "sandbox certificate authority")?;
         let authority = Arc::new(authority);

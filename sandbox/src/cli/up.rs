@@ -98,7 +98,7 @@ impl FromStr for Named {
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let settings = self.settings()?;
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let drain = shutdown.drain();

@@ -33,6 +33,7 @@ pub struct Sidecar {
         long,
         env = "SIDECAR_MQTT_LISTEN",
         default_value = "127.0.0.1:1883",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub mqtt_listen: SocketAddr,
@@ -55,6 +56,7 @@ pub struct Sidecar {
         long,
         env = "BRIDGE_ADMIN_LISTEN",
         default_value = "127.0.0.1:8084",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,

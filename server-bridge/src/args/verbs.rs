@@ -35,7 +35,7 @@ impl Command {
     /// # Errors
     /// Exit code 2 for what is wrong with the command line, 1 for what was tried and failed.
     pub async fn run(&self, args: &Args) -> Result<(), Failure> {
-        telemetry::init(&args.log).map_err(Failure::usage)?;
+        telemetry::init(&args.log).map_err(Failure::misuse)?;
         match self {
             Self::Store(verb) => verb.run(args).await,
             Self::Consumer(verb) => verb.run(args).await,

@@ -19,12 +19,12 @@ use link::supervise::Restarts;
 use prometheus::Registry;
 use serde_json::{Value, json};
 
+use crate::applier::FIELD_MANAGER;
+use crate::applier::kubernetes::{AgentId, upgrade_managed_fields};
 use crate::cluster::definitions::served;
 use crate::cluster::{ClusterOptions, hint, is_not_served, words};
 use crate::crd::{AppliedManifestWork, AppliedResource, CLAIMS, CONSUMER, ManifestWork};
 use crate::health::Health;
-use crate::target::FIELD_MANAGER;
-use crate::target::kubernetes::{AgentId, upgrade_managed_fields};
 use crate::work::{Objects, Store, Work, WorkId};
 
 mod plan;

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::supervise::{Restarts, TaskDied, Vital, restarting};
+use link::supervise::{Restarts, TaskDied, TaskGroup, restarting};
 use tokio_util::sync::CancellationToken;
 
+use crate::applier::Applier;
 use crate::health::Health;
 use crate::intake::resync::{Arrivals, Resync};
 use crate::intake::{ConsumerOf, Intake, Rules, refusal_lines};
 use crate::metrics::Metrics;
 use crate::reconcile::{Feuds, OnTrouble, Queue, Reconciler};
 use crate::report::{Outbox, Report, Reporter};
-use crate::target::Target;
 use crate::uplink::{Downlink, Uplink};
 use crate::work::{Store, Watched};
 
@@ -68,10 +68,10 @@ pub struct Agent<S, T, D, U> {
 
 impl Config {
     /// Joins the parts.
-    pub fn build<S: Store, T: Target, D: Downlink, U: Uplink>(
+    pub fn build<S: Store, T: Applier, D: Downlink, U: Uplink>(
         self,
         store: S,
-        target: T,
+        applier: T,
         downlink: D,
         uplink: U,
     ) -> Agent<S, T, D, U> {
@@ -79,7 +79,7 @@ impl Config {
         let outbox = Arc::new(Outbox::new());
         let arrivals = Arc::new(Arrivals::default());
         let store = Watched::new(store, self.store_health);
-        let target = Arc::new(target);
+        let applier = Arc::new(applier);
         let consumer = self.rules.consumer.clone();
         let intake = Intake {
             downlink,
@@ -89,8 +89,8 @@ impl Config {
             queue: Arc::clone(&queue),
             outbox: Arc::clone(&outbox),
             owns: Box::new({
-                let target = Arc::clone(&target);
-                move |id| target.owns(id)
+                let applier = Arc::clone(&applier);
+                move |id| applier.owns(id)
             }),
             arrivals: Arc::clone(&arrivals),
             refusals: refusal_lines(),
@@ -99,7 +99,7 @@ impl Config {
         };
         let reconciler = Reconciler {
             store: store.clone(),
-            target,
+            applier,
             queue: Arc::clone(&queue),
             on_status: Box::new({
                 let outbox = Arc::clone(&outbox);
@@ -153,7 +153,7 @@ impl Config {
 
 // === impl Agent ===
 
-impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
+impl<S: Store, T: Applier, D: Downlink, U: Uplink> Agent<S, T, D, U> {
     /// Runs until `drain` fires, then stops in order: intake first, then the works in hand, then their statuses. Tasks
     /// that can be made again are, and counted.
     ///
@@ -174,7 +174,7 @@ impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
         let store = self.report.store.clone();
         let metrics = self.report.metrics.clone();
         let mut subscription = self.report.uplink.subscription();
-        let mut vital = Vital::new(drain.clone());
+        let mut vital = TaskGroup::new(drain.clone());
         vital.spawn("intake", self.intake.run(drain.clone()));
         let first = async {
             let ended = vital.join().await;

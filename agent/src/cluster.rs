@@ -25,7 +25,6 @@ mod config;
 pub mod definitions;
 pub mod election;
 mod error;
-pub mod events;
 mod metrics;
 mod observe;
 mod prepare;
@@ -34,6 +33,7 @@ mod throttle;
 
 pub use self::error::{Error, INITIALIZING, hint, is_not_served, is_settling, words};
 pub use self::prepare::prepare;
+pub(crate) use self::throttle::Bucket;
 pub use self::throttle::{DEFAULT_BURST, DEFAULT_QPS};
 
 /// Which cluster, as whom, and how fast.

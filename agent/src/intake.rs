@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::metrics::Metrics;
-use crate::reconcile::Queue;
+use crate::queue::Queue;
+use crate::received::{Refusal, Taken};
 use crate::report::Outbox;
 use crate::uplink::{Downlink, Incoming};
 use crate::work::{self, Store, Work, WorkId, created};
@@ -31,7 +32,7 @@ mod decline;
 mod explain;
 pub mod resync;
 
-pub use decide::{Decision, Refusal, Refused, Rules, Taken, decide};
+pub use decide::{Decision, Refused, Rules, decide};
 pub use explain::refusal_lines;
 use resync::Arrivals;
 
@@ -49,7 +50,7 @@ pub struct Intake<S, D> {
     pub queue: Arc<Queue>,
     /// What the source is told.
     pub outbox: Arc<Outbox>,
-    /// Whether the target holds objects of a work.
+    /// Whether the applier holds objects of a work.
     pub owns: Owns,
     /// Told when something comes in.
     pub arrivals: Arc<Arrivals>,
@@ -64,10 +65,7 @@ pub struct Intake<S, D> {
 /// Which consumer a received topic speaks for.
 pub type ConsumerOf = Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>;
 
-/// Told of a work.
-pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
-
-/// Whether the target holds objects of a work.
+/// Whether the applier holds objects of a work.
 pub type Owns = Box<dyn Fn(&WorkId) -> bool + Send + Sync>;
 
 /// The works of one batch and the deliveries that wait for them.
@@ -333,18 +331,6 @@ where
             () = drain.cancelled() => return Err(Drained),
             () = tokio::time::sleep(backoff.next_jittered(Duration::ZERO)) => {}
         }
-    }
-}
-
-/// Runs file-system work off the event loop.
-pub(crate) async fn blocking<T, F>(work: F) -> T
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

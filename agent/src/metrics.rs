@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::intake::{Refusal, Taken};
+use crate::received::{Refusal, Taken};
 
 /// The agent's metrics; clones share the numbers.
 #[derive(Clone, Debug)]

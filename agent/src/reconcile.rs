@@ -16,21 +16,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::applier::{Applier, ApplierError, ApplierErrorKind, EXECUTOR_RETRY, OnTrouble};
+use crate::change::Change;
 use crate::health::Health;
-use crate::intake::OnWork;
 use crate::metrics::{self, Metrics};
+use crate::queue::{Cause, Next, Queue, Turn};
 use crate::status::{self, Context};
-use crate::target::{Change, EXECUTOR_RETRY, ErrorKind, Target, TargetError};
 use crate::work::{Entry, Store, Stored, Work, WorkId};
 
 mod apply;
-mod cause;
 mod feud;
 mod finished;
 mod hold;
+mod judge;
 mod keep;
 mod plan;
-mod queue;
 mod remove;
 mod resume;
 mod unmatched;
@@ -38,17 +38,15 @@ mod unmatched;
 use keep::Write;
 use resume::Sights;
 
-pub use cause::Cause;
 pub use feud::Feuds;
-pub use plan::{Step, given_up, plan, release_mode};
-pub use queue::{Next, Queue, Turn};
+pub use plan::{given_up, plan, release_mode};
 
 /// What reconcile needs from the rest of the agent.
 pub struct Reconciler<S, T> {
     /// The desired works.
     pub store: S,
     /// Where they are applied.
-    pub target: Arc<T>,
+    pub applier: Arc<T>,
     /// Works to look at.
     pub queue: Arc<Queue>,
     /// Told of every work with a new status.
@@ -75,8 +73,8 @@ pub struct Reconciler<S, T> {
     pub clock: Clock,
 }
 
-/// Told of a work's object in trouble. Must not block.
-pub type OnTrouble = Box<dyn Fn(&WorkId, &ObjectRef, &TargetError) + Send + Sync>;
+/// Told of a work. Must not block.
+pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
 
 /// What one look at a work came to.
 struct Look {
@@ -99,7 +97,7 @@ enum Again {
 
 // === impl Reconciler ===
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     /// Looks at every work once, then at what changes, with [`WORKERS`] workers, until `drain` fires. A work that
     /// is being applied then is finished first; one whose worker dies comes back.
     pub async fn run(self, drain: CancellationToken, restarts: Restarts) {
@@ -142,7 +140,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             }
         };
         tokio::select! {
-            () = self.target.watch(sender.clone()) => {}
+            () = self.applier.watch(sender.clone()) => {}
             () = self.store.watch(sender) => {}
             () = receive => {}
         }
@@ -263,8 +261,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
-    fn explain(&self, id: &WorkId, object: &ObjectRef, error: &TargetError) {
-        if error.kind == ErrorKind::Unavailable {
+    fn explain(&self, id: &WorkId, object: &ObjectRef, error: &ApplierError) {
+        if error.kind == ApplierErrorKind::Unavailable {
             self.health.failing(error.message.clone());
         }
         warn!(
@@ -288,10 +286,10 @@ impl Again {
     }
 }
 
-impl From<&TargetError> for Again {
-    fn from(error: &TargetError) -> Self {
+impl From<&ApplierError> for Again {
+    fn from(error: &ApplierError) -> Self {
         match error.kind {
-            ErrorKind::NotAllowed => Self::After(EXECUTOR_RETRY),
+            ApplierErrorKind::NotAllowed => Self::After(EXECUTOR_RETRY),
             _ if error.is_retryable() => Self::Backoff,
             _ => Self::Eventually,
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::metrics::{Metrics, Outcome};
-use crate::reconcile::{Cause, Next, Turn};
+use crate::queue::{Cause, Next, Turn};
 use crate::status::{self, Context};
 use crate::uplink::{PublishFailure, Published, Uplink};
 use crate::work::{self, Entry, StatusRecord, Store, WorkId};

@@ -13,26 +13,26 @@ use std::time::Duration;
 use link::admin::{Check, Checks};
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
-use link::iot::party::Party;
+use link::iot::filter;
 use link::mqtt::{Inbound, Reconnect};
+use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital};
-use link::topic::filter_matches;
+use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::app::Config;
+use crate::applier::Applier;
+use crate::applier::kubernetes::AgentId;
 use crate::cluster::ClusterOptions;
 use crate::health::Health;
 use crate::intake::Rules;
 use crate::metrics::Metrics;
 use crate::session::MqttUplink;
-use crate::target::Target;
-use crate::target::kubernetes::AgentId;
 use crate::work::Store;
 
 /// Everything an agent needs to know.
@@ -155,7 +155,7 @@ impl Settings {
         let lines = party
             .client_ids()
             .into_iter()
-            .map(|client_id| Line {
+            .map(|client_id| SessionSpec {
                 client_id,
                 subscriptions: party.subscribes().to_vec(),
                 listens_later: false,
@@ -184,7 +184,7 @@ impl Settings {
                 move |topic| {
                     let to_all = broadcast
                         .as_deref()
-                        .is_some_and(|filter| filter_matches(filter, topic));
+                        .is_some_and(|filter| filter::matches(filter, topic));
                     if to_all {
                         Some(us.clone())
                     } else {
@@ -231,7 +231,7 @@ impl Service {
         let pending = drain.register(format!("agent {}", self.front.consumer));
         let ended = match self.place {
             Opened::Directory(place) => {
-                Box::pin(self.front.run(place.store, place.target, drain)).await
+                Box::pin(self.front.run(place.store, place.applier, drain)).await
             }
             Opened::Cluster(place) => Box::pin(place.run(self.front, drain)).await,
         };
@@ -244,10 +244,10 @@ impl Service {
 
 impl Front {
     /// Runs the session and the agent on it. Dropped half-way, it ends both.
-    async fn run<S: Store, T: Target>(
+    async fn run<S: Store, T: Applier>(
         self,
         store: S,
-        target: T,
+        applier: T,
         drain: Drain,
     ) -> Result<(), Failure> {
         let Self {
@@ -259,11 +259,11 @@ impl Front {
             consumer,
         } = self;
         let done = CancellationToken::new();
-        let mut session = Vital::new(done.clone());
+        let mut session = TaskGroup::new(done.clone());
         session.spawn("session", runner.run(done.clone()));
         session.spawn("subscription", following);
         info!(consumer = %consumer, "Agent is running");
-        let agent = config.build(store, target, inbound, uplink);
+        let agent = config.build(store, applier, inbound, uplink);
         // Ends with the drain, or with the session.
         let stop = drain.token().child_token();
         let mut working = Box::pin(agent.run(stop.clone()));

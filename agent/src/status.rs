@@ -7,14 +7,13 @@ use link::bundle::{
 };
 use serde_json::Value;
 
-use crate::reconcile::Step;
-use crate::target::{ErrorKind, TargetError};
+use crate::applier::{ApplierError, ApplierErrorKind};
+use crate::planned::Step;
 
 pub mod feedback;
 mod fit;
 mod paused;
 mod removal;
-mod rules;
 mod spent;
 mod unmatched;
 
@@ -30,7 +29,7 @@ pub struct Outcome {
     /// The manifest and its settings.
     pub step: Step,
     /// Whether it was applied, or why not.
-    pub applied: Result<(), TargetError>,
+    pub applied: Result<(), ApplierError>,
     /// The object as it is: present, absent, or unreadable and why.
     pub observed: Result<Option<Value>, String>,
 }
@@ -70,7 +69,11 @@ pub fn judge(mut outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
         ),
     }];
     conditions.push(available(&manifests, context));
-    conditions.extend(rules::aggregate(&manifests, context));
+    conditions.extend(
+        status_rules::aggregate(&manifests)
+            .into_iter()
+            .map(|it| context.work(&it.condition, it.status, it.reason, it.message)),
+    );
     Status {
         conditions,
         resource_status: manifests,
@@ -154,7 +157,7 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
             "Apply manifest complete".into(),
             context.generation,
         ),
-        Err(error) if error.kind == ErrorKind::IgnoreFields => set(
+        Err(error) if error.kind == ApplierErrorKind::IgnoreFields => set(
             "Applied",
             "False",
             "AppliedManifestSSAIgnoreFieldError",
@@ -217,8 +220,14 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
         condition.last_transition_time = link::clock::rfc3339_seconds(context.now);
     }
     conditions.push(condition);
-    for (kind, status, reason, message) in rules::evaluate(&step.conditions, found) {
-        conditions.push(set(&kind, status, reason, message, context.generation));
+    for it in status_rules::evaluate(&step.conditions, found) {
+        conditions.push(set(
+            &it.condition,
+            it.status,
+            it.reason,
+            it.message,
+            context.generation,
+        ));
     }
     conditions.extend(found.and_then(|found| spent::finished(step, found, context.now)));
     ManifestStatus {

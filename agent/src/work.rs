@@ -5,7 +5,6 @@
 //! is one in a state directory, [`Objects`] one in a cluster.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use link::order::{SequenceId, Version};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::target::Change;
+use crate::change::Change;
 
 mod departed;
 mod error;
@@ -25,24 +24,22 @@ mod file;
 mod files;
 mod index;
 mod labels;
-pub(crate) mod modes;
-mod name;
 mod objects;
+mod refusal;
 mod sequence;
-mod sync;
 mod watched;
 
 pub(crate) use departed::created;
 pub use error::Error;
-pub use file::{Damage, safe_name, write_atomic};
-pub(crate) use file::{TEMP_PREFIX, sha256_hex};
+pub use file::Damage;
 pub use files::{Files, Opened, Quarantined};
 pub use index::Index;
-pub(crate) use labels::{bundle_name, labels, record_metadata};
-pub(crate) use name::object_name;
-pub use objects::{Found, Objects, Refusal};
-pub(crate) use sync::sync_directory;
+pub(crate) use labels::{bundle_name, labels};
+pub use objects::{Found, Objects};
+pub use refusal::ApiRefusal;
 pub use watched::Watched;
+
+pub use crate::work_id::WorkId;
 
 /// The durable set of works. Clones share it.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -154,11 +151,6 @@ pub struct Stored {
     pub record: Option<StatusRecord>,
 }
 
-/// A bundle's id as the source chose it: any text, usually a UUID. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct WorkId(Arc<str>);
-
 /// One desired work with everything that was received for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
@@ -249,39 +241,6 @@ pub struct StatusRecord {
     /// When every manifest of the version had been applied, if that has happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_at: Option<Timestamp>,
-}
-
-// === impl WorkId ===
-
-impl WorkId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for WorkId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl From<String> for WorkId {
-    fn from(id: String) -> Self {
-        Self(id.into())
-    }
-}
-
-impl From<WorkId> for String {
-    fn from(id: WorkId) -> Self {
-        id.0.as_ref().into()
-    }
-}
-
-impl fmt::Display for WorkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 // === impl Work ===

@@ -1,7 +1,7 @@
 //! The operator's HTTP port: `/livez`, `/readyz`, `/metrics`.
 //!
 //! `/livez` speaks for the process only: an outage of the broker or the database never restarts a pod
-//! (system.md §6g). `/readyz` names each check, and leaves out of its
+//! (docs/ARCHITECTURE.md, invariant G). `/readyz` names each check, and leaves out of its
 //! verdict those that whoever asks excludes (`?exclude=NAME`). The port is bound early, so that a wrong address is found
 //! before any work starts, and served late; it goes on answering while components drain.
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 
-pub use self::checks::{Check, Checks, Latch, Outcome, Report};
+pub use self::checks::{Check, CheckOutcome, Checks, Latch, Report};
 pub use self::listening::{ListeningError, write_listening_file};
 use crate::error::Hint;
 use crate::http::{self, Bounds};

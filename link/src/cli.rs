@@ -4,6 +4,7 @@
 //! (`link::tls::install_provider()`). Data goes to standard output, everything else to standard error.
 
 mod everywhere;
+mod listen;
 mod stdout;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use self::everywhere::command;
+pub use self::listen::{ListenAddressError, listen_address};
 pub use self::stdout::{Stdout, StdoutError, stdout_line};
 use crate::error::{ExitKind, Failure};
 

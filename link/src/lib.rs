@@ -1,8 +1,8 @@
 //! The mutual-TLS MQTT link between a regional bridge and its agents, and the language spoken over it.
 //!
 //! Imports point down only:
-//! `cli → endpoint → admin, mqtt → tls, identity, config, http, supervise, telemetry, shutdown → topic, event,
-//! bundle, order, iot → id, clock, backoff, error, file, message, private`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
+//! `cli → endpoint → admin, mqtt → tls, identity, config, http, supervise, telemetry, shutdown → party → topic, event,
+//! bundle, order → iot → id, clock, backoff, error, file, message, private, spelling`. The crate knows nothing of Kubernetes, SQL or the AWS SDK.
 
 pub mod admin;
 pub mod backoff;
@@ -22,8 +22,10 @@ pub mod listen;
 pub mod message;
 pub mod mqtt;
 pub mod order;
+pub mod party;
 pub mod private;
 pub mod shutdown;
+pub mod spelling;
 pub mod supervise;
 pub mod telemetry;
 pub mod tls;

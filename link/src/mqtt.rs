@@ -38,10 +38,10 @@ mod state;
 
 pub use driver::Driver;
 pub use inbound::{Delivery, Inbound};
-pub use metrics::Metrics;
+pub use metrics::SessionMetrics;
 pub use reason::{ConnectError, PublishError, SubscribeError};
 pub use session::{Ack, Qos, Receipt, Session};
-pub use state::{Heard, State};
+pub use state::{State, Subscriptions};
 
 /// What a session needs to know.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub struct Config {
     /// The broker's limits, kept on this side.
     pub limits: ConnectionLimits,
     /// TLS versions and ALPN.
-    pub tls: tls::Options,
+    pub tls: tls::TlsOptions,
     /// Longest time for TCP, TLS and CONNACK together.
     pub connect_timeout: Duration,
     /// When to try again.
@@ -115,7 +115,7 @@ impl Config {
             keep_alive: Duration::from_secs(60),
             session_expiry: Duration::from_secs(3600),
             limits: ConnectionLimits::IOT_CORE,
-            tls: tls::Options::default(),
+            tls: tls::TlsOptions::default(),
             connect_timeout: Duration::from_secs(20),
             reconnect: Reconnect::default(),
         }
@@ -137,12 +137,12 @@ impl Config {
     /// Builds the parts; nothing is dialled before [`Driver::run`].
     ///
     /// # Errors
-    /// [`tls::Error`] when the identity makes no TLS configuration.
+    /// [`tls::TlsError`] when the identity makes no TLS configuration.
     pub fn build(
         self,
         identity: watch::Receiver<Arc<Identity>>,
-        metrics: Metrics,
-    ) -> Result<(Session, Inbound, Driver), tls::Error> {
+        metrics: SessionMetrics,
+    ) -> Result<(Session, Inbound, Driver), tls::TlsError> {
         driver::build(self, identity, metrics)
     }
 }

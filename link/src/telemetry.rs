@@ -61,7 +61,7 @@ pub enum LogFormat {
 /// # Errors
 /// [`InvalidFilter`] when the filter is not understood.
 pub fn init(options: &LogOptions) -> Result<(), InvalidFilter> {
-    init_hushing(options, &[])
+    init_quieting(options, &[])
 }
 
 /// The same, but targets that begin with one of these words log warnings and errors only, whatever the filter says:
@@ -69,7 +69,7 @@ pub fn init(options: &LogOptions) -> Result<(), InvalidFilter> {
 ///
 /// # Errors
 /// [`InvalidFilter`] when the filter is not understood.
-pub fn init_hushing(
+pub fn init_quieting(
     options: &LogOptions,
     hushed: &'static [&'static str],
 ) -> Result<(), InvalidFilter> {

@@ -11,12 +11,10 @@ use crate::id::{ConsumerName, InvalidName, SourceId};
 use crate::iot::limits::{self, LimitError};
 
 pub use self::error::SchemeError;
-pub use self::filter::filter_matches;
 
-use self::pattern::{Broadcast, Pattern};
+use self::pattern::{Broadcast, TopicPattern};
 
 mod error;
-mod filter;
 mod pattern;
 
 /// The `topics:` block of the config file, spelled as upstream spells it (docs/MAESTRO.md §1.5).
@@ -38,8 +36,8 @@ pub struct Topics {
 /// A checked set of topics: every topic and filter of a deployment follows from it and a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheme {
-    source_events: Pattern,
-    agent_events: Pattern,
+    source_events: TopicPattern,
+    agent_events: TopicPattern,
     source_broadcast: Option<Broadcast>,
     agent_broadcast: Option<Broadcast>,
     source: Option<SourceId>,
@@ -61,8 +59,8 @@ impl Default for Scheme {
     /// The scheme of the first deployment: `maestro/consumers/{consumer}/sourceevents|agentevents`.
     fn default() -> Self {
         Self {
-            source_events: Pattern::of_words("maestro", None, "consumers", SOURCE_EVENTS),
-            agent_events: Pattern::of_words("maestro", None, "consumers", AGENT_EVENTS),
+            source_events: TopicPattern::of_words("maestro", None, "consumers", SOURCE_EVENTS),
+            agent_events: TopicPattern::of_words("maestro", None, "consumers", AGENT_EVENTS),
             source_broadcast: None,
             agent_broadcast: None,
             source: None,
@@ -75,8 +73,18 @@ impl Scheme {
     /// Upstream's scheme: `sources/{source}/consumers/{consumer}/sourceevents|agentevents` (docs/MAESTRO.md §1.4).
     pub fn upstream(source: &SourceId) -> Self {
         Self {
-            source_events: Pattern::of_words("sources", Some(source), "consumers", SOURCE_EVENTS),
-            agent_events: Pattern::of_words("sources", Some(source), "consumers", AGENT_EVENTS),
+            source_events: TopicPattern::of_words(
+                "sources",
+                Some(source),
+                "consumers",
+                SOURCE_EVENTS,
+            ),
+            agent_events: TopicPattern::of_words(
+                "sources",
+                Some(source),
+                "consumers",
+                AGENT_EVENTS,
+            ),
             source: Some(source.clone()),
             ..Self::default()
         }
@@ -87,8 +95,9 @@ impl Scheme {
     /// # Errors
     /// [`SchemeError`] names the field, what is wrong with it and (as its hint) what to write instead.
     pub fn parse(topics: &Topics) -> Result<Self, SchemeError> {
-        let source_events = Pattern::parse("sourceEvents", &topics.source_events, SOURCE_EVENTS)?;
-        let agent_events = Pattern::parse("agentEvents", &topics.agent_events, AGENT_EVENTS)?;
+        let source_events =
+            TopicPattern::parse("sourceEvents", &topics.source_events, SOURCE_EVENTS)?;
+        let agent_events = TopicPattern::parse("agentEvents", &topics.agent_events, AGENT_EVENTS)?;
         let source_broadcast = topics
             .source_broadcast
             .as_deref()

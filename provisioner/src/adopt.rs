@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::aws::Cloud;
 use crate::converge::StoppedError;
 use crate::progress::Progress;
-use crate::resource::{Manage as _, Owner, Resource};
+use crate::resource::{Manage as _, Resource};
 use crate::survey::Survey;
+use crate::tags::Owner;
 
 /// What could be taken over.
 #[derive(Clone, Debug, Default, Serialize)]

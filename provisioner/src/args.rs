@@ -9,7 +9,7 @@ use link::id::{ConsumerName, InvalidName};
 use link::telemetry::LogOptions;
 
 use crate::cost::Load;
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 pub use self::outputs::{OutputFormat, OutputsArgs};
 

@@ -17,7 +17,7 @@ mod query;
 pub(crate) mod rds;
 mod session;
 
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 /// The accounts at hand.
 #[derive(Debug, Default)]

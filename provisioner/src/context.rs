@@ -8,7 +8,8 @@ use crate::args::Place;
 use crate::aws::{Access, Cloud, Expected, OpenError};
 use crate::desired;
 use crate::region::{ManagementCluster, Region};
-use crate::resource::{Resource, Scope};
+use crate::resource::Resource;
+use crate::scope::Scope;
 
 /// A region, opened.
 pub(crate) struct Context {

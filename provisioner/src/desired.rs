@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use link::iot::Party;
+use link::party::Party;
 use serde_json::{Value, json};
 
 use crate::region::{Addons, ManagementCluster, Region};
 use crate::resource::{
-    Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret, SecurityGroup,
+    Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Secret, SecurityGroup,
     SubnetGroup, Thing, Undecided,
 };
+use crate::scope::Scope;
 
 pub use self::identity::{agent_identity, server_identity};
 

@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 use crate::aws::{Cloud, ErrorKind, Optional as _};
 use crate::converge::StoppedError;
 use crate::progress::Progress;
-use crate::resource::{Manage as _, Observed, Owner, Resource};
+use crate::resource::{Manage as _, Observed, Resource};
 use crate::survey::Survey;
+use crate::tags::Owner;
 
 /// What would go, in the order it would.
 #[derive(Clone, Debug, Serialize)]

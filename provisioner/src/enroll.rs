@@ -13,8 +13,8 @@ use crate::identity::keeper::{CURRENT, Keeper, PENDING, Version};
 use crate::identity::registry::{Registered, Registry, endpoint};
 use crate::identity::sight::{Held, Sight, look};
 use crate::identity::state::{Purpose, Step, next};
-use crate::identity::{Error, Progress, Request, Signed, key};
-use crate::resource::{Certificate, Owner};
+use crate::identity::{Error, IdentitySpec, Progress, Request, Signed, key};
+use crate::tags::Owner;
 
 /// What an enrolment may replace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct Enrolled {
 /// [`Error`] when the secret is somebody else's or an account refuses.
 pub async fn request(
     cloud: &Cloud,
-    party: &Certificate,
+    party: &IdentitySpec,
     options: Options,
     clock: &Clock,
 ) -> Result<Requested, Error> {
@@ -98,7 +98,7 @@ pub async fn request(
 /// certificate was revoked.
 pub async fn sign(
     cloud: &Cloud,
-    party: &Certificate,
+    party: &IdentitySpec,
     request: &Request,
     account: &str,
 ) -> Result<Signed, Error> {
@@ -108,7 +108,7 @@ pub async fn sign(
     check(document, "account", &request.account, account)?;
     let registry = Registry::of(cloud)?;
     let issued = issue(registry, party, &request.csr, request.requested_at).await?;
-    let region_account = &cloud.of(&crate::resource::Scope::Region)?.id;
+    let region_account = &cloud.of(&crate::scope::Scope::Region)?.id;
     let endpoint = endpoint(cloud).await?;
     let issued = Issued {
         id: issued.id,
@@ -125,7 +125,7 @@ pub async fn sign(
 /// [`Error::OtherKey`] when it is not for the key that waits.
 pub async fn complete(
     cloud: &Cloud,
-    party: &Certificate,
+    party: &IdentitySpec,
     signed: &Signed,
 ) -> Result<Enrolled, Error> {
     let document = "signed enrolment";
@@ -159,7 +159,7 @@ pub async fn complete(
 /// As of the steps.
 pub async fn all(
     cloud: &Cloud,
-    party: &Certificate,
+    party: &IdentitySpec,
     options: Options,
     clock: &Clock,
     progress: Progress<'_>,
@@ -197,7 +197,7 @@ pub async fn all(
 }
 
 /// Makes the steps that `apply` may make, until none is left.
-pub(crate) async fn keep(cloud: &Cloud, party: &Certificate) -> Result<(), Error> {
+pub(crate) async fn keep(cloud: &Cloud, party: &IdentitySpec) -> Result<(), Error> {
     let keeper = Keeper::of(cloud, party)?;
     // First key, issue, and one more look; every other step is the only one.
     for _ in 0..3 {
@@ -229,7 +229,7 @@ pub(crate) async fn keep(cloud: &Cloud, party: &Certificate) -> Result<(), Error
 
 async fn issue(
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     csr: &str,
     since: Timestamp,
 ) -> Result<Registered, Error> {
@@ -259,7 +259,7 @@ async fn issue(
 // Whether it was put in use now: not when it is already.
 async fn put_in_use(
     keeper: Keeper<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     sight: &Sight,
     certificate: &str,
     id: &str,
@@ -307,7 +307,7 @@ async fn refresh(keeper: Keeper<'_>, sight: &Sight) -> Result<(), Error> {
     Ok(())
 }
 
-fn document(party: &Certificate, keeper: Keeper<'_>, waiting: &Version, clock: &Clock) -> Request {
+fn document(party: &IdentitySpec, keeper: Keeper<'_>, waiting: &Version, clock: &Clock) -> Request {
     Request::new(
         party.tags.region(),
         party.keeper.to_string(),
@@ -325,7 +325,7 @@ fn current_id(sight: &Sight) -> Option<String> {
     known.or_else(|| leaf.map(|leaf| leaf.likely_id()))
 }
 
-pub(crate) fn check_owner(party: &Certificate, sight: &Sight) -> Result<(), Error> {
+pub(crate) fn check_owner(party: &IdentitySpec, sight: &Sight) -> Result<(), Error> {
     match sight.held() {
         Some(held) if held.described.owner != Owner::Ours => Err(Error::NotOurs {
             secret: party.secret.clone(),
@@ -352,7 +352,7 @@ fn check(
     })
 }
 
-fn nothing_pending(party: &Certificate) -> Error {
+fn nothing_pending(party: &IdentitySpec) -> Error {
     Error::NothingPending {
         secret: party.secret.clone(),
     }

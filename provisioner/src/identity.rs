@@ -13,6 +13,7 @@
 pub use self::document::{DocumentError, Request, Signed};
 pub use self::error::Error;
 pub use self::registry::endpoint;
+pub use self::spec::IdentitySpec;
 
 pub mod document;
 mod error;
@@ -22,6 +23,7 @@ pub(crate) mod own;
 pub(crate) mod registry;
 pub(crate) mod settle;
 pub(crate) mod sight;
+mod spec;
 pub(crate) mod state;
 
 /// Takes one line at a time of what is being done, for whoever waits. Nothing in it is secret.

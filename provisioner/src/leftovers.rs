@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use crate::aws::{Cloud, Error, Outcome as _};
 use crate::desired;
 use crate::region::Region;
-use crate::resource::{Note, OWNER, Resource, Scope};
+use crate::resource::{Note, Resource};
+use crate::scope::Scope;
+use crate::tags::OWNER;
 
 /// One note for each thing of this region that the file does not ask for; none without the region's account.
 ///

@@ -39,7 +39,9 @@ pub mod region;
 pub mod resource;
 pub mod revoke;
 pub mod rotate;
+pub mod scope;
 pub mod survey;
+pub mod tags;
 mod verbs;
 
 use link::cli::stdout_line;
@@ -54,7 +56,7 @@ use crate::region::Region;
 /// # Errors
 /// What the user is to read, with the exit code.
 pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
-    telemetry::init_hushing(&args.log, WHOLE_REQUESTS).map_err(Failure::usage)?;
+    telemetry::init_quieting(&args.log, WHOLE_REQUESTS).map_err(Failure::misuse)?;
     let place = &args.place;
     match &args.command {
         Command::Plan(args) => return Box::pin(verbs::plan::run(place, args)).await,

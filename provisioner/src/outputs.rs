@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::region::{ManagementCluster, Region};
-use crate::resource::{Address, Observed, Scope};
+use crate::resource::{Address, Observed};
+use crate::scope::Scope;
 
 pub mod argocd;
 pub mod helm;

@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 
 use crate::aws::{Cloud, Error};
 use crate::resource::{
-    Address, Change, Difference, Facts, Manage as _, Note, Observed, Owner, Resource, State,
-    compare,
+    Address, Change, Difference, Facts, Manage as _, Note, Observed, Resource, State, compare,
 };
+use crate::tags::Owner;
 
 pub use self::text::Table;
 

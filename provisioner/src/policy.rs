@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use link::error::Hint;
-use link::iot::{Action, Context, Decision, Document, Request, Resource, Statement, evaluate};
+use link::iot::{
+    Context, Decision, Document, PolicyAction, Request, Resource, Statement, evaluate,
+};
 use serde::{Serialize, Serializer};
 
 use crate::region::Region;
@@ -138,7 +140,9 @@ impl PartyName {
             Self::Server => Some(&region.server.party),
             Self::Agent(id) => region.cluster(id).map(|cluster| &cluster.party),
         };
-        let ids = party.map(link::iot::Party::client_ids).unwrap_or_default();
+        let ids = party
+            .map(link::party::Party::client_ids)
+            .unwrap_or_default();
         ids.into_iter().next().map(String::from).unwrap_or_default()
     }
 }
@@ -224,7 +228,7 @@ pub fn explain(
     region: &Region,
     documents: &Documents,
     party: &PartyName,
-    action: Action,
+    action: PolicyAction,
     subject: &str,
 ) -> Explanation {
     let client_id = party.client_id(region);
@@ -258,10 +262,10 @@ pub fn explain(
 ///
 /// # Errors
 /// [`PolicyError::NoAction`].
-pub fn action(text: &str) -> Result<Action, PolicyError> {
+pub fn action(text: &str) -> Result<PolicyAction, PolicyError> {
     let fold = |text: &str| text.replace('-', "").to_ascii_lowercase();
     let asked = fold(text);
-    Action::ALL
+    PolicyAction::ALL
         .into_iter()
         .find(|action| {
             let name = fold(action.name());
@@ -275,11 +279,11 @@ fn decide(
     documents: &Documents,
     party: &PartyName,
     client_id: &str,
-    action: Action,
+    action: PolicyAction,
     subject: &str,
 ) -> Decision {
     // Whoever asks to connect does so under the id it asks for; all else is done under its own.
-    let client_id = if action == Action::Connect {
+    let client_id = if action == PolicyAction::Connect {
         subject
     } else {
         client_id
@@ -300,11 +304,13 @@ fn unknown(decision: &Decision) -> Option<String> {
     }
 }
 
-fn resource(action: Action, subject: &str) -> Resource<'_> {
+fn resource(action: PolicyAction, subject: &str) -> Resource<'_> {
     match action {
-        Action::Connect => Resource::Client(subject),
-        Action::Subscribe => Resource::Filter(subject),
-        Action::Publish | Action::Receive | Action::RetainPublish => Resource::Topic(subject),
+        PolicyAction::Connect => Resource::Client(subject),
+        PolicyAction::Subscribe => Resource::Filter(subject),
+        PolicyAction::Publish | PolicyAction::Receive | PolicyAction::RetainPublish => {
+            Resource::Topic(subject)
+        }
     }
 }
 

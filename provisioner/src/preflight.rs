@@ -10,7 +10,8 @@ use tracing::debug;
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional as _, Outcome as _, ec2};
 use crate::permissions;
 use crate::plan::Plan;
-use crate::resource::{Resource, Scope};
+use crate::resource::Resource;
+use crate::scope::Scope;
 
 /// Something is missing, and nothing was changed.
 #[derive(Debug, thiserror::Error)]

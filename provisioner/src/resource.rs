@@ -11,14 +11,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use link::id::ConsumerName;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::aws::{Cloud, Error};
+use crate::identity::IdentitySpec;
+use crate::scope::Scope;
+use crate::tags::Owner;
 
 pub use self::addon::Addon;
-pub use self::certificate::Certificate;
 pub use self::database::Database;
 pub use self::iot_policy::{IotPolicy, Undecided};
 pub use self::pod_identity::PodIdentity;
@@ -26,8 +27,6 @@ pub use self::role::Role;
 pub use self::secret::{Content, Secret};
 pub use self::security_group::SecurityGroup;
 pub use self::subnet_group::SubnetGroup;
-pub(crate) use self::tags::OWNER;
-pub use self::tags::{Owner, Tags};
 pub use self::thing::Thing;
 
 mod addon;
@@ -40,17 +39,7 @@ mod role;
 mod secret;
 mod security_group;
 mod subnet_group;
-mod tags;
 mod thing;
-
-/// Whose account a resource lives in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// The region's account: broker, database, server.
-    Region,
-    /// The account of a management cluster.
-    Cluster(ConsumerName),
-}
 
 /// A wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +57,7 @@ pub enum Resource {
     /// An IoT policy.
     IotPolicy(IotPolicy),
     /// A certificate in IoT Core, its key in Secrets Manager, and what it is attached to.
-    Certificate(Certificate),
+    Certificate(IdentitySpec),
     /// An IAM role for a pod.
     Role(Role),
     /// An EKS add-on.
@@ -236,27 +225,6 @@ pub fn compare(
         }
     }
     (differences, later)
-}
-
-// === impl Scope ===
-
-impl Scope {
-    /// The party whose key is kept there, as verbs name it: `server`, or the management cluster's id.
-    pub fn party(&self) -> &str {
-        match self {
-            Self::Region => "server",
-            Self::Cluster(id) => id.as_str(),
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Region => f.write_str("region"),
-            Self::Cluster(cluster) => cluster.fmt(f),
-        }
-    }
 }
 
 // === impl Address ===

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::aws::{self, Cloud, Optional as _};
 use crate::identity::registry::Registry;
 use crate::identity::state::{INACTIVE, REVOKED};
-use crate::identity::{Error, Progress};
-use crate::resource::{Certificate, Note};
+use crate::identity::{Error, IdentitySpec, Progress};
+use crate::resource::Note;
 
 use self::rounds::{Core, Rounds};
 
@@ -42,7 +42,7 @@ pub struct Revoked {
 /// out of service and the connections were ended.
 pub async fn party(
     cloud: &Cloud,
-    party: &Certificate,
+    party: &IdentitySpec,
     options: Options,
     progress: Progress<'_>,
 ) -> Result<Revoked, Error> {
@@ -63,7 +63,7 @@ pub async fn party(
 /// [`Error::UnknownCertificate`] when it does not; else as [`party`].
 pub async fn certificate(
     cloud: &Cloud,
-    parties: &[&Certificate],
+    parties: &[&IdentitySpec],
     id: &str,
     options: Options,
     progress: Progress<'_>,
@@ -83,7 +83,7 @@ pub async fn certificate(
 
 async fn revoke(
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     ids: Vec<String>,
     policy: Option<&str>,
     options: Options,
@@ -95,7 +95,7 @@ async fn revoke(
     Ok(revoked)
 }
 
-fn remaining(party: &Certificate, options: Options) -> Note {
+fn remaining(party: &IdentitySpec, options: Options) -> Note {
     let state = if options.deactivate {
         INACTIVE
     } else {

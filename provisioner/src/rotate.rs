@@ -20,8 +20,7 @@ use crate::identity::keeper::Keeper;
 use crate::identity::registry::Registry;
 use crate::identity::sight::{Sight, look};
 use crate::identity::state::{Rotation, Superseded, rotation};
-use crate::identity::{Error, Progress, key, own};
-use crate::resource::Certificate;
+use crate::identity::{Error, IdentitySpec, Progress, key, own};
 
 use self::proof::Proof;
 use self::witness::Witness;
@@ -64,7 +63,7 @@ pub struct Rotated {
 /// [`Error::Unseen`] when the deadline passes; the rotation is then in its second phase, and both certificates work.
 pub async fn rotate(
     cloud: &Cloud,
-    party: &Certificate,
+    party: &IdentitySpec,
     options: Options,
     clock: &Clock,
     progress: Progress<'_>,
@@ -93,7 +92,7 @@ pub async fn rotate(
 
 struct Rotating<'a> {
     cloud: &'a Cloud,
-    party: &'a Certificate,
+    party: &'a IdentitySpec,
     keeper: Keeper<'a>,
     registry: Registry<'a>,
     options: Options,

@@ -4,7 +4,8 @@ use futures_util::StreamExt as _;
 
 use crate::aws::{Cloud, Error, ErrorKind, Outcome as _};
 use crate::plan::{Plan, Row};
-use crate::resource::{Facts, Manage as _, Observed, Resource, Scope};
+use crate::resource::{Facts, Manage as _, Observed, Resource};
+use crate::scope::Scope;
 
 /// What is there for each wish, in their order, and what follows for all.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! Settings → build: CA, identities, policies, sockets → Region → start → Running → ready → stop
 //! ```
 //!
-//! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
+//! Client ids, topics and policies come from `link::party::Party`, and every party reads its own mounted directory, so
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
 use std::net::SocketAddr;
@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::applier::kubernetes::AgentId;
 use agent::cluster::ClusterOptions;
 use agent::service::{ClusterPlace, Place};
-use agent::target::kubernetes::AgentId;
 use link::clock::Clock;
 use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};
 use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
-use link::iot::Party;
 use link::mqtt::Reconnect;
+use link::party::Party;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -108,7 +108,8 @@ impl Settings {
         let authority = Arc::new(authority);
         let server = authority.server(&[])?;
         let account = broker::Registry::load(&home.registry_file())?;
-        let mut config = broker::Config::new(self.broker.address(), server.certificate, server.key);
+        let mut config =
+            broker::BrokerConfig::new(self.broker.address(), server.certificate, server.key);
         config.registry = account.clone();
         config.quotas = self.quotas;
         let (broker, broker_note) = self.broker.broker(config).await?;
@@ -140,7 +141,7 @@ impl Settings {
         account.save(&home.registry_file())?;
         let control = match self.control {
             Some(listen) => {
-                let config = control::Config::new(listen, authority, broker.handle());
+                let config = control::ControlConfig::new(listen, authority, broker.handle());
                 let file = RegistryFile::new(account, home.registry_file());
                 Some((Control::bind(config).await?, file))
             }

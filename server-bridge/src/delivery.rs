@@ -1,4 +1,4 @@
-//! Brings bundles down to their clusters and statuses back up (system.md §3–§5).
+//! Brings bundles down to their clusters and statuses back up (docs/ARCHITECTURE.md#the-way-down).
 //!
 //! ```text
 //!   store ──▶ dispatch ──▶ lane (one per consumer) ──▶ pool of sessions ──▶ …/{consumer}/sourceevents

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use link::admin::{Check, Checks};
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure, chain};
 use link::id::{ClientId, SourceId};
-use link::iot::Party;
 use link::mqtt::{Reconnect, SHARED_SESSION_EXPIRY};
+use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital};
+use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -237,7 +237,7 @@ impl Settings {
             .client_ids()
             .into_iter()
             .enumerate()
-            .map(|(index, client_id)| Line {
+            .map(|(index, client_id)| SessionSpec {
                 client_id,
                 subscriptions: if config.listener(index) == index {
                     party.subscribes().to_vec()
@@ -341,9 +341,9 @@ impl Service {
         let pending = drain.register("server-bridge");
         let stop = drain.token();
         let sessions_done = CancellationToken::new();
-        let mut sessions = Vital::new(stop.clone());
+        let mut sessions = TaskGroup::new(stop.clone());
         sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
-        let mut parts = Vital::new(stop.clone());
+        let mut parts = TaskGroup::new(stop.clone());
         parts.spawn("api", self.api.serve(stop.clone().cancelled_owned()));
         if let Some(grpc) = self.grpc {
             parts.spawn("grpc", grpc.serve(self.restarts.clone(), stop.clone()));

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use link::admin::Checks;
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
 use link::id::{ClientId, SourceId};
-use link::iot::Party;
 use link::mqtt::{IN_FLIGHT_WINDOW, Reconnect, SHARED_SESSION_EXPIRY};
+use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::Vital;
+use link::supervise::TaskGroup;
 use link::topic::Scheme;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -123,7 +123,7 @@ impl Settings {
             Some(slot) => Party::replica(&scheme, &self.source, base, slot, connections),
         };
         let lines = party.map_err(Failure::misuse)?.client_ids().into_iter();
-        let lines = lines.map(|client_id| Line {
+        let lines = lines.map(|client_id| SessionSpec {
             client_id,
             subscriptions: Vec::new(),
             listens_later: true,
@@ -173,9 +173,9 @@ impl Sidecar {
         let pending = drain.register("sidecar");
         let stop = drain.token();
         let sessions_done = CancellationToken::new();
-        let mut sessions = Vital::new(stop.clone());
+        let mut sessions = TaskGroup::new(stop.clone());
         sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
-        let mut parts = Vital::new(stop.clone());
+        let mut parts = TaskGroup::new(stop.clone());
         let (near, far, present) = (
             self.near.clone(),
             self.near.far.clone(),

@@ -68,7 +68,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             manifest_bytes: 500 * 1024,
-            payload_bytes: 128 * 1024,
+            payload_bytes: link::iot::limits::PAYLOAD_BYTES,
             metadata_bytes: 16 * 1024,
         }
     }

@@ -182,7 +182,7 @@ impl Bare {
         filter: Option<&str>,
     ) -> Result<Self> {
         let identity = Identity::load(&Location::Directory(mount), Clock::system().now())?;
-        let tls = link::tls::client_config(&identity, &link::tls::Options::default())?;
+        let tls = link::tls::client_config(&identity, &link::tls::TlsOptions::default())?;
         let mut options = MqttOptions::new(id, ("localhost".to_owned(), address.port()));
         options
             .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(

@@ -5,7 +5,7 @@
 //! server-bridge ── [proxy] ── sandbox broker (in this process) or mosquitto ── [proxy] ── agent × N
 //! ```
 //!
-//! Client ids, topics and rights of every party come from `link::iot::Party`, for mosquitto's access rules too.
+//! Client ids, topics and rights of every party come from `link::party::Party`, for mosquitto's access rules too.
 //! Every service listens on port 0 and says where in a `--listening-file`.
 
 // Long because one region, from builder to end.
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use link::bundle::manifest::ObjectRef;
 use link::id::{ClientId, ConsumerName, SourceId};
-use link::iot::Party;
 use link::iot::policy::Document;
+use link::party::Party;
 use link::topic::Scheme;
 use sandbox::pki::{Authority, Layout, lay_down};
 use serde_json::{Value, json};

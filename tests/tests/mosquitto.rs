@@ -103,7 +103,7 @@ async fn access_rules_go_by_the_common_name() -> Result<()> {
             .args(["-d"])
             .run(scratch.path(), PATIENCE)
             .await?;
-        // The client exits 0 either way; only the reason code of the PUBACK tells (components.md §1).
+        // The client exits 0 either way; only the reason code of the PUBACK tells.
         let text = outcome.stdout + &outcome.stderr;
         let denied = text.contains("RC:135") || text.contains("Not authorized");
         assert_eq!(denied, !allowed, "{name}: {text}");

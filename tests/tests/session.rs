@@ -7,7 +7,7 @@ use std::time::Duration;
 use link::message::Message;
 use link::mqtt::{ConnectError, Inbound, PublishError, Session, State};
 use sandbox::broker::CertificateState;
-use sandbox::pki::{Authority, Layout, Request, lay_down};
+use sandbox::pki::{Authority, CertificateRequest, Layout, lay_down};
 use tests::mosquitto::Builder;
 use tests::proxy::CuttingProxy;
 use tests::scratch::Scratch;
@@ -167,7 +167,10 @@ async fn a_certificate_the_broker_refuses_gives_way_to_the_old_one() -> anyhow::
     let address = ground.broker.local_addr();
     let client = ground.client("client", address, &[], scratch.path())?;
     assert!(client.session.ready().await);
-    let refused = ground.enrol_as(&Request::new("client-2"), CertificateState::Inactive)?;
+    let refused = ground.enrol_as(
+        &CertificateRequest::new("client-2"),
+        CertificateState::Inactive,
+    )?;
     lay_down(&client.mount, &refused, &[], Layout::PerFileRename)?;
     wait_for(
         "the refusal is counted",
@@ -199,7 +202,7 @@ async fn expired_and_torn_sets_are_reported_and_not_used() -> anyhow::Result<()>
     let hour = jiff::SignedDuration::from_hours(1);
     let expired = ground
         .authority
-        .issue(&Request::new("client").valid(now - hour * 2, now - hour))?;
+        .issue(&CertificateRequest::new("client").valid(now - hour * 2, now - hour))?;
     let torn = sandbox::pki::Set {
         key: ground.enrol("other")?.key,
         ..ground.enrol("client")?

@@ -10,13 +10,13 @@ use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::mqtt::Reconnect;
 use link::shutdown::{Shutdown, run_until_shutdown};
-use link::supervise::Vital;
+use link::supervise::TaskGroup;
 use link::telemetry;
 use prometheus::Registry;
 
 use super::{RunArgs, TargetSpec};
+use crate::applier::kubernetes::AgentId;
 use crate::service::{ClusterPlace, Election, Place, Settings};
-use crate::target::kubernetes::AgentId;
 
 // === impl RunArgs ===
 
@@ -35,7 +35,7 @@ impl RunArgs {
         let service = self.settings()?.build(&registry, &checks).await?;
         let drain = shutdown.drain();
         let alone = drain.token().child_token();
-        let mut serving = Vital::new(alone.clone());
+        let mut serving = TaskGroup::new(alone.clone());
         serving.spawn("admin", admin.serve(checks, registry, drain.clone()));
         if let Some(file) = listening_file {
             write_listening_file(&file, &[("admin", admin_address)])?;

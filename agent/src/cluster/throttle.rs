@@ -51,7 +51,7 @@ enum Turn {
 
 /// Tokens that come back with time.
 #[derive(Clone, Debug)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     per_second: f64,
     capacity: f64,
     tokens: f64,
@@ -124,7 +124,7 @@ impl<S: Service<R>, R> Service<R> for Throttled<S> {
 // === impl Bucket ===
 
 impl Bucket {
-    pub(super) fn full(per_second: f64, burst: u32, now: Instant) -> Self {
+    pub(crate) fn full(per_second: f64, burst: u32, now: Instant) -> Self {
         let capacity = f64::from(burst.max(1));
         Self {
             per_second,
@@ -135,7 +135,7 @@ impl Bucket {
     }
 
     /// Takes a token, or says when there will be one.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Instant> {
         let elapsed = now.saturating_duration_since(self.counted);
         self.tokens = (self.tokens + elapsed.as_secs_f64() * self.per_second).min(self.capacity);
         self.counted = now;

@@ -11,13 +11,15 @@ use link::event::{Action, Event, SubResource};
 use link::id::ConsumerName;
 use link::order::Version;
 
-use crate::work::{Entry, Head, Work, WorkId, created, sha256_hex};
+use crate::digest::sha256_hex;
+use crate::received::{Refusal, Taken};
+use crate::work::{Entry, Head, Work, WorkId, created};
 
 use self::refusal::{cut, refuse, refused};
 
 mod refusal;
 
-pub use self::refusal::{Refusal, Refused};
+pub use self::refusal::Refused;
 
 /// Whom the agent listens to and as whom.
 #[derive(Clone, Debug)]
@@ -52,21 +54,6 @@ pub enum Decision {
     Refuse(Refused),
 }
 
-/// What a stored event means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// A work that was not held.
-    New,
-    /// A newer version, or other content under the same or no version.
-    Changed,
-    /// A version whose payload cannot be used; it is held so that its status can say so.
-    Invalid,
-    /// A deletion.
-    Deletion,
-    /// A deletion of a work that is not held. Nothing has to be durable for it.
-    Absent,
-}
-
 /// Decides what becomes of an event that came in on `topic_consumer`'s topic, given what is held for its id, and whether
 /// what is not held was deleted after the event was written.
 pub fn decide(
@@ -91,30 +78,6 @@ pub fn decide(
             } else {
                 upsert(event, id, entry.as_ref())
             }
-        }
-    }
-}
-
-// === impl Taken ===
-
-impl Taken {
-    /// Every meaning.
-    pub const ALL: [Self; 5] = [
-        Self::New,
-        Self::Changed,
-        Self::Invalid,
-        Self::Deletion,
-        Self::Absent,
-    ];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Changed => "changed",
-            Self::Invalid => "invalid",
-            Self::Deletion => "deletion",
-            Self::Absent => "absent",
         }
     }
 }

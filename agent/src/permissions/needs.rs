@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use link::bundle::Spec;
 use link::bundle::manifest::ObjectRef;
 
+use crate::applier::kubernetes::executor::gives_rights;
+use crate::applier::{Identity, Strategy};
 use crate::reconcile::plan;
-use crate::target::kubernetes::executor::gives_rights;
-use crate::target::{Identity, Strategy};
 
 /// What some works need.
 #[derive(Debug, Default)]

@@ -7,15 +7,18 @@ use link::bundle::{Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
 use tracing::info;
 
+use super::judge::judged;
 use super::resume::Sights;
 use super::unmatched::unmatched;
-use super::{Again, Look, Reconciler, Step, finished, parse, release_mode};
-use crate::intake::blocking;
+use super::{Again, Look, Reconciler, finished, parse, release_mode};
+use crate::applier::{
+    Applier, ApplierError, ApplierErrorKind, Desired, Held, Mark, RecordMetadata, Release, Strategy,
+};
+use crate::planned::Step;
 use crate::status::{self, Context, Outcome};
-use crate::target::{Desired, ErrorKind, Held, Mark, Release, Strategy, Target, TargetError};
-use crate::work::{Entry, Store, Work, WorkId, record_metadata};
+use crate::work::{Entry, Head, Store, Work, WorkId, bundle_name, labels};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     pub(super) async fn apply(
         &self,
         id: &WorkId,
@@ -24,8 +27,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         previous: &Status,
     ) -> Look {
         let context = self.context(work, previous);
-        if !self.target.owns(id) {
-            self.target.describe(id, record_metadata(&work.head));
+        if !self.applier.owns(id) {
+            self.applier.describe(id, record_metadata(&work.head));
         }
         let rejected = work.head.rejected.as_deref();
         match (parse(work), rejected) {
@@ -178,13 +181,13 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         // This version was applied before, so what has to be written now was changed by somebody else.
         let repairs = self.feuds.knows(id, epoch) || finished::was_applied(&step.object, context);
         let rivals = if self.feuds.is_suspicious(id, epoch, &step.object) {
-            self.target.rivals(desired).await
+            self.applier.rivals(desired).await
         } else {
             Vec::new()
         };
         let applied = match unfit(&step) {
             Some(unfit) => Err(unfit),
-            None => self.target.apply(id, desired).await,
+            None => self.applier.apply(id, desired).await,
         };
         let (mut applied, observed, mark) = match applied {
             Ok(applied) => {
@@ -244,7 +247,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         if !status::is_spent(step, context) {
             return None;
         }
-        match self.target.observe(&step.object).await {
+        match self.applier.observe(&step.object).await {
             Ok(Some(_)) => None,
             Ok(None) => Some(Ok(None)),
             Err(error) => Some(Err(error.message)),
@@ -254,13 +257,13 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     pub(super) async fn observed(
         &self,
         step: Step,
-        applied: Result<(), TargetError>,
+        applied: Result<(), ApplierError>,
         observed: Option<serde_json::Value>,
     ) -> Outcome {
         let observed = match observed {
             Some(observed) => Ok(Some(observed)),
             None => {
-                let observed = self.target.observe(&step.object).await;
+                let observed = self.applier.observe(&step.object).await;
                 observed.map_err(|error| error.message)
             }
         };
@@ -271,7 +274,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
-    async fn all_fail(&self, spec: Spec, error: &TargetError) -> (Vec<Outcome>, Again) {
+    async fn all_fail(&self, spec: Spec, error: &ApplierError) -> (Vec<Outcome>, Again) {
         let steps = self.plan(spec).await;
         let failed = |step| Outcome {
             step,
@@ -282,14 +285,22 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 }
 
-fn has_no_namespace(outcome: &Outcome) -> bool {
-    let applied = outcome.applied.as_ref();
-    applied.is_err_and(|error| error.kind == ErrorKind::NoNamespace)
+/// What the record of a work's objects carries.
+fn record_metadata(head: &Head) -> RecordMetadata {
+    RecordMetadata {
+        labels: labels(head.metadata.as_deref()),
+        bundle_name: bundle_name(head),
+    }
 }
 
-fn fought_over(words: String) -> TargetError {
-    TargetError {
-        kind: ErrorKind::Conflict {
+fn has_no_namespace(outcome: &Outcome) -> bool {
+    let applied = outcome.applied.as_ref();
+    applied.is_err_and(|error| error.kind == ApplierErrorKind::NoNamespace)
+}
+
+fn fought_over(words: String) -> ApplierError {
+    ApplierError {
+        kind: ApplierErrorKind::Conflict {
             owner: String::new(),
         },
         message: words,
@@ -312,54 +323,27 @@ fn feud_words(object: &ObjectRef, rivals: &[String]) -> String {
     )
 }
 
-/// Judges, off the event loop when there are rules to evaluate, which may take a second.
-pub(super) async fn judged(outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
-    if outcomes
-        .iter()
-        .all(|outcome| outcome.step.conditions.is_empty())
-    {
-        return status::judge(outcomes, context);
-    }
-    let previous = context.previous.clone();
-    let Context {
-        generation,
-        now,
-        max_raw_bytes,
-        ..
-    } = context;
-    blocking(move || {
-        let context = Context {
-            previous: &previous,
-            generation,
-            now,
-            max_raw_bytes,
-        };
-        status::judge(outcomes, context)
-    })
-    .await
-}
-
 /// A manifest that no cluster can be brought to, refused in the words of the API that would not have taken it.
-fn unfit(step: &Step) -> Option<TargetError> {
+fn unfit(step: &Step) -> Option<ApplierError> {
     if step.strategy == Strategy::ReadOnly {
         return None;
     }
     let (path, problem) = link::bundle::manifest::unfit(&step.manifest)?;
-    Some(TargetError {
-        kind: ErrorKind::Invalid,
+    Some(ApplierError {
+        kind: ApplierErrorKind::Invalid,
         message: format!("manifests[{}].{path}: {problem}", step.ordinal),
     })
 }
 
 /// Whose rights count. Only service accounts are known (docs/MAESTRO.md §6.5).
-fn executor(executer: Option<&Executer>) -> Result<Option<ServiceAccount>, TargetError> {
+fn executor(executer: Option<&Executer>) -> Result<Option<ServiceAccount>, ApplierError> {
     let Some(Executer { subject }) = executer else {
         return Ok(None);
     };
     match &subject.service_account {
         Some(account) if subject.kind == "ServiceAccount" => Ok(Some(account.clone())),
-        _ => Err(TargetError {
-            kind: ErrorKind::Invalid,
+        _ => Err(ApplierError {
+            kind: ApplierErrorKind::Invalid,
             message: format!(
                 "the executer's subject is of type `{}`; hint: only `ServiceAccount` with `serviceAccount.namespace` \
                  and `serviceAccount.name` is known",

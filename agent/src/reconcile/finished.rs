@@ -9,14 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Spec};
 
-use super::apply::judged;
+use super::judge::judged;
 use super::unmatched::unmatched;
 use super::{Again, Look, Reconciler};
+use crate::applier::Applier;
 use crate::status::{self, Context};
-use crate::target::Target;
 use crate::work::{Store, WorkId};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     /// Looks at the objects of a finished work, or removes them when their time has come.
     pub(super) async fn look_at_finished(
         &self,
@@ -38,7 +38,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             .and_then(|option| option.ttl_seconds_after_finished);
         let left = ttl.and_then(|ttl| time_left(&context.previous.conditions, ttl, context.now));
         if left == Some(Duration::ZERO) {
-            let held = match self.target.claim(id, &[]).await {
+            let held = match self.applier.claim(id, &[]).await {
                 Ok(held) => held,
                 Err(error) => {
                     self.health.failing(error.message);

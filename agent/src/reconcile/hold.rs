@@ -5,21 +5,21 @@ use link::bundle::DeleteOption;
 use tracing::warn;
 
 use super::{Again, Cause, Next, Reconciler, Step, given_up};
-use crate::target::{Claim, Held, Release, Target, TargetError};
+use crate::applier::{Applier, ApplierError, Claim, Held, Release};
 use crate::work::{Entry, Store, WorkId};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     /// Records what is about to be held. Returns how much that is, and what is to be given up.
     pub(super) async fn claim(
         &self,
         id: &WorkId,
         steps: &[Step],
         option: Option<&DeleteOption>,
-    ) -> Result<(usize, Vec<(Held, Release)>), TargetError> {
+    ) -> Result<(usize, Vec<(Held, Release)>), ApplierError> {
         let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
-        let mut claimed = self.target.claim(id, &claims).await;
+        let mut claimed = self.applier.claim(id, &claims).await;
         if claims.is_empty()
-            && let Err(error) = self.target.register(id).await
+            && let Err(error) = self.applier.register(id).await
         {
             claimed = claimed.and(Err(error));
         }
@@ -30,7 +30,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                     steps,
                     stale,
                     |held| self.mode(held, option),
-                    |object| self.target.identify(object),
+                    |object| self.applier.identify(object),
                 );
                 Ok((claims.len(), stale))
             }
@@ -41,7 +41,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
-    /// Gives up what the work no longer declares, and has the target write down what is held now.
+    /// Gives up what the work no longer declares, and has the applier write down what is held now.
     pub(super) async fn settle(&self, id: &WorkId, stale: &[(Held, Release)]) -> Again {
         if !stale.is_empty() {
             let remaining = self.release(id, stale).await;
@@ -49,7 +49,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return Again::Backoff;
             }
         }
-        match self.target.settle(id).await {
+        match self.applier.settle(id).await {
             Ok(()) => Again::Eventually,
             Err(error) => {
                 warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
@@ -64,7 +64,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         if entry.dropped && !entry.deleting {
             return self.forget(id).await;
         }
-        match self.target.register(id).await {
+        match self.applier.register(id).await {
             Ok(()) => Next::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");

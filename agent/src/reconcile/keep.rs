@@ -4,7 +4,7 @@ use link::bundle::{Condition, Status, status_hash};
 use tracing::debug;
 
 use super::Reconciler;
-use crate::target::Target;
+use crate::applier::Applier;
 use crate::work::{self, Entry, StatusRecord, Store, Work, WorkId};
 
 /// When a status is written.
@@ -16,7 +16,7 @@ pub(super) enum Write {
     Later,
 }
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     /// `before` is the status as it was when the work was read.
     pub(super) async fn keep(
         &self,

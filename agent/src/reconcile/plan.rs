@@ -1,83 +1,29 @@
 //! The pure half of reconcile: in which order manifests are applied, which settings hold for each, and what becomes of
 //! objects that a work holds and does not claim any more.
 //!
-//! Which object a manifest declares is the target's to say ([`Identity`]). While it cannot say, nothing is claimed for
+//! Which object a manifest declares is the applier's to say ([`Identity`]). While it cannot say, nothing is claimed for
 //! the manifest, and nothing is given up that may turn out to be its object.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use link::bundle::manifest::ObjectRef;
-use link::bundle::rules::Named;
-use link::bundle::{ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, Spec};
+use link::bundle::rules::ObjectSelector;
+use link::bundle::{DeleteOption, ManifestConfig, Spec};
 use serde_json::Value;
 
 use super::Reconciler;
-use crate::target::{
-    Claim, ErrorKind, Held, Identity, Release, Strategy, Target, TargetError, key,
-};
-use crate::work::{Store, sha256_hex};
-
-/// One manifest with everything needed to apply and judge it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// Index in the spec.
-    pub ordinal: usize,
-    /// Which object.
-    pub object: ObjectRef,
-    /// Plural resource name.
-    pub resource: String,
-    /// See [`Identity::key`].
-    pub key: Option<String>,
-    /// Why it is not even tried: another manifest declares the same object.
-    pub refused: Option<TargetError>,
-    /// The manifest.
-    pub manifest: Value,
-    /// How to apply it.
-    pub strategy: Strategy,
-    /// What to read back.
-    pub feedback: Vec<FeedbackRule>,
-    /// Conditions to compute.
-    pub conditions: Vec<ConditionRule>,
-}
-
-// === impl Step ===
-
-impl Step {
-    /// What the work claims of the target for this manifest; nothing when it only reads, is refused, or has no place.
-    pub fn claim(&self) -> Option<Claim> {
-        if self.strategy == Strategy::ReadOnly || self.refused.is_some() || self.key.is_none() {
-            return None;
-        }
-        let insists = self.strategy.insists_on_content();
-        let content = insists.then(|| sha256_hex(self.content().as_bytes()));
-        Some(Claim {
-            object: self.object.clone(),
-            content,
-        })
-    }
-
-    // A namespace that means nothing makes no other content.
-    fn content(&self) -> String {
-        let mut manifest = Cow::Borrowed(&self.manifest);
-        if self.object.namespace.is_empty()
-            && manifest["metadata"].get("namespace").is_some()
-            && let Some(metadata) = manifest.to_mut()["metadata"].as_object_mut()
-        {
-            metadata.remove("namespace");
-        }
-        manifest.to_string()
-    }
-}
+use crate::applier::{Applier, ApplierError, ApplierErrorKind, Held, Identity, Release, key};
+use crate::planned::Step;
+use crate::work::Store;
 
 // === impl Reconciler ===
 
-impl<S: Store, T: Target> Reconciler<S, T> {
-    /// Has the target learn what the manifests are of, then plans.
+impl<S: Store, T: Applier> Reconciler<S, T> {
+    /// Has the applier learn what the manifests are of, then plans.
     pub(super) async fn plan(&self, spec: Spec) -> Vec<Step> {
         let declared: Vec<ObjectRef> = spec.manifests.iter().map(ObjectRef::of).collect();
-        self.target.learn(&declared).await;
-        plan(spec, |object| self.target.identify(object))
+        self.applier.learn(&declared).await;
+        plan(spec, |object| self.applier.identify(object))
     }
 }
 
@@ -110,7 +56,9 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
         }
         let matching: Vec<&ManifestConfig> = configs
             .iter()
-            .filter(|config| Named::from(&config.resource_identifier).means(&object, &resource))
+            .filter(|config| {
+                ObjectSelector::from(&config.resource_identifier).selects(&object, &resource)
+            })
             .collect();
         // Per field the first matching configuration that sets it.
         steps.push(Step {
@@ -195,7 +143,7 @@ pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource:
     }
 }
 
-/// A kind that a manifest of the spec defines: the target may not know it yet.
+/// A kind that a manifest of the spec defines: the applier may not know it yet.
 struct Definition {
     group: String,
     kind: String,
@@ -221,7 +169,7 @@ impl Definition {
         object.group == self.group && object.kind == self.kind
     }
 
-    /// Says what the target could not.
+    /// Says what the applier could not.
     fn complete(&self, identity: &mut Identity) {
         identity.resource.clone_from(&self.plural);
         if identity.key.is_some() {
@@ -243,13 +191,13 @@ fn definitions(manifests: &[Value]) -> Vec<Definition> {
     definitions.filter_map(Definition::of).collect()
 }
 
-fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> TargetError {
+fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> ApplierError {
     let words = |object: &ObjectRef| {
         let separator = if object.group.is_empty() { "" } else { "/" };
         format!("{}{separator}{} {object}", object.group, object.version)
     };
-    TargetError {
-        kind: ErrorKind::Invalid,
+    ApplierError {
+        kind: ApplierErrorKind::Invalid,
         message: format!(
             "manifests[{ordinal}] ({}) declares the object that manifests[{first}] ({}) declares; \
              hint: leave one of the two out",

@@ -6,11 +6,11 @@ use tracing::{info, warn};
 
 use super::keep::Write;
 use super::{Again, Look, Reconciler, parse, release_mode};
+use crate::applier::{Applier, Held, Release, Released};
 use crate::status::{self, Remaining};
-use crate::target::{Held, Release, Released, Target};
 use crate::work::{Entry, StatusRecord, Store, Work, WorkId};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     pub(super) async fn remove(
         &self,
         id: &WorkId,
@@ -28,7 +28,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         } else {
             status::deleting(&[], context)
         };
-        let held = match self.target.claim(id, &[]).await {
+        let held = match self.applier.claim(id, &[]).await {
             Ok(held) => held,
             Err(error) => {
                 self.health.failing(error.message);
@@ -50,7 +50,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let held = self.with_modes(held, option.as_ref());
         let remaining = self.release(id, &held).await;
         if remaining.is_empty()
-            && let Err(error) = self.target.settle(id).await
+            && let Err(error) = self.applier.settle(id).await
         {
             warn!(resource.id = %id, error = %error, "Could not record what work `{id}` gave up");
             return Look {
@@ -78,7 +78,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let mut remaining = Vec::new();
         for (held, mode) in held.iter().rev() {
             let object = held.object();
-            match self.target.release(id, held, *mode).await {
+            match self.applier.release(id, held, *mode).await {
                 Ok(Released::Gone) => {
                     info!(resource.id = %id, object = %object, "Removed {object}");
                 }
@@ -116,6 +116,6 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     /// What happens to an object that is given up.
     pub(super) fn mode(&self, held: &Held, option: Option<&DeleteOption>) -> Release {
         let object = held.object();
-        release_mode(option, &object, &self.target.resource(&object))
+        release_mode(option, &object, &self.applier.resource(&object))
     }
 }

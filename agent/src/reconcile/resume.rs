@@ -1,12 +1,13 @@
 //! Works that an earlier process left in order are not looked at again after a start: what that process saw of their
-//! objects is kept with their statuses, and the target tells what has changed since. Pure but for the start itself.
+//! objects is kept with their statuses, and the applier tells what has changed since. Pure but for the start itself.
 
 use link::bundle::manifest::ObjectRef;
 use tracing::info;
 
 use super::{Reconciler, jittered};
-use crate::target::{Mark, Target};
-use crate::work::{Looked, Store, sha256_hex};
+use crate::applier::{Applier, Mark};
+use crate::digest::sha256_hex;
+use crate::work::{Looked, Store};
 
 /// What a look saw, when it leaves nothing to be done.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,7 +17,7 @@ pub(super) struct Sights {
     pub(super) marks: Vec<(usize, Option<Mark>)>,
 }
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     /// Looks at every work that was not left in order, or may not be by now; at the others after the period.
     pub(super) fn begin(&self) {
         let looks = self.store.take_looks();
@@ -27,7 +28,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let mut rested = 0_usize;
         for id in self.store.index().ids() {
             let former = looks.get(&id).and_then(|looked| read(looked, &made_by));
-            let rests = former.is_some_and(|(claims, seen)| self.target.resume(&id, claims, &seen));
+            let rests =
+                former.is_some_and(|(claims, seen)| self.applier.resume(&id, claims, &seen));
             if rests {
                 rested += 1;
                 self.queue.add_later(&id, jittered(self.period));

@@ -3,7 +3,7 @@
 //! kind, and what another server let pass, is told here. Pure.
 
 use link::bundle::ManifestConfig;
-use link::bundle::rules::{Candidate, Named};
+use link::bundle::rules::{Candidate, ObjectSelector};
 
 use crate::status::Outcome;
 
@@ -22,7 +22,7 @@ pub(super) fn unmatched(configs: &[ManifestConfig], outcomes: &[Outcome]) -> Vec
         .iter()
         .enumerate()
         .filter_map(|(index, config)| {
-            let problem = Named::from(&config.resource_identifier).problem(&candidates)?;
+            let problem = ObjectSelector::from(&config.resource_identifier).problem(&candidates)?;
             Some(format!("manifestConfigs[{index}] {problem}"))
         })
         .take(SHOWN)

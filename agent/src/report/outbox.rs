@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::unheard::Unheard;
-use crate::reconcile::Queue;
+use crate::queue::Queue;
 use crate::uplink::Owed;
 use crate::work::{Head, Index, WorkId};
 

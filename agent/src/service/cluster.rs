@@ -18,10 +18,10 @@ use prometheus::Registry;
 use tracing::{info, warn};
 
 use super::{ClusterPlace, Front, health};
+use crate::applier::kubernetes::{Kubernetes, Options};
 use crate::cluster::election::{self, Election};
-use crate::cluster::events::Recorder;
 use crate::cluster::{self, definitions};
-use crate::target::kubernetes::{Kubernetes, Options};
+use crate::events::Recorder;
 use crate::work::{self, Found, Objects, Store, Work, WorkId};
 
 /// A cluster that is connected to and not yet worked in.
@@ -130,9 +130,9 @@ impl Cluster {
             opened = self.open() => opened,
             () = drain.requested() => return Ok(()),
         };
-        let (store, target) = opened;
+        let (store, applier) = opened;
         front.config.on_trouble = self.recorder.on_trouble();
-        let worked = front.run(store.clone(), target, drain).await;
+        let worked = front.run(store.clone(), applier, drain).await;
         if let Err(error) = store.flush().await {
             warn!(error = %chain(&error), "Could not note the last acknowledgements; those statuses are sent again");
         }
@@ -153,17 +153,17 @@ impl Cluster {
         for object in unreadable {
             warn!("Left alone what is no work of this agent: {object}");
         }
-        let target = patiently(&self.target, "read the AppliedManifestWorks", || {
+        let applier = patiently(&self.target, "read the AppliedManifestWorks", || {
             Kubernetes::open(client.clone(), self.options.clone())
         });
-        let target = target.await;
-        let awaited = || self.await_source(&store, target.owners());
+        let applier = applier.await;
+        let awaited = || self.await_source(&store, applier.owners());
         patiently(&self.store, "take over works", awaited).await;
         info!(
             works = store.index().ids().len(),
             "Opened the works in the cluster"
         );
-        (store, target)
+        (store, applier)
     }
 
     /// Works whose objects were taken over are held from now on, so that the next resync asks for them; without it

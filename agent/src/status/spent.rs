@@ -10,9 +10,9 @@ use link::bundle::{Condition, ManifestStatus};
 use serde_json::Value;
 
 use super::{Context, previous};
-use crate::reconcile::Step;
-use crate::target::Strategy;
-use crate::work::sha256_hex;
+use crate::applier::Strategy;
+use crate::digest::sha256_hex;
+use crate::planned::Step;
 
 /// Whether a manifest is a Job that was seen finished and has outlived its time to live, so that it is not made again
 /// when it is gone.

@@ -2,8 +2,8 @@ use link::bundle::{Spec, status_hash};
 use serde_json::json;
 
 use super::*;
+use crate::applier::Identity;
 use crate::reconcile::plan;
-use crate::target::Identity;
 
 fn outcomes(spec: Value) -> Vec<Outcome> {
     let spec: Spec = serde_json::from_value(spec).unwrap();
@@ -89,8 +89,8 @@ fn a_work_that_is_well_is_described_in_the_go_agent_s_words() {
 #[test]
 fn failures_are_described_in_the_go_agent_s_words() {
     let mut outcomes = two();
-    outcomes[0].applied = Err(TargetError {
-        kind: ErrorKind::Conflict { owner: "x".into() },
+    outcomes[0].applied = Err(ApplierError {
+        kind: ApplierErrorKind::Conflict { owner: "x".into() },
         message: "ConfigMap d/a is held by work `x`".into(),
     });
     outcomes[0].observed = Ok(None);

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use link::event::{Action, Event};
 use serde::Deserialize;
 
-use super::{Head, WorkId, sha256_hex};
+use super::{Head, WorkId};
+use crate::digest::sha256_hex;
 
 /// The newest deletions.
 #[derive(Debug, Default)]

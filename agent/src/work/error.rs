@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use link::error::Hint;
 
 use super::WorkId;
-use super::objects::Refusal;
+use super::refusal::ApiRefusal;
 
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum Error {
         object: String,
         /// What it said.
         #[source]
-        source: Refusal,
+        source: ApiRefusal,
     },
     /// The name of a work is taken by an object that is not this agent's. It concerns no other work.
     #[error("{object} is not this agent's: it is labelled for consumer `{consumer}`")]
@@ -83,7 +83,7 @@ impl Error {
     }
 
     /// What the API server said, if that is what happened.
-    pub(super) fn refusal(&self) -> Option<&Refusal> {
+    pub(super) fn refusal(&self) -> Option<&ApiRefusal> {
         match self {
             Self::Api { source, .. } => Some(source),
             _ => None,

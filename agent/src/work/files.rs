@@ -16,10 +16,12 @@ use link::private;
 use tracing::{error, warn};
 
 use super::error::{Error, io_error};
-use super::file::{self, Damage, Drafts, TEMP_PREFIX, Unread, safe_name, write_atomic};
+use super::file::{self, Damage, Unread};
 use super::sequence::Sequence;
-use super::sync::{sync_all, sync_directory};
-use super::{Head, Index, StatusRecord, Work, WorkId, modes};
+use super::{Head, Index, StatusRecord, Work, WorkId};
+use crate::disk::{
+    self, Drafts, TEMP_PREFIX, modes, safe_name, sync_all, sync_directory, write_atomic,
+};
 use memory::Memory;
 
 mod memory;
@@ -85,7 +87,7 @@ impl Files {
                 return Err(io_error("lock", &lock_path)(source));
             }
         }
-        file::remove_temps(dir).map_err(io_error("list directory", dir))?;
+        disk::remove_temps(dir).map_err(io_error("list directory", dir))?;
         for dir in [dir, &works, &corrupt] {
             modes::tighten("the agent's state", modes::with_files(dir));
         }

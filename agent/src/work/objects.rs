@@ -20,10 +20,10 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::{Entry, Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
+use crate::change::Change;
 use crate::crd::{self, ManifestWork};
-use crate::target::Change;
-use crate::turns::Turns;
-use crate::work::object_name;
+use crate::keyed_lock::KeyedLock;
+use crate::work_id::object_name;
 use cache::Cache;
 use foreign::Foreign;
 use journal::{Journal, Notes};
@@ -40,12 +40,9 @@ mod journal;
 mod looks;
 mod marks;
 mod record;
-mod refusal;
 mod remote;
 mod said;
 mod watch;
-
-pub use refusal::Refusal;
 
 /// The store. Clones share it.
 #[derive(Clone)]
@@ -74,7 +71,7 @@ struct Inner {
     foreign: Foreign,
     said: Said,
     looks: Looks,
-    turns: Turns,
+    locks: KeyedLock,
     journal: Journal,
 }
 
@@ -113,7 +110,7 @@ impl Objects {
             foreign: Foreign::default(),
             said: Said::default(),
             looks: Looks::default(),
-            turns: Turns::default(),
+            locks: KeyedLock::default(),
             journal,
         };
         inner.index.set_paused(paused);
@@ -309,7 +306,7 @@ impl Store for Objects {
     }
 
     async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
-        let _turn = self.0.turns.of(id).await;
+        let _lock = self.0.turns.of(id).await;
         self.0.load_one(id).await
     }
 

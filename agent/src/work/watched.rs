@@ -12,8 +12,8 @@ use link::order::SequenceId;
 use tokio::sync::mpsc;
 
 use super::{Error, Head, Index, Looked, StatusRecord, Store, Stored, Work, WorkId};
+use crate::change::Change;
 use crate::health::Health;
-use crate::target::Change;
 
 /// A store and the check that says whether it works. Clones share both.
 #[derive(Clone)]

@@ -5,9 +5,9 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::target::directory::Directory;
-use agent::target::{
-    Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError,
+use agent::applier::directory::Directory;
+use agent::applier::{
+    Applied, Applier, ApplierError, Change, Claim, Desired, Held, Release, Released,
 };
 use agent::work::{Error, Files, Head, Index, Refusal, StatusRecord, Store, Stored, Work, WorkId};
 use jiff::Timestamp;
@@ -221,16 +221,16 @@ pub(crate) struct Slow {
     pub(crate) release: Duration,
 }
 
-impl Target for Slow {
-    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
+impl Applier for Slow {
+    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, ApplierError> {
         self.directory.claim(owner, declared).await
     }
 
-    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, ApplierError> {
         self.directory.apply(owner, desired).await
     }
 
-    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, ApplierError> {
         self.directory.observe(object).await
     }
 
@@ -239,12 +239,12 @@ impl Target for Slow {
         owner: &WorkId,
         held: &Held,
         mode: Release,
-    ) -> Result<Released, TargetError> {
+    ) -> Result<Released, ApplierError> {
         tokio::time::sleep(self.release).await;
         self.directory.release(owner, held, mode).await
     }
 
-    async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
+    async fn settle(&self, owner: &WorkId) -> Result<(), ApplierError> {
         self.directory.settle(owner).await
     }
 

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent::app::Config;
+use agent::applier::directory::Directory;
 use agent::health::Health;
 use agent::intake::Rules;
 use agent::metrics::Metrics;
-use agent::target::directory::Directory;
 use agent::uplink::{Downlink, Incoming, PublishFailure, Published, Subscription, Uplink};
 use agent::work::{Files, Store, WorkId};
 use jiff::Timestamp;
@@ -369,7 +369,7 @@ impl Halted {
             Duration::from_millis(200),
         )
         .unwrap();
-        let target = Slow { directory, release };
+        let applier = Slow { directory, release };
         let registry = prometheus::Registry::new();
         let panics = Arc::new(AtomicBool::new(false));
         let (deaf, unheard) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
@@ -412,7 +412,7 @@ impl Halted {
         let drain = CancellationToken::new();
         let agent = config.build(
             store.clone(),
-            target,
+            applier,
             Down(incoming),
             Up {
                 published: sender,

@@ -25,7 +25,7 @@ pub struct Latch {
 
 /// What one check says at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Outcome {
+pub struct CheckOutcome {
     /// The check's name.
     pub name: String,
     /// Whether it passes.
@@ -46,7 +46,7 @@ pub struct Report {
     /// Whether all pass that are not excluded.
     pub ready: bool,
     /// The checks in the order they were added.
-    pub checks: Vec<Outcome>,
+    pub checks: Vec<CheckOutcome>,
     /// Names that were to be excluded and are no check's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
@@ -182,8 +182,8 @@ impl fmt::Debug for Latch {
 // === impl Entry ===
 
 impl Entry {
-    fn outcome(&self, now: Instant) -> Outcome {
-        Outcome {
+    fn outcome(&self, now: Instant) -> CheckOutcome {
+        CheckOutcome {
             name: self.name.clone(),
             ok: self.failing.is_none(),
             reason: self.failing.clone(),
@@ -199,7 +199,7 @@ impl Report {
     /// Adds a failing line that no component owns.
     pub(super) fn fail(&mut self, name: &str, reason: String) {
         self.ready = false;
-        self.checks.push(Outcome {
+        self.checks.push(CheckOutcome {
             name: name.into(),
             ok: false,
             reason: Some(reason),

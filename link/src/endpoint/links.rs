@@ -15,11 +15,11 @@ use crate::error::{ExitKind, Failure, Hint, chain};
 use crate::id::ClientId;
 use crate::identity::{self, Identity, Watcher};
 use crate::mqtt::{self, Driver, Inbound, Reconnect, Session, State};
-use crate::supervise::{TaskDied, Vital};
+use crate::supervise::{TaskDied, TaskGroup};
 
 /// One session to open.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct SessionSpec {
     /// Its client id.
     pub client_id: ClientId,
     /// Its topic filters; none for a session that only publishes.
@@ -59,23 +59,23 @@ impl Endpoint {
     /// When the certificate is refused (exit code 2) or a metric is registered twice.
     pub fn links(
         &self,
-        lines: Vec<Line>,
+        lines: Vec<SessionSpec>,
         reconnect: &Reconnect,
         clock: Clock,
         registry: &Registry,
         checks: &Checks,
     ) -> Result<Links, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
-        let metrics = identity::Metrics::register(registry).map_err(failed)?;
+        let metrics = identity::IdentityMetrics::register(registry).map_err(failed)?;
         let watching = identity::watch(
             self.identity.clone(),
             clock.clone(),
-            identity::Options::default(),
+            identity::WatchOptions::default(),
             metrics,
         );
         let (identity, watcher) = watching.map_err(Failure::misuse)?;
         info!(certificate = %identity.borrow().describe(), "Loaded the client certificate");
-        let metrics = mqtt::Metrics::register(registry).map_err(failed)?;
+        let metrics = mqtt::SessionMetrics::register(registry).map_err(failed)?;
         let mut links = Links {
             sessions: Vec::new(),
             inbound: Vec::new(),
@@ -113,10 +113,10 @@ impl Links {
     fn open(
         &mut self,
         endpoint: &Endpoint,
-        line: Line,
+        line: SessionSpec,
         reconnect: &Reconnect,
         identity: watch::Receiver<Arc<Identity>>,
-        metrics: mqtt::Metrics,
+        metrics: mqtt::SessionMetrics,
         check: Check,
     ) -> Result<(), Failure> {
         let mut config = mqtt::Config {
@@ -165,7 +165,7 @@ impl Runner {
     /// # Errors
     /// [`TaskDied`] when a task ended that must not; `drain` is cancelled then, so that the rest of the process ends.
     pub async fn run(self, drain: CancellationToken) -> Result<(), TaskDied> {
-        let mut tasks = Vital::new(drain.clone());
+        let mut tasks = TaskGroup::new(drain.clone());
         for driver in self.drivers {
             tasks.spawn("MQTT session", driver.run(drain.clone()));
         }
@@ -214,7 +214,7 @@ async fn show_session(check: Check, mut state: watch::Receiver<State>) {
 async fn show_identity(
     check: Check,
     identity: watch::Receiver<Arc<Identity>>,
-    mut problem: watch::Receiver<Option<identity::Problem>>,
+    mut problem: watch::Receiver<Option<identity::IdentityProblem>>,
     clock: Clock,
 ) {
     loop {

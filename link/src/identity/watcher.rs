@@ -18,13 +18,13 @@ use tracing::{error, info, warn};
 
 use self::events::Events;
 use super::location::Contents;
-use super::{Digest, Error, Identity, Location, Metrics};
+use super::{Digest, Identity, IdentityError, IdentityMetrics, Location};
 use crate::clock::{Clock, rfc3339_seconds};
 use crate::error::{Hint, chain};
 
 /// How closely the files are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct WatchOptions {
     /// Time between looks when no event comes.
     pub poll_interval: Duration,
     /// How long the directory must be quiet after an event before the files are read.
@@ -33,22 +33,22 @@ pub struct Options {
 
 /// Why the files are not what is in use, or why what is in use is no good any more.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct IdentityProblem {
     /// When it was first seen.
     pub since: Timestamp,
     /// What it is.
-    pub error: Arc<Error>,
+    pub error: Arc<IdentityError>,
 }
 
 /// The task that follows one identity. Does nothing until [`Watcher::run`] is polled.
 pub struct Watcher {
     location: Location,
     clock: Clock,
-    options: Options,
-    metrics: Metrics,
+    options: WatchOptions,
+    metrics: IdentityMetrics,
     events: Events,
     published: channel::Sender<Arc<Identity>>,
-    problem: channel::Sender<Option<Problem>>,
+    problem: channel::Sender<Option<IdentityProblem>>,
     reported: Option<Report>,
 }
 
@@ -58,9 +58,9 @@ pub struct Watcher {
 pub fn watch(
     location: Location,
     clock: Clock,
-    options: Options,
-    metrics: Metrics,
-) -> Result<(channel::Receiver<Arc<Identity>>, Watcher), Error> {
+    options: WatchOptions,
+    metrics: IdentityMetrics,
+) -> Result<(channel::Receiver<Arc<Identity>>, Watcher), IdentityError> {
     let mut events = Events::new(location.directories());
     // Watching begins before reading, so that no change falls in between.
     events.arm();
@@ -87,12 +87,12 @@ type Report = (Option<Digest>, String);
 enum Seen {
     Unchanged,
     Good(Box<Identity>),
-    Bad(Option<Digest>, Error),
+    Bad(Option<Digest>, IdentityError),
 }
 
-// === impl Options ===
+// === impl WatchOptions ===
 
-impl Default for Options {
+impl Default for WatchOptions {
     fn default() -> Self {
         Self {
             poll_interval: Duration::from_secs(30),
@@ -101,7 +101,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl WatchOptions {
     fn sane(self) -> Self {
         Self {
             poll_interval: self.poll_interval.max(MIN_PAUSE),
@@ -115,9 +115,9 @@ impl Options {
     }
 }
 
-// === impl Problem ===
+// === impl IdentityProblem ===
 
-impl fmt::Display for Problem {
+impl fmt::Display for IdentityProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -132,7 +132,7 @@ impl fmt::Display for Problem {
 
 impl Watcher {
     /// The last problem, `None` while the files and the set in use are the same and valid.
-    pub fn problem(&self) -> channel::Receiver<Option<Problem>> {
+    pub fn problem(&self) -> channel::Receiver<Option<IdentityProblem>> {
         self.problem.subscribe()
     }
 
@@ -185,7 +185,7 @@ impl Watcher {
             Ok(Seen::Good(identity)) => self.accept(*identity),
             Ok(Seen::Bad(digest, error)) => self.refuse(digest, error, now),
             Ok(Seen::Unchanged) if current.describe().is_expired(now) => {
-                let error = Error::Expired {
+                let error = IdentityError::Expired {
                     path: current.files().certificate.clone(),
                     not_after: current.describe().not_after,
                     now,
@@ -220,7 +220,7 @@ impl Watcher {
         self.published.send_replace(Arc::new(identity));
     }
 
-    fn refuse(&mut self, digest: Option<Digest>, error: Error, now: Timestamp) {
+    fn refuse(&mut self, digest: Option<Digest>, error: IdentityError, now: Timestamp) {
         let report = (digest, subject(&error));
         if self.reported.as_ref() == Some(&report) {
             return;
@@ -234,7 +234,7 @@ impl Watcher {
         self.metrics.refused();
         self.metrics.problem(true);
         self.reported = Some(report);
-        self.problem.send_replace(Some(Problem {
+        self.problem.send_replace(Some(IdentityProblem {
             since: now,
             error: Arc::new(error),
         }));
@@ -273,10 +273,10 @@ fn see(location: &Location, current: Digest, now: Timestamp) -> Seen {
 }
 
 /// The text of an error without what changes from look to look.
-fn subject(error: &Error) -> String {
+fn subject(error: &IdentityError) -> String {
     match error {
-        Error::Expired { .. } => "expired".into(),
-        Error::NotYetValid { .. } => "not yet valid".into(),
+        IdentityError::Expired { .. } => "expired".into(),
+        IdentityError::NotYetValid { .. } => "not yet valid".into(),
         other => other.to_string(),
     }
 }

@@ -10,14 +10,14 @@
 use std::fmt;
 
 use super::context::Context;
-use super::policy::{Action, Document, Effect, Statement};
+use super::policy::{Document, Effect, PolicyAction, Statement};
 use super::wildcard;
 
 pub use self::near_miss::NearMiss;
 pub use self::unknown::Construct;
 
-use self::condition::Verdict;
-use self::resource::Scope;
+use self::condition::ConditionResult;
+use self::resource::StatementScope;
 use self::unknown::Truth;
 
 mod action;
@@ -30,7 +30,7 @@ mod unknown;
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The action that is checked.
-    pub action: Action,
+    pub action: PolicyAction,
     /// On what.
     pub resource: Resource<'a>,
     /// By whom.
@@ -85,7 +85,7 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The action.
-    pub action: Action,
+    pub action: PolicyAction,
     /// The full resource name.
     pub resource: String,
     /// How many policies were looked at; with none, the certificate has no policy attached.
@@ -121,7 +121,7 @@ pub fn evaluate(policies: &[Document], request: &Request<'_>) -> Decision {
         .map(|construct| (None, construct));
     let (mut may_deny, mut may_allow) = (unread.clone(), unread);
     for (place, statement) in statements(policies) {
-        let scope = Scope {
+        let scope = StatementScope {
             context: request.context,
             effect: statement.effect,
             version: policies[place.policy].version,
@@ -176,7 +176,7 @@ impl<'a> Request<'a> {
     /// The connection itself, under the context's client id.
     pub fn connect(context: &'a Context) -> Self {
         Self::new(
-            Action::Connect,
+            PolicyAction::Connect,
             Resource::Client(&context.client_id),
             context,
         )
@@ -184,22 +184,22 @@ impl<'a> Request<'a> {
 
     /// A PUBLISH to `topic`.
     pub fn publish(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Publish, Resource::Topic(topic), context)
+        Self::new(PolicyAction::Publish, Resource::Topic(topic), context)
     }
 
     /// The retain flag on a PUBLISH to `topic`.
     pub fn retain_publish(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::RetainPublish, Resource::Topic(topic), context)
+        Self::new(PolicyAction::RetainPublish, Resource::Topic(topic), context)
     }
 
     /// One filter of a SUBSCRIBE.
     pub fn subscribe(filter: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Subscribe, Resource::Filter(filter), context)
+        Self::new(PolicyAction::Subscribe, Resource::Filter(filter), context)
     }
 
     /// The delivery of a message on `topic`.
     pub fn receive(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Receive, Resource::Topic(topic), context)
+        Self::new(PolicyAction::Receive, Resource::Topic(topic), context)
     }
 
     /// The full resource name that policies are matched against.
@@ -207,7 +207,7 @@ impl<'a> Request<'a> {
         format!("{}:{}", self.context.arn, self.resource)
     }
 
-    fn new(action: Action, resource: Resource<'a>, context: &'a Context) -> Self {
+    fn new(action: PolicyAction, resource: Resource<'a>, context: &'a Context) -> Self {
         Self {
             action,
             resource,
@@ -313,12 +313,12 @@ impl fmt::Display for StatementRef {
 
 // A statement's place before anybody asked for its names.
 #[derive(Clone, Copy)]
-struct Place {
+struct StatementIndex {
     policy: usize,
     statement: usize,
 }
 
-impl Place {
+impl StatementIndex {
     fn named(self, policies: &[Document], resource: &str) -> StatementRef {
         let document = &policies[self.policy];
         StatementRef {
@@ -331,10 +331,10 @@ impl Place {
     }
 }
 
-fn statements(policies: &[Document]) -> impl Iterator<Item = (Place, &Statement)> {
+fn statements(policies: &[Document]) -> impl Iterator<Item = (StatementIndex, &Statement)> {
     policies.iter().enumerate().flat_map(|(policy, document)| {
         let statements = document.statements.iter().enumerate();
-        statements.map(move |(statement, content)| (Place { policy, statement }, content))
+        statements.map(move |(statement, content)| (StatementIndex { policy, statement }, content))
     })
 }
 
@@ -343,7 +343,7 @@ fn applies<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     arn: &str,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> (&'s str, Truth) {
     let action = action::covers(statement, request.action);
     if action == Truth::No {
@@ -361,9 +361,9 @@ fn applies<'s>(
         return ("", Truth::No);
     }
     let condition = match condition::check(&statement.condition, request, scope) {
-        Verdict::Met => Truth::Yes,
-        Verdict::Unmet { .. } => Truth::No,
-        Verdict::Unknown(construct) => Truth::Unknown(construct),
+        ConditionResult::Met => Truth::Yes,
+        ConditionResult::Unmet { .. } => Truth::No,
+        ConditionResult::Unknown(construct) => Truth::Unknown(construct),
     };
     let applies = Truth::all([action, resource, condition]);
     if applies == Truth::Yes

@@ -19,11 +19,11 @@ use tracing::info;
 
 use self::failure::offered;
 use self::permit::Permit;
-use super::credentials::Credentials;
+use super::credentials::TrustedCredentials;
 use super::gate::Gate;
 use super::inbound::{Delivery, Inbound, received};
 use super::liveness::{Liveness, PING_INTERVAL};
-use super::metrics::Metrics;
+use super::metrics::SessionMetrics;
 use super::options::{client, client_options};
 use super::pump::{DRAIN_DEADLINE, Pump};
 use super::reading::Reading;
@@ -48,8 +48,8 @@ pub struct Driver {
     // What CONNECT asks for; the library's own setting is shortened once the connection stands.
     keep_alive: Duration,
     identity: watch::Receiver<Arc<Identity>>,
-    credentials: Credentials<Arc<rustls::ClientConfig>>,
-    tls: tls::Options,
+    credentials: TrustedCredentials<Arc<rustls::ClientConfig>>,
+    tls: tls::TlsOptions,
     reconnect: Reconnect,
     backoff: Backoff,
     // Attempts in a row that were closed before CONNACK: once is the network, repeatedly it is a refusal.
@@ -85,8 +85,8 @@ enum Next {
 pub(super) fn build(
     config: Config,
     identity: watch::Receiver<Arc<Identity>>,
-    metrics: Metrics,
-) -> Result<(Session, Inbound, Driver), tls::Error> {
+    metrics: SessionMetrics,
+) -> Result<(Session, Inbound, Driver), tls::TlsError> {
     let mut tls = config.tls.clone();
     if config.port == 443 && tls.alpn.is_none() {
         tls.alpn = Some(tls::ALPN_MQTT.to_string());
@@ -104,7 +104,7 @@ pub(super) fn build(
         events,
         keep_alive: config.keep_alive,
         identity,
-        credentials: Credentials::new(first),
+        credentials: TrustedCredentials::new(first),
         tls,
         backoff: config.reconnect.backoff(),
         reconnect: config.reconnect,

@@ -23,7 +23,7 @@ use super::pace::Pace;
 use super::reason::PublishError;
 use super::session::{Ack, Outgoing, Qos, fits_packet};
 use super::shared::{Connection, Leaving, Shared};
-use super::state::{Heard, State};
+use super::state::{State, Subscriptions};
 use super::{Config, IN_FLIGHT_WINDOW};
 use crate::iot::limits::TOPIC_BYTES;
 use crate::telemetry::clip;
@@ -47,7 +47,7 @@ pub(super) struct Pump {
     // From here on the broker could have answered: reading had stopped before.
     patience_from: Instant,
     // The broker's session with the filters that it has confirmed.
-    subscribed: Option<Heard>,
+    subscribed: Option<Subscriptions>,
     // The connection whose predecessor's messages are settled.
     resumed: u64,
     // One of the messages up to this number makes the broker hang up: they go one at a time.

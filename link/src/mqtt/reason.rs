@@ -5,7 +5,7 @@ use std::io;
 use rumqttc::{ConnectReturnCode, ConnectionError, PubAckReason, StateError, SubscribeReasonCode};
 
 use self::codes::{connect_code, disconnect_name};
-use super::credentials::Failure;
+use super::credentials::AttemptFailure;
 use crate::error::Hint;
 use crate::iot::limits::{LimitError, TOPIC_BYTES};
 use crate::telemetry::clip;
@@ -122,7 +122,7 @@ impl ConnectError {
     }
 
     /// What the failure says about the certificate that was used.
-    pub(super) fn of_certificate(&self) -> Failure {
+    pub(super) fn of_certificate(&self) -> AttemptFailure {
         match self {
             // The last three depend on the set in use too: its CA, and the kind of its key.
             Self::Tls(
@@ -135,9 +135,9 @@ impl ConnectError {
             | Self::Refused {
                 code: 0x85..=0x87 | 0x8a,
                 ..
-            } => Failure::Refused,
-            Self::ClosedBeforeConnAck | Self::Tls(TlsProblem::Closed) => Failure::Closed,
-            _ => Failure::Elsewhere,
+            } => AttemptFailure::Refused,
+            Self::ClosedBeforeConnAck | Self::Tls(TlsProblem::Closed) => AttemptFailure::Closed,
+            _ => AttemptFailure::Elsewhere,
         }
     }
 

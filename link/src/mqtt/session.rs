@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::IN_FLIGHT_WINDOW;
 use super::reason::PublishError;
 use super::shared::{Leaving, Shared};
-use super::state::{Heard, State};
+use super::state::{State, Subscriptions};
 use crate::iot::limits::{ConnectionLimits, LimitError};
 use crate::message::Message;
 
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// Subscribes to these filters in place of those before, on this connection and on every session of the broker after it;
-    /// publishing waits for the answer. A filter that is left out is heard until the broker's session ends. [`Self::heard`]
+    /// publishing waits for the answer. A filter that is left out is heard until the broker's session ends. [`Self::subscriptions`]
     /// says what the broker confirmed, [`State::Unsubscribed`] what it refused.
     pub fn listen(&self, filters: Vec<String>) {
         self.shared.filters.send_if_modified(|wanted| {
@@ -134,7 +134,7 @@ impl Session {
     }
 
     /// What the broker delivers to this session. It stays what it was while there is no connection.
-    pub fn heard(&self) -> watch::Receiver<Heard> {
+    pub fn subscriptions(&self) -> watch::Receiver<Subscriptions> {
         self.shared.heard.subscribe()
     }
 

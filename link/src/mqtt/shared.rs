@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use rumqttc::{AsyncClient, DisconnectProperties, DisconnectReasonCode, ManualAck, PubAck};
 use tokio::sync::{Notify, watch};
 
-use super::metrics::Metrics;
-use super::state::{Heard, State};
+use super::metrics::SessionMetrics;
+use super::state::{State, Subscriptions};
 
 /// The connection as the driver sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub(super) struct Shared {
     /// What is to be subscribed.
     pub(super) filters: watch::Sender<Vec<String>>,
     /// What is.
-    pub(super) heard: watch::Sender<Heard>,
-    pub(super) metrics: Metrics,
+    pub(super) heard: watch::Sender<Subscriptions>,
+    pub(super) metrics: SessionMetrics,
     reconnect: Notify,
     reconnect_reason: Mutex<&'static str>,
     message_fault: Mutex<Option<String>>,
@@ -66,7 +66,7 @@ struct AckGate {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(client: AsyncClient, metrics: Metrics, filters: Vec<String>) -> Self {
+    pub(super) fn new(client: AsyncClient, metrics: SessionMetrics, filters: Vec<String>) -> Self {
         Self {
             client: Mutex::new(client),
             connection: watch::Sender::new(Connection::default()),

@@ -1,4 +1,4 @@
-//! What a failed handshake means on IoT Core, and what to do (docs/IOT-CORE.md §6, rows 3 and 14; field.md, Appendix A, rows 3–9).
+//! What a failed handshake means on IoT Core, and what to do (docs/IOT-CORE.md §6 rows 3 and 14).
 
 use std::error::Error as StdError;
 use std::io;

@@ -8,7 +8,7 @@
 use aws_sdk_iot::error::{ProvideErrorMetadata, SdkError};
 use link::error::Hint;
 
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 /// A call to AWS did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

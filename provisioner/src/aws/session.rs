@@ -15,7 +15,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use link::error::Hint;
 
 use super::{Account, Error, ErrorKind, Outcome, ec2, rds};
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 /// How to get at an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,15 +1,16 @@
 //! Certificates: of the server and of each agent.
 
-use link::iot::Party;
+use link::party::Party;
 
 use super::scope;
+use crate::identity::IdentitySpec;
 use crate::region::{ManagementCluster, Region, Server, Store};
-use crate::resource::{Certificate, Scope};
+use crate::scope::Scope;
 
 /// The server's identity.
-pub fn server_identity(region: &Region) -> Certificate {
+pub fn server_identity(region: &Region) -> IdentitySpec {
     let names = &region.names;
-    Certificate {
+    IdentitySpec {
         keeper: Scope::Region,
         secret: names.server_certificate.clone(),
         tags: region.all_tags(),
@@ -26,9 +27,9 @@ pub fn server_identity(region: &Region) -> Certificate {
 }
 
 /// The identity of a cluster's agent.
-pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> Certificate {
+pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> IdentitySpec {
     let names = &cluster.names;
-    Certificate {
+    IdentitySpec {
         keeper: scope(cluster),
         secret: names.certificate.clone(),
         tags: region.all_tags(),

@@ -3,7 +3,8 @@
 use link::error::{ExitKind, Hint};
 
 use crate::aws;
-use crate::resource::{Owner, Scope};
+use crate::scope::Scope;
+use crate::tags::Owner;
 
 use super::key::KeyError;
 

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
-use crate::resource::{Certificate, Owner};
+use crate::identity::IdentitySpec;
+use crate::tags::Owner;
 
 use super::key::{PrivateKey, hex};
 
@@ -25,7 +26,7 @@ mod version;
 #[derive(Clone, Copy)]
 pub(crate) struct Keeper<'a> {
     account: &'a Account,
-    party: &'a Certificate,
+    party: &'a IdentitySpec,
 }
 
 /// What the secret is like, without any value.
@@ -45,7 +46,7 @@ pub(crate) struct Described {
 // === impl Keeper ===
 
 impl<'a> Keeper<'a> {
-    pub(crate) fn of(cloud: &'a Cloud, party: &'a Certificate) -> Result<Self, Error> {
+    pub(crate) fn of(cloud: &'a Cloud, party: &'a IdentitySpec) -> Result<Self, Error> {
         let account = cloud.of(&party.keeper)?;
         Ok(Self { account, party })
     }

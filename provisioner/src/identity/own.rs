@@ -3,7 +3,7 @@
 //! Only these are ever removed. Another certificate on the same policy may be somebody's work; it is told and left.
 
 use crate::aws::Error;
-use crate::resource::Certificate;
+use crate::identity::IdentitySpec;
 
 use super::keeper::Keeper;
 use super::key::{self, Leaf, PublicKey};
@@ -13,7 +13,7 @@ use super::registry::{Registered, Registry};
 pub(crate) async fn certificates(
     keeper: Keeper<'_>,
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
 ) -> Result<Vec<Registered>, Error> {
     let mut leaves: Vec<Leaf> = Vec::new();
     let mut keys: Vec<PublicKey> = Vec::new();

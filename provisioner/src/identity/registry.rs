@@ -7,7 +7,7 @@ use aws_sdk_iot::types::{CertificateDescription, CertificateStatus};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 use super::key::{self, Leaf, PublicKey};
 use super::settle::settled;

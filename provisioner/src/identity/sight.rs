@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::{Cloud, Error};
-use crate::resource::{Certificate, Scope};
+use crate::identity::IdentitySpec;
+use crate::scope::Scope;
 
 use super::keeper::{CURRENT, Described, Keeper, PENDING, PREVIOUS, Version};
 use super::key::{self, Leaf};
@@ -44,7 +45,7 @@ pub(crate) struct Listed {
 }
 
 /// Looks. Nine calls at most, besides pages and certificates whose id is not what it should be.
-pub(crate) async fn look(cloud: &Cloud, party: &Certificate) -> Result<Sight, Error> {
+pub(crate) async fn look(cloud: &Cloud, party: &IdentitySpec) -> Result<Sight, Error> {
     let secret = match cloud.reaches(&party.keeper) {
         true => Some(hold(Keeper::of(cloud, party)?).await?),
         false => None,
@@ -92,7 +93,7 @@ async fn hold(keeper: Keeper<'_>) -> Result<Option<Held>, Error> {
 
 async fn list(
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     leaf: Option<&Leaf>,
 ) -> Result<Listed, Error> {
     let targets = registry.targets(&party.policy).await?;
@@ -130,7 +131,7 @@ impl Sight {
     }
 
     /// What matters for the next step.
-    pub(crate) fn picture(&self, party: &Certificate) -> Picture {
+    pub(crate) fn picture(&self, party: &IdentitySpec) -> Picture {
         let held = self.held();
         let leaf = held.and_then(|held| held.leaf.as_ref());
         Picture {

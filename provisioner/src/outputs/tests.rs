@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::region::fixture::two_clusters;
-use crate::resource::{Facts, Owner};
+use crate::resource::Facts;
+use crate::tags::Owner;
 
 mod argocd;
 mod iam;

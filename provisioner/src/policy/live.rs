@@ -4,7 +4,7 @@ use link::iot::Document;
 
 use crate::aws::{Cloud, Outcome as _};
 use crate::identity::{self, registry::Registry};
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 /// The documents of every policy attached to the certificates that carry `policy`; those of another policy too, for
 /// they count as much.

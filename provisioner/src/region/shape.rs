@@ -2,7 +2,7 @@
 //!
 //! What does not fit is told and taken out, so that what remains can be read and checked further in the same go.
 
-use link::config::nearest;
+use link::spelling::nearest;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;

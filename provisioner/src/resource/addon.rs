@@ -16,8 +16,10 @@ use aws_sdk_eks::types::{Addon as Live, AddonStatus, ResolveConflicts};
 use serde_json::Value;
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{Owner, Tags};
 
-use super::{Change, Difference, Facts, Manage, Observed, Owner, Scope, State, Tags, Want};
+use super::{Change, Difference, Facts, Manage, Observed, State, Want};
 
 mod settings;
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use link::clock::Clock;
+use link::error::Hint as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -15,47 +16,20 @@ use crate::aws::{Cloud, Error};
 use crate::enroll;
 use crate::identity::keeper::Keeper;
 use crate::identity::key::hex;
-use crate::identity::own;
 use crate::identity::registry::Registry;
 use crate::identity::sight::{Held, Sight, look};
 use crate::identity::state::ACTIVE;
+use crate::identity::{IdentitySpec, own};
+use crate::scope::Scope;
+use crate::tags::{Owner, Tags};
 
-use super::{Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want};
+use super::{Change, Difference, Facts, Manage, Note, Observed, State, Want};
 
 mod notes;
 
-/// An identity: a key pair made where it is kept, its certificate in IoT Core, and what it is attached to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// Whose account keeps the key; the certificate itself is always in the region's account.
-    pub keeper: Scope,
-    /// Name of the secret with `certificate`, `privateKey` and `caCert`.
-    pub secret: String,
-    /// Tags of the secret.
-    pub tags: Tags,
-    /// What the secret is for.
-    pub description: String,
-    /// KMS key of the secret; none for AWS's own.
-    pub kms_key: Option<String>,
-    /// Days the secret can be restored after deletion, 0 for not at all.
-    pub recovery_days: u8,
-    /// Common name in the certificate's subject.
-    pub subject: String,
-    /// Name of the IoT policy it carries.
-    pub policy: String,
-    /// Name of the thing it belongs to.
-    pub thing: Option<String>,
-    /// Client ids it connects under.
-    pub client_ids: Vec<String>,
-    /// How many of them are in use at a time: all, or of slots for replicas only some.
-    pub in_use: usize,
-    /// Roots that the broker's certificate is checked against, PEM; public.
-    pub ca: String,
-}
+// === impl IdentitySpec ===
 
-// === impl Certificate ===
-
-impl Certificate {
+impl IdentitySpec {
     // Everything to tell of it, from one look.
     fn tell(&self, sight: &Sight, now: Timestamp) -> Option<Observed> {
         let Some(secret) = &sight.secret else {
@@ -91,7 +65,9 @@ impl Certificate {
                 "whether secret `{}` holds certificate `{one}` cannot be seen from here",
                 self.secret
             ),
-            hint: Error::no_credentials(&self.keeper).hint_text(),
+            hint: Error::no_credentials(&self.keeper)
+                .hint()
+                .unwrap_or_default(),
         });
         Some(observed)
     }
@@ -175,7 +151,7 @@ impl Certificate {
     }
 }
 
-impl Manage for Certificate {
+impl Manage for IdentitySpec {
     async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
         let sight = look(cloud, self).await?;
         if sight.secret.is_none() && sight.registry.is_none() {
@@ -298,12 +274,6 @@ impl Manage for Certificate {
 fn fingerprint(ca: &str) -> String {
     let text = hex(&Sha256::digest(ca.trim().as_bytes()));
     format!("sha256 {}", &text[..16])
-}
-
-impl Error {
-    fn hint_text(&self) -> String {
-        link::error::Hint::hint(self).unwrap_or_default()
-    }
 }
 
 const TAGS: &str = "tags";

@@ -14,8 +14,10 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::rds::{self, DbInstance};
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome, Request};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want, secret};
+use super::{Change, Difference, Facts, Manage, Observed, Want, secret};
 
 mod attributes;
 mod changes;

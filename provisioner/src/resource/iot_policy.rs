@@ -8,8 +8,10 @@ use aws_sdk_iot::types::{PolicyVersion, Tag};
 use serde_json::{Value, json};
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want};
+use super::{Change, Difference, Facts, Manage, Observed, Want};
 
 pub use self::undecided::Undecided;
 
@@ -268,7 +270,7 @@ const DOCUMENT: &str = "document";
 const TAGS: &str = "tags";
 
 // Versions IoT Core keeps of a policy (docs/IOT-CORE.md §1.2).
-const MAX_VERSIONS: usize = 5;
+const MAX_VERSIONS: usize = link::iot::limits::POLICY_VERSIONS;
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use aws_sdk_eks::types::PodIdentityAssociation;
 
 use crate::aws::{Account, Cloud, Error, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Note, Observed, Scope, Tags, Want, role};
+use super::{Change, Difference, Facts, Manage, Note, Observed, Want, role};
 
 /// An EKS Pod Identity association: which service account gets which role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,8 +217,8 @@ impl PodIdentity {
 mod tests {
     use serde_json::json;
 
-    use super::super::Owner;
     use super::*;
+    use crate::tags::Owner;
 
     fn association() -> PodIdentity {
         PodIdentity {

@@ -10,8 +10,10 @@ use aws_sdk_iam::types::{AttachedPolicy, Role as Live, Tag};
 use serde_json::{Map, Value};
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Difference, Facts, Manage, Note, Observed, Scope, Tags, Want};
+use super::{Difference, Facts, Manage, Note, Observed, Want};
 
 mod document;
 

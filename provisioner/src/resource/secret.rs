@@ -15,10 +15,10 @@ use aws_sdk_secretsmanager::types::Tag;
 use serde_json::Value;
 
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{Owner, Tags};
 
-use super::{
-    Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want, kms,
-};
+use super::{Change, Difference, Facts, Manage, Note, Observed, State, Want, kms};
 
 pub(super) use self::held::Stored;
 

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use crate::aws::ec2::{self, IpPermission, SecurityGroup as Live};
 use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{Tags, pairs};
 
-use super::tags::pairs;
-use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want};
+use super::{Change, Difference, Facts, Manage, Observed, Want};
 
 mod rules;
 

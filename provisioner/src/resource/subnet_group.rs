@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use crate::aws::rds::{self, DbSubnetGroup};
 use crate::aws::{Account, Cloud, Error, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{Tags, pairs};
 
-use super::tags::pairs;
-use super::{Difference, Facts, Manage, Observed, Scope, State, Tags, Want};
+use super::{Difference, Facts, Manage, Observed, State, Want};
 
 /// The subnets the database may be in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +138,9 @@ fn sorted<'a>(subnets: impl Iterator<Item = &'a str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Owner, compare};
+    use super::super::compare;
     use super::*;
+    use crate::tags::Owner;
 
     fn group() -> SubnetGroup {
         SubnetGroup {

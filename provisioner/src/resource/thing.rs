@@ -9,9 +9,10 @@ use aws_sdk_iot::types::AttributePayload;
 use serde_json::{Value, json};
 
 use crate::aws::{Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{OWNER, Owner, Tags};
 
-use super::tags::OWNER;
-use super::{Difference, Facts, Manage, Observed, Owner, Scope, Tags, Want};
+use super::{Difference, Facts, Manage, Observed, Want};
 
 /// An IoT thing: a name for a party in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]

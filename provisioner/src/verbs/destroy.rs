@@ -11,7 +11,8 @@ use crate::converge::StoppedError;
 use crate::desired;
 use crate::destroy::{Fate, Leaving, Removal, destroy};
 use crate::progress::{Lines, Progress as _};
-use crate::resource::{Address, Note, Resource, Scope};
+use crate::resource::{Address, Note, Resource};
+use crate::scope::Scope;
 use crate::survey::Survey;
 
 /// It was not done.

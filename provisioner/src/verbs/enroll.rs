@@ -7,19 +7,20 @@ use link::clock::Clock;
 use link::error::{ExitKind, Failure, Hint};
 use link::id::ConsumerName;
 
-use super::print;
 use crate::args::{EnrollArgs, EnrollStep, Place};
 use crate::context::{Context, UnknownCluster};
 use crate::converge::{StoppedError, converge};
-use crate::desired;
 use crate::enroll::{self, Options, Requested};
-use crate::identity::{Request, Signed};
+use crate::identity::{IdentitySpec, Request, Signed};
 use crate::plan::Table;
-use crate::preflight;
 use crate::progress::{Lines, Progress as _};
 use crate::region::ManagementCluster;
-use crate::resource::{Certificate, Resource, Scope};
+use crate::resource::Resource;
+use crate::scope::Scope;
 use crate::survey::Survey;
+use crate::{desired, preflight};
+
+use super::print;
 
 /// A document could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +194,7 @@ async fn settle_at(
 fn party<'a>(
     context: &'a Context,
     id: &ConsumerName,
-) -> Result<(&'a ManagementCluster, Certificate), Failure> {
+) -> Result<(&'a ManagementCluster, IdentitySpec), Failure> {
     let cluster = context.region.cluster(id.as_str());
     let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
     Ok((cluster, desired::agent_identity(&context.region, cluster)))

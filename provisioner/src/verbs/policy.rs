@@ -10,7 +10,7 @@ use crate::args::{Place, PolicyCommand};
 use crate::context::{self, Context};
 use crate::policy::{self, Documents, PartyName, live};
 use crate::region::Region;
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 pub(crate) async fn run(
     place: &Place,

@@ -9,8 +9,8 @@ use crate::args::{Place, RevokeArgs};
 use crate::ask;
 use crate::context::Context;
 use crate::progress::{Lines, Progress as _};
-use crate::resource::Scope;
 use crate::revoke::{self, Options};
+use crate::scope::Scope;
 
 pub(crate) async fn run(place: &Place, args: &RevokeArgs) -> Result<(), Failure> {
     // Only checks the name.

@@ -11,10 +11,11 @@ use super::print;
 use crate::args::{Place, RotateArgs};
 use crate::context::{Context, UnknownCluster};
 use crate::desired;
+use crate::identity::IdentitySpec;
 use crate::progress::{Lines, Progress as _};
 use crate::region::Region;
-use crate::resource::{Certificate, Scope};
 use crate::rotate::{Options, rotate};
+use crate::scope::Scope;
 
 pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure> {
     let only = scopes(&args.party)?;
@@ -54,7 +55,7 @@ pub(super) fn scopes(party: &str) -> Result<Vec<Scope>, Failure> {
 }
 
 /// The identity of `server` or of a management cluster's agent.
-pub(super) fn party(region: &Region, party: &str) -> Result<Certificate, Failure> {
+pub(super) fn party(region: &Region, party: &str) -> Result<IdentitySpec, Failure> {
     if party == SERVER {
         return Ok(desired::server_identity(region));
     }

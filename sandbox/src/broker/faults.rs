@@ -12,12 +12,12 @@ use tokio::sync::watch;
 /// Handle to the knobs; clones turn the same ones.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    settings: watch::Sender<Arc<Settings>>,
+    settings: watch::Sender<Arc<FaultSettings>>,
 }
 
 /// What goes wrong, and how often.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct FaultSettings {
     /// Probability that a delivery is sent twice, the copy with another packet id.
     pub duplicate: f64,
     /// Probability that a delivery changes places with the one behind it.
@@ -50,17 +50,17 @@ impl Faults {
     }
 
     /// Changes the knobs.
-    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+    pub fn set(&self, change: impl FnOnce(&mut FaultSettings)) {
         self.settings
             .send_modify(|settings| change(Arc::make_mut(settings)));
     }
 
     /// The knobs as they stand.
-    pub fn get(&self) -> Arc<Settings> {
+    pub fn get(&self) -> Arc<FaultSettings> {
         self.settings.borrow().clone()
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Arc<Settings>> {
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<FaultSettings>> {
         self.settings.subscribe()
     }
 }

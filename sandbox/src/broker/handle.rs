@@ -61,12 +61,12 @@ impl Handle {
 
     /// Fault knobs.
     pub fn faults(&self) -> &Faults {
-        &self.shared.ground.faults
+        &self.shared.environment.faults
     }
 
     /// What happened to messages so far.
     pub fn counts(&self) -> Counts {
-        self.shared.ground.counters.snapshot()
+        self.shared.environment.counters.snapshot()
     }
 
     /// The live connections, by client id.
@@ -139,7 +139,7 @@ impl Handle {
         let peer = Peer {
             certificate: certificate.clone(),
             address: None,
-            deadline: Instant::now() + self.shared.ground.limits.connect_timeout,
+            deadline: Instant::now() + self.shared.environment.limits.connect_timeout,
         };
         self.tasks.spawn(Box::pin(connection::serve(
             server,

@@ -12,7 +12,7 @@ use link::private;
 use link::shutdown::Shutdown;
 use link::telemetry::{self, LogOptions};
 
-use crate::broker::{Broker, Config, Fingerprint, Handle, Quotas, Registry};
+use crate::broker::{Broker, BrokerConfig, Fingerprint, Handle, Quotas, Registry};
 use crate::control::{self, Control};
 use crate::pki::{Authority, Layout, Set, lay_down};
 
@@ -92,7 +92,7 @@ impl Args {
         }
         registry.save(&registry_file)?;
 
-        let mut config = Config::new(self.listen, server.certificate, server.key);
+        let mut config = BrokerConfig::new(self.listen, server.certificate, server.key);
         config.registry = registry.clone();
         if self.no_quotas {
             config.quotas = Quotas::none();
@@ -122,7 +122,7 @@ impl Args {
         broker: Handle,
     ) -> Result<Control, Failure> {
         let host = broker.local_addr().ip();
-        let mut config = control::Config::new(listen, authority, broker);
+        let mut config = control::ControlConfig::new(listen, authority, broker);
         if let Some(endpoint) = &self.endpoint {
             config.endpoint.clone_from(endpoint);
         } else if !host.is_loopback() {

@@ -14,7 +14,7 @@ use super::page::{Markers, Placed};
 use super::plane::{Plane, epoch};
 use super::settling::Resource;
 use super::tags::{self, Tag};
-use crate::broker::{Policy, RegistryError};
+use crate::broker::RegistryError;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +55,7 @@ pub(super) async fn get(
     State(plane): State<Arc<Plane>>,
     Segment(PolicyName(name)): Segment<PolicyName>,
 ) -> Answer {
-    let policy = visible(&plane, &name)?;
+    let policy = plane.policy(&name)?;
     let version = policy.default_version().ok_or_else(|| {
         let message = format!("policy `{name}` has no default version");
         Refusal::new(Kind::InternalFailure, message)
@@ -91,12 +91,4 @@ pub(super) async fn delete(
 ) -> Silence {
     plane.settling.check_deletion(Resource::Policy, &name)?;
     Ok(plane.registry().delete_policy(&name)?)
-}
-
-/// A policy that reads see.
-pub(super) fn visible(plane: &Plane, name: &str) -> Result<Policy, Refusal> {
-    let known = plane.registry().policy_entry(name);
-    known
-        .filter(|_| plane.settling.sees(Resource::Policy, name))
-        .ok_or_else(|| Refusal::not_found(format!("no policy `{name}`")))
 }

@@ -47,7 +47,7 @@ pub(super) struct Expected {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Filter {
+pub(super) struct ThingFilter {
     attribute_name: Option<String>,
     attribute_value: Option<String>,
     #[serde(default)]
@@ -124,7 +124,7 @@ pub(super) async fn delete(
 
 pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
-    Params(filter): Params<Filter>,
+    Params(filter): Params<ThingFilter>,
     Params(tokens): Params<Tokens>,
 ) -> Answer {
     let all = plane.registry().things();
@@ -135,9 +135,9 @@ pub(super) async fn list(
     tokens.by_name("things", all.collect())
 }
 
-// === impl Filter ===
+// === impl ThingFilter ===
 
-impl Filter {
+impl ThingFilter {
     fn takes(&self, thing: &RegisteredThing) -> bool {
         if self.thing_type_name.is_some() && self.thing_type_name != thing.type_name {
             return false;

@@ -125,7 +125,7 @@ fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeepErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::{Layout, Request, lay_down};
+    use crate::pki::{CertificateRequest, Layout, lay_down};
 
     #[test]
     fn an_authority_that_others_could_read_is_closed_to_them() {
@@ -159,7 +159,7 @@ mod tests {
         let past = |text: &str| text.parse().unwrap();
         let (from, to) = ("2020-01-01T00:00:00Z", "2020-02-01T00:00:00Z");
         let expired = second
-            .issue(&Request::new("a").valid(past(from), past(to)))
+            .issue(&CertificateRequest::new("a").valid(past(from), past(to)))
             .unwrap();
         lay_down(&mount, &expired, &[], Layout::PerFileRename).unwrap();
         assert!(second.client_in(&mount, "a").unwrap() != expired);

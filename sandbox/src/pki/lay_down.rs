@@ -1,4 +1,4 @@
-//! Writes an identity the way the two CSI writers do (docs/IOT-CORE.md §4, system.md §8).
+//! Writes an identity the way the two CSI writers do (docs/IOT-CORE.md §4).
 //!
 //! **Invariant:** what is laid down is its owner's alone, 0600 in a directory of 0700, whatever the umask and whatever
 //! the directory's mode was.

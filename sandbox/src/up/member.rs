@@ -5,7 +5,8 @@ use std::path::Path;
 
 use link::error::Hint;
 use link::id::{ConsumerName, InvalidName};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 
 use crate::broker::{Registry, RegistryError};
 use crate::pki::{Authority, LayDownError, Layout, PkiError, lay_down};
@@ -25,7 +26,7 @@ pub enum MemberError {
     Name(#[source] InvalidName),
     /// A party cannot be named.
     #[error("give out client ids and topics")]
-    Party(#[source] link::iot::party::PartyError),
+    Party(#[source] link::party::PartyError),
     /// No certificate.
     #[error("issue the certificate of `{name}`")]
     Certificate {
@@ -59,7 +60,7 @@ pub enum MemberError {
 
 impl Provisioner<'_> {
     /// Issues, or finds again, the certificate of a party, registers it with the party's policy and lays it down with
-    /// `config.yaml` and, for an agent, `consumerName` (system.md §8).
+    /// `config.yaml` and, for an agent, `consumerName` (docs/CONFIGURATION.md#mounted-files).
     pub(super) fn provision(
         &self,
         name: &str,

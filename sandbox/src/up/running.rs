@@ -18,8 +18,8 @@ use crate::{broker, control};
 /// A region that serves. Dropping it stops everything at once.
 pub struct Running {
     summary: Summary,
-    broker: broker::Running,
-    control: Option<(control::Running, RegistryFile)>,
+    broker: broker::RunningBroker,
+    control: Option<(control::RunningControl, RegistryFile)>,
     bridge: Group,
     replicas: Replicas,
     agents: Group,

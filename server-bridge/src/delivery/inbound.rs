@@ -1,4 +1,4 @@
-//! Takes events from agents: checks who speaks for whom, commits, then acks (system.md §4).
+//! Takes events from agents: checks who speaks for whom, commits, then acks (docs/ARCHITECTURE.md#the-way-up).
 //!
 //! **Invariant:** an event is acked when what it asks for is done, or when it is refused by its content. Any failure of
 //! ours, whatever its class, is tried again in place until it passes or the bridge stops; it shows in the readiness

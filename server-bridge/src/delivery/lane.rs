@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use link::backoff::Backoff;
 use link::error::chain;
 use link::id::ConsumerName;
-use link::iot::limits::Misfit;
+use link::iot::limits::LimitError;
 use link::message::Message;
 use link::telemetry::clip;
 use tokio::sync::Notify;
@@ -224,7 +224,7 @@ impl<S: Store> Lane<S> {
         let ownership = context.config.ownership.clone();
         let at = context.clock.now();
         let topic = context.topic(&self.consumer);
-        let measured: Vec<(PendingBundle, Result<Message, Misfit>)> = batch
+        let measured: Vec<(PendingBundle, Result<Message, LimitError>)> = batch
             .into_iter()
             .map(|bundle| {
                 let message =

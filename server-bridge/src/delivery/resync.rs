@@ -1,4 +1,4 @@
-//! Both directions of the resync (system.md §5, docs/MAESTRO.md §4.4–4.5).
+//! Both directions of the resync (docs/ARCHITECTURE.md#resync, docs/MAESTRO.md §4.4–4.5).
 //!
 //! An agent says what it holds: what it lacks goes back into the store's outbox, what only it knows is deleted there,
 //! if this bridge can vouch for it; both leave through the consumer's lane. And after every fresh subscription, of its
@@ -107,7 +107,7 @@ async fn reconcile<S: Store>(
         context.store.gone(consumer, strangers).await?
     };
     // A work this bridge does not know may be all that is left of a lost or older store: silence is not a deletion
-    // (system.md §3). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
+    // (docs/ARCHITECTURE.md, invariant P). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
     let unwanted = context.config.delete_unknown_works
         && !known.is_empty()
         && !gone.is_empty()

@@ -1,4 +1,4 @@
-//! Metrics of the gRPC endpoint, with the names and labels of Maestro's (anchors.md §c), so that its alerts and dashboards
+//! Metrics of the gRPC endpoint, with the names and labels of Maestro's (docs/MAESTRO.md §5.8), so that its alerts and dashboards
 //! read them. Sources are named up to a number; all beyond are `other`.
 
 use std::collections::BTreeSet;

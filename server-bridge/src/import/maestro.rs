@@ -1,4 +1,4 @@
-//! Maestro's database: read in one snapshot, changed in nothing (postgres.md §1).
+//! Maestro's database: read in one snapshot, changed in nothing (docs/MAESTRO.md §5.5).
 //!
 //! Everything is read by one connection in one read-only transaction, so that consumers and bundles are of one moment. A
 //! second connection looks whether Maestro lives, which a snapshot cannot show.

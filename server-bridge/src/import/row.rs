@@ -1,4 +1,4 @@
-//! From a row of Maestro's database to what the store keeps, or why it cannot be kept (postgres.md §1). Pure.
+//! From a row of Maestro's database to what the store keeps, or why it cannot be kept (docs/MAESTRO.md §5.5). Pure.
 //!
 //! What agents hold is left alone: a row is refused only for what the store or the wire cannot carry, not for what the API
 //! would ask of a new bundle.

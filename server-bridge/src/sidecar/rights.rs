@@ -3,7 +3,7 @@
 //! The broker's policy says the same once more; here it is said in words, before anything is sent.
 
 use link::id::{ConsumerName, SourceId};
-use link::iot::limits::split_share;
+use link::iot::filter::split_share;
 use link::telemetry::clip;
 use link::topic::{Channel, Scheme};
 

@@ -2,7 +2,7 @@
 //! search nor a page of a list takes a reader from delivery.
 //!
 //! Write-ahead log with `synchronous = FULL`: a commit is on the disk before it is answered, so that neither `kill -9` nor
-//! a power cut takes back what a caller was told (system.md §6a). Waiting writes share one flush.
+//! a power cut takes back what a caller was told (docs/ARCHITECTURE.md, invariant A). Waiting writes share one flush.
 
 use std::collections::HashMap;
 

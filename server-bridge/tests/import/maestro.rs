@@ -1,4 +1,4 @@
-//! A database as Maestro lays it out (postgres.md §1): gorm's names and types, and rows made by the server itself.
+//! A database as Maestro lays it out (docs/MAESTRO.md §5.5): gorm's names and types, and rows made by the server itself.
 
 use std::path::{Path, PathBuf};
 

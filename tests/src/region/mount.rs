@@ -1,4 +1,4 @@
-//! A mounted directory of secrets (system.md §8): an identity, `config.yaml` and, for an agent, `consumerName`.
+//! A mounted directory of secrets (docs/CONFIGURATION.md#mounted-files): an identity, `config.yaml` and, for an agent, `consumerName`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

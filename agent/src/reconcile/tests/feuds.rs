@@ -10,15 +10,15 @@ async fn a_feud_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
         let next = fixture.reconciler.reconcile(&"w".into()).await;
         matches!(next, Next::After(left) if left <= Duration::from_secs(60))
     };
-    // The target says each time that somebody else had changed it.
+    // The applier says each time that somebody else had changed it.
     for _ in 0..100 {
         fixture.reconciler.reconcile(&"w".into()).await;
     }
     assert!(waits().await);
-    let before = *fixture.target.applied.lock().unwrap();
+    let before = *fixture.applier.applied.lock().unwrap();
     fixture.order_version(Version::new(2).unwrap(), false, br#"{"manifests":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"b","namespace":"d"}}]}"#);
     assert!(!waits().await);
-    assert_eq!(*fixture.target.applied.lock().unwrap(), before + 1);
+    assert_eq!(*fixture.applier.applied.lock().unwrap(), before + 1);
     for _ in 0..100 {
         fixture.reconciler.reconcile(&"w".into()).await;
     }
@@ -62,7 +62,7 @@ async fn a_feud_is_told_with_its_rival_until_there_is_peace_and_costs_two_report
         "that it was applied, and that it is fought over"
     );
 
-    *fixture.target.peaceful.lock().unwrap() = true;
+    *fixture.applier.peaceful.lock().unwrap() = true;
     let (next, conditions, _) = fixture.look().await;
     // The last repair may be a whole pause ago.
     if conditions[0] == "Applied=False" {

@@ -10,7 +10,7 @@ use link::private;
 use tracing::warn;
 
 use super::super::departed::{Departed, MOST};
-use super::super::file::write_atomic;
+use crate::disk::write_atomic;
 
 /// The file.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::super::{Error, Head, Index, StatusRecord, Store, Stored, Work, WorkId};
 use super::Files;
-use crate::intake::blocking;
-use crate::target::Change;
+use crate::blocking::blocking;
+use crate::change::Change;
 
 // === impl Store ===
 

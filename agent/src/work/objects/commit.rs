@@ -8,9 +8,9 @@ use tracing::warn;
 use super::super::{Error, Head, Stored, Work, WorkId};
 use super::record::{self, Content, Object, Unreadable};
 use super::remote::optional;
-use super::{Inner, Refusal};
+use super::{ApiRefusal, Inner};
 use crate::crd;
-use crate::work::object_name;
+use crate::work_id::object_name;
 
 /// What came of a write.
 enum Written {
@@ -38,7 +38,7 @@ impl Inner {
     /// kept without its content and with the reason, so that its status can tell; the works behind it go on. Only a
     /// cluster that refuses even that holds them up.
     pub(super) async fn commit(&self, work: &Work) -> Result<(), Error> {
-        let _turn = self.turns.of(&work.head.id).await;
+        let _lock = self.locks.of(&work.head.id).await;
         let mut refused = match self.hold(work).await {
             Err(error) if concerns_one_object(&error) => error,
             done => return done,
@@ -163,7 +163,9 @@ impl Inner {
         if !held {
             match create().await {
                 // From before a crash, or one that could not be read.
-                Err(error) if is(&error, Refusal::is_already_exists) => self.restore(head).await?,
+                Err(error) if is(&error, ApiRefusal::is_already_exists) => {
+                    self.restore(head).await?
+                }
                 done => return done,
             }
         }
@@ -172,7 +174,7 @@ impl Inner {
         if held
             && changed
                 .as_ref()
-                .is_err_and(|error| is(error, Refusal::is_invalid))
+                .is_err_and(|error| is(error, ApiRefusal::is_invalid))
         {
             // A step finds no place when somebody took the annotations away.
             self.restore(head).await?;
@@ -223,10 +225,10 @@ impl Inner {
 }
 
 fn concerns_one_object(error: &Error) -> bool {
-    is(error, Refusal::concerns_one_object)
+    is(error, ApiRefusal::concerns_one_object)
 }
 
-fn is(error: &Error, such: impl Fn(&Refusal) -> bool) -> bool {
+fn is(error: &Error, such: impl Fn(&ApiRefusal) -> bool) -> bool {
     error.refusal().is_some_and(such)
 }
 

@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::super::{Entry, Error, WorkId};
 use super::remote::optional;
-use super::{Inner, Refusal, record};
+use super::{ApiRefusal, Inner, record};
 use crate::crd;
-use crate::work::object_name;
+use crate::work_id::object_name;
 
 impl Inner {
     /// Forgets a work that its source deleted or that somebody deleted here; the latter is asked for again.
     pub(super) async fn remove(&self, id: &WorkId) -> Result<(), Error> {
-        let _turn = self.turns.of(id).await;
+        let _lock = self.locks.of(id).await;
         let going = |entry: &Entry| entry.deleting || entry.dropped;
         let Some(entry) = self.index.entry(id).filter(going) else {
             return Ok(());
@@ -56,7 +56,7 @@ impl Inner {
             match erased.await {
                 // Somebody changed it in between, or put another one in its place.
                 Err(error)
-                    if tries > 0 && Error::refusal(&error).is_some_and(Refusal::is_conflict) =>
+                    if tries > 0 && Error::refusal(&error).is_some_and(ApiRefusal::is_conflict) =>
                 {
                     let found = optional(self.works.metadata(&name).await)?;
                     let same = |found: &ObjectMeta| any || uid.is_none() || found.uid == uid;

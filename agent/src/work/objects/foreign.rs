@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::super::{Error, WorkId};
 use super::Inner;
 use super::remote::optional;
-use crate::work::object_name;
+use crate::work_id::object_name;
 
 /// Works whose names are taken.
 #[derive(Debug, Default)]

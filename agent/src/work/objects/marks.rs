@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::super::{Entry, WorkId, sha256_hex};
+use super::super::{Entry, WorkId};
+use crate::digest::sha256_hex;
 
 /// Marks that were read. Two statuses that share one would cost a report; with 64 bits nobody meets that.
 #[derive(Debug, Default)]

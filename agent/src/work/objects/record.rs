@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::super::{Head, Looked, StatusRecord, Stored, Work, WorkId};
 use crate::crd::{self, ManifestWorkSpec, ManifestWorkStatus, ReportState, ResourceStatus};
-use crate::work::{bundle_name, labels, object_name};
+use crate::work::{bundle_name, labels};
+use crate::work_id::object_name;
 
 /// A ManifestWork as it is read. A status that somebody broke is as good as none.
 #[derive(Deserialize)]

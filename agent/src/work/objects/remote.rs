@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::Error;
-use super::refusal::{LARGEST, Refusal};
+use crate::work::refusal::{ApiRefusal, LARGEST};
 
 /// One kind in one namespace.
 pub(super) struct Remote {
@@ -104,7 +104,7 @@ impl Remote {
     ) -> Result<ObjectMeta, Error> {
         let operation = "create";
         let body = serde_json::to_vec(object)
-            .map_err(|error| self.refused(operation, name, Refusal::Unreadable(error)))?;
+            .map_err(|error| self.refused(operation, name, ApiRefusal::Unreadable(error)))?;
         self.fits(operation, name, body.len())?;
         let request = self.request().create(&PostParams::default(), body);
         let asked = request.map(|request| self.client.request_text(only_metadata(request)));
@@ -227,7 +227,7 @@ impl Remote {
 
     fn fits(&self, operation: &'static str, name: &str, bytes: usize) -> Result<(), Error> {
         if bytes > LARGEST {
-            return Err(self.refused(operation, name, Refusal::TooLarge { bytes }));
+            return Err(self.refused(operation, name, ApiRefusal::TooLarge { bytes }));
         }
         Ok(())
     }
@@ -243,15 +243,15 @@ impl Remote {
             let asked = asked.map_err(kube::Error::BuildRequest)?;
             let text = tokio::time::timeout(PATIENCE, asked)
                 .await
-                .map_err(|_| Refusal::Slow(PATIENCE))??;
-            serde_json::from_str(&text).map_err(Refusal::Unreadable)
+                .map_err(|_| ApiRefusal::Slow(PATIENCE))??;
+            serde_json::from_str(&text).map_err(ApiRefusal::Unreadable)
         };
         answered
             .await
             .map_err(|refusal| self.refused(operation, name, refusal))
     }
 
-    fn refused(&self, operation: &'static str, name: &str, source: Refusal) -> Error {
+    fn refused(&self, operation: &'static str, name: &str, source: ApiRefusal) -> Error {
         Error::Api {
             operation,
             object: self.object(name),
@@ -290,7 +290,7 @@ fn only_metadata(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> 
 pub(super) fn optional<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
         Ok(object) => Ok(Some(object)),
-        Err(error) if error.refusal().is_some_and(Refusal::is_missing_object) => Ok(None),
+        Err(error) if error.refusal().is_some_and(ApiRefusal::is_missing_object) => Ok(None),
         Err(error) => Err(error),
     }
 }

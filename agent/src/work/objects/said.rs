@@ -14,7 +14,7 @@ use tracing::warn;
 use super::super::{Error, StatusRecord, WorkId};
 use super::remote::optional;
 use super::{Inner, record};
-use crate::work::object_name;
+use crate::work_id::object_name;
 
 /// Statuses that do not stand in their objects yet.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Said {
 impl Inner {
     /// Takes note of a status of the work as it was at `epoch`.
     pub(super) async fn note_status(&self, id: &WorkId, epoch: u64, record: StatusRecord) -> bool {
-        let _turn = self.turns.of(id).await;
+        let _lock = self.locks.of(id).await;
         let entry = self.index.entry(id);
         if entry.is_none_or(|entry| entry.epoch != epoch) {
             return false;
@@ -73,7 +73,7 @@ impl Inner {
         id: &WorkId,
         look: Option<(u64, String)>,
     ) -> Result<(), Error> {
-        let _turn = self.turns.of(id).await;
+        let _lock = self.locks.of(id).await;
         let said = self.said.get(id);
         // The look was at the object as it is known here, unless somebody has changed it since.
         let epoch = self.index.entry(id).map(|entry| entry.epoch);

@@ -19,10 +19,10 @@ use tracing::{info, warn};
 
 use super::super::{Error, WorkId};
 use super::remote::optional;
-use super::{Inner, Refusal, record};
+use super::{ApiRefusal, Inner, record};
+use crate::change::Change;
 use crate::crd::ManifestWork;
-use crate::target::Change;
-use crate::work::object_name;
+use crate::work_id::object_name;
 
 impl Inner {
     /// Watches the works until the receiver is gone.
@@ -116,7 +116,7 @@ impl Inner {
 
     /// The work, if an event about it is news.
     async fn changed(&self, id: WorkId, metadata: ObjectMeta) -> Vec<WorkId> {
-        let _turn = self.turns.of(&id).await;
+        let _lock = self.locks.of(&id).await;
         match self.news(&id, metadata).await {
             Ok(true) => vec![id],
             Ok(false) => Vec::new(),
@@ -161,7 +161,7 @@ impl Inner {
     }
 
     async fn gone(&self, id: &WorkId, metadata: &ObjectMeta) {
-        let _turn = self.turns.of(id).await;
+        let _lock = self.locks.of(id).await;
         let ours = self
             .known()
             .get(id)
@@ -177,7 +177,7 @@ impl Inner {
             if listed.contains(&id) {
                 continue;
             }
-            let _turn = self.turns.of(&id).await;
+            let _lock = self.locks.of(&id).await;
             let held = self.known().contains_key(&id);
             if !held {
                 continue;
@@ -199,8 +199,8 @@ fn interrupted(what: &str, error: watcher::Error) {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => error.into(),
-        watcher::Error::WatchError(status) => Refusal::Answer(status),
-        error @ watcher::Error::NoResourceVersion => Refusal::Unreachable(Box::new(error)),
+        watcher::Error::WatchError(status) => ApiRefusal::Answer(status),
+        error @ watcher::Error::NoResourceVersion => ApiRefusal::Unreachable(Box::new(error)),
     };
     warn!(
         error = %chain(&refusal), hint = refusal.hint(),

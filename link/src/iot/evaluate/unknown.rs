@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use super::super::context::Doubt;
-use super::super::wildcard::Hole;
+use super::super::context::UnknownReason;
+use super::super::wildcard::UnresolvedVariable;
 
 /// A construct of a policy whose outcome AWS does not document, or that this evaluator is not told enough about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Construct {
         /// Its name.
         name: String,
         /// Why its value is not known.
-        doubt: Doubt,
+        doubt: UnknownReason,
     },
     /// `?` before a character outside ASCII.
     Character {
@@ -50,7 +50,7 @@ pub enum Construct {
         /// Its name.
         key: String,
         /// Why its value is not known.
-        doubt: Doubt,
+        doubt: UnknownReason,
     },
     /// An operator on a key that AWS does not document it for.
     Combination {
@@ -79,7 +79,7 @@ pub(super) enum Truth {
 // === impl Construct ===
 
 impl Construct {
-    pub(super) fn hole(hole: &Hole) -> Self {
+    pub(super) fn hole(hole: &UnresolvedVariable) -> Self {
         Self::Variable {
             name: hole.name.clone(),
             doubt: hole.doubt,
@@ -96,7 +96,7 @@ impl Construct {
             Self::Resource { .. } => {
                 "write `arn:PARTITION:iot:REGION:ACCOUNT:KIND/NAME` with all six parts, or `*` alone".into()
             }
-            Self::Variable { doubt: Doubt::Absent | Doubt::Unset, .. } => {
+            Self::Variable { doubt: UnknownReason::Absent | UnknownReason::Unset, .. } => {
                 "put resources with variables that may have no value into a statement of their own that allows".into()
             }
             Self::Variable { .. } => "use a variable that has one plain value for every connection".into(),

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{ACK_DEADLINE, Pump};
 use crate::mqtt::reason::SubscribeError;
 use crate::mqtt::shared::{Connection, Leaving};
-use crate::mqtt::state::Heard;
+use crate::mqtt::state::Subscriptions;
 
 impl Pump {
     /// What is still to be subscribed; `None` when all of it is.
@@ -28,7 +28,7 @@ impl Pump {
         let session = connection.broker_session;
         let mut heard = self.subscribed.take().unwrap_or_default();
         if heard.session != session {
-            heard = Heard {
+            heard = Subscriptions {
                 session,
                 filters: Vec::new(),
             };

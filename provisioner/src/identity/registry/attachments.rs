@@ -1,7 +1,7 @@
 //! What certificates are attached to: policies, which decide, and things, which are names.
 
 use crate::aws::{Error, Optional as _, Outcome as _};
-use crate::resource::Certificate;
+use crate::identity::IdentitySpec;
 
 use super::Registry;
 
@@ -46,7 +46,7 @@ impl Registry<'_> {
     }
 
     /// Attaches the party's policy and thing. Attaching twice is as attaching once.
-    pub(crate) async fn attach(self, party: &Certificate, arn: &str) -> Result<(), Error> {
+    pub(crate) async fn attach(self, party: &IdentitySpec, arn: &str) -> Result<(), Error> {
         self.attach_policy(&party.policy, arn).await?;
         let Some(thing) = &party.thing else {
             return Ok(());

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::identity::key;
 use crate::identity::sight::{Held, Sight};
-use crate::resource::{Certificate, Note};
+use crate::identity::{IdentitySpec, key};
+use crate::resource::Note;
 
 /// The notes of one look.
-pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp) -> Vec<Note> {
+pub(super) fn of(party: &IdentitySpec, sight: &Sight, held: &Held, now: Timestamp) -> Vec<Note> {
     let mut notes = Vec::new();
     let who = party.keeper.party();
     if let Some(days) = held.expires_within(EXPIRY_DAYS, now) {

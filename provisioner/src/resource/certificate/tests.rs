@@ -1,7 +1,7 @@
 use super::*;
 
-fn party() -> Certificate {
-    Certificate {
+fn party() -> IdentitySpec {
+    IdentitySpec {
         keeper: Scope::Cluster("management-01".parse().unwrap()),
         secret: "maestro/agent-cert".into(),
         tags: Tags::new("base", &BTreeMap::new()),

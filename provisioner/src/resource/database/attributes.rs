@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::aws::rds::DbInstance;
+use crate::tags::pairs;
 
-use super::super::tags::pairs;
 use super::super::{Facts, Note, Observed, State, Want, kms};
 use super::{Database, LOGS, STORAGE_TYPE};
 

@@ -1,8 +1,11 @@
 use serde_json::{Value, json};
 
-use super::super::{Owner, State, compare};
-use super::*;
 use crate::aws::rds::Pending;
+use crate::tags::Owner;
+
+use super::super::{State, compare};
+
+use super::*;
 
 mod requests;
 

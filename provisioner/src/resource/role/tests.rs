@@ -1,9 +1,12 @@
 use aws_sdk_iam::primitives::DateTime;
 use serde_json::json;
 
-use super::super::{Owner, compare};
-use super::*;
 use crate::aws::{ec2, rds};
+use crate::tags::Owner;
+
+use super::super::compare;
+
+use super::*;
 
 fn account() -> Account {
     let config = aws_config::SdkConfig::builder()

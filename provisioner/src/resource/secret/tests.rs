@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::super::compare;
+
 use super::*;
 
 fn secret() -> Secret {

@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::codec::Encoder as _;
 
 use super::{CLIENT_ID, Connection};
+use crate::broker::codec;
 use crate::broker::live::End;
 use crate::broker::packet::{Outbound, Reason, Version};
 use crate::broker::presence::DisconnectReason;
@@ -39,7 +40,7 @@ where
 
     /// Sends until the connection is lost or the session is somebody else's.
     pub(super) async fn run(&mut self, connection: &Connection) -> End {
-        let mut faults = connection.shared.ground.faults.watch();
+        let mut faults = connection.shared.environment.faults.watch();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let knobs = faults.borrow_and_update().clone();
@@ -48,9 +49,9 @@ where
                 Next::Wait(None)
             } else {
                 let terms = Terms {
-                    ground: &connection.shared.ground,
+                    environment: &connection.shared.environment,
                     faults: &knobs,
-                    receives: &|message| connection.authority.receives(&message.topic),
+                    receives: &|message| connection.permissions.receives(&message.topic),
                 };
                 connection
                     .session
@@ -88,7 +89,7 @@ where
             MqttCodec::V5(_) => Version::V5,
             MqttCodec::V3(_) | MqttCodec::Version(_) => Version::V3,
         };
-        if let Ok(Some(packet)) = version.outbound(packet)
+        if let Ok(Some(packet)) = codec::outbound(version, packet)
             && self.codec.encode(packet, &mut self.buffer).is_ok()
         {
             let _ = timeout(FAREWELL, self.flush(FAREWELL)).await;
@@ -108,9 +109,7 @@ where
             Outbound::Publish { packet_id, .. } => *packet_id,
             _ => None,
         };
-        let encoded = connection
-            .version
-            .outbound(packet)
+        let encoded = codec::outbound(connection.version, packet)
             .and_then(|packet| packet.map_or(Ok(()), |p| self.codec.encode(p, &mut self.buffer)));
         if let Err(error) = encoded {
             // The client's Maximum Packet Size: the message is treated as delivered (MQTT 5 §3.1.2.11.4).
@@ -120,7 +119,7 @@ where
             );
             connection
                 .shared
-                .ground
+                .environment
                 .counters
                 .too_large_for_client
                 .add(1);

@@ -1,7 +1,7 @@
 //! What a Go agent leaves (docs/MAESTRO.md §6.2), made by hand as it makes it.
 
+use agent::applier::kubernetes::AgentId;
 use agent::crd::{AppliedManifestWork, AppliedResource};
-use agent::target::kubernetes::AgentId;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

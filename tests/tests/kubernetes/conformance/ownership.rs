@@ -1,7 +1,7 @@
 //! Row 16: what stands in the cluster is what a Go agent would have left, so that either can follow the other.
 
+use agent::applier::kubernetes::AgentId;
 use agent::crd::{AppliedManifestWork, AppliedResource, ManifestWork};
-use agent::target::kubernetes::AgentId;
 use anyhow::{Context as _, Result, ensure};
 use kube::Api;
 use serde_json::json;

@@ -4,7 +4,7 @@ use agent::crd::CLAIMS;
 use kube::api::{Patch, PatchParams, PostParams};
 
 use super::*;
-use crate::target::keepers;
+use crate::applier::keepers;
 
 const GO: &str = "123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0";
 

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::applier::kubernetes::{AgentId, Kubernetes, Options};
 use agent::health::Health;
 use agent::metrics::Metrics;
-use agent::reconcile::{Feuds, Queue, Reconciler};
-use agent::target::kubernetes::{AgentId, Kubernetes, Options};
+use agent::queue::Queue;
+use agent::reconcile::{Feuds, Reconciler};
 use agent::work::{Files, Head, Work, WorkId};
 use anyhow::{Context as _, Result, ensure};
 use kube::api::{ApiResource, DynamicObject};
@@ -23,8 +24,8 @@ use tempfile::TempDir;
 use tests::kubernetes::Cluster;
 use tests::wait::wait_for;
 
+use crate::applier::{install, keepers};
 use crate::stage::PATIENCE;
-use crate::target::{install, keepers};
 
 /// An agent with one work, and a namespace for its objects.
 pub(super) struct Rig {
@@ -56,9 +57,9 @@ impl Rig {
         let directory = tempfile::tempdir()?;
         let store = Arc::new(Files::open(directory.path())?.store);
         let options = Options::new(agent_id.clone(), adopted.clone());
-        let target = Kubernetes::open(client.clone(), options).await?;
+        let applier = Kubernetes::open(client.clone(), options).await?;
         Ok(Self {
-            reconciler: reconciler(store, target)?,
+            reconciler: reconciler(store, applier)?,
             client,
             namespace,
             agent_id,
@@ -72,8 +73,8 @@ impl Rig {
     /// The agent is killed and starts again.
     pub(super) async fn restart(&mut self) -> Result<()> {
         let options = Options::new(self.agent_id.clone(), self.adopted.clone());
-        let target = Kubernetes::open(self.client.clone(), options).await?;
-        self.reconciler = reconciler(Arc::clone(&self.reconciler.store), target)?;
+        let applier = Kubernetes::open(self.client.clone(), options).await?;
+        self.reconciler = reconciler(Arc::clone(&self.reconciler.store), applier)?;
         Ok(())
     }
 
@@ -178,10 +179,13 @@ impl Rig {
     }
 }
 
-fn reconciler(store: Arc<Files>, target: Kubernetes) -> Result<Reconciler<Arc<Files>, Kubernetes>> {
+fn reconciler(
+    store: Arc<Files>,
+    applier: Kubernetes,
+) -> Result<Reconciler<Arc<Files>, Kubernetes>> {
     Ok(Reconciler {
         store,
-        target: Arc::new(target),
+        applier: Arc::new(applier),
         queue: Arc::new(Queue::new(Duration::from_secs(1), Duration::from_secs(9))),
         on_status: Box::new(|_| {}),
         feuds: Feuds::default(),

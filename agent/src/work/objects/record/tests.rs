@@ -1,5 +1,5 @@
 use super::*;
-use crate::work::sha256_hex;
+use crate::digest::sha256_hex;
 
 fn full() -> Work {
     Work {

@@ -1,0 +1,59 @@
+//! Works to be looked at again: each at once, then at most once per [`PAUSE`].
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::work_id::WorkId;
+
+/// What is due, bounded by the number of works.
+#[derive(Debug, Default)]
+pub(super) struct Wakes {
+    pending: BTreeSet<WorkId>,
+    told: HashMap<WorkId, Instant>,
+}
+
+// === impl Wakes ===
+
+impl Wakes {
+    pub(super) fn extend(&mut self, works: impl IntoIterator<Item = WorkId>) {
+        self.pending.extend(works);
+    }
+
+    /// Takes what is due, and says when the next will be.
+    pub(super) fn due(&mut self, now: Instant) -> (Vec<WorkId>, Option<Instant>) {
+        self.told.retain(|_, told| *told + PAUSE > now);
+        let told = &self.told;
+        let (later, due): (BTreeSet<WorkId>, BTreeSet<WorkId>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|work| told.contains_key(work));
+        let next = later.iter().filter_map(|work| told.get(work)).min();
+        let next = next.map(|told| *told + PAUSE);
+        self.pending = later;
+        self.told.extend(due.iter().map(|work| (work.clone(), now)));
+        (due.into_iter().collect(), next)
+    }
+}
+
+/// A work whose objects change all the time is not looked at more often than this.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_work_is_told_at_once_and_then_once_per_pause() {
+        let mut wakes = Wakes::default();
+        let start = Instant::now();
+        let work = || WorkId::from("a");
+        wakes.extend([work(), work()]);
+        assert_eq!(wakes.due(start), (vec![work()], None));
+        wakes.extend([work(), "b".into()]);
+        let soon = start + PAUSE / 2;
+        assert_eq!(wakes.due(soon), (vec!["b".into()], Some(start + PAUSE)));
+        assert_eq!(wakes.due(start + PAUSE), (vec![work()], None));
+        assert_eq!(wakes.due(start + PAUSE), (vec![], None));
+    }
+}

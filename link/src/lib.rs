@@ -18,7 +18,6 @@ pub mod http;
 pub mod id;
 pub mod identity;
 pub mod iot;
-pub mod listen;
 pub mod message;
 pub mod mqtt;
 pub mod order;

@@ -11,6 +11,7 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use link::error::chain;
 use link::http::{ClientChain, Peer};
 use link::id::ConsumerName;
 
@@ -176,7 +177,7 @@ impl Actor {
         let (caller, operation) = (self.caller.clone(), self.operation.clone());
         let making = tokio::spawn(async move {
             let made = making.await;
-            let why = made.as_ref().err().map(ToString::to_string);
+            let why = made.as_ref().err().map(|error| chain(error));
             let outcome = match (&made, &why) {
                 (Err(error), Some(why)) if error.is_refusal() => Outcome::Refused(why),
                 (Err(_), Some(why)) => Outcome::Failed(why),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use agent::applier::{ApplierError, ApplierErrorKind};
-use agent::events::Recorder;
 use agent::cluster::{ClusterOptions, prepare};
 use agent::crd::{ManifestWork, ManifestWorkSpec};
+use agent::events::Recorder;
 use agent::health::Health;
 use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::events::v1::Event;

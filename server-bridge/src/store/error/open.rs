@@ -8,8 +8,8 @@ use link::error::Hint;
 use link::id::SourceId;
 use link::tls::TlsProblem;
 
-use super::FailureClass;
 use super::super::overview::Tables;
+use super::FailureClass;
 
 /// The stage at which opening failed.
 #[derive(Debug, thiserror::Error)]
@@ -199,8 +199,7 @@ impl OpenError {
     fn is_full(&self) -> bool {
         use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
         match self {
-            Self::Connect(error)
-            | Self::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
+            Self::Connect(error) | Self::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
                 FailureClass::of(error) == FailureClass::Full
             }
             Self::Files(error) => error.kind() == io::ErrorKind::StorageFull,

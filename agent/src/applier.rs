@@ -1,8 +1,8 @@
-//! The border to what manifests are applied to.
+//! The interface to what manifests are applied to.
 //!
 //! An applier owns three hard things so that reconcile need not know how they are done: *ownership* (which works
 //! hold which object, recorded durably before an object is touched), *conflicts* (two works that want different
-//! content for one object), and *watching* (telling which works to look at again). On Kubernetes the record is
+//! content for one object), and *watching* (reporting which works have to be reconciled again). On Kubernetes the record is
 //! the AppliedManifestWork, the owner its owner reference; in a directory it is a file in the state directory.
 //!
 //! Every call concerns one object and fails alone: partial failure is the normal case.
@@ -20,11 +20,11 @@ use tokio::sync::mpsc;
 use crate::work_id::WorkId;
 
 pub mod directory;
+mod fingerprint;
 pub mod kubernetes;
-mod mark;
 pub(crate) mod ownership;
 
-pub use mark::Mark;
+pub use fingerprint::Fingerprint;
 
 pub use crate::change::Change;
 
@@ -48,7 +48,7 @@ pub trait Applier: Send + Sync + 'static {
         &self,
         owner: &WorkId,
         declared: &[Claim],
-    ) -> impl Future<Output = Result<Vec<Held>, ApplierError>> + Send;
+    ) -> impl Future<Output = Result<Vec<HeldObject>, ApplierError>> + Send;
 
     /// Makes sure that a work has a record for others to see although it has just claimed nothing, because it only
     /// reads. The record goes once the work settles after it claimed again and did not register.
@@ -71,8 +71,11 @@ pub trait Applier: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Applied, ApplierError>> + Send;
 
     /// Who else, by name, holds fields of an object that differ from its manifest right now; nobody when that cannot
-    /// be told.
-    fn rivals(&self, desired: Desired<'_>) -> impl Future<Output = Vec<String>> + Send {
+    /// be determined.
+    fn conflicting_managers(
+        &self,
+        desired: Desired<'_>,
+    ) -> impl Future<Output = Vec<String>> + Send {
         let _ = desired;
         std::future::ready(Vec::new())
     }
@@ -80,7 +83,7 @@ pub trait Applier: Send + Sync + 'static {
     /// Reads an object; `None` when there is none.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When that cannot be determined.
     fn observe(
         &self,
         object: &ObjectRef,
@@ -94,7 +97,7 @@ pub trait Applier: Send + Sync + 'static {
     fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
     ) -> impl Future<Output = Result<Released, ApplierError>> + Send;
 
@@ -104,7 +107,7 @@ pub trait Applier: Send + Sync + 'static {
     /// When the record cannot be written; applying and releasing again is harmless.
     fn settle(&self, owner: &WorkId) -> impl Future<Output = Result<(), ApplierError>> + Send;
 
-    /// Tells what the record of an owner that holds nothing yet is to carry.
+    /// Sets what the record of an owner that holds nothing yet is to carry.
     fn describe(&self, _owner: &WorkId, _metadata: RecordMetadata) {}
 
     /// Whether a record says that `owner` holds something, or is about to.
@@ -113,7 +116,7 @@ pub trait Applier: Send + Sync + 'static {
     /// Takes over what an earlier process saw of the objects of a work when it looked last and left nothing to be done,
     /// with the number of objects claimed. Whether [`Applier::watch`] will tell of everything that has changed since;
     /// otherwise the work has to be looked at.
-    fn resume(&self, _owner: &WorkId, _claims: usize, _seen: &[(ObjectRef, Mark)]) -> bool {
+    fn resume(&self, _owner: &WorkId, _claims: usize, _seen: &[(ObjectRef, Fingerprint)]) -> bool {
         false
     }
 
@@ -128,8 +131,8 @@ pub trait Applier: Send + Sync + 'static {
     }
 
     /// Which object a manifest with these coordinates declares, as far as the applier knows.
-    fn identify(&self, declared: &ObjectRef) -> Identity {
-        Identity::of(declared.clone(), declared.plural_guess())
+    fn identify(&self, declared: &ObjectRef) -> ObjectIdentity {
+        ObjectIdentity::of(declared.clone(), declared.plural_guess())
     }
 
     /// The plural resource name of an object, for status and for matching configurations.
@@ -141,12 +144,12 @@ pub trait Applier: Send + Sync + 'static {
 /// Which object a manifest declares. Everything behind it, from claims to status, goes by this and not by the text of
 /// the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct ObjectIdentity {
     /// The coordinates, without a namespace where one means nothing.
     pub object: ObjectRef,
     /// Plural resource name.
     pub resource: String,
-    /// The same for all coordinates of one object, whatever their version. `None` while the object has no place in the
+    /// The same for all coordinates of one object, whatever their version. `None` while the object has no location in the
     /// target: its kind is not known, or its namespace is missing.
     pub key: Option<String>,
 }
@@ -162,7 +165,7 @@ pub struct Claim {
 
 /// One object a work holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct HeldObject {
     /// API group.
     pub group: String,
     /// API version it was applied with.
@@ -217,7 +220,7 @@ pub struct Applied {
     /// The object as it is now, when the applier learnt it on the way.
     pub observed: Option<Value>,
     /// What it looked like, for [`Applier::resume`].
-    pub mark: Option<Mark>,
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What happens to an object that is given up.
@@ -236,7 +239,7 @@ pub enum Released {
     Gone,
     /// It was left in place: orphaned, held by another work, or not ours any more.
     Left,
-    /// It is going and what it waits for, in words; ask again.
+    /// It is terminating, and what it waits for, as text; ask again.
     Pending(String),
 }
 
@@ -250,7 +253,7 @@ pub struct ApplierError {
     pub message: String,
 }
 
-/// Told of a work's object that could not be brought to what the work declares, and why. Must not block.
+/// Called for a work's object that could not be brought to what the work declares, with the reason. Must not block.
 pub type OnTrouble = Box<dyn Fn(&WorkId, &ObjectRef, &ApplierError) + Send + Sync>;
 
 /// Kinds of refusals.
@@ -269,7 +272,7 @@ pub enum ApplierErrorKind {
     UnknownKind,
     /// The namespace that the object is to be in is not there (yet).
     NoNamespace,
-    /// Somebody in between said no for now: an admission webhook, a namespace that is going.
+    /// Refused for now by something in between: an admission webhook, a namespace that is terminating.
     Refused,
     /// The target cannot hold such an object; only another manifest helps.
     Invalid,
@@ -279,9 +282,9 @@ pub enum ApplierErrorKind {
     Unavailable,
 }
 
-// === impl Identity ===
+// === impl ObjectIdentity ===
 
-impl Identity {
+impl ObjectIdentity {
     /// The object that coordinates name as they stand.
     pub fn of(object: ObjectRef, resource: String) -> Self {
         Self {
@@ -324,9 +327,9 @@ impl ApplierError {
     }
 }
 
-// === impl Held ===
+// === impl HeldObject ===
 
-impl Held {
+impl HeldObject {
     /// The held object's coordinates.
     pub fn object(&self) -> ObjectRef {
         ObjectRef {
@@ -339,7 +342,7 @@ impl Held {
     }
 }
 
-impl From<&ObjectRef> for Held {
+impl From<&ObjectRef> for HeldObject {
     fn from(object: &ObjectRef) -> Self {
         Self {
             group: object.group.clone(),

@@ -5,8 +5,8 @@ use crate::work_id::WorkId;
 /// Something that somebody else changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// These works should be looked at again.
+    /// These works have to be reconciled again.
     Works(Vec<WorkId>),
-    /// The watch lost its place (it expired): look at every work.
+    /// The watch lost its position (it expired): every work has to be reconciled.
     Everything,
 }

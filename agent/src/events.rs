@@ -1,8 +1,11 @@
 //! Says at a ManifestWork what is wrong with its objects, as Kubernetes Events that `kubectl describe` shows.
 //!
-//! Events are a courtesy: recording never waits, and what is too much is dropped and counted. The same trouble with the
-//! same object is one event whose count rises (`ledger`); all together stay below one request a second. An agent
-//! without the right to write events says so once in its log and then no more.
+//! Recording never waits; what exceeds the limit is dropped and counted. The same trouble with the same object is one
+//! event whose count rises (`series`); all together stay below one request a second. An agent without the right to
+//! write events logs that once and then stops.
+//!
+//! kube's own `Recorder` does not replace it: it makes a request for each occurrence, bounds neither their rate nor
+//! its cache, and goes on patching an event that somebody deleted until its entry expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +28,11 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::applier::{ApplierError, ApplierErrorKind, FIELD_MANAGER, OnTrouble};
-use crate::cluster::{Bucket, Cluster, words};
+use crate::cluster::{Bucket, Cluster, error_message};
 use crate::crd::ManifestWork;
 use crate::work_id::{WorkId, object_name};
 
-use self::series::{Ledger, Step, Topic};
+use self::series::{SeriesAction, SeriesTable, Topic};
 
 mod series;
 
@@ -38,7 +41,7 @@ mod series;
 pub struct Recorder {
     queue: mpsc::Sender<Trouble>,
     dropped: IntCounter,
-    _scribe: Arc<AbortOnDropHandle<()>>,
+    _writer: Arc<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -48,14 +51,14 @@ struct Trouble {
 }
 
 /// Writes the events.
-struct Scribe {
+struct EventWriter {
     events: Api<Event>,
     works: Api<ManifestWork>,
     namespace: String,
     consumer: String,
     clock: Clock,
     bucket: Bucket,
-    ledger: Ledger,
+    series: SeriesTable,
     dropped: IntCounter,
 }
 
@@ -81,25 +84,25 @@ impl Recorder {
         )?;
         registry.register(Box::new(dropped.clone()))?;
         let (queue, troubles) = mpsc::channel(QUEUE);
-        let scribe = Scribe {
+        let writer = EventWriter {
             events: Api::namespaced(cluster.client.clone(), &cluster.namespace),
             works: Api::namespaced(cluster.client.clone(), &cluster.namespace),
             namespace: cluster.namespace.clone(),
             consumer: cluster.consumer.clone(),
             clock,
             bucket: Bucket::full(PER_SECOND, BURST, Instant::now()),
-            ledger: Ledger::default(),
+            series: SeriesTable::default(),
             dropped: dropped.clone(),
         };
-        let desk = Arc::new(Mutex::new((scribe, troubles)));
+        let shared = Arc::new(Mutex::new((writer, troubles)));
         let restarts = restarts.clone();
-        let scribe = tokio::spawn(async move {
+        let writer = tokio::spawn(async move {
             let write = || {
-                let desk = Arc::clone(&desk);
+                let shared = Arc::clone(&shared);
                 async move {
-                    let mut desk = desk.lock().await;
-                    let (scribe, troubles) = &mut *desk;
-                    scribe.write(troubles).await;
+                    let mut shared = shared.lock().await;
+                    let (writer, troubles) = &mut *shared;
+                    writer.write(troubles).await;
                 }
             };
             // Until it is aborted.
@@ -108,7 +111,7 @@ impl Recorder {
         Ok(Self {
             queue,
             dropped,
-            _scribe: Arc::new(AbortOnDropHandle::new(scribe)),
+            _writer: Arc::new(AbortOnDropHandle::new(writer)),
         })
     }
 
@@ -125,7 +128,7 @@ impl Recorder {
         match self.queue.try_send(trouble) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => self.dropped.inc(),
-            // The agent may not write events; that was said.
+            // The agent may not write events; that was logged.
             Err(mpsc::error::TrySendError::Closed(_)) => {}
         }
     }
@@ -137,13 +140,13 @@ impl Recorder {
     }
 }
 
-// === impl Scribe ===
+// === impl EventWriter ===
 
-impl Scribe {
-    /// Goes on for ever; once nobody tells of troubles any more, or none may be written, it does nothing.
+impl EventWriter {
+    /// Never returns; once no trouble can come any more, or none may be written, it does nothing.
     async fn write(&mut self, troubles: &mut mpsc::Receiver<Trouble>) {
         loop {
-            let due = self.ledger.next_due();
+            let due = self.series.next_due();
             let outcome = tokio::select! {
                 trouble = troubles.recv() => match trouble {
                     Some(trouble) => self.take(trouble).await,
@@ -166,10 +169,10 @@ impl Scribe {
     }
 
     async fn take(&mut self, trouble: Trouble) -> Result<(), Forbidden> {
-        match self.ledger.note(&trouble.topic, Instant::now()) {
-            Step::Begin => self.begin(trouble).await,
-            Step::Later => Ok(()),
-            Step::Now => self.catch_up().await,
+        match self.series.note(&trouble.topic, Instant::now()) {
+            SeriesAction::Begin => self.begin(trouble).await,
+            SeriesAction::Later => Ok(()),
+            SeriesAction::Now => self.catch_up().await,
         }
     }
 
@@ -183,7 +186,7 @@ impl Scribe {
         let uid = match self.works.get_metadata(&topic.work).await {
             Ok(work) => work.metadata.uid,
             Err(error) => {
-                debug!(work = %topic.work, error = %words(&error), "No uid for an event");
+                debug!(work = %topic.work, error = %error_message(&error), "No uid for an event");
                 None
             }
         };
@@ -191,7 +194,7 @@ impl Scribe {
         match self.events.create(&PostParams::default(), &event).await {
             Ok(event) => {
                 let name = event.metadata.name.unwrap_or_default();
-                self.ledger.begun(topic, name, Instant::now());
+                self.series.begun(topic, name, Instant::now());
                 Ok(())
             }
             Err(error) => self.failed(&error),
@@ -200,9 +203,9 @@ impl Scribe {
 
     /// Writes the counts that are due.
     async fn catch_up(&mut self) -> Result<(), Forbidden> {
-        while let Some((topic, name, count)) = self.ledger.due(Instant::now()) {
+        while let Some((topic, name, count)) = self.series.due(Instant::now()) {
             if let Some(until) = self.bucket.take(Instant::now()) {
-                self.ledger.postpone(&topic, until);
+                self.series.postpone(&topic, until);
                 continue;
             }
             let patch = json!({ "series": {
@@ -215,10 +218,10 @@ impl Scribe {
                 .patch(&name, &params, &Patch::Merge(patch))
                 .await
             {
-                Ok(_) => self.ledger.written(&topic, count, Instant::now()),
+                Ok(_) => self.series.written(&topic, count, Instant::now()),
                 Err(error) => {
                     // Events live for an hour: the next trouble begins another one.
-                    self.ledger.forget(&topic);
+                    self.series.forget(&topic);
                     self.failed(&error)?;
                 }
             }
@@ -231,7 +234,7 @@ impl Scribe {
             // A namespace that is going refuses like this too, and then there is nothing to say any more.
             kube::Error::Api(status) if status.is_forbidden() => Err(Forbidden),
             error => {
-                debug!(error = %words(error), "Cannot write an event");
+                debug!(error = %error_message(error), "Cannot write an event");
                 Ok(())
             }
         }
@@ -279,7 +282,7 @@ impl Scribe {
     }
 }
 
-/// One word for each kind of trouble.
+/// The reason of the event for each kind of trouble.
 fn reason(kind: &ApplierErrorKind) -> &'static str {
     match kind {
         ApplierErrorKind::Conflict { .. } => "Conflict",
@@ -339,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_scribe_that_dies_is_made_again_and_counted() {
+    async fn a_writer_that_dies_is_made_again_and_counted() {
         // A server that says no to everything but a missing right, which would end the writing.
         let asked = Arc::new(AtomicU32::new(0));
         let service = service_fn({
@@ -350,12 +353,7 @@ mod tests {
                 std::future::ready(answer.body(Body::empty()))
             }
         });
-        let cluster = Cluster {
-            client: kube::Client::new(service, "agent"),
-            namespace: "agent".into(),
-            consumer: "cluster1".into(),
-            _probe: Arc::new(AbortOnDropHandle::new(tokio::spawn(async {}))),
-        };
+        let cluster = Cluster::of_client(kube::Client::new(service, "agent"));
         let panics = AtomicBool::new(true);
         let clock = Clock::from_fn(move || {
             assert!(

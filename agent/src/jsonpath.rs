@@ -1,4 +1,4 @@
-//! kubectl's JSONPath dialect, put into the words of RFC 9535.
+//! kubectl's JSONPath dialect, translated to RFC 9535.
 //!
 //! What is written differently is rewritten: names with `-` or `/` and escaped dots are quoted, `$` in a filter is the
 //! element, and an element that lacks what a filter compares never passes it. What the RFC adds is let through (`&&`,

@@ -1,4 +1,4 @@
-//! One at a time per key: two who look at the same object or work must not pass each other.
+//! Mutual exclusion per key: two tasks must not change the same object or work at the same time.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -13,7 +13,7 @@ pub(crate) struct KeyedLock {
 // === impl KeyedLock ===
 
 impl KeyedLock {
-    /// Waits until nobody else has the turn of this key.
+    /// Locks a key; waits while another task holds it.
     pub(crate) async fn of(&self, key: &(impl Hash + ?Sized)) -> MutexGuard<'_, ()> {
         let lock = self.hasher.hash_one(key) % LOCKS;
         self.locks[lock as usize].lock().await
@@ -29,5 +29,5 @@ impl Default for KeyedLock {
     }
 }
 
-// Some fifty requests are under way at most; with several times as many locks few of them wait for a stranger.
+// Some fifty requests are under way at most; with several times as many locks few of them wait for another key.
 const LOCKS: u64 = 256;

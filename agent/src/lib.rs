@@ -1,7 +1,7 @@
 //! The agent of a management cluster: intake → works → reconcile → applier → report.
 //!
 //! It takes spec events from its source, keeps the works durably, applies them through an [`applier`], and reports
-//! what became of them until the broker has acknowledged it. Each part is a module; [`app`] joins them,
+//! their statuses until the broker has acknowledged them. Each part is a module; [`app`] joins them,
 //! [`service`] adds the real session and directories, [`Args`] the command line.
 
 pub mod adopt;

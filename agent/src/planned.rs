@@ -11,7 +11,7 @@ use crate::digest::sha256_hex;
 
 /// One manifest with everything needed to apply and judge it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct PlannedManifest {
     /// Index in the spec.
     pub ordinal: usize,
     /// Which object.
@@ -32,10 +32,10 @@ pub struct Step {
     pub conditions: Vec<ConditionRule>,
 }
 
-// === impl Step ===
+// === impl PlannedManifest ===
 
-impl Step {
-    /// What the work claims of the target for this manifest; nothing when it only reads, is refused, or has no place.
+impl PlannedManifest {
+    /// What the work claims of the target for this manifest; nothing when it only reads, is refused, or has no location in the target.
     pub fn claim(&self) -> Option<Claim> {
         if self.strategy == Strategy::ReadOnly || self.refused.is_some() || self.key.is_none() {
             return None;

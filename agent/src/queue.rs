@@ -1,6 +1,10 @@
 //! A level-triggered queue of work ids: no id twice, none worked on by two at once, failures come back later.
 //!
 //! It holds at most one slot per work of the store, so it needs no other bound.
+//!
+//! kube-runtime's scheduler does not replace it: there, ids that are due have no order among each other, an id that
+//! comes again while it is processed is the business of a runner that is private to its controller, and backoff by
+//! cause, room for intake and the wait until all is quiet would have to be built around it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +22,7 @@ pub use cause::Cause;
 
 /// The queue. Share it behind an `Arc`.
 #[derive(Debug)]
-pub struct Queue {
+pub struct WorkQueue {
     state: Mutex<State>,
     ready: Notify,
     taken: Notify,
@@ -26,17 +30,17 @@ pub struct Queue {
     retry: (Duration, Duration),
 }
 
-/// An id that is being worked on. Should whoever works on it panic, the id comes back later all the same.
+/// An id that is being worked on. Should the worker panic, the id comes back later all the same.
 #[must_use = "dropping it says that the work failed"]
-pub struct Turn<'a> {
-    queue: &'a Queue,
+pub struct Processing<'a> {
+    queue: &'a WorkQueue,
     id: &'a WorkId,
-    next: Next,
+    next: QueueAction,
 }
 
 /// What to do with an id after it was worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum QueueAction {
     /// Nothing until it is added again.
     Forget,
     /// Come back after this time even if nothing changes.
@@ -73,9 +77,9 @@ enum Slot {
     },
 }
 
-// === impl Queue ===
+// === impl WorkQueue ===
 
-impl Queue {
+impl WorkQueue {
     /// A queue whose failures come back after `first`, doubling up to `max`.
     pub fn new(first: Duration, max: Duration) -> Self {
         Self {
@@ -119,7 +123,7 @@ impl Queue {
         self.ready.notify_one();
     }
 
-    /// The next id, or `None` once the queue is closed. Give it back with [`Queue::finish`].
+    /// The next id, or `None` once the queue is closed. Give it back with [`WorkQueue::finish`].
     pub async fn next(&self) -> Option<WorkId> {
         loop {
             let wake_at = {
@@ -152,7 +156,7 @@ impl Queue {
         }
     }
 
-    /// Waits until fewer than `most` ids are ready, so that whoever adds does not run far ahead of whoever works.
+    /// Waits until fewer than `most` ids are ready, so that intake does not run far ahead of the workers.
     pub async fn room(&self, most: usize) {
         loop {
             let taken = self.taken.notified();
@@ -166,20 +170,20 @@ impl Queue {
     }
 
     /// Gives an id back.
-    pub fn finish(&self, id: &WorkId, next: Next) {
+    pub fn finish(&self, id: &WorkId, next: QueueAction) {
         let mut state = self.state();
         let again = matches!(state.slots.remove(id), Some(Slot::Running { again: true }));
         let delay = match next {
-            Next::Retry(cause) => {
+            QueueAction::Retry(cause) => {
                 let failures = state.failures.entry(id.clone());
                 let failures = failures.or_insert_with(|| Failures::new(self.retry));
                 Some(failures.delay(cause, self.retry))
             }
-            Next::After(delay) => {
+            QueueAction::After(delay) => {
                 state.failures.remove(id);
                 Some(delay)
             }
-            Next::Forget => {
+            QueueAction::Forget => {
                 state.failures.remove(id);
                 None
             }
@@ -200,7 +204,7 @@ impl Queue {
         }
     }
 
-    /// Ends every [`Queue::next`], now and later.
+    /// Ends every [`WorkQueue::next`], now and later.
     pub fn close(&self) {
         self.state().closed = true;
         self.ready.notify_one();
@@ -224,25 +228,25 @@ impl Queue {
     }
 }
 
-// === impl Turn ===
+// === impl Processing ===
 
-impl<'a> Turn<'a> {
-    /// The turn of an id that [`Queue::next`] gave.
-    pub fn new(queue: &'a Queue, id: &'a WorkId) -> Self {
+impl<'a> Processing<'a> {
+    /// For an id that [`WorkQueue::next`] gave.
+    pub fn new(queue: &'a WorkQueue, id: &'a WorkId) -> Self {
         Self {
             queue,
             id,
-            next: Next::Retry(Cause::default()),
+            next: QueueAction::Retry(Cause::default()),
         }
     }
 
     /// Gives the id back.
-    pub fn finish(mut self, next: Next) {
+    pub fn finish(mut self, next: QueueAction) {
         self.next = next;
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Processing<'_> {
     fn drop(&mut self) {
         self.queue.finish(self.id, self.next);
     }

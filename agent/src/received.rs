@@ -17,7 +17,7 @@ pub enum Taken {
 
 /// Bounded set of reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum RefusalReason {
     /// The message is no CloudEvent this link reads.
     NotAnEvent,
     /// The topic speaks for another consumer.
@@ -39,7 +39,7 @@ pub enum Refusal {
     /// The work is being deleted.
     Deleting,
     /// It is about a bundle that is gone: deleted after this was written, or made again since.
-    Departed,
+    Tombstoned,
     /// The id or the source is longer than any status about it could carry.
     TooLong,
     /// Another agent's object has the name under which the work would be held.
@@ -72,9 +72,9 @@ impl Taken {
     }
 }
 
-// === impl Refusal ===
+// === impl RefusalReason ===
 
-impl Refusal {
+impl RefusalReason {
     /// Every reason, so that each metric exists from the start.
     pub const ALL: [Self; 14] = [
         Self::NotAnEvent,
@@ -87,7 +87,7 @@ impl Refusal {
         Self::MissingVersion,
         Self::OldVersion,
         Self::Deleting,
-        Self::Departed,
+        Self::Tombstoned,
         Self::TooLong,
         Self::ForeignWork,
         Self::Payload,
@@ -106,7 +106,7 @@ impl Refusal {
             Self::MissingVersion => "missing_version",
             Self::OldVersion => "old_version",
             Self::Deleting => "deleting",
-            Self::Departed => "departed",
+            Self::Tombstoned => "departed",
             Self::TooLong => "too_long",
             Self::ForeignWork => "foreign_work",
             Self::Payload => "payload",

@@ -4,7 +4,6 @@
 //! (`link::tls::install_provider()`). Data goes to standard output, everything else to standard error.
 
 mod everywhere;
-mod listen;
 mod stdout;
 
 use std::ffi::OsString;
@@ -15,7 +14,6 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use self::everywhere::command;
-pub use self::listen::{ListenAddressError, listen_address};
 pub use self::stdout::{Stdout, StdoutError, stdout_line};
 use crate::error::{ExitKind, Failure};
 
@@ -45,7 +43,7 @@ where
 
 /// The version text for `--version`: the release, and in brackets the commit and its date, or `dev`.
 ///
-/// A build is told them by `BUILD_COMMIT` and `BUILD_DATE`, as `deploy/images/build` does; a release build in a checkout
+/// A build gets them from `BUILD_COMMIT` and `BUILD_DATE`, as `deploy/images/build` does; a release build in a checkout
 /// looks for them itself (`build.rs`). Other builds do not: each commit would compile all anew.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {

@@ -8,7 +8,7 @@
 //! ```
 //! use link::config::{Broker, BrokerFlags, Layers, ProcessEnv};
 //!
-//! # fn load(file: &std::path::Path, flags: &BrokerFlags) -> Result<Broker, link::config::Problems> {
+//! # fn load(file: &std::path::Path, flags: &BrokerFlags) -> Result<Broker, link::config::ConfigProblems> {
 //! let mut layers = Layers::new(Broker::KEYS);
 //! layers.file(file);
 //! layers.env(&ProcessEnv);

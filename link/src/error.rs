@@ -1,4 +1,4 @@
-//! What every error of this project owes its reader: a chain that is printed once, and a hint with the next step.
+//! How errors are shown to people: the chain of causes is printed once, with a hint for the next step.
 //!
 //! Library errors are `thiserror` enums whose `Display` names the operation and the object but never the
 //! source; [`chain`] joins the sources. Where a person reads the outcome it is a [`Failure`].

@@ -23,7 +23,6 @@ use crate::tls;
 
 mod credentials;
 mod driver;
-mod gate;
 mod inbound;
 mod liveness;
 mod metrics;
@@ -34,6 +33,7 @@ mod reading;
 mod reason;
 mod session;
 mod shared;
+mod socket;
 mod state;
 
 pub use driver::Driver;

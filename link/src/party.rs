@@ -76,7 +76,7 @@ impl Party {
     }
 
     /// The bridge of `source`, alone on its store: client id `base`, or `base-0` to `base-<n-1>` for a pool of n connections.
-    /// It speaks to every consumer and hears every consumer, but cannot speak for one.
+    /// It may publish to every consumer and subscribe to what all of them publish, but cannot publish as one.
     ///
     /// # Errors
     /// [`PartyError`] when the topics are another source's or a client id would not be accepted.
@@ -98,7 +98,7 @@ impl Party {
     }
 
     /// One of several bridges of `source` on one store, by its numbered slot: client id `base-<slot>`, and
-    /// `base-<slot>-1` to `base-<slot>-<n-1>` for its further connections. They share what they hear
+    /// `base-<slot>-1` to `base-<slot>-<n-1>` for its further connections. They share their subscriptions
     /// ([`Party::replica_scheme`]).
     ///
     /// # Errors

@@ -105,7 +105,7 @@ pub fn client_config(
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(options.min_version.offered())
         .map_err(configure)?
-        // Not as dangerous as it is called: `Verifier` only words the errors of the library's own one.
+        // Not as dangerous as it is called: `Verifier` only rewords the errors of the library's own one.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(identity.certificate_chain().to_vec(), identity.clone_key())

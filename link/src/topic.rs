@@ -1,9 +1,9 @@
-//! Topics as data: which topic speaks to and for which consumer, read from the config file's `topics:` block.
+//! Topics as data: which topic belongs to which consumer, in which direction, read from the config file's `topics:` block.
 //!
 //! Two shapes are known: the first deployment's `maestro/consumers/{consumer}/sourceevents` (four levels, the
 //! default) and upstream's `sources/{source}/consumers/{consumer}/sourceevents` (five levels, docs/MAESTRO.md §1.4).
 //! A bridge writes `+` for the consumer, an agent its own name; both forms give the same [`Scheme`]. Whoever
-//! starts a party owes it [`Scheme::check_consumer`] or [`Scheme::check_source`] before the first connection.
+//! starts a party must call [`Scheme::check_consumer`] or [`Scheme::check_source`] before the first connection.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,14 +21,14 @@ mod pattern;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Topics {
-    /// Where the source speaks to consumers: `…/+/sourceevents`.
+    /// What the source publishes to consumers: `…/+/sourceevents`.
     pub source_events: String,
-    /// Where consumers answer: `…/+/agentevents`; a bridge may put `$share/NAME/` before it.
+    /// What consumers publish: `…/+/agentevents`; a bridge may put `$share/NAME/` before it.
     pub agent_events: String,
-    /// Where the source speaks to every consumer at once: `<word>/<source or +>/sourcebroadcast`.
+    /// What the source publishes to every consumer at once: `<word>/<source or +>/sourcebroadcast`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_broadcast: Option<String>,
-    /// Where a consumer speaks to every source at once: `<word>/<consumer or +>/agentbroadcast`.
+    /// What a consumer publishes to every source at once: `<word>/<consumer or +>/agentbroadcast`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_broadcast: Option<String>,
 }
@@ -174,12 +174,12 @@ impl Scheme {
         }
     }
 
-    /// The topic that speaks to one consumer.
+    /// The topic of events to one consumer.
     pub fn source_events(&self, consumer: &ConsumerName) -> String {
         self.source_events.topic(self.source(), consumer.as_str())
     }
 
-    /// The topic on which one consumer answers.
+    /// The topic of events from one consumer.
     pub fn agent_events(&self, consumer: &ConsumerName) -> String {
         self.agent_events.topic(self.source(), consumer.as_str())
     }
@@ -196,7 +196,7 @@ impl Scheme {
         self.agent_events.filter(self.source(), consumer)
     }
 
-    /// The topic on which `source` speaks to every consumer, when the scheme has one.
+    /// The topic of events from `source` to every consumer, when the scheme has one.
     pub fn source_broadcast(&self, source: &SourceId) -> Option<String> {
         let broadcast = self.source_broadcast.as_ref()?;
         Some(broadcast.topic(source.as_str()))
@@ -207,7 +207,7 @@ impl Scheme {
         self.source_broadcast.as_ref().map(Broadcast::filter)
     }
 
-    /// The topic on which one consumer speaks to every source, when the scheme has one.
+    /// The topic of events from one consumer to every source, when the scheme has one.
     pub fn agent_broadcast(&self, consumer: &ConsumerName) -> Option<String> {
         let broadcast = self.agent_broadcast.as_ref()?;
         Some(broadcast.topic(consumer.as_str()))
@@ -218,7 +218,7 @@ impl Scheme {
         self.agent_broadcast.as_ref().map(Broadcast::filter)
     }
 
-    /// The consumer a received topic speaks for, in either direction; `None` for any other topic.
+    /// The consumer that a received topic belongs to, in either direction; `None` for any other topic.
     pub fn consumer_of(&self, topic: &str) -> Option<ConsumerName> {
         self.recognise(topic).map(|(_, consumer)| consumer)
     }

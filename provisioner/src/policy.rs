@@ -211,7 +211,7 @@ pub fn check(region: &Region, documents: &Documents) -> Matrix {
             rows.push(Row {
                 party: party.clone(),
                 action: probe.action.to_string(),
-                resource: resource(probe.action, &probe.subject).to_string(),
+                resource: Resource::of(probe.action, &probe.subject).to_string(),
                 allowed,
                 expected: probe.expected,
                 why: (unknown.is_some() || allowed != probe.expected).then(|| decision.explain()),
@@ -248,7 +248,7 @@ pub fn explain(
     Explanation {
         party: party.clone(),
         action: action.to_string(),
-        resource: resource(action, subject).to_string(),
+        resource: Resource::of(action, subject).to_string(),
         allowed,
         unknown,
         decided_by: decided_by.map(|by| by.to_string()),
@@ -291,7 +291,7 @@ fn decide(
     let context = Context::new(region.arn_prefix(), client_id);
     let request = Request {
         action,
-        resource: resource(action, subject),
+        resource: Resource::of(action, subject),
         context: &context,
     };
     evaluate(documents.of(party), &request)
@@ -301,16 +301,6 @@ fn unknown(decision: &Decision) -> Option<String> {
     match decision {
         Decision::Unknown { construct, .. } => Some(construct.to_string()),
         Decision::Allow { .. } | Decision::Deny { .. } => None,
-    }
-}
-
-fn resource(action: PolicyAction, subject: &str) -> Resource<'_> {
-    match action {
-        PolicyAction::Connect => Resource::Client(subject),
-        PolicyAction::Subscribe => Resource::Filter(subject),
-        PolicyAction::Publish | PolicyAction::Receive | PolicyAction::RetainPublish => {
-            Resource::Topic(subject)
-        }
     }
 }
 

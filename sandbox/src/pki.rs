@@ -1,6 +1,6 @@
-//! A throw-away certificate authority, and the two ways a CSI driver lays an identity down.
+//! A throw-away certificate authority, and the two ways a CSI driver writes an identity into a mounted directory.
 //!
-//! For tests and the sandbox only: keys live in memory and in the directories they are laid down in.
+//! For tests and the sandbox only: keys live in memory and in the directories they are written to.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -12,12 +12,12 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize,
 };
 
-pub use self::keep::KeepError;
-pub use self::lay_down::{LayDownError, Layout, lay_down};
+pub use self::mount::{Layout, WriteMountError, write_mount};
+pub use self::persist::PersistError;
 pub use self::sign::SigningError;
 
-mod keep;
-mod lay_down;
+mod mount;
+mod persist;
 mod sign;
 
 /// A certificate authority.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use agent::applier::kubernetes::AgentId;
 use agent::cluster::ClusterOptions;
-use agent::service::{ClusterPlace, Place};
+use agent::service::{Backend, ClusterBackend};
 use link::clock::Clock;
 use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};
@@ -104,7 +104,7 @@ impl Settings {
     /// # Errors
     /// When the directory cannot be written to, or an address that was asked for is taken.
     pub async fn build(self, home: &Home) -> Result<Region, Failure> {
-        let authority = Authority::kept_in(home.path(), "sandbox certificate authority")?;
+        let authority = Authority::persisted_in(home.path(), "sandbox certificate authority")?;
         let authority = Arc::new(authority);
         let server = authority.server(&[])?;
         let account = broker::Registry::load(&home.registry_file())?;
@@ -181,11 +181,11 @@ impl Settings {
             let cluster = self.kubeconfig.as_deref();
             let target = cluster.map_or_else(|| home.target(&consumer), Path::to_path_buf);
             summary.add_consumer(home, &consumer, target, part.url());
-            let place = match cluster {
+            let backend = match cluster {
                 None => directory(home, &consumer),
                 Some(kubeconfig) => self::cluster(kubeconfig, &consumer).await?,
             };
-            let agent = agent(home, consumer, place)?;
+            let agent = agent(home, consumer, backend)?;
             let agent = agent.build(&part.registry, &part.checks).await?;
             agents.push((part, agent));
         }
@@ -317,13 +317,13 @@ fn bridge(
 fn agent(
     home: &Home,
     consumer: ConsumerName,
-    place: Place,
-) -> Result<agent::service::BridgeSettings, Failure> {
-    Ok(agent::service::BridgeSettings {
+    backend: Backend,
+) -> Result<agent::service::Settings, Failure> {
+    Ok(agent::service::Settings {
         endpoint: endpoint(&home.agent_identity(&consumer))?,
         event_source: format!("{consumer}-work-agent"),
         sources: None,
-        place,
+        backend,
         paused: None,
         max_raw_bytes: 1 << 20,
         reconnect: Reconnect::default(),
@@ -332,8 +332,8 @@ fn agent(
     })
 }
 
-fn directory(home: &Home, consumer: &ConsumerName) -> Place {
-    Place::Directory {
+fn directory(home: &Home, consumer: &ConsumerName) -> Backend {
+    Backend::Directory {
         root: home.target(consumer),
         state_dir: home.agent_state(consumer),
         sweep: SWEEP,
@@ -341,14 +341,14 @@ fn directory(home: &Home, consumer: &ConsumerName) -> Place {
 }
 
 /// A namespace of its own for each consumer, so that several can share one cluster.
-async fn cluster(kubeconfig: &Path, consumer: &ConsumerName) -> Result<Place, Failure> {
+async fn cluster(kubeconfig: &Path, consumer: &ConsumerName) -> Result<Backend, Failure> {
     let options = ClusterOptions {
         kubeconfig: Some(kubeconfig.into()),
         namespace: Some(format!("sandbox-{consumer}")),
         ..ClusterOptions::new(consumer.as_str())
     };
     agent::cluster::prepare(options.clone()).await?;
-    Ok(Place::Cluster(ClusterPlace {
+    Ok(Backend::Cluster(ClusterBackend {
         options,
         agent_id: AgentId::from(consumer.as_str()),
         adopted: Vec::new(),

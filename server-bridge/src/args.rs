@@ -78,7 +78,7 @@ pub struct Args {
         long,
         env = "BRIDGE_API_LISTEN",
         default_value = "127.0.0.1:8000",
-        value_parser = link::cli::listen_address,
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub api_listen: SocketAddr,
@@ -102,7 +102,7 @@ pub struct Args {
         long,
         env = "BRIDGE_ADMIN_LISTEN",
         default_value = "127.0.0.1:8083",
-        value_parser = link::cli::listen_address,
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,

@@ -22,7 +22,7 @@ use link::supervise::{Restarts, restarting};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::store::{Leases, Replica};
+use crate::store::{LeaseStore, Replica};
 
 mod metrics;
 mod ownership;
@@ -71,7 +71,7 @@ impl Default for ReplicaOptions {
 
 // === impl Membership ===
 
-impl<L: Leases> Membership<L> {
+impl<L: LeaseStore> Membership<L> {
     /// Waits for a free slot and takes it; `None` when `stop` was cancelled before there was one. Adds the readiness checks
     /// `slot`, which says meanwhile who has the slots, and `leases`.
     pub async fn join(

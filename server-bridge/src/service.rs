@@ -168,7 +168,7 @@ impl BridgeSettings {
     async fn open(&self, location: Location, restarts: Restarts) -> Result<AnyStore, Failure> {
         let store = location.open(restarts).await?;
         // Before anything is written.
-        store.claim(&self.source).await?;
+        store.assign_source(&self.source).await?;
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
             let began = Instant::now();

@@ -34,8 +34,8 @@ pub struct Evaluation {
     pub message: String,
 }
 
-/// Evaluates the rules of a manifest for its object; a rule that has nothing to say about it is left out. Nothing is
-/// said of an object that is absent (`None`), except of rules that no object could satisfy.
+/// Evaluates the rules of a manifest for its object; a rule that does not apply to it is left out. For an object that
+/// is absent (`None`) only rules are evaluated that no object could satisfy.
 ///
 /// All rules of a call share one budget of cost, so that it ends within a second whatever they are.
 pub fn evaluate(rules: &[ConditionRule], object: Option<&Value>) -> Vec<Evaluation> {

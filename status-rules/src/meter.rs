@@ -48,7 +48,7 @@ impl Budget {
         }
     }
 
-    /// Takes what a call has cost off the budget, and tells whether it went too far.
+    /// Takes what a call has cost off the budget, and returns an error when it went too far.
     pub(super) fn settle(&self, meter: &Meter) -> Result<(), Exceeded> {
         let before = self.0.load(Ordering::Relaxed);
         let granted = before.min(CALL_LIMIT);

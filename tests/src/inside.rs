@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::MqttUplink;
-use agent::app::Config;
+use agent::app::AgentConfig;
 use agent::applier::Applier;
 use agent::health::Health;
 use agent::intake::Rules;
@@ -77,7 +77,7 @@ impl Inside {
         let inbound = links.inbound.pop().context("it subscribes")?;
         let store = Arc::new(Files::open(&agent.state)?.store);
         let agent_topic = scheme.agent_events(&consumer);
-        let config = Config {
+        let config = AgentConfig {
             rules: Rules {
                 consumer,
                 sources: Some(BTreeSet::from([SOURCE.to_owned()])),

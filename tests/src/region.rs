@@ -21,7 +21,7 @@ use link::id::{ClientId, ConsumerName, SourceId};
 use link::iot::policy::Document;
 use link::party::Party;
 use link::topic::Scheme;
-use sandbox::pki::{Authority, Layout, lay_down};
+use sandbox::pki::{Authority, Layout, write_mount};
 use serde_json::{Value, json};
 
 use self::broker::Member;
@@ -466,7 +466,7 @@ impl Region {
         let set = self.authority.client(name)?;
         registry.register_pem(&set.certificate, &[EVERYTHING])?;
         let mount = self.scratch.dir(name)?.join("mount");
-        lay_down(&mount, &set, &[], Layout::PerFileRename)?;
+        write_mount(&mount, &set, &[], Layout::PerFileRename)?;
         Client::start(name, self.broker.address(), filters, mount)
     }
 

@@ -13,7 +13,7 @@ use link::iot::policy::Document;
 use link::mqtt::{self, Inbound, Reconnect, Session};
 use prometheus::Registry;
 use sandbox::broker::{Broker, BrokerConfig, CertificateState, Quotas, RunningBroker};
-use sandbox::pki::{Authority, CertificateRequest, Layout, Set, lay_down};
+use sandbox::pki::{Authority, CertificateRequest, Layout, Set, write_mount};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -98,7 +98,7 @@ impl Ground {
         scratch: &Path,
     ) -> anyhow::Result<Client> {
         let mount = scratch.join(name);
-        lay_down(&mount, &self.enrol(name)?, &[], Layout::PerFileRename)?;
+        write_mount(&mount, &self.enrol(name)?, &[], Layout::PerFileRename)?;
         Client::start(name, address, filters, mount)
     }
 }

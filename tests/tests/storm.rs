@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use agent::applier::directory::Directory;
 use agent::applier::{
-    Applied, Applier, ApplierError, Change, Claim, Desired, Held, Release, Released,
+    Applied, Applier, ApplierError, Change, Claim, Desired, HeldObject, Release, Released,
 };
 use agent::reconcile::WORKERS;
 use agent::work::WorkId;
@@ -192,7 +192,11 @@ struct Slow(Directory);
 // === impl Slow ===
 
 impl Applier for Slow {
-    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, ApplierError> {
+    async fn claim(
+        &self,
+        owner: &WorkId,
+        declared: &[Claim],
+    ) -> Result<Vec<HeldObject>, ApplierError> {
         self.0.claim(owner, declared).await
     }
 
@@ -207,7 +211,7 @@ impl Applier for Slow {
     async fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
     ) -> Result<Released, ApplierError> {
         tokio::time::sleep(RELEASE).await;

@@ -18,18 +18,18 @@ use tokio::sync::{Notify, mpsc};
 use tracing::info;
 
 use super::{
-    Applied, Applier, ApplierError, ApplierErrorKind, Change, Claim, Desired, Held, Release,
+    Applied, Applier, ApplierError, ApplierErrorKind, Change, Claim, Desired, HeldObject, Release,
     Released, Strategy,
 };
 use crate::applier::ownership::{Claimed, Ownership, Settlement, Standing};
 use crate::blocking::blocking;
 use crate::disk::{modes, safe_name};
 use crate::work_id::WorkId;
-use place::{Looks, Place};
 use records::Records;
+use root::{FileStamp, Root};
 
-mod place;
 mod records;
+mod root;
 mod yaml;
 
 /// Applies manifests to a directory; clones share it.
@@ -38,7 +38,7 @@ pub struct Directory(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    place: Place,
+    root_dir: Root,
     sweep: Duration,
     records: Records,
     state: Mutex<State>,
@@ -49,7 +49,7 @@ struct Inner {
 struct State {
     ownership: Ownership,
     // What a file looked like when we last had it right, by key.
-    seen: HashMap<String, Looks>,
+    seen: HashMap<String, FileStamp>,
     // Works to look at again; at most as many as there are works.
     wake: BTreeSet<WorkId>,
 }
@@ -57,14 +57,14 @@ struct State {
 /// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} `{path}`")]
-pub struct Error {
+pub struct DirectoryError {
     operation: &'static str,
     path: PathBuf,
     #[source]
     source: io::Error,
 }
 
-impl Hint for Error {
+impl Hint for DirectoryError {
     fn hint(&self) -> Option<String> {
         Some("check that the directory exists on a volume this process may write".into())
     }
@@ -79,26 +79,26 @@ impl Directory {
     ///
     /// # Errors
     /// When one of the directories cannot be used.
-    pub fn open(root: &Path, records: &Path, sweep: Duration) -> Result<Self, Error> {
+    pub fn open(root: &Path, records: &Path, sweep: Duration) -> Result<Self, DirectoryError> {
         let failed = |operation, path: &Path| {
             let path = path.to_path_buf();
-            move |source| Error {
+            move |source| DirectoryError {
                 operation,
                 path,
                 source,
             }
         };
-        let place = Place::open(root).map_err(failed("open directory", root))?;
+        let root_dir = Root::open(root).map_err(failed("open directory", root))?;
         let (records, ownership) =
             Records::open(records).map_err(failed("read ownership records in", records))?;
         let held: BTreeSet<PathBuf> = ownership
             .keys()
-            .flat_map(|key| place.chain(key))
+            .flat_map(|key| root_dir.chain(key))
             .chain([root.to_path_buf()])
             .collect();
         modes::tighten("what is applied", held);
         Ok(Self(Arc::new(Inner {
-            place,
+            root_dir,
             sweep,
             records,
             state: Mutex::new(State {
@@ -112,7 +112,7 @@ impl Directory {
 
     /// The file of an object.
     pub fn path(&self, object: &ObjectRef) -> PathBuf {
-        self.0.place.path(&key(object))
+        self.0.root_dir.path(&key(object))
     }
 
     /// Compares every held file's time and size with what was written; returns the works that hold one that
@@ -121,7 +121,7 @@ impl Directory {
         let seen = self.0.state().seen.clone();
         let differing: Vec<String> = seen
             .into_iter()
-            .filter(|(key, seen)| self.0.place.look(key) != Some(*seen))
+            .filter(|(key, seen)| self.0.root_dir.stamp(key) != Some(*seen))
             .map(|(key, _)| key)
             .collect();
         let mut state = self.0.state();
@@ -139,7 +139,11 @@ impl Directory {
 }
 
 impl Applier for Directory {
-    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, ApplierError> {
+    async fn claim(
+        &self,
+        owner: &WorkId,
+        declared: &[Claim],
+    ) -> Result<Vec<HeldObject>, ApplierError> {
         let (inner, owner, declared) = (Arc::clone(&self.0), owner.clone(), declared.to_vec());
         blocking(move || {
             let keyed: Vec<(String, Claim)> = declared
@@ -191,7 +195,7 @@ impl Applier for Directory {
     async fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
     ) -> Result<Released, ApplierError> {
         let (inner, owner, object) = (Arc::clone(&self.0), owner.clone(), held.object());
@@ -252,7 +256,7 @@ impl Inner {
         match strategy {
             Strategy::ReadOnly => return Ok(Applied::default()),
             Strategy::CreateOnly => {
-                let there = self.place.exists(&key);
+                let there = self.root_dir.exists(&key);
                 if there.map_err(|error| unavailable("look for", object, &error))? {
                     return Ok(Applied::default());
                 }
@@ -278,22 +282,22 @@ impl Inner {
         })?;
         // Size first: a file that differs in length need not be read.
         let unchanged = self
-            .place
-            .look(&key)
-            .is_some_and(|looks| looks.bytes == bytes.len() as u64)
-            && matches!(self.place.read(&key), Ok(Some(found)) if found == bytes.as_bytes());
+            .root_dir
+            .stamp(&key)
+            .is_some_and(|stamp| stamp.bytes == bytes.len() as u64)
+            && matches!(self.root_dir.read(&key), Ok(Some(found)) if found == bytes.as_bytes());
         if !unchanged {
-            self.place
+            self.root_dir
                 .write(&key, bytes.as_bytes())
                 .map_err(|error| unavailable("write", object, &error))?;
         }
-        if let Some(looks) = self.place.look(&key) {
-            state.seen.insert(key, looks);
+        if let Some(stamp) = self.root_dir.stamp(&key) {
+            state.seen.insert(key, stamp);
         }
         Ok(Applied {
             changed: !unchanged,
             observed: Some(manifest),
-            mark: None,
+            fingerprint: None,
         })
     }
 
@@ -311,7 +315,7 @@ impl Inner {
             let alone = state.ownership.owners(&key) == std::slice::from_ref(owner);
             let remove = mode == Release::Remove && alone;
             if remove {
-                self.place
+                self.root_dir
                     .remove(&key)
                     .map_err(|error| unavailable("remove", object, &error))?;
             }
@@ -328,7 +332,7 @@ impl Inner {
     }
 
     fn read(&self, object: &ObjectRef) -> Result<Option<Value>, ApplierError> {
-        let bytes = match self.place.read(&key(object)) {
+        let bytes = match self.root_dir.read(&key(object)) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(None),
             Err(error) => return Err(unavailable("read", object, &error)),

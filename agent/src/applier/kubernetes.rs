@@ -2,7 +2,7 @@
 //!
 //! `object` says which object a manifest declares, `claims` keeps who holds what in AppliedManifestWorks, `apply` and
 //! `release` change objects, `watch` tells what somebody else changed. `aliases`, `fields`, `update`, `conflict`,
-//! `managed`, `rivals` and `explain` decide and word; none of them talks to a server.
+//! `managed`, `field_managers` and `explain` are pure; none of them talks to a server.
 //!
 //! A work that names no strategy is applied by server-side apply with force as `work-agent`: what its manifests say
 //! is put back when somebody edits it, what they do not mention is left to others. Status in a manifest is sent
@@ -18,14 +18,14 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use self::claims::Claims;
-use self::claims::foreign::Foreign;
+use self::claims::foreign::ForeignClaims;
 use self::discovery::Discovery;
 use self::executor::Executor;
 use self::server::Server;
-use self::watch::Index;
+use self::watch::WatchIndex;
 use super::{
-    Applied, Applier, ApplierError, Change, Claim, Desired, Held, Identity, Mark, RecordMetadata,
-    Release, Released,
+    Applied, Applier, ApplierError, Change, Claim, Desired, Fingerprint, HeldObject,
+    ObjectIdentity, RecordMetadata, Release, Released,
 };
 use crate::cluster::hint;
 use crate::keyed_lock::KeyedLock;
@@ -38,16 +38,16 @@ pub(crate) mod conflict;
 pub(crate) mod discovery;
 pub mod executor;
 pub(crate) mod explain;
+mod field_managers;
 pub(crate) mod fields;
 mod identity;
 pub(crate) mod managed;
 mod object;
-mod own;
+mod own_kinds;
 mod owners;
 mod release;
 pub(crate) mod resource;
 mod resume;
-mod rivals;
 mod server;
 pub(crate) mod update;
 mod watch;
@@ -61,7 +61,7 @@ pub struct Kubernetes(Arc<Inner>);
 
 /// How a cluster is used.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct KubernetesOptions {
     /// Under which identity objects are held.
     pub agent_id: AgentId,
     /// Identities of other agents whose AppliedManifestWorks are taken over.
@@ -72,7 +72,7 @@ pub struct Options {
 
 /// The cluster cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum KubernetesError {
     /// It does not tell which kinds it has.
     #[error("read the kinds of the API server")]
     Discover(#[source] kube::Error),
@@ -90,8 +90,8 @@ struct Inner {
     executor: Executor,
     discovery: Discovery,
     claims: Mutex<Claims>,
-    foreign: Foreign,
-    index: Index,
+    foreign: ForeignClaims,
+    index: WatchIndex,
     locks: KeyedLock,
 }
 
@@ -101,8 +101,8 @@ impl Kubernetes {
     /// Reads the kinds of the cluster and what the works hold.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn open(client: Client, options: Options) -> Result<Self, Error> {
+    /// See [`KubernetesError`].
+    pub async fn open(client: Client, options: KubernetesOptions) -> Result<Self, KubernetesError> {
         let discovery = Discovery::read(client.clone()).await;
         let inner = Inner {
             executor: Executor::new(client.clone()),
@@ -110,17 +110,17 @@ impl Kubernetes {
             server: Server::new(client),
             agent_id: options.agent_id,
             adopted: options.adopted,
-            discovery: discovery.map_err(Error::Discover)?,
+            discovery: discovery.map_err(KubernetesError::Discover)?,
             claims: Mutex::default(),
-            foreign: Foreign::default(),
-            index: Index::default(),
+            foreign: ForeignClaims::default(),
+            index: WatchIndex::default(),
             locks: KeyedLock::default(),
         };
-        inner.load().await.map_err(Error::Load)?;
+        inner.load().await.map_err(KubernetesError::Load)?;
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Every work that holds something, told of or not.
+    /// Every work that holds something, whether this agent holds the work or not.
     pub fn owners(&self) -> Vec<WorkId> {
         self.0.claims().owners()
     }
@@ -128,7 +128,7 @@ impl Kubernetes {
 
 // === impl Options ===
 
-impl Options {
+impl KubernetesOptions {
     /// The identity, and those whose works are taken over.
     pub fn new(agent_id: AgentId, adopted: Vec<AgentId>) -> Self {
         Self {
@@ -142,7 +142,11 @@ impl Options {
 // === impl Kubernetes: Applier ===
 
 impl Applier for Kubernetes {
-    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, ApplierError> {
+    async fn claim(
+        &self,
+        owner: &WorkId,
+        declared: &[Claim],
+    ) -> Result<Vec<HeldObject>, ApplierError> {
         self.0.claim(owner, declared).await
     }
 
@@ -154,8 +158,8 @@ impl Applier for Kubernetes {
         self.0.apply(owner, desired).await
     }
 
-    async fn rivals(&self, desired: Desired<'_>) -> Vec<String> {
-        self.0.rivals(desired).await
+    async fn conflicting_managers(&self, desired: Desired<'_>) -> Vec<String> {
+        self.0.conflicting_managers(desired).await
     }
 
     async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, ApplierError> {
@@ -165,7 +169,7 @@ impl Applier for Kubernetes {
     async fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
     ) -> Result<Released, ApplierError> {
         self.0.release(owner, held, mode).await
@@ -183,7 +187,7 @@ impl Applier for Kubernetes {
         self.0.claims().owns(owner)
     }
 
-    fn resume(&self, owner: &WorkId, claims: usize, seen: &[(ObjectRef, Mark)]) -> bool {
+    fn resume(&self, owner: &WorkId, claims: usize, seen: &[(ObjectRef, Fingerprint)]) -> bool {
         self.0.resume(owner, claims, seen)
     }
 
@@ -195,7 +199,7 @@ impl Applier for Kubernetes {
         self.0.learn(declared).await;
     }
 
-    fn identify(&self, declared: &ObjectRef) -> Identity {
+    fn identify(&self, declared: &ObjectRef) -> ObjectIdentity {
         self.0.identify(declared)
     }
 }
@@ -219,7 +223,7 @@ impl Inner {
 
 // === impl Error ===
 
-impl Hint for Error {
+impl Hint for KubernetesError {
     fn hint(&self) -> Option<String> {
         let (Self::Discover(error) | Self::Load(error)) = self;
         Some(match error {

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, Held};
+use super::{Claim, HeldObject};
 use crate::work_id::WorkId;
 
 /// Every share, by owner and by object. An object goes by a key of the applier's choice.
@@ -35,7 +35,7 @@ pub(crate) struct Record {
 pub(crate) struct Share {
     pub(crate) key: String,
     #[serde(flatten)]
-    pub(crate) held: Held,
+    pub(crate) held: HeldObject,
     pub(crate) content: Option<String>,
     pub(crate) since: u64,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Claimed {
     /// Whether it names objects that were not held before.
     pub(crate) grown: bool,
     /// What is held and not declared any more.
-    pub(crate) stale: Vec<Held>,
+    pub(crate) stale: Vec<HeldObject>,
     /// Other owners whose standing may change.
     pub(crate) affected: BTreeSet<WorkId>,
 }
@@ -158,9 +158,9 @@ impl Ownership {
             }
             record.objects.push(Share {
                 key: key.clone(),
-                held: Held {
+                held: HeldObject {
                     uid: before.and_then(|share| share.held.uid),
-                    ..Held::from(&claim.object)
+                    ..HeldObject::from(&claim.object)
                 },
                 content: claim.content.clone(),
                 since,
@@ -206,7 +206,7 @@ impl Ownership {
     }
 
     /// What a held object goes by in its owner's record.
-    pub(crate) fn key_of(&self, owner: &WorkId, held: &Held) -> Option<&str> {
+    pub(crate) fn key_of(&self, owner: &WorkId, held: &HeldObject) -> Option<&str> {
         let object = held.object();
         let mut shares = self.owners.get(owner)?.objects.iter();
         let share =
@@ -215,7 +215,7 @@ impl Ownership {
     }
 
     /// What else an owner holds of that namespace and name: under another kind it may be the same object.
-    pub(crate) fn namesakes(&self, owner: &WorkId, key: &str) -> Vec<Held> {
+    pub(crate) fn namesakes(&self, owner: &WorkId, key: &str) -> Vec<HeldObject> {
         let Some(named) = self.share(owner, key) else {
             return Vec::new();
         };

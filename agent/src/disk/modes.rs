@@ -1,4 +1,4 @@
-//! At start: what we keep is its owner's alone, whoever made it and under whatever umask.
+//! At start: permissions of what the agent keeps are reduced to its owner's, whatever the umask was.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

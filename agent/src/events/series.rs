@@ -20,18 +20,18 @@ pub(super) struct Topic {
 
 /// The events that were written lately.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct SeriesTable {
     series: HashMap<Topic, Series>,
 }
 
 /// What a trouble calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum SeriesAction {
     /// A new event.
     Begin,
     /// A count that is due.
     Now,
-    /// Nothing yet; [`Ledger::next_due`] says when.
+    /// Nothing yet; [`SeriesTable::next_due`] says when.
     Later,
 }
 
@@ -44,24 +44,24 @@ struct Series {
     not_before: Instant,
 }
 
-// === impl Ledger ===
+// === impl SeriesTable ===
 
-impl Ledger {
+impl SeriesTable {
     /// Notes a trouble.
-    pub(super) fn note(&mut self, topic: &Topic, now: Instant) -> Step {
+    pub(super) fn note(&mut self, topic: &Topic, now: Instant) -> SeriesAction {
         match self.series.get_mut(topic) {
             Some(series) if now < series.last + WINDOW => {
                 series.count = series.count.saturating_add(1);
                 series.last = now;
                 if series.not_before <= now {
-                    Step::Now
+                    SeriesAction::Now
                 } else {
-                    Step::Later
+                    SeriesAction::Later
                 }
             }
             _ => {
                 self.series.remove(topic);
-                Step::Begin
+                SeriesAction::Begin
             }
         }
     }
@@ -141,47 +141,47 @@ mod tests {
 
     #[test]
     fn same_trouble_is_counted_at_its_pace() {
-        let (mut ledger, start) = (Ledger::default(), Instant::now());
-        assert_eq!(ledger.note(&topic(1), start), Step::Begin);
-        ledger.begun(topic(1), "event".into(), start);
-        assert_eq!(ledger.next_due(), None);
-        assert_eq!(ledger.note(&topic(1), start), Step::Now);
-        assert_eq!(ledger.due(start), Some((topic(1), "event".into(), 2)));
-        ledger.written(&topic(1), 2, start);
+        let (mut series, start) = (SeriesTable::default(), Instant::now());
+        assert_eq!(series.note(&topic(1), start), SeriesAction::Begin);
+        series.begun(topic(1), "event".into(), start);
+        assert_eq!(series.next_due(), None);
+        assert_eq!(series.note(&topic(1), start), SeriesAction::Now);
+        assert_eq!(series.due(start), Some((topic(1), "event".into(), 2)));
+        series.written(&topic(1), 2, start);
         for _ in 0..100 {
-            assert_eq!(ledger.note(&topic(1), start), Step::Later);
+            assert_eq!(series.note(&topic(1), start), SeriesAction::Later);
         }
-        assert_eq!(ledger.due(start), None);
-        assert_eq!(ledger.next_due(), Some(start + PACE));
-        assert_eq!(ledger.due(start + PACE).unwrap().2, 102);
+        assert_eq!(series.due(start), None);
+        assert_eq!(series.next_due(), Some(start + PACE));
+        assert_eq!(series.due(start + PACE).unwrap().2, 102);
     }
 
     #[test]
     fn another_trouble_is_another_event() {
-        let (mut ledger, start) = (Ledger::default(), Instant::now());
-        ledger.begun(topic(1), "event".into(), start);
+        let (mut series, start) = (SeriesTable::default(), Instant::now());
+        series.begun(topic(1), "event".into(), start);
         let other = Topic {
             reason: "Invalid",
             ..topic(1)
         };
-        assert_eq!(ledger.note(&other, start), Step::Begin);
+        assert_eq!(series.note(&other, start), SeriesAction::Begin);
     }
 
     #[test]
     fn trouble_that_comes_back_after_the_window_is_a_new_event() {
-        let (mut ledger, start) = (Ledger::default(), Instant::now());
-        ledger.begun(topic(1), "event".into(), start);
+        let (mut series, start) = (SeriesTable::default(), Instant::now());
+        series.begun(topic(1), "event".into(), start);
         let late = start + WINDOW - Duration::from_secs(1);
-        assert_eq!(ledger.note(&topic(1), late), Step::Now);
-        assert_eq!(ledger.note(&topic(1), late + WINDOW), Step::Begin);
+        assert_eq!(series.note(&topic(1), late), SeriesAction::Now);
+        assert_eq!(series.note(&topic(1), late + WINDOW), SeriesAction::Begin);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let (mut ledger, start) = (Ledger::default(), Instant::now());
+        let (mut series, start) = (SeriesTable::default(), Instant::now());
         for work in 0..3 * CAPACITY {
-            ledger.begun(topic(work), "event".into(), start);
+            series.begun(topic(work), "event".into(), start);
         }
-        assert!(ledger.series.len() <= CAPACITY);
+        assert!(series.series.len() <= CAPACITY);
     }
 }

@@ -12,7 +12,7 @@ use link::id::ConsumerName;
 use link::order::Version;
 
 use crate::digest::sha256_hex;
-use crate::received::{Refusal, Taken};
+use crate::received::{RefusalReason, Taken};
 use crate::work::{Entry, Head, Work, WorkId, created};
 
 use self::refusal::{cut, refuse, refused};
@@ -72,7 +72,7 @@ pub fn decide(
                 delete(event, id, entry.as_ref())
             } else if entry.is_none() && late(&id) {
                 refused(
-                    Refusal::Departed,
+                    RefusalReason::Tombstoned,
                     format!("work `{id}` was deleted after this was written"),
                 )
             } else {
@@ -96,7 +96,7 @@ fn check(
     if topic_consumer != Some(consumer) {
         let whose = topic_consumer.map_or("no consumer".into(), |c| format!("consumer `{c}`"));
         return refuse(
-            Refusal::ForeignTopic,
+            RefusalReason::ForeignTopic,
             format!("the topic speaks for {whose}, not for `{consumer}`"),
         );
     }
@@ -106,13 +106,13 @@ fn check(
         None | Some("") if event.kind.sub_resource == SubResource::Status => {}
         None => {
             return refuse(
-                Refusal::ForeignConsumer,
+                RefusalReason::ForeignConsumer,
                 "attribute `clustername` is missing".into(),
             );
         }
         Some(other) => {
             return refuse(
-                Refusal::ForeignConsumer,
+                RefusalReason::ForeignConsumer,
                 format!(
                     "attribute `clustername` is `{}`, not `{consumer}`",
                     cut(other)
@@ -124,7 +124,7 @@ fn check(
         && !sources.contains(&event.source)
     {
         return refuse(
-            Refusal::ForeignSource,
+            RefusalReason::ForeignSource,
             format!(
                 "source `{}` is not among the allowed sources",
                 cut(&event.source)
@@ -133,7 +133,7 @@ fn check(
     }
     if !event.kind.is_manifest_bundle() {
         return refuse(
-            Refusal::DataType,
+            RefusalReason::DataType,
             format!(
                 "data type `{}` is not manifest bundles",
                 cut(&event.kind.data_type)
@@ -145,7 +145,7 @@ fn check(
             match serde_json::from_slice(event.data_bytes()) {
                 Ok(request) => Ok(Request::Statuses(request)),
                 Err(error) => refuse(
-                    Refusal::Payload,
+                    RefusalReason::Payload,
                     format!("the status resync request cannot be read: {error}"),
                 ),
             }
@@ -155,7 +155,7 @@ fn check(
             Action::Create | Action::Update | Action::Delete | Action::ResyncResponse,
         ) => match event.resource_id.as_deref() {
             Some(id) if id.len().max(event.source.len()) > LONGEST_NAME => refuse(
-                Refusal::TooLong,
+                RefusalReason::TooLong,
                 format!(
                     "`resourceid` has {} bytes and `source` {}, and a status could carry at most {LONGEST_NAME} of each",
                     id.len(),
@@ -164,12 +164,12 @@ fn check(
             ),
             Some(id) if !id.is_empty() => Ok(Request::Spec(id.into())),
             _ => refuse(
-                Refusal::MissingResourceId,
+                RefusalReason::MissingResourceId,
                 "attribute `resourceid` is missing or empty".into(),
             ),
         },
         _ => refuse(
-            Refusal::Action,
+            RefusalReason::Action,
             format!("event type `{}` is not for an agent", event.kind),
         ),
     }
@@ -194,7 +194,7 @@ fn delete(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
     match held {
         None => Decision::Absent(head),
         Some(entry) if is_of_an_earlier_bundle(event, entry) => refused(
-            Refusal::Departed,
+            RefusalReason::Tombstoned,
             format!(
                 "work `{}` was made again since this deletion was asked for",
                 head.id
@@ -217,7 +217,7 @@ fn delete(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
 fn upsert(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
     let Some(version) = event.resource_version else {
         return refused(
-            Refusal::MissingVersion,
+            RefusalReason::MissingVersion,
             "attribute `resourceversion` is missing".into(),
         );
     };
@@ -229,13 +229,13 @@ fn upsert(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
         }
         if entry.deleting {
             return refused(
-                Refusal::Deleting,
+                RefusalReason::Deleting,
                 format!("work `{id}` is being deleted and nothing takes that back"),
             );
         }
         if version != Version::UNVERSIONED && version < entry.version {
             return refused(
-                Refusal::OldVersion,
+                RefusalReason::OldVersion,
                 format!(
                     "version {version} is older than version {} held",
                     entry.version

@@ -6,7 +6,7 @@ use link::bundle::Spec;
 use link::bundle::manifest::ObjectRef;
 
 use crate::applier::kubernetes::executor::gives_rights;
-use crate::applier::{Identity, Strategy};
+use crate::applier::{ObjectIdentity, Strategy};
 use crate::reconcile::plan;
 
 /// What some works need.
@@ -57,7 +57,7 @@ impl Needs {
         self.reviews |= account.is_some();
         let steps = plan(spec, |object| {
             let resource = plural(object).unwrap_or_else(|| object.plural_guess());
-            Identity::of(object.clone(), resource)
+            ObjectIdentity::of(object.clone(), resource)
         });
         for step in steps {
             let gives_rights = gives_rights(&step.object);

@@ -1,14 +1,14 @@
-//! Tells one reason of a failure from another, so that a work which gets further is not held to the pause of what is
-//! behind it.
+//! Distinguishes the reasons of failures, so that a work which gets further does not wait out the pause of a reason that is
+//! over.
 //!
-//! The cause of a look is what its status says: which conditions do not hold, and why. Numbers in the messages do not
+//! The cause of a failed pass is what its status says: which conditions do not hold, and why. Numbers in the messages do not
 //! count, because durations, versions and ports differ from try to try.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use link::bundle::Status;
 
-/// What tells one reason of a failure from another. The default stands for reasons that are not told apart.
+/// A hash of the reason of a failure. The default stands for reasons that are not distinguished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cause(pub u64);
 
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_another_cause_and_other_numbers_are_not() {
+    fn other_texts_are_another_cause_and_other_numbers_are_not() {
         let terminating = cause("False", "namespace `a` is being terminated");
         assert_ne!(terminating, cause("False", "namespaces \"a\" not found"));
         assert_eq!(

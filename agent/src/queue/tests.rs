@@ -1,7 +1,7 @@
 use super::*;
 
-fn queue() -> Queue {
-    Queue::new(Duration::from_secs(1), Duration::from_secs(60))
+fn queue() -> WorkQueue {
+    WorkQueue::new(Duration::from_secs(1), Duration::from_secs(60))
 }
 
 #[tokio::test(start_paused = true)]
@@ -15,9 +15,9 @@ async fn an_id_added_while_it_is_worked_on_comes_once_more_and_never_twice_at_on
     queue.add(&id);
     let parallel = tokio::time::timeout(Duration::from_secs(9), queue.next()).await;
     assert!(parallel.is_err());
-    queue.finish(&id, Next::Forget);
+    queue.finish(&id, QueueAction::Forget);
     assert_eq!(queue.next().await, Some(id.clone()));
-    queue.finish(&id, Next::Forget);
+    queue.finish(&id, QueueAction::Forget);
     queue.quiet().await;
 }
 
@@ -31,7 +31,7 @@ async fn failures_come_back_later_each_time_and_a_change_at_once() {
         let before = Instant::now();
         let next = queue.next().await.unwrap();
         waited.push(before.elapsed());
-        queue.finish(&next, Next::Retry(Cause::default()));
+        queue.finish(&next, QueueAction::Retry(Cause::default()));
     }
     assert_eq!(waited[0], Duration::ZERO);
     assert!(waited[1] < waited[2] && waited[2] < waited[3], "{waited:?}");
@@ -51,7 +51,7 @@ async fn another_cause_begins_the_delays_anew_and_alternating_ones_do_not() {
         let before = Instant::now();
         let next = queue.next().await.unwrap();
         waited.push(before.elapsed());
-        queue.finish(&next, Next::Retry(Cause(cause)));
+        queue.finish(&next, QueueAction::Retry(Cause(cause)));
     }
     let first = Duration::from_secs(1);
     assert!(waited[5] > first * 8, "{waited:?}");
@@ -61,7 +61,7 @@ async fn another_cause_begins_the_delays_anew_and_alternating_ones_do_not() {
     // One past the causes that are told apart.
     for cause in 3..=u64::try_from(CAUSES).unwrap() + 1 {
         let next = queue.next().await.unwrap();
-        queue.finish(&next, Next::Retry(Cause(cause)));
+        queue.finish(&next, QueueAction::Retry(Cause(cause)));
     }
     let before = Instant::now();
     queue.next().await.unwrap();
@@ -91,7 +91,7 @@ async fn an_id_whose_worker_panicked_comes_back() {
         let queue = std::sync::Arc::clone(&queue);
         tokio::spawn(async move {
             let id = queue.next().await.unwrap();
-            let _lock = Turn::new(&queue, &id);
+            let _lock = Processing::new(&queue, &id);
             panic!("on purpose");
         })
     };

@@ -1,11 +1,12 @@
 //! What a work holds: recorded before an object is touched, given up when the work no longer declares it, and kept for a
-//! work whose source has not spoken yet.
+//! work whose source has sent nothing yet.
 
 use link::bundle::DeleteOption;
 use tracing::warn;
 
-use super::{Again, Cause, Next, Reconciler, Step, given_up};
-use crate::applier::{Applier, ApplierError, Claim, Held, Release};
+use super::{Cause, QueueAction, Recheck, Reconciler, given_up};
+use crate::applier::{Applier, ApplierError, Claim, HeldObject, Release};
+use crate::planned::PlannedManifest;
 use crate::work::{Entry, Store, WorkId};
 
 impl<S: Store, T: Applier> Reconciler<S, T> {
@@ -13,10 +14,10 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
     pub(super) async fn claim(
         &self,
         id: &WorkId,
-        steps: &[Step],
+        plan: &[PlannedManifest],
         option: Option<&DeleteOption>,
-    ) -> Result<(usize, Vec<(Held, Release)>), ApplierError> {
-        let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
+    ) -> Result<(usize, Vec<(HeldObject, Release)>), ApplierError> {
+        let claims: Vec<Claim> = plan.iter().filter_map(PlannedManifest::claim).collect();
         let mut claimed = self.applier.claim(id, &claims).await;
         if claims.is_empty()
             && let Err(error) = self.applier.register(id).await
@@ -27,7 +28,7 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
             Ok(stale) => {
                 self.health.ok();
                 let stale = given_up(
-                    steps,
+                    plan,
                     stale,
                     |held| self.mode(held, option),
                     |object| self.applier.identify(object),
@@ -42,33 +43,33 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
     }
 
     /// Gives up what the work no longer declares, and has the applier write down what is held now.
-    pub(super) async fn settle(&self, id: &WorkId, stale: &[(Held, Release)]) -> Again {
+    pub(super) async fn settle(&self, id: &WorkId, stale: &[(HeldObject, Release)]) -> Recheck {
         if !stale.is_empty() {
             let remaining = self.release(id, stale).await;
             if !remaining.is_empty() {
-                return Again::Backoff;
+                return Recheck::Backoff;
             }
         }
         match self.applier.settle(id).await {
-            Ok(()) => Again::Eventually,
+            Ok(()) => Recheck::Eventually,
             Err(error) => {
                 warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
-                Again::Backoff
+                Recheck::Backoff
             }
         }
     }
 
     /// A work that was taken over with its objects: there is nothing to compare them with until its source has spoken, so
     /// they are held and otherwise left alone.
-    pub(super) async fn hold_awaited(&self, id: &WorkId, entry: &Entry) -> Next {
+    pub(super) async fn hold_awaited(&self, id: &WorkId, entry: &Entry) -> QueueAction {
         if entry.dropped && !entry.deleting {
             return self.forget(id).await;
         }
         match self.applier.register(id).await {
-            Ok(()) => Next::Forget,
+            Ok(()) => QueueAction::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
-                Next::Retry(Cause::default())
+                QueueAction::Retry(Cause::default())
             }
         }
     }

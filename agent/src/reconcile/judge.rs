@@ -1,15 +1,15 @@
-//! The status of a look, made where it holds nobody up.
+//! The status of a pass, off the event loop where it may take long.
 
 use link::bundle::Status;
 
 use crate::blocking::blocking;
-use crate::status::{self, Context, Outcome};
+use crate::status::{self, Context, ManifestOutcome};
 
 /// Judges, off the event loop when there are rules to evaluate, which may take a second.
-pub(super) async fn judged(outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
+pub(super) async fn judged(outcomes: Vec<ManifestOutcome>, context: Context<'_>) -> Status {
     if outcomes
         .iter()
-        .all(|outcome| outcome.step.conditions.is_empty())
+        .all(|outcome| outcome.planned.conditions.is_empty())
     {
         return status::judge(outcomes, context);
     }

@@ -1,7 +1,7 @@
 //! The pure half of reconcile: in which order manifests are applied, which settings hold for each, and what becomes of
 //! objects that a work holds and does not claim any more.
 //!
-//! Which object a manifest declares is the applier's to say ([`Identity`]). While it cannot say, nothing is claimed for
+//! The applier decides which object a manifest declares ([`ObjectIdentity`]). While it cannot, nothing is claimed for
 //! the manifest, and nothing is given up that may turn out to be its object.
 
 use std::collections::HashMap;
@@ -12,15 +12,17 @@ use link::bundle::{DeleteOption, ManifestConfig, Spec};
 use serde_json::Value;
 
 use super::Reconciler;
-use crate::applier::{Applier, ApplierError, ApplierErrorKind, Held, Identity, Release, key};
-use crate::planned::Step;
+use crate::applier::{
+    Applier, ApplierError, ApplierErrorKind, HeldObject, ObjectIdentity, Release, key,
+};
+use crate::planned::PlannedManifest;
 use crate::work::Store;
 
 // === impl Reconciler ===
 
 impl<S: Store, T: Applier> Reconciler<S, T> {
     /// Has the applier learn what the manifests are of, then plans.
-    pub(super) async fn plan(&self, spec: Spec) -> Vec<Step> {
+    pub(super) async fn plan(&self, spec: Spec) -> Vec<PlannedManifest> {
         let declared: Vec<ObjectRef> = spec.manifests.iter().map(ObjectRef::of).collect();
         self.applier.learn(&declared).await;
         plan(spec, |object| self.applier.identify(object))
@@ -29,7 +31,7 @@ impl<S: Store, T: Applier> Reconciler<S, T> {
 
 /// Orders a spec's manifests by kind rank, stably, and looks their settings up. Of several manifests that declare one
 /// object the first counts.
-pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> {
+pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> ObjectIdentity) -> Vec<PlannedManifest> {
     let Spec {
         manifests,
         manifest_configs: configs,
@@ -37,14 +39,14 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
     } = spec;
     let definitions = definitions(&manifests);
     let mut first: HashMap<String, (usize, ObjectRef)> = HashMap::new();
-    let mut steps = Vec::with_capacity(manifests.len());
+    let mut plan = Vec::with_capacity(manifests.len());
     for (ordinal, manifest) in manifests.into_iter().enumerate() {
         let declared = ObjectRef::of(&manifest);
         let mut identity = identify(&declared);
         if let Some(definition) = definitions.iter().find(|it| it.defines(&declared)) {
             definition.complete(&mut identity);
         }
-        let Identity {
+        let ObjectIdentity {
             object,
             resource,
             key,
@@ -61,7 +63,7 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
             })
             .collect();
         // Per field the first matching configuration that sets it.
-        steps.push(Step {
+        plan.push(PlannedManifest {
             strategy: matching
                 .iter()
                 .find_map(|config| config.update_strategy.as_ref())
@@ -84,27 +86,27 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
             manifest,
         });
     }
-    steps.sort_by_key(|step| rank(&step.object));
-    steps
+    plan.sort_by_key(|planned| rank(&planned.object));
+    plan
 }
 
 /// What is to be given up of what is held and not claimed any more, and how. What a manifest still declares, though
-/// only to be read, stays without an owner; what may be the object of a manifest without a place is not given up yet.
+/// only to be read, stays without an owner; what may be the object of a manifest without a location is not given up yet.
 pub fn given_up(
-    steps: &[Step],
-    stale: Vec<Held>,
-    mode: impl Fn(&Held) -> Release,
-    identify: impl Fn(&ObjectRef) -> Identity,
-) -> Vec<(Held, Release)> {
-    let may_be_declared = |held: &Held| {
-        let mut homeless = steps.iter().filter(|step| step.key.is_none());
-        homeless.any(|step| step.object.name == held.name)
+    plan: &[PlannedManifest],
+    stale: Vec<HeldObject>,
+    mode: impl Fn(&HeldObject) -> Release,
+    identify: impl Fn(&ObjectRef) -> ObjectIdentity,
+) -> Vec<(HeldObject, Release)> {
+    let may_be_declared = |held: &HeldObject| {
+        let mut homeless = plan.iter().filter(|planned| planned.key.is_none());
+        homeless.any(|planned| planned.object.name == held.name)
     };
     let stale = stale.into_iter().filter(|held| !may_be_declared(held));
     stale
         .map(|held| {
             let key = identify(&held.object()).key;
-            let is_declared = key.is_some() && steps.iter().any(|step| step.key == key);
+            let is_declared = key.is_some() && plan.iter().any(|planned| planned.key == key);
             let mode = if is_declared {
                 Release::Orphan
             } else {
@@ -170,7 +172,7 @@ impl Definition {
     }
 
     /// Says what the applier could not.
-    fn complete(&self, identity: &mut Identity) {
+    fn complete(&self, identity: &mut ObjectIdentity) {
         identity.resource.clone_from(&self.plural);
         if identity.key.is_some() {
             return;
@@ -192,7 +194,7 @@ fn definitions(manifests: &[Value]) -> Vec<Definition> {
 }
 
 fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> ApplierError {
-    let words = |object: &ObjectRef| {
+    let describe = |object: &ObjectRef| {
         let separator = if object.group.is_empty() { "" } else { "/" };
         format!("{}{separator}{} {object}", object.group, object.version)
     };
@@ -201,8 +203,8 @@ fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -
         message: format!(
             "manifests[{ordinal}] ({}) declares the object that manifests[{first}] ({}) declares; \
              hint: leave one of the two out",
-            words(object),
-            words(before)
+            describe(object),
+            describe(before)
         ),
     }
 }

@@ -6,16 +6,16 @@ use link::order::Version;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::applier::{Applied, Claim, Desired, Held, Release, Released};
+use crate::applier::{Applied, Claim, Desired, HeldObject, Release, Released};
 use crate::work::{Files, Head};
 
-mod feuds;
 mod finished;
+mod write_conflicts;
 
 /// An applier whose answers are set by the test.
 #[derive(Default)]
 struct Fake {
-    held: Mutex<Vec<Held>>,
+    held: Mutex<Vec<HeldObject>>,
     pending: Mutex<u32>,
     broken: Mutex<bool>,
     applied: Mutex<u32>,
@@ -31,11 +31,11 @@ struct Fake {
 }
 
 impl Applier for Fake {
-    async fn claim(&self, _: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, ApplierError> {
+    async fn claim(&self, _: &WorkId, declared: &[Claim]) -> Result<Vec<HeldObject>, ApplierError> {
         let mut held = self.held.lock().unwrap();
-        let declared: Vec<Held> = declared
+        let declared: Vec<HeldObject> = declared
             .iter()
-            .map(|claim| Held::from(&claim.object))
+            .map(|claim| HeldObject::from(&claim.object))
             .collect();
         let stale = held
             .iter()
@@ -65,11 +65,11 @@ impl Applier for Fake {
         Ok(Applied {
             changed: !*self.peaceful.lock().unwrap(),
             observed: Some(desired.manifest.clone()),
-            mark: None,
+            fingerprint: None,
         })
     }
 
-    async fn rivals(&self, _: Desired<'_>) -> Vec<String> {
+    async fn conflicting_managers(&self, _: Desired<'_>) -> Vec<String> {
         vec!["hpa".into()]
     }
 
@@ -87,7 +87,12 @@ impl Applier for Fake {
         Ok((found && applied).then(|| finished_job(&object.name)))
     }
 
-    async fn release(&self, _: &WorkId, held: &Held, _: Release) -> Result<Released, ApplierError> {
+    async fn release(
+        &self,
+        _: &WorkId,
+        held: &HeldObject,
+        _: Release,
+    ) -> Result<Released, ApplierError> {
         let mut pending = self.pending.lock().unwrap();
         if *pending > 0 {
             *pending -= 1;
@@ -136,9 +141,12 @@ impl Fixture {
         let reconciler = Reconciler {
             store: Arc::new(Files::open(dir.path()).unwrap().store),
             applier: Arc::clone(&applier),
-            queue: Arc::new(Queue::new(Duration::from_secs(1), Duration::from_secs(9))),
+            queue: Arc::new(WorkQueue::new(
+                Duration::from_secs(1),
+                Duration::from_secs(9),
+            )),
             on_status: Box::new(move |_| *counter.lock().unwrap() += 1),
-            feuds: Feuds::default(),
+            write_conflicts: WriteConflicts::default(),
             on_trouble: Box::new(|_, _, _| {}),
             consumer: ConsumerName::new("cluster1").unwrap(),
             paused: None,
@@ -232,7 +240,7 @@ impl Fixture {
         *self.told.lock().unwrap()
     }
 
-    async fn look(&self) -> (Next, Vec<String>, u32) {
+    async fn look(&self) -> (QueueAction, Vec<String>, u32) {
         let next = self.reconciler.reconcile(&"w".into()).await;
         let record = self.reconciler.store.status(&"w".into()).unwrap().unwrap();
         let conditions = record.status.conditions.iter();
@@ -249,13 +257,13 @@ async fn a_removal_that_takes_time_is_told_once_and_acknowledged_at_its_end() {
     fixture.order(false);
     let (next, ..) = fixture.look().await;
     assert!(
-        matches!(next, Next::After(delay) if delay >= Duration::from_secs(240) && delay <= Duration::from_secs(360))
+        matches!(next, QueueAction::After(delay) if delay >= Duration::from_secs(240) && delay <= Duration::from_secs(360))
     );
     fixture.order(true);
     *fixture.applier.pending.lock().unwrap() = 2;
     for _ in 0..2 {
         let (next, conditions, told) = fixture.look().await;
-        assert!(matches!(next, Next::Retry(_)), "{next:?}");
+        assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
         assert_eq!(
             conditions,
             ["Applied=True", "Available=True", "Deleting=True"]
@@ -263,7 +271,7 @@ async fn a_removal_that_takes_time_is_told_once_and_acknowledged_at_its_end() {
         assert_eq!(told, 3, "applied, deleting, and what it waits for");
     }
     let (next, conditions, told) = fixture.look().await;
-    assert_eq!(next, Next::Forget);
+    assert_eq!(next, QueueAction::Forget);
     assert_eq!(conditions[2..], ["Deleting=True", "Deleted=True"]);
     assert_eq!(told, 4);
 }
@@ -275,7 +283,7 @@ async fn a_target_that_does_not_answer_is_told_and_tried_again_without_new_noise
     *fixture.applier.broken.lock().unwrap() = true;
     for _ in 0..3 {
         let (next, conditions, told) = fixture.look().await;
-        assert!(matches!(next, Next::Retry(_)), "{next:?}");
+        assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
         assert_eq!(conditions, ["Applied=False", "Available=False"]);
         assert_eq!(told, 1);
     }
@@ -321,7 +329,7 @@ async fn an_awaited_work_holds_its_objects_whatever_becomes_of_itself() {
         let drop = |entry: &mut Entry| entry.dropped = dropped;
         store.index().update(&"w".into(), drop);
         let next = fixture.reconciler.reconcile(&"w".into()).await;
-        assert_eq!(next, Next::Forget);
+        assert_eq!(next, QueueAction::Forget);
         assert_eq!(*fixture.applier.registered.lock().unwrap(), 1);
         assert_eq!(*fixture.applier.held.lock().unwrap(), held);
     }

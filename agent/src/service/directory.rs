@@ -1,4 +1,4 @@
-//! Directories of this machine as the place of an agent.
+//! Directories of this machine as the backend of an agent.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -38,7 +38,7 @@ pub fn read(
     (values, errors)
 }
 
-/// A value, nothing where the object has none, or why it cannot be told.
+/// A value, nothing where the object has none, or why it cannot be read.
 type Answer = Result<Option<FeedbackValue>, String>;
 
 fn well_known_values(object: &Value, coordinates: &ObjectRef, max_raw_bytes: usize) -> Vec<Answer> {
@@ -48,7 +48,7 @@ fn well_known_values(object: &Value, coordinates: &ObjectRef, max_raw_bytes: usi
             coordinates.group, coordinates.version, coordinates.kind
         ))];
     };
-    let read = |(name, paths): &well_known::Known| {
+    let read = |(name, paths): &well_known::NamedValue| {
         let mut answers = paths
             .iter()
             .map(|path| evaluate(object, name, path, max_raw_bytes));

@@ -1,6 +1,6 @@
-//! What an API server says instead of doing what it was asked, and whom that concerns.
+//! Why an API server refused a request, and whether that concerns one object or all.
 //!
-//! It owes [`super::commit`] one distinction: a refusal that holds for one object only must not stop the others.
+//! Commits depend on one distinction: a refusal that concerns one object only must not stop the others.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub enum ApiRefusal {
     /// It answered something else.
     #[error("the answer is not what was asked for")]
     Unreadable(#[source] serde_json::Error),
-    /// It would not read that much, and might close the connection without a word.
+    /// It would not read that much, and might close the connection without an answer.
     #[error("it has {bytes} bytes, and an API server takes at most {LARGEST}")]
     TooLarge {
         /// Length of the request.
@@ -147,7 +147,7 @@ pub(super) const LARGEST: usize = 3 * 1024 * 1024;
 
 const NAMESPACES: &str = "namespaces";
 const NO_KIND: &str = "could not find the requested resource";
-// How an API server begins the words of a webhook or a policy; rights and quotas are forbidden in other words.
+// How an API server begins the message of a webhook or a policy; those about rights and quotas begin otherwise.
 const ADMISSION: [&str; 3] = [
     "admission webhook",
     "ValidatingAdmissionPolicy",

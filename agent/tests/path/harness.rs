@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::app::Config;
+use agent::app::AgentConfig;
 use agent::applier::directory::Directory;
 use agent::health::Health;
 use agent::intake::Rules;
@@ -382,7 +382,7 @@ impl Halted {
             generation: 1,
             active,
         });
-        let config = Config {
+        let config = AgentConfig {
             rules: Rules {
                 consumer: consumer(),
                 sources: None,

@@ -209,7 +209,7 @@ impl Report {
     }
 
     /// Leaves checks out of the verdict, by their whole names; they are shown all the same. As with kube-apiserver, a
-    /// name that is no check's is told and changes nothing: which checks there are depends on how a process is set up.
+    /// name that is no check's is named in the answer and changes nothing: which checks there are depends on how a process is set up.
     pub(super) fn exclude<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
             let mut named = self

@@ -1,4 +1,4 @@
-//! Which manifests a rule of a bundle means, and what to say of one that means none.
+//! Which manifests a rule of a bundle selects, and what is wrong with one that selects none.
 //!
 //! A rule names its objects by group, plural, namespace and name; a typing error in one of the four makes it a rule
 //! about nothing, and what it was to protect is treated like everything else. Pure.
@@ -12,7 +12,7 @@ use super::spec::{OrphaningRule, ResourceIdentifier};
 /// A manifest as rules see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its place among the manifests.
+    /// Its index among the manifests.
     pub index: usize,
     /// Which object it declares.
     pub object: ObjectRef,

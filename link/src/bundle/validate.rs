@@ -26,7 +26,7 @@ pub struct Declared(HashMap<ObjectRef, (usize, String)>);
 
 impl Declared {
     /// Notes what a manifest declares; answers with the problem when an earlier one declares the same object already, in
-    /// whatever version, group or place it says.
+    /// in whatever version, group or namespace it is written.
     pub fn note(&mut self, index: usize, object: &ObjectRef) -> Option<String> {
         let said = object.to_string();
         let version = api_version(object);
@@ -104,7 +104,7 @@ impl Spec {
                 }
             }
             match (name_problem(&object.name, 253), unfit(manifest)) {
-                // What has no name because it is a list is told so.
+                // What has no name because it is a list gets that as its problem.
                 (Some(_), Some(("kind", problem))) => add(at(".kind"), problem),
                 (Some(problem), _) => add(at(".metadata.name"), problem),
                 (None, _) => {}

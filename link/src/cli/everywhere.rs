@@ -91,7 +91,7 @@ impl Verb {
 
 impl Hint for ScriptError {
     fn hint(&self) -> Option<String> {
-        Some("write it to a place that has room".into())
+        Some("write it to a disk that has room".into())
     }
 }
 

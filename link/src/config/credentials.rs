@@ -57,7 +57,7 @@ impl BrokerCredentials {
     /// Reads the six keys. `None` when none of them is given (the identity comes from elsewhere, such as a mounted
     /// directory) or when something is refused.
     ///
-    /// Upstream leaves TLS off, in silence, when only a CA is given (docs/MAESTRO.md §1.5); here any incomplete
+    /// Upstream leaves TLS off, without an error, when only a CA is given (docs/MAESTRO.md §1.5); here any incomplete
     /// set is refused.
     pub(super) fn read(layers: &mut Layers) -> Option<Self> {
         let given =

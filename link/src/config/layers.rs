@@ -13,7 +13,7 @@ use crate::file::ReadError;
 use crate::spelling::nearest;
 use crate::telemetry::clip;
 
-/// A value with the place it came from.
+/// A value with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting<T> {
     /// The value.
@@ -202,7 +202,7 @@ impl Layers {
         self.problems.push(problem);
     }
 
-    /// Adds the problem of a required key that nobody gave; the fix names every place it may be given in.
+    /// Adds the problem of a required key that nobody gave; the fix names every source that may give it.
     /// Nothing is added when a file could not be read: the key may well stand there.
     pub fn missing(&mut self, name: &str) {
         if self.unread {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem at once, each with its place and its fix.
+//! What is wrong with a configuration: every problem at once, each with its origin and its fix.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -24,7 +24,7 @@ pub struct SessionSpec {
     pub client_id: ClientId,
     /// Its topic filters; none for a session that only publishes.
     pub subscriptions: Vec<String>,
-    /// Whether it is told what to hear while it runs, by [`Session::listen`]. The broker keeps its session for
+    /// Whether it gets its filters while it runs, by [`Session::listen`]. The broker keeps its session for
     /// [`mqtt::SHARED_SESSION_EXPIRY`], because the filters may be shared.
     pub listens_later: bool,
 }
@@ -143,7 +143,7 @@ impl Links {
 // === impl Runner ===
 
 impl Runner {
-    /// Passes every check for now: this process stands by for another one and dials nothing, which is as it should be.
+    /// Passes every check for now: this process stands by for another one and does not connect, which is right for it.
     pub fn stand_by(&self) {
         self.identity_check.ok();
         for (check, _) in &self.readiness {
@@ -151,7 +151,7 @@ impl Runner {
         }
     }
 
-    /// The sessions are connected only while `permit` holds nothing; what it holds otherwise says why, for people.
+    /// The sessions are connected only while `permit` holds nothing; what it holds otherwise is the reason, for people.
     #[must_use]
     pub fn only_while(mut self, permit: &watch::Receiver<Option<&'static str>>) -> Self {
         let drivers = self.drivers.into_iter();
@@ -174,7 +174,7 @@ impl Runner {
             let until = drain.clone();
             tasks.spawn("readiness of the broker", async move {
                 show_session(check, state).await;
-                // A session that ended too early is that task's death, not this one's.
+                // A session that ended too early is reported by its own task.
                 until.cancelled().await;
             });
         }

@@ -1,4 +1,4 @@
-//! Certificates: what they say of themselves, and whether they are fit for their place.
+//! Certificates: their fields, and whether they are fit for the use they are put to.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;

@@ -84,7 +84,7 @@ pub fn watch(
 // What a report was about, so that the same thing is not said at every look.
 type Report = (Option<Digest>, String);
 
-enum Seen {
+enum Observation {
     Unchanged,
     Good(Box<Identity>),
     Bad(Option<Digest>, IdentityError),
@@ -174,17 +174,17 @@ impl Watcher {
         let location = self.location.clone();
         let digest = current.digest();
         // Off the runtime: a mount can hang.
-        let seen = tokio::task::spawn_blocking(move || see(&location, digest, now)).await;
-        match seen {
+        let observed = tokio::task::spawn_blocking(move || observe(&location, digest, now)).await;
+        match observed {
             // The set in use stays; the next look may see other files.
             Err(ended) if ended.is_panic() => {
                 error!(location = %self.location, "Looking at the identity files panicked; they are looked at again later");
             }
             // Cancelled, because the runtime is going down.
             Err(_) => {}
-            Ok(Seen::Good(identity)) => self.accept(*identity),
-            Ok(Seen::Bad(digest, error)) => self.refuse(digest, error, now),
-            Ok(Seen::Unchanged) if current.describe().is_expired(now) => {
+            Ok(Observation::Good(identity)) => self.accept(*identity),
+            Ok(Observation::Bad(digest, error)) => self.refuse(digest, error, now),
+            Ok(Observation::Unchanged) if current.describe().is_expired(now) => {
                 let error = IdentityError::Expired {
                     path: current.files().certificate.clone(),
                     not_after: current.describe().not_after,
@@ -192,7 +192,7 @@ impl Watcher {
                 };
                 self.refuse(Some(digest), error, now);
             }
-            Ok(Seen::Unchanged) => {
+            Ok(Observation::Unchanged) => {
                 self.metrics.unchanged();
                 if self.clear() {
                     info!(location = %self.location, "Identity files hold the set in use again");
@@ -258,17 +258,17 @@ impl fmt::Debug for Watcher {
     }
 }
 
-fn see(location: &Location, current: Digest, now: Timestamp) -> Seen {
+fn observe(location: &Location, current: Digest, now: Timestamp) -> Observation {
     let contents = match Contents::read(location) {
         Ok(contents) => contents,
-        Err(error) => return Seen::Bad(None, error),
+        Err(error) => return Observation::Bad(None, error),
     };
     if contents.digest() == current {
-        return Seen::Unchanged;
+        return Observation::Unchanged;
     }
     match Identity::check(&contents, now) {
-        Ok(identity) => Seen::Good(Box::new(identity)),
-        Err(error) => Seen::Bad(Some(contents.digest()), error),
+        Ok(identity) => Observation::Good(Box::new(identity)),
+        Err(error) => Observation::Bad(Some(contents.digest()), error),
     }
 }
 

@@ -78,7 +78,7 @@ pub enum VariableValue {
 pub enum UnknownReason {
     /// AWS IoT documents no such variable, or not in this spelling.
     Unlisted,
-    /// It has a value on a real connection that this evaluator was not told.
+    /// It has a value on a real connection that this evaluator was not given.
     Unseen,
     /// The connection has no value for it.
     Absent,

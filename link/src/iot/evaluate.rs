@@ -70,7 +70,7 @@ pub enum Decision {
         /// What was asked.
         asked: Asked,
     },
-    /// It depends on a construct that is not known here: to be refused, and told.
+    /// It depends on a construct that is not known here: to be refused, with the construct as the reason.
     Unknown {
         /// The statement with the construct; `None` when a whole document is unknown.
         by: Option<StatementRef>,
@@ -92,7 +92,7 @@ pub struct Asked {
     pub policies: usize,
 }
 
-/// A statement by its place among the policies.
+/// A statement by its index among the policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementRef {
     /// Index of the policy among those evaluated.
@@ -120,14 +120,14 @@ pub fn evaluate(policies: &[Document], request: &Request<'_>) -> Decision {
         .find_map(unread)
         .map(|construct| (None, construct));
     let (mut may_deny, mut may_allow) = (unread.clone(), unread);
-    for (place, statement) in statements(policies) {
+    for (index, statement) in statements(policies) {
         let scope = StatementScope {
             context: request.context,
             effect: statement.effect,
-            version: policies[place.policy].version,
+            version: policies[index.policy].version,
         };
         let (pattern, applies) = applies(statement, request, &asked.resource, scope);
-        let named = || place.named(policies, pattern);
+        let named = || index.named(policies, pattern);
         match (statement.effect, applies) {
             (_, Truth::No) => {}
             (Effect::Deny, Truth::Yes) => {
@@ -216,6 +216,19 @@ impl<'a> Request<'a> {
     }
 }
 
+// === impl Resource ===
+
+impl<'a> Resource<'a> {
+    /// What an action on `name` is checked against.
+    pub fn of(action: PolicyAction, name: &'a str) -> Self {
+        match action {
+            PolicyAction::Connect => Self::Client(name),
+            PolicyAction::Subscribe => Self::Filter(name),
+            _ => Self::Topic(name),
+        }
+    }
+}
+
 impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -278,12 +291,12 @@ impl Decision {
                 construct,
                 asked,
             } => {
-                let place = by
+                let statement = by
                     .as_ref()
                     .map(|by| format!(" in {by}"))
                     .unwrap_or_default();
                 format!(
-                    "{asked} is refused as unknown: construct {construct}{place}; {}",
+                    "{asked} is refused as unknown: construct {construct}{statement}; {}",
                     construct.hint()
                 )
             }
@@ -311,7 +324,7 @@ impl fmt::Display for StatementRef {
     }
 }
 
-// A statement's place before anybody asked for its names.
+// A statement's index, before its names are needed.
 #[derive(Clone, Copy)]
 struct StatementIndex {
     policy: usize,

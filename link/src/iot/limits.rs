@@ -1,6 +1,6 @@
-//! What IoT Core allows, as numbers (docs/IOT-CORE.md §1.2), and the checks that keep us inside before the broker punishes.
+//! What IoT Core allows, as numbers (docs/IOT-CORE.md §1.2), and the checks that refuse what it would refuse.
 //!
-//! Marks as in the source: *documented* was read in an AWS text or observed on the wire; *secondary* comes from a
+//! This is the one home of these numbers. How each is known: *documented* was read in an AWS text or observed on the wire; *secondary* comes from a
 //! copy; *measured* was found by others in the field.
 
 use std::time::Duration;
@@ -73,11 +73,11 @@ pub const TAGS_PER_RESOURCE: usize = 50;
 pub const THING_ATTRIBUTES: usize = 3;
 /// Attributes of a thing with a thing type (AWS general reference, IoT Core quotas).
 pub const TYPED_THING_ATTRIBUTES: usize = 50;
-/// The port of MQTT with client certificates (docs/IOT-CORE.md §1).
+/// The port of MQTT with client certificates (docs/IOT-CORE.md §1.6).
 pub const MQTT_PORT: u16 = 8883;
 /// Bits of the smallest RSA key of a client certificate (docs/IOT-CORE.md §1.6).
 pub const RSA_BITS: usize = 2048;
-/// Bytes of a message that are charged as one: 5 KB. Whether that is 5 000 or 5 120 is not told (docs/IOT-CORE.md §3);
+/// Bytes of a message that are charged as one: 5 KB. Whether that is 5 000 or 5 120 is not documented (docs/IOT-CORE.md §3);
 /// the smaller gives the higher estimate.
 pub const METERED_BYTES: u64 = 5_000;
 

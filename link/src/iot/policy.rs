@@ -1,7 +1,7 @@
 //! The policy document model: what AWS IoT reads from JSON, no more, and what it writes back.
 //!
 //! Reading is strict (an unknown key would silently grant or refuse something else than its author meant); what is
-//! legal but probably a mistake is told by [`Document::warnings`]. Deciding is [`super::evaluate()`]'s work.
+//! legal but probably a mistake is reported by [`Document::warnings`]. Deciding is [`super::evaluate()`]'s work.
 
 use std::collections::BTreeMap;
 use std::fmt;

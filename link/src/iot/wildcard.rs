@@ -5,7 +5,7 @@
 //! variables are plain text.
 //!
 //! **Invariant:** where AWS does not document what a pattern means, the answer is [`PatternMatch::Unclear`], never a guess: a
-//! variable without a known value leaves a hole that anything may fill, so that only what no filling could match is
+//! variable without a known value stays unresolved and may stand for any text, so that only what no text could match is
 //! certain not to fit.
 
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ mod matching;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyPattern {
     tokens: Vec<Token>,
-    holes: Vec<UnresolvedVariable>,
+    unresolved: Vec<UnresolvedVariable>,
 }
 
 /// A variable whose value is not known, and why.
@@ -27,7 +27,7 @@ pub struct UnresolvedVariable {
     /// The variable's name, as written.
     pub name: String,
     /// Why it has no value.
-    pub doubt: UnknownReason,
+    pub reason: UnknownReason,
 }
 
 /// Whether a text fits a pattern.
@@ -48,24 +48,24 @@ enum Token {
     Char(char),
     One,
     Any,
-    Hole,
+    Unresolved,
 }
 
 // === impl PolicyPattern ===
 
 impl PolicyPattern {
-    /// Resolves the variables of `text` and takes it apart. A variable without a value leaves a hole.
+    /// Resolves the variables of `text` and takes it apart. A variable without a value stays unresolved.
     pub fn resolve(text: &str, context: &Context) -> Self {
         let mut pattern = Self {
             tokens: Vec::new(),
-            holes: Vec::new(),
+            unresolved: Vec::new(),
         };
         let mut rest = text;
         while let Some(start) = rest.find("${") {
             pattern.push_wild(&rest[..start]);
             let inside = &rest[start + 2..];
             let Some(length) = inside.find('}') else {
-                pattern.push_hole(inside, UnknownReason::Unlisted);
+                pattern.push_unresolved(inside, UnknownReason::Unlisted);
                 return pattern;
             };
             pattern.push_variable(&inside[..length], context);
@@ -79,7 +79,7 @@ impl PolicyPattern {
     pub fn literal_variables(text: &str) -> Self {
         Self {
             tokens: text.chars().map(wild).collect(),
-            holes: Vec::new(),
+            unresolved: Vec::new(),
         }
     }
 
@@ -95,16 +95,16 @@ impl PolicyPattern {
         if !readings.any(|fits| fits) {
             return PatternMatch::No;
         }
-        match self.holes.first() {
-            Some(hole) => PatternMatch::Unclear(hole),
+        match self.unresolved.first() {
+            Some(variable) => PatternMatch::Unclear(variable),
             None if all => PatternMatch::Yes,
             None => PatternMatch::Character,
         }
     }
 
     /// The variables without a value, in order.
-    pub fn holes(&self) -> &[UnresolvedVariable] {
-        &self.holes
+    pub fn unresolved(&self) -> &[UnresolvedVariable] {
+        &self.unresolved
     }
 
     /// Whether `text` is the pattern letter by letter, its wildcards taken as characters; never with a hole.
@@ -114,7 +114,7 @@ impl PolicyPattern {
             Token::Char(c) => characters.next() == Some(*c),
             Token::One => characters.next() == Some('?'),
             Token::Any => characters.next() == Some('*'),
-            Token::Hole => false,
+            Token::Unresolved => false,
         });
         same && characters.next().is_none()
     }
@@ -128,7 +128,7 @@ impl PolicyPattern {
         };
         Self {
             tokens: self.tokens.iter().map(lower).collect(),
-            holes: self.holes.clone(),
+            unresolved: self.unresolved.clone(),
         }
     }
 
@@ -137,7 +137,7 @@ impl PolicyPattern {
             self.tokens.extend(name.chars().map(Token::Char));
             return;
         }
-        let doubt = match context.value(name) {
+        let reason = match context.value(name) {
             VariableValue::One(value) if !is_special(&value) => {
                 self.tokens.extend(value.chars().map(Token::Char));
                 return;
@@ -146,16 +146,16 @@ impl PolicyPattern {
             VariableValue::One(_) => UnknownReason::Wildcard,
             VariableValue::Many(_) => UnknownReason::List,
             VariableValue::Absent => UnknownReason::Absent,
-            VariableValue::Unknown(doubt) => doubt,
+            VariableValue::Unknown(reason) => reason,
         };
-        self.push_hole(name, doubt);
+        self.push_unresolved(name, reason);
     }
 
-    fn push_hole(&mut self, name: &str, doubt: UnknownReason) {
-        self.tokens.push(Token::Hole);
-        self.holes.push(UnresolvedVariable {
+    fn push_unresolved(&mut self, name: &str, reason: UnknownReason) {
+        self.tokens.push(Token::Unresolved);
+        self.unresolved.push(UnresolvedVariable {
             name: name.to_owned(),
-            doubt,
+            reason,
         });
     }
 
@@ -167,7 +167,7 @@ impl PolicyPattern {
             let special = matches!(inside.next(), Some('*' | '?' | '$'));
             if special && inside.next() == Some(')') {
                 self.tokens.extend(rest[..start].chars().map(wild));
-                self.push_hole(&rest[start + 2..=start + 2], UnknownReason::Unlisted);
+                self.push_unresolved(&rest[start + 2..=start + 2], UnknownReason::Unlisted);
                 rest = &rest[start + 4..];
             } else {
                 self.tokens.extend(rest[..start + 2].chars().map(wild));

@@ -2,7 +2,7 @@
 //! until the broker took the new one (docs/ARCHITECTURE.md, invariant D). Pure: the driver tells it what happened.
 //!
 //! **Invariant:** only the broker can refuse a certificate. A network that does not answer says nothing about it and
-//! changes nothing; a connection closed without a word (IoT Core's way to refuse, and also what a broken network does)
+//! changes nothing; a connection closed without a reason code (IoT Core's way to refuse, and also what a broken network does)
 //! counts as a refusal when it happens several times in a row.
 //! **Invariant:** when one of the two is refused, the other is tried next, whatever was said about it before.
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct TrustedCredentials<T> {
     trusted: T,
-    // Whether a connection ever worked with `trusted`; before that there is nothing to go back to.
+    // Whether a connection ever worked with `trusted`; before that there is nothing to fall back to.
     proven: bool,
     // On trial: the next connection uses it.
     candidate: Option<T>,
@@ -29,7 +29,7 @@ pub(super) struct TrustedCredentials<T> {
 pub(super) enum AttemptFailure {
     /// The broker named the certificate or its policy as the cause.
     Refused,
-    /// Closed without a word.
+    /// Closed without a reason code.
     Closed,
     /// The network, the broker's own certificate, or a broker in trouble.
     Elsewhere,
@@ -212,7 +212,7 @@ mod tests {
                 .collect();
             assert_eq!(turns.last(), Some(&CredentialChange::Recalled));
             assert_eq!(*credentials.current(), "new");
-            // While both are dead they take turns.
+            // While both are refused they alternate.
             assert_eq!(
                 credentials.failed(AttemptFailure::Refused, now),
                 CredentialChange::SetAside

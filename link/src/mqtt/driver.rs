@@ -20,7 +20,6 @@ use tracing::info;
 use self::failure::offered;
 use self::permit::Permit;
 use super::credentials::TrustedCredentials;
-use super::gate::Gate;
 use super::inbound::{Delivery, Inbound, received};
 use super::liveness::{Liveness, PING_INTERVAL};
 use super::metrics::SessionMetrics;
@@ -30,6 +29,7 @@ use super::reading::Reading;
 use super::reason::{ConnectError, unencodable};
 use super::session::Session;
 use super::shared::Shared;
+use super::socket::ReadPause;
 use super::state::State;
 use super::{Config, Reconnect};
 use crate::backoff::Backoff;
@@ -39,7 +39,7 @@ use crate::tls;
 mod failure;
 mod permit;
 
-/// Runs a session: drives the connection and the pump until it is told to stop.
+/// Runs a session: drives the connection and the pump until it is asked to stop.
 pub struct Driver {
     shared: Arc<Shared>,
     events: EventLoop,
@@ -61,7 +61,7 @@ pub struct Driver {
 
 enum Ended {
     Failed(ConnectError),
-    // A message could not be sent as it is: the library's words.
+    // A message could not be sent as it is: the library's error.
     Message(String),
     // The session is over, because this process may not be connected now.
     Withdrawn,
@@ -92,14 +92,14 @@ pub(super) fn build(
         tls.alpn = Some(tls::ALPN_MQTT.to_string());
     }
     let first = tls::client_config(&identity.borrow(), &tls)?;
-    let gate = Gate::default();
-    let (client, events) = client(client_options(&config, first.clone(), gate.clone()));
+    let pause = ReadPause::default();
+    let (client, events) = client(client_options(&config, first.clone(), pause.clone()));
     let shared = Arc::new(Shared::new(client, metrics, config.subscriptions.clone()));
     let (session, outgoing) = Session::new(shared.clone(), config.limits.clone());
     let (deliveries, inbound) = Inbound::new();
     let driver = Driver {
         pump: Some(Pump::new(&config, shared.clone(), outgoing)),
-        reading: Reading::new(deliveries, gate, shared.clone()),
+        reading: Reading::new(deliveries, pause, shared.clone()),
         shared,
         events,
         keep_alive: config.keep_alive,
@@ -122,7 +122,7 @@ impl Driver {
     /// (three seconds at most) and disconnects.
     ///
     /// # Panics
-    /// With the panic of the pump, which is a task of its own: whoever watches this one hears of both.
+    /// Panics when the pump, which is a task of its own, does: whoever watches this one sees both.
     pub async fn run(mut self, drain: CancellationToken) {
         let Some(pump) = self.pump.take() else { return };
         let mut pump = AbortOnDropHandle::new(tokio::spawn(pump.run(drain.clone())));
@@ -150,11 +150,11 @@ impl Driver {
             self.reading.go_on();
             self.set_keep_alive(self.keep_alive);
             let ended = self.connection(&mut established, &drain).await;
-            self.shared.close_ack_gate();
+            self.shared.refuse_acks();
             self.shared
                 .connection
                 .send_modify(|connection| connection.up = false);
-            // After the gate closed, so that no stale ack stays queued.
+            // After acks are refused, so that no stale one stays queued.
             self.events.clean();
             let error = match ended {
                 Ended::Failed(error) => error,
@@ -269,7 +269,7 @@ impl Driver {
                 self.connected(&answer, now);
             }
             Event::Incoming(packet) => {
-                self.reading.liveness.heard(now);
+                self.reading.liveness.received(now);
                 if let Packet::Publish(publish) = packet {
                     self.deliver(&publish);
                 }
@@ -316,7 +316,7 @@ impl Driver {
             }
             number = connection.number;
         });
-        self.shared.open_ack_gate(number);
+        self.shared.allow_acks(number);
         if answer.session_present {
             self.reading.queue.forget(&(self.session_since..number));
         } else {

@@ -108,7 +108,7 @@ async fn the_first_vital_task_that_dies_stops_the_others_and_is_named() {
             sleep(Duration::from_secs(1)).await;
             assert!(!panics, "index {}\n is bad", 7);
         });
-        // Nobody needs to be in `join` for the others to hear of it.
+        // Nobody needs to be in `join` for the others to be stopped.
         stop.cancelled().await;
         let died = vital.join().await.unwrap_err();
         assert_eq!(died.task, "lanes");

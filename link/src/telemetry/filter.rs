@@ -1,4 +1,4 @@
-//! Log filters, with the misspellings that the filter language itself would accept in silence.
+//! Log filters, with the misspellings that the filter language itself would accept.
 
 use tracing_subscriber::EnvFilter;
 

@@ -198,7 +198,7 @@ impl Broadcast {
         shared(self.share.as_deref(), self.topic("+"))
     }
 
-    /// The party that a topic of this broadcast speaks for.
+    /// The party that published on a topic of this broadcast.
     pub(super) fn name_in<'t>(&self, topic: &'t str) -> Option<&'t str> {
         let rest = topic.strip_prefix(&self.word)?.strip_prefix('/')?;
         let name = rest.strip_suffix(self.last)?.strip_suffix('/')?;

@@ -60,7 +60,7 @@ where
         return;
     };
     shared.environment.counters.connected.add(1);
-    connection.say(shared.presence.connected(
+    connection.publish_event(shared.presence.connected(
         &connection.link.client_id,
         connection.link.id,
         &connection.link.fingerprint,
@@ -84,7 +84,7 @@ impl Connection {
         let mut changes = self.shared.registry.changes();
         loop {
             if !self.permissions.is_active() {
-                return End::told(DisconnectReason::AuthError, Reason::NOT_AUTHORIZED);
+                return End::with_reason(DisconnectReason::AuthError, Reason::NOT_AUTHORIZED);
             }
             if changes.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -104,7 +104,7 @@ impl Connection {
         sleep(faults::within(range)).await;
         let cause = DisconnectReason::ServerInitiatedDisconnect;
         if faults::strikes(0.5) {
-            End::told(cause, Reason::SERVER_SHUTTING_DOWN)
+            End::with_reason(cause, Reason::SERVER_SHUTTING_DOWN)
         } else {
             End::silent(cause)
         }
@@ -115,7 +115,7 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         // 3.1.1 has no DISCONNECT from the server: its translation is empty and only the close remains.
-        writer.farewell(end.tell).await;
+        writer.close(end.reason).await;
         let now = Instant::now();
         let shared = &self.shared;
         shared
@@ -132,7 +132,7 @@ impl Connection {
             let message = self.will_message(will, now);
             shared.hub.publish(&Arc::new(message), &shared.environment);
         }
-        self.say(shared.presence.disconnected(
+        self.publish_event(shared.presence.disconnected(
             &self.link.client_id,
             self.link.id,
             &self.link.fingerprint,
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// Publishes a lifecycle event.
-    pub(super) fn say(&self, event: Option<Message>) {
+    pub(super) fn publish_event(&self, event: Option<Message>) {
         if let Some(event) = event {
             self.shared
                 .hub
@@ -167,7 +167,7 @@ impl Connection {
             Reason::NOT_AUTHORIZED => DisconnectReason::ForbiddenAccess,
             _ => DisconnectReason::ClientError,
         };
-        End::told(cause, reason)
+        End::with_reason(cause, reason)
     }
 }
 

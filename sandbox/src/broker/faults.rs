@@ -1,4 +1,4 @@
-//! Knobs that make the broker behave as badly as IoT Core is allowed to (docs/IOT-CORE.md §2 points 16 and 18).
+//! Faults to switch on, so that the broker behaves as badly as IoT Core is allowed to (docs/IOT-CORE.md §2 points 16 and 18).
 //!
 //! All are off at first and take effect at once on live connections. Probabilities are 0.0 to 1.0.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::sync::watch;
 
-/// Handle to the knobs; clones turn the same ones.
+/// Handle to the faults; clones change the same ones.
 #[derive(Clone, Debug)]
 pub struct Faults {
     settings: watch::Sender<Arc<FaultSettings>>,
@@ -49,13 +49,13 @@ impl Faults {
         }
     }
 
-    /// Changes the knobs.
+    /// Changes the faults.
     pub fn set(&self, change: impl FnOnce(&mut FaultSettings)) {
         self.settings
             .send_modify(|settings| change(Arc::make_mut(settings)));
     }
 
-    /// The knobs as they stand.
+    /// The faults as they are set now.
     pub fn get(&self) -> Arc<FaultSettings> {
         self.settings.borrow().clone()
     }

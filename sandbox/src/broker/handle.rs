@@ -59,7 +59,7 @@ impl Handle {
         &self.shared.arn
     }
 
-    /// Fault knobs.
+    /// The faults to switch on.
     pub fn faults(&self) -> &Faults {
         &self.shared.environment.faults
     }
@@ -127,7 +127,7 @@ impl Handle {
         let cause = DisconnectReason::ApiInitiatedDisconnect;
         link.end(End {
             will,
-            ..End::told(cause, Reason::ADMINISTRATIVE_ACTION)
+            ..End::with_reason(cause, Reason::ADMINISTRATIVE_ACTION)
         });
         true
     }

@@ -44,7 +44,7 @@ pub(super) struct Attach {
 // === impl Hub ===
 
 impl Hub {
-    /// Gives the client its session; whether it had one. The connection that had it is told that it was taken
+    /// Gives the client its session; whether it had one. The connection that had it is ended because it was taken
     /// over (docs/IOT-CORE.md §2 point 3).
     pub(super) fn attach(
         &self,
@@ -84,7 +84,7 @@ impl Hub {
             .insert(link.client_id.clone(), session.clone());
         drop(inner);
         if let Some(old) = old {
-            old.end(End::told(
+            old.end(End::with_reason(
                 DisconnectReason::DuplicateClientId,
                 Reason::SESSION_TAKEN_OVER,
             ));

@@ -49,7 +49,7 @@ pub struct Quotas {
 // === impl Limits ===
 
 impl Limits {
-    /// What IoT Core does (docs/IOT-CORE.md §1.2).
+    /// What IoT Core does, and an assumption where that is not known.
     pub const IOT_CORE: Self = Self {
         subscriptions: limits::SUBSCRIPTIONS,
         close_on_excess_subscription: false,

@@ -95,7 +95,7 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(place) = room.clone().try_acquire_owned() else {
+            let Ok(permit) = room.clone().try_acquire_owned() else {
                 let text = "Closed a connection: there are as many as this broker takes";
                 shared.notices.write(&Notice::Full, from, text);
                 continue;
@@ -107,7 +107,7 @@ impl Listener {
                     () = serve(stream, from, acceptor, require_alpn, shared) => {}
                     () = stop.cancelled() => {}
                 }
-                drop(place);
+                drop(permit);
             });
         }
     }

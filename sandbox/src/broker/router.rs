@@ -168,16 +168,16 @@ impl Group {
                 .enqueue(member.delivery(message), environment);
             return;
         }
-        let keeper = self
+        let persistent = self
             .members
             .iter()
             .find(|member| member.session.is_persistent() && member.options.qos != QoS::AtMostOnce);
-        let Some(keeper) = keeper.filter(|_| message.qos != QoS::AtMostOnce) else {
+        let Some(persistent) = persistent.filter(|_| message.qos != QoS::AtMostOnce) else {
             return;
         };
         let mut queue = lock(&self.queue);
         if queue.len() < environment.quotas.queue_messages {
-            queue.push_back(keeper.delivery(message));
+            queue.push_back(persistent.delivery(message));
         } else {
             environment.counters.queue_full.add(1);
         }

@@ -31,7 +31,7 @@ pub(super) struct Delivery {
     pub(super) message: Arc<Message>,
     pub(super) qos: QoS,
     pub(super) retain: bool,
-    /// Made by the duplicate knob; it is not duplicated again.
+    /// Made by the fault that duplicates; it is not duplicated again.
     pub(super) copy: bool,
 }
 

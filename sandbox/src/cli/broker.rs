@@ -14,7 +14,7 @@ use link::telemetry::{self, LogOptions};
 
 use crate::broker::{Broker, BrokerConfig, Fingerprint, Handle, Quotas, Registry};
 use crate::control::{self, Control};
-use crate::pki::{Authority, Layout, Set, lay_down};
+use crate::pki::{Authority, Layout, Set, write_mount};
 
 /// Options of `sandbox broker`.
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
         telemetry::init(&self.log).map_err(Failure::misuse)?;
         create(&self.state)?;
-        let authority = Authority::kept_in(&self.state, "sandbox certificate authority")?;
+        let authority = Authority::persisted_in(&self.state, "sandbox certificate authority")?;
         let authority = Arc::new(authority);
         let names: Vec<&str> = self.server_names.iter().map(String::as_str).collect();
         let server = authority.server(&names)?;
@@ -185,7 +185,7 @@ impl Client {
     ) -> Result<Fingerprint, Failure> {
         let directory = state.join("clients").join(&self.name);
         let set: Set = authority.client_in(&directory, &self.name)?;
-        lay_down(&directory, &set, &[], Layout::PerFileRename)?;
+        write_mount(&directory, &set, &[], Layout::PerFileRename)?;
         let document = match &self.policy {
             Some(path) => {
                 let text = read(path)?;

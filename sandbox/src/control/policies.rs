@@ -7,10 +7,10 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::{Answer, Kind, Refusal, Silence};
+use super::answer::{Answer, Kind, NoContent, Refusal};
 use super::extract::{Body, Params, Segment};
 use super::names::PolicyName;
-use super::page::{Markers, Placed};
+use super::page::{ListItem, Markers};
 use super::plane::{Plane, epoch};
 use super::settling::Resource;
 use super::tags::{self, Tag};
@@ -80,7 +80,7 @@ pub(super) async fn list(
         .filter(|(name, _)| plane.settling.sees(Resource::Policy, name));
     let all = all.map(|(name, policy)| {
         let item = json!({ "policyName": name, "policyArn": plane.policy_arn(name) });
-        Placed::by_date(policy.created, name, item)
+        ListItem::by_date(policy.created, name, item)
     });
     markers.by_date("policies", all.collect())
 }
@@ -88,7 +88,7 @@ pub(super) async fn list(
 pub(super) async fn delete(
     State(plane): State<Arc<Plane>>,
     Segment(PolicyName(name)): Segment<PolicyName>,
-) -> Silence {
+) -> NoContent {
     plane.settling.check_deletion(Resource::Policy, &name)?;
     Ok(plane.registry().delete_policy(&name)?)
 }

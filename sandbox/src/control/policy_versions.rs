@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Refusal, Silence};
+use super::answer::{Answer, NoContent, Refusal};
 use super::extract::{Body, Params, Segment};
 use super::names::{PolicyName, VersionId};
 use super::plane::{Plane, epoch};
@@ -84,13 +84,13 @@ pub(super) async fn get(
 pub(super) async fn set_default(
     State(plane): State<Arc<Plane>>,
     Segment((PolicyName(name), VersionId(number))): Segment<(PolicyName, VersionId)>,
-) -> Silence {
+) -> NoContent {
     Ok(plane.registry().set_default_policy_version(&name, number)?)
 }
 
 pub(super) async fn delete(
     State(plane): State<Arc<Plane>>,
     Segment((PolicyName(name), VersionId(number))): Segment<(PolicyName, VersionId)>,
-) -> Silence {
+) -> NoContent {
     Ok(plane.registry().delete_policy_version(&name, number)?)
 }

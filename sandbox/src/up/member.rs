@@ -9,7 +9,7 @@ use link::iot::ArnPrefix;
 use link::party::Party;
 
 use crate::broker::{Registry, RegistryError};
-use crate::pki::{Authority, LayDownError, Layout, PkiError, lay_down};
+use crate::pki::{Authority, Layout, PkiError, WriteMountError, write_mount};
 
 /// Provisions the parties of one region.
 pub(super) struct Provisioner<'a> {
@@ -43,7 +43,7 @@ pub enum MemberError {
         name: String,
         /// Why.
         #[source]
-        source: LayDownError,
+        source: WriteMountError,
     },
     /// The broker's registry refuses the certificate or the policy.
     #[error("register the certificate of `{name}`")]
@@ -85,7 +85,7 @@ impl Provisioner<'_> {
         let config = format!("brokerHost: {}\n", self.broker);
         let mut files = vec![("config.yaml", config.as_str())];
         files.extend(consumer.map(|name| ("consumerName", name.as_str())));
-        lay_down(mount, &set, &files, Layout::PerFileRename).map_err(|source| {
+        write_mount(mount, &set, &files, Layout::PerFileRename).map_err(|source| {
             MemberError::LayDown {
                 name: name.to_owned(),
                 source,

@@ -36,7 +36,7 @@ pub(super) async fn list<S: Store>(
             .any(|field| fields.wants(field)),
     };
     let turn = context.lists.take().await?;
-    request.continue_reading(&context.walks, actor.reader());
+    request.continue_reading(&context.cursors, actor.reader());
     let page = context
         .store
         .list_bundles(request.query.clone(), parts)

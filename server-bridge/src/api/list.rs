@@ -218,7 +218,7 @@ impl<C: Column> ListRequest<C> {
             drop(turn);
             let size = counted.load(Ordering::Relaxed);
             if let Some(step) = step {
-                step.done(end.place().filter(|_| size == limit));
+                step.done(end.cursor().filter(|_| size == limit));
             }
             Ok(Bytes::from(format!("],\"size\":{size}}}\n")))
         });

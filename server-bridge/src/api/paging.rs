@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::query::Place;
+use crate::store::query::Cursor;
 
 /// Who is where in which list. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ pub(super) struct PageRead {
     reading: Reading,
     from: SocketAddr,
     page: u64,
-    begins: Option<Place>,
+    begins: Option<Cursor>,
 }
 
 /// A reader whose next page is known.
@@ -64,7 +64,7 @@ pub(super) struct PageRead {
 struct PageCursor {
     from: SocketAddr,
     page: u64,
-    after: Place,
+    after: Cursor,
     at: Instant,
 }
 
@@ -93,7 +93,7 @@ impl PageCursors {
     }
 
     /// The row behind which this page starts, if a reader of this list is there.
-    fn start(&self, reading: Reading, from: SocketAddr, page: u64) -> Option<Place> {
+    fn start(&self, reading: Reading, from: SocketAddr, page: u64) -> Option<Cursor> {
         let mut open = self.open();
         let cursors = open.get_mut(&reading)?;
         cursors.retain(PageCursor::is_fresh);
@@ -116,7 +116,7 @@ impl PageCursors {
     }
 
     /// Notes that the page was read, and the row it ended with if it was full; a page that was not is the last.
-    fn read(&self, step: &PageRead, end: Option<Place>) {
+    fn read(&self, step: &PageRead, end: Option<Cursor>) {
         let (reading, page) = (step.reading, step.page);
         let mut open = self.open();
         if !open.contains_key(&reading) {
@@ -169,12 +169,12 @@ impl PageCursors {
 
 impl PageRead {
     /// The row behind which the page starts; by its position without one.
-    pub(super) fn start(&self) -> Option<Place> {
+    pub(super) fn start(&self) -> Option<Cursor> {
         self.begins
     }
 
     /// The page was read to its end: to this row if it was full.
-    pub(super) fn done(self, end: Option<Place>) {
+    pub(super) fn done(self, end: Option<Cursor>) {
         self.cursors.read(&self, end);
     }
 }
@@ -230,10 +230,10 @@ mod tests {
     }
 
     /// Reads a page over a connection of this port to this row; where it began.
-    fn read(cursors: &PageCursors, port: u16, page: u64, end: i64) -> Option<Place> {
+    fn read(cursors: &PageCursors, port: u16, page: u64, end: i64) -> Option<Cursor> {
         let step = step(cursors, port, page);
         let start = step.start();
-        step.done(Some(Place(end)));
+        step.done(Some(Cursor(end)));
         start
     }
 
@@ -243,7 +243,7 @@ mod tests {
             let cursors = PageCursors::default();
             read(&cursors, 1, 1, 400);
             tokio::time::advance(KEPT - Duration::from_millis(1)).await;
-            assert_eq!(read(&cursors, port, 2, 801), Some(Place(400)));
+            assert_eq!(read(&cursors, port, 2, 801), Some(Cursor(400)));
             assert_eq!(step(&cursors, port, 2).start(), None);
             tokio::time::advance(KEPT).await;
             assert_eq!(step(&cursors, port, 3).start(), None);
@@ -273,7 +273,7 @@ mod tests {
             ..reader(here, 1)
         };
         let mapped = cursors.step(mapped, "source='s'", 400, 2);
-        assert_eq!(mapped.start(), Some(Place(400)));
+        assert_eq!(mapped.start(), Some(Cursor(400)));
     }
 
     #[test]
@@ -284,9 +284,9 @@ mod tests {
             read(&cursors, 1, 1, 400);
             read(&cursors, 2, 1, 500);
             for (port, last) in ports.into_iter().zip([800, 810]) {
-                assert_eq!(read(&cursors, port, 2, last), Some(Place(400)));
+                assert_eq!(read(&cursors, port, 2, last), Some(Cursor(400)));
             }
-            assert_eq!(step(&cursors, ports[0], 3).start(), Some(Place(800)));
+            assert_eq!(step(&cursors, ports[0], 3).start(), Some(Cursor(800)));
         }
     }
 
@@ -297,10 +297,10 @@ mod tests {
             read(&cursors, 1, 1, 300);
             tokio::time::advance(rest).await;
             read(&cursors, 2, 1, 400);
-            assert_eq!(read(&cursors, 2, 2, 800), Some(Place(start)));
+            assert_eq!(read(&cursors, 2, 2, 800), Some(Cursor(start)));
             // It is still there, for whom it belongs to.
-            assert_eq!(step(&cursors, 1, 2).start(), Some(Place(300)));
-            assert_eq!(step(&cursors, 2, 3).start(), Some(Place(800)));
+            assert_eq!(step(&cursors, 1, 2).start(), Some(Cursor(300)));
+            assert_eq!(step(&cursors, 2, 3).start(), Some(Cursor(800)));
         }
     }
 
@@ -309,10 +309,10 @@ mod tests {
         let cursors = PageCursors::default();
         read(&cursors, 1, 1, 500);
         let going = step(&cursors, 1, 2);
-        assert_eq!(going.start(), Some(Place(500)));
+        assert_eq!(going.start(), Some(Cursor(500)));
         read(&cursors, 1, 1, 400);
-        going.done(Some(Place(900)));
-        assert_eq!(step(&cursors, 1, 2).start(), Some(Place(400)));
+        going.done(Some(Cursor(900)));
+        assert_eq!(step(&cursors, 1, 2).start(), Some(Cursor(400)));
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         }
         let step = step(&cursors, 1, 2);
         assert_eq!(cursors.open()[&step.reading].len(), CURSORS);
-        assert_eq!(step.start(), Some(Place(1)));
+        assert_eq!(step.start(), Some(Cursor(1)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -342,28 +342,28 @@ mod tests {
         let victim = || cursors.step(reader([10, 0, 0, 1], 1), "", 400, 2);
         cursors
             .step(reader([10, 0, 0, 1], 1), "", 400, 1)
-            .done(Some(Place(400)));
+            .done(Some(Cursor(400)));
         // Each search is a list of its own.
         let greedy = |number: usize, page| {
             let search = format!("id != 'zz{number}'");
             cursors.step(reader([10, 0, 0, 2], 1), &search, 1, page)
         };
         for number in 0..READINGS + 6 {
-            greedy(number, 1).done(Some(Place(7)));
+            greedy(number, 1).done(Some(Cursor(7)));
             tokio::time::advance(Duration::from_millis(5)).await;
         }
         assert_eq!(cursors.open().len(), READINGS);
-        assert_eq!(victim().start(), Some(Place(400)));
+        assert_eq!(victim().start(), Some(Cursor(400)));
         // And somebody who comes now gets a place.
         let newcomer = |page| cursors.step(reader([10, 0, 0, 3], 1), "", 400, page);
-        newcomer(1).done(Some(Place(400)));
-        assert_eq!(newcomer(2).start(), Some(Place(400)));
-        for (number, kept) in [(0, None), (7, None), (8, Some(Place(7)))] {
+        newcomer(1).done(Some(Cursor(400)));
+        assert_eq!(newcomer(2).start(), Some(Cursor(400)));
+        for (number, kept) in [(0, None), (7, None), (8, Some(Cursor(7)))] {
             assert_eq!(greedy(number, 2).start(), kept, "{number}");
         }
         tokio::time::advance(KEPT).await;
         let last = cursors.step(reader([10, 0, 0, 4], 1), "", 400, 1);
-        last.done(Some(Place(400)));
+        last.done(Some(Cursor(400)));
         assert_eq!(cursors.open().len(), 1);
     }
 }

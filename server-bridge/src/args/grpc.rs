@@ -30,7 +30,7 @@ pub struct GrpcFlags {
         long,
         env = "BRIDGE_GRPC_LISTEN",
         default_value = "127.0.0.1:8090",
-        value_parser = link::cli::listen_address,
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub grpc_listen: SocketAddr,

@@ -33,7 +33,7 @@ pub struct SidecarArgs {
         long,
         env = "SIDECAR_MQTT_LISTEN",
         default_value = "127.0.0.1:1883",
-        value_parser = link::cli::listen_address,
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub mqtt_listen: SocketAddr,
@@ -56,7 +56,7 @@ pub struct SidecarArgs {
         long,
         env = "BRIDGE_ADMIN_LISTEN",
         default_value = "127.0.0.1:8084",
-        value_parser = link::cli::listen_address,
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,

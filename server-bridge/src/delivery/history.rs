@@ -23,7 +23,7 @@ use tracing::{error, warn};
 use super::Context;
 use super::log::DeliveryLine;
 use super::status_requests::{RequestCause, StatusRequests};
-use crate::store::{Epoch, Held, Raised, Store, StoreError};
+use crate::store::{AgentVersion, Epoch, Raised, Store, StoreError};
 
 #[cfg(test)]
 mod tests;
@@ -76,7 +76,7 @@ pub(super) async fn raise<S: Store>(
         .map(|bundle| (context.raises.due(consumer, &bundle.id, now), bundle))
         .partition(|(due, _)| due.is_none());
     for chunk in due.chunks(TOGETHER) {
-        let held = chunk.iter().map(|(_, bundle)| Held {
+        let held = chunk.iter().map(|(_, bundle)| AgentVersion {
             id: bundle.id.clone(),
             version: bundle.held,
         });
@@ -139,7 +139,7 @@ pub(super) async fn holds_a_stranger<S: Store>(
         return Ok(());
     }
     let at = context.clock.now();
-    context.store.note_stranger(consumer, at).await?;
+    context.store.note_foreign_work(consumer, at).await?;
     context.raises.noted(consumer, now);
     Ok(())
 }
@@ -154,10 +154,10 @@ pub(super) async fn holds_no_stranger<S: Store>(
     consumer: &ConsumerName,
     came: Timestamp,
 ) -> Result<(), StoreError> {
-    if context.store.doubts(consumer).await?.strangers {
+    if context.store.doubts(consumer).await?.foreign_works {
         // What any replica has heard since is noted later than this.
         let until = came - (SignedDuration::from_secs(NOTED.as_secs() as i64) + DRIFT);
-        context.store.forget_stranger(consumer, until).await?;
+        context.store.forget_foreign_works(consumer, until).await?;
         context.raises.forget_stranger(consumer);
     }
     Ok(())
@@ -177,7 +177,7 @@ pub(super) async fn sent_first<S: Store>(context: &Context<S>, consumer: &Consum
             .await
         {
             Ok(doubts) => {
-                let doubted = doubts.strangers || doubts.last(context.clock.now());
+                let doubted = doubts.foreign_works || doubts.last(context.clock.now());
                 context.raises.looked(consumer, doubted, now);
                 doubted
             }

@@ -26,7 +26,7 @@ use super::history::Ahead;
 use super::log::DeliveryLine;
 use super::status_requests::RequestCause;
 use super::{Context, event, history};
-use crate::store::{Held, Orphan, Store, StoreError};
+use crate::store::{AgentVersion, Orphan, Store, StoreError};
 
 mod parts;
 
@@ -76,7 +76,7 @@ async fn reconcile<S: Store>(
         .collect();
     let compare = ours
         .iter()
-        .map(|bundle| Held {
+        .map(|bundle| AgentVersion {
             id: bundle.id.clone(),
             version: holds
                 .get(bundle.id.as_str())

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::hub::Hub;
 use super::stream::REPLAY;
-use crate::store::{Hint, Position, Store, StoreError};
+use crate::store::{Hint, ReportPosition, Store, StoreError};
 
 /// The one reader of a process. Clones share its position.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Feed<S> {
     store: S,
     hub: Hub,
     clock: Clock,
-    position: Arc<Mutex<Option<Position>>>,
+    position: Arc<Mutex<Option<ReportPosition>>>,
     started: Arc<watch::Sender<bool>>,
     said: Arc<Throttle<&'static str>>,
 }
@@ -121,7 +121,7 @@ impl<S: Store> Feed<S> {
         }
     }
 
-    fn position(&self) -> std::sync::MutexGuard<'_, Option<Position>> {
+    fn position(&self) -> std::sync::MutexGuard<'_, Option<ReportPosition>> {
         self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

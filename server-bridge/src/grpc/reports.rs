@@ -17,7 +17,7 @@ use super::backlog::Wanted;
 use super::hub::Hub;
 use super::proto::CloudEvent;
 use super::wire::status_event;
-use crate::store::{Report, ReportPage, ReportPlace, SourceName, Store, StoreError};
+use crate::store::{Report, ReportCursor, ReportPage, SourceName, Store, StoreError};
 use jiff::Timestamp;
 use link::id::ConsumerName;
 
@@ -111,7 +111,7 @@ impl<S: Store> Reports<S> {
         &self,
         source: &SourceName,
         since: Timestamp,
-        after: Option<ReportPlace>,
+        after: Option<ReportCursor>,
         limit: u32,
     ) -> Result<ReportPage, StoreError> {
         let _permit = permit(&self.limits.pages).await?;

@@ -31,7 +31,7 @@ use super::reports::{Present, Reports};
 use super::rights::StreamRights;
 use super::wire::heartbeat;
 use crate::callers::Denied;
-use crate::store::{ReportPlace, Store, StoreError};
+use crate::store::{ReportCursor, Store, StoreError};
 
 /// How often a stream says that it is alive, and since when it repeats.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ enum End {
 struct Replay {
     since: Timestamp,
     /// Where the last page ended.
-    after: Option<ReportPlace>,
+    after: Option<ReportCursor>,
     /// Since when the one that follows repeats.
     again: Option<Timestamp>,
 }
@@ -260,7 +260,7 @@ impl Replay {
     }
 
     /// Goes on behind a page; false when there is nothing.
-    fn advance(&mut self, next: Option<ReportPlace>) -> bool {
+    fn advance(&mut self, next: Option<ReportCursor>) -> bool {
         if next.is_some() {
             self.after = next;
             return true;

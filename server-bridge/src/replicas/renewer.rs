@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::slot::in_time;
 use super::{ANSWER, MARGIN, Ownership, RETURN, ROUND, SlotLost, TICK, TTL, plan};
-use crate::store::{Hint, Instance as Process, Leases, Renewal, Replica, Roster, StoreError};
+use crate::store::{Hint, Instance as Process, LeaseStore, Renewal, Replica, Roster, StoreError};
 
 /// The task that renews the lease.
 pub(super) struct LeaseRenewer<L> {
@@ -42,7 +42,7 @@ enum Failed {
 
 // === impl LeaseRenewer ===
 
-impl<L: Leases> LeaseRenewer<L> {
+impl<L: LeaseStore> LeaseRenewer<L> {
     pub(super) fn new(leases: L, me: Replica, ownership: Ownership, check: Check) -> Self {
         Self {
             leases,

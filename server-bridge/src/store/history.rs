@@ -73,7 +73,7 @@ pub const JUMP: i32 = 1_000;
 
 /// What tells the place of a database from others, by the name of each sign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place(BTreeMap<String, String>);
+pub(super) struct DatabaseIdentity(BTreeMap<String, String>);
 
 /// A bundle that may be behind, as found under the lock on its row.
 pub(super) struct Behind {
@@ -86,7 +86,7 @@ pub(super) struct Behind {
 }
 
 /// What is known when bundles are found to be behind.
-pub(super) struct Past {
+pub(super) struct DoubtContext {
     /// The number of the present epoch.
     pub(super) epoch: i64,
     /// When it began.
@@ -97,7 +97,7 @@ pub(super) struct Past {
 
 /// What to do with bundles that are behind.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct RaisePlan {
     pub(super) raised: Vec<Raised>,
     /// Key, version and note of those that have a version to be raised to.
     pub(super) changes: Vec<(i64, i64, String)>,
@@ -115,9 +115,9 @@ impl Epoch {
     }
 }
 
-// === impl Place ===
+// === impl DatabaseIdentity ===
 
-impl Place {
+impl DatabaseIdentity {
     pub(super) fn with(mut self, sign: &str, value: &impl ToString) -> Self {
         self.0.insert(sign.to_owned(), value.to_string());
         self
@@ -168,12 +168,12 @@ impl Place {
 pub(super) fn plan(
     behind: Vec<Behind>,
     consumer: &ConsumerName,
-    past: &Past,
+    past: &DoubtContext,
     at: Timestamp,
-) -> Plan {
+) -> RaisePlan {
     let since = |then: Timestamp| at.duration_since(then) >= BETWEEN_SIGNS;
     let may_doubt = (past.epoch == 1 || since(past.began_at)) && past.doubted_at.is_none_or(since);
-    let mut plan = Plan::default();
+    let mut plan = RaisePlan::default();
     for bundle in behind {
         let (held, stored) = (bundle.held, bundle.stored);
         if may_doubt && bundle.known && plan.sign.is_none() {
@@ -271,11 +271,11 @@ mod tests {
         }
     }
 
-    fn planned(behind: Vec<Behind>, number: i64, minutes: i64) -> Plan {
+    fn planned(behind: Vec<Behind>, number: i64, minutes: i64) -> RaisePlan {
         let began = Timestamp::UNIX_EPOCH;
         let at = began + SignedDuration::from_mins(minutes);
         let consumer = ConsumerName::new("c1").unwrap();
-        let past = Past {
+        let past = DoubtContext {
             epoch: number,
             began_at: began,
             doubted_at: None,
@@ -318,7 +318,7 @@ mod tests {
         assert!(planned(Vec::new(), 1, 0).sign.is_none());
         let doubted = |minutes| {
             let (consumer, began_at) = (ConsumerName::new("c1").unwrap(), Timestamp::UNIX_EPOCH);
-            let past = Past {
+            let past = DoubtContext {
                 epoch: 1,
                 began_at,
                 doubted_at: Some(began_at),
@@ -348,14 +348,17 @@ mod tests {
 
     #[test]
     fn places_differ_by_the_signs_that_both_have() {
-        let place = |table: u32| Place::default().with("table", &table);
+        let place = |table: u32| DatabaseIdentity::default().with("table", &table);
         let recorded = place(1).with("system", &7);
         assert_eq!(place(1).moved_from(&recorded), None);
         assert_eq!(place(1).with("other", &9).moved_from(&recorded), None);
         let why = place(2).with("system", &7).moved_from(&recorded).unwrap();
         assert!(why.contains("(table was 1 and is 2)"), "{why}");
-        assert_eq!(Place::parse(&recorded.text()), recorded);
-        assert_eq!(place(2).moved_from(&Place::parse("broken")), None);
+        assert_eq!(DatabaseIdentity::parse(&recorded.text()), recorded);
+        assert_eq!(
+            place(2).moved_from(&DatabaseIdentity::parse("broken")),
+            None
+        );
         assert_eq!(place(1).completed(recorded.clone()), recorded);
         assert_eq!(place(2).completed(recorded).sign("table"), Some("2"));
     }

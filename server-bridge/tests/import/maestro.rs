@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use server_bridge::import::{Database, Import};
 use server_bridge::store::Location;
-use server_bridge::store::postgres::{Config, CredentialFiles, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, TlsMode};
 use tempfile::TempDir;
 
 #[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share it")]
@@ -83,7 +83,7 @@ impl Maestro {
             "sqlite" => Location::Sqlite(self.file("bridge.db")),
             _ => {
                 let files = CredentialFiles::mounted(self.directory.path());
-                let mut config = Config::new(files);
+                let mut config = PostgresConfig::new(files);
                 config.tls = TlsMode::Disable;
                 Location::Postgres(Box::new(config))
             }

@@ -8,7 +8,7 @@ use link::order::{SequenceId, Version};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use server_bridge::store::sqlite::SqliteStore;
-use server_bridge::store::{Heard, Json, StatusUpdate, Store};
+use server_bridge::store::{AgentStore, Json, StatusUpdate, Store};
 
 mod bounds;
 mod document;

@@ -108,7 +108,7 @@ fn location(directory: &tempfile::TempDir) -> Location {
     let server = database::Server::shared();
     let database = server.database().unwrap();
     server.mount(directory.path(), &database).unwrap();
-    let mut config = postgres::Config::new(CredentialFiles::mounted(directory.path()));
+    let mut config = postgres::PostgresConfig::new(CredentialFiles::mounted(directory.path()));
     config.tls = TlsMode::Disable;
     Location::Postgres(Box::new(config))
 }

@@ -83,7 +83,7 @@ fn is_link_local_unicast(this: &Ip) -> CelBool {
     link_local_unicast(this.0).into()
 }
 
-// Go's sense of the word: private addresses count.
+// As Go defines it: private addresses count.
 fn is_global_unicast(this: &Ip) -> CelBool {
     let address = this.0;
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());

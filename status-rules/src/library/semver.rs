@@ -16,7 +16,7 @@ pub(super) struct Semver {
     pre: Vec<Identifier>,
 }
 
-/// A dot-separated part of a pre-release; numbers come before words.
+/// A dot-separated part of a pre-release; numbers come before texts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Identifier {
     Number(u64),

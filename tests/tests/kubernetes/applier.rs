@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use agent::applier::kubernetes::{AgentId, Kubernetes, Options};
+use agent::applier::kubernetes::{AgentId, Kubernetes, KubernetesOptions};
 use agent::applier::{
-    Applied, Applier as _, ApplierError, Change, Claim, Desired, Held, Release, Released, Strategy,
+    Applied, Applier as _, ApplierError, Change, Claim, Desired, HeldObject, Release, Released,
+    Strategy,
 };
 use agent::work::WorkId;
 use anyhow::{Context as _, Result, bail};
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 mod drift;
+mod kills;
 mod kinds;
 mod records;
 mod release;
@@ -56,7 +58,7 @@ impl Bench {
     async fn of(client: Client, user: Client, namespace: String, adopted: &[&str]) -> Result<Self> {
         let agent_id = AgentId::from(namespace.as_str());
         let adopted = adopted.iter().map(|&id| id.into()).collect();
-        let options = Options::new(agent_id.clone(), adopted);
+        let options = KubernetesOptions::new(agent_id.clone(), adopted);
         let applier = Kubernetes::open(user, options).await?;
         let (changes, watching) = watch(&applier);
         Ok(Self {
@@ -72,7 +74,7 @@ impl Bench {
     /// The agent is killed and starts again.
     async fn restart(&mut self) -> Result<()> {
         self.watching.abort();
-        let options = Options::new(self.agent_id.clone(), Vec::new());
+        let options = KubernetesOptions::new(self.agent_id.clone(), Vec::new());
         self.applier = Kubernetes::open(self.client.clone(), options).await?;
         (self.changes, self.watching) = watch(&self.applier);
         Ok(())
@@ -98,7 +100,7 @@ impl Bench {
         self.applier.apply(&work.into(), desired).await
     }
 
-    async fn claim(&self, work: &str, manifests: &[(Value, Strategy)]) -> Result<Vec<Held>> {
+    async fn claim(&self, work: &str, manifests: &[(Value, Strategy)]) -> Result<Vec<HeldObject>> {
         let claims: Vec<Claim> = manifests
             .iter()
             .filter(|(_, strategy)| *strategy != Strategy::ReadOnly)
@@ -185,26 +187,26 @@ impl Bench {
         Ok(owners.into_iter().map(|owner| owner.uid).collect())
     }
 
-    fn keepers(&self) -> Api<DynamicObject> {
-        keepers(&self.client)
+    fn records(&self) -> Api<DynamicObject> {
+        applied_works(&self.client)
     }
 
-    fn keeper_name(&self, work: &str) -> String {
+    fn record_name(&self, work: &str) -> String {
         format!("{}-{work}", self.agent_id)
     }
 
-    async fn keeper(&self, work: &str) -> Result<DynamicObject> {
-        Ok(self.keepers().get(&self.keeper_name(work)).await?)
+    async fn record(&self, work: &str) -> Result<DynamicObject> {
+        Ok(self.records().get(&self.record_name(work)).await?)
     }
 
     /// The names of all records of this agent.
-    async fn living_keepers(&self) -> Result<Vec<String>> {
+    async fn living_records(&self) -> Result<Vec<String>> {
         let all = self
-            .keepers()
+            .records()
             .list(&kube::api::ListParams::default())
             .await?;
         let names = all.items.into_iter().filter_map(|it| it.metadata.name);
-        let prefix = self.keeper_name("");
+        let prefix = self.record_name("");
         Ok(names.filter(|name| name.starts_with(&prefix)).collect())
     }
 
@@ -285,7 +287,7 @@ fn kind(group: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind))
 }
 
-pub(super) fn keepers(client: &Client) -> Api<DynamicObject> {
+pub(super) fn applied_works(client: &Client) -> Api<DynamicObject> {
     let kind = kind("work.open-cluster-management.io", "AppliedManifestWork");
     Api::all_with(client.clone(), &kind)
 }
@@ -300,7 +302,7 @@ pub(super) async fn install(client: &Client) -> Result<()> {
             .patch(&name, &params, &Patch::Apply(definition))
             .await?;
     }
-    let works = keepers(client);
+    let works = applied_works(client);
     let list = async || works.list(&kube::api::ListParams::default()).await;
     wait_for("the agent's kinds", PATIENCE, list).await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent::applier::kubernetes::executor::{Executor, Intent, REMEMBERED};
+use agent::applier::kubernetes::executor::{AccessRequest, Executor, REMEMBERED};
 use agent::applier::{ApplierError, ApplierErrorKind};
 use anyhow::Result;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -76,14 +76,14 @@ impl Shop {
         now: Instant,
     ) -> Result<(), ApplierError> {
         let resource = object.plural_guess();
-        let intent = Intent {
+        let request = AccessRequest {
             account: &self.account,
             object,
             resource: &resource,
             owned: true,
             manifest,
         };
-        executor.check(intent, now).await
+        executor.check(request, now).await
     }
 }
 

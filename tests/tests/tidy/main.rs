@@ -1,10 +1,13 @@
-//! The house rules that no compiler checks: layering, module docs, file length, forbidden words, dead links.
+//! The house rules that no compiler checks: layering, module docs, file length, forbidden words, dead links, one home
+//! for IoT Core's numbers.
 //!
 //! Each test reports every breach at once, as `path:line: what; do this instead`.
 
 mod layers;
 mod links;
 mod members;
+mod numbers;
+mod references;
 mod source;
 mod tree;
 mod words;

@@ -73,7 +73,7 @@ impl Fixture {
         results
     }
 
-    async fn drop_all(&self, owner: &WorkId, held: &[Held], mode: Release) -> Vec<Released> {
+    async fn drop_all(&self, owner: &WorkId, held: &[HeldObject], mode: Release) -> Vec<Released> {
         let mut released = Vec::new();
         for held in held {
             released.push(self.applier.release(owner, held, mode).await.unwrap());
@@ -356,7 +356,7 @@ async fn a_link_below_the_root_is_neither_written_nor_read_nor_removed_through()
             fs::remove_file(&link).unwrap();
             symlink(&victims[0], &link).unwrap();
         }
-        let held = Held::from(&object);
+        let held = HeldObject::from(&object);
         let released = fixture
             .applier
             .release(&"w".into(), &held, Release::Remove)

@@ -122,7 +122,7 @@ mod tests {
                 json!({"data": null, "stringData": {"a": "x"}}),
                 json!({"data": {"a": "eA=="}}),
             ),
-            // What the server refuses it refuses in its own words.
+            // The server explains what it refuses itself.
             (
                 json!({"stringData": {"a": 1}}),
                 json!({"stringData": {"a": 1}}),

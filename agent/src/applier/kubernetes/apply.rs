@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use self::definition::is_too_early;
 use super::discovery::STEP;
-use super::executor::Intent;
+use super::executor::AccessRequest;
 use super::explain::explain;
 use super::object::problem;
 use super::resource::Resource;
-use super::resume::print;
-use super::server::{MANAGER, Place};
-use super::watch::{Face, Flight};
+use super::resume::applied_digest;
+use super::server::{MANAGER, ObjectPath};
+use super::watch::{ObjectAccess, ObjectSnapshot};
 use super::{Inner, aliases, fields, owners};
 use crate::applier::ownership::Standing;
-use crate::applier::{Applied, ApplierError, ApplierErrorKind, Desired, Mark, Strategy};
+use crate::applier::{Applied, ApplierError, ApplierErrorKind, Desired, Fingerprint, Strategy};
 use crate::cluster::is_not_served;
 use crate::work_id::WorkId;
 
@@ -34,14 +34,14 @@ struct Task<'a> {
     inner: &'a Inner,
     object: &'a ObjectRef,
     key: String,
-    place: Place,
+    path: ObjectPath,
     /// The manifest without what only a server may say.
     manifest: Value,
     /// The AppliedManifestWorks that are to own it.
     holders: Vec<OwnerReference>,
     /// Whether it is a Secret that an earlier process may have applied, and this one has not yet.
     applied_before: bool,
-    flight: Flight<'a>,
+    access: ObjectAccess<'a>,
 }
 
 /// How the object is after it was applied.
@@ -75,14 +75,14 @@ impl Inner {
         let resource = self.resolve(owner, desired.object).await?;
         let object = &self.canonical(desired.object);
         if let Some(account) = desired.executor {
-            let intent = Intent {
+            let request = AccessRequest {
                 account,
                 object,
                 resource: &resource.plural,
                 owned: desired.may_remove && *desired.strategy != Strategy::ReadOnly,
                 manifest: desired.manifest,
             };
-            self.executor.check(intent, Instant::now()).await?;
+            self.executor.check(request, Instant::now()).await?;
         }
         let key = self.key(object);
         let lock = self.locks.of(&key).await;
@@ -102,9 +102,9 @@ impl Inner {
         let mut task = Task {
             holders,
             applied_before,
-            place: Place::new(&resource, object),
+            path: ObjectPath::new(&resource, object),
             manifest: plain(desired.manifest, resource.namespaced),
-            flight: self.index.begin(&resource, object, owner),
+            access: self.index.begin(&resource, object, owner),
             inner: self,
             object,
             key,
@@ -149,11 +149,11 @@ impl Inner {
             let defined = task.wait_until_defined(definition).await?;
             applied.observed = task.land(defined).observed;
             // Its kind may be served or not after a start.
-            applied.mark = None;
+            applied.fingerprint = None;
         }
         // Of what others write only the default leaves all to them.
         if *desired.strategy != Strategy::Default {
-            applied.mark = applied.mark.map(Mark::exact);
+            applied.fingerprint = applied.fingerprint.map(Fingerprint::exact);
         }
         Ok(applied)
     }
@@ -167,7 +167,7 @@ impl Inner {
         if problem(&self.canonical(object), &resource).is_some() {
             return Ok(None);
         }
-        match self.server.get(&Place::new(&resource, object)).await {
+        match self.server.get(&ObjectPath::new(&resource, object)).await {
             Err(error) if is_not_served(&error) => Ok(None),
             found => Ok(found.map_err(failed)?.map(presentable)),
         }
@@ -194,10 +194,10 @@ impl Inner {
                 ),
             });
         }
-        problem(&object, &resource).map_or(Ok(resource), |words| {
+        problem(&object, &resource).map_or(Ok(resource), |problem| {
             Err(ApplierError {
                 kind: ApplierErrorKind::Invalid,
-                message: format!("apply {object}: {words}"),
+                message: format!("apply {object}: {problem}"),
             })
         })
     }
@@ -219,7 +219,7 @@ impl Inner {
 impl Task<'_> {
     async fn read_only(&self) -> Result<Done, Failure> {
         Ok(Done {
-            object: self.inner.server.get(&self.place).await?,
+            object: self.inner.server.get(&self.path).await?,
             wrote: Wrote::Nothing,
         })
     }
@@ -235,11 +235,11 @@ impl Task<'_> {
     fn land(&mut self, done: Done) -> Applied {
         let Done { object, wrote } = done;
         let Some(object) = object else {
-            self.flight.found_nothing();
+            self.access.completed_absent();
             return Applied {
-                mark: Some(Mark {
+                fingerprint: Some(Fingerprint {
                     version: None,
-                    print: None,
+                    applied_digest: None,
                 }),
                 ..Applied::default()
             };
@@ -253,12 +253,12 @@ impl Task<'_> {
             _ => None,
         };
         let is_news = self
-            .flight
-            .landed(revision.unwrap_or_default(), hash, owners);
-        self.flight.met(Face::of(&meta));
-        let mark = revision.map(|revision| Mark {
+            .access
+            .completed(revision.unwrap_or_default(), hash, owners);
+        self.access.note_snapshot(ObjectSnapshot::of(&meta));
+        let fingerprint = revision.map(|revision| Fingerprint {
             version: Some(revision.to_owned()),
-            print: print(&meta),
+            applied_digest: applied_digest(&meta),
         });
         Applied {
             changed: match wrote {
@@ -267,7 +267,7 @@ impl Task<'_> {
                 Wrote::IfNewVersion => is_news,
                 Wrote::Put { changed, .. } => changed,
             },
-            mark,
+            fingerprint,
             observed: Some(presentable(object)),
         }
     }
@@ -288,7 +288,7 @@ impl Task<'_> {
         let mut object = Some(live);
         if owned(&object.as_ref().map(owners::of).unwrap_or_default()).is_some() {
             let server = &self.inner.server;
-            object = server.change_owners(&self.place, owned).await?.or(object);
+            object = server.change_owners(&self.path, owned).await?.or(object);
         }
         Ok(Done {
             object,

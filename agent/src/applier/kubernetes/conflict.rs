@@ -1,4 +1,4 @@
-//! Words for the conflicts of server-side apply: who holds which fields, and what can be done.
+//! Messages about conflicts of server-side apply: who holds which fields, and what can be done.
 
 use kube::core::Status;
 

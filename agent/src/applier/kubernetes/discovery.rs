@@ -21,7 +21,7 @@ use crate::keyed_lock::KeyedLock;
 mod anew;
 mod missing;
 
-/// What the API server said about its kinds.
+/// The kinds of the API server, as far as they were read.
 pub(crate) struct Discovery {
     client: Client,
     // By `apiVersion`; a kind is found among a few dozen.
@@ -78,7 +78,7 @@ impl Discovery {
         }
         let api_version = api_version(&object.group, &object.version);
         loop {
-            let lock = self.locks.of(&api_version).await;
+            let locked = self.locks.of(&api_version).await;
             if let Some(known) = self.known(object) {
                 return Ok(Some(known));
             }
@@ -101,7 +101,7 @@ impl Discovery {
                 lock(&self.asked).insert(api_version, Instant::now());
                 return Ok(known);
             }
-            drop(lock);
+            drop(locked);
             tokio::time::sleep(STEP).await;
         }
     }

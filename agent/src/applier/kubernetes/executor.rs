@@ -26,17 +26,17 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::applier::{ApplierError, ApplierErrorKind};
-use crate::cluster::words;
+use crate::cluster::error_message;
 
 /// Asks the API server for the rights of executors and remembers what they may do.
 pub struct Executor {
     client: Client,
-    allowed: Mutex<HashMap<Question, Instant>>,
+    allowed: Mutex<HashMap<Permission, Instant>>,
 }
 
 /// One object that an executor is to apply.
 #[derive(Clone, Copy, Debug)]
-pub struct Intent<'a> {
+pub struct AccessRequest<'a> {
     /// Whose rights count.
     pub account: &'a ServiceAccount,
     /// Which object.
@@ -51,7 +51,7 @@ pub struct Intent<'a> {
 
 /// May this account do that? An empty name stands for every name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Question {
+struct Permission {
     account: String,
     verb: &'static str,
     group: String,
@@ -74,17 +74,21 @@ impl Executor {
     /// Whether the account may apply the object now.
     ///
     /// # Errors
-    /// [`ApplierErrorKind::NotAllowed`] when it may not; another kind when that cannot be told.
-    pub async fn check(&self, intent: Intent<'_>, now: Instant) -> Result<(), ApplierError> {
-        let questions = verbs(intent.owned).map(|verb| Question::new(&intent, verb));
-        let answers = questions.map(|question| self.may(intent.object, question, now));
+    /// [`ApplierErrorKind::NotAllowed`] when it may not; another kind when that cannot be determined.
+    pub async fn check(
+        &self,
+        request: AccessRequest<'_>,
+        now: Instant,
+    ) -> Result<(), ApplierError> {
+        let permissions = verbs(request.owned).map(|verb| Permission::new(&request, verb));
+        let answers = permissions.map(|permission| self.may(request.object, permission, now));
         let allowed = try_join_all(answers).await?;
         if allowed.contains(&false) {
-            self.forget(intent.account);
-            return Err(not_allowed(&intent, None));
+            self.forget(request.account);
+            return Err(not_allowed(&request, None));
         }
-        if gives_rights(intent.object) {
-            self.rehearse(&intent).await?;
+        if gives_rights(request.object) {
+            self.dry_run(&request).await?;
         }
         Ok(())
     }
@@ -92,31 +96,38 @@ impl Executor {
     async fn may(
         &self,
         object: &ObjectRef,
-        question: Question,
+        permission: Permission,
         now: Instant,
     ) -> Result<bool, ApplierError> {
-        let any_name = Question {
+        let any_name = Permission {
             name: String::new(),
-            ..question.clone()
+            ..permission.clone()
         };
-        let mut questions = vec![any_name, question];
-        questions.dedup();
-        if questions.iter().any(|question| self.recalls(question, now)) {
+        let mut permissions = vec![any_name, permission];
+        permissions.dedup();
+        if permissions
+            .iter()
+            .any(|permission| self.recalls(permission, now))
+        {
             return Ok(true);
         }
-        for question in questions {
-            if self.review(object, &question).await? {
-                self.remember(question, now);
+        for permission in permissions {
+            if self.review(object, &permission).await? {
+                self.remember(permission, now);
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    async fn review(&self, object: &ObjectRef, question: &Question) -> Result<bool, ApplierError> {
+    async fn review(
+        &self,
+        object: &ObjectRef,
+        permission: &Permission,
+    ) -> Result<bool, ApplierError> {
         let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let answer = reviews
-            .create(&PostParams::default(), &question.review())
+            .create(&PostParams::default(), &permission.review())
             .await
             .map_err(|error| undecided(object, &error))?;
         Ok(answer.status.is_some_and(|status| status.allowed))
@@ -124,9 +135,9 @@ impl Executor {
 
     /// Creates the object as the account would, without effect. It is judged before it is looked for, so one that is
     /// there already is no obstacle.
-    async fn rehearse(&self, intent: &Intent<'_>) -> Result<(), ApplierError> {
-        let object = intent.object;
-        let mut manifest = intent.manifest.clone();
+    async fn dry_run(&self, request: &AccessRequest<'_>) -> Result<(), ApplierError> {
+        let object = request.object;
+        let mut manifest = request.manifest.clone();
         if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
             metadata.retain(|field, _| !matches!(field.as_str(), "uid" | "resourceVersion"));
         }
@@ -139,32 +150,32 @@ impl Executor {
             dry_run: true,
             ..PostParams::default()
         };
-        let mut request = Request::new(collection(object, intent.resource))
+        let mut call = Request::new(collection(object, request.resource))
             .create(&params, body)
             .map_err(|error| unusable(error.to_string()))?;
         // Without groups: the server gives a service account its own, and asks only for the right to be the account.
-        let user = HeaderValue::from_str(&user(intent.account))
+        let user = HeaderValue::from_str(&user(request.account))
             .map_err(|error| unusable(error.to_string()))?;
-        request.headers_mut().insert(IMPERSONATE_USER, user);
-        match self.client.request::<Value>(request).await {
+        call.headers_mut().insert(IMPERSONATE_USER, user);
+        match self.client.request::<Value>(call).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
             Err(kube::Error::Api(status))
                 if status.is_forbidden() && !status.message.contains("cannot impersonate") =>
             {
-                self.forget(intent.account);
-                Err(not_allowed(intent, Some(&status.message)))
+                self.forget(request.account);
+                Err(not_allowed(request, Some(&status.message)))
             }
             Err(error) => Err(undecided(object, &error)),
         }
     }
 
-    fn recalls(&self, question: &Question, now: Instant) -> bool {
+    fn recalls(&self, permission: &Permission, now: Instant) -> bool {
         let allowed = self.allowed();
-        allowed.get(question).is_some_and(|until| now < *until)
+        allowed.get(permission).is_some_and(|until| now < *until)
     }
 
-    fn remember(&self, question: Question, now: Instant) {
+    fn remember(&self, permission: Permission, now: Instant) {
         let mut allowed = self.allowed();
         if allowed.len() >= CAPACITY {
             allowed.retain(|_, until| now < *until);
@@ -172,32 +183,32 @@ impl Executor {
         if allowed.len() >= CAPACITY {
             allowed.clear();
         }
-        allowed.insert(question, now + REMEMBERED);
+        allowed.insert(permission, now + REMEMBERED);
     }
 
     /// Somebody changed the account's rights, so what else is known of it may be wrong too.
     fn forget(&self, account: &ServiceAccount) {
         let user = user(account);
         self.allowed()
-            .retain(|question, _| question.account != user);
+            .retain(|permission, _| permission.account != user);
     }
 
-    fn allowed(&self) -> MutexGuard<'_, HashMap<Question, Instant>> {
+    fn allowed(&self) -> MutexGuard<'_, HashMap<Permission, Instant>> {
         self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Question ===
+// === impl Permission ===
 
-impl Question {
-    fn new(intent: &Intent<'_>, verb: &'static str) -> Self {
+impl Permission {
+    fn new(request: &AccessRequest<'_>, verb: &'static str) -> Self {
         Self {
-            account: user(intent.account),
+            account: user(request.account),
             verb,
-            group: intent.object.group.clone(),
-            resource: intent.resource.to_owned(),
-            namespace: intent.object.namespace.clone(),
-            name: intent.object.name.clone(),
+            group: request.object.group.clone(),
+            resource: request.resource.to_owned(),
+            namespace: request.object.namespace.clone(),
+            name: request.object.name.clone(),
         }
     }
 
@@ -262,17 +273,17 @@ fn collection(object: &ObjectRef, resource: &str) -> String {
     }
 }
 
-/// The words of the Go agent, which people search for.
-fn not_allowed(intent: &Intent<'_>, escalation: Option<&str>) -> ApplierError {
+/// The message of the Go agent, which people search for.
+fn not_allowed(request: &AccessRequest<'_>, escalation: Option<&str>) -> ApplierError {
     let ObjectRef {
         group,
         namespace,
         name,
         ..
-    } = intent.object;
-    let resource = intent.resource;
+    } = request.object;
+    let resource = request.resource;
     let escalation = escalation
-        .map(|words| format!(", error: permission escalation: {words}"))
+        .map(|error_message| format!(", error: permission escalation: {error_message}"))
         .unwrap_or_default();
     ApplierError {
         kind: ApplierErrorKind::NotAllowed,
@@ -299,7 +310,10 @@ fn undecided(object: &ObjectRef, error: &kube::Error) -> ApplierError {
     };
     ApplierError {
         kind,
-        message: format!("check the executor of {object}: {}{hint}", words(error)),
+        message: format!(
+            "check the executor of {object}: {}{hint}",
+            error_message(error)
+        ),
     }
 }
 

@@ -1,9 +1,9 @@
-//! From a failed call to a [`ApplierError`]: operation and object, the API server's own words, and what to do next.
+//! From a failed call to an [`ApplierError`]: operation and object, the API server's own message, and what to do next.
 //!
-//! The kind decides whether the call is tried again, the words end up in a condition that people far from the
+//! The kind decides whether the call is tried again, the message ends up in a condition that people far from the
 //! cluster read. Two things are not left to the server: the length (an immutable selector is quoted in full), and
 //! Secrets. Refusals of their content quote it (`expected map, got &{hunter2}`), so for them only the fields and the
-//! kinds of the causes are told.
+//! kinds of the causes are reported.
 
 use kube::core::Status;
 use kube::core::response::{StatusCause, reason};
@@ -12,23 +12,26 @@ use link::bundle::manifest::ObjectRef;
 use super::conflict;
 use crate::applier::{ApplierError, ApplierErrorKind};
 
+mod assessment;
 mod transport;
-mod verdict;
 
-use self::verdict::Verdict;
+use self::assessment::Assessment;
 
 /// Explains why `verb` (`apply`, `delete`, …) failed for an object.
 pub(crate) fn explain(error: &kube::Error, verb: &str, object: &ObjectRef) -> ApplierError {
-    let (kind, words) = match error {
+    let (kind, text) = match error {
         kube::Error::Api(status) => answered(status, verb, object),
         other => {
-            let (verdict, words) = transport::judge(other, object);
-            (verdict.kind, format!("{words}; hint: {}", verdict.hint))
+            let (assessment, text) = transport::assess(other, object);
+            (
+                assessment.kind,
+                format!("{text}; hint: {}", assessment.hint),
+            )
         }
     };
     ApplierError {
         kind,
-        message: format!("{verb} {object}: {words}"),
+        message: format!("{verb} {object}: {text}"),
     }
 }
 
@@ -37,13 +40,13 @@ fn answered(status: &Status, verb: &str, object: &ObjectRef) -> (ApplierErrorKin
         let owner = conflict.managers.join(", ");
         return (ApplierErrorKind::Conflict { owner }, conflict.message);
     }
-    let Verdict { kind, hint, quotes } = verdict::judge(status, verb, object);
-    let words = if quotes && is_secret(object) {
-        guarded(status)
+    let Assessment { kind, hint, quotes } = assessment::assess(status, verb, object);
+    let text = if quotes && is_secret(object) {
+        redacted(status)
     } else {
-        own_words(status)
+        server_text(status)
     };
-    (kind, format!("{words}; hint: {hint}"))
+    (kind, format!("{text}; hint: {hint}"))
 }
 
 fn is_secret(object: &ObjectRef) -> bool {
@@ -51,23 +54,23 @@ fn is_secret(object: &ObjectRef) -> bool {
 }
 
 // The causes one by one when fields are invalid, because the message strings them together without a limit.
-fn own_words(status: &Status) -> String {
+fn server_text(status: &Status) -> String {
     let causes = causes(status);
     if status.reason == reason::INVALID && causes.iter().any(|cause| !cause.field.is_empty()) {
         return list(causes, |cause| {
             format!("{}: {}", cause.field, both_ends(&cause.message, MAX_CAUSE))
         });
     }
-    match line(&status.message, MAX_WORDS) {
-        words if words.is_empty() => {
+    match line(&status.message, MAX_TEXT) {
+        text if text.is_empty() => {
             format!("the API server answered {} {}", status.code, status.reason)
         }
-        words => words,
+        text => text,
     }
 }
 
-// What can be told about the refusal of a Secret: nothing that the server may have taken from its data.
-fn guarded(status: &Status) -> String {
+// What can be reported about the refusal of a Secret: nothing that the server may have taken from its data.
+fn redacted(status: &Status) -> String {
     if status.message.contains(BASE64) {
         return format!("a value under `data` is {BASE64}");
     }
@@ -94,18 +97,18 @@ fn causes(status: &Status) -> &[StatusCause] {
         .map_or(&[], |details| &details.causes)
 }
 
-fn list(causes: &[StatusCause], word: impl Fn(&StatusCause) -> String) -> String {
-    let mut words: Vec<_> = causes.iter().take(MAX_CAUSES).map(word).collect();
+fn list(causes: &[StatusCause], describe: impl Fn(&StatusCause) -> String) -> String {
+    let mut text: Vec<_> = causes.iter().take(MAX_CAUSES).map(describe).collect();
     if causes.len() > MAX_CAUSES {
-        words.push(format!("and {} more", causes.len() - MAX_CAUSES));
+        text.push(format!("and {} more", causes.len() - MAX_CAUSES));
     }
-    format!("invalid: {}", words.join("; "))
+    format!("invalid: {}", text.join("; "))
 }
 
 // One line of limited length.
 fn line(text: &str, most: usize) -> String {
-    let words: Vec<_> = text.split_whitespace().collect();
-    conflict::shorten(&words.join(" "), most)
+    let text: Vec<_> = text.split_whitespace().collect();
+    conflict::shorten(&text.join(" "), most)
 }
 
 // One line of limited length without its middle: a cause quotes the value first, and then says what is wrong with it.
@@ -120,7 +123,7 @@ fn both_ends(text: &str, most: usize) -> String {
 }
 
 const BASE64: &str = "illegal base64 data";
-const MAX_WORDS: usize = 800;
+const MAX_TEXT: usize = 800;
 const MAX_CAUSES: usize = 5;
 const MAX_CAUSE: usize = 240;
 

@@ -22,12 +22,12 @@ use std::collections::BTreeSet;
 use link::bundle::IgnoreField;
 use serde_json::{Map, Value};
 
-use self::place::{Place, guard, remove};
+use self::path::{FieldPath, guard, remove};
 use crate::digest::sha256_hex;
 
 mod jq;
 mod jsonpath;
-mod place;
+mod path;
 mod pointer;
 mod retain;
 
@@ -62,13 +62,13 @@ pub(crate) fn prune(
             unchanged: false,
         });
     }
-    let places = left_to_others(&whole, rules)?;
+    let paths = left_to_others(&whole, rules)?;
     let mut rest = whole.clone();
-    remove(&mut rest, &places);
+    remove(&mut rest, &paths);
     let hash = spec_hash(&rest);
     let mut wanted = whole;
     if let Some(live) = live {
-        retain::leave(&mut wanted, &places, live, manager);
+        retain::leave(&mut wanted, &paths, live, manager);
     }
     annotate(&mut wanted, &hash)?;
     Ok(Pruned {
@@ -79,8 +79,8 @@ pub(crate) fn prune(
 }
 
 // Where the fields of `OnSpokePresent` are.
-fn left_to_others(manifest: &Value, rules: &[IgnoreField]) -> Result<BTreeSet<Place>, String> {
-    let mut places = BTreeSet::new();
+fn left_to_others(manifest: &Value, rules: &[IgnoreField]) -> Result<BTreeSet<FieldPath>, String> {
+    let mut paths = BTreeSet::new();
     for rule in rules {
         match rule.condition.as_str() {
             "" | "OnSpokePresent" => {}
@@ -96,14 +96,14 @@ fn left_to_others(manifest: &Value, rules: &[IgnoreField]) -> Result<BTreeSet<Pl
                 let found = find(expression, manifest)
                     .and_then(|found| guard(&found).map(|()| found))
                     .map_err(|problem| format!("{language} `{expression}` {problem}"))?;
-                places.extend(found);
+                paths.extend(found);
             }
         }
     }
-    Ok(places)
+    Ok(paths)
 }
 
-type Find = fn(&str, &Value) -> Result<BTreeSet<Place>, String>;
+type Find = fn(&str, &Value) -> Result<BTreeSet<FieldPath>, String>;
 
 fn languages(rule: &IgnoreField) -> [(&'static str, &[String], Find); 3] {
     [

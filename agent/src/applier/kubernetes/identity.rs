@@ -20,7 +20,7 @@ impl AgentId {
         &self.hash
     }
 
-    /// Whether a Go agent may take turns with this one: only who wants that gives the identity as a hash.
+    /// Whether a Go agent may alternate with this one: only who wants that gives the identity as a hash.
     pub(super) fn is_shared_with_go(&self) -> bool {
         self.given_as_hash
     }
@@ -57,7 +57,7 @@ impl fmt::Display for AgentId {
     }
 }
 
-/// The name of what takes the place of an AppliedManifestWork that cannot be kept.
+/// The name of the successor of an AppliedManifestWork that cannot be kept.
 pub(super) fn successor_name(name: &str, uid: &str) -> String {
     let first = uid.split('-').next().unwrap_or(uid);
     fit(format!("{name}-{first}"))

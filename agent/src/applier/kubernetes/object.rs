@@ -12,26 +12,26 @@ use super::Inner;
 use super::explain::explain;
 use super::resource::Resource;
 use crate::applier::ownership::Share;
-use crate::applier::{ApplierError, Held, Identity};
+use crate::applier::{ApplierError, HeldObject, ObjectIdentity};
 
 impl Inner {
     /// See [`crate::applier::Applier::learn`].
     pub(super) async fn learn(&self, declared: &[ObjectRef]) {
         for object in declared {
             if self.discovery.known(object).is_none() {
-                // Whoever applies the object asks too, and has somebody to tell.
+                // Applying the object asks too, and reports the error.
                 drop(self.discovery.find(object).await);
             }
         }
     }
 
     /// See [`crate::applier::Applier::identify`].
-    pub(super) fn identify(&self, declared: &ObjectRef) -> Identity {
+    pub(super) fn identify(&self, declared: &ObjectRef) -> ObjectIdentity {
         let resource = self.discovery.serving(declared);
         let object = canonical(declared, resource.as_deref());
-        let place = resource.as_deref().map(|it| problem(&object, it));
-        Identity {
-            key: (place == Some(None)).then(|| key(&object)),
+        let path = resource.as_deref().map(|it| problem(&object, it));
+        ObjectIdentity {
+            key: (path == Some(None)).then(|| key(&object)),
             resource: resource.map_or_else(|| object.plural_guess(), |it| it.plural.clone()),
             object,
         }
@@ -52,15 +52,15 @@ impl Inner {
         let object = self.canonical(&share.held.object());
         Share {
             key: key(&object),
-            held: Held {
+            held: HeldObject {
                 uid: share.held.uid.clone(),
-                ..Held::from(&object)
+                ..HeldObject::from(&object)
             },
             ..share.clone()
         }
     }
 
-    /// Where an object can be reached; `None` when nothing serves it, or it has no place.
+    /// Where an object can be reached; `None` when nothing serves it, or it has no location.
     pub(super) async fn reach(
         &self,
         object: &ObjectRef,
@@ -75,7 +75,7 @@ impl Inner {
         Ok(found.filter(|resource| problem(object, resource).is_none()))
     }
 
-    /// Where else it can be reached, when that place turned out not to be served; `lost` grows until nothing is left.
+    /// Where else it can be reached, when that path turned out not to be served; `lost` grows until nothing is left.
     pub(super) async fn reach_otherwise(
         &self,
         object: &ObjectRef,
@@ -194,8 +194,8 @@ mod tests {
             ("a/b", "a"),
             ("a", ".."),
         ] {
-            let words = problem(&of(namespace, name), &resource(true));
-            assert!(words.is_some(), "{namespace} {name}");
+            let found = problem(&of(namespace, name), &resource(true));
+            assert!(found.is_some(), "{namespace} {name}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Giving up an object (docs/MAESTRO.md §6.6): it goes only when it is still the one that was applied, nobody else holds it,
-//! and it is gone only when the server does not find it any more. What never had a place in the cluster is gone at once.
+//! and it is gone only when the server does not find it any more. What could never be located in the cluster is gone at once.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use link::bundle::manifest::ObjectRef;
@@ -8,37 +8,37 @@ use serde_json::Value;
 use super::Inner;
 use super::explain::explain;
 use super::owners::is_applied_work;
-use super::server::{ATTEMPTS, Place, is_conflict, is_immortal, is_missing, is_not_kept};
-use super::watch::Face;
-use crate::applier::{ApplierError, Held, Release, Released};
+use super::server::{ATTEMPTS, ObjectPath, is_conflict, is_immortal, is_missing, is_not_kept};
+use super::watch::ObjectSnapshot;
+use crate::applier::{ApplierError, HeldObject, Release, Released};
 use crate::cluster::is_not_served;
 use crate::work_id::WorkId;
 
-mod words;
+mod waiting;
 
-/// What becomes of an object on the server.
-enum Fate {
+/// What became of an object on the server.
+enum ReleaseOutcome {
     Gone,
     Left,
     /// It is terminating.
-    Going(Box<ObjectMeta>),
+    Terminating(Box<ObjectMeta>),
     /// Its kind is not served in this version any more: another one knows.
     Unserved,
 }
 
 /// An object to give up.
-struct Farewell<'a> {
-    held: &'a Held,
+struct ObjectRelease<'a> {
+    held: &'a HeldObject,
     object: &'a ObjectRef,
-    place: &'a Place,
+    path: &'a ObjectPath,
     /// Uids of our owner references.
-    mine: &'a [String],
+    own_uids: &'a [String],
     /// What else the work holds under that name.
-    namesakes: &'a [Held],
+    namesakes: &'a [HeldObject],
     /// It is to stay.
     spared: bool,
     /// As it was last seen.
-    face: Option<Face>,
+    snapshot: Option<ObjectSnapshot>,
 }
 
 impl Inner {
@@ -46,7 +46,7 @@ impl Inner {
     pub(super) async fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
     ) -> Result<Released, ApplierError> {
         let object = held.object();
@@ -61,7 +61,7 @@ impl Inner {
             ));
         }
         let _lock = self.locks.of(&key).await;
-        let (holds, shared, mine, namesakes) = {
+        let (holds, shared, own_uids, namesakes) = {
             let claims = self.claims();
             let (holds, shared) = claims.shares(owner, &key);
             (
@@ -80,32 +80,32 @@ impl Inner {
                 // A kind that is gone took its objects along.
                 break Released::Gone;
             };
-            let place = Place::new(&resource, &object);
-            let mut flight = self.index.begin(&resource, &object, owner);
-            let farewell = Farewell {
+            let path = ObjectPath::new(&resource, &object);
+            let mut access = self.index.begin(&resource, &object, owner);
+            let release = ObjectRelease {
                 held,
                 object: &object,
-                place: &place,
-                mine: &mine,
+                path: &path,
+                own_uids: &own_uids,
                 namesakes: &namesakes,
                 spared: shared || mode == Release::Orphan,
-                face: flight.face(),
+                snapshot: access.snapshot(),
             };
-            let fate = self.part(&farewell).await?;
-            if let Fate::Going(meta) = fate {
+            let outcome = self.remove_or_disown(&release).await?;
+            if let ReleaseOutcome::Terminating(meta) = outcome {
                 let revision = meta.resource_version.as_deref().unwrap_or_default();
                 let owners = meta.owner_references.as_deref().unwrap_or_default();
-                flight.landed(revision, None, owners);
+                access.completed(revision, None, owners);
                 return Ok(Released::Pending(
-                    self.what_it_waits_for(&object, &place, &meta).await,
+                    self.what_it_waits_for(&object, &path, &meta).await,
                 ));
             }
-            flight.leave();
-            match fate {
-                Fate::Unserved => {
+            access.released();
+            match outcome {
+                ReleaseOutcome::Unserved => {
                     way = self.reach_otherwise(&object, resource, &mut lost).await?;
                 }
-                Fate::Left => break Released::Left,
+                ReleaseOutcome::Left => break Released::Left,
                 _ => break Released::Gone,
             }
         };
@@ -118,34 +118,37 @@ impl Inner {
         self.index.wake(affected);
     }
 
-    async fn part(&self, farewell: &Farewell<'_>) -> Result<Fate, ApplierError> {
-        let Farewell { object, place, .. } = farewell;
+    async fn remove_or_disown(
+        &self,
+        release: &ObjectRelease<'_>,
+    ) -> Result<ReleaseOutcome, ApplierError> {
+        let ObjectRelease { object, path, .. } = release;
         let failed = |error| explain(&error, "delete", object);
-        if let Some(face) = farewell.face()
-            && let Some(fate) = self.delete_seen(farewell, face).await?
+        if let Some(snapshot) = release.snapshot()
+            && let Some(outcome) = self.delete_seen(release, snapshot).await?
         {
-            return Ok(fate);
+            return Ok(outcome);
         }
         let mut attempt = 1;
-        let mut spared = farewell.spared;
+        let mut spared = release.spared;
         loop {
-            let meta = match self.server.metadata(place).await {
-                Err(error) if is_not_kept(&error) => return Ok(Fate::Gone),
-                Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
+            let meta = match self.server.metadata(path).await {
+                Err(error) if is_not_kept(&error) => return Ok(ReleaseOutcome::Gone),
+                Err(error) if is_not_served(&error) => return Ok(ReleaseOutcome::Unserved),
                 read => read.map_err(failed)?,
             };
             let Some(meta) = meta else {
-                return Ok(Fate::Gone);
+                return Ok(ReleaseOutcome::Gone);
             };
-            if !farewell.is_ours(&meta) || self.is_held_otherwise(farewell, &meta).await? {
-                return Ok(Fate::Left);
+            if !release.is_ours(&meta) || self.is_held_otherwise(release, &meta).await? {
+                return Ok(ReleaseOutcome::Left);
             }
-            let others = farewell.others(&meta);
+            let others = release.others(&meta);
             if spared || others.iter().any(is_applied_work) {
-                match self.server.set_owners(place, &meta, &others).await {
-                    Ok(_) => return Ok(Fate::Left),
-                    Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
-                    Err(error) if is_missing(&error) => return Ok(Fate::Gone),
+                match self.server.set_owners(path, &meta, &others).await {
+                    Ok(_) => return Ok(ReleaseOutcome::Left),
+                    Err(error) if is_not_served(&error) => return Ok(ReleaseOutcome::Unserved),
+                    Err(error) if is_missing(&error) => return Ok(ReleaseOutcome::Gone),
                     Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {
                         attempt += 1;
                         continue;
@@ -154,12 +157,12 @@ impl Inner {
                 }
             }
             if meta.deletion_timestamp.is_some() {
-                return Ok(Fate::Going(Box::new(meta)));
+                return Ok(ReleaseOutcome::Terminating(Box::new(meta)));
             }
             let uid = meta.uid.as_deref().unwrap_or_default();
-            match self.server.delete(place, uid).await {
-                Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
-                Err(error) if is_missing(&error) => return Ok(Fate::Gone),
+            match self.server.delete(path, uid).await {
+                Err(error) if is_not_served(&error) => return Ok(ReleaseOutcome::Unserved),
+                Err(error) if is_missing(&error) => return Ok(ReleaseOutcome::Gone),
                 Err(error) if is_immortal(&error) => {
                     spared = true;
                     continue;
@@ -171,7 +174,7 @@ impl Inner {
                 }
                 deleted => {
                     let answer = deleted.map_err(failed)?;
-                    return self.after_deletion(farewell, uid, &answer).await;
+                    return self.after_deletion(release, uid, &answer).await;
                 }
             };
         }
@@ -180,10 +183,10 @@ impl Inner {
     /// Whether the work holds the very object in another group or kind too; uids tell.
     async fn is_held_otherwise(
         &self,
-        farewell: &Farewell<'_>,
+        release: &ObjectRelease<'_>,
         meta: &ObjectMeta,
     ) -> Result<bool, ApplierError> {
-        for held in farewell.namesakes {
+        for held in release.namesakes {
             let uid = match &held.uid {
                 Some(uid) => Some(uid.clone()),
                 // It was not applied yet.
@@ -200,7 +203,11 @@ impl Inner {
         let mut lost = Vec::new();
         let mut way = self.reach(object).await?;
         while let Some(resource) = way {
-            match self.server.metadata(&Place::new(&resource, object)).await {
+            match self
+                .server
+                .metadata(&ObjectPath::new(&resource, object))
+                .await
+            {
                 Err(error) if is_not_served(&error) => {
                     way = self.reach_otherwise(object, resource, &mut lost).await?;
                 }
@@ -216,36 +223,36 @@ impl Inner {
     /// Deletes an object that is still as it was last seen, without reading it first. `None` when it is not.
     async fn delete_seen(
         &self,
-        farewell: &Farewell<'_>,
-        face: &Face,
-    ) -> Result<Option<Fate>, ApplierError> {
-        let version = Some(face.revision.as_str());
+        release: &ObjectRelease<'_>,
+        snapshot: &ObjectSnapshot,
+    ) -> Result<Option<ReleaseOutcome>, ApplierError> {
+        let version = Some(snapshot.revision.as_str());
         let deleted = self
             .server
-            .delete_version(farewell.place, &face.uid, version)
+            .delete_version(release.path, &snapshot.uid, version)
             .await;
         match deleted {
             Ok(answer) => {
-                let fate = self.after_deletion(farewell, &face.uid, &answer).await?;
-                Ok(Some(fate))
+                let outcome = self.after_deletion(release, &snapshot.uid, &answer).await?;
+                Ok(Some(outcome))
             }
-            Err(error) if is_not_served(&error) => Ok(Some(Fate::Unserved)),
-            Err(error) if is_missing(&error) => Ok(Some(Fate::Gone)),
+            Err(error) if is_not_served(&error) => Ok(Some(ReleaseOutcome::Unserved)),
+            Err(error) if is_missing(&error) => Ok(Some(ReleaseOutcome::Gone)),
             Err(error) if is_conflict(&error) || is_immortal(&error) => Ok(None),
-            Err(error) => Err(explain(&error, "delete", farewell.object)),
+            Err(error) => Err(explain(&error, "delete", release.object)),
         }
     }
 
     /// What the answer to a deletion says. A server answers with a status when the object is gone, and with the object
-    /// when it goes later; some kinds with the object that is gone, of which only a look tells.
+    /// when it goes later; some kinds with the object that is gone, which only reading it tells apart.
     async fn after_deletion(
         &self,
-        farewell: &Farewell<'_>,
+        release: &ObjectRelease<'_>,
         uid: &str,
         answer: &Value,
-    ) -> Result<Fate, ApplierError> {
+    ) -> Result<ReleaseOutcome, ApplierError> {
         if answer["kind"] == "Status" {
-            return Ok(Fate::Gone);
+            return Ok(ReleaseOutcome::Gone);
         }
         let waits = |meta: &ObjectMeta| {
             let finalizers = meta.finalizers.as_deref().unwrap_or_default();
@@ -255,31 +262,37 @@ impl Inner {
         let answered: ObjectMeta =
             serde_json::from_value(answer["metadata"].clone()).unwrap_or_default();
         if answered.uid.as_deref() == Some(uid) && waits(&answered) {
-            return Ok(Fate::Going(Box::new(answered)));
+            return Ok(ReleaseOutcome::Terminating(Box::new(answered)));
         }
-        let found = match self.server.metadata(farewell.place).await {
-            Err(error) if is_not_served(&error) => return Ok(Fate::Unserved),
-            found => found.map_err(|error| explain(&error, "delete", farewell.object))?,
+        let found = match self.server.metadata(release.path).await {
+            Err(error) if is_not_served(&error) => return Ok(ReleaseOutcome::Unserved),
+            found => found.map_err(|error| explain(&error, "delete", release.object))?,
         };
         Ok(match found {
-            Some(after) if after.uid.as_deref() == Some(uid) => Fate::Going(Box::new(after)),
-            _ => Fate::Gone,
+            Some(after) if after.uid.as_deref() == Some(uid) => {
+                ReleaseOutcome::Terminating(Box::new(after))
+            }
+            _ => ReleaseOutcome::Gone,
         })
     }
 }
 
-// === impl Farewell ===
+// === impl ObjectRelease ===
 
-impl Farewell<'_> {
+impl ObjectRelease<'_> {
     /// The object as it was last seen, if it may go as that.
-    fn face(&self) -> Option<&Face> {
+    fn snapshot(&self) -> Option<&ObjectSnapshot> {
         // What the work may hold under another name is compared by uid first.
         let plain = !self.spared && self.namesakes.is_empty();
-        let face = self.face.as_ref().filter(|_| plain)?;
-        let same = self.held.uid.as_deref().is_none_or(|uid| uid == &*face.uid);
-        let mine = |uid: &str| self.mine.iter().any(|mine| mine == uid);
-        let owned = !face.keepers.is_empty() && face.keepers.iter().all(|uid| mine(uid));
-        (same && owned).then_some(face)
+        let snapshot = self.snapshot.as_ref().filter(|_| plain)?;
+        let same = self
+            .held
+            .uid
+            .as_deref()
+            .is_none_or(|uid| uid == &*snapshot.uid);
+        let own_uids = |uid: &str| self.own_uids.iter().any(|own_uids| own_uids == uid);
+        let owned = !snapshot.owners.is_empty() && snapshot.owners.iter().all(|uid| own_uids(uid));
+        (same && owned).then_some(snapshot)
     }
 
     fn is_ours(&self, meta: &ObjectMeta) -> bool {
@@ -290,7 +303,7 @@ impl Farewell<'_> {
     fn others(&self, meta: &ObjectMeta) -> Vec<OwnerReference> {
         let owners = meta.owner_references.iter().flatten();
         owners
-            .filter(|owner| !self.mine.contains(&owner.uid))
+            .filter(|owner| !self.own_uids.contains(&owner.uid))
             .cloned()
             .collect()
     }

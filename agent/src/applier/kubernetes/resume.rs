@@ -1,5 +1,5 @@
-//! Going on where an earlier process of this agent was: which objects a work saw in which version is told to the
-//! watches, and their first lists say what has changed since. So a start costs one list for each kind, whatever the
+//! Going on where an earlier process of this agent was: the watches are given the versions in which a work observed its
+//! objects, and their first lists say what has changed since. So a start costs one list for each kind, whatever the
 //! number of works.
 
 use std::collections::HashSet;
@@ -10,14 +10,19 @@ use serde_json::json;
 
 use super::Inner;
 use super::server::MANAGER;
-use crate::applier::Mark;
+use crate::applier::Fingerprint;
 use crate::digest::sha256_hex;
 use crate::work_id::WorkId;
 
 impl Inner {
     /// See [`crate::applier::Applier::resume`].
-    pub(super) fn resume(&self, owner: &WorkId, claims: usize, seen: &[(ObjectRef, Mark)]) -> bool {
-        let watched = |(object, _): &(ObjectRef, Mark)| {
+    pub(super) fn resume(
+        &self,
+        owner: &WorkId,
+        claims: usize,
+        seen: &[(ObjectRef, Fingerprint)],
+    ) -> bool {
+        let watched = |(object, _): &(ObjectRef, Fingerprint)| {
             let resource = self.discovery.known(object)?;
             resource.watchable.then_some(resource)
         };
@@ -26,11 +31,11 @@ impl Inner {
             return false;
         };
         let keys: HashSet<String> = seen.iter().map(|(object, _)| self.key(object)).collect();
-        if !self.claims().rests(owner, claims, &keys) {
+        if !self.claims().is_settled(owner, claims, &keys) {
             return false;
         }
-        for (resource, (object, mark)) in resources.iter().zip(seen) {
-            self.index.resume(resource, object, owner, mark);
+        for (resource, (object, fingerprint)) in resources.iter().zip(seen) {
+            self.index.resume(resource, object, owner, fingerprint);
         }
         true
     }
@@ -39,7 +44,7 @@ impl Inner {
 /// What tells whether all that the agent applied by default is as it left it. Whoever changes such a field takes it
 /// out of the agent's entry in `managedFields`, and another who applies under the same name changes the time of the
 /// entry or the generation. Nothing for kinds that do not count generations.
-pub(super) fn print(meta: &ObjectMeta) -> Option<String> {
+pub(super) fn applied_digest(meta: &ObjectMeta) -> Option<String> {
     let generation = meta.generation.filter(|generation| *generation > 0)?;
     let entries = meta.managed_fields.iter().flatten();
     let mut ours = entries.filter(|entry| {
@@ -53,16 +58,16 @@ pub(super) fn print(meta: &ObjectMeta) -> Option<String> {
     if meta.deletion_timestamp.is_some() {
         return None;
     }
-    let looks = json!([
+    let state = json!([
         meta.uid,
         generation,
         entry.api_version,
         entry.time,
         entry.fields_v1
     ]);
-    let mut print = sha256_hex(looks.to_string().as_bytes());
-    print.truncate(DIGITS);
-    Some(print)
+    let mut applied_digest = sha256_hex(state.to_string().as_bytes());
+    applied_digest.truncate(DIGITS);
+    Some(applied_digest)
 }
 
 const DIGITS: usize = 16;
@@ -77,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn a_print_tells_changes_of_what_was_applied_and_of_nothing_else() {
+    fn a_digest_tells_changes_of_what_was_applied_and_of_nothing_else() {
         let ours = json!({"manager": MANAGER, "operation": "Apply", "apiVersion": "apps/v1",
             "time": "2026-08-01T10:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:a": {}}}});
         let status = json!({"manager": "controller", "operation": "Update", "subresource": "status",
             "time": "2026-08-01T10:00:09Z"});
-        let before = print(&meta(1, &json!([ours]))).unwrap();
+        let before = applied_digest(&meta(1, &json!([ours]))).unwrap();
         assert_eq!(
-            print(&meta(1, &json!([status, ours]))).as_ref(),
+            applied_digest(&meta(1, &json!([status, ours]))).as_ref(),
             Some(&before)
         );
         let mut less = ours.clone();
@@ -92,13 +97,13 @@ mod tests {
         let mut later = ours.clone();
         later["time"] = json!("2026-08-01T10:00:01Z");
         for (generation, entry) in [(2, &ours), (1, &less), (1, &later)] {
-            let after = print(&meta(generation, &json!([entry])));
+            let after = applied_digest(&meta(generation, &json!([entry])));
             assert!(after.is_some() && after.as_ref() != Some(&before));
         }
-        assert_eq!(print(&meta(0, &json!([ours]))), None);
-        assert_eq!(print(&meta(1, &json!([status]))), None);
+        assert_eq!(applied_digest(&meta(0, &json!([ours]))), None);
+        assert_eq!(applied_digest(&meta(1, &json!([status]))), None);
         let mut going = meta(1, &json!([ours]));
         going.deletion_timestamp = serde_json::from_value(json!("2026-08-01T10:00:00Z")).ok();
-        assert_eq!(print(&going), None);
+        assert_eq!(applied_digest(&going), None);
     }
 }

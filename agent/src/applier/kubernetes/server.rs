@@ -25,7 +25,7 @@ pub(super) struct Server(Client);
 
 /// Where one object is.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct ObjectPath {
     collection: String,
     name: String,
 }
@@ -44,35 +44,33 @@ impl Server {
 
     /// Reads an object; `None` when it is not there. That its kind is not served in this version is an error, because the
     /// object may be there in another one.
-    pub(super) async fn get(&self, place: &Place) -> Result<Option<Value>, Error> {
-        let request = place.request().get(&place.name, &GetParams::default());
+    pub(super) async fn get(&self, path: &ObjectPath) -> Result<Option<Value>, Error> {
+        let request = path.request().get(&path.name, &GetParams::default());
         found(within(self.0.request(request.map_err(unusable)?)).await)
     }
 
     /// Reads an object's metadata; as [`get`](Self::get) does.
-    pub(super) async fn metadata(&self, place: &Place) -> Result<Option<ObjectMeta>, Error> {
+    pub(super) async fn metadata(&self, path: &ObjectPath) -> Result<Option<ObjectMeta>, Error> {
         let params = GetParams::default();
-        let request = place.request().get_metadata(&place.name, &params);
+        let request = path.request().get_metadata(&path.name, &params);
         let read = within(self.0.request(request.map_err(unusable)?)).await;
         Ok(found(read)?.map(|object: PartialObjectMeta| object.metadata))
     }
 
-    pub(super) async fn create(&self, place: &Place, object: &Value) -> Result<Value, Error> {
-        let request = place.request().create(&post(), bytes(object)?);
+    pub(super) async fn create(&self, path: &ObjectPath, object: &Value) -> Result<Value, Error> {
+        let request = path.request().create(&post(), bytes(object)?);
         within(self.0.request(request.map_err(unusable)?)).await
     }
 
-    pub(super) async fn replace(&self, place: &Place, object: &Value) -> Result<Value, Error> {
-        let request = place
-            .request()
-            .replace(&place.name, &post(), bytes(object)?);
+    pub(super) async fn replace(&self, path: &ObjectPath, object: &Value) -> Result<Value, Error> {
+        let request = path.request().replace(&path.name, &post(), bytes(object)?);
         within(self.0.request(request.map_err(unusable)?)).await
     }
 
     /// Server-side apply.
     pub(super) async fn apply(
         &self,
-        place: &Place,
+        path: &ObjectPath,
         object: &Value,
         manager: &str,
         force: bool,
@@ -82,34 +80,38 @@ impl Server {
             ..PatchParams::apply(manager)
         };
         let patch = Patch::Apply(object);
-        let request = place.request().patch(&place.name, &params, &patch);
+        let request = path.request().patch(&path.name, &params, &patch);
         let request = request.map_err(unusable)?.map(yaml::safe);
         within(self.0.request(request)).await
     }
 
     /// JSON merge patch.
-    pub(super) async fn merge(&self, place: &Place, patch: &Value) -> Result<Value, Error> {
-        self.patch(place, &ours(), &Patch::Merge(patch)).await
+    pub(super) async fn merge(&self, path: &ObjectPath, patch: &Value) -> Result<Value, Error> {
+        self.patch(path, &ours(), &Patch::Merge(patch)).await
     }
 
     /// JSON merge patch of the status.
-    pub(super) async fn merge_status(&self, place: &Place, patch: &Value) -> Result<Value, Error> {
+    pub(super) async fn merge_status(
+        &self,
+        path: &ObjectPath,
+        patch: &Value,
+    ) -> Result<Value, Error> {
         let patch = Patch::Merge(patch);
-        let request = place
+        let request = path
             .request()
-            .patch_subresource("status", &place.name, &ours(), &patch);
+            .patch_subresource("status", &path.name, &ours(), &patch);
         within(self.0.request(request.map_err(unusable)?)).await
     }
 
     /// Begins to delete the object with this uid, what depends on it later; answers with what the server says.
-    pub(super) async fn delete(&self, place: &Place, uid: &str) -> Result<Value, Error> {
-        self.delete_version(place, uid, None).await
+    pub(super) async fn delete(&self, path: &ObjectPath, uid: &str) -> Result<Value, Error> {
+        self.delete_version(path, uid, None).await
     }
 
     /// The same, of an object that is still in this version, if one is given.
     pub(super) async fn delete_version(
         &self,
-        place: &Place,
+        path: &ObjectPath,
         uid: &str,
         version: Option<&str>,
     ) -> Result<Value, Error> {
@@ -121,7 +123,7 @@ impl Server {
             }),
             ..DeleteParams::default()
         };
-        let request = place.request().delete(&place.name, &params);
+        let request = path.request().delete(&path.name, &params);
         within(self.0.request(request.map_err(unusable)?)).await
     }
 
@@ -129,19 +131,19 @@ impl Server {
     /// nothing when they are right. Answers with the object if it was changed.
     pub(super) async fn change_owners(
         &self,
-        place: &Place,
+        path: &ObjectPath,
         change: impl Fn(&[OwnerReference]) -> Option<Vec<OwnerReference>>,
     ) -> Result<Option<Value>, Error> {
         let mut attempt = 1;
         loop {
-            let Some(meta) = self.metadata(place).await? else {
+            let Some(meta) = self.metadata(path).await? else {
                 return Ok(None);
             };
             let owners = meta.owner_references.as_deref().unwrap_or_default();
             let Some(owners) = change(owners) else {
                 return Ok(None);
             };
-            match self.set_owners(place, &meta, &owners).await {
+            match self.set_owners(path, &meta, &owners).await {
                 Err(error) if is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
                 Err(error) if is_missing(&error) && !is_not_served(&error) => return Ok(None),
                 changed => return changed.map(Some),
@@ -152,7 +154,7 @@ impl Server {
     /// Sets the owners of an object that is still what `meta` says.
     pub(super) async fn set_owners(
         &self,
-        place: &Place,
+        path: &ObjectPath,
         meta: &ObjectMeta,
         owners: &[OwnerReference],
     ) -> Result<Value, Error> {
@@ -161,23 +163,23 @@ impl Server {
             "resourceVersion": meta.resource_version,
             "ownerReferences": owners,
         }});
-        self.merge(place, &patch).await
+        self.merge(path, &patch).await
     }
 
     async fn patch(
         &self,
-        place: &Place,
+        path: &ObjectPath,
         params: &PatchParams,
         patch: &Patch<&Value>,
     ) -> Result<Value, Error> {
-        let request = place.request().patch(&place.name, params, patch);
+        let request = path.request().patch(&path.name, params, patch);
         within(self.0.request(request.map_err(unusable)?)).await
     }
 }
 
-// === impl Place ===
+// === impl ObjectPath ===
 
-impl Place {
+impl ObjectPath {
     pub(super) fn new(resource: &Resource, object: &ObjectRef) -> Self {
         let namespace = resource.namespaced.then_some(object.namespace.as_str());
         Self {
@@ -262,7 +264,7 @@ fn bytes(object: &Value) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(object).map_err(Error::SerdeError)
 }
 
-// The words of the admission plugin NamespaceLifecycle.
+// The message of the admission plugin NamespaceLifecycle.
 const IMMORTAL: &str = "this namespace may not be deleted";
 /// How long one request may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
-//! Telling works what somebody else did to their objects, by one metadata-only watch per kind.
+//! Reports the works whose objects somebody else changed, by one metadata-only watch per kind.
 //!
-//! A kind is watched while works care about objects of it. Where the agent may not watch a kind in the whole
+//! A kind is watched while works are interested in objects of it. Where the agent may not watch a kind in the whole
 //! cluster it watches the namespaces of its objects, and where it may not do that either it reads the objects
 //! one by one.
 
@@ -18,19 +18,19 @@ use super::Inner;
 use super::resource::Resource;
 use crate::change::Change;
 
-mod flight;
+mod access;
 mod index;
-mod seen;
+mod observation;
 mod snapshot;
 mod snapshots;
 mod stream;
 mod tracked;
-mod wakes;
+mod wakeups;
 
-pub(super) use flight::Flight;
-pub(super) use index::Index;
-pub(super) use seen::Sight;
-pub(super) use snapshot::Face;
+pub(super) use access::ObjectAccess;
+pub(super) use index::WatchIndex;
+pub(super) use observation::ObjectEvent;
+pub(super) use snapshot::ObjectSnapshot;
 
 /// Sends changes until nobody listens.
 pub(super) async fn run(inner: &Arc<Inner>, changes: mpsc::Sender<Change>) {
@@ -57,8 +57,8 @@ pub(super) async fn run(inner: &Arc<Inner>, changes: mpsc::Sender<Change>) {
 struct Streams {
     tasks: JoinSet<Ended>,
     running: HashMap<(Arc<Resource>, Scope), AbortHandle>,
-    // Kinds of which it was said that they are watched by namespace, or read.
-    said: HashSet<(Arc<Resource>, bool)>,
+    // Kinds of which it was logged that they are watched by namespace, or read.
+    logged: HashSet<(Arc<Resource>, bool)>,
 }
 
 // === impl Streams ===
@@ -107,7 +107,7 @@ impl Streams {
             self.running.remove(&key);
             inner.index.narrow(&resource, false);
         } else if scope == Scope::Cluster && resource.namespaced {
-            if self.said.insert((Arc::clone(&resource), false)) {
+            if self.logged.insert((Arc::clone(&resource), false)) {
                 info!(
                     "May not watch {plural} in the whole cluster; watching the namespaces of held objects"
                 );
@@ -115,7 +115,7 @@ impl Streams {
             self.running.remove(&key);
             inner.index.narrow(&resource, true);
         } else {
-            if self.said.insert((Arc::clone(&resource), true)) {
+            if self.logged.insert((Arc::clone(&resource), true)) {
                 let seconds = inner.poll.as_secs();
                 info!("May not watch {plural}; reading those that are held every {seconds} s");
             }

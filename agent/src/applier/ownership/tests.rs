@@ -14,9 +14,9 @@ fn share(namespace: &str, uid: Option<&str>, since: u64) -> Share {
     let object = object(namespace);
     Share {
         key: key(&object),
-        held: Held {
+        held: HeldObject {
             uid: uid.map(Into::into),
-            ..Held::from(&object)
+            ..HeldObject::from(&object)
         },
         content: None,
         since,
@@ -76,7 +76,7 @@ fn a_held_object_is_found_by_its_coordinates_and_its_namesakes_by_their_name() {
     project.key = key(&project.held.object());
     let namespace = share("", Some("u"), 1);
     ownership.take(record("w", vec![project.clone(), namespace.clone()]));
-    let renewed = Held {
+    let renewed = HeldObject {
         uid: None,
         ..namespace.held.clone()
     };

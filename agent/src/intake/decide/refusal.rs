@@ -1,25 +1,25 @@
-//! Why an event is refused, from a closed set, with a sentence for whoever reads the log.
+//! Why an event is refused, from a closed set, with a sentence for the log.
 
 use super::Decision;
-use crate::received::Refusal;
+use crate::received::RefusalReason;
 
 /// Why an event was refused, with a sentence for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// For counting.
-    pub reason: Refusal,
+    pub reason: RefusalReason,
     /// For reading.
     pub explanation: String,
 }
 
-pub(super) fn refuse<T>(reason: Refusal, explanation: String) -> Result<T, Refused> {
+pub(super) fn refuse<T>(reason: RefusalReason, explanation: String) -> Result<T, Refused> {
     Err(Refused {
         reason,
         explanation,
     })
 }
 
-pub(super) fn refused(reason: Refusal, explanation: String) -> Decision {
+pub(super) fn refused(reason: RefusalReason, explanation: String) -> Decision {
     Decision::Refuse(Refused {
         reason,
         explanation,

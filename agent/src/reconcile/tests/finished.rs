@@ -8,9 +8,9 @@ async fn a_finished_work_is_left_alone_and_its_objects_go_when_its_time_to_live_
     fixture.order_job(Version::FIRST);
     let (next, conditions, _) = fixture.look().await;
     assert_eq!(conditions[2], "Complete=True");
-    assert_eq!(next, Next::After(Duration::ZERO));
+    assert_eq!(next, QueueAction::After(Duration::ZERO));
     let (next, ..) = fixture.look().await;
-    assert_eq!(next, Next::After(Duration::from_secs(60)));
+    assert_eq!(next, QueueAction::After(Duration::from_secs(60)));
     assert_eq!(*fixture.applier.applied.lock().unwrap(), 1);
 
     *fixture.now.lock().unwrap() += SignedDuration::from_secs(60);
@@ -46,7 +46,7 @@ async fn a_job_that_is_spent_is_not_run_again_while_nobody_can_tell_whether_it_i
         assert_eq!(conditions[0], "Applied=True");
         assert!(fixture.said_of_manifest().contains(&"Finished".into()));
         if seconds == 60 {
-            assert!(matches!(next, Next::Retry(_)), "{next:?}");
+            assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
             assert_eq!(*fixture.applier.applied.lock().unwrap(), before);
         }
     }
@@ -54,7 +54,7 @@ async fn a_job_that_is_spent_is_not_run_again_while_nobody_can_tell_whether_it_i
     *fixture.applier.expired.lock().unwrap() = true;
     let before = *fixture.applier.applied.lock().unwrap();
     let (next, ..) = fixture.look().await;
-    assert!(matches!(next, Next::After(_)), "{next:?}");
+    assert!(matches!(next, QueueAction::After(_)), "{next:?}");
     assert_eq!(*fixture.applier.applied.lock().unwrap(), before);
     assert!(fixture.said_of_manifest().contains(&"Finished".into()));
 }
@@ -68,7 +68,7 @@ async fn a_finished_work_stays_finished_while_its_objects_cannot_be_read() {
     assert!(told.contains(&"Complete".into()), "{told:?}");
     *fixture.applier.blind.lock().unwrap() = true;
     let (next, conditions, _) = fixture.look().await;
-    assert!(matches!(next, Next::Retry(_)), "{next:?}");
+    assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
     assert_eq!(conditions[2], "Complete=True");
     *fixture.applier.blind.lock().unwrap() = false;
     fixture.look().await;
@@ -85,7 +85,7 @@ async fn a_version_that_failed_is_tried_again_although_its_objects_finished_in_t
     *fixture.applier.broken.lock().unwrap() = true;
     for _ in 0..2 {
         let (next, conditions, _) = fixture.look().await;
-        assert!(matches!(next, Next::Retry(_)), "{next:?}");
+        assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
         assert_eq!(conditions[0], "Applied=False");
     }
     *fixture.applier.broken.lock().unwrap() = false;
@@ -129,7 +129,7 @@ async fn what_a_finished_work_could_not_give_up_is_given_up_later() {
     for _ in 0..2 {
         let (next, conditions, _) = fixture.look().await;
         assert_eq!(conditions[2], "Complete=True");
-        assert!(matches!(next, Next::Retry(_)), "{next:?}");
+        assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
     }
     fixture.look().await;
     let held = fixture.applier.held.lock().unwrap();

@@ -1,6 +1,6 @@
-//! What others do to the works and to the state of the agent, told by watches on metadata.
+//! What others do to the works and to the state of the agent, from watches on metadata.
 //!
-//! Every event is looked at in the turn of its work: then nothing of ours is under way, and what we wrote ourselves
+//! Every event is handled under the lock of its work: then nothing of ours is under way, and what we wrote ourselves
 //! is known already and no news.
 
 use std::collections::HashSet;
@@ -17,11 +17,12 @@ use link::error::{Hint as _, chain};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::super::{Error, WorkId};
+use super::super::{StoreError, WorkId};
 use super::remote::optional;
-use super::{ApiRefusal, Inner, record};
+use super::{Inner, record};
 use crate::change::Change;
 use crate::crd::ManifestWork;
+use crate::work::refusal::ApiRefusal;
 use crate::work_id::object_name;
 
 impl Inner {
@@ -104,7 +105,7 @@ impl Inner {
         }
     }
 
-    /// Writes the marks from time to time while they change.
+    /// Writes the digests of acknowledged statuses from time to time while they change.
     pub(super) async fn keep_journal(&self) {
         loop {
             self.journal.due().await;
@@ -127,7 +128,7 @@ impl Inner {
         }
     }
 
-    async fn news(&self, id: &WorkId, mut metadata: ObjectMeta) -> Result<bool, Error> {
+    async fn news(&self, id: &WorkId, mut metadata: ObjectMeta) -> Result<bool, StoreError> {
         let known = self.known().get(id).cloned();
         let Some(known) = known.filter(|_| metadata.name.as_deref() == Some(&*object_name(id)))
         else {
@@ -157,7 +158,7 @@ impl Inner {
             self.cache().remove(id);
             self.index.renew(id);
         }
-        Ok(self.see(id, &metadata) || edited)
+        Ok(self.note_metadata(id, &metadata) || edited)
     }
 
     async fn gone(&self, id: &WorkId, metadata: &ObjectMeta) {
@@ -185,7 +186,7 @@ impl Inner {
             match optional(self.works.metadata(&object_name(&id)).await) {
                 Ok(Some(_)) => {}
                 Ok(None) => self.lost(&id, "is gone"),
-                // The next look at it tells.
+                // The next pass finds out.
                 Err(error) => {
                     warn!(resource.id = %id, error = %chain(&error), "Could not look for a work");
                 }

@@ -18,15 +18,15 @@ impl Certificate {
         };
         let counted = &values[..values.len().min(VALUES)];
         match part {
-            Part::All => match counted.iter().find_map(|value| spoilt(value)) {
-                Some(doubt) => VariableValue::Unknown(doubt),
+            Part::All => match counted.iter().find_map(|value| unusable(value)) {
+                Some(reason) => VariableValue::Unknown(reason),
                 None => VariableValue::Many(counted.to_vec()),
             },
             Part::At(index) => match counted.get(index) {
                 // Documented: no substitution is made and authorization fails.
                 None => VariableValue::Absent,
-                Some(value) => match spoilt(value) {
-                    Some(doubt) => VariableValue::Unknown(doubt),
+                Some(value) => match unusable(value) {
+                    Some(reason) => VariableValue::Unknown(reason),
                     None => VariableValue::One(value.clone()),
                 },
             },
@@ -65,7 +65,7 @@ fn is_listed(name: &str) -> bool {
     listed && matches!(of, "Subject" | "Issuer")
 }
 
-fn spoilt(value: &str) -> Option<UnknownReason> {
+fn unusable(value: &str) -> Option<UnknownReason> {
     if is_special(value) {
         return Some(UnknownReason::Wildcard);
     }

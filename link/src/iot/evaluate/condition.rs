@@ -136,7 +136,7 @@ impl Block<'_> {
             VariableValue::One(value) => vec![value],
             VariableValue::Many(values) => values,
             VariableValue::Absent => return self.without_value(operator),
-            VariableValue::Unknown(doubt) => return self.unknown_key(doubt),
+            VariableValue::Unknown(reason) => return self.unknown_key(reason),
         };
         if self.wanted.is_empty() && !operator.takes_nothing() {
             return self.unknown_value("");
@@ -211,14 +211,14 @@ impl Block<'_> {
 
     fn text_hit(&self, operator: Operator, text: &str, value: &str) -> Truth {
         let written = self.scope.pattern(text);
-        if let Some(hole) = written.holes().first() {
+        if let Some(variable) = written.unresolved().first() {
             // A statement with such a variable may be invalid as a whole: then not even "is not" holds.
             let could = self.scope.fits(&written, text, value);
             let decided = could == Truth::No && !operator.negated;
             if decided {
                 return Truth::No;
             }
-            return Truth::Unknown(Construct::hole(hole));
+            return Truth::Unknown(Construct::of_variable(variable));
         }
         if operator.test == Test::Like {
             return self.scope.fits(&written, text, value);
@@ -245,9 +245,9 @@ impl Block<'_> {
         }
     }
 
-    fn unknown_key(&self, doubt: UnknownReason) -> Truth {
+    fn unknown_key(&self, reason: UnknownReason) -> Truth {
         let key = self.key.to_owned();
-        Truth::Unknown(Construct::Key { key, doubt })
+        Truth::Unknown(Construct::Key { key, reason })
     }
 
     fn unknown_value(&self, value: &str) -> Truth {

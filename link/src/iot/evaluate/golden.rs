@@ -107,11 +107,7 @@ fn outcome(documents: &[Document], row: &Row, of: &Connection) -> Decision {
         _ => of.client.as_deref().unwrap_or("client1"),
     };
     let context = of.context(client);
-    let resource = match action {
-        PolicyAction::Connect => Resource::Client(name),
-        PolicyAction::Subscribe => Resource::Filter(name),
-        _ => Resource::Topic(name),
-    };
+    let resource = Resource::of(action, name);
     let request = Request {
         action,
         resource,

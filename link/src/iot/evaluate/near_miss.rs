@@ -58,7 +58,7 @@ pub enum Reason {
     /// It allows the filter's subscription, but not the delivery of messages.
     Receive,
     /// It names the resource in another partition, region or account.
-    Place {
+    ArnPrefix {
         /// The pattern's beginning.
         given: String,
         /// The beginning of the request's resource name.
@@ -86,20 +86,20 @@ pub enum Reason {
 /// The near misses of a request that nothing allows, at most [`SHOWN`] of them.
 pub(super) fn find(policies: &[Document], request: &Request<'_>, asked: &Asked) -> Vec<NearMiss> {
     let mut found = Vec::new();
-    for (place, statement) in statements(policies) {
+    for (index, statement) in statements(policies) {
         if statement.effect == Effect::Deny {
             continue;
         }
         let scope = StatementScope {
             context: request.context,
             effect: Effect::Allow,
-            version: policies[place.policy].version,
+            version: policies[index.policy].version,
         };
         let Some((pattern, reason)) = reason(statement, request, asked, scope) else {
             continue;
         };
         found.push(NearMiss {
-            statement: StatementIndex::named(place, policies, pattern),
+            statement: StatementIndex::named(index, policies, pattern),
             reason,
         });
         if found.len() == SHOWN {
@@ -147,7 +147,7 @@ impl fmt::Display for NearMiss {
                 "{statement} allows to subscribe to `{resource}`, but every delivery needs `{}` on the topic too",
                 PolicyAction::Receive
             ),
-            Reason::Place { given, needed } => write!(
+            Reason::ArnPrefix { given, needed } => write!(
                 f,
                 "{statement} is for `{given}`, but this broker is `{needed}`"
             ),
@@ -280,8 +280,8 @@ fn near_pattern<'s>(
     scope: StatementScope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let context = request.context;
-    if let Some(hole) = scope.pattern(pattern).holes().first() {
-        let name = hole.name.clone();
+    if let Some(variable) = scope.pattern(pattern).unresolved().first() {
+        let name = variable.name.clone();
         return Some((pattern, Reason::Variable { name }));
     }
     if covers(pattern, scope, arn) {
@@ -298,7 +298,7 @@ fn near_pattern<'s>(
         let here = format!("{needed}:{resource}");
         if covers(&here, scope, arn) {
             let given = given.to_owned();
-            return Some((pattern, Reason::Place { given, needed }));
+            return Some((pattern, Reason::ArnPrefix { given, needed }));
         }
     }
     if let Resource::Client(id) = request.resource {

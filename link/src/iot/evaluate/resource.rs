@@ -40,7 +40,7 @@ impl StatementScope<'_> {
             PatternMatch::Unclear(_) if self.effect == Effect::Allow && lacks_value(pattern) => {
                 Truth::No
             }
-            PatternMatch::Unclear(hole) => Truth::Unknown(Construct::hole(hole)),
+            PatternMatch::Unclear(variable) => Truth::Unknown(Construct::of_variable(variable)),
             PatternMatch::Character => Truth::Unknown(Construct::Character {
                 pattern: text.to_owned(),
             }),
@@ -89,14 +89,20 @@ pub(super) fn unresolved(statement: &Statement, scope: StatementScope<'_>) -> Op
         .iter()
         .chain(conditions.flatten())
         .filter(|text| text.contains('$'))
-        .find_map(|text| scope.pattern(text).holes().first().map(Construct::hole))
+        .find_map(|text| {
+            scope
+                .pattern(text)
+                .unresolved()
+                .first()
+                .map(Construct::of_variable)
+        })
 }
 
 fn lacks_value(pattern: &PolicyPattern) -> bool {
     pattern
-        .holes()
+        .unresolved()
         .iter()
-        .any(|hole| hole.doubt == UnknownReason::Absent)
+        .any(|variable| variable.reason == UnknownReason::Absent)
 }
 
 // At most six parts between colons; those inside a variable's braces do not count.

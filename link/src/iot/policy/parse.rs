@@ -1,4 +1,4 @@
-//! From JSON to the document model, with the place of every mistake.
+//! From JSON to the document model, with the field path of every mistake.
 
 use serde_json::{Map, Value};
 

@@ -13,7 +13,7 @@ use crate::mqtt::options::client;
 use crate::mqtt::reason::ConnectError;
 use crate::mqtt::state::State;
 
-/// Why it may not, if so. Without anybody who could say so it may always.
+/// The reason why the process may not be connected, if there is one. Without a sender it always may.
 pub(super) struct Permit(watch::Receiver<Option<&'static str>>);
 
 // === impl Permit ===
@@ -41,14 +41,14 @@ impl Permit {
 // === impl Driver ===
 
 impl Driver {
-    /// Is connected only while `permit` holds nothing; what it holds otherwise says why, in a few words for people.
+    /// Is connected only while `permit` holds nothing; what it holds otherwise is the reason, as a short text for people.
     #[must_use]
     pub fn only_while(mut self, permit: watch::Receiver<Option<&'static str>>) -> Self {
         self.permit = Permit(permit);
         self
     }
 
-    /// Waits until it may connect; `false` when it was told to stop.
+    /// Waits until it may connect; `false` when it was asked to stop.
     pub(super) async fn permitted(&mut self, drain: &CancellationToken) -> bool {
         loop {
             let reason = *self.permit.0.borrow_and_update();
@@ -79,7 +79,7 @@ impl Driver {
             .with_label_values(&["withheld"])
             .inc();
         // Whatever is still acked would be acked to nobody.
-        self.shared.close_ack_gate();
+        self.shared.refuse_acks();
         if established {
             self.shared.end_session();
             let flushing = async { while self.events.poll().await.is_ok() {} };

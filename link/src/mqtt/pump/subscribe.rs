@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{ACK_DEADLINE, Pump};
 use crate::mqtt::reason::SubscribeError;
-use crate::mqtt::shared::{Connection, Leaving};
+use crate::mqtt::shared::{Connection, Unsubscribing};
 use crate::mqtt::state::Subscriptions;
 
 impl Pump {
@@ -26,16 +26,16 @@ impl Pump {
     /// Notes what the broker confirmed.
     pub(super) fn note_subscribed(&mut self, connection: Connection, filters: Vec<String>) {
         let session = connection.broker_session;
-        let mut heard = self.subscribed.take().unwrap_or_default();
-        if heard.session != session {
-            heard = Subscriptions {
+        let mut confirmed = self.subscribed.take().unwrap_or_default();
+        if confirmed.session != session {
+            confirmed = Subscriptions {
                 session,
                 filters: Vec::new(),
             };
         }
-        heard.filters.extend(filters);
-        self.shared.heard.send_replace(heard.clone());
-        self.subscribed = Some(heard);
+        confirmed.filters.extend(filters);
+        self.shared.subscriptions.send_replace(confirmed.clone());
+        self.subscribed = Some(confirmed);
     }
 
     /// `Ok(false)` means that the connection went away meanwhile.
@@ -92,8 +92,8 @@ impl Pump {
         let shared = self.shared.clone();
         let at_once = self.filters_per_subscribe;
         async move {
-            let mut leaving = shared.leaving.subscribe();
-            let asked = leaving.wait_for(|leaving| *leaving == Leaving::Asked);
+            let mut leaving = shared.unsubscribing.subscribe();
+            let asked = leaving.wait_for(|leaving| *leaving == Unsubscribing::Asked);
             if asked.await.is_err() {
                 return;
             }
@@ -111,7 +111,7 @@ impl Pump {
                 }
             }
             info!("Unsubscribed");
-            shared.leaving.send_replace(Leaving::Done);
+            shared.unsubscribing.send_replace(Unsubscribing::Done);
         }
     }
 }

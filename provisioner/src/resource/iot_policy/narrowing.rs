@@ -60,7 +60,7 @@ fn lost(old: &Document, new: &Document) -> Vec<String> {
                 let context = context(action, prefix, &sample);
                 let request = Request {
                     action,
-                    resource: resource(action, &sample),
+                    resource: Resource::of(action, &sample),
                     context: &context,
                 };
                 let shown = pattern.splitn(6, ':').last().unwrap_or(pattern);
@@ -136,16 +136,6 @@ fn context(action: PolicyAction, prefix: ArnPrefix, sample: &str) -> Context {
         ..Thing::default()
     });
     context
-}
-
-fn resource(action: PolicyAction, sample: &str) -> Resource<'_> {
-    match action {
-        PolicyAction::Connect => Resource::Client(sample),
-        PolicyAction::Subscribe => Resource::Filter(sample),
-        PolicyAction::Publish | PolicyAction::Receive | PolicyAction::RetainPublish => {
-            Resource::Topic(sample)
-        }
-    }
 }
 
 // Stands for whatever a wildcard or variable covers.

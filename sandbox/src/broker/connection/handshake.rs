@@ -48,10 +48,10 @@ where
             // 3.1.1 sees a bare close. CONNACK 0x87 for 5 is documented and was never measured (docs/IOT-CORE.md §1.3).
             if connect.version == Version::V5 {
                 writer
-                    .last_word(Outbound::ConnAck(Box::new(refused(reason))))
+                    .send_last(Outbound::ConnAck(Box::new(refused(reason))))
                     .await;
             }
-            writer.farewell(None).await;
+            writer.close(None).await;
             return None;
         }
     };
@@ -62,7 +62,7 @@ where
         shared
             .notices
             .write(&Notice::Early, &connect.client_id, text);
-        writer.farewell(None).await;
+        writer.close(None).await;
         return None;
     }
 

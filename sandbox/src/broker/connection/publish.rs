@@ -48,12 +48,14 @@ where
         if let Err(reason) = filter::check_topic(&topic) {
             return connection.refuse_publish(publish.packet_id, reason);
         }
-        let knobs = environment.faults.get();
-        if !self.publishes.take(Instant::now()) || faults::strikes(knobs.throttle) {
+        let faults = environment.faults.get();
+        if !self.publishes.take(Instant::now()) || faults::strikes(faults.throttle) {
             environment.counters.publish_throttled.add(1);
             return connection.throttle_publish(publish.packet_id);
         }
-        let refused = knobs.refuse_publishes.contains(&*connection.link.client_id);
+        let refused = faults
+            .refuse_publishes
+            .contains(&*connection.link.client_id);
         if refused || !connection.permissions.publishes(&topic, publish.retain) {
             environment.counters.publish_denied.add(1);
             return connection.refuse_publish(publish.packet_id, Reason::NOT_AUTHORIZED);

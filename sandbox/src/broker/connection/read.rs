@@ -61,7 +61,7 @@ where
                 Ok(frame) => frame,
                 Err(_) => {
                     let cause = DisconnectReason::MqttKeepAliveTimeout;
-                    return End::told(cause, Reason::KEEP_ALIVE_TIMEOUT);
+                    return End::with_reason(cause, Reason::KEEP_ALIVE_TIMEOUT);
                 }
             };
             let packet = match frame {
@@ -106,7 +106,7 @@ where
                 let cause = DisconnectReason::ClientInitiatedDisconnect;
                 Err(End {
                     cause,
-                    tell: None,
+                    reason: None,
                     will,
                 })
             }
@@ -124,7 +124,7 @@ impl Connection {
         self.session.answer(self.link.id, packet)
     }
 
-    /// Waits while the stall knob is on for this client.
+    /// Waits while the fault that stalls this client is on.
     async fn unstalled(&self) {
         let client_id = &*self.link.client_id;
         if !self
@@ -139,7 +139,7 @@ impl Connection {
         }
         let mut faults = self.shared.environment.faults.watch();
         let _ = faults
-            .wait_for(|knobs| !knobs.stalled.contains(client_id))
+            .wait_for(|faults| !faults.stalled.contains(client_id))
             .await;
     }
 
@@ -156,9 +156,9 @@ fn decode_end(error: &DecodeError) -> End {
         // Larger than the announced 149 504 bytes. Which code is not known; 0x95 is not on IoT Core's list and
         // 0x97 is (docs/IOT-CORE.md §1.3).
         DecodeError::MaxSizeExceeded { .. } => {
-            End::told(DisconnectReason::ClientError, Reason::QUOTA_EXCEEDED)
+            End::with_reason(DisconnectReason::ClientError, Reason::QUOTA_EXCEEDED)
         }
         DecodeError::Io(_) => End::silent(DisconnectReason::ConnectionLost),
-        _ => End::told(DisconnectReason::ClientError, Reason::MALFORMED_PACKET),
+        _ => End::with_reason(DisconnectReason::ClientError, Reason::MALFORMED_PACKET),
     }
 }

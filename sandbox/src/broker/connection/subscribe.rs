@@ -75,14 +75,14 @@ impl Connection {
             now,
         );
         if !names.is_empty() {
-            self.say(
+            self.publish_event(
                 self.shared
                     .presence
                     .subscribed(&self.link.client_id, &names),
             );
         }
         if excess && limits.close_on_excess_subscription {
-            return Err(End::told(
+            return Err(End::with_reason(
                 DisconnectReason::ClientError,
                 Reason::QUOTA_EXCEEDED,
             ));
@@ -106,7 +106,7 @@ impl Connection {
             })
             .collect();
         self.answer(Outbound::UnsubAck(packet_id, reasons));
-        self.say(
+        self.publish_event(
             self.shared
                 .presence
                 .unsubscribed(&self.link.client_id, filters),

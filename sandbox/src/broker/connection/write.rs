@@ -43,14 +43,14 @@ where
         let mut faults = connection.shared.environment.faults.watch();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let knobs = faults.borrow_and_update().clone();
-            let stalled = knobs.stalled.contains(&*connection.link.client_id);
+            let current = faults.borrow_and_update().clone();
+            let stalled = current.stalled.contains(&*connection.link.client_id);
             let next = if stalled {
                 Next::Wait(None)
             } else {
                 let terms = Terms {
                     environment: &connection.shared.environment,
-                    faults: &knobs,
+                    faults: &current,
                     receives: &|message| connection.permissions.receives(&message.topic),
                 };
                 connection
@@ -84,7 +84,7 @@ where
     }
 
     /// Sends one packet outside a session, giving up soon.
-    pub(super) async fn last_word(&mut self, packet: Outbound) {
+    pub(super) async fn send_last(&mut self, packet: Outbound) {
         let version = match self.codec {
             MqttCodec::V5(_) => Version::V5,
             MqttCodec::V3(_) | MqttCodec::Version(_) => Version::V3,
@@ -92,16 +92,16 @@ where
         if let Ok(Some(packet)) = codec::outbound(version, packet)
             && self.codec.encode(packet, &mut self.buffer).is_ok()
         {
-            let _ = timeout(FAREWELL, self.flush(FAREWELL)).await;
+            let _ = timeout(CLOSE_WITHIN, self.flush(CLOSE_WITHIN)).await;
         }
     }
 
     /// Says why, if there is something to say and a way to say it, and closes.
-    pub(super) async fn farewell(&mut self, reason: Option<Reason>) {
+    pub(super) async fn close(&mut self, reason: Option<Reason>) {
         if let Some(reason) = reason {
-            self.last_word(Outbound::Disconnect(reason)).await;
+            self.send_last(Outbound::Disconnect(reason)).await;
         }
-        let _ = timeout(FAREWELL, self.half.shutdown()).await;
+        let _ = timeout(CLOSE_WITHIN, self.half.shutdown()).await;
     }
 
     fn encode(&mut self, packet: Outbound, connection: &Connection) {
@@ -150,5 +150,5 @@ async fn wait_until(until: Option<Instant>) {
 // A batch of the link's usual bundles; larger ones grow the buffer once.
 const BUFFER: usize = 64 * 1024;
 
-// A client that does not read does not get to hear why it is closed.
-const FAREWELL: Duration = Duration::from_secs(1);
+// A client that does not read is closed without its reason code.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);

@@ -43,7 +43,7 @@ impl Registry {
         let now = self.clock().now();
         let version = PolicyVersion::parse(json, now).map_err(refused(name))?;
         check_tags(name, &tags)?;
-        tell(name, version.document());
+        log_warnings(name, version.document());
         self.change(|account| {
             if account.policies.contains_key(name) {
                 return Err(RegistryError::PolicyExists(name.to_owned()));
@@ -174,8 +174,8 @@ pub(super) fn refused(name: &str) -> impl FnOnce(PolicyError) -> RegistryError {
 }
 
 /// Says in the log what is legal but probably not meant, and what the broker will refuse as unknown.
-pub(super) fn tell(policy: &str, document: &Document) {
-    for warning in document.warnings().iter().take(TOLD) {
+pub(super) fn log_warnings(policy: &str, document: &Document) {
+    for warning in document.warnings().iter().take(SHOWN) {
         tracing::warn!("Policy `{}`: {}", clip(policy, 128), clip(warning, 512));
     }
 }
@@ -188,4 +188,4 @@ fn check_tags(policy: &str, tags: &Tags) -> Result<(), RegistryError> {
 }
 
 // What more there is shows once these are mended.
-const TOLD: usize = 5;
+const SHOWN: usize = 5;

@@ -2,7 +2,7 @@
 
 use link::iot::limits::POLICY_VERSIONS;
 
-use super::policies::{refused, tell};
+use super::policies::{log_warnings, refused};
 use super::{Policy, PolicyVersion, Registry, RegistryError};
 
 // === impl Registry ===
@@ -20,7 +20,7 @@ impl Registry {
     ) -> Result<(u64, PolicyVersion), RegistryError> {
         let now = self.clock().now();
         let version = PolicyVersion::parse(json, now).map_err(refused(name))?;
-        tell(name, version.document());
+        log_warnings(name, version.document());
         self.change(|account| {
             let policy = account.policy(name)?;
             if policy.versions.len() >= POLICY_VERSIONS {

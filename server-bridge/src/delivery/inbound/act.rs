@@ -14,7 +14,7 @@ use crate::delivery::log::DeliveryLine;
 use crate::delivery::status_requests::RequestCause;
 use crate::delivery::{Context, resync};
 use crate::store::{
-    Held, LIST_BYTES, Orphan, PartOutcome, ResyncPart, StatusOutcome, StatusUpdate, Store,
+    AgentVersion, LIST_BYTES, Orphan, PartOutcome, ResyncPart, StatusOutcome, StatusUpdate, Store,
     StoreError,
 };
 
@@ -166,7 +166,7 @@ async fn ask_later<S: Store>(
         return Ok(());
     }
     if update.deleted {
-        let held = Held {
+        let held = AgentVersion {
             id: update.bundle_id.clone(),
             version: Version::UNVERSIONED,
         };

@@ -1,4 +1,4 @@
-//! Why a database could not be opened, and what to do about it.
+//! Errors of opening a store, each with a hint.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,6 @@ use link::error::Hint;
 use link::id::SourceId;
 use link::tls::TlsProblem;
 
-use super::super::overview::Tables;
 use super::FailureClass;
 
 /// The stage at which opening failed.
@@ -24,10 +23,12 @@ pub enum OpenError {
     #[error(transparent)]
     Files(#[from] io::Error),
     /// Another process uses this file.
-    #[error("another process holds `{}`", lock.display())]
+    #[error("another process holds `{}`{}", lock.display(), named(holder.as_deref()))]
     Locked {
         /// The file that is locked.
         lock: PathBuf,
+        /// Process and host, where they are known.
+        holder: Option<String>,
     },
     /// A file that says where the server is, who we are or whom to trust cannot be used.
     #[error("`{}` {problem}", file.display())]
@@ -180,21 +181,6 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Why tables in this state cannot be looked at as they are, if there are any.
-    pub(in crate::store) fn to_look_at(tables: &Tables) -> Option<Self> {
-        let Tables {
-            version: found,
-            known,
-            copying,
-            ..
-        } = *tables;
-        match found {
-            0 => None,
-            _ if copying => Some(Self::Copying),
-            _ => (found < known).then_some(Self::Older { found, known }),
-        }
-    }
-
     /// Whether no space was left.
     fn is_full(&self) -> bool {
         use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
@@ -206,6 +192,10 @@ impl OpenError {
             _ => false,
         }
     }
+}
+
+fn named(holder: Option<&str>) -> String {
+    holder.map_or_else(String::new, |holder| format!(": {holder}"))
 }
 
 impl Hint for OpenError {

@@ -26,7 +26,8 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::super::OpenError;
-use super::config::{Credentials, Limits};
+use super::credentials::Credentials;
+use super::limits::Limits;
 
 /// Makes tokens. Clones share the last one.
 #[derive(Clone)]

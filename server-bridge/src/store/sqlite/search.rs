@@ -17,7 +17,7 @@ use super::rows::driver;
 
 /// The pool of list queries with their deadline.
 #[derive(Clone, Debug)]
-pub(super) struct Searches {
+pub(super) struct SearchPool {
     pool: SqlitePool,
     limit: Duration,
 }
@@ -25,9 +25,9 @@ pub(super) struct Searches {
 /// Tells the database to stop when nobody waits for the answer any more.
 struct StopOnDrop(Arc<AtomicBool>);
 
-// === impl Searches ===
+// === impl SearchPool ===
 
-impl Searches {
+impl SearchPool {
     pub(super) fn new(pool: SqlitePool, limit: Duration) -> Self {
         Self { pool, limit }
     }

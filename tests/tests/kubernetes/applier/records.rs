@@ -1,9 +1,5 @@
 //! What works hold is known whatever happens to the agent and to its AppliedManifestWorks.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::Poll;
-
 use super::*;
 
 const GO: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -40,8 +36,8 @@ async fn under_an_identity_of_our_own_nothing_is_listed_and_everything_goes_all_
     bench.hold("w", &bench.map("a", "red")).await?;
     bench.hold("w", &bench.map("b", "red")).await?;
     assert!(bench.maps().get_opt("a").await?.is_none());
-    let keeper = bench.keeper("w").await?;
-    assert!(keeper.data["status"]["appliedResources"].is_null());
+    let record = bench.record("w").await?;
+    assert!(record.data["status"]["appliedResources"].is_null());
     bench.restart().await?;
     assert_eq!(bench.give_up("w", Release::Remove).await?, Released::Gone);
     assert!(bench.maps().get_opt("b").await?.is_none());
@@ -56,17 +52,17 @@ async fn the_status_lists_what_was_applied_with_uids_where_a_go_agent_may_follow
     bench.restart().await?;
     bench.hold("w", &bench.map("a", "red")).await?;
     let uid = bench.maps().get("a").await?.metadata.uid;
-    let keeper = bench.keeper("w").await?;
+    let record = bench.record("w").await?;
     assert_eq!(
-        keeper.data["status"]["appliedResources"],
+        record.data["status"]["appliedResources"],
         json!([{
             "group": "", "version": "v1", "resource": "configmaps",
             "namespace": bench.namespace, "name": "a", "uid": uid,
         }])
     );
     bench.hold("w", &bench.map("b", "red")).await?;
-    let keeper = bench.keeper("w").await?;
-    let applied = &keeper.data["status"]["appliedResources"];
+    let record = bench.record("w").await?;
+    let applied = &record.data["status"]["appliedResources"];
     assert_eq!(applied.as_array().map(Vec::len), Some(1));
     assert_eq!(applied[0]["name"], "b");
     assert!(bench.maps().get_opt("a").await?.is_none());
@@ -85,7 +81,7 @@ async fn an_id_that_is_no_name_is_found_again() -> Result<()> {
 
 /// What a Go agent leaves: an AppliedManifestWork with a status, and an object that it owns.
 async fn go_agent_held(bench: &Bench) -> Result<String> {
-    let keeper = json!({
+    let record = json!({
         "apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
         "metadata": {
             "name": format!("{GO}-{}", bench.namespace),
@@ -93,11 +89,11 @@ async fn go_agent_held(bench: &Bench) -> Result<String> {
         },
         "spec": {"hubHash": GO, "agentID": GO, "manifestWorkName": bench.namespace},
     });
-    let keepers = bench.keepers();
-    let keeper = keepers
-        .create(&PostParams::default(), &serde_json::from_value(keeper)?)
+    let records = bench.records();
+    let record = records
+        .create(&PostParams::default(), &serde_json::from_value(record)?)
         .await?;
-    let (name, uid) = (keeper.metadata.name, keeper.metadata.uid.context("uid")?);
+    let (name, uid) = (record.metadata.name, record.metadata.uid.context("uid")?);
     let mut map = bench.map("a", "red");
     map["data"]["shape"] = json!("round");
     map["metadata"]["ownerReferences"] = json!([{
@@ -119,7 +115,7 @@ async fn go_agent_held(bench: &Bench) -> Result<String> {
         "evictionStartTime": "2026-08-01T10:00:00Z",
     }});
     let name = name.unwrap_or_default();
-    keepers
+    records
         .patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
         .await?;
     Ok(uid)
@@ -136,13 +132,13 @@ async fn the_record_of_a_go_agent_is_used_in_place() -> Result<()> {
     let map = bench.maps().get("a").await?;
     assert_eq!(map.data["data"], json!({"color": "red"}));
 
-    let keeper = bench.keepers().get(&format!("{GO}-{namespace}")).await?;
-    assert_eq!(keeper.metadata.uid.as_ref(), Some(&uid));
-    assert_eq!(keeper.data["spec"]["agentID"], bench.agent_id.as_str());
-    assert_eq!(keeper.data["spec"]["hubHash"], bench.agent_id.as_str());
-    assert!(keeper.data["status"]["evictionStartTime"].is_null());
-    let ours = bench.keeper_name(&namespace);
-    assert!(bench.keepers().get_opt(&ours).await?.is_none());
+    let record = bench.records().get(&format!("{GO}-{namespace}")).await?;
+    assert_eq!(record.metadata.uid.as_ref(), Some(&uid));
+    assert_eq!(record.data["spec"]["agentID"], bench.agent_id.as_str());
+    assert_eq!(record.data["spec"]["hubHash"], bench.agent_id.as_str());
+    assert!(record.data["status"]["evictionStartTime"].is_null());
+    let ours = bench.record_name(&namespace);
+    assert!(bench.records().get_opt(&ours).await?.is_none());
 
     // The next start needs no adoption.
     bench.restart().await?;
@@ -180,7 +176,7 @@ async fn two_records_of_one_work_become_one() -> Result<()> {
     assert_eq!(owners, bench.owners("b").await?);
     assert!(!owners.contains(&old));
     let gone = bench
-        .keepers()
+        .records()
         .get_opt(&format!("{GO}-{namespace}"))
         .await?;
     assert!(gone.is_none());
@@ -193,14 +189,14 @@ async fn deleting_a_record_loses_nothing() -> Result<()> {
     bench.watched().await?;
     bench.hold("w", &bench.map("a", "red")).await?;
     let uid = bench.maps().get("a").await?.metadata.uid;
-    let old = bench.keeper_name("w");
+    let old = bench.record_name("w");
     bench
-        .keepers()
+        .records()
         .delete(&old, &DeleteParams::default())
         .await?;
     bench.woken("w").await?;
     bench.hold("w", &bench.map("a", "red")).await?;
-    assert!(bench.keepers().get_opt(&old).await?.is_none());
+    assert!(bench.records().get_opt(&old).await?.is_none());
     assert_eq!(bench.maps().get("a").await?.metadata.uid, uid);
     assert_eq!(bench.owners("a").await?.len(), 1);
 
@@ -217,8 +213,8 @@ async fn a_record_that_was_deleted_while_the_agent_was_down_loses_nothing() -> R
     let uid = bench.maps().get("a").await?.metadata.uid;
     bench.watching.abort();
     bench
-        .keepers()
-        .delete(&bench.keeper_name("w"), &DeleteParams::default())
+        .records()
+        .delete(&bench.record_name("w"), &DeleteParams::default())
         .await?;
     bench.restart().await?;
     bench.hold("w", &bench.map("a", "red")).await?;
@@ -232,10 +228,10 @@ async fn a_record_that_was_removed_by_force_is_made_again() -> Result<()> {
     let mut bench = Bench::new("forced").await?;
     bench.watched().await?;
     bench.hold("w", &bench.map("a", "red")).await?;
-    let name = bench.keeper_name("w");
-    let keepers = bench.keepers();
-    keepers.delete(&name, &DeleteParams::default()).await?;
-    edit(&keepers, &name, json!({"metadata": {"finalizers": null}})).await?;
+    let name = bench.record_name("w");
+    let records = bench.records();
+    records.delete(&name, &DeleteParams::default()).await?;
+    edit(&records, &name, json!({"metadata": {"finalizers": null}})).await?;
     bench.woken("w").await?;
     made_again(&bench).await
 }
@@ -247,17 +243,17 @@ async fn made_again(bench: &Bench) -> Result<()> {
         let applied = bench.hold("w", &bench.map("a", "red")).await;
         applied.map_err(|error| error.to_string())?;
         let owners = bench.owners("a").await.map_err(|error| error.to_string())?;
-        let keepers = bench
-            .keepers()
+        let records = bench
+            .records()
             .list(&kube::api::ListParams::default())
             .await;
-        let keepers = keepers.map_err(|error| error.to_string())?.items;
+        let records = records.map_err(|error| error.to_string())?.items;
         // One that was seen on its way out has a successor of another name.
-        let ours = keepers
+        let ours = records
             .into_iter()
-            .filter(|keeper| keeper.data["spec"]["agentID"] == bench.agent_id.as_str())
-            .filter(|keeper| keeper.data["spec"]["manifestWorkName"] == "w");
-        let uids: Vec<String> = ours.filter_map(|keeper| keeper.metadata.uid).collect();
+            .filter(|record| record.data["spec"]["agentID"] == bench.agent_id.as_str())
+            .filter(|record| record.data["spec"]["manifestWorkName"] == "w");
+        let uids: Vec<String> = ours.filter_map(|record| record.metadata.uid).collect();
         if uids.len() == 1 && owners == uids {
             Ok(())
         } else {
@@ -273,10 +269,10 @@ async fn a_record_that_was_removed_while_nobody_watched_is_made_again() -> Resul
     let mut bench = Bench::new("unseen").await?;
     bench.hold("w", &bench.map("a", "red")).await?;
     bench.watching.abort();
-    let name = bench.keeper_name("w");
-    let keepers = bench.keepers();
-    keepers.delete(&name, &DeleteParams::default()).await?;
-    edit(&keepers, &name, json!({"metadata": {"finalizers": null}})).await?;
+    let name = bench.record_name("w");
+    let records = bench.records();
+    records.delete(&name, &DeleteParams::default()).await?;
+    edit(&records, &name, json!({"metadata": {"finalizers": null}})).await?;
     (bench.changes, bench.watching) = watch(&bench.applier);
     bench.woken("w").await?;
     made_again(&bench).await
@@ -288,8 +284,8 @@ async fn a_record_that_was_replaced_is_used_and_keeps_its_objects() -> Result<()
     bench.hold("w", &bench.map("a", "red")).await?;
     let uid = bench.maps().get("a").await?.metadata.uid;
     bench.watching.abort();
-    let (name, keepers) = (bench.keeper_name("w"), bench.keepers());
-    let mut same = bench.keeper("w").await?;
+    let (name, records) = (bench.record_name("w"), bench.records());
+    let mut same = bench.record("w").await?;
     // Somebody restores it from a backup. A second owner keeps the object from the garbage collector meanwhile.
     let guard = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "default",
         "uid": default_namespace(&bench.client).await?}]);
@@ -300,15 +296,15 @@ async fn a_record_that_was_replaced_is_used_and_keeps_its_objects() -> Result<()
     bench
         .edit("a", json!({"metadata": {"ownerReferences": both}}))
         .await?;
-    keepers.delete(&name, &DeleteParams::default()).await?;
-    edit(&keepers, &name, json!({"metadata": {"finalizers": null}})).await?;
+    records.delete(&name, &DeleteParams::default()).await?;
+    edit(&records, &name, json!({"metadata": {"finalizers": null}})).await?;
     same.metadata.resource_version = None;
     same.metadata.uid = None;
-    keepers.create(&PostParams::default(), &same).await?;
+    records.create(&PostParams::default(), &same).await?;
 
     bench.hold("w", &bench.map("a", "blue")).await?;
-    let keeper = bench.keeper("w").await?.metadata.uid.context("uid")?;
-    assert!(bench.owners("a").await?.contains(&keeper));
+    let record = bench.record("w").await?.metadata.uid.context("uid")?;
+    assert!(bench.owners("a").await?.contains(&record));
     assert_eq!(bench.maps().get("a").await?.metadata.uid, uid);
     assert_eq!(bench.give_up("w", Release::Remove).await?, Released::Gone);
     Ok(())
@@ -318,95 +314,4 @@ async fn default_namespace(client: &Client) -> Result<String> {
     let namespaces: Api<DynamicObject> = Api::all_with(client.clone(), &kind("", "Namespace"));
     let default = namespaces.get("default").await?;
     default.metadata.uid.context("uid")
-}
-
-/// Lets a future go on `polls` times and then drops it, as a kill does; whether it was done before.
-async fn killed_after<F: Future>(polls: usize, future: F) -> bool {
-    let mut future = pin!(future);
-    let mut left = polls;
-    std::future::poll_fn(|context| {
-        if future.as_mut().poll(context).is_ready() {
-            return Poll::Ready(true);
-        }
-        left = left.saturating_sub(1);
-        if left == 0 {
-            return Poll::Ready(false);
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Looks until nothing is left to be given up.
-async fn look_until_settled(bench: &Bench, manifests: &[(Value, Strategy)]) -> Result<()> {
-    for outcome in bench.look("w", manifests).await? {
-        outcome?;
-    }
-    let again = bench.claim("w", manifests).await?;
-    assert_eq!(again, Vec::new());
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_kill_at_any_moment_is_made_good_by_the_next_start() -> Result<()> {
-    let mut bench = Bench::new("anytime").await?;
-    let manifest = |bench: &Bench, name: &str, color: &str| {
-        let strategy = Strategy::Default;
-        (bench.map(name, color), strategy)
-    };
-    for polls in 1.. {
-        let before = [manifest(&bench, "a", "red"), manifest(&bench, "b", "red")];
-        let after = [manifest(&bench, "b", "blue"), manifest(&bench, "c", "blue")];
-        let mut done = killed_after(polls, bench.look("w", &before)).await;
-        bench.restart().await?;
-        look_until_settled(&bench, &before).await?;
-        assert_eq!(bench.owners("a").await?.len(), 1);
-
-        done &= killed_after(polls, bench.look("w", &after)).await;
-        bench.restart().await?;
-        look_until_settled(&bench, &after).await?;
-        assert!(bench.maps().get_opt("a").await?.is_none());
-        assert_eq!(bench.color("b").await?, "blue");
-        assert_eq!(bench.owners("c").await?, bench.owners("b").await?);
-
-        done &= killed_after(polls, bench.look("w", &[])).await;
-        bench.restart().await?;
-        bench.look("w", &[]).await?;
-        assert!(bench.maps().get_opt("b").await?.is_none());
-        assert!(bench.maps().get_opt("c").await?.is_none());
-        let keeper = bench.keepers().get_opt(&bench.keeper_name("w")).await?;
-        assert!(keeper.is_none());
-        if done {
-            break;
-        }
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_kill_while_a_record_is_replaced_loses_nothing() -> Result<()> {
-    let mut bench = Bench::new("replace").await?;
-    for polls in 1.. {
-        let manifest = bench.map("a", "red");
-        bench.hold("w", &manifest).await?;
-        let uid = bench.maps().get("a").await?.metadata.uid;
-        for keeper in bench.living_keepers().await? {
-            let params = DeleteParams::default();
-            bench.keepers().delete(&keeper, &params).await?;
-        }
-        bench.restart().await?;
-        let looks = [(manifest.clone(), Strategy::Default)];
-        let done = killed_after(polls, bench.look("w", &looks)).await;
-        bench.restart().await?;
-        bench.hold("w", &manifest).await?;
-        assert_eq!(bench.living_keepers().await?.len(), 1);
-        assert_eq!(bench.owners("a").await?.len(), 1);
-        assert_eq!(bench.maps().get("a").await?.metadata.uid, uid);
-        if done {
-            break;
-        }
-    }
-    assert_eq!(bench.give_up("w", Release::Remove).await?, Released::Gone);
-    assert_eq!(bench.living_keepers().await?, Vec::<String>::new());
-    Ok(())
 }

@@ -10,8 +10,8 @@ async fn a_released_object_is_gone_and_its_record_too() -> Result<()> {
     bench.hold("a", &bench.map("a", "red")).await?;
     assert_eq!(bench.give_up("a", Release::Remove).await?, Released::Gone);
     assert!(bench.maps().get_opt("a").await?.is_none());
-    let keeper = bench.keepers().get_opt(&bench.keeper_name("a")).await?;
-    assert!(keeper.is_none());
+    let record = bench.records().get_opt(&bench.record_name("a")).await?;
+    assert!(record.is_none());
     Ok(())
 }
 

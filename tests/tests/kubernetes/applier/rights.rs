@@ -49,7 +49,7 @@ async fn restricted(name: &str, rules: Value) -> Result<Bench> {
         )
         .await?;
     let user = cluster.client_as(&user).await?;
-    let works = keepers(&user);
+    let works = applied_works(&user);
     let list = async || works.list(&kube::api::ListParams::default()).await;
     wait_for("the right to list", PATIENCE, list).await?;
     Bench::of(client, user, namespace, &[]).await

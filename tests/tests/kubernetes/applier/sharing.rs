@@ -131,7 +131,7 @@ async fn what_an_agent_holds_that_does_not_say_what_keeps_its_owner() -> Result<
     other.watching.abort();
     // As a Go agent leaves it.
     let nothing = json!({"metadata": {"annotations": null}});
-    edit(&bench.keepers(), &other.keeper_name("b"), nothing).await?;
+    edit(&bench.records(), &other.record_name("b"), nothing).await?;
     bench.restart().await?;
     bench.hold("a", &bench.map("x", "red")).await?;
     assert_eq!(bench.owners("x").await?.len(), 2);
@@ -139,10 +139,10 @@ async fn what_an_agent_holds_that_does_not_say_what_keeps_its_owner() -> Result<
     assert_eq!(bench.owners("x").await?.len(), 1);
     // Nobody makes other agents read more than they have to.
     let params = DeleteParams::default();
-    let name = other.keeper_name("b");
-    bench.keepers().delete(&name, &params).await?;
+    let name = other.record_name("b");
+    bench.records().delete(&name, &params).await?;
     edit(
-        &bench.keepers(),
+        &bench.records(),
         &name,
         json!({"metadata": {"finalizers": null}}),
     )

@@ -231,8 +231,8 @@ async fn read_only_touches_nothing_and_is_told_of_changes() -> Result<()> {
     assert_eq!(bench.owners("theirs").await?, Vec::<String>::new());
     assert!(
         bench
-            .keepers()
-            .get_opt(&bench.keeper_name("a"))
+            .records()
+            .get_opt(&bench.record_name("a"))
             .await?
             .is_none()
     );

@@ -173,18 +173,18 @@ async fn a_record_that_somebody_deletes_hands_over_in_another_version() -> Resul
         if looks {
             yard.look().await?;
         }
-        let old = bench.keeper_name("w");
+        let old = bench.record_name("w");
         let params = DeleteParams::default();
-        bench.keepers().delete(&old, &params).await?;
+        bench.records().delete(&old, &params).await?;
         let successor = wait_for("a successor", PATIENCE, async || {
             yard.look().await?;
-            match bench.living_keepers().await?.as_slice() {
+            match bench.living_records().await?.as_slice() {
                 [name] if *name != old => anyhow::Ok(name.clone()),
                 names => bail!("{names:?}"),
             }
         })
         .await?;
-        let successor = bench.keepers().get(&successor).await?.metadata.uid;
+        let successor = bench.records().get(&successor).await?.metadata.uid;
         assert_eq!(yard.owners().await?, [successor.context("uid")?]);
     }
     Ok(())
@@ -219,7 +219,7 @@ async fn a_kind_that_is_removed_took_its_objects_along() -> Result<()> {
     }
     let released = yard.bench.give_up("w", Release::Remove).await?;
     assert_eq!(released, Released::Gone);
-    let name = yard.bench.keeper_name("w");
-    assert!(yard.bench.keepers().get_opt(&name).await?.is_none());
+    let name = yard.bench.record_name("w");
+    assert!(yard.bench.records().get_opt(&name).await?.is_none());
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::{Done, Task, Wrote};
 use crate::applier::ApplierError;
 use crate::applier::kubernetes::discovery::Discovery;
 use crate::applier::kubernetes::explain::explain;
-use crate::applier::kubernetes::own::DEFINITIONS_GROUP;
+use crate::applier::kubernetes::resource::DEFINITIONS_GROUP;
 use crate::cluster::{is_not_served, is_settling};
 
 /// Whether an object is refused because its kind was defined a moment ago: no path leads to it yet, or its storage is being
@@ -40,7 +40,7 @@ impl Task<'_> {
         while !is_established(&definition) && Instant::now() < deadline {
             tokio::time::sleep(step).await;
             step = (step * 2).min(LONGEST_STEP);
-            let read = self.inner.server.get(&self.place).await;
+            let read = self.inner.server.get(&self.path).await;
             match read.map_err(|error| explain(&error, "get", self.object))? {
                 Some(read) => definition = read,
                 None => break,

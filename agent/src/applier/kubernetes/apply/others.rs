@@ -1,29 +1,32 @@
-//! Words about others who write the same object.
+//! Messages about others that write the same object.
 
 use kube::Error;
 use kube::core::response::reason;
 
 use super::{Inner, Task, plain};
 use crate::applier::kubernetes::explain::explain;
-use crate::applier::kubernetes::rivals;
-use crate::applier::kubernetes::server::Place;
+use crate::applier::kubernetes::field_managers;
+use crate::applier::kubernetes::server::ObjectPath;
 use crate::applier::{ApplierError, ApplierErrorKind, Desired};
 
 impl Inner {
-    /// See [`crate::applier::Applier::rivals`].
-    pub(in crate::applier::kubernetes) async fn rivals(&self, desired: Desired<'_>) -> Vec<String> {
+    /// See [`crate::applier::Applier::conflicting_managers`].
+    pub(in crate::applier::kubernetes) async fn conflicting_managers(
+        &self,
+        desired: Desired<'_>,
+    ) -> Vec<String> {
         let Some(resource) = self.discovery.known(desired.object) else {
             return Vec::new();
         };
         let live = self
             .server
-            .get(&Place::new(&resource, desired.object))
+            .get(&ObjectPath::new(&resource, desired.object))
             .await;
         let Ok(Some(live)) = live else {
             return Vec::new();
         };
         let ours = desired.strategy.field_manager();
-        rivals::of(&plain(desired.manifest, resource.namespaced), &live, ours)
+        field_managers::conflicting(&plain(desired.manifest, resource.namespaced), &live, ours)
     }
 }
 
@@ -38,7 +41,7 @@ impl Task<'_> {
         if status.reason != reason::INVALID || causes.is_empty() {
             return None;
         }
-        let live = self.inner.server.get(&self.place).await.ok()??;
+        let live = self.inner.server.get(&self.path).await.ok()??;
         let within = |list: &str| {
             let mut fields = causes.iter().map(|cause| without_indices(&cause.field));
             fields.any(|field| {
@@ -46,11 +49,11 @@ impl Task<'_> {
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
         };
-        let added = rivals::added(&self.manifest, &live, ours, within);
+        let added = field_managers::added(&self.manifest, &live, ours, within);
         let manager = added.first()?.0.clone();
-        let places = added.into_iter().filter(|(by, _)| *by == manager);
-        let places: Vec<String> = places.map(|(_, place)| place).take(MAX_PLACES).collect();
-        let places = places.join(", ");
+        let paths = added.into_iter().filter(|(by, _)| *by == manager);
+        let paths: Vec<String> = paths.map(|(_, path)| path).take(MAX_PATHS).collect();
+        let paths = paths.join(", ");
         let refused = explain(error, "apply", self.object).message;
         let refused = refused.split("; hint: ").next().unwrap_or_default();
         Some(ApplierError {
@@ -58,7 +61,7 @@ impl Task<'_> {
                 owner: manager.clone(),
             },
             message: format!(
-                "{refused}; `{manager}` added {places} to what the manifest says, and the two do not go together; \
+                "{refused}; `{manager}` added {paths} to what the manifest says, and the two do not go together; \
                  hint: put the list of the object back (`kubectl edit`), or write all of it into the manifest"
             ),
         })
@@ -78,7 +81,7 @@ fn without_indices(field: &str) -> String {
     outside.collect()
 }
 
-const MAX_PLACES: usize = 6;
+const MAX_PATHS: usize = 6;
 
 #[cfg(test)]
 mod tests {

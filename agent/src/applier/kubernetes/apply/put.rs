@@ -12,10 +12,10 @@ impl Task<'_> {
         let hash = hash(&self.manifest);
         let mut attempt = 1;
         loop {
-            let live = server.get(&self.place).await?;
+            let live = server.get(&self.path).await?;
             let (written, changed) = match &live {
                 None => (
-                    server.create(&self.place, &self.owned_manifest()).await,
+                    server.create(&self.path, &self.owned_manifest()).await,
                     true,
                 ),
                 Some(live) => {
@@ -23,7 +23,7 @@ impl Task<'_> {
                     if merged == *live || self.is_written(live, hash) {
                         (Ok(live.clone()), false)
                     } else {
-                        (server.replace(&self.place, &merged).await, true)
+                        (server.replace(&self.path, &merged).await, true)
                     }
                 }
             };
@@ -47,11 +47,11 @@ impl Task<'_> {
         let mut attempt = 1;
         loop {
             // Known to be there: reading it costs less than being refused and then reading it.
-            let exists = attempt > 1 || self.flight.exists();
-            if exists && let Some(live) = server.get(&self.place).await? {
+            let exists = attempt > 1 || self.access.exists();
+            if exists && let Some(live) = server.get(&self.path).await? {
                 return self.own(live).await;
             }
-            match server.create(&self.place, &self.owned_manifest()).await {
+            match server.create(&self.path, &self.owned_manifest()).await {
                 Err(error) if is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
                 created => {
                     return Ok(Done {
@@ -79,7 +79,7 @@ impl Task<'_> {
         let owned = self.owners(owners.clone()).len() == owners.len();
         let revision = live["metadata"]["resourceVersion"].as_str();
         owned
-            && self.flight.written().is_some_and(|(at, written)| {
+            && self.access.written().is_some_and(|(at, written)| {
                 written == hash && revision.is_some_and(|revision| at == revision.into())
             })
     }

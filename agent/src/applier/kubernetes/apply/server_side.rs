@@ -35,20 +35,20 @@ impl Task<'_> {
             self.manifest.clone()
         } else {
             match self.prune(&options.ignore_fields, manager).await? {
-                Pruned::Unchanged(live) => return self.own(live).await,
-                Pruned::Apply(manifest) => manifest,
+                PruneOutcome::Unchanged(live) => return self.own(live).await,
+                PruneOutcome::Apply(manifest) => manifest,
             }
         };
         self.apply_as(manager, options.force, manifest).await
     }
 
     async fn apply_as(&self, manager: &str, force: bool, manifest: Value) -> Result<Done, Failure> {
-        self.meet_strangers().await?;
+        self.read_foreign_owners().await?;
         let body = self.body(manifest);
         let mut object = match self.send(&body, manager, force).await {
             // Without force even what we wrote ourselves in another way is in the way.
             Err(Failure::Server(error)) if is_former(&error) => {
-                let live = self.inner.server.get(&self.place).await?;
+                let live = self.inner.server.get(&self.path).await?;
                 let live = live.unwrap_or_default();
                 if self.take_over(&live, manager).await.is_none() {
                     return Err(Failure::Server(error));
@@ -66,7 +66,7 @@ impl Task<'_> {
         })
     }
 
-    async fn prune(&self, rules: &[IgnoreField], manager: &str) -> Result<Pruned, Failure> {
+    async fn prune(&self, rules: &[IgnoreField], manager: &str) -> Result<PruneOutcome, Failure> {
         let live = self.read_and_take_over(manager).await?;
         let (manifest, manager) = (self.manifest.clone(), manager.to_owned());
         let owned_rules = rules.to_vec();
@@ -84,40 +84,40 @@ impl Task<'_> {
         // change on this side as a whole asks for that.
         let may_change = rules.iter().any(|rule| rule.condition == fields::ON_CHANGE);
         Ok(match live {
-            Some(live) if pruned.unchanged && may_change => Pruned::Unchanged(live),
-            _ => Pruned::Apply(pruned.manifest),
+            Some(live) if pruned.unchanged && may_change => PruneOutcome::Unchanged(live),
+            _ => PruneOutcome::Apply(pruned.manifest),
         })
     }
 
     // What was seen of an object shows its owners. Another agent may not be there to put its own back, and would lose the
     // object with our next release.
-    async fn meet_strangers(&self) -> Result<(), Error> {
+    async fn read_foreign_owners(&self) -> Result<(), Error> {
         let inner = self.inner;
-        if self.flight.exists() || !inner.foreign.may_hold(self.object) {
+        if self.access.exists() || !inner.foreign.may_hold(self.object) {
             return Ok(());
         }
-        let meta = match inner.server.metadata(&self.place).await {
+        let meta = match inner.server.metadata(&self.path).await {
             // Who may not read it can know nothing of it.
             Err(error) if is_forbidden(&error) => None,
             read => read?,
         };
         if let Some(meta) = meta {
             let owners = meta.owner_references.unwrap_or_default();
-            self.flight.has_owners(&owners);
+            self.access.has_owners(&owners);
         }
         Ok(())
     }
 
     // Owners from other agents are named too: under the same manager, what is not named is taken away.
     fn body(&self, mut manifest: Value) -> Value {
-        let owners = self.owners(self.flight.strangers());
+        let owners = self.owners(self.access.foreign_owners());
         owners::set(&mut manifest, &owners);
         manifest
     }
 
     async fn send(&self, body: &Value, manager: &str, force: bool) -> Result<Value, Failure> {
         let server = &self.inner.server;
-        Ok(server.apply(&self.place, body, manager, force).await?)
+        Ok(server.apply(&self.path, body, manager, force).await?)
     }
 
     // Before it is decided which of the ignored fields are held by nobody but us: what would be taken over afterwards
@@ -125,8 +125,10 @@ impl Task<'_> {
     async fn read_and_take_over(&self, manager: &str) -> Result<Option<Value>, Error> {
         let mut attempt = 1;
         loop {
-            let live = self.inner.server.get(&self.place).await?;
-            let managed = live.as_ref().and_then(|live| self.owed(live, manager));
+            let live = self.inner.server.get(&self.path).await?;
+            let managed = live
+                .as_ref()
+                .and_then(|live| self.migrated_fields(live, manager));
             let (Some(found), Some(managed)) = (&live, managed) else {
                 return Ok(live);
             };
@@ -138,14 +140,14 @@ impl Task<'_> {
     }
 
     // Takes over what we, or the Go agent, wrote in another way; answers with the object if that was done. It is tried
-    // again with the next look.
+    // again with the next pass.
     async fn take_over(&self, live: &Value, manager: &str) -> Option<Value> {
-        let managed = self.owed(live, manager)?;
+        let managed = self.migrated_fields(live, manager)?;
         self.set_managed(&live["metadata"], managed).await.ok()
     }
 
     // Who holds which fields once we hold what is ours; `None` when we do.
-    fn owed(&self, live: &Value, manager: &str) -> Option<Vec<Value>> {
+    fn migrated_fields(&self, live: &Value, manager: &str) -> Option<Vec<Value>> {
         let held = live["metadata"]["managedFields"].as_array()?;
         // Another work, or another agent, may write under those names; under a name of its own each has its share.
         let is_ours = |owner: &OwnerReference| self.holders.iter().any(|it| it.uid == owner.uid);
@@ -170,7 +172,7 @@ impl Task<'_> {
         if !aliases::is_secret(&self.manifest) || !self.applied_before {
             return Ok(());
         }
-        let Some(live) = self.inner.server.get(&self.place).await? else {
+        let Some(live) = self.inner.server.get(&self.path).await? else {
             return Ok(());
         };
         let held = live["metadata"]["managedFields"].as_array();
@@ -186,7 +188,7 @@ impl Task<'_> {
             "resourceVersion": metadata["resourceVersion"],
             "managedFields": managed,
         }});
-        let taken = self.inner.server.merge(&self.place, &patch).await;
+        let taken = self.inner.server.merge(&self.path, &patch).await;
         if let Err(error) = &taken {
             let object = self.object;
             debug!(error = %chain(error), "Could not take over the fields of {object}");
@@ -195,7 +197,7 @@ impl Task<'_> {
     }
 }
 
-enum Pruned {
+enum PruneOutcome {
     /// The object was applied from this manifest before.
     Unchanged(Value),
     Apply(Value),

@@ -1,4 +1,4 @@
-//! What other agents hold in the same cluster, as far as their AppliedManifestWorks tell.
+//! What other agents hold in the same cluster, as far as their AppliedManifestWorks show.
 //!
 //! All agents apply under one name, and under one name an apply takes away the owners that it does not name. So an
 //! object that this process has not seen yet, and that another agent may hold, is read before it is applied first.
@@ -10,35 +10,35 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use link::bundle::manifest::ObjectRef;
 
-use super::intent::Intent;
+use super::intent_record::IntentRecord;
 use crate::applier::kubernetes::Inner;
 use crate::crd::CLAIMS;
 
 /// AppliedManifestWorks of other agents, by uid.
 #[derive(Default)]
-pub(in crate::applier::kubernetes) struct Foreign {
-    works: Mutex<HashMap<String, Work>>,
+pub(in crate::applier::kubernetes) struct ForeignClaims {
+    works: Mutex<HashMap<String, ClaimedObjects>>,
     hashes: RandomState,
 }
 
 /// What one of them holds.
 #[derive(Debug, PartialEq, Eq)]
-enum Work {
+enum ClaimedObjects {
     /// Its agent does not say it in a way that a watch shows: it may be anything.
     Anything,
     /// Hashes of these objects.
     Objects(HashSet<u64>),
 }
 
-// === impl Foreign ===
+// === impl ForeignClaims ===
 
-impl Foreign {
+impl ForeignClaims {
     /// Whether another agent holds an object, as far as is known; rather yes than no.
     pub(in crate::applier::kubernetes) fn may_hold(&self, object: &ObjectRef) -> bool {
         let hash = self.hash(object);
         self.works().values().any(|work| match work {
-            Work::Anything => true,
-            Work::Objects(objects) => objects.contains(&hash),
+            ClaimedObjects::Anything => true,
+            ClaimedObjects::Objects(objects) => objects.contains(&hash),
         })
     }
 
@@ -55,8 +55,10 @@ impl Foreign {
     /// One of them says what it holds, or nothing.
     fn note(&self, uid: &str, claimed: Option<Vec<ObjectRef>>) {
         let work = match claimed {
-            None => Work::Anything,
-            Some(objects) => Work::Objects(objects.iter().map(|it| self.hash(it)).collect()),
+            None => ClaimedObjects::Anything,
+            Some(objects) => {
+                ClaimedObjects::Objects(objects.iter().map(|it| self.hash(it)).collect())
+            }
         };
         self.works().insert(uid.into(), work);
     }
@@ -72,7 +74,7 @@ impl Foreign {
         self.hashes.hash_one((kind, namespace, name))
     }
 
-    fn works(&self) -> MutexGuard<'_, HashMap<String, Work>> {
+    fn works(&self) -> MutexGuard<'_, HashMap<String, ClaimedObjects>> {
         self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +93,7 @@ impl Inner {
         }
         let annotations = meta.annotations.as_ref();
         let claims = annotations.and_then(|annotations| annotations.get(CLAIMS));
-        let record = claims.and_then(|claims| Intent::read(claims).ok());
+        let record = claims.and_then(|claims| IntentRecord::read(claims).ok());
         let objects = record.map(|record| {
             let objects = record.objects.iter();
             let objects = objects.map(|share| self.canonical(&share.held.object()));
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn only_what_others_claim_or_may_claim_is_held() {
         let (a, b) = (map(("", "v1"), "a"), map(("", "v1"), "b"));
-        let foreign = Foreign::default();
+        let foreign = ForeignClaims::default();
         assert!(!foreign.may_hold(&a));
         foreign.note("one", Some(vec![a.clone()]));
         assert!(foreign.may_hold(&a) && !foreign.may_hold(&b));

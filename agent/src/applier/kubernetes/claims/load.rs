@@ -1,5 +1,5 @@
-//! Learning at the start what the works hold: from every AppliedManifestWork that is ours or adopted. What the others
-//! say is noted too.
+//! Learning at the start what the works hold: from every AppliedManifestWork that is ours or adopted. Those of other
+//! agents are noted too.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use kube::api::{ListParams, ObjectList, Request};
 use link::bundle::manifest::ObjectRef;
 use tracing::{info, warn};
 
-use super::intent::Intent;
-use super::keeper::{Keeper, Life};
-use crate::applier::Held;
+use super::applied_work::{AppliedWork, Lifecycle};
+use super::intent_record::IntentRecord;
+use crate::applier::HeldObject;
 use crate::applier::kubernetes::Inner;
 use crate::applier::kubernetes::owners::{GROUP, KIND, VERSION};
 use crate::applier::kubernetes::resource::Resource;
@@ -24,7 +24,7 @@ impl Inner {
     /// Reads all records.
     pub(in crate::applier::kubernetes) async fn load(&self) -> Result<(), Error> {
         let mut params = ListParams::default().limit(PAGE);
-        let mut found: HashMap<WorkId, Vec<(Keeper, Record)>> = HashMap::new();
+        let mut found: HashMap<WorkId, Vec<(AppliedWork, Record)>> = HashMap::new();
         loop {
             let request = Request::new(resource().path(None)).list(&params);
             let request = request.map_err(Error::BuildRequest)?;
@@ -33,8 +33,8 @@ impl Inner {
             for work in page.items {
                 if self.is_ours(&work.spec.agent_id) {
                     let (owner, record) = self.record(&work);
-                    let keeper = Keeper::of(&work, self.agent_id.as_str());
-                    found.entry(owner).or_default().push((keeper, record));
+                    let applied_work = AppliedWork::of(&work, self.agent_id.as_str());
+                    found.entry(owner).or_default().push((applied_work, record));
                 } else {
                     self.note_foreign(&work.metadata);
                 }
@@ -45,27 +45,32 @@ impl Inner {
             }
         }
         info!(works = found.len(), "Read what the works hold");
-        for (owner, keepers) in found {
-            self.take(&owner, keepers);
+        for (owner, applied_works) in found {
+            self.take(&owner, applied_works);
         }
         Ok(())
     }
 
-    // A living keeper of this agent is preferred; whatever else is there hands its objects over.
-    fn take(&self, owner: &WorkId, mut keepers: Vec<(Keeper, Record)>) {
-        keepers.sort_by_key(|(keeper, _)| (keeper.life != Life::Lives, keeper.adopted));
+    // One of this agent that is not terminating is preferred; the objects of all others are handed over to it.
+    fn take(&self, owner: &WorkId, mut applied_works: Vec<(AppliedWork, Record)>) {
+        applied_works.sort_by_key(|(applied_work, _)| {
+            (
+                applied_work.lifecycle != Lifecycle::Active,
+                applied_work.adopted,
+            )
+        });
         let mut all = Record {
             owner: Some(owner.clone()),
             objects: Vec::new(),
         };
-        let mut first: Option<Keeper> = None;
-        for (keeper, record) in keepers {
+        let mut first: Option<AppliedWork> = None;
+        for (applied_work, record) in applied_works {
             for share in record.objects {
                 all.add(share);
             }
             match &mut first {
-                None => first = Some(keeper),
-                Some(first) => first.retiring.push(keeper.reference()),
+                None => first = Some(applied_work),
+                Some(first) => first.retiring.push(applied_work.reference()),
             }
         }
         for share in &all.objects {
@@ -100,7 +105,7 @@ impl Inner {
         let annotated = annotations.and_then(|annotations| annotations.get(CLAIMS));
         let mut record = annotated
             .and_then(|text| {
-                Intent::read(text)
+                IntentRecord::read(text)
                     .inspect_err(|error| {
                         warn!(name, %error, "Ignored a damaged claim of AppliedManifestWork {name}");
                     })
@@ -153,9 +158,9 @@ impl Inner {
             Some(known) => known.held.uid = uid,
             None => record.objects.push(Share {
                 key,
-                held: Held {
+                held: HeldObject {
                     uid,
-                    ..Held::from(&object)
+                    ..HeldObject::from(&object)
                 },
                 content: None,
                 since: 0,

@@ -5,38 +5,38 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use link::bundle::manifest::ObjectRef;
 use tracing::info;
 
-use super::keeper::Keeper;
+use super::applied_work::AppliedWork;
 use crate::applier::ApplierError;
 use crate::applier::kubernetes::Inner;
 use crate::applier::kubernetes::explain::explain;
 use crate::applier::kubernetes::owners::united;
-use crate::applier::kubernetes::server::Place;
+use crate::applier::kubernetes::server::ObjectPath;
 use crate::applier::ownership::Record;
 use crate::cluster::is_not_served;
 use crate::work_id::WorkId;
 
 impl Inner {
-    /// Moves every object of the retiring owners to `keeper`, then lets them go.
+    /// Moves every object of the retiring owners to `applied_work`, then lets them go.
     pub(super) async fn retire(
         &self,
         owner: &WorkId,
         record: &Record,
-        keeper: &Keeper,
+        applied_work: &AppliedWork,
     ) -> Result<(), ApplierError> {
-        for retiring in &keeper.retiring {
+        for retiring in &applied_work.retiring {
             let name = &retiring.name;
-            info!(resource.id = %owner, "Moving objects from AppliedManifestWork {name} to {}", keeper.name);
+            info!(resource.id = %owner, "Moving objects from AppliedManifestWork {name} to {}", applied_work.name);
             for share in &record.objects {
                 let object = share.held.object();
-                self.hand_over(&object, retiring, keeper.reference())
+                self.hand_over(&object, retiring, applied_work.reference())
                     .await?;
             }
-            self.delete_keeper(name, &retiring.uid).await?;
+            self.delete_applied_work(name, &retiring.uid).await?;
             self.index.ours(&retiring.uid, false);
             let mut claims = self.claims();
             claims.works.remove(&retiring.uid);
-            if let Some(keeper) = claims.keepers.get_mut(owner) {
-                keeper.retiring.retain(|it| it.uid != retiring.uid);
+            if let Some(applied_work) = claims.applied_works.get_mut(owner) {
+                applied_work.retiring.retain(|it| it.uid != retiring.uid);
             }
         }
         Ok(())
@@ -51,10 +51,10 @@ impl Inner {
         let mut lost = Vec::new();
         let mut way = self.reach(object).await?;
         while let Some(resource) = way {
-            let place = Place::new(&resource, object);
+            let path = ObjectPath::new(&resource, object);
             let moved = self
                 .server
-                .change_owners(&place, |owners| {
+                .change_owners(&path, |owners| {
                     let others = owners.iter().filter(|owner| owner.uid != from.uid);
                     let others: Vec<OwnerReference> = others.cloned().collect();
                     (others.len() < owners.len()).then(|| united(others, [to.clone()]))

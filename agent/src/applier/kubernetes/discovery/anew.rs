@@ -20,7 +20,7 @@ use crate::applier::{ApplierError, ApplierErrorKind};
 use crate::cluster::is_not_served;
 
 /// What the definition of a kind says.
-enum Definition {
+enum DefinitionState {
     /// There is none, or it may not be read.
     Unknown,
     /// It is there, and lists its versions.
@@ -47,7 +47,7 @@ impl Discovery {
     /// out not to be served. `None` when nothing serves the object.
     ///
     /// # Errors
-    /// When that cannot be told: the server cannot be asked, or does not agree with itself.
+    /// When that cannot be determined: the server cannot be asked, or does not agree with itself.
     pub(crate) async fn serving_anew(
         &self,
         object: &ObjectRef,
@@ -66,7 +66,7 @@ impl Discovery {
         let deadline = Instant::now() + DEFINING;
         loop {
             let definition = self.read_definition(object).await.map_err(failed)?;
-            if let Definition::Unknown = definition {
+            if let DefinitionState::Unknown = definition {
                 self.read_group(group).await.map_err(failed)?;
             }
             // Where objects are answered and not kept no path leads to one, however long the kind is listed.
@@ -75,7 +75,7 @@ impl Discovery {
                 return Ok(Some(found));
             }
             match definition {
-                Definition::Read { serves: false } => return Err(self.hidden(object)),
+                DefinitionState::Read { serves: false } => return Err(self.hidden(object)),
                 // The lists come after the fact.
                 _ if listed && Instant::now() < deadline => tokio::time::sleep(STEP).await,
                 _ if listed => return Err(unsettled(object)),
@@ -102,18 +102,18 @@ impl Discovery {
     }
 
     /// Takes over what the definition of a kind says.
-    async fn read_definition(&self, object: &ObjectRef) -> Result<Definition, Error> {
+    async fn read_definition(&self, object: &ObjectRef) -> Result<DefinitionState, Error> {
         let group = &object.group;
         // Others belong to Kubernetes itself.
         if !group.contains('.') {
-            return Ok(Definition::Unknown);
+            return Ok(DefinitionState::Unknown);
         }
         let plural = self.plural(object);
         let path = format!("/apis/{DEFINITIONS_GROUP}/v1/{DEFINITIONS}/{plural}.{group}");
         let spec = match self.get::<Value>(&path).await {
             Ok(definition) => definition["spec"].clone(),
             Err(error) if is_missing(&error) || is_forbidden(&error) => {
-                return Ok(Definition::Unknown);
+                return Ok(DefinitionState::Unknown);
             }
             Err(error) => return Err(error),
         };
@@ -136,7 +136,7 @@ impl Discovery {
                 serves = true;
             }
         }
-        Ok(Definition::Read { serves })
+        Ok(DefinitionState::Read { serves })
     }
 
     /// Reads every version of a group: those that the server lists, and those that it listed before.

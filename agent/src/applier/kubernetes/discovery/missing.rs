@@ -1,4 +1,4 @@
-//! Words about a kind that the API server does not have: what it has instead, or what is to be installed.
+//! The message about a kind that the API server does not have: what it has instead, or what is to be installed.
 
 use std::sync::{Arc, PoisonError};
 

@@ -60,14 +60,14 @@ async fn check(
     owned: bool,
     now: Instant,
 ) -> Result<(), ApplierError> {
-    let intent = Intent {
+    let request = AccessRequest {
         account: &account(),
         object: &map(name),
         resource: "configmaps",
         owned,
         manifest: &json!({}),
     };
-    executor.check(intent, now).await
+    executor.check(request, now).await
 }
 
 #[tokio::test]

@@ -5,18 +5,18 @@ use std::error::Error;
 use kube::Error as Kube;
 use link::bundle::manifest::ObjectRef;
 
-use super::verdict::{Verdict, unknown_kind};
-use super::{MAX_WORDS, is_secret, line};
+use super::assessment::{Assessment, unknown_kind};
+use super::{MAX_TEXT, is_secret, line};
 use crate::applier::ApplierErrorKind;
 
-/// Judges an error that is no answer; also gives the words for it.
-pub(super) fn judge(error: &Kube, object: &ObjectRef) -> (Verdict, String) {
-    let words = || line(&chain(error), MAX_WORDS);
+/// Assesses an error that is no answer; also gives the message for it.
+pub(super) fn assess(error: &Kube, object: &ObjectRef) -> (Assessment, String) {
+    let text = || line(&chain(error), MAX_TEXT);
     match error {
-        Kube::Discovery(_) => (unknown_kind(object), words()),
+        Kube::Discovery(_) => (unknown_kind(object), text()),
         // A plugin that fails is quoted with all it printed, maybe a token.
         Kube::Auth(_) => (
-            Verdict::new(
+            Assessment::new(
                 ApplierErrorKind::Unavailable,
                 "renew the credentials that the agent's kubeconfig names",
             ),
@@ -24,33 +24,33 @@ pub(super) fn judge(error: &Kube, object: &ObjectRef) -> (Verdict, String) {
         ),
         Kube::SerdeError(_) | Kube::FromUtf8(_) => {
             let hint = "see whether a proxy sits before the API server, or its version is too far from the agent's";
-            let words = if is_secret(object) {
+            let text = if is_secret(object) {
                 "the answer cannot be read".into()
             } else {
-                format!("the answer cannot be read: {}", words())
+                format!("the answer cannot be read: {}", text())
             };
-            (Verdict::new(ApplierErrorKind::Unavailable, hint), words)
+            (Assessment::new(ApplierErrorKind::Unavailable, hint), text)
         }
         Kube::BuildRequest(_) => (
-            Verdict::new(
+            Assessment::new(
                 ApplierErrorKind::Invalid,
                 "correct name and namespace in the manifest",
             ),
-            words(),
+            text(),
         ),
         Kube::InferConfig(_) | Kube::InferKubeconfig(_) | Kube::TlsRequired => (
-            Verdict::new(
+            Assessment::new(
                 ApplierErrorKind::Unavailable,
                 "check the agent's kubeconfig",
             ),
-            words(),
+            text(),
         ),
         _ => (
-            Verdict::new(
+            Assessment::new(
                 ApplierErrorKind::Unavailable,
                 "see that the API server runs and can be reached from the agent; it is tried again",
             ),
-            format!("no answer from the API server: {}", words()),
+            format!("no answer from the API server: {}", text()),
         ),
     }
 }

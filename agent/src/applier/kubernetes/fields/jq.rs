@@ -2,7 +2,7 @@
 //!
 //! An expression comes with a work from elsewhere and must neither hang the agent nor fill its memory. So the
 //! language is cut down to what finds fields (`language`), in which nothing can be gathered, bound, defined or
-//! computed: memory is bounded by the expression and by the distinct places, which are bounded by the manifest.
+//! computed: memory is bounded by the expression and by the distinct paths, which are bounded by the manifest.
 //! What is left can still take long, because generators multiply (`..|..|..|select(false)` yields nothing for
 //! minutes). Therefore `language` puts the filter `tick` behind every generator, and `tick` ends the run when the
 //! time is up. Between two ticks lies at most one pass over the manifest.
@@ -21,15 +21,15 @@ use jaq_json::{Num, Val};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::place::{Place, Step};
+use super::path::{FieldPath, PathSegment};
 
 mod language;
 
-/// The places an expression yields, without those where there is nothing.
+/// The paths an expression yields, without those where there is nothing.
 ///
 /// # Errors
 /// A phrase that says what is wrong with the expression. Values of the document are never quoted.
-pub(super) fn find(expression: &str, document: &Value) -> Result<BTreeSet<Place>, String> {
+pub(super) fn find(expression: &str, document: &Value) -> Result<BTreeSet<FieldPath>, String> {
     find_within(expression, document, TIME_LIMIT)
 }
 
@@ -37,7 +37,7 @@ fn find_within(
     expression: &str,
     document: &Value,
     limit: Duration,
-) -> Result<BTreeSet<Place>, String> {
+) -> Result<BTreeSet<FieldPath>, String> {
     let rule = Def {
         name: RULE,
         args: Vec::new(),
@@ -62,20 +62,27 @@ fn find_within(
         // A monotonic stop watch, not a time of day: it decides nothing but when to give up.
         deadline: Instant::now() + limit,
     };
-    let mut places = BTreeSet::new();
+    let mut paths = BTreeSet::new();
     for output in filter
         .id
         .run((Ctx::<Metered>::new(meter.clone(), Vars::new([])), input))
     {
         match output {
-            Ok(Val::Arr(steps)) => {
-                resolve(document, 0, None, &steps, &mut Place::new(), &mut places);
+            Ok(Val::Arr(segments)) => {
+                resolve(
+                    document,
+                    0,
+                    None,
+                    &segments,
+                    &mut FieldPath::new(),
+                    &mut paths,
+                );
             }
             Ok(_) => return Err("yields something that is no path".into()),
             Err(_) if meter.is_over() => {
                 return Err(format!("takes longer than {} ms", limit.as_millis()));
             }
-            // The words of the library quote the value, which may be a secret.
+            // The message of the library quotes the value, which may be a secret.
             Err(_) => {
                 return Err(
                     "does not fit the manifest: it is no path, or it looks into a value of another type (write \
@@ -85,7 +92,7 @@ fn find_within(
             }
         }
     }
-    Ok(places)
+    Ok(paths)
 }
 
 // Follows the steps of a path. After a slice, `offset` and `length` say which part of the array is meant.
@@ -93,27 +100,27 @@ fn resolve(
     at: &Value,
     offset: usize,
     length: Option<usize>,
-    steps: &[Val],
-    place: &mut Place,
-    places: &mut BTreeSet<Place>,
+    segments: &[Val],
+    path: &mut FieldPath,
+    paths: &mut BTreeSet<FieldPath>,
 ) {
-    let Some((first, rest)) = steps.split_first() else {
+    let Some((first, rest)) = segments.split_first() else {
         match length {
-            None => drop(places.insert(place.clone())),
-            Some(length) => places.extend((offset..offset + length).map(|index| {
-                let mut place = place.clone();
-                place.push(Step::Index(index));
-                place
+            None => drop(paths.insert(path.clone())),
+            Some(length) => paths.extend((offset..offset + length).map(|index| {
+                let mut path = path.clone();
+                path.push(PathSegment::Index(index));
+                path
             })),
         }
         return;
     };
     let whole = at.as_array().map_or(0, Vec::len);
     let length = length.unwrap_or(whole);
-    let step = match first {
-        Val::TStr(key) => String::from_utf8(key.to_vec()).ok().map(Step::Key),
+    let segment = match first {
+        Val::TStr(key) => String::from_utf8(key.to_vec()).ok().map(PathSegment::Key),
         Val::Num(Num::Int(index)) => {
-            element(*index, length).map(|index| Step::Index(offset + index))
+            element(*index, length).map(|index| PathSegment::Index(offset + index))
         }
         Val::Obj(slice) if at.is_array() => {
             let bound = |name: &str, default: usize| match slice.get(&Val::from(name.to_owned())) {
@@ -122,17 +129,17 @@ fn resolve(
             };
             let (start, end) = (bound("start", 0), bound("end", length));
             let length = end.saturating_sub(start);
-            resolve(at, offset + start, Some(length), rest, place, places);
+            resolve(at, offset + start, Some(length), rest, path, paths);
             return;
         }
         _ => None,
     };
-    if let Some(step) = step
-        && let Some(value) = step.child_of(at)
+    if let Some(segment) = segment
+        && let Some(value) = segment.child_of(at)
     {
-        place.push(step);
-        resolve(value, 0, None, rest, place, places);
-        place.pop();
+        path.push(segment);
+        resolve(value, 0, None, rest, path, paths);
+        path.pop();
     }
 }
 
@@ -215,7 +222,7 @@ const NATIVES: [&str; 8] = [
 ];
 const RULE: &str = "rule";
 const PROGRAM: &str = "path(rule)";
-// As the library defines them, in the words that this language has.
+// As the library defines them, with what this language has.
 const PRELUDE: &str = r#"
 def empty: {}[] as $x | .;
 def true: 0 == 0;

@@ -8,27 +8,27 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use serde_json_path::{JsonPath, PathElement};
 
-use super::place::{Place, Step};
+use super::path::{FieldPath, PathSegment};
 use crate::jsonpath;
 
-/// The places a path matches.
+/// The paths that a JSONPath matches.
 ///
 /// # Errors
 /// A phrase that says what is wrong with the path.
-pub(super) fn find(path: &str, document: &Value) -> Result<BTreeSet<Place>, String> {
+pub(super) fn find(path: &str, document: &Value) -> Result<BTreeSet<FieldPath>, String> {
     bounded(path)?;
     let query = jsonpath::translate(path)?;
     let query = JsonPath::parse(&query).map_err(|error| format!("is not a JSONPath: {error}"))?;
-    let places = query.query_located(document).all().into_iter();
-    Ok(places
-        .map(|node| node.location().iter().map(step).collect())
+    let paths = query.query_located(document).all().into_iter();
+    Ok(paths
+        .map(|node| node.location().iter().map(segment).collect())
         .collect())
 }
 
-fn step(element: &PathElement<'_>) -> Step {
+fn segment(element: &PathElement<'_>) -> PathSegment {
     match element {
-        PathElement::Name(name) => Step::Key((*name).to_owned()),
-        PathElement::Index(index) => Step::Index(*index),
+        PathElement::Name(name) => PathSegment::Key((*name).to_owned()),
+        PathElement::Index(index) => PathSegment::Index(*index),
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
         let document = json!({"spec": {"containers": [
             {"name": "web", "image": "a"}, {"name": "istio-proxy", "image": "b"},
         ]}, "metadata": {"annotations": {"a.b/c": "1"}}});
-        find(path, &document).map(|places| places.len())
+        find(path, &document).map(|paths| paths.len())
     }
 
     #[test]

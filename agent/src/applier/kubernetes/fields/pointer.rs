@@ -4,36 +4,36 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::place::{Place, Step};
+use super::path::{FieldPath, PathSegment};
 
-/// The place a pointer names, if there is something.
+/// The path of a pointer, if there is something.
 ///
 /// # Errors
 /// A phrase that says what the pointer lacks.
-pub(super) fn find(pointer: &str, document: &Value) -> Result<BTreeSet<Place>, String> {
+pub(super) fn find(pointer: &str, document: &Value) -> Result<BTreeSet<FieldPath>, String> {
     let tokens = match pointer.strip_prefix('/') {
         Some(rest) => rest
             .split('/')
             .map(unescape)
             .collect::<Result<Vec<_>, _>>()?,
-        None if pointer.is_empty() => return Ok(BTreeSet::from([Place::new()])),
+        None if pointer.is_empty() => return Ok(BTreeSet::from([FieldPath::new()])),
         None => return Err("must begin with a slash".into()),
     };
-    let mut place = Place::new();
+    let mut path = FieldPath::new();
     let mut at = document;
     for token in tokens {
-        let step = match at {
-            Value::Array(_) => index(&token).map(Step::Index),
-            _ => Some(Step::Key(token)),
+        let segment = match at {
+            Value::Array(_) => index(&token).map(PathSegment::Index),
+            _ => Some(PathSegment::Key(token)),
         };
-        let next = step.and_then(|step| Some((step.child_of(at)?, step)));
-        let Some((value, step)) = next else {
+        let next = segment.and_then(|segment| Some((segment.child_of(at)?, segment)));
+        let Some((value, segment)) = next else {
             return Ok(BTreeSet::new());
         };
         at = value;
-        place.push(step);
+        path.push(segment);
     }
-    Ok(BTreeSet::from([place]))
+    Ok(BTreeSet::from([path]))
 }
 
 fn unescape(token: &str) -> Result<String, String> {
@@ -68,15 +68,15 @@ mod tests {
     #[test]
     fn pointers_follow_rfc_6901() {
         let document = json!({"a/b": {"~": [10, {"": 1}]}, "01": 2});
-        let key = |name: &str| Step::Key(name.into());
-        for (pointer, place) in [
+        let key = |name: &str| PathSegment::Key(name.into());
+        for (pointer, path) in [
             (
                 "/a~1b/~0/0",
-                Some(vec![key("a/b"), key("~"), Step::Index(0)]),
+                Some(vec![key("a/b"), key("~"), PathSegment::Index(0)]),
             ),
             (
                 "/a~1b/~0/1/",
-                Some(vec![key("a/b"), key("~"), Step::Index(1), key("")]),
+                Some(vec![key("a/b"), key("~"), PathSegment::Index(1), key("")]),
             ),
             ("/01", Some(vec![key("01")])),
             ("", Some(vec![])),
@@ -87,7 +87,7 @@ mod tests {
             ("/missing/x", None),
         ] {
             let found = find(pointer, &document).unwrap();
-            assert_eq!(found.into_iter().next(), place, "{pointer}");
+            assert_eq!(found.into_iter().next(), path, "{pointer}");
         }
     }
 

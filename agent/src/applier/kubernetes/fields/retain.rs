@@ -9,20 +9,25 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::place::{Place, Step, get_mut, remove};
+use super::path::{FieldPath, PathSegment, get_mut, remove};
 
-/// Takes the places out of a manifest for the `live` object, but for what `manager` alone holds there.
-pub(super) fn leave(manifest: &mut Value, places: &BTreeSet<Place>, live: &Value, manager: &str) {
+/// Takes the paths out of a manifest for the `live` object, but for what `manager` alone holds there.
+pub(super) fn leave(
+    manifest: &mut Value,
+    paths: &BTreeSet<FieldPath>,
+    live: &Value,
+    manager: &str,
+) {
     let root = Node::of(live, manager);
-    let retained: Vec<_> = places
+    let retained: Vec<_> = paths
         .iter()
-        .map(|place| root.as_ref().and_then(|root| root.follow(place, manifest)))
+        .map(|path| root.as_ref().and_then(|root| root.follow(path, manifest)))
         .collect();
     // From the back, as `remove` does it, so that indices stay right.
-    for (place, retained) in places.iter().zip(retained).rev() {
-        match (retained, get_mut(manifest, place)) {
+    for (path, retained) in paths.iter().zip(retained).rev() {
+        match (retained, get_mut(manifest, path)) {
             (Some(value), Some(there)) => *there = value,
-            _ => remove(manifest, &BTreeSet::from([place.clone()])),
+            _ => remove(manifest, &BTreeSet::from([path.clone()])),
         }
     }
 }
@@ -55,13 +60,13 @@ impl<'a> Node<'a> {
         })
     }
 
-    // What is to be applied at a place below this node.
-    fn follow(&self, place: &[Step], manifest: &Value) -> Option<Value> {
-        match place.split_first() {
+    // What is to be applied at a path below this node.
+    fn follow(&self, path: &[PathSegment], manifest: &Value) -> Option<Value> {
+        match path.split_first() {
             None => self.retained(manifest),
-            Some((step, rest)) => {
-                let wanted = step.child_of(manifest)?;
-                self.child(step, wanted)?.follow(rest, wanted)
+            Some((segment, rest)) => {
+                let wanted = segment.child_of(manifest)?;
+                self.child(segment, wanted)?.follow(rest, wanted)
             }
         }
     }
@@ -76,7 +81,7 @@ impl<'a> Node<'a> {
                 let kept: Map<_, _> = fields
                     .iter()
                     .filter_map(|(key, wanted)| {
-                        let child = self.child(&Step::Key(key.clone()), wanted)?;
+                        let child = self.child(&PathSegment::Key(key.clone()), wanted)?;
                         Some((key.clone(), child.retained(wanted)?))
                     })
                     .collect();
@@ -87,7 +92,8 @@ impl<'a> Node<'a> {
                     .iter()
                     .enumerate()
                     .filter_map(|(at, wanted)| {
-                        self.child(&Step::Index(at), wanted)?.retained(wanted)
+                        self.child(&PathSegment::Index(at), wanted)?
+                            .retained(wanted)
                     })
                     .collect();
                 (!kept.is_empty()).then_some(Value::Array(kept))
@@ -97,11 +103,11 @@ impl<'a> Node<'a> {
     }
 
     // The node of a field, or of the list element with the same keys as the manifest's.
-    fn child(&self, step: &Step, wanted: &Value) -> Option<Self> {
+    fn child(&self, segment: &PathSegment, wanted: &Value) -> Option<Self> {
         let sets = self.mine.as_object()?;
-        let (name, live) = match step {
-            Step::Key(key) => (format!("f:{key}"), self.live.get(key)?),
-            Step::Index(_) => {
+        let (name, live) = match segment {
+            PathSegment::Key(key) => (format!("f:{key}"), self.live.get(key)?),
+            PathSegment::Index(_) => {
                 let (name, keys) = sets
                     .keys()
                     .filter_map(|name| Some((name, element(name)?)))
@@ -183,19 +189,19 @@ mod tests {
         })
     }
 
-    fn left(place: &[Step], others: &Value) -> Value {
+    fn left(path: &[PathSegment], others: &Value) -> Value {
         let mut manifest = manifest();
         leave(
             &mut manifest,
-            &BTreeSet::from([place.to_vec()]),
+            &BTreeSet::from([path.to_vec()]),
             &live(others),
             "work-agent",
         );
         manifest["spec"].take()
     }
 
-    fn key(name: &str) -> Step {
-        Step::Key(name.into())
+    fn key(name: &str) -> PathSegment {
+        PathSegment::Key(name.into())
     }
 
     #[test]
@@ -208,7 +214,12 @@ mod tests {
 
     #[test]
     fn elements_are_matched_by_their_keys_not_their_order() {
-        let image = [key("spec"), key("containers"), Step::Index(0), key("image")];
+        let image = [
+            key("spec"),
+            key("containers"),
+            PathSegment::Index(0),
+            key("image"),
+        ];
         assert_eq!(left(&image, &json!({}))["containers"][0]["image"], "live-1");
         let taken = json!({"f:spec": {"f:containers": {r#"k:{"name":"a"}"#: {"f:image": {}}}}});
         assert_eq!(left(&image, &taken)["containers"][0].get("image"), None);
@@ -217,13 +228,18 @@ mod tests {
 
     #[test]
     fn of_a_whole_element_only_what_is_ours_stays() {
-        let container = [key("spec"), key("containers"), Step::Index(1)];
+        let container = [key("spec"), key("containers"), PathSegment::Index(1)];
         let taken = json!({"f:spec": {"f:containers": {r#"k:{"name":"b"}"#: {"f:image": {}}}}});
         assert_eq!(
             left(&container, &taken)["containers"][1],
             json!({"name": "b"})
         );
-        let port = [key("spec"), key("containers"), Step::Index(0), key("ports")];
+        let port = [
+            key("spec"),
+            key("containers"),
+            PathSegment::Index(0),
+            key("ports"),
+        ];
         assert_eq!(
             left(&port, &json!({}))["containers"][0]["ports"],
             json!([{"containerPort": 80}])
@@ -233,10 +249,10 @@ mod tests {
     #[test]
     fn without_an_apply_of_ours_everything_is_left() {
         let mut manifest = manifest();
-        let places = BTreeSet::from([vec![key("spec"), key("replicas")]]);
-        leave(&mut manifest, &places, &live(&json!({})), "somebody");
+        let paths = BTreeSet::from([vec![key("spec"), key("replicas")]]);
+        leave(&mut manifest, &paths, &live(&json!({})), "somebody");
         assert_eq!(manifest["spec"].get("replicas"), None);
-        leave(&mut manifest, &places, &json!({}), "work-agent");
+        leave(&mut manifest, &paths, &json!({}), "work-agent");
         assert_eq!(manifest["spec"]["paused"], true);
     }
 }

@@ -207,7 +207,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn place() -> impl Strategy<Value = String> {
+fn path() -> impl Strategy<Value = String> {
     r"([./\[\]*~'a-c0-9:,-]|\.spec|\[\*\]|\.\.){0,12}"
 }
 
@@ -216,9 +216,9 @@ proptest! {
     fn pruning_never_panics(
         manifest in json_value(),
         live in proptest::option::of(json_value()),
-        path in place(),
-        pointer in place(),
-        expression in place(),
+        path in path(),
+        pointer in path(),
+        expression in path(),
     ) {
         let rules = [IgnoreField {
             condition: String::new(),

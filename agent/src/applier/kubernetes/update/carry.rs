@@ -147,7 +147,7 @@ fn webhooks(merged: &mut Value, live: &Value) {
     }
 }
 
-// Puts what `live` has at a place, or below it, where `merged` has nothing.
+// Puts what `live` has at a path, or below it, where `merged` has nothing.
 fn fill_at(merged: &mut Value, live: &Value, place: &[&str]) {
     let Some(value) = get(live, place).filter(|value| !is_absent(value)) else {
         return;

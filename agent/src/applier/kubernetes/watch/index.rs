@@ -1,8 +1,9 @@
-//! What the watches are for: which works care about which object, and what each of them last saw of it.
+//! What the watches are for: which works are interested in which object, and what each of them last observed of it.
 //!
-//! A work is woken by what it has not seen: an object in a later version than the one its last look ended with, or
+//! A work is woken by what it has not seen: an object in a later version than the one its last access ended with, or
 //! one that is gone. So what a work writes itself never wakes it, and what another work writes does. The event of
-//! a write may come before its answer: while a look at an object is under way ([`Flight`](super::Flight)) events wait for its end.
+//! a write may come before its answer: while an object is accessed
+//! ([`ObjectAccess`](super::ObjectAccess)) its events wait for the end.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,15 +14,15 @@ use link::bundle::manifest::ObjectRef;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::seen::Sight;
-use super::tracked::{Kind, Name, Tracked, name, strangers};
-use super::wakes::Wakes;
+use super::observation::ObjectEvent;
+use super::tracked::{ObjectName, TrackedKind, TrackedObject, foreign_owners, name};
+use super::wakeups::Wakeups;
 use crate::applier::kubernetes::resource::Resource;
 use crate::work_id::WorkId;
 
-/// Who cares about what. Shared by applying, releasing and watching.
+/// Which works are interested in which objects. Shared by applying, releasing and watching.
 #[derive(Default)]
-pub(crate) struct Index {
+pub(crate) struct WatchIndex {
     state: Mutex<State>,
     /// Works are due.
     pub(super) woken: Notify,
@@ -32,8 +33,8 @@ pub(crate) struct Index {
 /// What the index knows.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) kinds: HashMap<Arc<Resource>, Kind>,
-    pub(super) wakes: Wakes,
+    pub(super) kinds: HashMap<Arc<Resource>, TrackedKind>,
+    pub(super) wakes: Wakeups,
     // How often a work has begun to declare its objects; what it cared about before and does not after is dropped.
     pub(super) rounds: HashMap<WorkId, u32>,
     // Works that wait for a kind of a group, and in which round they said so.
@@ -51,15 +52,15 @@ pub(super) enum Scope {
     Namespace(String),
 }
 
-// === impl Index ===
+// === impl WatchIndex ===
 
-impl Index {
+impl WatchIndex {
     /// A work begins to say what it declares.
     pub(crate) fn begin_round(&self, work: &WorkId) {
         *self.state().rounds.entry(work.clone()).or_default() += 1;
     }
 
-    /// A work has said everything: what it did not come back to is forgotten.
+    /// A work has declared everything: objects that it did not come back to are forgotten.
     pub(crate) fn end_round(&self, work: &WorkId, holds_nothing: bool) {
         let mut state = self.state();
         let State {
@@ -187,12 +188,12 @@ impl Index {
         self.kinds_changed.notify_one();
     }
 
-    /// Something was seen of an object. Returns whether anybody cares.
-    pub(super) fn saw(
+    /// Something happened to an object. Returns whether any work is interested in it.
+    pub(super) fn note_event(
         &self,
         resource: &Arc<Resource>,
-        name: &Name,
-        sight: Sight,
+        name: &ObjectName,
+        event: ObjectEvent,
         owners: Option<&[OwnerReference]>,
     ) -> bool {
         let mut state = self.state();
@@ -203,40 +204,40 @@ impl Index {
             return false;
         };
         if let Some(owners) = owners {
-            tracked.strangers = strangers(owners, ours);
+            tracked.foreign_owners = foreign_owners(owners, ours);
         }
-        if tracked.flights > 0 {
-            tracked.waiting = Some(sight);
-        } else if tracked.settle(&sight, wakes) {
+        if tracked.accesses > 0 {
+            tracked.waiting = Some(event);
+        } else if tracked.settle(&event, wakes) {
             self.woken.notify_one();
         }
         true
     }
 
-    /// Nothing that was seen in a scope counts any more.
-    pub(super) fn doubt(&self, resource: &Arc<Resource>, scope: &Scope) {
+    /// Nothing that was observed in a scope counts any more.
+    pub(super) fn invalidate(&self, resource: &Arc<Resource>, scope: &Scope) {
         let mut state = self.state();
         let kind = state.kinds.get_mut(resource).into_iter();
         let objects = kind.flat_map(|kind| kind.objects.iter_mut());
         for (_, tracked) in objects.filter(|((namespace, _), _)| scope.holds(namespace)) {
-            tracked.doubt();
+            tracked.invalidate();
         }
     }
 
     /// What has changed since an earlier process looked cannot be read as a list: the works look themselves.
-    pub(super) fn look_anew(&self, resource: &Arc<Resource>, scope: &Scope) {
+    pub(super) fn recheck(&self, resource: &Arc<Resource>, scope: &Scope) {
         let mut state = self.state();
         let State { kinds, wakes, .. } = &mut *state;
         let kind = kinds.get_mut(resource).into_iter();
         let objects = kind.flat_map(|kind| kind.objects.iter_mut());
         for (_, tracked) in objects.filter(|((namespace, _), _)| scope.holds(namespace)) {
-            tracked.look_anew(wakes);
+            tracked.recheck(wakes);
         }
         self.woken.notify_one();
     }
 
     /// The tracked objects of a scope.
-    pub(super) fn names(&self, resource: &Arc<Resource>, scope: &Scope) -> Vec<Name> {
+    pub(super) fn names(&self, resource: &Arc<Resource>, scope: &Scope) -> Vec<ObjectName> {
         let state = self.state();
         let names = state
             .kinds
@@ -269,7 +270,11 @@ impl Scope {
 
 impl State {
     /// The object, tracked from now on.
-    pub(super) fn track(&mut self, resource: &Arc<Resource>, name: Name) -> &mut Tracked {
+    pub(super) fn track(
+        &mut self,
+        resource: &Arc<Resource>,
+        name: ObjectName,
+    ) -> &mut TrackedObject {
         let kind = self.kinds.entry(Arc::clone(resource)).or_default();
         kind.empty_since = None;
         kind.objects.entry(name).or_default()
@@ -278,10 +283,10 @@ impl State {
 
 /// The object, if it is tracked.
 pub(super) fn tracked<'a>(
-    kinds: &'a mut HashMap<Arc<Resource>, Kind>,
+    kinds: &'a mut HashMap<Arc<Resource>, TrackedKind>,
     resource: &Arc<Resource>,
-    name: &Name,
-) -> Option<&'a mut Tracked> {
+    name: &ObjectName,
+) -> Option<&'a mut TrackedObject> {
     kinds.get_mut(resource)?.objects.get_mut(name)
 }
 

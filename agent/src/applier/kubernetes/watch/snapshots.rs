@@ -1,78 +1,83 @@
-//! Keeps what objects looked like when they were last seen, in this process and in the one before.
+//! Keeps the snapshots of objects as they were last seen, by this process and by the one before.
 
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use link::bundle::manifest::ObjectRef;
 
-use super::flight::Flight;
-use super::index::{Index, tracked};
-use super::seen::{Revision, Seen};
-use super::snapshot::Face;
-use super::tracked::{Name, name};
-use crate::applier::Mark;
+use super::access::ObjectAccess;
+use super::index::{WatchIndex, tracked};
+use super::observation::{Observation, Revision};
+use super::snapshot::ObjectSnapshot;
+use super::tracked::{ObjectName, name};
+use crate::applier::Fingerprint;
 use crate::applier::kubernetes::resource::Resource;
-use crate::applier::kubernetes::resume::print;
+use crate::applier::kubernetes::resume::applied_digest;
 use crate::work_id::WorkId;
 
-// === impl Index ===
+// === impl WatchIndex ===
 
-impl Index {
+impl WatchIndex {
     /// Metadata of an object came, maybe after newer ones; `None` when it is terminating.
-    pub(super) fn met(&self, resource: &Arc<Resource>, name: &Name, meta: &ObjectMeta) {
+    pub(super) fn note_metadata(
+        &self,
+        resource: &Arc<Resource>,
+        name: &ObjectName,
+        meta: &ObjectMeta,
+    ) {
         let mut state = self.state();
         let Some(tracked) = tracked(&mut state.kinds, resource, name) else {
             return;
         };
         let at = Revision::from(meta.resource_version.as_deref().unwrap_or_default());
-        let is_newer = |known: &Face| at.is_after(&known.revision);
-        if tracked.face.as_ref().is_none_or(is_newer) {
-            tracked.face = Face::of(meta);
+        let is_newer = |known: &ObjectSnapshot| at.is_after(&known.revision);
+        if tracked.snapshot.as_ref().is_none_or(is_newer) {
+            tracked.snapshot = ObjectSnapshot::of(meta);
         }
         for interest in &mut tracked.interests {
-            let Seen::Before(_, Some(before)) = &interest.seen else {
+            let Observation::Before(_, Some(before)) = &interest.seen else {
                 continue;
             };
-            if print(meta).as_deref() == Some(&**before) {
-                interest.seen = Seen::At(at.clone());
+            if applied_digest(meta).as_deref() == Some(&**before) {
+                interest.seen = Observation::At(at.clone());
             }
         }
     }
 }
 
-impl Index {
-    /// Registers that a work holds an object, and in which looks an earlier process left it.
+impl WatchIndex {
+    /// Registers that a work holds an object, and the fingerprint with which an earlier process left it.
     pub(crate) fn resume(
         &self,
         resource: &Arc<Resource>,
         object: &ObjectRef,
         work: &WorkId,
-        mark: &Mark,
+        fingerprint: &Fingerprint,
     ) {
         self.hold(resource, object, work);
         let mut state = self.state();
         let name = name(resource, object);
         let interest = state.track(resource, name).interest(work);
-        interest.seen = match &mark.version {
-            None => Seen::Absent,
+        interest.seen = match &fingerprint.version {
+            None => Observation::Absent,
             Some(version) => {
-                let print = mark.print.as_deref().map(Into::into);
-                Seen::Before(version.as_str().into(), print)
+                let applied_digest = fingerprint.applied_digest.as_deref().map(Into::into);
+                Observation::Before(version.as_str().into(), applied_digest)
             }
         };
     }
 }
 
-// === impl Flight ===
+// === impl ObjectAccess ===
 
-impl Flight<'_> {
+impl ObjectAccess<'_> {
     /// The object as it was last seen.
-    pub(crate) fn face(&self) -> Option<Face> {
-        self.with_tracked(|tracked| tracked.face.clone())?
+    pub(crate) fn snapshot(&self) -> Option<ObjectSnapshot> {
+        self.with_tracked(|tracked| tracked.snapshot.clone())?
     }
 
     /// The object as the answer to a write shows it.
-    pub(crate) fn met(&self, face: Option<Face>) {
-        self.with_tracked_mut(|tracked| tracked.face = face);
+    pub(crate) fn note_snapshot(&self, snapshot: Option<ObjectSnapshot>) {
+        self.with_tracked_mut(|tracked| tracked.snapshot = snapshot);
     }
 }

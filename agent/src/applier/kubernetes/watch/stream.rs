@@ -1,4 +1,4 @@
-//! One watch of a kind in a scope: list, then follow, from the start again when the server lost the thread.
+//! One watch of a kind in a scope: list, then follow, from the start again when the server cannot go on from the last version.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::index::Scope;
-use super::seen::{Revision, Sight};
-use super::tracked::Name;
+use super::observation::{ObjectEvent, Revision};
+use super::tracked::ObjectName;
 use crate::applier::kubernetes::Inner;
 use crate::applier::kubernetes::resource::Resource;
-use crate::applier::kubernetes::server::{Place, is_forbidden, is_missing, within};
+use crate::applier::kubernetes::server::{ObjectPath, is_forbidden, is_missing, within};
 
 /// A watch of part of a kind.
 pub(super) struct Stream {
@@ -41,13 +41,13 @@ pub(super) struct Ended {
 /// What a list held of what somebody cares about.
 #[derive(Default)]
 struct Listed {
-    names: HashSet<Name>,
+    names: HashSet<ObjectName>,
     // Of AppliedManifestWorks.
     uids: HashSet<String>,
 }
 
 /// Why following stopped.
-enum Stop {
+enum StopReason {
     /// The server ended it in good order, or the connection broke: follow from where it was.
     Paused(String),
     /// Versions were lost: list again.
@@ -102,26 +102,26 @@ impl Stream {
                 Some(version) => self.follow(version).await,
                 None => match self.list().await {
                     Ok(version) => self.follow(version).await,
-                    Err(error) if is_forbidden(&error) => Stop::Forbidden,
+                    Err(error) if is_forbidden(&error) => StopReason::Forbidden,
                     Err(error) if is_missing(&error) => {
                         self.kind_is_gone();
-                        Stop::Failed(error)
+                        StopReason::Failed(error)
                     }
-                    Err(error) => Stop::Failed(error),
+                    Err(error) => StopReason::Failed(error),
                 },
             };
             match stop {
-                Stop::Paused(version) => from = Some(version),
-                Stop::Lost => {}
-                Stop::Forbidden => return,
-                Stop::Failed(error) => {
+                StopReason::Paused(version) => from = Some(version),
+                StopReason::Lost => {}
+                StopReason::Forbidden => return,
+                StopReason::Failed(error) => {
                     debug!(
                         kind = self.resource.kind, error = %chain(&error),
                         "Lost the watch of {}", self.resource.plural
                     );
-                    // A moment without an answer is worth waiting for: a list costs less than all the looks.
+                    // A moment without an answer is worth waiting for: a list costs less than reading every object.
                     if first.elapsed() > LONGEST_RETRY {
-                        self.inner.index.look_anew(&self.resource, &self.scope);
+                        self.inner.index.recheck(&self.resource, &self.scope);
                     }
                 }
             }
@@ -147,8 +147,8 @@ impl Stream {
             for object in page.items {
                 let name = name(&object.metadata);
                 let at = object.metadata.resource_version.as_deref();
-                let sight = Sight::Listed(at.unwrap_or_default().into());
-                if self.saw(&name, sight, Some(&object.metadata)) {
+                let event = ObjectEvent::Listed(at.unwrap_or_default().into());
+                if self.note_event(&name, event, Some(&object.metadata)) {
                     listed.names.insert(name);
                 }
                 if self.inner.is_own_kind(&self.resource) {
@@ -170,7 +170,7 @@ impl Stream {
             .as_ref()
             .is_some_and(|before| before.is_after(&version));
         if went_back {
-            self.inner.index.doubt(&self.resource, &self.scope);
+            self.inner.index.invalidate(&self.resource, &self.scope);
         }
         self.listed = Some(version);
     }
@@ -178,19 +178,19 @@ impl Stream {
     async fn miss(&self, listed: &Listed, at: Revision) {
         for name in self.inner.index.names(&self.resource, &self.scope) {
             if !listed.names.contains(&name) {
-                self.saw(&name, Sight::Gone(Some(at.clone())), None);
+                self.note_event(&name, ObjectEvent::Gone(Some(at.clone())), None);
             }
         }
         if self.inner.is_own_kind(&self.resource) {
-            self.inner.miss_keepers(&listed.uids).await;
+            self.inner.miss_applied_works(&listed.uids).await;
         }
     }
 
-    async fn follow(&self, mut version: String) -> Stop {
+    async fn follow(&self, mut version: String) -> StopReason {
         let params = WatchParams::default();
         let request = match self.request().watch_metadata(&params, &version) {
             Ok(request) => request,
-            Err(error) => return Stop::Failed(Error::BuildRequest(error)),
+            Err(error) => return StopReason::Failed(Error::BuildRequest(error)),
         };
         let events = within(self.client().request_events::<PartialObjectMeta>(request)).await;
         let mut events = match events {
@@ -201,7 +201,7 @@ impl Stream {
             let event = match tokio::time::timeout(SILENCE, events.next()).await {
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) => return stop(error, version),
-                Ok(None) | Err(_) => return Stop::Paused(version),
+                Ok(None) | Err(_) => return StopReason::Paused(version),
             };
             let (object, gone) = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
@@ -217,9 +217,9 @@ impl Stream {
             let at = Revision::from(version.as_str());
             let (name, meta) = (name(&object.metadata), &object.metadata);
             if gone {
-                self.saw(&name, Sight::Gone(Some(at)), Some(meta));
+                self.note_event(&name, ObjectEvent::Gone(Some(at)), Some(meta));
             } else {
-                self.saw(&name, Sight::Became(at), Some(meta));
+                self.note_event(&name, ObjectEvent::Changed(at), Some(meta));
             }
         }
     }
@@ -231,24 +231,24 @@ impl Stream {
                 name: name.1.clone(),
                 ..ObjectRef::default()
             };
-            let place = Place::new(&self.resource, &object);
-            match self.inner.server.metadata(&place).await {
+            let path = ObjectPath::new(&self.resource, &object);
+            match self.inner.server.metadata(&path).await {
                 Ok(Some(meta)) => {
                     let at = meta.resource_version.as_deref().unwrap_or_default();
-                    self.saw(&name, Sight::Became(at.into()), Some(&meta));
+                    self.note_event(&name, ObjectEvent::Changed(at.into()), Some(&meta));
                 }
                 Ok(None) => {
-                    self.saw(&name, Sight::Gone(None), None);
+                    self.note_event(&name, ObjectEvent::Gone(None), None);
                 }
                 Err(error) if is_missing(&error) => {
-                    self.saw(&name, Sight::Gone(None), None);
+                    self.note_event(&name, ObjectEvent::Gone(None), None);
                 }
                 Err(error) => {
                     debug!(
                         kind = self.resource.kind, error = %chain(&error),
                         "Could not read {}/{}", name.0, name.1
                     );
-                    self.inner.index.look_anew(&self.resource, &self.scope);
+                    self.inner.index.recheck(&self.resource, &self.scope);
                 }
             }
         }
@@ -256,21 +256,23 @@ impl Stream {
 
     fn kind_is_gone(&self) {
         for name in self.inner.index.names(&self.resource, &self.scope) {
-            self.saw(&name, Sight::Gone(None), None);
+            self.note_event(&name, ObjectEvent::Gone(None), None);
         }
     }
 
-    // Whether anybody cares about the object.
-    fn saw(&self, name: &Name, sight: Sight, meta: Option<&ObjectMeta>) -> bool {
+    // Whether any work is interested in the object.
+    fn note_event(&self, name: &ObjectName, event: ObjectEvent, meta: Option<&ObjectMeta>) -> bool {
         if let Some(meta) = meta {
-            self.inner.saw_own_kinds(&self.resource, meta, &sight);
-            if !matches!(sight, Sight::Gone(_)) {
-                self.inner.index.met(&self.resource, name, meta);
+            self.inner.note_own_kinds(&self.resource, meta, &event);
+            if !matches!(event, ObjectEvent::Gone(_)) {
+                self.inner.index.note_metadata(&self.resource, name, meta);
             }
         }
         let owners = meta.and_then(|meta| meta.owner_references.as_deref());
         let owners = meta.map(|_| owners.unwrap_or_default());
-        self.inner.index.saw(&self.resource, name, sight, owners)
+        self.inner
+            .index
+            .note_event(&self.resource, name, event, owners)
     }
 
     fn request(&self) -> Request {
@@ -287,20 +289,20 @@ impl Stream {
     }
 }
 
-fn stop(error: Error, version: String) -> Stop {
+fn stop(error: Error, version: String) -> StopReason {
     match error {
-        Error::Api(status) if status.code == 410 => Stop::Lost,
-        error if is_forbidden(&error) => Stop::Forbidden,
-        Error::Api(_) => Stop::Failed(error),
+        Error::Api(status) if status.code == 410 => StopReason::Lost,
+        error if is_forbidden(&error) => StopReason::Forbidden,
+        Error::Api(_) => StopReason::Failed(error),
         // The connection: what came before counts.
         error => {
             debug!(error = %chain(&error), "Lost the connection of a watch");
-            Stop::Paused(version)
+            StopReason::Paused(version)
         }
     }
 }
 
-fn name(meta: &ObjectMeta) -> Name {
+fn name(meta: &ObjectMeta) -> ObjectName {
     (
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),

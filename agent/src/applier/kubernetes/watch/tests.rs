@@ -4,10 +4,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use link::bundle::manifest::ObjectRef;
 
-use super::tracked::Name;
+use super::tracked::ObjectName;
 use super::*;
-use crate::applier::Mark;
-use crate::applier::kubernetes::claims::foreign::Foreign;
+use crate::applier::Fingerprint;
+use crate::applier::kubernetes::claims::foreign::ForeignClaims;
 use crate::applier::kubernetes::discovery::Discovery;
 use crate::applier::kubernetes::executor::Executor;
 use crate::applier::kubernetes::owners::reference;
@@ -36,55 +36,65 @@ fn map() -> ObjectRef {
     }
 }
 
-fn name() -> Name {
+fn name() -> ObjectName {
     ("n".into(), "a".into())
 }
 
-fn woken(index: &Index) -> Vec<WorkId> {
+fn woken(index: &WatchIndex) -> Vec<WorkId> {
     // Far enough for every pause to be over.
-    let now = Instant::now() + wakes::PAUSE * 10;
+    let now = Instant::now() + wakeups::PAUSE * 10;
     index.due(now).0
 }
 
-fn became(index: &Index, revision: &str) {
-    index.saw(&maps(), &name(), Sight::Became(revision.into()), Some(&[]));
+fn became(index: &WatchIndex, revision: &str) {
+    index.note_event(
+        &maps(),
+        &name(),
+        ObjectEvent::Changed(revision.into()),
+        Some(&[]),
+    );
 }
 
-fn gone(index: &Index, revision: &str) {
-    index.saw(&maps(), &name(), Sight::Gone(Some(revision.into())), None);
+fn gone(index: &WatchIndex, revision: &str) {
+    index.note_event(
+        &maps(),
+        &name(),
+        ObjectEvent::Gone(Some(revision.into())),
+        None,
+    );
 }
 
-fn write(index: &Index, work: &str, revision: &str) {
-    let mut flight = index.begin(&maps(), &map(), &work.into());
-    flight.landed(revision, None, &[]);
+fn write(index: &WatchIndex, work: &str, revision: &str) {
+    let mut access = index.begin(&maps(), &map(), &work.into());
+    access.completed(revision, None, &[]);
 }
 
 #[test]
 fn the_event_of_a_write_is_no_news_whether_it_comes_before_or_after_the_answer() {
-    let index = Index::default();
-    let mut flight = index.begin(&maps(), &map(), &"w".into());
+    let index = WatchIndex::default();
+    let mut access = index.begin(&maps(), &map(), &"w".into());
     became(&index, "10");
-    flight.landed("10", None, &[]);
-    drop(flight);
+    access.completed("10", None, &[]);
+    drop(access);
     became(&index, "10");
     assert_eq!(woken(&index), []);
 }
 
 #[test]
 fn what_happens_during_a_write_and_after_it_is_news() {
-    let index = Index::default();
-    let mut flight = index.begin(&maps(), &map(), &"w".into());
+    let index = WatchIndex::default();
+    let mut access = index.begin(&maps(), &map(), &"w".into());
     became(&index, "10");
     became(&index, "11");
-    flight.landed("10", None, &[]);
+    access.completed("10", None, &[]);
     assert_eq!(woken(&index), []);
-    drop(flight);
+    drop(access);
     assert_eq!(woken(&index), ["w".into()]);
 }
 
 #[test]
 fn a_deletion_before_the_write_is_no_news_and_one_after_it_is() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     write(&index, "w", "10");
     gone(&index, "9");
     assert_eq!(woken(&index), []);
@@ -94,7 +104,7 @@ fn a_deletion_before_the_write_is_no_news_and_one_after_it_is() {
 
 #[test]
 fn a_write_of_one_work_is_news_to_the_others_that_care() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     write(&index, "holds", "10");
     write(&index, "reads", "10");
     write(&index, "holds", "11");
@@ -104,7 +114,7 @@ fn a_write_of_one_work_is_news_to_the_others_that_care() {
 
 #[test]
 fn a_failed_look_ends_with_whatever_happens_next() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     write(&index, "w", "10");
     drop(index.begin(&maps(), &map(), &"w".into()));
     became(&index, "10");
@@ -113,11 +123,11 @@ fn a_failed_look_ends_with_whatever_happens_next() {
 
 #[test]
 fn who_gave_up_is_told_nothing_and_the_kind_lingers() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     write(&index, "w", "10");
-    let flight = index.begin(&maps(), &map(), &"w".into());
+    let access = index.begin(&maps(), &map(), &"w".into());
     gone(&index, "11");
-    flight.leave();
+    access.released();
     assert_eq!(woken(&index), []);
     let now = Instant::now();
     let (needed, shrinks) = index.needed(now);
@@ -129,7 +139,7 @@ fn who_gave_up_is_told_nothing_and_the_kind_lingers() {
 
 #[test]
 fn what_a_work_does_not_come_back_to_is_forgotten() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     let work = WorkId::from("w");
     index.begin_round(&work);
     write(&index, "w", "10");
@@ -144,7 +154,7 @@ fn what_a_work_does_not_come_back_to_is_forgotten() {
 
 #[test]
 fn who_waits_for_a_kind_is_woken_until_it_has_what_it_wants() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     let work = WorkId::from("w");
     index.begin_round(&work);
     index.want("example.com", &work);
@@ -164,7 +174,7 @@ fn who_waits_for_a_kind_is_woken_until_it_has_what_it_wants() {
 
 #[test]
 fn who_waits_for_a_kind_and_holds_nothing_leaves_no_trace_when_it_goes() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     let work: WorkId = "w".into();
     // Its only manifest is of a kind that is not defined, from the first look on.
     index.begin_round(&work);
@@ -189,15 +199,15 @@ async fn a_work_that_was_left_in_order_looks_itself_when_its_kind_cannot_be_list
         poll: Duration::from_secs(60),
         server: Server::new(client.clone()),
         agent_id: "agent".into(),
-        foreign: Foreign::default(),
+        foreign: ForeignClaims::default(),
         adopted: Vec::new(),
         discovery: Discovery::new(client, HashMap::new()),
         claims: Mutex::default(),
-        index: Index::default(),
+        index: WatchIndex::default(),
         locks: KeyedLock::default(),
     });
     let index = &inner.index;
-    index.resume(&maps(), &map(), &"w".into(), &Mark::read("10"));
+    index.resume(&maps(), &map(), &"w".into(), &Fingerprint::read("10"));
     let begun = Instant::now();
     let stream = Stream::new(Arc::clone(&inner), maps(), Scope::Cluster);
     let watching = tokio::spawn(stream.watch());
@@ -213,7 +223,7 @@ async fn a_work_that_was_left_in_order_looks_itself_when_its_kind_cannot_be_list
 
 #[test]
 fn a_narrow_kind_is_watched_where_its_objects_are() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     write(&index, "w", "10");
     index.narrow(&maps(), true);
     let (needed, _) = index.needed(Instant::now());
@@ -223,7 +233,7 @@ fn a_narrow_kind_is_watched_where_its_objects_are() {
 
 #[test]
 fn owners_of_other_agents_are_remembered_and_ours_are_not() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     index.ours("1", true);
     write(&index, "w", "10");
     let other = OwnerReference {
@@ -231,19 +241,19 @@ fn owners_of_other_agents_are_remembered_and_ours_are_not() {
         ..OwnerReference::default()
     };
     let owners = [reference("a", "1"), reference("b", "2"), other];
-    let sight = Sight::Became("11".into());
-    index.saw(&maps(), &name(), sight, Some(&owners));
-    let flight = index.begin(&maps(), &map(), &"w".into());
-    assert_eq!(flight.strangers(), [reference("b", "2")]);
+    let event = ObjectEvent::Changed("11".into());
+    index.note_event(&maps(), &name(), event, Some(&owners));
+    let access = index.begin(&maps(), &map(), &"w".into());
+    assert_eq!(access.foreign_owners(), [reference("b", "2")]);
 }
 
 #[test]
 fn after_a_restored_backup_older_versions_are_news() {
-    let index = Index::default();
+    let index = WatchIndex::default();
     write(&index, "w", "1000");
     became(&index, "500");
     assert_eq!(woken(&index), []);
-    index.doubt(&maps(), &Scope::Cluster);
-    index.saw(&maps(), &name(), Sight::Listed("500".into()), None);
+    index.invalidate(&maps(), &Scope::Cluster);
+    index.note_event(&maps(), &name(), ObjectEvent::Listed("500".into()), None);
     assert_eq!(woken(&index), ["w".into()]);
 }

@@ -1,4 +1,4 @@
-//! The objects of a kind that works care about, and what each work last saw of each.
+//! The objects of a kind that works are interested in, and what each work last observed of each.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,20 +6,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use link::bundle::manifest::ObjectRef;
 use tokio::time::Instant;
 
-use super::seen::{Revision, Seen, Sight};
-use super::snapshot::Face;
-use super::wakes::Wakes;
+use super::observation::{ObjectEvent, Observation, Revision};
+use super::snapshot::ObjectSnapshot;
+use super::wakeups::Wakeups;
 use crate::applier::kubernetes::owners::is_applied_work;
 use crate::applier::kubernetes::resource::Resource;
 use crate::work_id::WorkId;
 
 /// Namespace and name.
-pub(super) type Name = (String, String);
+pub(super) type ObjectName = (String, String);
 
 /// The objects of a kind.
 #[derive(Default)]
-pub(super) struct Kind {
-    pub(super) objects: HashMap<Name, Tracked>,
+pub(super) struct TrackedKind {
+    pub(super) objects: HashMap<ObjectName, TrackedObject>,
     pub(super) empty_since: Option<Instant>,
     // Its objects are watched namespace by namespace.
     pub(super) narrow: bool,
@@ -27,31 +27,31 @@ pub(super) struct Kind {
 
 /// One object.
 #[derive(Default)]
-pub(super) struct Tracked {
+pub(super) struct TrackedObject {
     pub(super) interests: Vec<Interest>,
     pub(super) last: Option<Revision>,
-    pub(super) flights: u32,
-    // The newest event that came during a flight.
-    pub(super) waiting: Option<Sight>,
+    pub(super) accesses: u32,
+    // The newest event that came during an access.
+    pub(super) waiting: Option<ObjectEvent>,
     // Owners from other agents, which an apply must not take away.
-    pub(super) strangers: Vec<OwnerReference>,
+    pub(super) foreign_owners: Vec<OwnerReference>,
     // As it was last seen; nothing where that is not known or does not count.
-    pub(super) face: Option<Face>,
+    pub(super) snapshot: Option<ObjectSnapshot>,
 }
 
-/// A work that cares about it.
+/// The interest of a work in it.
 pub(super) struct Interest {
     pub(super) work: WorkId,
     pub(super) round: u32,
-    pub(super) seen: Seen,
+    pub(super) seen: Observation,
     // The manifest that led to what was seen, when it was written by `PUT`.
     pub(super) written: Option<u64>,
 }
 
-// === impl Kind ===
+// === impl TrackedKind ===
 
-impl Kind {
-    /// Drops the interests that match, and what nobody cares about then; whether that was anything.
+impl TrackedKind {
+    /// Drops the interests that match, and objects without interests then; whether there were any.
     pub(super) fn forget(&mut self, matches: impl Fn(&Interest) -> bool) -> bool {
         let before = self.objects.len();
         self.objects.retain(|_, tracked| {
@@ -64,19 +64,19 @@ impl Kind {
         self.objects.len() < before
     }
 
-    /// Whether a work cares about any of them.
+    /// Whether a work is interested in any of them.
     pub(super) fn interests(&self, work: &WorkId) -> bool {
         let mut tracked = self.objects.values();
         tracked.any(|tracked| tracked.interests.iter().any(|it| it.work == *work))
     }
 }
 
-// === impl Tracked ===
+// === impl TrackedObject ===
 
-impl Tracked {
-    /// Whether nobody cares about it and nobody looks at it.
+impl TrackedObject {
+    /// Whether no work has an interest in it and none accesses it.
     pub(super) fn is_idle(&self) -> bool {
-        self.interests.is_empty() && self.flights == 0
+        self.interests.is_empty() && self.accesses == 0
     }
 
     /// The interest of a work, if it has one.
@@ -91,7 +91,7 @@ impl Tracked {
             self.interests.push(Interest {
                 work: work.clone(),
                 round: 0,
-                seen: Seen::Never,
+                seen: Observation::Never,
                 written: None,
             });
             self.interests.len() - 1
@@ -100,48 +100,51 @@ impl Tracked {
     }
 
     /// What was seen of it does not count any more: whatever comes next is news.
-    pub(super) fn doubt(&mut self) {
+    pub(super) fn invalidate(&mut self) {
         self.last = None;
-        self.face = None;
+        self.snapshot = None;
         for interest in &mut self.interests {
-            interest.seen = Seen::Unknown;
+            interest.seen = Observation::Unknown;
         }
     }
 
     /// Wakes who has not looked in this process, and relies on what an earlier one saw.
-    pub(super) fn look_anew(&mut self, wakes: &mut Wakes) {
+    pub(super) fn recheck(&mut self, wakes: &mut Wakeups) {
         for interest in &mut self.interests {
-            if matches!(interest.seen, Seen::Before(..)) {
-                interest.seen = Seen::Unknown;
+            if matches!(interest.seen, Observation::Before(..)) {
+                interest.seen = Observation::Unknown;
                 wakes.extend([interest.work.clone()]);
             }
         }
     }
 
     /// Wakes whom this is news to; whether there was anybody.
-    pub(super) fn settle(&mut self, sight: &Sight, wakes: &mut Wakes) -> bool {
+    pub(super) fn settle(&mut self, event: &ObjectEvent, wakes: &mut Wakeups) -> bool {
         let mut any = false;
         for interest in &mut self.interests {
-            if let Some(seen) = interest.seen.after(sight) {
+            if let Some(seen) = interest.seen.after(event) {
                 wakes.extend([interest.work.clone()]);
                 any = true;
                 interest.seen = seen;
                 interest.written = None;
             }
         }
-        self.last = sight.newer_than(self.last.take());
+        self.last = event.newer_than(self.last.take());
         any
     }
 }
 
 /// The owners that are AppliedManifestWorks of others.
-pub(super) fn strangers(owners: &[OwnerReference], ours: &HashSet<String>) -> Vec<OwnerReference> {
+pub(super) fn foreign_owners(
+    owners: &[OwnerReference],
+    ours: &HashSet<String>,
+) -> Vec<OwnerReference> {
     let foreign = |owner: &&OwnerReference| is_applied_work(owner) && !ours.contains(&owner.uid);
     owners.iter().filter(foreign).cloned().collect()
 }
 
 /// Where an object is in its kind.
-pub(super) fn name(resource: &Resource, object: &ObjectRef) -> Name {
+pub(super) fn name(resource: &Resource, object: &ObjectRef) -> ObjectName {
     let namespace = if resource.namespaced {
         object.namespace.clone()
     } else {

@@ -72,14 +72,9 @@ fn requests() -> impl Strategy<Value = (PolicyAction, String, Context)> {
 }
 
 fn request<'a>((action, name, context): &'a (PolicyAction, String, Context)) -> Request<'a> {
-    let resource = match action {
-        PolicyAction::Connect => Resource::Client(name),
-        PolicyAction::Subscribe => Resource::Filter(name),
-        _ => Resource::Topic(name),
-    };
     Request {
         action: *action,
-        resource,
+        resource: Resource::of(*action, name),
         context,
     }
 }

@@ -13,14 +13,14 @@ fn pod() -> Value {
 }
 
 fn pointers(expression: &str) -> Vec<String> {
-    let places = find(expression, &pod()).unwrap();
-    let text = |step: &Step| match step {
-        Step::Key(key) => key.clone(),
-        Step::Index(index) => index.to_string(),
+    let paths = find(expression, &pod()).unwrap();
+    let text = |segment: &PathSegment| match segment {
+        PathSegment::Key(key) => key.clone(),
+        PathSegment::Index(index) => index.to_string(),
     };
-    places
+    paths
         .iter()
-        .map(|place| place.iter().map(text).collect::<Vec<_>>().join(" "))
+        .map(|path| path.iter().map(text).collect::<Vec<_>>().join(" "))
         .collect()
 }
 
@@ -204,9 +204,9 @@ proptest! {
         ],
     ) {
         let document = json!({"a": [{"b": 1}, {"c": "x"}, [1, 2]], "b": null});
-        if let Ok(places) = find_within(&expression, &document, Duration::from_millis(50)) {
-            for place in places {
-                prop_assert!(place.iter().try_fold(&document, |at, step| step.child_of(at)).is_some());
+        if let Ok(paths) = find_within(&expression, &document, Duration::from_millis(50)) {
+            for path in paths {
+                prop_assert!(path.iter().try_fold(&document, |at, segment| segment.child_of(at)).is_some());
             }
         }
     }

@@ -5,6 +5,7 @@
 //! (torn, expired, damaged) is reported once per distinct content, looked at again soon, and never published.
 
 mod events;
+mod limit;
 
 use std::fmt;
 use std::sync::Arc;

@@ -11,6 +11,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tracing::warn;
 
+use super::limit::Limit;
+
 /// Watches a few directories, again after each of their replacements. Without a working watch there are no
 /// events and the poll does the work alone.
 pub(super) struct Events {
@@ -89,9 +91,14 @@ impl Events {
     }
 
     fn warn(&mut self, error: &notify::Error) {
-        if !self.warned {
-            self.warned = true;
-            warn!(%error, "Identity directory cannot be watched, changes are found by polling only");
+        if std::mem::replace(&mut self.warned, true) {
+            return;
+        }
+        match Limit::behind(error) {
+            Some(limit) => limit.warn(),
+            None => {
+                warn!(%error, "Identity directory cannot be watched, changes are found by polling only");
+            }
         }
     }
 }

@@ -1,11 +1,14 @@
-//! The house rules that no compiler checks: layering, module docs, file length, forbidden words, dead links.
+//! The house rules that no compiler checks: layering, circles, names of types, module docs, file length, forbidden words, dead links.
 //!
 //! Each test reports every breach at once, as `path:line: what; do this instead`.
 
+mod circles;
 mod layers;
 mod links;
 mod members;
+mod names;
 mod source;
+mod syntax;
 mod tree;
 mod words;
 

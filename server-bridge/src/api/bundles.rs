@@ -7,10 +7,10 @@ use link::id::ConsumerName;
 use link::order::Version;
 use uuid::Uuid;
 
-use super::actor::{Actor, Change, bundles_of};
+use super::actor::{Actor, RequestedChange, bundles_of};
 use super::body::{Object, wrong_type};
 use super::error::ApiError;
-use super::list::{Fields, Request};
+use super::list::{Fields, ListRequest};
 use super::reference::Reference;
 use super::search::Roots;
 use super::{Context, json_response, render, search};
@@ -19,12 +19,14 @@ use crate::store::query::{BundleColumn, Parts};
 use crate::store::{Bundle, Json, NewBundle, SourceName, Store, StoreError};
 use crate::validate::{Addressed, Draft, check_id};
 
+mod taken;
+
 pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
     actor: Actor,
 ) -> Result<Response, ApiError> {
-    let mut request = Request::parse(parameters, render::BUNDLE, ROOTS)?;
+    let mut request = ListRequest::parse(parameters, render::BUNDLE, ROOTS)?;
     request.narrow(bundles_of(&actor.scope(Verb::List).await?));
     let fields = &request.fields;
     let parts = Parts {
@@ -36,7 +38,7 @@ pub(super) async fn list<S: Store>(
             .any(|field| fields.wants(field)),
     };
     let turn = context.lists.take().await?;
-    request.continue_walk(&context.walks, actor.reader());
+    request.continue_reading(&context.cursors, actor.reader());
     let page = context
         .store
         .list_bundles(request.query.clone(), parts)
@@ -107,11 +109,17 @@ pub(super) async fn create<S: Store>(
         origin: None,
         content,
     };
-    let change = Change::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
-    let (store, now) = (context.store, context.clock.now());
+    let change = RequestedChange::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
+    let (id, name) = (new.id.clone(), new.name.clone());
+    let (store, now) = (context.store.clone(), context.clock.now());
     let making = async move { store.create_bundle(new, now).await };
-    let bundle = actor.change(change, making).await?;
-    Ok(answer(StatusCode::CREATED, &bundle))
+    match actor.change(change, making).await {
+        Ok(bundle) => Ok(answer(StatusCode::CREATED, &bundle)),
+        Err(error) if error.is_conflict() => {
+            Err(error.with_advice(&taken::advice(&context, &actor, &id, &name).await))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn get<S: Store>(
@@ -168,7 +176,7 @@ pub(super) async fn patch<S: Store>(
         origin: None,
     };
     let (metadata, content) = merged(&mut body, &bundle).check(&context.limits, &to)?;
-    let change = Change::bundle(Verb::Update, &id, &bundle.source, &bundle.consumer_name);
+    let change = RequestedChange::bundle(Verb::Update, &id, &bundle.source, &bundle.consumer_name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move {
         store
@@ -191,7 +199,7 @@ pub(super) async fn delete<S: Store>(
         return Ok(StatusCode::NO_CONTENT);
     }
     let bundle = actor.bundle(Verb::Delete, &id, found).await?;
-    let change = Change::bundle(Verb::Delete, &id, &bundle.source, &bundle.consumer_name);
+    let change = RequestedChange::bundle(Verb::Delete, &id, &bundle.source, &bundle.consumer_name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move {
         match store.mark_deleting(&id, now).await {

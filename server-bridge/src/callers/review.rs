@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::cache::{Cache, Key, key};
-use super::share::Shares;
+use super::review_limiter::ReviewLimiter;
 use super::{Action, Caller, Denied, Mechanism, Verb};
 
 /// Which Kubernetes API is asked.
@@ -66,7 +66,7 @@ pub(super) struct TokenReviews {
     known: Cache<(String, Vec<String>)>,
     /// Beside those that are known: who sends many of them makes nobody be asked about again.
     refused: Cache<String>,
-    shares: Shares,
+    limiter: ReviewLimiter,
 }
 
 /// User and groups, or why the token is refused.
@@ -191,7 +191,7 @@ impl TokenReviews {
             audiences,
             known: Cache::default(),
             refused: Cache::default(),
-            shares: Shares::default(),
+            limiter: ReviewLimiter::default(),
         }
     }
 
@@ -200,7 +200,7 @@ impl TokenReviews {
         let known = match self.found(&question) {
             Some(known) => known,
             None => {
-                let _turn = self.shares.turn(from.ip()).await?;
+                let _turn = self.limiter.acquire(from.ip()).await?;
                 // Somebody may have asked meanwhile.
                 match self.found(&question) {
                     Some(known) => known,

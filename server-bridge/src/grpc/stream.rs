@@ -5,7 +5,7 @@
 //! each stream first repeats what was reported in the last [`REPLAY`]: that closes the gap of a reconnect.
 //! **Invariant:** a stream waits for its own client alone, and no longer than [`STALL`]: then it is ended, and reset if
 //! that is not taken either. What else is on its connection goes on.
-//! **Invariant:** what its caller may hear is asked again with each heartbeat ([`Rights`]).
+//! **Invariant:** what its caller may hear is asked again with each heartbeat ([`StreamRights`]).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use tonic::Status;
 use tracing::{debug, info};
 
 use super::backlog::{Next, Wanted};
-use super::connections::Ending;
+use super::connections::Termination;
 use super::error::Refusal;
-use super::hub::Seat;
+use super::hub::Subscription;
 use super::metrics::Registered;
 use super::proto::CloudEvent;
 use super::reports::{Present, Reports};
-use super::rights::Rights;
+use super::rights::StreamRights;
 use super::wire::heartbeat;
 use crate::callers::Denied;
 use crate::store::{ReportCursor, Store, StoreError};
@@ -42,12 +42,12 @@ pub(super) struct Pace {
 
 /// What a stream works with.
 pub(super) struct Stream<S> {
-    pub(super) seat: Seat,
+    pub(super) seat: Subscription,
     pub(super) reports: Reports<S>,
     /// Bundles of consumers beyond them are left out.
-    pub(super) rights: Rights,
+    pub(super) rights: StreamRights,
     pub(super) pace: Pace,
-    pub(super) ending: Ending,
+    pub(super) ending: Termination,
     pub(super) registered: Registered,
 }
 

@@ -27,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     pub(crate) log: LogOptions,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -35,7 +35,7 @@ pub struct Args {
 
 /// Which region, and with whose credentials.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct Place {
+pub struct GlobalArgs {
     /// The region's file
     #[arg(
         short,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use link::error::{ExitKind, Failure, Hint};
 
-use crate::args::Place;
+use crate::args::GlobalArgs;
 use crate::aws::{Access, Cloud, Expected, OpenError};
 use crate::desired;
 use crate::region::{ManagementCluster, Region};
@@ -29,22 +29,22 @@ pub(crate) struct UnknownCluster(pub(crate) String);
 // === impl Context ===
 
 impl Context {
-    /// Reads the file and opens the accounts that the place names: with `--only`, those; else the region's, and of
+    /// Reads the file and opens the accounts that the global names: with `--only`, those; else the region's, and of
     /// the management clusters those it has credentials for.
     ///
     /// # Errors
     /// What is wrong with the file, and credentials of another account than the file says. Nothing was touched.
-    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
-        let region = read(place)?;
-        let scopes = scopes(&region, place)?;
+    pub(crate) async fn open(global: &GlobalArgs) -> Result<Self, Failure> {
+        let region = read(global)?;
+        let scopes = scopes(&region, global)?;
         let mut cloud = Cloud::default();
-        for scope in needed(&region, place, &scopes) {
-            let (expected, access) = door(&region, place, &scope)?;
+        for scope in needed(&region, global, &scopes) {
+            let (expected, access) = account_access(&region, global, &scope)?;
             let account = expected.open(&access).await.map_err(refused)?;
             cloud = cloud.with(scope, account);
         }
         let known = region.clusters.iter().map(scope_of);
-        let unseen = known.filter(|scope| place.only.is_empty() && !scopes.contains(scope));
+        let unseen = known.filter(|scope| global.only.is_empty() && !scopes.contains(scope));
         let unseen = unseen.collect();
         Ok(Self {
             region,
@@ -70,8 +70,8 @@ impl Context {
 }
 
 /// Reads the region's file and tells its warnings.
-pub(crate) fn read(place: &Place) -> Result<Region, Failure> {
-    let region = Region::read(&place.file).map_err(Failure::misuse)?;
+pub(crate) fn read(global: &GlobalArgs) -> Result<Region, Failure> {
+    let region = Region::read(&global.file).map_err(Failure::misuse)?;
     for warning in region.warnings() {
         tracing::warn!("{warning}");
     }
@@ -89,21 +89,21 @@ fn refused(error: OpenError) -> Failure {
     Failure::new(kind, error).with_hint(hint)
 }
 
-fn scopes(region: &Region, place: &Place) -> Result<BTreeSet<Scope>, Failure> {
-    let named = place
+fn scopes(region: &Region, global: &GlobalArgs) -> Result<BTreeSet<Scope>, Failure> {
+    let named = global
         .only
         .iter()
-        .chain(place.profiles.iter().map(|profile| &profile.scope));
+        .chain(global.profiles.iter().map(|profile| &profile.scope));
     for scope in named {
         cluster_of(region, scope)?;
     }
-    if !place.only.is_empty() {
-        return Ok(place.only.iter().cloned().collect());
+    if !global.only.is_empty() {
+        return Ok(global.only.iter().cloned().collect());
     }
     let reachable = region.clusters.iter().filter(|cluster| {
         cluster.account == region.account
             || cluster.access.is_some()
-            || profile(place, &scope_of(cluster)).is_some()
+            || profile(global, &scope_of(cluster)).is_some()
     });
     Ok([Scope::Region]
         .into_iter()
@@ -112,13 +112,13 @@ fn scopes(region: &Region, place: &Place) -> Result<BTreeSet<Scope>, Failure> {
 }
 
 /// The accounts to open: those of the parts, and the region's for a cluster's certificate if there is a way in.
-fn needed(region: &Region, place: &Place, scopes: &BTreeSet<Scope>) -> BTreeSet<Scope> {
+fn needed(region: &Region, global: &GlobalArgs, scopes: &BTreeSet<Scope>) -> BTreeSet<Scope> {
     let mut needed = scopes.clone();
     let same_account = region
         .clusters
         .iter()
         .any(|cluster| scopes.contains(&scope_of(cluster)) && cluster.account == region.account);
-    let named = profile(place, &Scope::Region).is_some() || region.access != Access::default();
+    let named = profile(global, &Scope::Region).is_some() || region.access != Access::default();
     if same_account || named {
         needed.insert(Scope::Region);
     }
@@ -126,7 +126,11 @@ fn needed(region: &Region, place: &Place, scopes: &BTreeSet<Scope>) -> BTreeSet<
 }
 
 /// Which account a scope must be in, and the way into it.
-fn door(region: &Region, place: &Place, scope: &Scope) -> Result<(Expected, Access), Failure> {
+fn account_access(
+    region: &Region,
+    global: &GlobalArgs,
+    scope: &Scope,
+) -> Result<(Expected, Access), Failure> {
     let (account, aws_region, mut access) = match cluster_of(region, scope)? {
         None => (&region.account, &region.region, region.access.clone()),
         Some(cluster) => {
@@ -138,7 +142,7 @@ fn door(region: &Region, place: &Place, scope: &Scope) -> Result<(Expected, Acce
             (&cluster.account, &cluster.region, access)
         }
     };
-    if let Some(profile) = profile(place, scope) {
+    if let Some(profile) = profile(global, scope) {
         access.profile = Some(profile.to_owned());
     }
     let expected = Expected {
@@ -149,8 +153,11 @@ fn door(region: &Region, place: &Place, scope: &Scope) -> Result<(Expected, Acce
     Ok((expected, access))
 }
 
-fn profile<'a>(place: &'a Place, scope: &Scope) -> Option<&'a str> {
-    let given = place.profiles.iter().rfind(|given| given.scope == *scope)?;
+fn profile<'a>(global: &'a GlobalArgs, scope: &Scope) -> Option<&'a str> {
+    let given = global
+        .profiles
+        .iter()
+        .rfind(|given| given.scope == *scope)?;
     Some(&given.profile)
 }
 

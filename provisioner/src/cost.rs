@@ -42,7 +42,7 @@ pub struct Estimate {
     pub lines: Vec<Line>,
     /// USD a month, of the lines that have a price.
     pub total: f64,
-    /// Lines that have none.
+    /// ProgressLines that have none.
     pub unknown: Vec<String>,
     /// What else to know.
     pub notes: Vec<String>,

@@ -6,25 +6,25 @@
 //!                        CSR ─────────────▶ sign: certificate, policy, thing
 //!   complete: AWSCURRENT ◀──────────────── certificate
 //! ```
-//! Nothing but AWS remembers where a life stands: the secret's versions say what is held, IoT Core what is registered,
+//! Nothing but AWS remembers where a life stands: the secret's versions say what is stored, IoT Core what is registered,
 //! and `state` says, without any call, what comes next. So every step can be repeated after a crash at any point.
 //! A private key is in memory and in Secrets Manager, nowhere else.
 
-pub use self::document::{DocumentError, Request, Signed};
-pub use self::error::Error;
+pub use self::document::{DocumentError, EnrollmentRequest, SignedEnrollment};
+pub use self::error::IdentityError;
 pub use self::registry::endpoint;
 pub use self::spec::IdentitySpec;
 
 pub mod document;
 mod error;
-pub(crate) mod keeper;
 pub(crate) mod key;
+pub(crate) mod observation;
 pub(crate) mod own;
 pub(crate) mod registry;
+pub(crate) mod secret;
 pub(crate) mod settle;
-pub(crate) mod sight;
 mod spec;
 pub(crate) mod state;
 
 /// Takes one line at a time of what is being done, for whoever waits. Nothing in it is secret.
-pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
+pub type ProgressFn<'a> = &'a (dyn Fn(&str) + Send + Sync);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::aws::{Cloud, Error, Outcome as _};
+use crate::aws::{AwsError, Cloud, Outcome as _};
 use crate::desired;
 use crate::region::Region;
 use crate::resource::{Note, Resource};
@@ -15,7 +15,7 @@ use crate::tags::OWNER;
 ///
 /// # Errors
 /// When they cannot be listed.
-pub async fn leftovers(cloud: &Cloud, region: &Region) -> Result<Vec<Note>, Error> {
+pub async fn leftovers(cloud: &Cloud, region: &Region) -> Result<Vec<Note>, AwsError> {
     let Ok(account) = cloud.of(&Scope::Region) else {
         return Ok(Vec::new());
     };

@@ -3,7 +3,7 @@
 //! ```text
 //! region.yaml ─▶ region ─▶ desired ─▶ resources ─┐
 //!                                                ├▶ plan ─▶ converge (apply), destroy, adopt
-//!                         AWS ─▶ survey ─────────┘
+//!                         AWS ─▶ snapshot ─────────┘
 //! ```
 //! There is no state file: what should be is the file, what is there is AWS, and what is ours carries a tag. Every
 //! verb can be interrupted anywhere and run again.
@@ -40,7 +40,7 @@ pub mod resource;
 pub mod revoke;
 pub mod rotate;
 pub mod scope;
-pub mod survey;
+pub mod snapshot;
 pub mod tags;
 mod verbs;
 
@@ -57,22 +57,22 @@ use crate::region::Region;
 /// What the user is to read, with the exit code.
 pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
     telemetry::init_hushing(&args.log, WHOLE_REQUESTS).map_err(Failure::usage)?;
-    let place = &args.place;
+    let global = &args.global;
     match &args.command {
-        Command::Plan(args) => return Box::pin(verbs::plan::run(place, args)).await,
-        Command::Apply(args) => return Box::pin(verbs::apply::run(place, args)).await,
-        Command::Status(args) => return Box::pin(verbs::status::run(place, args)).await,
-        Command::Policy { command } => return Box::pin(verbs::policy::run(place, command)).await,
-        Command::Init(args) => verbs::init::run(place, args).await,
+        Command::Plan(args) => return Box::pin(verbs::plan::run(global, args)).await,
+        Command::Apply(args) => return Box::pin(verbs::apply::run(global, args)).await,
+        Command::Status(args) => return Box::pin(verbs::status::run(global, args)).await,
+        Command::Policy { command } => return Box::pin(verbs::policy::run(global, command)).await,
+        Command::Init(args) => verbs::init::run(global, args).await,
         Command::Schema => print_schema(),
-        Command::Destroy(args) => Box::pin(verbs::destroy::run(place, args)).await,
-        Command::Outputs(args) => Box::pin(verbs::outputs::run(place, args)).await,
-        Command::Enroll(args) => Box::pin(verbs::enroll::run(place, args)).await,
-        Command::Rotate(args) => Box::pin(verbs::rotate::run(place, args)).await,
-        Command::Revoke(args) => Box::pin(verbs::revoke::run(place, args)).await,
-        Command::Cost(args) => verbs::cost::run(place, args),
-        Command::Adopt(args) => Box::pin(verbs::adopt::run(place, args)).await,
-        Command::Permissions => verbs::permissions::run(place),
+        Command::Destroy(args) => Box::pin(verbs::destroy::run(global, args)).await,
+        Command::Outputs(args) => Box::pin(verbs::outputs::run(global, args)).await,
+        Command::Enroll(args) => Box::pin(verbs::enroll::run(global, args)).await,
+        Command::Rotate(args) => Box::pin(verbs::rotate::run(global, args)).await,
+        Command::Revoke(args) => Box::pin(verbs::revoke::run(global, args)).await,
+        Command::Cost(args) => verbs::cost::run(global, args),
+        Command::Adopt(args) => Box::pin(verbs::adopt::run(global, args)).await,
+        Command::Permissions => verbs::permissions::run(global),
     }
     .map(|()| None)
 }

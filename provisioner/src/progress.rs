@@ -21,11 +21,11 @@ pub trait Progress: Send + Sync {
 
 /// One line per step on standard error; a wait is told when its state changes, and every half minute.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct ProgressLines {
     told: Mutex<BTreeMap<Address, (String, Duration)>>,
 }
 
-impl Progress for Lines {
+impl Progress for ProgressLines {
     fn doing(&self, resource: &Address, step: &str) {
         self.lock().remove(resource);
         line(&format!("{resource}: {step}"));
@@ -50,7 +50,7 @@ impl Progress for Lines {
     }
 }
 
-impl Lines {
+impl ProgressLines {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Address, (String, Duration)>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }

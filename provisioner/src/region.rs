@@ -52,17 +52,17 @@ pub struct Region {
     /// Credentials for the region's account.
     pub access: Access,
     /// Where the database is.
-    pub network: Network,
+    pub network: NetworkSettings,
     /// The server's EKS cluster.
-    pub eks: Eks,
+    pub eks: EksSettings,
     /// PostgreSQL.
     pub database: Database,
     /// IoT Core's endpoint as parties see it.
-    pub broker: Broker,
+    pub broker: BrokerSettings,
     /// Topics of everybody; with replicas, which share what they hear, the server's filter names their group.
     pub scheme: Scheme,
     /// The server.
-    pub server: Server,
+    pub server: ServerSettings,
     /// All agents.
     pub agent: Workload,
     /// The management clusters, in the order of the file.
@@ -70,7 +70,7 @@ pub struct Region {
     /// Whether parties are registered as IoT things.
     pub things: bool,
     /// What all secrets share.
-    pub secrets: Secrets,
+    pub secrets: SecretSettings,
     /// The operator's tags, without the mark of ownership.
     pub tags: BTreeMap<String, String>,
     /// Names of what is the region's.
@@ -79,7 +79,7 @@ pub struct Region {
 
 /// Where the database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct NetworkSettings {
     /// The VPC's id.
     pub vpc: String,
     /// Ids of private subnets, at least two.
@@ -88,7 +88,7 @@ pub struct Network {
 
 /// An EKS cluster with a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Eks {
+pub struct EksSettings {
     /// Its name.
     pub cluster: String,
     /// Security groups that may reach the database.
@@ -149,7 +149,7 @@ pub struct Database {
 
 /// IoT Core's endpoint as parties see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
+pub struct BrokerSettings {
     /// 8883 or 443; any with roots of one's own.
     pub port: u16,
     /// Roots of the broker's certificate, PEM.
@@ -158,7 +158,7 @@ pub struct Broker {
 
 /// The server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerSettings {
     /// Source id of its events.
     pub source: SourceId,
     /// Base of its client ids.
@@ -213,7 +213,7 @@ pub struct ManagementCluster {
 
 /// What all secrets share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secrets {
+pub struct SecretSettings {
     /// Days a deleted secret can be restored, 0 for not at all.
     pub recovery_days: u8,
     /// ARN of the KMS key in the region's account.
@@ -281,7 +281,9 @@ impl Region {
         let settings = schemars::generate::SchemaSettings::draft2020_12()
             .with(|settings| settings.inline_subschemas = true);
         let generator = settings.into_generator();
-        generator.into_root_schema_for::<file::File>().to_value()
+        generator
+            .into_root_schema_for::<file::RegionFile>()
+            .to_value()
     }
 
     /// What is allowed but probably not meant; one sentence each, with the field and what to write.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::aws::{Cloud, Error};
+use crate::aws::{AwsError, Cloud};
 use crate::identity::IdentitySpec;
 use crate::scope::Scope;
 use crate::tags::Owner;
@@ -121,11 +121,11 @@ pub struct Note {
 
 /// What an attribute should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum DesiredValue {
     /// This.
-    Is(Value),
+    Known(Value),
     /// Something that is known only after another resource is there, named here.
-    Later(&'static str),
+    After(&'static str),
 }
 
 /// One attribute that is not as it should be.
@@ -171,10 +171,10 @@ pub struct Facts {
 /// What every kind of resource can do. Each method looks at, or changes, the one thing of its name.
 pub(crate) trait Manage {
     /// What is there; `None` for nothing. Changes nothing. Several calls at most.
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error>;
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError>;
 
     /// What should be there.
-    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want>;
+    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue>;
 
     /// What changing one attribute means.
     fn change(&self, difference: &Difference) -> Change {
@@ -183,7 +183,7 @@ pub(crate) trait Manage {
     }
 
     /// Makes it, marked as ours from the first call on. Safe to repeat after a crash at any point.
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error>;
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError>;
 
     /// Puts attributes right. Never called with one whose [`Change`] is impossible.
     async fn update(
@@ -191,13 +191,13 @@ pub(crate) trait Manage {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error>;
+    ) -> Result<(), AwsError>;
 
     /// Removes it and what hangs on it, as far as it is there. Safe to repeat after a crash at any point.
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error>;
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError>;
 
     /// Marks what somebody else made as ours, and changes nothing else of it.
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error>;
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError>;
 
     /// How long it may take to be usable after a change.
     fn patience(&self) -> Duration {
@@ -207,7 +207,7 @@ pub(crate) trait Manage {
 
 /// The attributes that are not as they should be, and those that cannot be told yet (attribute, what it waits for).
 pub fn compare(
-    wanted: &BTreeMap<String, Want>,
+    wanted: &BTreeMap<String, DesiredValue>,
     have: &BTreeMap<String, Value>,
 ) -> (Vec<Difference>, Vec<(String, &'static str)>) {
     let mut differences = Vec::new();
@@ -215,13 +215,13 @@ pub fn compare(
     for (attribute, want) in wanted {
         let have = have.get(attribute).cloned().unwrap_or_default();
         match want {
-            Want::Is(want) if *want != have => differences.push(Difference {
+            DesiredValue::Known(want) if *want != have => differences.push(Difference {
                 attribute: attribute.clone(),
                 have,
                 want: want.clone(),
             }),
-            Want::Is(_) => {}
-            Want::Later(what) => later.push((attribute.clone(), *what)),
+            DesiredValue::Known(_) => {}
+            DesiredValue::After(what) => later.push((attribute.clone(), *what)),
         }
     }
     (differences, later)
@@ -299,7 +299,7 @@ impl Resource {
             Self::Secret(it) => ("secret", &it.scope, it.name.clone()),
             Self::Thing(it) => ("thing", &it.scope, it.name.clone()),
             Self::IotPolicy(it) => ("iot-policy", &it.scope, it.name.clone()),
-            Self::Certificate(it) => ("certificate", &it.keeper, it.secret.clone()),
+            Self::Certificate(it) => ("certificate", &it.key_scope, it.secret.clone()),
             Self::Role(it) => ("role", &it.scope, it.name.clone()),
             Self::Addon(it) => ("addon", &it.scope, format!("{}/{}", it.cluster, it.name)),
             Self::PodIdentity(it) => {
@@ -313,11 +313,11 @@ impl Resource {
 }
 
 impl Manage for Resource {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         each!(self, it => it.observe(cloud).await)
     }
 
-    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         each!(self, it => it.wanted(cloud, facts))
     }
 
@@ -325,7 +325,7 @@ impl Manage for Resource {
         each!(self, it => it.change(difference))
     }
 
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
         each!(self, it => it.create(cloud, facts).await)
     }
 
@@ -334,15 +334,15 @@ impl Manage for Resource {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         each!(self, it => it.update(cloud, facts, differences).await)
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         each!(self, it => it.delete(cloud).await)
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         each!(self, it => it.adopt(cloud).await)
     }
 

@@ -6,7 +6,7 @@
 use aws_config::SdkConfig;
 
 use super::Query;
-use super::query::{Call, Element, Malformed, Request, Service};
+use super::query::{Call, Element, Malformed, QueryRequest, Service};
 
 /// Amazon RDS.
 const SERVICE: Service = Service {
@@ -83,7 +83,7 @@ pub(crate) struct DbSubnetGroup {
 /// The database of that name.
 pub(crate) fn describe_db_instances(name: &str) -> Call<Vec<DbInstance>> {
     Call {
-        request: Request::new("DescribeDBInstances").with("DBInstanceIdentifier", name),
+        request: QueryRequest::new("DescribeDBInstances").with("DBInstanceIdentifier", name),
         read: Some(|answer| {
             let answer = answer.required("DescribeDBInstancesResult")?;
             answer.read_items("DBInstances", "DBInstance", DbInstance::read)
@@ -94,7 +94,7 @@ pub(crate) fn describe_db_instances(name: &str) -> Call<Vec<DbInstance>> {
 /// The subnet group of that name.
 pub(crate) fn describe_db_subnet_groups(name: &str) -> Call<Vec<DbSubnetGroup>> {
     Call {
-        request: Request::new("DescribeDBSubnetGroups").with("DBSubnetGroupName", name),
+        request: QueryRequest::new("DescribeDBSubnetGroups").with("DBSubnetGroupName", name),
         read: Some(|answer| {
             let answer = answer.required("DescribeDBSubnetGroupsResult")?;
             answer.read_items("DBSubnetGroups", "DBSubnetGroup", DbSubnetGroup::read)
@@ -105,7 +105,7 @@ pub(crate) fn describe_db_subnet_groups(name: &str) -> Call<Vec<DbSubnetGroup>> 
 /// The tags of a resource.
 pub(crate) fn list_tags(arn: &str) -> Call<Vec<(String, String)>> {
     Call {
-        request: Request::new("ListTagsForResource").with("ResourceName", arn),
+        request: QueryRequest::new("ListTagsForResource").with("ResourceName", arn),
         read: Some(|answer| Ok(tags(answer.required("ListTagsForResourceResult")?))),
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn add_tags<'a>(
     arn: &str,
     tags: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Call<()> {
-    let request = Request::new("AddTagsToResource").with("ResourceName", arn);
+    let request = QueryRequest::new("AddTagsToResource").with("ResourceName", arn);
     told(request.tags("Tags.Tag", tags))
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn create_db_subnet_group<'a>(
     subnets: &[String],
     tags: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Call<()> {
-    let request = Request::new("CreateDBSubnetGroup")
+    let request = QueryRequest::new("CreateDBSubnetGroup")
         .with("DBSubnetGroupName", name)
         .with("DBSubnetGroupDescription", description)
         .list(SUBNETS, subnets)
@@ -136,18 +136,18 @@ pub(crate) fn create_db_subnet_group<'a>(
 
 /// Gives a subnet group other subnets.
 pub(crate) fn modify_db_subnet_group(name: &str, subnets: &[String]) -> Call<()> {
-    let request = Request::new("ModifyDBSubnetGroup").with("DBSubnetGroupName", name);
+    let request = QueryRequest::new("ModifyDBSubnetGroup").with("DBSubnetGroupName", name);
     told(request.list(SUBNETS, subnets))
 }
 
 /// Deletes a subnet group.
 pub(crate) fn delete_db_subnet_group(name: &str) -> Call<()> {
-    told(Request::new("DeleteDBSubnetGroup").with("DBSubnetGroupName", name))
+    told(QueryRequest::new("DeleteDBSubnetGroup").with("DBSubnetGroupName", name))
 }
 
 /// Deletes a database, after a snapshot of that name or without one.
 pub(crate) fn delete_db_instance(name: &str, snapshot: Option<&str>) -> Call<()> {
-    let request = Request::new("DeleteDBInstance")
+    let request = QueryRequest::new("DeleteDBInstance")
         .with("DBInstanceIdentifier", name)
         .with("SkipFinalSnapshot", snapshot.is_none())
         .maybe("FinalDBSnapshotIdentifier", snapshot);
@@ -155,7 +155,7 @@ pub(crate) fn delete_db_instance(name: &str, snapshot: Option<&str>) -> Call<()>
 }
 
 /// A request whose answer nobody reads.
-pub(crate) fn told(request: Request) -> Call<()> {
+pub(crate) fn told(request: QueryRequest) -> Call<()> {
     let read = None;
     Call { request, read }
 }

@@ -14,7 +14,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use link::error::Hint;
 
-use super::{Account, Error, ErrorKind, Outcome, ec2, rds};
+use super::{Account, AwsError, AwsErrorKind, Outcome, ec2, rds};
 use crate::scope::Scope;
 
 /// How to get at an account.
@@ -61,7 +61,7 @@ pub enum OpenError {
         scope: Scope,
         /// Why.
         #[source]
-        source: Error,
+        source: AwsError,
     },
 }
 
@@ -158,7 +158,7 @@ impl Hint for OpenError {
                 "name a profile of account {expected} with `--profile {scope}=NAME`, or a role with `access.roleArn`"
             )),
             Self::Caller { scope, source } => match source.kind() {
-                ErrorKind::Unreachable => source.hint(),
+                AwsErrorKind::Unreachable => source.hint(),
                 _ => Some(format!(
                     "sign in (`aws sso login`), or name a profile with `--profile {scope}=NAME`"
                 )),

@@ -13,21 +13,21 @@ pub struct Prices {
     pub seen: String,
     /// Where they are from, as a sentence for the reader of an estimate.
     pub source: String,
-    regions: BTreeMap<String, Regional>,
+    regions: BTreeMap<String, RegionPrices>,
 }
 
 /// Prices of one AWS region; what is absent is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Regional {
-    pub(super) iot: Iot,
-    pub(super) rds: Rds,
-    pub(super) secrets: Secrets,
+pub(super) struct RegionPrices {
+    pub(super) iot: IotPrices,
+    pub(super) rds: RdsPrices,
+    pub(super) secrets: SecretsPrices,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Iot {
+pub(super) struct IotPrices {
     /// A million minutes.
     pub(super) connection_minutes: Option<f64>,
     /// A million messages of 5 KB.
@@ -36,7 +36,7 @@ pub(super) struct Iot {
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Rds {
+pub(super) struct RdsPrices {
     /// A GiB-month of gp3 in one zone.
     pub(super) storage: Option<f64>,
     /// An hour in one zone, by class.
@@ -45,7 +45,7 @@ pub(super) struct Rds {
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Secrets {
+pub(super) struct SecretsPrices {
     /// A secret a month.
     pub(super) secret: Option<f64>,
     /// 10 000 calls.
@@ -114,7 +114,7 @@ impl Prices {
         self.regions.keys().map(String::as_str)
     }
 
-    pub(super) fn of(&self, region: &str) -> Option<&Regional> {
+    pub(super) fn of(&self, region: &str) -> Option<&RegionPrices> {
         self.regions.get(region)
     }
 }

@@ -192,7 +192,7 @@ fn client_ids_and_policies_are_those_of_the_parties() {
     let region = two_clusters("server: {connections: 2, slots: 3}\n");
     for wish in all(&region) {
         match wish {
-            Resource::Certificate(it) if it.keeper == Scope::Region => {
+            Resource::Certificate(it) if it.key_scope == Scope::Region => {
                 assert_eq!(
                     it.client_ids,
                     [

@@ -10,13 +10,13 @@ use super::key::KeyError;
 
 /// A step in the life of an identity could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum IdentityError {
     /// A call to AWS failed.
     #[error(transparent)]
-    Aws(#[from] aws::Error),
+    Aws(#[from] aws::AwsError),
     /// A document is for something else.
     #[error("{document} is for {what} `{found}` instead of `{expected}`")]
-    Stranger {
+    WrongDocument {
         /// Which document.
         document: &'static str,
         /// What of it.
@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// Something in a secret cannot be used.
     #[error("read {what} in secret `{secret}`")]
-    Held {
+    SecretContent {
         /// Name of the secret.
         secret: String,
         /// What of it.
@@ -81,7 +81,7 @@ pub enum Error {
     },
     /// The waiting key has a certificate that does not connect.
     #[error("certificate `{certificate}` of the waiting key is {status}")]
-    Dead {
+    NotActive {
         /// Id of the certificate.
         certificate: String,
         /// Its state.
@@ -154,28 +154,28 @@ pub enum Error {
     },
 }
 
-// === impl Error ===
+// === impl IdentityError ===
 
-impl Error {
+impl IdentityError {
     /// How a command ends with it.
     pub fn exit(&self) -> ExitKind {
         match self {
             Self::Unseen { .. } => ExitKind::Timeout,
-            Self::Stranger { .. }
+            Self::WrongDocument { .. }
             | Self::Request { .. }
             | Self::NotOurs { .. }
             | Self::OtherKey { .. }
-            | Self::Dead { .. } => ExitKind::Refused,
+            | Self::NotActive { .. } => ExitKind::Refused,
             _ => ExitKind::Failed,
         }
     }
 
     /// The same as the outcome of a change to a resource.
-    pub(crate) fn flatten(self, object: &str) -> aws::Error {
+    pub(crate) fn flatten(self, object: &str) -> aws::AwsError {
         match self {
             Self::Aws(error) => error,
-            other => aws::Error::new(
-                aws::ErrorKind::Invalid,
+            other => aws::AwsError::new(
+                aws::AwsErrorKind::Invalid,
                 "issue certificate",
                 object,
                 link::error::chain(&other),
@@ -184,18 +184,18 @@ impl Error {
     }
 }
 
-impl Hint for Error {
+impl Hint for IdentityError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Aws(error) => return error.hint(),
-            Self::Stranger { .. } => {
+            Self::WrongDocument { .. } => {
                 "use the same region file in both accounts, and the document that was made for it".into()
             }
             Self::Request { party, .. } => {
                 format!("ask for a new request: it comes from `provisioner enroll request {}`", party.party())
             }
             Self::Key { .. } => return None,
-            Self::Held { .. } => {
+            Self::SecretContent { .. } => {
                 "run `provisioner enroll` with `--new-key`: it makes another key".into()
             }
             Self::NotOurs { owner: Owner::Nobody, .. } => {
@@ -208,7 +208,7 @@ impl Hint for Error {
             Self::OtherKey { .. } => {
                 "have the newest request signed: an earlier one was given up".into()
             }
-            Self::Dead { party, .. } => {
+            Self::NotActive { party, .. } => {
                 format!("run `provisioner enroll {} --new-key`: it makes another key", party.party())
             }
             Self::NoCertificate { party } => format!("run `provisioner enroll {}`", party.party()),

@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Action, Plan, Row};
+use super::{Plan, PlannedAction, ResourcePlan};
 
 /// A plan as text: what changes and why, then one line that counts.
-pub struct Table<'a>(
+pub struct PlanTable<'a>(
     /// The plan.
     pub &'a Plan,
 );
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for PlanTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in self.0.resources.iter().filter(|row| is_worth_saying(row)) {
             write_row(f, row)?;
@@ -38,16 +38,16 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-fn is_worth_saying(row: &Row) -> bool {
-    row.action != Action::Keep || !row.decide.is_empty() || !row.notes.is_empty()
+fn is_worth_saying(row: &ResourcePlan) -> bool {
+    row.action != PlannedAction::Keep || !row.decide.is_empty() || !row.notes.is_empty()
 }
 
-fn write_row(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
+fn write_row(f: &mut fmt::Formatter<'_>, row: &ResourcePlan) -> fmt::Result {
     let resource = &row.resource;
     match &row.action {
-        Action::Keep => writeln!(f, "  {resource}")?,
-        Action::Create => writeln!(f, "+ {resource}: is not there")?,
-        Action::Update { changes, disrupts } => {
+        PlannedAction::Keep => writeln!(f, "  {resource}")?,
+        PlannedAction::Create => writeln!(f, "+ {resource}: is not there")?,
+        PlannedAction::Update { changes, disrupts } => {
             writeln!(f, "~ {resource}")?;
             for change in changes {
                 let (have, want) = (brief(&change.have), brief(&change.want));
@@ -57,11 +57,11 @@ fn write_row(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
                 writeln!(f, "    disrupts: {what}")?;
             }
         }
-        Action::Wait { state } => writeln!(f, "… {resource}: {state}")?,
-        Action::Refuse { why, hint } => {
+        PlannedAction::Wait { state } => writeln!(f, "… {resource}: {state}")?,
+        PlannedAction::Refuse { why, hint } => {
             writeln!(f, "! {resource}: {why}\n    hint: {hint}")?;
         }
-        Action::Unknown { why, hint } => {
+        PlannedAction::Unknown { why, hint } => {
             writeln!(f, "? {resource}: {why}")?;
             if let Some(hint) = hint {
                 writeln!(f, "    hint: {hint}")?;

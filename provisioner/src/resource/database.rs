@@ -13,11 +13,11 @@ use std::time::Duration;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::rds::{self, DbInstance};
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome, Request};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, QueryRequest};
 use crate::scope::Scope;
 use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Observed, Want, secret};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, secret};
 
 mod attributes;
 mod changes;
@@ -68,12 +68,12 @@ pub struct Database {
 }
 
 impl Manage for Database {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let live = self.describe(cloud.of(&self.scope)?).await?;
         Ok(live.map(|live| self.observed(&live)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         self.wishes(facts)
     }
 
@@ -81,7 +81,7 @@ impl Manage for Database {
         changes::meaning(difference)
     }
 
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(security_group) = &facts.security_group else {
             return Err(self.not_yet("its security group is not there yet"));
@@ -105,7 +105,7 @@ impl Manage for Database {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         if differences.iter().any(|it| it.attribute == "tags") {
             self.tag(account).await?;
@@ -131,7 +131,7 @@ impl Manage for Database {
 
     /// The name of the final snapshot holds RDS's own id of the instance: another database of the same name gets
     /// another, and asking twice asks for the same.
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(live) = self.describe(account).await? else {
             return Ok(());
@@ -142,7 +142,12 @@ impl Manage for Database {
         }
         if live.deletion_protection == Some(true) {
             let why = "deletion protection is on; set `database.deletionProtection: false` in the file and apply it first";
-            return Err(Error::new(ErrorKind::Invalid, action, &self.name, why));
+            return Err(AwsError::new(
+                AwsErrorKind::Invalid,
+                action,
+                &self.name,
+                why,
+            ));
         }
         let snapshot = self.final_snapshot.then(|| self.last_snapshot(&live));
         let call = rds::delete_db_instance(&self.name, snapshot.as_deref());
@@ -151,7 +156,7 @@ impl Manage for Database {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 
@@ -162,7 +167,7 @@ impl Manage for Database {
 }
 
 impl Database {
-    async fn describe(&self, account: &Account) -> Result<Option<DbInstance>, Error> {
+    async fn describe(&self, account: &Account) -> Result<Option<DbInstance>, AwsError> {
         let call = rds::describe_db_instances(&self.name);
         let instances = account.rds.call(call).await;
         let instances = instances
@@ -172,9 +177,9 @@ impl Database {
     }
 
     /// From the credentials secret, which is made before the database.
-    async fn password(&self, account: &Account) -> Result<String, Error> {
+    async fn password(&self, account: &Account) -> Result<String, AwsError> {
         let stored = secret::stored(account, &self.credentials).await?;
-        if matches!(stored, secret::Stored::Nothing) {
+        if matches!(stored, secret::SecretValue::Nothing) {
             let why = format!(
                 "the secret `{}` with its password is not there yet",
                 self.credentials
@@ -184,13 +189,18 @@ impl Database {
         let password = stored.text("password").map(str::to_owned);
         password.ok_or_else(|| {
             let why = format!("the secret `{}` has no key `password`", self.credentials);
-            Error::new(ErrorKind::Invalid, "rds:CreateDBInstance", &self.name, why)
+            AwsError::new(
+                AwsErrorKind::Invalid,
+                "rds:CreateDBInstance",
+                &self.name,
+                why,
+            )
         })
     }
 
     /// Holds the password.
-    fn creation(&self, security_group: &str, password: &str) -> Request {
-        let request = Request::new("CreateDBInstance")
+    fn creation(&self, security_group: &str, password: &str) -> QueryRequest {
+        let request = QueryRequest::new("CreateDBInstance")
             .with("DBName", &self.database)
             .with("DBInstanceIdentifier", &self.name)
             .with("AllocatedStorage", self.storage)
@@ -221,13 +231,18 @@ impl Database {
     }
 
     /// Of nothing so far.
-    fn modification(&self) -> Request {
-        Request::new("ModifyDBInstance")
+    fn modification(&self) -> QueryRequest {
+        QueryRequest::new("ModifyDBInstance")
             .with("DBInstanceIdentifier", &self.name)
             .with("ApplyImmediately", true)
     }
 
-    fn modify(&self, request: Request, difference: &Difference, facts: &Facts) -> Request {
+    fn modify(
+        &self,
+        request: QueryRequest,
+        difference: &Difference,
+        facts: &Facts,
+    ) -> QueryRequest {
         match difference.attribute.as_str() {
             "autoMinorVersionUpgrade" => request.with("AutoMinorVersionUpgrade", self.auto_minor()),
             "backupDays" => request.with("BackupRetentionPeriod", self.backup_days),
@@ -257,7 +272,7 @@ impl Database {
         }
     }
 
-    fn insights(&self, request: Request) -> Request {
+    fn insights(&self, request: QueryRequest) -> QueryRequest {
         let days = self.performance_insights_days;
         request.with("EnablePerformanceInsights", days > 0).maybe(
             "PerformanceInsightsRetentionPeriod",
@@ -266,13 +281,13 @@ impl Database {
     }
 
     /// The limit that switches growing off: what is there already, or what is asked for in the same call.
-    async fn allocated(&self, account: &Account) -> Result<Option<u32>, Error> {
+    async fn allocated(&self, account: &Account) -> Result<Option<u32>, AwsError> {
         let live = self.describe(account).await?;
         let size = live.and_then(|live| live.allocated_storage);
         Ok(size.map(|size| size.max(self.storage)))
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
         let arn = account.arn("rds", &format!("db:{}", self.name.to_lowercase()));
         let call = rds::add_tags(&arn, self.tags.iter());
         let done = account.rds.call(call).await;
@@ -285,8 +300,13 @@ impl Database {
         format!("{}-final-{id}", self.name)
     }
 
-    fn not_yet(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Settling, "rds:CreateDBInstance", &self.name, why)
+    fn not_yet(&self, why: &str) -> AwsError {
+        AwsError::new(
+            AwsErrorKind::Settling,
+            "rds:CreateDBInstance",
+            &self.name,
+            why,
+        )
     }
 
     /// A version that is pinned to the minor must not move by itself.

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use aws_sdk_eks::types::PodIdentityAssociation;
 
-use crate::aws::{Account, Cloud, Error, Optional, Outcome};
+use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Note, Observed, Want, role};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Note, Observed, role};
 
 /// An EKS Pod Identity association: which service account gets which role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct PodIdentity {
 }
 
 impl Manage for PodIdentity {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(id) = self.find(account).await? else {
             return Ok(None);
@@ -41,14 +41,14 @@ impl Manage for PodIdentity {
         Ok(live.map(|live| self.observed(&live)))
     }
 
-    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let role = match cloud.of(&self.scope) {
-            Ok(account) => Want::Is(role::arn(account, &self.role).into()),
-            Err(_) => Want::Later("credentials for the account"),
+            Ok(account) => DesiredValue::Known(role::arn(account, &self.role).into()),
+            Err(_) => DesiredValue::After("credentials for the account"),
         };
         BTreeMap::from([
             ("role".to_owned(), role),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -61,7 +61,7 @@ impl Manage for PodIdentity {
         }
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let request = account
             .eks
@@ -84,7 +84,7 @@ impl Manage for PodIdentity {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(id) = self.find(account).await? else {
             return Ok(());
@@ -108,7 +108,7 @@ impl Manage for PodIdentity {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         // Without the cluster there is no association either.
         let Some(id) = self.find(account).await.optional()?.flatten() else {
@@ -125,7 +125,7 @@ impl Manage for PodIdentity {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         match self.find(account).await? {
             Some(id) => self.tag(account, &id).await,
@@ -137,7 +137,7 @@ impl Manage for PodIdentity {
 impl PodIdentity {
     /// Its id: EKS keeps at most one per cluster, namespace and service account. A missing cluster is an error, in
     /// EKS's words.
-    async fn find(&self, account: &Account) -> Result<Option<String>, Error> {
+    async fn find(&self, account: &Account) -> Result<Option<String>, AwsError> {
         let request = account
             .eks
             .list_pod_identity_associations()
@@ -157,7 +157,7 @@ impl PodIdentity {
         &self,
         account: &Account,
         id: &str,
-    ) -> Result<Option<PodIdentityAssociation>, Error> {
+    ) -> Result<Option<PodIdentityAssociation>, AwsError> {
         let request = account
             .eks
             .describe_pod_identity_association()
@@ -190,7 +190,7 @@ impl PodIdentity {
         observed
     }
 
-    async fn tag(&self, account: &Account, id: &str) -> Result<(), Error> {
+    async fn tag(&self, account: &Account, id: &str) -> Result<(), AwsError> {
         let Some(live) = self.describe(account, id).await? else {
             return Ok(());
         };

@@ -14,15 +14,15 @@ use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::types::Tag;
 use serde_json::Value;
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::{Owner, Tags};
 
-use super::{Change, Difference, Facts, Manage, Note, Observed, State, Want, kms};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, kms};
 
-pub(super) use self::held::Stored;
+pub(super) use self::value::SecretValue;
 
-mod held;
+mod value;
 
 /// A value in Secrets Manager: a JSON object of strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,21 +61,21 @@ pub enum Content {
 /// The current value of the secret `name`.
 ///
 /// # Errors
-/// The failed call; an absent secret or one without a value is [`Stored::Nothing`].
-pub(super) async fn stored(account: &Account, name: &str) -> Result<Stored, Error> {
+/// The failed call; an absent secret or one without a value is [`SecretValue::Nothing`].
+pub(super) async fn stored(account: &Account, name: &str) -> Result<SecretValue, AwsError> {
     let request = account.secrets.get_secret_value().secret_id(name);
     let answer = request
         .send()
         .await
         .during("secretsmanager:GetSecretValue", name)
         .optional()?;
-    Ok(answer.map_or(Stored::Nothing, |answer| {
-        Stored::parse(answer.secret_string())
+    Ok(answer.map_or(SecretValue::Nothing, |answer| {
+        SecretValue::parse(answer.secret_string())
     }))
 }
 
 impl Manage for Secret {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(about) = self.describe(account).await? else {
             return Ok(None);
@@ -87,17 +87,17 @@ impl Manage for Secret {
         Ok(Some(self.observed(&about, &stored)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let mut wanted = BTreeMap::from([
             (
                 "description".to_owned(),
-                Want::Is(self.description.as_str().into()),
+                DesiredValue::Known(self.description.as_str().into()),
             ),
             (
                 "kmsKey".to_owned(),
-                Want::Is(self.kms_key.as_deref().into()),
+                DesiredValue::Known(self.kms_key.as_deref().into()),
             ),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
         ]);
         for (key, content) in &self.content {
             wanted.insert(format!("{CONTENT}{key}"), content.wanted(facts));
@@ -124,14 +124,14 @@ impl Manage for Secret {
         }
     }
 
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         if let Some(about) = self.describe(account).await?
             && about.deleted_date().is_some()
         {
             return self.restore(account, &about).await;
         }
-        let value = Stored::Nothing.completed(&self.content, facts);
+        let value = SecretValue::Nothing.completed(&self.content, facts);
         let text = value.to_json(&self.name)?;
         let request = account
             .secrets
@@ -153,7 +153,7 @@ impl Manage for Secret {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let differs = |name: &str| differences.iter().any(|it| it.attribute == name);
         if differs("tags") {
@@ -171,7 +171,7 @@ impl Manage for Secret {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(about) = self.describe(account).await? else {
             return Ok(());
@@ -190,13 +190,13 @@ impl Manage for Secret {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 }
 
 impl Secret {
-    async fn describe(&self, account: &Account) -> Result<Option<DescribeSecretOutput>, Error> {
+    async fn describe(&self, account: &Account) -> Result<Option<DescribeSecretOutput>, AwsError> {
         let request = account.secrets.describe_secret().secret_id(&self.name);
         request
             .send()
@@ -205,7 +205,7 @@ impl Secret {
             .optional()
     }
 
-    fn observed(&self, about: &DescribeSecretOutput, stored: &Stored) -> Observed {
+    fn observed(&self, about: &DescribeSecretOutput, stored: &SecretValue) -> Observed {
         let (owner, tags) = self.owner(about);
         let description = about.description().unwrap_or_default();
         let mut attributes = BTreeMap::from([
@@ -218,7 +218,7 @@ impl Secret {
         }
         let id = about.arn().map(str::to_owned);
         let mut observed = Observed::ready(owner, attributes, id);
-        if matches!(stored, Stored::Opaque) {
+        if matches!(stored, SecretValue::Opaque) {
             observed.state = State::Broken {
                 why: "its value is not a JSON object".into(),
                 hint: "replace its value by a JSON object, or delete the secret".into(),
@@ -272,11 +272,15 @@ impl Secret {
         }
     }
 
-    async fn restore(&self, account: &Account, about: &DescribeSecretOutput) -> Result<(), Error> {
+    async fn restore(
+        &self,
+        account: &Account,
+        about: &DescribeSecretOutput,
+    ) -> Result<(), AwsError> {
         let action = "secretsmanager:RestoreSecret";
         if self.owner(about).0 != Owner::Ours {
             let why = "somebody else's secret of this name is scheduled for deletion";
-            return Err(Error::new(ErrorKind::Exists, action, &self.name, why));
+            return Err(AwsError::new(AwsErrorKind::Exists, action, &self.name, why));
         }
         let request = account.secrets.restore_secret().secret_id(&self.name);
         request.send().await.during(action, &self.name)?;
@@ -284,7 +288,7 @@ impl Secret {
     }
 
     /// Not together with the value: a change of key re-encrypts the current value, and must not make a new one.
-    async fn describe_anew(&self, account: &Account, key_too: bool) -> Result<(), Error> {
+    async fn describe_anew(&self, account: &Account, key_too: bool) -> Result<(), AwsError> {
         let key = self.kms_key.as_deref().unwrap_or(AWS_KEY);
         let request = account
             .secrets
@@ -299,12 +303,17 @@ impl Secret {
         Ok(())
     }
 
-    async fn put(&self, account: &Account, facts: &Facts) -> Result<(), Error> {
+    async fn put(&self, account: &Account, facts: &Facts) -> Result<(), AwsError> {
         let stored = stored(account, &self.name).await?;
-        if matches!(stored, Stored::Opaque) {
+        if matches!(stored, SecretValue::Opaque) {
             let why = "its value is not a JSON object";
             let action = "secretsmanager:PutSecretValue";
-            return Err(Error::new(ErrorKind::Invalid, action, &self.name, why));
+            return Err(AwsError::new(
+                AwsErrorKind::Invalid,
+                action,
+                &self.name,
+                why,
+            ));
         }
         let value = stored.completed(&self.content, facts);
         let text = value.to_json(&self.name)?;
@@ -317,7 +326,7 @@ impl Secret {
         Ok(())
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
         let request = account.secrets.tag_resource().secret_id(&self.name);
         request
             .set_tags(Some(self.sdk_tags()))

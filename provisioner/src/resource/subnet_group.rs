@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::aws::rds::{self, DbSubnetGroup};
-use crate::aws::{Account, Cloud, Error, Optional, Outcome};
+use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::{Tags, pairs};
 
-use super::{Difference, Facts, Manage, Observed, State, Want};
+use super::{DesiredValue, Difference, Facts, Manage, Observed, State};
 
 /// The subnets the database may be in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct SubnetGroup {
 }
 
 impl Manage for SubnetGroup {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let call = rds::describe_db_subnet_groups(&self.stored());
         let groups = account.rds.call(call).await;
@@ -43,15 +43,15 @@ impl Manage for SubnetGroup {
         Ok(Some(self.observed(&live, &tags.unwrap_or_default())))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let subnets = self.subnets.iter().map(String::as_str);
         BTreeMap::from([
-            ("subnets".to_owned(), Want::Is(sorted(subnets))),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+            ("subnets".to_owned(), DesiredValue::Known(sorted(subnets))),
+            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let description = format!("Subnets of {}", self.name);
         let tags = self.tags.iter();
@@ -66,7 +66,7 @@ impl Manage for SubnetGroup {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         for difference in differences {
             match difference.attribute.as_str() {
@@ -82,7 +82,7 @@ impl Manage for SubnetGroup {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let call = rds::delete_db_subnet_group(&self.stored());
         let done = account.rds.call(call).await;
@@ -91,7 +91,7 @@ impl Manage for SubnetGroup {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 }
@@ -111,7 +111,7 @@ impl SubnetGroup {
         observed
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
         let call = rds::add_tags(&self.arn(account), self.tags.iter());
         let done = account.rds.call(call).await;
         done.during("rds:AddTagsToResource", &self.name)?;

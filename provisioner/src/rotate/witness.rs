@@ -21,7 +21,7 @@ use crate::aws::{Account, Cloud};
 use crate::identity::registry::{Registry, endpoint};
 use crate::identity::settle::settled;
 use crate::identity::state::{ACTIVE, INACTIVE};
-use crate::identity::{Error, IdentitySpec, key};
+use crate::identity::{IdentityError, IdentitySpec, key};
 use crate::resource::{Facts, IotPolicy, Manage as _};
 use crate::scope::Scope;
 use crate::tags::Owner;
@@ -42,16 +42,16 @@ pub(super) struct Witness {
 
 impl Witness {
     /// Makes policy and certificate, connects and subscribes.
-    pub(super) async fn enter(
+    pub(super) async fn start(
         cloud: &Cloud,
         registry: Registry<'_>,
         party: &IdentitySpec,
         port: u16,
         now: Timestamp,
-    ) -> Result<Self, Error> {
-        let name = format!("{}-{}-{SUFFIX}", party.tags.region(), party.keeper);
-        let failed = |reason: String| Error::Witness {
-            party: party.keeper.clone(),
+    ) -> Result<Self, IdentityError> {
+        let name = format!("{}-{}-{SUFFIX}", party.tags.region(), party.key_scope);
+        let failed = |reason: String| IdentityError::Witness {
+            party: party.key_scope.clone(),
             client_id: name.clone(),
             reason,
         };
@@ -68,16 +68,16 @@ impl Witness {
         remove(registry, cloud, &policy).await?;
         let host = endpoint(cloud).await?;
         policy.create(cloud, &Facts::default()).await?;
-        let entered = async {
+        let started = async {
             let identity = certify(registry, party, &policy, now).await?;
             let mut config = mqtt::Config::new(host, port, client_id);
             config.subscriptions = filters;
             config.tls = tls::Options::for_port(port);
-            let (session, witness) = start(config, identity, policy.clone()).map_err(&failed)?;
+            let (session, witness) = connect(config, identity, policy.clone()).map_err(&failed)?;
             witness.wait_ready(&session).await.map_err(&failed)?;
             Ok(witness)
         };
-        match entered.await {
+        match started.await {
             Ok(witness) => Ok(witness),
             Err(error) => {
                 // The reason is worth more than what a failed removal says; the next run removes it.
@@ -100,10 +100,14 @@ impl Witness {
     }
 
     /// Disconnects and removes policy and certificate.
-    pub(super) async fn leave(self, registry: Registry<'_>, cloud: &Cloud) -> Result<(), Error> {
+    pub(super) async fn stop(
+        self,
+        registry: Registry<'_>,
+        cloud: &Cloud,
+    ) -> Result<(), IdentityError> {
         self.stop.cancel();
         // A broker that does not take the goodbye changes nothing.
-        let _ = timeout(GOODBYE, self.driver).await;
+        let _ = timeout(DISCONNECT_WITHIN, self.driver).await;
         remove(registry, cloud, &self.policy).await
     }
 
@@ -123,7 +127,7 @@ impl Witness {
     }
 }
 
-fn start(
+fn connect(
     config: mqtt::Config,
     identity: Identity,
     policy: IotPolicy,
@@ -151,9 +155,9 @@ async fn certify(
     party: &IdentitySpec,
     policy: &IotPolicy,
     now: Timestamp,
-) -> Result<Identity, Error> {
+) -> Result<Identity, IdentityError> {
     let name = &policy.name;
-    let (key, csr) = key::make(name).map_err(|source| Error::Key {
+    let (key, csr) = key::make(name).map_err(|source| IdentityError::Key {
         subject: name.clone(),
         source,
     })?;
@@ -161,8 +165,8 @@ async fn certify(
     registry.attach_policy(name, &issued.arn).await?;
     registry.set_status(&issued.id, ACTIVE).await?;
     Identity::from_pem(name, &issued.pem, key.expose(), &party.ca, now).map_err(|error| {
-        Error::Witness {
-            party: party.keeper.clone(),
+        IdentityError::Witness {
+            party: party.key_scope.clone(),
             client_id: name.clone(),
             reason: link::error::chain(&error),
         }
@@ -170,7 +174,11 @@ async fn certify(
 }
 
 // Only a policy that carries the region's mark: the name alone proves nothing.
-async fn remove(registry: Registry<'_>, cloud: &Cloud, policy: &IotPolicy) -> Result<(), Error> {
+async fn remove(
+    registry: Registry<'_>,
+    cloud: &Cloud,
+    policy: &IotPolicy,
+) -> Result<(), IdentityError> {
     let Some(found) = policy.observe(cloud).await? else {
         return Ok(());
     };
@@ -243,7 +251,7 @@ const MAX_FILTERS: usize = 50;
 // Edits of certificates and policies take minutes to be known everywhere (docs/IOT-CORE.md §1.2).
 const READY: Duration = Duration::from_secs(5 * 60);
 
-const GOODBYE: Duration = Duration::from_millis(600);
+const DISCONNECT_WITHIN: Duration = Duration::from_millis(600);
 
 #[cfg(test)]
 mod tests {

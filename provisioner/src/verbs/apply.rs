@@ -4,18 +4,21 @@ use link::error::{ExitKind, Failure};
 
 use super::plan::{look, tell_unseen};
 use super::{print, print_json};
-use crate::args::{ApplyArgs, Place};
+use crate::args::{ApplyArgs, GlobalArgs};
 use crate::ask;
 use crate::context::Context;
 use crate::converge::{StoppedError, converge};
-use crate::plan::Table;
+use crate::plan::PlanTable;
 use crate::preflight;
-use crate::progress::Lines;
+use crate::progress::ProgressLines;
 
-pub(crate) async fn run(place: &Place, args: &ApplyArgs) -> Result<Option<ExitKind>, Failure> {
-    let context = Context::open(place).await?;
+pub(crate) async fn run(
+    global: &GlobalArgs,
+    args: &ApplyArgs,
+) -> Result<Option<ExitKind>, Failure> {
+    let context = Context::open(global).await?;
     let (resources, plan) = look(&context).await?;
-    let table = Table(&plan).to_string();
+    let table = PlanTable(&plan).to_string();
     if let Some(row) = plan.obstacle() {
         print(&table)?;
         return Err(StoppedError::obstacle(row).into_failure());
@@ -28,9 +31,9 @@ pub(crate) async fn run(place: &Place, args: &ApplyArgs) -> Result<Option<ExitKi
         tell_unseen(&context);
     }
     if !args.yes && plan.to_do().next().is_some() {
-        ask::agree("Make these changes?", "yes", "--yes")?;
+        ask::confirm("Make these changes?", "yes", "--yes")?;
     }
-    let left = converge(&context.cloud, &resources, plan, &Lines::default())
+    let left = converge(&context.cloud, &resources, plan, &ProgressLines::default())
         .await
         .map_err(StoppedError::into_failure)?;
     if args.json {
@@ -38,7 +41,7 @@ pub(crate) async fn run(place: &Place, args: &ApplyArgs) -> Result<Option<ExitKi
     } else if left.is_empty() {
         print("everything is as the file says")?;
     } else {
-        print(&Table(&left).to_string())?;
+        print(&PlanTable(&left).to_string())?;
     }
     // What only a person can settle is not as the file says, and a script must notice.
     Ok((!left.is_empty()).then_some(ExitKind::Failed))

@@ -3,7 +3,7 @@
 use link::error::{Failure, Hint};
 
 use super::{print, print_json};
-use crate::args::{CostArgs, Place};
+use crate::args::{CostArgs, GlobalArgs};
 use crate::context;
 use crate::cost::{Load, Prices, PricesError, estimate};
 
@@ -16,8 +16,8 @@ struct ReadError {
     source: std::io::Error,
 }
 
-pub(crate) fn run(place: &Place, args: &CostArgs) -> Result<(), Failure> {
-    let region = context::read(place)?;
+pub(crate) fn run(global: &GlobalArgs, args: &CostArgs) -> Result<(), Failure> {
+    let region = context::read(global)?;
     let mut prices = Prices::built_in().map_err(wrong)?;
     if let Some(path) = &args.prices {
         let text = std::fs::read_to_string(path).map_err(|source| {

@@ -8,24 +8,24 @@ use link::id::ConsumerName;
 
 use super::enroll::failed;
 use super::print;
-use crate::args::{Place, RotateArgs};
+use crate::args::{GlobalArgs, RotateArgs};
 use crate::context::{Context, UnknownCluster};
 use crate::desired;
 use crate::identity::IdentitySpec;
-use crate::progress::{Lines, Progress as _};
+use crate::progress::{Progress as _, ProgressLines};
 use crate::region::Region;
-use crate::rotate::{Options, rotate};
+use crate::rotate::{RotateOptions, rotate};
 use crate::scope::Scope;
 
-pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure> {
+pub(crate) async fn run(global: &GlobalArgs, args: &RotateArgs) -> Result<(), Failure> {
     let only = scopes(&args.party)?;
-    let context = Context::open(&Place {
+    let context = Context::open(&GlobalArgs {
         only,
-        ..place.clone()
+        ..global.clone()
     })
     .await?;
     let party = party(&context.region, &args.party)?;
-    let options = Options {
+    let options = RotateOptions {
         port: context.region.broker.port,
         deadline: args.within,
         settle: context.region.eks.rotation_poll_interval + SETTLE,
@@ -33,7 +33,7 @@ pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure>
         without_proof: args.insecure_without_proof,
     };
     let clock = Clock::system();
-    let note = |line: &str| Lines::default().note(line);
+    let note = |line: &str| ProgressLines::default().note(line);
     let rotated = Box::pin(rotate(&context.cloud, &party, options, &clock, &note))
         .await
         .map_err(failed)?;

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::aws::rds::DbInstance;
 use crate::tags::pairs;
 
-use super::super::{Facts, Note, Observed, State, Want, kms};
+use super::super::{DesiredValue, Facts, Note, Observed, State, kms};
 use super::{Database, LOGS, STORAGE_TYPE};
 
 impl Database {
-    pub(super) fn wishes(&self, facts: &Facts) -> BTreeMap<String, Want> {
+    pub(super) fn wishes(&self, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let security_groups = match &facts.security_group {
-            Some(group) => Want::Is(json!([group])),
-            None => Want::Later("the security group"),
+            Some(group) => DesiredValue::Known(json!([group])),
+            None => DesiredValue::After("the security group"),
         };
         let wishes = [
             ("autoMinorVersionUpgrade", self.auto_minor().into()),
@@ -45,7 +45,7 @@ impl Database {
         ];
         let mut wishes: BTreeMap<_, _> = wishes
             .into_iter()
-            .map(|(name, value)| (name.to_owned(), Want::Is(value)))
+            .map(|(name, value)| (name.to_owned(), DesiredValue::Known(value)))
             .collect();
         wishes.insert("securityGroups".to_owned(), security_groups);
         wishes

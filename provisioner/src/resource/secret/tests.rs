@@ -44,13 +44,13 @@ fn about() -> DescribeSecretOutput {
         .build()
 }
 
-fn json_of(stored: &Stored) -> Value {
+fn json_of(stored: &SecretValue) -> Value {
     serde_json::from_str(&stored.to_json("a").unwrap()).unwrap()
 }
 
 #[test]
 fn a_new_value_has_every_key_and_a_password() {
-    let value = json_of(&Stored::Nothing.completed(&secret().content, &Facts::default()));
+    let value = json_of(&SecretValue::Nothing.completed(&secret().content, &Facts::default()));
     let password = value["password"].as_str().unwrap().to_owned();
     assert_eq!(password.len(), 32);
     assert!(
@@ -67,7 +67,7 @@ fn a_new_value_has_every_key_and_a_password() {
 #[test]
 fn a_later_write_keeps_the_password_and_unknown_keys() {
     let before = r#"{"username":"old","password":"KEEP","host":"","extra":"mine"}"#;
-    let stored = Stored::parse(Some(before)).completed(&secret().content, &facts());
+    let stored = SecretValue::parse(Some(before)).completed(&secret().content, &facts());
     assert_eq!(
         json_of(&stored),
         json!({
@@ -79,14 +79,14 @@ fn a_later_write_keeps_the_password_and_unknown_keys() {
 
 #[test]
 fn what_is_not_known_now_is_not_taken_away() {
-    let stored = Stored::parse(Some(r#"{"host":"db.example"}"#));
+    let stored = SecretValue::parse(Some(r#"{"host":"db.example"}"#));
     let value = json_of(&stored.completed(&secret().content, &Facts::default()));
     assert_eq!(value["host"], "db.example");
 }
 
 #[test]
 fn attributes_wanted_and_observed_have_the_same_names_and_no_password() {
-    let stored = Stored::Nothing.completed(&secret().content, &facts());
+    let stored = SecretValue::Nothing.completed(&secret().content, &facts());
     let password = stored.text("password").unwrap().to_owned();
     let observed = secret().observed(&about(), &stored);
     let wanted = secret().wanted(&Cloud::default(), &facts());
@@ -102,7 +102,7 @@ fn attributes_wanted_and_observed_have_the_same_names_and_no_password() {
 
 #[test]
 fn what_the_database_tells_comes_later() {
-    let stored = Stored::Nothing.completed(&secret().content, &Facts::default());
+    let stored = SecretValue::Nothing.completed(&secret().content, &Facts::default());
     let observed = secret().observed(&about(), &stored);
     let wanted = secret().wanted(&Cloud::default(), &Facts::default());
     let (differences, later) = compare(&wanted, &observed.attributes);
@@ -123,12 +123,12 @@ fn what_the_database_tells_comes_later() {
 
 #[test]
 fn a_port_that_is_a_number_is_put_right() {
-    let stored = Stored::parse(Some(r#"{"port":5432}"#));
+    let stored = SecretValue::parse(Some(r#"{"port":5432}"#));
     let have = stored.observed("port", &Content::DatabasePort);
     assert_eq!(have, json!(5432));
     assert_eq!(
         Content::DatabasePort.wanted(&facts()),
-        Want::Is("5432".into())
+        DesiredValue::Known("5432".into())
     );
 }
 
@@ -144,7 +144,7 @@ fn a_missing_password_of_an_existing_secret_is_told() {
 
 #[test]
 fn unknown_keys_are_noted_by_name() {
-    let stored = Stored::parse(Some(r#"{"extra":"VALUE"}"#));
+    let stored = SecretValue::parse(Some(r#"{"extra":"VALUE"}"#));
     let observed = secret().observed(&about(), &stored);
     assert_eq!(
         observed.notes[0].text,
@@ -156,7 +156,7 @@ fn unknown_keys_are_noted_by_name() {
 #[test]
 fn a_value_that_is_no_object_is_not_overwritten() {
     for text in [Some("secret"), Some("[1]"), None] {
-        let observed = secret().observed(&about(), &Stored::parse(text));
+        let observed = secret().observed(&about(), &SecretValue::parse(text));
         assert!(matches!(observed.state, State::Broken { .. }));
     }
 }
@@ -166,8 +166,8 @@ fn a_value_over_the_limit_is_refused_before_the_call() {
     let mut secret = secret();
     let long = Content::Text("x".repeat(65_536));
     secret.content.insert("config".into(), long);
-    let value = Stored::Nothing.completed(&secret.content, &facts());
-    assert_eq!(value.to_json("a").unwrap_err().kind(), ErrorKind::Limit);
+    let value = SecretValue::Nothing.completed(&secret.content, &facts());
+    assert_eq!(value.to_json("a").unwrap_err().kind(), AwsErrorKind::Limit);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::identity::IdentitySpec;
 use crate::tags::Owner;
 
@@ -24,7 +24,7 @@ mod version;
 
 /// One secret.
 #[derive(Clone, Copy)]
-pub(crate) struct Keeper<'a> {
+pub(crate) struct IdentitySecret<'a> {
     account: &'a Account,
     party: &'a IdentitySpec,
 }
@@ -43,11 +43,11 @@ pub(crate) struct Described {
     labels: BTreeMap<String, Vec<String>>,
 }
 
-// === impl Keeper ===
+// === impl IdentitySecret ===
 
-impl<'a> Keeper<'a> {
-    pub(crate) fn of(cloud: &'a Cloud, party: &'a IdentitySpec) -> Result<Self, Error> {
-        let account = cloud.of(&party.keeper)?;
+impl<'a> IdentitySecret<'a> {
+    pub(crate) fn of(cloud: &'a Cloud, party: &'a IdentitySpec) -> Result<Self, AwsError> {
+        let account = cloud.of(&party.key_scope)?;
         Ok(Self { account, party })
     }
 
@@ -59,7 +59,7 @@ impl<'a> Keeper<'a> {
         &self.party.secret
     }
 
-    pub(crate) async fn describe(self) -> Result<Option<Described>, Error> {
+    pub(crate) async fn describe(self) -> Result<Option<Described>, AwsError> {
         let found = self
             .account
             .secrets
@@ -94,7 +94,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Makes the secret without any value, or takes back one that is scheduled for deletion.
-    pub(crate) async fn create(self) -> Result<(), Error> {
+    pub(crate) async fn create(self) -> Result<(), AwsError> {
         let action = "secretsmanager:CreateSecret";
         let name = self.name();
         if let Some(there) = self.describe().await? {
@@ -105,7 +105,7 @@ impl<'a> Keeper<'a> {
                     }
                     false => "there is a secret of this name",
                 };
-                return Err(Error::new(ErrorKind::Exists, action, name, message));
+                return Err(AwsError::new(AwsErrorKind::Exists, action, name, message));
             }
             self.account
                 .secrets
@@ -129,7 +129,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    pub(crate) async fn write_description(self) -> Result<(), Error> {
+    pub(crate) async fn write_description(self) -> Result<(), AwsError> {
         let key = self.party.kms_key.as_deref().unwrap_or(DEFAULT_KMS_KEY);
         self.account
             .secrets
@@ -143,7 +143,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    pub(crate) async fn write_tags(self) -> Result<(), Error> {
+    pub(crate) async fn write_tags(self) -> Result<(), AwsError> {
         self.account
             .secrets
             .tag_resource()
@@ -160,7 +160,7 @@ impl<'a> Keeper<'a> {
         self,
         described: &Described,
         label: &str,
-    ) -> Result<Option<Version>, Error> {
+    ) -> Result<Option<Version>, AwsError> {
         match described.labelled(label) {
             Some(id) => self.version(id).await,
             None => Ok(None),
@@ -168,7 +168,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Every version that can still be read, also those without a label. Secrets Manager keeps at most a hundred.
-    pub(crate) async fn versions(self) -> Result<Vec<Version>, Error> {
+    pub(crate) async fn versions(self) -> Result<Vec<Version>, AwsError> {
         let pages = self
             .account
             .secrets
@@ -188,7 +188,7 @@ impl<'a> Keeper<'a> {
                 let unlabelled = entry.version_stages.unwrap_or_default().is_empty();
                 match self.version(&id).await {
                     // Secrets Manager removes unlabelled versions when it likes.
-                    Err(error) if unlabelled && error.kind() == ErrorKind::Invalid => {}
+                    Err(error) if unlabelled && error.kind() == AwsErrorKind::Invalid => {}
                     read => versions.extend(read?),
                 }
             }
@@ -197,7 +197,7 @@ impl<'a> Keeper<'a> {
     }
 
     // By id and not by label: then it does not matter what happens to labels in between.
-    async fn version(self, id: &str) -> Result<Option<Version>, Error> {
+    async fn version(self, id: &str) -> Result<Option<Version>, AwsError> {
         let read = self
             .account
             .secrets
@@ -217,7 +217,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Stores a key that waits for its certificate.
-    pub(crate) async fn put_pending(self, key: &PrivateKey, csr: &str) -> Result<(), Error> {
+    pub(crate) async fn put_pending(self, key: &PrivateKey, csr: &str) -> Result<(), AwsError> {
         let value = json!({ "privateKey": key.expose(), "csr": csr });
         let token = token(&[csr]);
         self.put(&value, &token, &[PENDING]).await
@@ -230,7 +230,7 @@ impl<'a> Keeper<'a> {
         certificate: &str,
         key: &PrivateKey,
         labels: &[&str],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let ca = &self.party.ca;
         let value = json!({ "certificate": certificate, "privateKey": key.expose(), "caCert": ca });
         let token = token(&[&base.id, certificate, ca]);
@@ -238,7 +238,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Replaces the value by an empty one, so that a secret that is restored later holds no identity.
-    pub(crate) async fn put_nothing(self, described: &Described) -> Result<(), Error> {
+    pub(crate) async fn put_nothing(self, described: &Described) -> Result<(), AwsError> {
         let Some(current) = described.labelled(CURRENT) else {
             return Ok(());
         };
@@ -246,7 +246,7 @@ impl<'a> Keeper<'a> {
         self.put(&json!({}), &token, &[CURRENT, PENDING]).await
     }
 
-    async fn put(self, value: &Value, token: &str, labels: &[&str]) -> Result<(), Error> {
+    async fn put(self, value: &Value, token: &str, labels: &[&str]) -> Result<(), AwsError> {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
         self.account
             .secrets
@@ -261,7 +261,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    pub(crate) async fn delete(self) -> Result<(), Error> {
+    pub(crate) async fn delete(self) -> Result<(), AwsError> {
         let deleting = self.account.secrets.delete_secret().secret_id(self.name());
         let deleting = match self.party.recovery_days {
             0 => deleting.force_delete_without_recovery(true),

@@ -2,26 +2,26 @@
 
 use futures_util::StreamExt as _;
 
-use crate::aws::{Cloud, Error, ErrorKind, Outcome as _};
-use crate::plan::{Plan, Row};
+use crate::aws::{AwsError, AwsErrorKind, Cloud, Outcome as _};
+use crate::plan::{Plan, ResourcePlan};
 use crate::resource::{Facts, Manage as _, Observed, Resource};
 use crate::scope::Scope;
 
 /// What is there for each wish, in their order, and what follows for all.
 #[derive(Debug)]
-pub struct Survey {
+pub struct Snapshot {
     /// One per resource.
-    pub observations: Vec<Result<Option<Observed>, Error>>,
+    pub observations: Vec<Result<Option<Observed>, AwsError>>,
     /// What AWS said.
     pub facts: Facts,
 }
 
-impl Survey {
+impl Snapshot {
     /// Looks at every resource. Reads only.
     ///
     /// # Errors
     /// When the broker's endpoint cannot be read. What cannot be read of a resource is told in its place.
-    pub async fn of(cloud: &Cloud, resources: &[Resource]) -> Result<Self, Error> {
+    pub async fn take(cloud: &Cloud, resources: &[Resource]) -> Result<Self, AwsError> {
         let mut facts = Facts {
             endpoint: endpoint(cloud).await?,
             ..Facts::default()
@@ -47,7 +47,7 @@ impl Survey {
             .zip(&self.observations)
             .map(|(resource, observed)| {
                 let observed = observed.as_ref().map(Option::as_ref);
-                Row::of(resource, observed, cloud, &self.facts)
+                ResourcePlan::of(resource, observed, cloud, &self.facts)
             });
         Plan {
             resources: rows.collect(),
@@ -58,7 +58,7 @@ impl Survey {
 }
 
 /// The region's broker; none when this command has no credentials for it.
-async fn endpoint(cloud: &Cloud) -> Result<Option<String>, Error> {
+async fn endpoint(cloud: &Cloud) -> Result<Option<String>, AwsError> {
     let Ok(account) = cloud.of(&Scope::Region) else {
         return Ok(None);
     };
@@ -73,8 +73,8 @@ async fn endpoint(cloud: &Cloud) -> Result<Option<String>, Error> {
     let host = answer.endpoint_address.filter(|host| !host.is_empty());
     match host {
         Some(host) => Ok(Some(host)),
-        None => Err(Error::new(
-            ErrorKind::Other,
+        None => Err(AwsError::new(
+            AwsErrorKind::Other,
             action,
             ENDPOINT_TYPE,
             "the answer is empty",

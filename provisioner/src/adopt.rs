@@ -1,6 +1,6 @@
-//! Taking over what somebody else made: resources of the right name that carry no mark.
+//! Takes over what somebody else made: resources of the right name without an ownership tag.
 //!
-//! Adopting writes the mark and changes nothing else; what is not as the file says appears in the next plan.
+//! Adopting writes the tag and changes nothing else; what is not as the file says appears in the next plan.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Asking the person who runs the command.
+//! Confirmation by the person who runs the command.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 

@@ -29,7 +29,7 @@ pub(crate) struct UnknownCluster(pub(crate) String);
 // === impl Context ===
 
 impl Context {
-    /// Reads the file and opens the accounts that the global names: with `--only`, those; else the region's, and of
+    /// Reads the file and opens the accounts that the options name: with `--only`, those; else the region's, and of
     /// the management clusters those it has credentials for.
     ///
     /// # Errors
@@ -78,8 +78,7 @@ pub(crate) fn read(global: &GlobalArgs) -> Result<Region, Failure> {
     Ok(region)
 }
 
-/// Another failure than a call's: the wrong account is a mistake of the caller, who finds out before anything is
-/// touched.
+/// With the exit code that fits: the wrong account is a usage error, found before anything is changed.
 fn refused(error: OpenError) -> Failure {
     let hint = error.hint();
     let kind = match error {
@@ -111,7 +110,7 @@ fn scopes(region: &Region, global: &GlobalArgs) -> Result<BTreeSet<Scope>, Failu
         .collect())
 }
 
-/// The accounts to open: those of the parts, and the region's for a cluster's certificate if there is a way in.
+/// The accounts to open: those of the parts, and the region's for a cluster's certificate if there are credentials for it.
 fn needed(region: &Region, global: &GlobalArgs, scopes: &BTreeSet<Scope>) -> BTreeSet<Scope> {
     let mut needed = scopes.clone();
     let same_account = region
@@ -125,7 +124,7 @@ fn needed(region: &Region, global: &GlobalArgs, scopes: &BTreeSet<Scope>) -> BTr
     needed
 }
 
-/// Which account a scope must be in, and the way into it.
+/// Which account a scope must be in, and the credentials for it.
 fn account_access(
     region: &Region,
     global: &GlobalArgs,

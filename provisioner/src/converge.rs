@@ -1,7 +1,7 @@
-//! Making it so: the plan is carried out resource by resource until nothing is left to do.
+//! Carries a plan out, resource by resource, until nothing is left to do.
 //!
-//! Level-triggered: each resource is looked at again before and after each step, so it does not matter where an
-//! earlier run was interrupted. What depends on another resource (the database's address in a secret) comes in a
+//! Level-triggered: each resource is observed again before and after each change, so it does not matter where an earlier
+//! run was interrupted. What depends on another resource (the database's address in a secret) comes in a
 //! second pass. A pass that finds nothing to do ends it.
 
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub enum StoppedError {
         /// What it is like.
         state: String,
     },
-    /// It would disrupt something that the plan did not show.
+    /// A change would be disruptive, and the plan that was shown did not say so.
     #[error("{resource} has changed since the plan was shown, and putting it right {what}")]
     UnplannedDisruption {
         /// Which.
@@ -59,7 +59,7 @@ pub enum StoppedError {
     /// The broker's endpoint could not be read.
     #[error("look at what is there")]
     Observe(#[source] Box<AwsError>),
-    /// There is always something left to do.
+    /// After the last pass there is still something to do.
     #[error("still not as it should be after {PASSES} passes: {left}")]
     NotConverging {
         /// What is left.
@@ -111,7 +111,7 @@ pub async fn converge(
     }
 }
 
-/// Takes one resource to where it should be, as far as can be known now.
+/// Brings one resource to its desired state, as far as that is known now.
 async fn converge_resource(
     cloud: &Cloud,
     resource: &Resource,
@@ -187,7 +187,8 @@ async fn converge_resource(
     }
 }
 
-// A change that disrupts must have been shown. What a resource needs after its creation disrupts nobody.
+// A disruptive change must have been in the plan that was shown. After a creation in the same run nothing can be
+// disrupted.
 fn refuse_surprises(
     address: &Address,
     agreed: Option<&ResourcePlan>,
@@ -261,7 +262,7 @@ impl Hint for StoppedError {
 }
 
 // One to make everything, one for what depends on something made in the first, one for what that changes, and two
-// for somebody who works against us.
+// spare ones for changes that somebody else makes meanwhile.
 const PASSES: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);

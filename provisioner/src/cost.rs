@@ -1,4 +1,4 @@
-//! What a region costs a month: `provisioner cost`. Pure.
+//! Estimates what a region costs a month: `provisioner cost`. Pure.
 //!
 //! Quantities follow from the [`Region`] and a [`Load`]; prices from a dated file. What has no price there is told as
 //! unknown and is no part of the total: never a guess. A month has 30 days, 43 200 minutes, as in AWS's own examples
@@ -42,7 +42,7 @@ pub struct Estimate {
     pub lines: Vec<Line>,
     /// USD a month, of the lines that have a price.
     pub total: f64,
-    /// ProgressLines that have none.
+    /// Lines that have none.
     pub unknown: Vec<String>,
     /// What else to know.
     pub notes: Vec<String>,
@@ -135,24 +135,24 @@ fn units(bytes: u32) -> u64 {
 }
 
 fn database(region: &Region, prices: &Prices) -> [Line; 2] {
-    let wish = &region.database;
+    let settings = &region.database;
     let rds = prices.of(&region.region).map(|prices| &prices.rds);
-    let zones = if wish.multi_az { 2 } else { 1 };
-    let where_ = if wish.multi_az {
+    let zones = if settings.multi_az { 2 } else { 1 };
+    let where_ = if settings.multi_az {
         "two zones"
     } else {
         "one zone"
     };
     [
         Line::new(
-            format!("RDS: {} in {where_}", wish.instance_class),
+            format!("RDS: {} in {where_}", settings.instance_class),
             f64::from(HOURS * zones),
             "hours",
-            rds.and_then(|rds| rds.classes.get(&wish.instance_class).copied()),
+            rds.and_then(|rds| rds.classes.get(&settings.instance_class).copied()),
         ),
         Line::new(
             format!("RDS: gp3 storage in {where_}"),
-            f64::from(wish.storage * zones),
+            f64::from(settings.storage * zones),
             "GiB",
             rds.and_then(|rds| rds.storage),
         ),

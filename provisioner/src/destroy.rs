@@ -1,4 +1,4 @@
-//! Taking a region down: what would go, what stands in the way, and the removal in reverse order.
+//! Removes a region: the removal plan, what prevents it, and the removal itself in reverse order.
 //!
 //! Only what carries the region's mark is removed, and of that no EKS add-on: others may use it by now. A database is
 //! data: it goes only when its name was given, and not at all while AWS protects it from deletion.
@@ -16,7 +16,7 @@ use crate::resource::{Manage as _, Observed, Resource};
 use crate::snapshot::Snapshot;
 use crate::tags::Owner;
 
-/// What would go, in the order it would.
+/// What would be removed, in order.
 #[derive(Clone, Debug, Serialize)]
 pub struct RemovalPlan {
     /// One per resource that is there.
@@ -35,7 +35,7 @@ pub struct RemovalItem {
     pub decision: RemovalDecision,
 }
 
-/// What happens to a resource.
+/// The decision about one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "fate", rename_all = "kebab-case")]
 pub enum RemovalDecision {

@@ -1,5 +1,5 @@
-//! Gives a party its identity, in three steps that can happen in two accounts: [`request`] where the key is kept,
-//! [`sign`] in the region's account, [`complete`] where the key is kept; [`all`] for whoever reaches both.
+//! Enrolls a party in three steps that can happen in two accounts: [`request`] where the key is kept, [`sign`] in the
+//! region's account, [`complete`] where the key is kept; [`all`] with credentials for both.
 //!
 //! Every step may be repeated: a key that waits is used again, a certificate that was issued is found again, and a
 //! signed document that was used already changes nothing.
@@ -50,7 +50,7 @@ pub struct Enrolled {
     pub new: bool,
 }
 
-/// Makes the key, unless one waits already, and the request for its certificate. Needs the keeper's account only.
+/// Makes the key, unless one waits already, and the request for its certificate. Needs only the account that keeps the key.
 ///
 /// # Errors
 /// [`IdentityError`] when the secret is somebody else's or an account refuses.
@@ -101,8 +101,8 @@ pub async fn request(
 /// `account` is the account that the region's file names for the party: a request from another one is refused.
 ///
 /// # Errors
-/// [`IdentityError::WrongDocument`] and [`IdentityError::Request`] for a request that is not the party's, [`IdentityError::NotActive`] for one whose
-/// certificate was revoked.
+/// [`IdentityError::WrongDocument`] and [`IdentityError::Request`] for a request that is not the party's,
+/// [`IdentityError::NotActive`] for one whose certificate was revoked.
 pub async fn sign(
     cloud: &Cloud,
     party: &IdentitySpec,
@@ -131,7 +131,7 @@ pub async fn sign(
     Ok(SignedEnrollment::new(request, region_account, issued))
 }
 
-/// Puts a signed certificate in use. Needs the keeper's account only.
+/// Puts a signed certificate in use. Needs only the account that keeps the key.
 ///
 /// # Errors
 /// [`IdentityError::OtherKey`] when it is not for the key that waits.

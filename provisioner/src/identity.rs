@@ -1,13 +1,14 @@
-//! The life of an identity: a key that is made where it is kept, and a certificate that the region's account issues.
+//! The life cycle of an identity: a key that is made where it is kept, and a certificate that the region's account
+//! issues.
 //!
 //! ```text
-//!   keeper's account                       region's account
+//!   account that keeps the key             region's account
 //!   request: key, CSR ──▶ AWSPENDING
 //!                        CSR ─────────────▶ sign: certificate, policy, thing
 //!   complete: AWSCURRENT ◀──────────────── certificate
 //! ```
-//! Nothing but AWS remembers where a life stands: the secret's versions say what is stored, IoT Core what is registered,
-//! and `state` says, without any call, what comes next. So every step can be repeated after a crash at any point.
+//! All state is in AWS: the versions of the secret and the certificates in IoT Core. [`state`] derives the next action from
+//! an [`observation`] without any call, so every step can be repeated after a crash at any point.
 //! A private key is in memory and in Secrets Manager, nowhere else.
 
 pub use self::document::{DocumentError, EnrollmentRequest, SignedEnrollment};
@@ -26,5 +27,5 @@ pub(crate) mod settle;
 mod spec;
 pub(crate) mod state;
 
-/// Takes one line at a time of what is being done, for whoever waits. Nothing in it is secret.
+/// Called with one line for each step that is done. No line holds a secret.
 pub type ProgressFn<'a> = &'a (dyn Fn(&str) + Send + Sync);

@@ -1,6 +1,6 @@
-//! What carries the region's mark and is not in its file: the things of management clusters that were taken out of it.
+//! Orphans: things that carry the region's tag and are not in its file, of management clusters that were taken out of it.
 //!
-//! Nothing is removed for having left the file: a line deleted by mistake would cut a cluster off. It is told.
+//! They are reported and never removed: a line deleted by mistake would cut a cluster off.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
-//! What the region's charts and people need to know of it, in the words each of them uses. Pure.
+//! Outputs for charts, Argo CD and people, each in its own format. Pure.
 //!
 //! [`TerraformOutputs`] has the names of the Terraform module's outputs, [`helm`] the values of our charts, [`argocd`] the
-//! same for Argo CD, [`secret_provider_class`] what a chart of somebody else's needs, [`sql`] what must be done in the
-//! database. What only AWS knows comes in as [`LiveValues`]. There is deliberately no `maestro_agent_certificates`: an agent's key is made where it is kept, and
-//! no output, log or state ever holds it.
+//! same for Argo CD, [`secret_provider_class`] what other charts need, [`sql`] what must be run in the database.
+//! Values that AWS assigns come in as [`LiveValues`]. There is deliberately no `maestro_agent_certificates`: an agent's key
+//! is made where it is kept, and no output, log or state ever holds it.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub mod helm;
 pub mod secret_provider_class;
 pub mod sql;
 
-/// What only AWS knows.
+/// Values that AWS assigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveValues {
     /// The broker's host name.

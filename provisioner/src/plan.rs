@@ -1,6 +1,7 @@
-//! What would change: each wish held against what is there. Pure; [`crate::snapshot`] does the looking.
+//! The difference between desired and observed state, resource by resource. Pure; [`crate::snapshot`] observes.
 //!
-//! A [`ResourcePlan`] says for one resource what is to be done and why, what that disrupts, and what a person must decide.
+//! A [`ResourcePlan`] says for one resource what is to be done and why, what that disrupts, and what a person must
+//! decide.
 
 use serde::{Serialize, Serializer};
 
@@ -19,7 +20,7 @@ mod text;
 pub struct Plan {
     /// One per resource.
     pub resources: Vec<ResourcePlan>,
-    /// What is ours and in no wish.
+    /// Things that carry this region's tag and are not in the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Note>,
     #[serde(skip)]
@@ -172,7 +173,7 @@ impl Plan {
 // === impl ResourcePlan ===
 
 impl ResourcePlan {
-    /// Holds a wish against what is there.
+    /// Compares the desired with the observed state of one resource.
     pub fn of(
         resource: &Resource,
         observed: Result<Option<&Observed>, &AwsError>,

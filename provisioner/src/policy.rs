@@ -1,6 +1,6 @@
 //! What the parties may do, before anybody connects: `policy check` and `policy explain`. Pure.
 //!
-//! The documents are those wished for ([`Documents::desired`]) or those that are there ([`Documents::live`]); what *should*
+//! The documents are those the file asks for ([`Documents::desired`]) or those that are there ([`Documents::live`]); what *should*
 //! be allowed is said here once more, from the topics alone, so that a mistake in how policies are made shows too. The
 //! deciding is [`link::iot::evaluate()`]'s.
 

@@ -1,5 +1,5 @@
-//! What must be there before anything is made: the operator's own VPC, subnets, groups and clusters, and the
-//! permissions that the plan needs. All of it is known by reading, so nothing has to fail half way.
+//! Checks before anything is changed: that the operator's VPC, subnets, security groups and clusters exist, and that the
+//! caller has the permissions that the plan needs. Read-only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub enum PreflightError {
         actions: Vec<String>,
     },
     /// It could not be looked at.
-    #[error("check what the region stands on")]
+    #[error("check what the region needs")]
     Observe(#[source] Box<AwsError>),
 }
 
@@ -43,7 +43,7 @@ pub struct Missing {
     problem: String,
 }
 
-/// Checks what these resources stand on. Reads only.
+/// Checks what these resources need and do not make themselves. Reads only.
 ///
 /// # Errors
 /// [`PreflightError::Missing`] with everything that is missing.

@@ -15,6 +15,7 @@ use link::iot::{ArnPrefix, Party};
 use link::topic::Scheme;
 use serde_json::Value;
 
+use crate::resource::DatabaseSettings;
 use crate::tags::Tags;
 
 pub use crate::aws::Access;
@@ -56,7 +57,7 @@ pub struct Region {
     /// The server's EKS cluster.
     pub eks: EksSettings,
     /// PostgreSQL.
-    pub database: Database,
+    pub database: DatabaseSettings,
     /// IoT Core's endpoint as parties see it.
     pub broker: BrokerSettings,
     /// Topics of everybody; with replicas, which share what they hear, the server's filter names their group.
@@ -108,43 +109,6 @@ pub struct Addons {
     pub pod_identity_agent: bool,
     /// `aws-secrets-store-csi-driver-provider`.
     pub secrets_store_driver: bool,
-}
-
-/// PostgreSQL on RDS; the fields are those of [`crate::resource::Database`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
-    /// Such as `db.t4g.micro`.
-    pub instance_class: String,
-    /// GiB of gp3 storage.
-    pub storage: u32,
-    /// GiB that storage may grow to by itself.
-    pub max_storage: Option<u32>,
-    /// Major version, or a full one to pin it.
-    pub engine_version: String,
-    /// Name of the database.
-    pub database: String,
-    /// Name of the master user.
-    pub user: String,
-    /// A standby in another zone.
-    pub multi_az: bool,
-    /// Days that automatic backups are kept.
-    pub backup_days: u8,
-    /// Daily, `hh:mm-hh:mm` UTC.
-    pub backup_window: String,
-    /// Weekly, `ddd:hh:mm-ddd:hh:mm` UTC.
-    pub maintenance_window: String,
-    /// AWS refuses to delete it.
-    pub deletion_protection: bool,
-    /// A snapshot is taken before it is deleted.
-    pub final_snapshot: bool,
-    /// Days that Performance Insights keeps, 0 for off.
-    pub performance_insights_days: u16,
-    /// ARN of the KMS key for storage.
-    pub kms_key: Option<String>,
-    /// Whether roles may sign in with tokens of IAM; none for whatever it is.
-    pub iam_auth: Option<bool>,
-    /// The user that the server signs in as by IAM; none for the master user with its password.
-    pub iam_user: Option<String>,
 }
 
 /// IoT Core's endpoint as parties see it.

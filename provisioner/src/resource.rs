@@ -1,11 +1,11 @@
-//! One thing in AWS: what it should be, what is there, and what tells them apart.
+//! Resources in AWS: desired state, observed state, and the difference.
 //!
-//! A [`Resource`] is the wish, made from the region's file without any call. `Manage` is what every kind of it can
-//! do: observe, create, update, delete, mark as ours. Reading and writing are apart: `Manage::observe` changes
+//! A [`Resource`] is the desired state, made from the region's file without any call. `Manage` is what every kind of
+//! resource implements: observe, create, update, delete, adopt. Reading and writing are apart: `Manage::observe` changes
 //! nothing, and [`compare`] is pure. `create` makes the first call only; whatever is then still different is an
 //! update. So a process that dies between two calls leaves a resource that the next run completes.
 //!
-//! Nothing secret is an attribute: attributes are printed.
+//! **Invariant:** no attribute holds a secret, for attributes are printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::scope::Scope;
 use crate::tags::Owner;
 
 pub use self::addon::Addon;
-pub use self::database::Database;
+pub use self::database::{Database, DatabaseSettings};
 pub use self::iot_policy::{IotPolicy, Undecided};
 pub use self::pod_identity::PodIdentity;
 pub use self::role::Role;
@@ -41,7 +41,7 @@ mod security_group;
 mod subnet_group;
 mod thing;
 
-/// A wish.
+/// The desired state of one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Who may reach the database.
@@ -77,7 +77,7 @@ pub struct Address {
     pub name: String,
 }
 
-/// What is there under a resource's name.
+/// The observed state of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Whose it is.
@@ -119,12 +119,12 @@ pub struct Note {
     pub hint: String,
 }
 
-/// What an attribute should be.
+/// The desired value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DesiredValue {
-    /// This.
+    /// This value.
     Known(Value),
-    /// Something that is known only after another resource is there, named here.
+    /// A value that is known once another resource is there, named here.
     After(&'static str),
 }
 
@@ -142,7 +142,7 @@ pub struct Difference {
 /// What it means to put one attribute right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nobody notices.
+    /// Not noticed by anybody.
     Quiet,
     /// Somebody notices: what and how long, as a phrase (`restarts the database for a minute or two`).
     Disrupts(String),
@@ -155,7 +155,7 @@ pub enum Change {
     },
 }
 
-/// What only AWS knows and more than one resource needs.
+/// Values that AWS assigns and that more than one resource needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The Data-ATS endpoint, without port.
@@ -168,7 +168,7 @@ pub struct Facts {
     pub database_resource: Option<String>,
 }
 
-/// What every kind of resource can do. Each method looks at, or changes, the one thing of its name.
+/// What every kind of resource implements.
 pub(crate) trait Manage {
     /// What is there; `None` for nothing. Changes nothing. Several calls at most.
     async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError>;
@@ -182,7 +182,7 @@ pub(crate) trait Manage {
         Change::Quiet
     }
 
-    /// Makes it, marked as ours from the first call on. Safe to repeat after a crash at any point.
+    /// Makes it, with the ownership tag from the first call on. Safe to repeat after a crash at any point.
     async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError>;
 
     /// Puts attributes right. Never called with one whose [`Change`] is impossible.
@@ -196,7 +196,7 @@ pub(crate) trait Manage {
     /// Removes it and what hangs on it, as far as it is there. Safe to repeat after a crash at any point.
     async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError>;
 
-    /// Marks what somebody else made as ours, and changes nothing else of it.
+    /// Writes the ownership tag to what somebody else made, and changes nothing else of it.
     async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError>;
 
     /// How long it may take to be usable after a change.

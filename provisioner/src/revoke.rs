@@ -103,7 +103,7 @@ fn remaining(party: &IdentitySpec, options: RevokeOptions) -> Note {
     };
     Note {
         text: format!(
-            "what is {state} stays attached to policy `{}`, and secret `{}` still holds the key of what it stored",
+            "what is {state} stays attached to policy `{}`, and secret `{}` still holds the key of what it held",
             party.policy, party.secret
         ),
         hint: format!(

@@ -1,8 +1,10 @@
-//! Replaces a party's certificate without a gap: the old one goes only when every client was seen with the new one.
+//! Replaces a party's certificate without interruption: the old one is removed once every client was seen with the new
+//! one.
 //!
 //! 1. *Issue*: a new key and certificate beside the old one; both work.
-//! 2. *Prove*: a witness listens to IoT Core's presence events until every client has connected with the new one.
-//!    It listens before the new one is delivered, so that no connection is missed.
+//! 2. *Prove*: a witness (a temporary MQTT client with a certificate of its own) subscribes to IoT Core's presence events
+//!    until every client has connected with the new one. It subscribes before the new one is delivered, so that no
+//!    connection is missed.
 //! 3. *Finish*: the old certificate is detached, made INACTIVE and deleted.
 //!
 //! **Invariant:** a certificate that a person revoked or deactivated is evidence and stays; only `destroy` removes it.

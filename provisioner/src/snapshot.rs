@@ -1,4 +1,4 @@
-//! Looking at everything there is: observations of all resources, and the plan that follows from them.
+//! The state of all resources at one moment, and the plan that follows from it.
 
 use futures_util::StreamExt as _;
 
@@ -7,20 +7,20 @@ use crate::plan::{Plan, ResourcePlan};
 use crate::resource::{Facts, Manage as _, Observed, Resource};
 use crate::scope::Scope;
 
-/// What is there for each wish, in their order, and what follows for all.
+/// The observations of all resources at one moment, and the facts that several resources need.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// One per resource.
+    /// One per resource, in their order.
     pub observations: Vec<Result<Option<Observed>, AwsError>>,
     /// What AWS said.
     pub facts: Facts,
 }
 
 impl Snapshot {
-    /// Looks at every resource. Reads only.
+    /// Observes every resource. Reads only.
     ///
     /// # Errors
-    /// When the broker's endpoint cannot be read. What cannot be read of a resource is told in its place.
+    /// When the broker's endpoint cannot be read. A resource that cannot be read has its error in the list.
     pub async fn take(cloud: &Cloud, resources: &[Resource]) -> Result<Self, AwsError> {
         let mut facts = Facts {
             endpoint: endpoint(cloud).await?,

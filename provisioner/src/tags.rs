@@ -1,4 +1,4 @@
-//! Tags: the operator's, and the one that says whose a resource is.
+//! Tags: the operator's, and the ownership tag.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub enum Owner {
 // === impl Tags ===
 
 impl Tags {
-    /// The operator's tags and the mark of the region `name`.
+    /// The operator's tags and the ownership tag of the region.
     pub fn new(region: &str, tags: &BTreeMap<String, String>) -> Self {
         let mut all = tags.clone();
         all.insert(OWNER.to_owned(), region.to_owned());

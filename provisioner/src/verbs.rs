@@ -1,4 +1,4 @@
-//! The verbs: what the command line asks for, put together from the parts.
+//! One module for each verb of the command line.
 
 pub(crate) mod adopt;
 pub(crate) mod apply;

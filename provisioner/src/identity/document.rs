@@ -1,5 +1,5 @@
-//! What travels between two accounts during an enrolment: a request one way, a signed certificate back. Neither holds
-//! a secret, so they can go by mail; each says what it is for, so that it is refused where it does not belong.
+//! The documents of an enrolment across two accounts: a request one way, a signed certificate back. Neither holds a
+//! secret, so they can go by mail; each names its region, party and account, and is refused where these differ.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use link::error::Hint;
 
-/// What the keeper of a key asks the region's account for.
+/// The request for a certificate, made in the account that keeps the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnrollmentRequest {

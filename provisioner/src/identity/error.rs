@@ -1,4 +1,4 @@
-//! What can go wrong in the life of an identity.
+//! Errors of enrolment, rotation and revocation.
 
 use link::error::{ExitKind, Hint};
 
@@ -8,13 +8,13 @@ use crate::tags::Owner;
 
 use super::key::KeyError;
 
-/// A step in the life of an identity could not be made.
+/// A step of an enrolment, a rotation or a revocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] aws::AwsError),
-    /// A document is for something else.
+    /// A document is for another region, party or account.
     #[error("{document} is for {what} `{found}` instead of `{expected}`")]
     WrongDocument {
         /// Which document.
@@ -109,7 +109,7 @@ pub enum IdentityError {
         /// How many of them are in use at a time.
         in_use: usize,
     },
-    /// The witness could not listen.
+    /// The witness (the temporary client that listens for presence events) could not connect.
     #[error("listen for connections of `{party}` as `{client_id}`: {reason}")]
     Witness {
         /// Whose connections.

@@ -1,4 +1,4 @@
-//! One look at both halves of an identity, as far as this command may look.
+//! What was last seen of an identity, in both accounts as far as there are credentials for them.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +11,7 @@ use super::registry::{Registered, Registry};
 use super::secret::{CURRENT, Described, IdentitySecret, PENDING, PREVIOUS, Version};
 use super::state::{CurrentCertificate, IdentityState, Registration};
 
-/// What was seen.
+/// What was seen of an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityObservation {
     /// The secret; outer `None` when its account cannot be asked, inner when there is none.
@@ -20,7 +20,7 @@ pub(crate) struct IdentityObservation {
     pub(crate) registry: Option<RegistryObservation>,
 }
 
-/// The secret with what it holds.
+/// The secret and the versions in it.
 #[derive(Clone, Debug)]
 pub(crate) struct SecretObservation {
     pub(crate) described: Described,
@@ -31,7 +31,7 @@ pub(crate) struct SecretObservation {
     pub(crate) leaf: Option<Leaf>,
 }
 
-/// What IoT Core knows.
+/// What IoT Core has registered.
 #[derive(Clone, Debug)]
 pub(crate) struct RegistryObservation {
     /// Ids of the certificates the policy is attached to.
@@ -44,13 +44,13 @@ pub(crate) struct RegistryObservation {
     pub(crate) thing: bool,
 }
 
-/// Looks. Nine calls at most, besides pages and certificates whose id is not what it should be.
+/// Reads both accounts. Nine calls at most, besides pages and certificates whose id is not what it should be.
 pub(crate) async fn observe(
     cloud: &Cloud,
     party: &IdentitySpec,
 ) -> Result<IdentityObservation, AwsError> {
     let secret = match cloud.reaches(&party.key_scope) {
-        true => Some(hold(IdentitySecret::of(cloud, party)?).await?),
+        true => Some(read_secret(IdentitySecret::of(cloud, party)?).await?),
         false => None,
     };
     let leaf = secret
@@ -58,13 +58,13 @@ pub(crate) async fn observe(
         .and_then(Option::as_ref)
         .and_then(|stored| stored.leaf.as_ref());
     let registry = match cloud.reaches(&Scope::Region) {
-        true => Some(list(Registry::of(cloud)?, party, leaf).await?),
+        true => Some(read_registry(Registry::of(cloud)?, party, leaf).await?),
         false => None,
     };
     Ok(IdentityObservation { secret, registry })
 }
 
-async fn hold(secret: IdentitySecret<'_>) -> Result<Option<SecretObservation>, AwsError> {
+async fn read_secret(secret: IdentitySecret<'_>) -> Result<Option<SecretObservation>, AwsError> {
     let Some(described) = secret.describe().await? else {
         return Ok(None);
     };
@@ -94,7 +94,7 @@ async fn hold(secret: IdentitySecret<'_>) -> Result<Option<SecretObservation>, A
     }))
 }
 
-async fn list(
+async fn read_registry(
     registry: Registry<'_>,
     party: &IdentitySpec,
     leaf: Option<&Leaf>,
@@ -133,7 +133,7 @@ impl IdentityObservation {
         self.stored()?.waiting()
     }
 
-    /// What matters for the next step.
+    /// What the next action follows from.
     pub(crate) fn state(&self, party: &IdentitySpec) -> IdentityState {
         let stored = self.stored();
         let leaf = stored.and_then(|stored| stored.leaf.as_ref());

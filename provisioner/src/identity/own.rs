@@ -1,4 +1,4 @@
-//! Which certificates in IoT Core are a secret's own: those that some version of it stored, or holds the key of.
+//! Which certificates in IoT Core are a secret's own: those that some version of it holds or held, or holds the key of.
 //!
 //! Only these are ever removed. Another certificate on the same policy may be somebody's work; it is told and left.
 

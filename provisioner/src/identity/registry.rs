@@ -1,4 +1,4 @@
-//! The half of an identity in the region's account: certificates in IoT Core and what they are attached to.
+//! Certificates in IoT Core, in the region's account, and what they are attached to.
 //!
 //! `CreateCertificateFromCsr` makes another certificate each time it is called, so whoever issues looks first whether
 //! the key has one: a call whose answer was lost must not leave a second.
@@ -15,7 +15,7 @@ use super::state::{ACTIVE, INACTIVE};
 
 mod attachments;
 
-/// Certificates of one account.
+/// Calls on the certificates of the region's account.
 #[derive(Clone, Copy)]
 pub(crate) struct Registry<'a> {
     account: &'a Account,

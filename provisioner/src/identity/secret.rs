@@ -1,4 +1,4 @@
-//! The half of an identity in the account that keeps the key: versions of one secret.
+//! The secret that holds an identity: its versions, in the account that keeps the key.
 //!
 //! A key that waits for its certificate is a version labelled `AWSPENDING` of `{"privateKey","csr"}`; an identity in
 //! use is the version labelled `AWSCURRENT` of `{"certificate","privateKey","caCert"}`. Putting one in use moves both
@@ -22,7 +22,7 @@ pub(crate) use self::version::Version;
 
 mod version;
 
-/// One secret.
+/// Calls on the secret of one party.
 #[derive(Clone, Copy)]
 pub(crate) struct IdentitySecret<'a> {
     account: &'a Account,

@@ -1,4 +1,4 @@
-//! Repeats a call whose refusal means "not yet".
+//! Repeats a call that AWS refuses because an earlier change has not settled yet.
 
 use std::time::Duration;
 

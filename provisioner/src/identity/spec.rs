@@ -1,4 +1,4 @@
-//! What an identity should be, as the region's file asks for it.
+//! The desired state of a party's identity.
 
 use crate::scope::Scope;
 use crate::tags::Tags;

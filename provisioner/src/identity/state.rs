@@ -1,6 +1,6 @@
-//! What comes next in the life of an identity. Pure: from what was seen to the one next step.
+//! The next action for an identity, from what was observed. Pure.
 
-/// What was seen of an identity.
+/// What the next action follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdentityState {
     /// The certificate in use: what the secret's current version holds.
@@ -36,7 +36,7 @@ pub(crate) enum Registration {
     },
 }
 
-/// How far a caller wants to go.
+/// What a caller wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Issue the first certificate and repair attachments; leave everything else to people. What `apply` does.
@@ -47,7 +47,7 @@ pub(crate) enum Purpose {
     Renew,
 }
 
-/// The next step.
+/// The next action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IdentityAction {
     /// Make a key and store it as pending.
@@ -58,7 +58,7 @@ pub(crate) enum IdentityAction {
     Attach,
     /// Write the certificate in use again, with the wanted roots.
     WriteRoots,
-    /// The pending key waits for the region's account.
+    /// Nothing here: the pending key needs the region's account.
     AwaitRegion,
     /// A person has to decide: the certificate in use is like this.
     Decide(Registration),
@@ -66,7 +66,7 @@ pub(crate) enum IdentityAction {
     Nothing,
 }
 
-/// The next step towards `purpose`.
+/// The next action towards `purpose`.
 pub(crate) fn next_action(state: &IdentityState, purpose: Purpose) -> IdentityAction {
     let issue = match (state.pending, state.region) {
         (false, _) => IdentityAction::Request,
@@ -89,7 +89,7 @@ pub(crate) fn next_action(state: &IdentityState, purpose: Purpose) -> IdentityAc
     }
 }
 
-/// A certificate that an earlier version of the secret stored and that IoT Core still knows.
+/// A certificate that an earlier version of the secret held and that IoT Core still knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Superseded {
     /// Its id.
@@ -100,7 +100,7 @@ pub(crate) struct Superseded {
     pub(crate) attached: bool,
 }
 
-/// What a rotation finds.
+/// The phase of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RotationPhase {
     /// A new certificate is to be issued, or its issue to be completed.
@@ -119,7 +119,7 @@ pub(crate) enum RotationPhase {
     },
 }
 
-/// Where a rotation stands.
+/// The phase a rotation is in.
 ///
 /// A removal takes all policies away first, so a certificate without any is what a removal left, and serves nobody. One
 /// that is active and carries one may serve clients. One that is out of service and carries one was revoked or

@@ -16,8 +16,8 @@ fn everything(region: &Region) -> LiveValues {
         .clusters
         .iter()
         .flat_map(|cluster| crate::desired::cluster(region, cluster));
-    for wish in crate::desired::region(region).into_iter().chain(clusters) {
-        let address = wish.address();
+    for resource in crate::desired::region(region).into_iter().chain(clusters) {
+        let address = resource.address();
         let arn = match address.kind {
             "secret" | "certificate" => format!(
                 "arn:aws:secretsmanager:us-east-2:1:secret:{}-AbCdEf",

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Everything a region needs on AWS: the wish that `provisioner plan` compares with what is there
+/// Everything a region needs on AWS: the desired state that `provisioner plan` compares with what is there
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(title = "region.yaml")]

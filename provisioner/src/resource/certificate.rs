@@ -1,8 +1,8 @@
-//! An identity: a key pair made where it is kept, its certificate in IoT Core, and what it is attached to.
+//! A party's identity as a resource: the secret with its key, the certificate in IoT Core, and its attachments.
 //!
 //! `apply` issues the first certificate and repairs attachments and roots. A certificate that was revoked or made
-//! inactive is never replaced here: somebody meant it, and `enroll` undoes it (see [`crate::identity`]). What lies in an
-//! account that this command does not reach is neither seen nor wanted.
+//! inactive is never replaced here: that was deliberate, and `enroll` undoes it (see [`crate::identity`]). What is in an
+//! account without credentials is neither observed nor compared.
 
 use std::collections::BTreeMap;
 
@@ -263,7 +263,7 @@ impl Manage for IdentitySpec {
             return Ok(());
         }
         let registry = Registry::of(cloud)?;
-        // Only what this secret stored: another certificate on the policy may be somebody's work.
+        // Only what this secret held: another certificate on the policy may be somebody's work.
         for certificate in own::certificates(secret, registry, self).await? {
             registry.retire(&certificate.id).await?;
         }

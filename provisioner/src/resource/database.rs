@@ -19,8 +19,11 @@ use crate::tags::Tags;
 
 use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, secret};
 
+pub use self::settings::DatabaseSettings;
+
 mod attributes;
 mod changes;
+mod settings;
 
 /// The region's PostgreSQL on RDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,36 +34,8 @@ pub struct Database {
     pub name: String,
     /// Its tags.
     pub tags: Tags,
-    /// Such as `db.t4g.micro`.
-    pub instance_class: String,
-    /// GiB of gp3 storage at least.
-    pub storage: u32,
-    /// GiB that storage may grow to by itself; none for not at all.
-    pub max_storage: Option<u32>,
-    /// PostgreSQL's major version, such as `18`, or a full one to pin it.
-    pub engine_version: String,
-    /// Name of the database in it.
-    pub database: String,
-    /// Name of the master user.
-    pub user: String,
-    /// A standby in another zone.
-    pub multi_az: bool,
-    /// Days that automatic backups are kept.
-    pub backup_days: u8,
-    /// Daily, `hh:mm-hh:mm` UTC.
-    pub backup_window: String,
-    /// Weekly, `ddd:hh:mm-ddd:hh:mm` UTC.
-    pub maintenance_window: String,
-    /// AWS refuses to delete it.
-    pub deletion_protection: bool,
-    /// A snapshot is taken before it is deleted.
-    pub final_snapshot: bool,
-    /// Days that Performance Insights keeps, 0 for off.
-    pub performance_insights_days: u16,
-    /// KMS key for storage; none for AWS's own.
-    pub kms_key: Option<String>,
-    /// Whether roles may sign in with tokens of IAM; none for whatever it is.
-    pub iam_auth: Option<bool>,
+    /// Its settings.
+    pub settings: DatabaseSettings,
     /// Name of its subnet group.
     pub subnet_group: String,
     /// Secret whose key `password` holds the master password; it exists before the database does.
@@ -74,7 +49,7 @@ impl Manage for Database {
     }
 
     fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
-        self.wishes(facts)
+        self.desired_attributes(facts)
     }
 
     fn change(&self, difference: &Difference) -> Change {
@@ -118,7 +93,7 @@ impl Manage for Database {
         let mut request = self.modification();
         for difference in rest {
             request = match difference.attribute.as_str() {
-                "maxStorage" if self.max_storage.is_none() => {
+                "maxStorage" if self.settings.max_storage.is_none() => {
                     request.maybe("MaxAllocatedStorage", self.allocated(account).await?)
                 }
                 _ => self.modify(request, difference, facts),
@@ -149,7 +124,10 @@ impl Manage for Database {
                 why,
             ));
         }
-        let snapshot = self.final_snapshot.then(|| self.last_snapshot(&live));
+        let snapshot = self
+            .settings
+            .final_snapshot
+            .then(|| self.last_snapshot(&live));
         let call = rds::delete_db_instance(&self.name, snapshot.as_deref());
         let done = account.rds.call(call).await;
         done.during(action, &self.name).was_there()?;
@@ -201,31 +179,34 @@ impl Database {
     /// Holds the password.
     fn creation(&self, security_group: &str, password: &str) -> QueryRequest {
         let request = QueryRequest::new("CreateDBInstance")
-            .with("DBName", &self.database)
+            .with("DBName", &self.settings.database)
             .with("DBInstanceIdentifier", &self.name)
-            .with("AllocatedStorage", self.storage)
-            .with("DBInstanceClass", &self.instance_class)
+            .with("AllocatedStorage", self.settings.storage)
+            .with("DBInstanceClass", &self.settings.instance_class)
             .with("Engine", "postgres")
-            .with("MasterUsername", &self.user)
+            .with("MasterUsername", &self.settings.user)
             .with("MasterUserPassword", password)
             .list(SECURITY_GROUPS, [security_group])
             .with("DBSubnetGroupName", self.subnet_group.to_lowercase())
-            .with("PreferredMaintenanceWindow", &self.maintenance_window)
-            .with("BackupRetentionPeriod", self.backup_days)
-            .with("PreferredBackupWindow", &self.backup_window)
+            .with(
+                "PreferredMaintenanceWindow",
+                &self.settings.maintenance_window,
+            )
+            .with("BackupRetentionPeriod", self.settings.backup_days)
+            .with("PreferredBackupWindow", &self.settings.backup_window)
             .with("Port", PORT)
-            .with("MultiAZ", self.multi_az)
-            .with("EngineVersion", &self.engine_version)
+            .with("MultiAZ", self.settings.multi_az)
+            .with("EngineVersion", &self.settings.engine_version)
             .with("AutoMinorVersionUpgrade", self.auto_minor())
             .with("PubliclyAccessible", false)
             .tags("Tags.Tag", self.tags.iter())
             .with("StorageType", STORAGE_TYPE)
             .with("StorageEncrypted", true)
-            .maybe("KmsKeyId", self.kms_key.as_deref())
+            .maybe("KmsKeyId", self.settings.kms_key.as_deref())
             .with("CopyTagsToSnapshot", true)
-            .with("DeletionProtection", self.deletion_protection)
-            .maybe("EnableIAMDatabaseAuthentication", self.iam_auth)
-            .maybe("MaxAllocatedStorage", self.max_storage)
+            .with("DeletionProtection", self.settings.deletion_protection)
+            .maybe("EnableIAMDatabaseAuthentication", self.settings.iam_auth)
+            .maybe("MaxAllocatedStorage", self.settings.max_storage)
             .list("EnableCloudwatchLogsExports.member", LOGS);
         self.insights(request)
     }
@@ -245,35 +226,38 @@ impl Database {
     ) -> QueryRequest {
         match difference.attribute.as_str() {
             "autoMinorVersionUpgrade" => request.with("AutoMinorVersionUpgrade", self.auto_minor()),
-            "backupDays" => request.with("BackupRetentionPeriod", self.backup_days),
-            "backupWindow" => request.with("PreferredBackupWindow", &self.backup_window),
+            "backupDays" => request.with("BackupRetentionPeriod", self.settings.backup_days),
+            "backupWindow" => request.with("PreferredBackupWindow", &self.settings.backup_window),
             "copyTagsToSnapshot" => request.with("CopyTagsToSnapshot", true),
-            "deletionProtection" => request.with("DeletionProtection", self.deletion_protection),
+            "deletionProtection" => {
+                request.with("DeletionProtection", self.settings.deletion_protection)
+            }
             "engineVersion" => request
-                .with("EngineVersion", &self.engine_version)
+                .with("EngineVersion", &self.settings.engine_version)
                 .with("AllowMajorVersionUpgrade", changes::is_major(difference)),
-            "iamAuth" => request.maybe("EnableIAMDatabaseAuthentication", self.iam_auth),
-            "instanceClass" => request.with("DBInstanceClass", &self.instance_class),
+            "iamAuth" => request.maybe("EnableIAMDatabaseAuthentication", self.settings.iam_auth),
+            "instanceClass" => request.with("DBInstanceClass", &self.settings.instance_class),
             "logExports" => request.list(
                 "CloudwatchLogsExportConfiguration.EnableLogTypes.member",
                 LOGS,
             ),
-            "maintenanceWindow" => {
-                request.with("PreferredMaintenanceWindow", &self.maintenance_window)
-            }
-            "maxStorage" => request.maybe("MaxAllocatedStorage", self.max_storage),
-            "multiAz" => request.with("MultiAZ", self.multi_az),
+            "maintenanceWindow" => request.with(
+                "PreferredMaintenanceWindow",
+                &self.settings.maintenance_window,
+            ),
+            "maxStorage" => request.maybe("MaxAllocatedStorage", self.settings.max_storage),
+            "multiAz" => request.with("MultiAZ", self.settings.multi_az),
             "performanceInsightsDays" => self.insights(request),
             "publiclyAccessible" => request.with("PubliclyAccessible", false),
             "securityGroups" => request.list(SECURITY_GROUPS, &facts.security_group),
-            "storage" => request.with("AllocatedStorage", self.storage),
+            "storage" => request.with("AllocatedStorage", self.settings.storage),
             "storageType" => request.with("StorageType", STORAGE_TYPE),
             _ => request,
         }
     }
 
     fn insights(&self, request: QueryRequest) -> QueryRequest {
-        let days = self.performance_insights_days;
+        let days = self.settings.performance_insights_days;
         request.with("EnablePerformanceInsights", days > 0).maybe(
             "PerformanceInsightsRetentionPeriod",
             (days > 0).then_some(days),
@@ -284,7 +268,7 @@ impl Database {
     async fn allocated(&self, account: &Account) -> Result<Option<u32>, AwsError> {
         let live = self.describe(account).await?;
         let size = live.and_then(|live| live.allocated_storage);
-        Ok(size.map(|size| size.max(self.storage)))
+        Ok(size.map(|size| size.max(self.settings.storage)))
     }
 
     async fn tag(&self, account: &Account) -> Result<(), AwsError> {
@@ -311,7 +295,7 @@ impl Database {
 
     /// A version that is pinned to the minor must not move by itself.
     fn auto_minor(&self) -> bool {
-        !self.engine_version.contains('.')
+        !self.settings.engine_version.contains('.')
     }
 }
 

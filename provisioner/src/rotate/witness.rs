@@ -1,4 +1,5 @@
-//! An identity for the length of one rotation that may hear who comes and goes with which certificate, and nothing else.
+//! The witness of a rotation: a temporary MQTT client that may subscribe to presence events of the party's clients (who
+//! connects and disconnects, with which certificate) and do nothing else.
 //!
 //! Its key is in memory only. Its policy and certificate are removed when it leaves; what a crash leaves behind the
 //! next one finds through the policy, whose name follows from the party.
@@ -28,7 +29,7 @@ use crate::tags::Owner;
 
 use super::proof::Presence;
 
-/// A witness that listens.
+/// A witness that is subscribed.
 pub(super) struct Witness {
     policy: IotPolicy,
     inbound: Inbound,

@@ -26,7 +26,7 @@ pub(crate) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Option<E
     Ok((blocked || asked).then_some(ExitKind::Failed))
 }
 
-/// The resources and what would change, after making sure of the ground they stand on.
+/// The resources and their plan, after checking what they need.
 pub(crate) async fn look(context: &Context) -> Result<(Vec<Resource>, Plan), Failure> {
     let resources = context.resources();
     preflight::prerequisites(&context.cloud, &resources)

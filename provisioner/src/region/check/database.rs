@@ -2,10 +2,15 @@
 
 use super::Check;
 use crate::region::file::{self, Profile};
-use crate::region::{Database, grammar, window};
+use crate::region::{grammar, window};
+use crate::resource::DatabaseSettings;
 
 impl Check<'_> {
-    pub(super) fn database(&mut self, file: file::DatabaseSection, profile: Profile) -> Database {
+    pub(super) fn database(
+        &mut self,
+        file: file::DatabaseSection,
+        profile: Profile,
+    ) -> DatabaseSettings {
         let production = profile == Profile::Production;
         let by = |development: &'static str, in_production| {
             if production {
@@ -46,7 +51,7 @@ impl Check<'_> {
             grammar::user,
         );
         let iam_user = self.iam_user(file.iam_auth, file.iam_user, &user);
-        Database {
+        DatabaseSettings {
             instance_class: self.text(
                 &field("instanceClass"),
                 file.instance_class

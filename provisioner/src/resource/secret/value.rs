@@ -1,4 +1,4 @@
-//! The value of a secret: read, compared and completed without ever being shown.
+//! The value of a secret: read, compared and completed, and never printed.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -13,6 +13,7 @@ pub use self::session::{Access, Expected, OpenError, default_region};
 
 pub(crate) mod ec2;
 mod error;
+pub(crate) mod public;
 mod query;
 pub(crate) mod rds;
 mod session;

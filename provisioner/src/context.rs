@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use link::error::{ExitKind, Failure, Hint};
+use link::id::ConsumerName;
 
 use crate::args::GlobalArgs;
 use crate::aws::{Access, Cloud, Expected, OpenError};
@@ -21,10 +22,13 @@ pub(crate) struct Context {
     pub(crate) unseen: Vec<Scope>,
 }
 
-/// A scope was named that the file does not have.
+/// A management cluster was named that the file does not have.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no management cluster `{0}` in the file")]
-pub(crate) struct UnknownCluster(pub(crate) String);
+#[error("there is no management cluster `{name}` in the file")]
+pub(crate) struct UnknownCluster {
+    name: String,
+    known: Vec<String>,
+}
 
 // === impl Context ===
 
@@ -69,20 +73,16 @@ impl Context {
     }
 }
 
-/// Reads the region's file and tells its warnings.
+/// Reads the region's file. Its warnings are for `validate` and `plan` to print.
 pub(crate) fn read(global: &GlobalArgs) -> Result<Region, Failure> {
-    let region = Region::read(&global.file).map_err(Failure::misuse)?;
-    for warning in region.warnings() {
-        tracing::warn!("{warning}");
-    }
-    Ok(region)
+    Region::read(&global.file).map_err(Failure::misuse)
 }
 
-/// With the exit code that fits: the wrong account is a usage error, found before anything is changed.
+/// With the exit code that fits: a wrong account or profile is a usage error, found before anything is changed.
 fn refused(error: OpenError) -> Failure {
     let hint = error.hint();
     let kind = match error {
-        OpenError::WrongAccount { .. } => ExitKind::Usage,
+        OpenError::WrongAccount { .. } | OpenError::UnknownProfile { .. } => ExitKind::Usage,
         OpenError::Caller { .. } => ExitKind::Failed,
     };
     Failure::new(kind, error).with_hint(hint)
@@ -166,11 +166,23 @@ fn cluster_of<'a>(
 ) -> Result<Option<&'a ManagementCluster>, Failure> {
     match scope {
         Scope::Region => Ok(None),
-        Scope::Cluster(id) => match region.cluster(id.as_str()) {
-            Some(cluster) => Ok(Some(cluster)),
-            None => Err(Failure::misuse(UnknownCluster(id.to_string()))),
-        },
+        Scope::Cluster(id) => find_cluster(region, id.as_str()).map(Some),
     }
+}
+
+/// The management cluster of that id.
+pub(crate) fn find_cluster<'a>(
+    region: &'a Region,
+    id: &str,
+) -> Result<&'a ManagementCluster, Failure> {
+    let found = region.cluster(id);
+    found.ok_or_else(|| Failure::misuse(UnknownCluster::new(id, region)))
+}
+
+/// The id of a management cluster that the file has, before any account is opened.
+pub(crate) fn cluster_name(global: &GlobalArgs, id: &str) -> Result<ConsumerName, Failure> {
+    let region = read(global)?;
+    find_cluster(&region, id).map(|cluster| cluster.id.clone())
 }
 
 fn scope_of(cluster: &ManagementCluster) -> Scope {
@@ -179,8 +191,25 @@ fn scope_of(cluster: &ManagementCluster) -> Scope {
 
 // === impl UnknownCluster ===
 
+impl UnknownCluster {
+    /// The error for `name`, which is none of the region's clusters.
+    pub(crate) fn new(name: impl ToString, region: &Region) -> Self {
+        let known = region.clusters.iter();
+        Self {
+            name: name.to_string(),
+            known: known.map(|cluster| cluster.id.to_string()).collect(),
+        }
+    }
+}
+
 impl Hint for UnknownCluster {
     fn hint(&self) -> Option<String> {
-        Some("name one of `managementClusters[].id`, or add it there".into())
+        Some(match self.known.as_slice() {
+            [] => "add it to `managementClusters`, which has none".into(),
+            known => format!(
+                "name one of `{}`, or add it to `managementClusters`",
+                known.join("`, `")
+            ),
+        })
     }
 }

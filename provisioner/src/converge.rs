@@ -145,7 +145,7 @@ async fn converge_resource(
                 last = state.clone();
                 Ok(())
             }
-            PlannedAction::Create => {
+            PlannedAction::Create { .. } => {
                 progress.doing(&address, "create");
                 last = "it is not there yet".into();
                 resource.create(cloud, facts).await
@@ -178,7 +178,7 @@ async fn converge_resource(
                 state: last,
             });
         }
-        if row.action != PlannedAction::Create || pause > FIRST_PAUSE {
+        if !matches!(row.action, PlannedAction::Create { .. }) || pause > FIRST_PAUSE {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         } else {
@@ -196,7 +196,8 @@ fn refuse_surprises(
 ) -> Result<(), StoppedError> {
     let shown = |what: &String| {
         agreed.is_some_and(|row| {
-            row.action == PlannedAction::Create || row.action.disrupts().contains(what)
+            matches!(row.action, PlannedAction::Create { .. })
+                || row.action.disrupts().contains(what)
         })
     };
     match disrupts.iter().find(|what| !shown(what)) {

@@ -1,6 +1,6 @@
 //! Removes a region: the removal plan, what prevents it, and the removal itself in reverse order.
 //!
-//! Only what carries the region's mark is removed, and of that no EKS add-on: others may use it by now. A database is
+//! Only what carries the region's tag is removed, and of that no EKS add-on: others may use it by now. A database is
 //! data: it goes only when its name was given, and not at all while AWS protects it from deletion.
 
 use std::time::Duration;

@@ -34,7 +34,7 @@ pub enum Requested {
     Request(EnrollmentRequest),
     /// The party has a certificate already, and nothing was done.
     Complete {
-        /// Its id, if it could be told.
+        /// Its id, if it is known.
         certificate: Option<String>,
     },
 }
@@ -88,7 +88,7 @@ pub async fn request(
         source,
     })?;
     secret.put_pending(&key, &csr).await?;
-    // Read back rather than told: whoever else made a request meanwhile, the one in the secret counts.
+    // Read back: if another request was made meanwhile, the one in the secret counts.
     let observation = observe(cloud, party).await?;
     let waiting = observation
         .waiting()

@@ -5,7 +5,7 @@ use link::error::ExitKind;
 
 /// How a command ended that has printed its result; a [`link::error::Failure`] is printed by `main`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// Done (exit code 0).
     Done,
     /// `plan --exit-code` found differences (exit code 2, as Terraform's `-detailed-exitcode`).
@@ -14,16 +14,16 @@ pub enum Outcome {
     Ended(ExitKind),
 }
 
-// === impl Outcome ===
+// === impl CommandOutcome ===
 
-impl Outcome {
+impl CommandOutcome {
     /// The outcome of a command that succeeds unless `kind` says otherwise.
     pub(crate) fn of(kind: Option<ExitKind>) -> Self {
         kind.map_or(Self::Done, Self::Ended)
     }
 }
 
-impl Exit for Outcome {
+impl Exit for CommandOutcome {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Done => 0,

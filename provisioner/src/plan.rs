@@ -3,9 +3,13 @@
 //! A [`ResourcePlan`] says for one resource what is to be done and why, what that disrupts, and what a person must
 //! decide.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::aws::{AwsError, Cloud};
+use crate::region::Problem;
 use crate::resource::{
     Address, Change, Difference, Facts, Manage as _, Note, Observed, Resource, State, compare,
 };
@@ -17,12 +21,18 @@ mod text;
 
 /// What would change, in the order it would be done.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Plan {
+    /// Version of this format; fields may be added within one.
+    pub format_version: u32,
     /// One per resource.
     pub resources: Vec<ResourcePlan>,
     /// Things that carry this region's tag and are not in the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Note>,
+    /// What the file allows and probably does not mean.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
     #[serde(skip)]
     pub(crate) facts: Facts,
 }
@@ -57,7 +67,10 @@ pub enum PlannedAction {
     /// Nothing: it is as it should be.
     Keep,
     /// It is not there.
-    Create,
+    Create {
+        /// What it is made with: attributes, and what is set at creation only. What is not known yet is in `later`.
+        after: BTreeMap<String, Value>,
+    },
     /// Attributes are not as they should be.
     Update {
         /// Which.
@@ -131,13 +144,16 @@ pub struct PlanCounts {
 // === impl Plan ===
 
 impl Plan {
+    /// Version of the format of `plan --json` and `apply --json`.
+    pub const FORMAT_VERSION: u32 = 1;
+
     /// How many resources there are of each action.
     pub fn counts(&self) -> PlanCounts {
         let mut counts = PlanCounts::default();
         for row in &self.resources {
             *match row.action {
                 PlannedAction::Keep => &mut counts.kept,
-                PlannedAction::Create => &mut counts.created,
+                PlannedAction::Create { .. } => &mut counts.created,
                 PlannedAction::Update { .. } => &mut counts.updated,
                 PlannedAction::Wait { .. } => &mut counts.waiting,
                 PlannedAction::Refuse { .. } | PlannedAction::Unknown { .. } => &mut counts.blocked,
@@ -191,9 +207,12 @@ impl ResourcePlan {
         match observed {
             Err(error) => row.action = PlannedAction::unknown(error),
             Ok(None) => {
-                let (_, later) = compare(&resource.wanted(cloud, facts), &Default::default());
+                let wanted = resource.wanted(cloud, facts);
+                let (differences, later) = compare(&wanted, &BTreeMap::new());
+                let mut after = resource.set_at_creation();
+                after.extend(differences.into_iter().map(|it| (it.attribute, it.want)));
                 row.later = waiting(later);
-                row.action = PlannedAction::Create;
+                row.action = PlannedAction::Create { after };
             }
             Ok(Some(there)) => row.compare_with(there, resource, cloud, facts),
         }
@@ -261,7 +280,10 @@ impl ResourcePlan {
 impl PlannedAction {
     /// Whether apply has something to do.
     pub fn is_work(&self) -> bool {
-        matches!(self, Self::Create | Self::Update { .. } | Self::Wait { .. })
+        matches!(
+            self,
+            Self::Create { .. } | Self::Update { .. } | Self::Wait { .. }
+        )
     }
 
     /// What it disrupts.

@@ -2,7 +2,7 @@
 //!
 //! [`Region`] holds nothing that AWS would refuse for its form, no two things of one name, and parties whose client
 //! ids, topics and policies fit each other; what follows from it ([`crate::desired`], [`crate::outputs`],
-//! [`crate::policy`], [`crate::cost`]) need not check again. Problems are told all at once, each by its field. The
+//! [`crate::policy`], [`crate::cost`]) need not check again. Problems are reported all at once, each by its field. The
 //! only file read besides is the one `broker.ca` names.
 
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ pub struct Region {
     pub things: bool,
     /// What all secrets share.
     pub secrets: SecretSettings,
-    /// The operator's tags, without the mark of ownership.
+    /// The operator's tags, without the ownership tag.
     pub tags: BTreeMap<String, String>,
     /// Names of what is the region's.
     pub names: Names,
@@ -194,16 +194,16 @@ impl Region {
     /// # Errors
     /// [`Problems`]: all that is wrong with it, or that it cannot be read.
     pub fn read(path: &Path) -> Result<Self, Problems> {
-        let at = |problems| Problems {
+        let text = fs::read_to_string(path).map_err(|error| Problems {
             path: Some(path.to_owned()),
-            problems,
-        };
-        let text = fs::read_to_string(path).map_err(|error| {
-            let fix = "give the region's file, or make one with `provisioner init`";
-            at(vec![Problem::new("", error.to_string(), fix)])
+            problems: vec![Problem::unreadable(&error)],
+            readable: false,
         })?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, directory).map_err(|Problems { problems, .. }| at(problems))
+        Self::parse(&text, directory).map_err(|problems| Problems {
+            path: Some(path.to_owned()),
+            ..problems
+        })
     }
 
     /// Reads a region's text; `directory` is what relative paths in it begin from.
@@ -214,6 +214,7 @@ impl Region {
         let pathless = |problems| Problems {
             path: None,
             problems,
+            readable: true,
         };
         let mut tree = Tree::parse(text).map_err(|problem| pathless(vec![problem]))?;
         let mut problems = Vec::new();
@@ -273,7 +274,7 @@ impl Region {
         }
     }
 
-    /// Tags of every resource, with the mark of ownership.
+    /// Tags of every resource, with the ownership tag.
     pub fn all_tags(&self) -> Tags {
         Tags::new(&self.name, &self.tags)
     }

@@ -32,6 +32,7 @@ pub use self::thing::Thing;
 mod addon;
 mod certificate;
 mod database;
+mod eks;
 mod iot_policy;
 mod kms;
 mod pod_identity;
@@ -88,7 +89,7 @@ pub struct Observed {
     pub state: State,
     /// ARN or id.
     pub id: Option<String>,
-    /// What is not as it should be and is only told, not changed.
+    /// What is not as it should be and is only reported, not changed.
     pub notes: Vec<Note>,
     /// What others need to know of it.
     pub facts: Facts,
@@ -176,6 +177,11 @@ pub(crate) trait Manage {
     /// What should be there.
     fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue>;
 
+    /// What `create` sets besides [`Manage::wanted`], which is not compared afterwards: shown in plans.
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        BTreeMap::new()
+    }
+
     /// What changing one attribute means.
     fn change(&self, difference: &Difference) -> Change {
         let _ = difference;
@@ -205,7 +211,18 @@ pub(crate) trait Manage {
     }
 }
 
-/// The attributes that are not as they should be, and those that cannot be told yet (attribute, what it waits for).
+/// Stands for a value that must not be printed, in attributes.
+pub(crate) const SENSITIVE: &str = "(sensitive value)";
+
+/// Attributes by name.
+pub(crate) fn attributes<T, const N: usize>(pairs: [(&str, T); N]) -> BTreeMap<String, T> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// The attributes that are not as they should be, and those that are not known yet (attribute, what it waits for).
 pub fn compare(
     wanted: &BTreeMap<String, DesiredValue>,
     have: &BTreeMap<String, Value>,
@@ -319,6 +336,10 @@ impl Manage for Resource {
 
     fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         each!(self, it => it.wanted(cloud, facts))
+    }
+
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        each!(self, it => it.set_at_creation())
     }
 
     fn change(&self, difference: &Difference) -> Change {

@@ -38,7 +38,7 @@ pub struct Revoked {
 /// act as the party.
 ///
 /// # Errors
-/// [`IdentityError::NothingAttached`] when there is none. [`IdentityError::InService`] with those that resisted, after all others went
+/// [`IdentityError::NothingAttached`] when there is none. [`IdentityError::InService`] with those that could not be revoked, after all others went
 /// out of service and the connections were ended.
 pub async fn party(
     cloud: &Cloud,

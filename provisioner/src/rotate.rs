@@ -291,7 +291,7 @@ fn active_id(observation: &IdentityObservation) -> Option<String> {
     current.is_active().then(|| current.id.clone())
 }
 
-/// What a rotation waits for clients unless told otherwise: the CSI driver may look at the secret once an hour, and an
+/// What a rotation waits for clients by default: the CSI driver may look at the secret once an hour, and an
 /// agent at its files a little later.
 pub const DEADLINE: Duration = Duration::from_secs(90 * 60);
 

@@ -50,8 +50,10 @@ impl Snapshot {
                 ResourcePlan::of(resource, observed, cloud, &self.facts)
             });
         Plan {
+            format_version: Plan::FORMAT_VERSION,
             resources: rows.collect(),
             leftovers: Vec::new(),
+            warnings: Vec::new(),
             facts: self.facts.clone(),
         }
     }

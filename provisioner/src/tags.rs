@@ -1,6 +1,6 @@
 //! Tags: the operator's, and the ownership tag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -42,6 +42,13 @@ impl Tags {
         self.all
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// All of them, as a map.
+    pub(crate) fn to_map(&self) -> HashMap<String, String> {
+        let all = self.all.iter();
+        all.map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     /// The region's name.

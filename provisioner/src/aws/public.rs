@@ -86,3 +86,47 @@ impl ProvideErrorMetadata for GetError {
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 // The file of RDS has tens of megabytes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(180);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers one request with this; its address, and the request's first line.
+    async fn answer(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let request = String::from_utf8(request).unwrap();
+            assert!(
+                !request.to_lowercase().contains("authorization"),
+                "{request}"
+            );
+            request.lines().next().unwrap_or_default().to_owned()
+        });
+        (base, served)
+    }
+
+    #[tokio::test]
+    async fn a_public_file_is_read_without_credentials() {
+        let (base, served) = answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
+        assert_eq!(get(&base, "/offers/index.json").await, Ok(b"{}".to_vec()));
+        assert_eq!(served.await.unwrap(), "GET /offers/index.json HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn another_status_is_an_error_that_names_the_file() {
+        let (base, _served) = answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+        let error = get(&base, "/nope").await.unwrap_err().to_string();
+        assert_eq!(error, format!("read `{base}/nope`: HTTP status 404"));
+    }
+}

@@ -103,7 +103,7 @@ pub struct Query {
 // === impl Query ===
 
 impl Query {
-    /// Takes all settings from `config`. What is wrong with them (an address together with FIPS, no region) is told by
+    /// Takes all settings from `config`. What is wrong with them (an address together with FIPS, no region) is reported by
     /// the first call.
     pub(crate) fn new(service: Service, config: &SdkConfig) -> Self {
         let partition = match config.region() {

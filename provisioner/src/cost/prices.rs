@@ -19,33 +19,36 @@ pub struct Prices {
 /// Prices of one AWS region; what is absent is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RegionPrices {
+pub struct RegionPrices {
     pub(super) iot: IotPrices,
     pub(super) rds: RdsPrices,
     pub(super) secrets: SecretsPrices,
 }
 
+/// Prices of IoT Core in one region.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct IotPrices {
+pub struct IotPrices {
     /// A million minutes.
     pub(super) connection_minutes: Option<f64>,
     /// A million messages of 5 KB.
     pub(super) messages: Option<f64>,
 }
 
+/// Prices of PostgreSQL on RDS in one region.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RdsPrices {
+pub struct RdsPrices {
     /// A GiB-month of gp3 in one zone.
     pub(super) storage: Option<f64>,
     /// An hour in one zone, by class.
     pub(super) classes: BTreeMap<String, f64>,
 }
 
+/// Prices of Secrets Manager in one region.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct SecretsPrices {
+pub struct SecretsPrices {
     /// A secret a month.
     pub(super) secret: Option<f64>,
     /// 10 000 calls.
@@ -56,7 +59,7 @@ pub(super) struct SecretsPrices {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("read prices: {problem}")]
 pub struct PricesError {
-    problem: String,
+    pub(super) problem: String,
 }
 
 // === impl Prices ===
@@ -106,6 +109,21 @@ impl Prices {
         self.seen = other.seen;
         self.source = other.source;
         self.regions.extend(other.regions);
+        self
+    }
+
+    /// The same with what is known of `newer` in the place of these prices of `region`.
+    #[must_use]
+    pub fn with_region(mut self, region: &str, newer: RegionPrices) -> Self {
+        let prices = self.regions.entry(region.to_owned()).or_default();
+        let RegionPrices { iot, rds, secrets } = newer;
+        let put = |to: &mut Option<f64>, from: Option<f64>| *to = from.or(*to);
+        put(&mut prices.iot.connection_minutes, iot.connection_minutes);
+        put(&mut prices.iot.messages, iot.messages);
+        put(&mut prices.rds.storage, rds.storage);
+        prices.rds.classes.extend(rds.classes);
+        put(&mut prices.secrets.secret, secrets.secret);
+        put(&mut prices.secrets.calls, secrets.calls);
         self
     }
 

@@ -134,7 +134,7 @@ pub enum IdentityError {
     /// Certificates could not be taken out of service; what else there was to do was done.
     #[error("{} of {all} certificates may still be in service: {}", certificates.len(), certificates.join(", "))]
     InService {
-        /// Ids of those that resisted.
+        /// Ids of those that could not be revoked.
         certificates: Vec<String>,
         /// How many there are.
         all: usize,

@@ -1,6 +1,6 @@
 //! Which certificates in IoT Core are a secret's own: those that some version of it holds or held, or holds the key of.
 //!
-//! Only these are ever removed. Another certificate on the same policy may be somebody's work; it is told and left.
+//! Only these are ever removed. Another certificate on the same policy may be in use by somebody; it is reported and left alone.
 
 use crate::aws::AwsError;
 use crate::identity::IdentitySpec;

@@ -284,7 +284,7 @@ impl<'a> IdentitySecret<'a> {
 // === impl Described ===
 
 impl Described {
-    // A label is on one version; should it be on more, the one in use has it by right: there nothing is pending.
+    // A label is on one version at a time. Should it be on two, the version in use counts: then nothing is pending.
     fn labelled(&self, label: &str) -> Option<&str> {
         let with = self
             .labels

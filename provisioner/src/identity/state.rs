@@ -121,7 +121,7 @@ pub(crate) enum RotationPhase {
 
 /// The phase a rotation is in.
 ///
-/// A removal takes all policies away first, so a certificate without any is what a removal left, and serves nobody. One
+/// A removal takes all policies away first, so a certificate without any is what a removal left, and nobody uses it. One
 /// that is active and carries one may serve clients. One that is out of service and carries one was revoked or
 /// deactivated by a person and has been replaced by `enroll`: it is evidence, as is whatever is revoked, and no rotation
 /// removes it.

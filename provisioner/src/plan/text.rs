@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::{Plan, PlannedAction, ResourcePlan};
 
+mod creation;
+
 /// A plan as text: what changes and why, then one line that counts.
 pub struct PlanTable<'a>(
     /// The plan.
@@ -46,7 +48,10 @@ fn write_row(f: &mut fmt::Formatter<'_>, row: &ResourcePlan) -> fmt::Result {
     let resource = &row.resource;
     match &row.action {
         PlannedAction::Keep => writeln!(f, "  {resource}")?,
-        PlannedAction::Create => writeln!(f, "+ {resource}: is not there")?,
+        PlannedAction::Create { after } => {
+            writeln!(f, "+ {resource}")?;
+            creation::write(f, after, &row.later)?;
+        }
         PlannedAction::Update { changes, disrupts } => {
             writeln!(f, "~ {resource}")?;
             for change in changes {
@@ -78,7 +83,11 @@ fn write_row(f: &mut fmt::Formatter<'_>, row: &ResourcePlan) -> fmt::Result {
         )?;
         writeln!(f, "    hint: {}", decide.hint)?;
     }
-    for later in &row.later {
+    let later = match row.action {
+        PlannedAction::Create { .. } => &[],
+        _ => row.later.as_slice(),
+    };
+    for later in later {
         writeln!(
             f,
             "    {}: (known once {} is there)",

@@ -1,6 +1,6 @@
 //! From what the file says to a [`Region`]: defaults put in, forms checked, parts held against each other.
 //!
-//! Nothing stops at the first problem: what is missing or wrong gets a stand-in and the rest is checked on.
+//! Checking does not stop at the first problem: what is missing or wrong is replaced by a placeholder.
 
 use std::path::Path;
 
@@ -159,7 +159,7 @@ impl Check<'_> {
         }
     }
 
-    // A text that must be there; a missing one has been told already.
+    // A text that must be there; a missing one has been reported already.
     fn text(
         &mut self,
         field: &str,

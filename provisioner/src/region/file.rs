@@ -20,7 +20,7 @@ pub(super) struct RegionFile {
     #[schemars(required)]
     pub(super) region: Option<String>,
     /// The region's AWS account, 12 digits in quotes
-    #[schemars(required, regex(pattern = "^[0-9]{12}$"))]
+    #[schemars(required, regex(pattern = ACCOUNT))]
     pub(super) account: Option<String>,
     /// Which defaults: `development` (the first deployment's) or `production`
     pub(super) profile: Option<Profile>,
@@ -241,7 +241,7 @@ pub(super) struct ClusterSection {
     #[schemars(required)]
     pub(super) id: Option<String>,
     /// Its AWS account, 12 digits in quotes
-    #[schemars(required, regex(pattern = "^[0-9]{12}$"))]
+    #[schemars(required, regex(pattern = ACCOUNT))]
     pub(super) account: Option<String>,
     /// Its AWS region; absent: the region's
     pub(super) region: Option<String>,
@@ -305,3 +305,6 @@ pub(super) struct NamesSection {
     /// An agent's IAM role, in the cluster's account
     pub(super) agent_role: Option<String>,
 }
+
+/// What an AWS account's number looks like.
+pub(super) const ACCOUNT: &str = "^[0-9]{12}$";

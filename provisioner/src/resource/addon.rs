@@ -4,7 +4,7 @@
 //! (installed by the cluster's owner, or by another region) is shared: it counts as ours in a plan, and its other settings
 //! and its tags are left alone.
 //!
-//! **Invariant:** none is ever removed. Even of one that was installed for this region nobody can tell who else uses it by
+//! **Invariant:** none is ever removed. Even one that was installed for this region may be used by others by
 //! now, and their pods would lose the driver that mounts their secrets.
 //!
 //! The version is AWS's default at the time of creation and the cluster owner's business afterwards.
@@ -19,7 +19,7 @@ use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::{Owner, Tags};
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, State};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, State, attributes, eks};
 
 mod settings;
 
@@ -49,12 +49,12 @@ impl Manage for Addon {
     }
 
     fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
-        BTreeMap::from([
+        attributes([
             (
-                "configuration".to_owned(),
+                "configuration",
                 DesiredValue::Known(self.configuration.clone()),
             ),
-            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -65,6 +65,10 @@ impl Manage for Addon {
             ),
             _ => Change::Quiet,
         }
+    }
+
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([("cluster", self.cluster.as_str().into())])
     }
 
     /// `NONE`: what somebody installed without EKS under the same names is not taken over silently; the add-on then
@@ -78,10 +82,7 @@ impl Manage for Addon {
             .addon_name(&self.name)
             .set_configuration_values(settings::text(&self.configuration))
             .resolve_conflicts(ResolveConflicts::None);
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
+        let request = request.set_tags(Some(self.tags.to_map()));
         let done = request.send().await;
         done.during("eks:CreateAddon", &self.object())?;
         Ok(())
@@ -160,12 +161,12 @@ impl Addon {
             _ => self.tags.wanted(),
         };
         let configuration = settings::parse(live.configuration_values());
-        let attributes = BTreeMap::from([
+        let attributes = attributes([
             (
-                "configuration".to_owned(),
+                "configuration",
                 settings::projected(&configuration, &self.configuration),
             ),
-            ("tags".to_owned(), tags),
+            ("tags", tags),
         ]);
         let id = live.addon_arn().map(str::to_owned);
         let mut observed = Observed::ready(owner, attributes, id);
@@ -202,15 +203,7 @@ impl Addon {
     }
 
     async fn tag(&self, account: &Account, live: &Live) -> Result<(), AwsError> {
-        let request = account.eks.tag_resource();
-        let request = request.set_resource_arn(live.addon_arn.clone());
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
-        let done = request.send().await;
-        done.during("eks:TagResource", &self.object())?;
-        Ok(())
+        eks::tag(account, live.addon_arn.clone(), &self.tags, &self.object()).await
     }
 
     fn object(&self) -> String {

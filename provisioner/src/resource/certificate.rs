@@ -23,14 +23,14 @@ use crate::identity::{IdentitySpec, own};
 use crate::scope::Scope;
 use crate::tags::Owner;
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes};
 
 mod notes;
 
 // === impl IdentitySpec ===
 
 impl IdentitySpec {
-    // Everything to tell of it, from one look.
+    // The observed state, from one observation.
     fn tell(&self, observation: &IdentityObservation, now: Timestamp) -> Option<Observed> {
         let Some(secret) = &observation.secret else {
             return self.tell_region(observation);
@@ -40,12 +40,12 @@ impl IdentitySpec {
             .as_ref()
             .filter(|stored| !stored.described.deleting || stored.described.owner != Owner::Ours)?;
         let described = &stored.described;
-        let mut attributes = BTreeMap::from([
-            (TAGS.to_owned(), described.tags.clone()),
-            (DESCRIPTION.to_owned(), json!(described.description)),
-            (KMS_KEY.to_owned(), self.kms_key_of(stored)),
-            (KEY.to_owned(), self.key_of(stored)),
-            (CA.to_owned(), self.ca_of(stored)),
+        let mut attributes = attributes([
+            (TAGS, described.tags.clone()),
+            (DESCRIPTION, json!(described.description)),
+            (KMS_KEY, self.kms_key_of(stored)),
+            (KEY, self.key_of(stored)),
+            (CA, self.ca_of(stored)),
         ]);
         self.attach_attributes(observation, stored, &mut attributes);
         let mut observed =
@@ -214,6 +214,13 @@ impl Manage for IdentitySpec {
             why,
             hint: format!("run `provisioner enroll {party}{renew}`: it issues a new certificate"),
         }
+    }
+
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("recoveryDays", self.recovery_days.into()),
+            ("subject", self.subject.as_str().into()),
+        ])
     }
 
     async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {

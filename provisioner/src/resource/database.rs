@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde_json::Value;
 
 use crate::aws::rds::{self, DbInstance};
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, QueryRequest};
 use crate::scope::Scope;
 use crate::tags::Tags;
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, secret};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes, secret};
 
 pub use self::settings::DatabaseSettings;
 
@@ -54,6 +55,13 @@ impl Manage for Database {
 
     fn change(&self, difference: &Difference) -> Change {
         changes::meaning(difference)
+    }
+
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("finalSnapshot", self.settings.final_snapshot.into()),
+            ("port", PORT.into()),
+        ])
     }
 
     async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
@@ -183,7 +191,7 @@ impl Database {
             .with("DBInstanceIdentifier", &self.name)
             .with("AllocatedStorage", self.settings.storage)
             .with("DBInstanceClass", &self.settings.instance_class)
-            .with("Engine", "postgres")
+            .with("Engine", ENGINE)
             .with("MasterUsername", &self.settings.user)
             .with("MasterUserPassword", password)
             .list(SECURITY_GROUPS, [security_group])
@@ -300,13 +308,14 @@ impl Database {
 }
 
 /// Whether an error's text may hold the password, or a part of it. The other texts are needed: most of what can be
-/// wrong with a database is told in words only.
+/// wrong with a database has no code of its own.
 fn quotes(message: Option<&str>, password: &str) -> bool {
     message.is_some_and(|message| {
         message.contains(password) || message.to_lowercase().contains("password")
     })
 }
 
+const ENGINE: &str = "postgres";
 // PostgreSQL's.
 const PORT: u16 = 5432;
 // Cheaper than gp2, and its speed does not depend on its size.

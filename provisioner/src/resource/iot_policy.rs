@@ -11,7 +11,7 @@ use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::Tags;
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Observed};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes};
 
 pub use self::undecided::Undecided;
 
@@ -137,7 +137,7 @@ impl Manage for IotPolicy {
                 .map(|tag| (tag.key(), tag.value().unwrap_or_default())),
         );
         let document = canonical(found.policy_document().unwrap_or_default());
-        let attributes = BTreeMap::from([(DOCUMENT.to_owned(), document), (TAGS.to_owned(), tags)]);
+        let attributes = attributes([(DOCUMENT, document), (TAGS, tags)]);
         let mut observed = Observed::ready(owner, attributes, found.policy_arn);
         let live = found.policy_document.unwrap_or_default();
         if let Some(state) = self.undecided.as_ref().and_then(|it| it.refusal(&live)) {
@@ -147,12 +147,9 @@ impl Manage for IotPolicy {
     }
 
     fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
-        BTreeMap::from([
-            (
-                DOCUMENT.to_owned(),
-                DesiredValue::Known(self.wanted_document()),
-            ),
-            (TAGS.to_owned(), DesiredValue::Known(self.tags.wanted())),
+        attributes([
+            (DOCUMENT, DesiredValue::Known(self.wanted_document())),
+            (TAGS, DesiredValue::Known(self.tags.wanted())),
         ])
     }
 

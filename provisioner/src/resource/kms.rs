@@ -1,7 +1,7 @@
 //! Which KMS key a resource is encrypted with: the same key has several names.
 
 /// Whether two names (id, ARN, alias or ARN of an alias) are spelled for the same key. An alias and an id are never
-/// taken for the same: only KMS could tell.
+/// taken for the same: that only KMS knows.
 pub(super) fn same(one: &str, other: &str) -> bool {
     bare(one) == bare(other)
 }

@@ -7,12 +7,15 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_eks::types::PodIdentityAssociation;
+use serde_json::Value;
 
 use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::Tags;
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Note, Observed, role};
+use super::{
+    Change, DesiredValue, Difference, Facts, Manage, Note, Observed, attributes, eks, role,
+};
 
 /// An EKS Pod Identity association: which service account gets which role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +49,9 @@ impl Manage for PodIdentity {
             Ok(account) => DesiredValue::Known(role::arn(account, &self.role).into()),
             Err(_) => DesiredValue::After("credentials for the account"),
         };
-        BTreeMap::from([
-            ("role".to_owned(), role),
-            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
+        attributes([
+            ("role", role),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -61,6 +64,14 @@ impl Manage for PodIdentity {
         }
     }
 
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("cluster", self.cluster.as_str().into()),
+            ("namespace", self.namespace.as_str().into()),
+            ("serviceAccount", self.service_account.as_str().into()),
+        ])
+    }
+
     async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let request = account
@@ -70,10 +81,7 @@ impl Manage for PodIdentity {
             .namespace(&self.namespace)
             .service_account(&self.service_account)
             .role_arn(role::arn(account, &self.role));
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
+        let request = request.set_tags(Some(self.tags.to_map()));
         let done = request.send().await;
         done.during("eks:CreatePodIdentityAssociation", &self.object())?;
         Ok(())
@@ -175,10 +183,7 @@ impl PodIdentity {
         let (owner, tags) = self
             .tags
             .observed(tags.map(|(key, value)| (key.as_str(), value.as_str())));
-        let attributes = BTreeMap::from([
-            ("role".to_owned(), live.role_arn().into()),
-            ("tags".to_owned(), tags),
-        ]);
+        let attributes = attributes([("role", live.role_arn().into()), ("tags", tags)]);
         let id = live.association_arn().map(str::to_owned);
         let mut observed = Observed::ready(owner, attributes, id);
         if let Some(target) = live.target_role_arn() {
@@ -194,15 +199,7 @@ impl PodIdentity {
         let Some(live) = self.describe(account, id).await? else {
             return Ok(());
         };
-        let request = account.eks.tag_resource();
-        let request = request.set_resource_arn(live.association_arn);
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
-        let done = request.send().await;
-        done.during("eks:TagResource", &self.object())?;
-        Ok(())
+        eks::tag(account, live.association_arn, &self.tags, &self.object()).await
     }
 
     fn object(&self) -> String {

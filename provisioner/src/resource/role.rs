@@ -1,8 +1,8 @@
-//! The IAM role of a pod: may read exactly its secrets, and sign in to the database as one user if it is told to.
+//! The IAM role of a pod: may read exactly its secrets, and sign in to the database as one user if that is configured.
 //!
 //! A pod gets the role through EKS Pod Identity; the role grants nothing in AWS IoT, for a connection by certificate
 //! is decided by the IoT policy alone. Inline policies that are not ours (the first deployment had one with `iot:*`)
-//! show as a difference and are removed. A managed policy that somebody attached is only told.
+//! show as a difference and are removed. An attached managed policy is only reported.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::Tags;
 
-use super::{DesiredValue, Difference, Facts, Manage, Note, Observed};
+use super::{DesiredValue, Difference, Facts, Manage, Note, Observed, attributes};
 
 mod document;
 
-/// The IAM role of a pod: may read exactly its secrets, and sign in to the database if it is told to.
+/// The IAM role of a pod: may read exactly its secrets, and sign in to the database if that is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     /// Whose account.
@@ -71,14 +71,14 @@ impl Manage for Role {
             },
             Err(_) => DesiredValue::After("credentials for the account"),
         };
-        BTreeMap::from([
+        attributes([
             (
-                "description".to_owned(),
+                "description",
                 DesiredValue::Known(self.description.as_str().into()),
             ),
-            ("policies".to_owned(), policies),
-            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
-            ("trust".to_owned(), DesiredValue::Known(document::trust())),
+            ("policies", policies),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
+            ("trust", DesiredValue::Known(document::trust())),
         ])
     }
 
@@ -152,14 +152,11 @@ impl Role {
         let trust = live
             .assume_role_policy_document()
             .map_or(Value::Null, document::from_iam);
-        let attributes = BTreeMap::from([
-            (
-                "description".to_owned(),
-                live.description().unwrap_or_default().into(),
-            ),
-            ("policies".to_owned(), Value::Object(policies)),
-            ("tags".to_owned(), tags),
-            ("trust".to_owned(), trust),
+        let attributes = attributes([
+            ("description", live.description().unwrap_or_default().into()),
+            ("policies", Value::Object(policies)),
+            ("tags", tags),
+            ("trust", trust),
         ]);
         let mut observed = Observed::ready(owner, attributes, Some(live.arn().to_owned()));
         let names: Vec<_> = attached

@@ -18,7 +18,9 @@ use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::{Owner, Tags};
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, kms};
+use super::{
+    Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes, kms,
+};
 
 pub(super) use self::value::SecretValue;
 
@@ -88,16 +90,16 @@ impl Manage for Secret {
     }
 
     fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
-        let mut wanted = BTreeMap::from([
+        let mut wanted = attributes([
             (
-                "description".to_owned(),
+                "description",
                 DesiredValue::Known(self.description.as_str().into()),
             ),
             (
-                "kmsKey".to_owned(),
+                "kmsKey",
                 DesiredValue::Known(self.kms_key.as_deref().into()),
             ),
-            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ]);
         for (key, content) in &self.content {
             wanted.insert(format!("{CONTENT}{key}"), content.wanted(facts));
@@ -122,6 +124,10 @@ impl Manage for Secret {
             }
             _ => Change::Quiet,
         }
+    }
+
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([("recoveryDays", self.recovery_days.into())])
     }
 
     async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
@@ -208,10 +214,10 @@ impl Secret {
     fn observed(&self, about: &DescribeSecretOutput, stored: &SecretValue) -> Observed {
         let (owner, tags) = self.owner(about);
         let description = about.description().unwrap_or_default();
-        let mut attributes = BTreeMap::from([
-            ("description".to_owned(), description.into()),
-            ("kmsKey".to_owned(), self.observed_key(about.kms_key_id())),
-            ("tags".to_owned(), tags),
+        let mut attributes = attributes([
+            ("description", description.into()),
+            ("kmsKey", self.observed_key(about.kms_key_id())),
+            ("tags", tags),
         ]);
         for (key, content) in &self.content {
             attributes.insert(format!("{CONTENT}{key}"), stored.observed(key, content));
@@ -245,7 +251,7 @@ impl Secret {
             return None;
         }
         let id = about.arn().map(str::to_owned);
-        let mut observed = Observed::ready(owner, BTreeMap::from([("tags".to_owned(), tags)]), id);
+        let mut observed = Observed::ready(owner, attributes([("tags", tags)]), id);
         observed.state = State::Broken {
             why: "somebody else's secret of this name is scheduled for deletion and keeps the name"
                 .into(),
@@ -354,7 +360,7 @@ fn is_set(value: &Value) -> bool {
 
 // Before the names of keys in the names of attributes.
 const CONTENT: &str = "content.";
-// What a secret is encrypted with if nobody says otherwise; not told by DescribeSecret, but accepted by UpdateSecret.
+// The default key of secrets; not returned by DescribeSecret, but accepted by UpdateSecret.
 const AWS_KEY: &str = "alias/aws/secretsmanager";
 
 #[cfg(test)]

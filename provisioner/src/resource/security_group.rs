@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::aws::ec2::{self, Ec2SecurityGroup as Live, IpPermission};
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::{Tags, pairs};
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Observed};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes};
 
 mod rules;
 
@@ -39,13 +39,10 @@ impl Manage for SecurityGroup {
     }
 
     fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
-        BTreeMap::from([
-            ("egress".to_owned(), DesiredValue::Known(json!({}))),
-            (
-                "ingress".to_owned(),
-                DesiredValue::Known(rules::wanted(&self.sources)),
-            ),
-            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
+        attributes([
+            ("egress", DesiredValue::Known(json!({}))),
+            ("ingress", DesiredValue::Known(rules::wanted(&self.sources))),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -60,9 +57,16 @@ impl Manage for SecurityGroup {
         }
     }
 
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("description", self.description().into()),
+            ("vpc", self.vpc.as_str().into()),
+        ])
+    }
+
     async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        let description = format!("Who may reach the database {}", self.name);
+        let description = self.description();
         let tags = self.tags.iter();
         let call = ec2::create_security_group(&self.name, &description, &self.vpc, tags);
         let done = account.ec2.call(call).await;
@@ -114,6 +118,10 @@ impl Manage for SecurityGroup {
 }
 
 impl SecurityGroup {
+    fn description(&self) -> String {
+        format!("Who may reach the database {}", self.name)
+    }
+
     /// A name is unique in its VPC.
     async fn find(&self, account: &Account) -> Result<Option<Live>, AwsError> {
         let filters = [("group-name", self.name.as_str()), ("vpc-id", &self.vpc)];
@@ -135,13 +143,10 @@ impl SecurityGroup {
 
     fn observed(&self, live: &Live) -> Observed {
         let (owner, tags) = self.tags.observed(pairs(&live.tags));
-        let attributes = BTreeMap::from([
-            (
-                "egress".to_owned(),
-                rules::observed(&live.ip_permissions_egress),
-            ),
-            ("ingress".to_owned(), rules::observed(&live.ip_permissions)),
-            ("tags".to_owned(), tags),
+        let attributes = attributes([
+            ("egress", rules::observed(&live.ip_permissions_egress)),
+            ("ingress", rules::observed(&live.ip_permissions)),
+            ("tags", tags),
         ]);
         let id = live.group_id.clone();
         let mut observed = Observed::ready(owner, attributes, id.clone());

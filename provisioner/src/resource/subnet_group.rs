@@ -9,7 +9,7 @@ use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::{Tags, pairs};
 
-use super::{DesiredValue, Difference, Facts, Manage, Observed, State};
+use super::{DesiredValue, Difference, Facts, Manage, Observed, State, attributes};
 
 /// The subnets the database may be in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,15 +45,19 @@ impl Manage for SubnetGroup {
 
     fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let subnets = self.subnets.iter().map(String::as_str);
-        BTreeMap::from([
-            ("subnets".to_owned(), DesiredValue::Known(sorted(subnets))),
-            ("tags".to_owned(), DesiredValue::Known(self.tags.wanted())),
+        attributes([
+            ("subnets", DesiredValue::Known(sorted(subnets))),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
+    }
+
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([("description", self.description().into())])
     }
 
     async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        let description = format!("Subnets of {}", self.name);
+        let description = self.description();
         let tags = self.tags.iter();
         let call = rds::create_db_subnet_group(&self.stored(), &description, &self.subnets, tags);
         let done = account.rds.call(call).await;
@@ -97,11 +101,14 @@ impl Manage for SubnetGroup {
 }
 
 impl SubnetGroup {
+    fn description(&self) -> String {
+        format!("Subnets of {}", self.name)
+    }
+
     fn observed(&self, live: &DbSubnetGroup, tags: &[(String, String)]) -> Observed {
         let (owner, tags) = self.tags.observed(pairs(tags));
         let subnets = sorted(live.subnets.iter().map(String::as_str));
-        let attributes =
-            BTreeMap::from([("subnets".to_owned(), subnets), ("tags".to_owned(), tags)]);
+        let attributes = attributes([("subnets", subnets), ("tags", tags)]);
         let mut observed = Observed::ready(owner, attributes, live.arn.clone());
         if let Some(status) = &live.status
             && status != "Complete"

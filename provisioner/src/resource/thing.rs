@@ -1,6 +1,6 @@
 //! An IoT thing: a name for a party in the registry.
 //!
-//! Things have no tags, so the mark of ownership is an attribute. A thing without a type holds three attributes;
+//! Things have no tags, so an attribute stands for the ownership tag. A thing without a type holds three attributes;
 //! attributes that others put there are left alone.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use crate::aws::{AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
 use crate::tags::{OWNER, Owner, Tags};
 
-use super::{DesiredValue, Difference, Facts, Manage, Observed};
+use super::{DesiredValue, Difference, Facts, Manage, Observed, attributes};
 
 /// An IoT thing: a name for a party in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Thing {
     pub name: String,
     /// Its tags.
     pub tags: Tags,
-    /// Attributes besides the mark of ownership.
+    /// Attributes besides the ownership attribute.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -94,16 +94,13 @@ impl Manage for Thing {
             .during("iot:DescribeThing", &self.name)
             .optional()?;
         let Some(found) = found else { return Ok(None) };
-        let (owner, attributes) = self.read(&found.attributes.unwrap_or_default());
-        let attributes = BTreeMap::from([(ATTRIBUTES.to_owned(), attributes)]);
+        let (owner, own) = self.read(&found.attributes.unwrap_or_default());
+        let attributes = attributes([(ATTRIBUTES, own)]);
         Ok(Some(Observed::ready(owner, attributes, found.thing_arn)))
     }
 
     fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
-        BTreeMap::from([(
-            ATTRIBUTES.to_owned(),
-            DesiredValue::Known(json!(self.all())),
-        )])
+        attributes([(ATTRIBUTES, DesiredValue::Known(json!(self.all())))])
     }
 
     async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {

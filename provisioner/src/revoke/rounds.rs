@@ -1,7 +1,7 @@
 //! Certificates go out of service round by round, until a look shows none that is left.
 //!
 //! **Invariant:** one certificate that resists keeps no other in service, and no connection open: each is tried, the
-//! connections are ended in every round, and what failed is told at the end.
+//! connections are ended in every round, and failures are reported at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl<'a, C: CertificateRegistry> Rounds<'a, C> {
     }
 
     async fn round(&mut self, open: &[String]) {
-        // Orders first: waiting until one is seen to be obeyed must not keep another in service.
+        // All status changes first: waiting until one is visible must not keep another certificate in service.
         let mut taken = Vec::new();
         for id in open {
             match self.order(id).await {

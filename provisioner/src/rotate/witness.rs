@@ -107,7 +107,7 @@ impl Witness {
         cloud: &Cloud,
     ) -> Result<(), IdentityError> {
         self.stop.cancel();
-        // A broker that does not take the goodbye changes nothing.
+        // Without an answer to DISCONNECT nothing else has to be done.
         let _ = timeout(DISCONNECT_WITHIN, self.driver).await;
         remove(registry, cloud, &self.policy).await
     }

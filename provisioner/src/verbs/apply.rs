@@ -3,7 +3,7 @@
 use link::error::{ExitKind, Failure};
 
 use super::plan::{look, tell_unseen};
-use super::{print, print_json};
+use super::{print, print_json, warn};
 use crate::args::{ApplyArgs, GlobalArgs};
 use crate::ask;
 use crate::context::Context;
@@ -29,6 +29,9 @@ pub(crate) async fn run(
     if !args.json {
         print(&table)?;
         tell_unseen(&context);
+        if !args.yes {
+            warn(&context.region.warnings());
+        }
     }
     if !args.yes && plan.to_do().next().is_some() {
         ask::confirm("Make these changes?", "yes", "--yes")?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{print, print_json};
 use crate::args::{DestroyArgs, GlobalArgs};
 use crate::ask;
-use crate::context::{Context, UnknownCluster};
+use crate::context::{Context, find_cluster};
 use crate::converge::StoppedError;
 use crate::desired;
 use crate::destroy::{RemovalDecision, RemovalItem, RemovalPlan, destroy};
@@ -79,8 +79,7 @@ fn resources(
 ) -> Result<(Vec<Resource>, Vec<Unreached>), Failure> {
     let region = &context.region;
     if let Some(id) = &args.cluster {
-        let cluster = region.cluster(id.as_str());
-        let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
+        let cluster = find_cluster(region, id.as_str())?;
         let all = desired::everything_of(region, cluster).into_iter();
         let reached = |resource: &Resource| context.cloud.reaches(&resource.address().scope);
         let (within, beyond): (Vec<_>, Vec<_>) = all.partition(reached);

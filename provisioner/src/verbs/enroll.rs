@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use link::clock::Clock;
-use link::error::{ExitKind, Failure, Hint};
+use link::error::{Failure, Hint};
 use link::id::ConsumerName;
 
 use crate::args::{EnrollArgs, EnrollStep, GlobalArgs};
-use crate::context::{Context, UnknownCluster};
+use crate::context::{Context, cluster_name, find_cluster};
 use crate::converge::{StoppedError, converge};
 use crate::enroll::{self, EnrollOptions, Requested};
 use crate::identity::{EnrollmentRequest, IdentitySpec, SignedEnrollment};
@@ -25,7 +25,7 @@ use super::print;
 /// A document could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} `{path}`")]
-struct FileError {
+struct DocumentFileError {
     operation: &'static str,
     path: String,
     #[source]
@@ -74,7 +74,7 @@ async fn all(
     }
     let scopes = [Scope::Region, Scope::Cluster(cluster.clone())];
     let context = Context::open(&only(global, &scopes)).await?;
-    let (cluster, party) = party(&context, cluster)?;
+    let (cluster, party) = party(&context, cluster.as_str())?;
     settle(&context, desired::agent_party(&context.region, cluster)).await?;
     let enrolled = Box::pin(enroll::all(
         &context.cloud,
@@ -118,7 +118,7 @@ async fn request(
     options: EnrollOptions,
 ) -> Result<(), Failure> {
     let context = Context::open(&only(global, &[Scope::Cluster(cluster.clone())])).await?;
-    let (_, party) = party(&context, cluster)?;
+    let (_, party) = party(&context, cluster.as_str())?;
     let clock = Clock::system();
     let requested = enroll::request(&context.cloud, &party, options, &clock);
     match requested.await.map_err(failed)? {
@@ -137,9 +137,7 @@ async fn request(
 async fn sign(global: &GlobalArgs, request: &Path, out: Option<&Path>) -> Result<(), Failure> {
     let request = EnrollmentRequest::parse(&read(request)?).map_err(Failure::misuse)?;
     let context = Context::open(&only(global, &[Scope::Region])).await?;
-    let cluster = ConsumerName::new(&request.party)
-        .map_err(|_| Failure::misuse(UnknownCluster(request.party.clone())))?;
-    let (cluster, party) = party(&context, &cluster)?;
+    let (cluster, party) = party(&context, &request.party)?;
     settle(&context, desired::agent_party(&context.region, cluster)).await?;
     let signed = enroll::sign(&context.cloud, &party, &request, &cluster.account);
     let signed = signed.await.map_err(failed)?;
@@ -152,10 +150,9 @@ async fn sign(global: &GlobalArgs, request: &Path, out: Option<&Path>) -> Result
 
 async fn complete(global: &GlobalArgs, signed: &Path) -> Result<(), Failure> {
     let signed = SignedEnrollment::parse(&read(signed)?).map_err(Failure::misuse)?;
-    let cluster = ConsumerName::new(&signed.party)
-        .map_err(|_| Failure::misuse(UnknownCluster(signed.party.clone())))?;
+    let cluster = cluster_name(global, &signed.party)?;
     let context = Context::open(&only(global, &[Scope::Cluster(cluster.clone())])).await?;
-    let (cluster, party) = party(&context, &cluster)?;
+    let (cluster, party) = party(&context, cluster.as_str())?;
     let enrolled = enroll::complete(&context.cloud, &party, &signed)
         .await
         .map_err(failed)?;
@@ -197,10 +194,9 @@ async fn settle_at(
 
 fn party<'a>(
     context: &'a Context,
-    id: &ConsumerName,
+    id: &str,
 ) -> Result<(&'a ManagementCluster, IdentitySpec), Failure> {
-    let cluster = context.region.cluster(id.as_str());
-    let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
+    let cluster = find_cluster(&context.region, id)?;
     Ok((cluster, desired::agent_identity(&context.region, cluster)))
 }
 
@@ -214,7 +210,7 @@ fn only(global: &GlobalArgs, scopes: &[Scope]) -> GlobalArgs {
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|source| {
         let path = path.display().to_string();
-        Failure::usage(FileError {
+        Failure::misuse(DocumentFileError {
             operation: "read",
             path,
             source,
@@ -228,14 +224,11 @@ fn write(out: Option<&Path>, text: &str, next: &str) -> Result<(), Failure> {
     };
     std::fs::write(path, text).map_err(|source| {
         let path = path.display().to_string();
-        Failure::new(
-            ExitKind::Failed,
-            FileError {
-                operation: "write",
-                path,
-                source,
-            },
-        )
+        Failure::failed(DocumentFileError {
+            operation: "write",
+            path,
+            source,
+        })
     })?;
     let path: PathBuf = path.to_owned();
     print(&format!(
@@ -248,4 +241,16 @@ fn write(out: Option<&Path>, text: &str, next: &str) -> Result<(), Failure> {
 pub(super) fn failed(error: crate::identity::IdentityError) -> Failure {
     let (kind, hint) = (error.exit(), error.hint());
     Failure::new(kind, error).with_hint(hint)
+}
+
+// === impl DocumentFileError ===
+
+impl Hint for DocumentFileError {
+    fn hint(&self) -> Option<String> {
+        Some(match self.operation {
+            "read" => "name the file that the step before wrote".into(),
+            _ => "name a file in a directory that can be written; nothing is lost, run it again"
+                .into(),
+        })
+    }
 }

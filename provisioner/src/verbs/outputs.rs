@@ -1,22 +1,23 @@
 //! `provisioner outputs`. Reads names and addresses only, never a certificate or a key.
 
 use link::error::{Failure, Hint};
-use link::id::ConsumerName;
 
 use super::print;
 use crate::args::{GlobalArgs, OutputFormat, OutputsArgs};
-use crate::context::{self, Context, UnknownCluster};
+use crate::context::{self, Context, find_cluster};
 use crate::converge::StoppedError;
 use crate::outputs::{LiveValues, TerraformOutputs, argocd, helm, secret_provider_class, sql};
-use crate::region::{ManagementCluster, Region};
 use crate::snapshot::Snapshot;
 
 pub(crate) async fn run(global: &GlobalArgs, args: &OutputsArgs) -> Result<(), Failure> {
     let region = context::read(global)?;
     let cluster = args.cluster.as_ref();
-    let cluster = cluster.map(|id| find(&region, id)).transpose()?;
+    let cluster = cluster
+        .map(|id| find_cluster(&region, id.as_str()))
+        .transpose()?;
     // All but the first follow from the file alone.
     match args.format {
+        OutputFormat::Json if cluster.is_some() => Err(Failure::misuse(WholeRegionError)),
         OutputFormat::Json => terraform(global).await,
         OutputFormat::Helm => print(&match cluster {
             None => helm::yaml(&helm::ServerValues::new(&region)),
@@ -43,6 +44,11 @@ pub(crate) async fn run(global: &GlobalArgs, args: &OutputsArgs) -> Result<(), F
 )]
 struct NoUserError;
 
+/// The outputs are those of the whole region.
+#[derive(Debug, thiserror::Error)]
+#[error("`--format json` prints the outputs of the whole region, of every management cluster")]
+struct WholeRegionError;
+
 async fn terraform(global: &GlobalArgs) -> Result<(), Failure> {
     let context = Context::open(global).await?;
     let resources = context.resources();
@@ -61,15 +67,18 @@ async fn terraform(global: &GlobalArgs) -> Result<(), Failure> {
     print(&TerraformOutputs::new(&context.region, &found).to_json())
 }
 
-fn find<'a>(region: &'a Region, id: &ConsumerName) -> Result<&'a ManagementCluster, Failure> {
-    let found = region.cluster(id.as_str());
-    found.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))
-}
-
 // === impl NoUserError ===
 
 impl Hint for NoUserError {
     fn hint(&self) -> Option<String> {
         Some("leave `--cluster` out, and write `iamAuth: true` below `database` if the server is to sign in by IAM".into())
+    }
+}
+
+// === impl WholeRegionError ===
+
+impl Hint for WholeRegionError {
+    fn hint(&self) -> Option<String> {
+        Some("leave `--cluster` out, or name another `--format`".into())
     }
 }

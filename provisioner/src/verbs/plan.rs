@@ -2,28 +2,44 @@
 
 use link::error::{ExitKind, Failure};
 
-use super::{print, print_json};
+use super::{print, print_json, warn};
 use crate::args::{GlobalArgs, PlanArgs};
 use crate::context::Context;
 use crate::converge::StoppedError;
 use crate::leftovers::leftovers;
+use crate::outcome::CommandOutcome;
 use crate::plan::{Plan, PlanTable};
 use crate::preflight;
 use crate::resource::Resource;
 use crate::snapshot::Snapshot;
 
-pub(crate) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Option<ExitKind>, Failure> {
+pub(crate) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<CommandOutcome, Failure> {
+    let told = args.wants_exit_code();
+    match Box::pin(show(global, args)).await {
+        Ok(plan) if plan.obstacle().is_some() => Ok(CommandOutcome::Ended(ExitKind::Failed)),
+        Ok(plan) if told && !plan.is_empty() => Ok(CommandOutcome::Changes),
+        Ok(_) => Ok(CommandOutcome::Done),
+        // 2 means differences here, so that a wrong file must not end with it.
+        Err(failure) if told => {
+            let hint = failure.hint().map(str::to_owned);
+            Err(Failure::new(ExitKind::Failed, failure.to_string()).with_hint(hint))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn show(global: &GlobalArgs, args: &PlanArgs) -> Result<Plan, Failure> {
     let context = Context::open(global).await?;
-    let (_, plan) = look(&context).await?;
+    let (_, mut plan) = look(&context).await?;
+    plan.warnings = context.region.warnings();
     if args.json {
         print_json(&plan)?;
     } else {
         print(&PlanTable(&plan).to_string())?;
+        warn(&plan.warnings);
         tell_unseen(&context);
     }
-    let blocked = plan.obstacle().is_some();
-    let asked = args.exit_code && !plan.is_empty();
-    Ok((blocked || asked).then_some(ExitKind::Failed))
+    Ok(plan)
 }
 
 /// The resources and their plan, after checking what they need.

@@ -14,7 +14,7 @@ use crate::scope::Scope;
 
 pub(crate) async fn run(global: &GlobalArgs, args: &RevokeArgs) -> Result<(), Failure> {
     // Only checks the name.
-    scopes(&args.party)?;
+    scopes(global, &args.party)?;
     let only = vec![Scope::Region];
     let context = Context::open(&GlobalArgs {
         only,

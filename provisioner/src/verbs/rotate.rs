@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use link::clock::Clock;
 use link::error::Failure;
-use link::id::ConsumerName;
 
 use super::enroll::failed;
 use super::print;
 use crate::args::{GlobalArgs, RotateArgs};
-use crate::context::{Context, UnknownCluster};
+use crate::context::{Context, cluster_name, find_cluster};
 use crate::desired;
 use crate::identity::IdentitySpec;
 use crate::progress::{Progress as _, ProgressLines};
@@ -18,7 +17,7 @@ use crate::rotate::{RotateOptions, rotate};
 use crate::scope::Scope;
 
 pub(crate) async fn run(global: &GlobalArgs, args: &RotateArgs) -> Result<(), Failure> {
-    let only = scopes(&args.party)?;
+    let only = scopes(global, &args.party)?;
     let context = Context::open(&GlobalArgs {
         only,
         ..global.clone()
@@ -45,12 +44,11 @@ pub(crate) async fn run(global: &GlobalArgs, args: &RotateArgs) -> Result<(), Fa
 }
 
 /// The accounts that a party's certificate and key are in.
-pub(super) fn scopes(party: &str) -> Result<Vec<Scope>, Failure> {
+pub(super) fn scopes(global: &GlobalArgs, party: &str) -> Result<Vec<Scope>, Failure> {
     if party == SERVER {
         return Ok(vec![Scope::Region]);
     }
-    let cluster =
-        ConsumerName::new(party).map_err(|_| Failure::misuse(UnknownCluster(party.to_owned())))?;
+    let cluster = cluster_name(global, party)?;
     Ok(vec![Scope::Region, Scope::Cluster(cluster)])
 }
 
@@ -59,8 +57,7 @@ pub(super) fn party(region: &Region, party: &str) -> Result<IdentitySpec, Failur
     if party == SERVER {
         return Ok(desired::server_identity(region));
     }
-    let cluster = region.cluster(party);
-    let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(party.to_owned())))?;
+    let cluster = find_cluster(region, party)?;
     Ok(desired::agent_identity(region, cluster))
 }
 

@@ -194,5 +194,5 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const POLL_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(30)..=Duration::from_secs(24 * 60 * 60);
 
-// AWS allows 50 tags a resource; one is the mark of ownership.
+// AWS allows 50 tags a resource; one is the ownership tag.
 const TAGS: usize = 49;

@@ -8,7 +8,7 @@ use crate::aws::rds::DbInstance;
 use crate::tags::pairs;
 
 use super::super::{DesiredValue, Facts, Note, Observed, State, kms};
-use super::{Database, LOGS, STORAGE_TYPE};
+use super::{Database, ENGINE, LOGS, STORAGE_TYPE};
 
 impl Database {
     pub(super) fn desired_attributes(&self, facts: &Facts) -> BTreeMap<String, DesiredValue> {
@@ -27,6 +27,7 @@ impl Database {
                 self.settings.deletion_protection.into(),
             ),
             ("encrypted", true.into()),
+            ("engine", ENGINE.into()),
             (
                 "engineVersion",
                 self.settings.engine_version.as_str().into(),
@@ -83,6 +84,7 @@ impl Database {
             ("database", live.database.as_deref().into()),
             ("deletionProtection", live.deletion_protection.into()),
             ("encrypted", live.storage_encrypted.into()),
+            ("engine", live.engine.as_deref().into()),
             ("engineVersion", self.version(live)),
             ("iamAuth", self.iam_auth(live)),
             (
@@ -140,7 +142,7 @@ impl Database {
         parts.join(".").into()
     }
 
-    /// AWS's own key is told by an ARN like any other, so without a desired key nothing is compared.
+    /// AWS reports its own key by an ARN like any other, so without a desired key nothing is compared.
     fn key(&self, live: &DbInstance) -> Value {
         match (self.settings.kms_key.as_deref(), live.kms_key_id.as_deref()) {
             (None, _) | (_, None) => Value::Null,

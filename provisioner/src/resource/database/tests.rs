@@ -51,6 +51,7 @@ fn live() -> DbInstance {
         resource_id: text("db-ABCD"),
         status: text("available"),
         class: text("db.t4g.micro"),
+        engine: text("postgres"),
         engine_version: text("18.3"),
         auto_minor_version_upgrade: Some(true),
         database: text("maestro"),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::aws::{AwsError, AwsErrorKind};
 
-use super::super::{DesiredValue, Facts};
+use super::super::{DesiredValue, Facts, SENSITIVE};
 use super::Content;
 
 /// What is stored under a secret's name. `Debug` shows the keys only.
@@ -25,7 +25,7 @@ impl Content {
     /// What the attribute of this key should be. Of a password only that there is one.
     pub(super) fn wanted(&self, facts: &Facts) -> DesiredValue {
         if matches!(self, Self::Password(_)) {
-            return DesiredValue::Known(SET.into());
+            return DesiredValue::Known(SENSITIVE.into());
         }
         match (self.text(facts), self) {
             (Some(text), _) => DesiredValue::Known(text.into()),
@@ -66,7 +66,7 @@ impl SecretValue {
     /// The attribute of a key: its value, or whether there is a password.
     pub(super) fn observed(&self, key: &str, content: &Content) -> Value {
         match content {
-            Content::Password(_) => self.text(key).map(|_| SET).into(),
+            Content::Password(_) => self.text(key).map(|_| SENSITIVE).into(),
             _ => self.get(key).cloned().unwrap_or_default(),
         }
     }
@@ -150,7 +150,5 @@ fn password(letters: usize) -> String {
     Alphanumeric.sample_string(&mut rand::rng(), letters)
 }
 
-// Instead of a password.
-const SET: &str = "set";
 // Bytes of a secret's value (Secrets Manager quotas).
 const LARGEST: usize = 65_536;

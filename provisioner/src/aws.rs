@@ -11,11 +11,13 @@ pub(crate) use self::query::QueryRequest;
 pub use self::query::{Query, QueryError};
 pub use self::session::{Access, Expected, OpenError, default_region};
 
+mod broker;
 pub(crate) mod ec2;
 mod error;
 pub(crate) mod public;
 mod query;
 pub(crate) mod rds;
+pub(crate) mod secrets;
 mod session;
 
 use crate::scope::Scope;

@@ -19,7 +19,7 @@ pub(crate) struct Context {
     /// The parts this command is about.
     pub(crate) scopes: BTreeSet<Scope>,
     /// Parts of the file that it has no credentials for.
-    pub(crate) unseen: Vec<Scope>,
+    pub(crate) skipped: Vec<Scope>,
 }
 
 /// A management cluster was named that the file does not have.
@@ -48,13 +48,13 @@ impl Context {
             cloud = cloud.with(scope, account);
         }
         let known = region.clusters.iter().map(scope_of);
-        let unseen = known.filter(|scope| global.only.is_empty() && !scopes.contains(scope));
-        let unseen = unseen.collect();
+        let skipped = known.filter(|scope| global.only.is_empty() && !scopes.contains(scope));
+        let skipped = skipped.collect();
         Ok(Self {
             region,
             cloud,
             scopes,
-            unseen,
+            skipped,
         })
     }
 
@@ -193,10 +193,10 @@ fn scope_of(cluster: &ManagementCluster) -> Scope {
 
 impl UnknownCluster {
     /// The error for `name`, which is none of the region's clusters.
-    pub(crate) fn new(name: impl ToString, region: &Region) -> Self {
+    pub(crate) fn new(name: &str, region: &Region) -> Self {
         let known = region.clusters.iter();
         Self {
-            name: name.to_string(),
+            name: name.to_owned(),
             known: known.map(|cluster| cluster.id.to_string()).collect(),
         }
     }

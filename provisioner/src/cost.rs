@@ -302,8 +302,9 @@ impl fmt::Display for Estimate {
             (Some(total), 0) => write!(f, "{total:>9.2}  USD a month in {}", self.region)?,
             (Some(total), unknown) => write!(
                 f,
-                "{total:>9.2}  USD a month in {} at least: {unknown} prices are unknown",
-                self.region
+                "{total:>9.2}  USD a month in {} at least; unknown: {unknown} of {} prices",
+                self.region,
+                self.lines.len()
             )?,
         }
         write!(f, "\n{}", self.source)?;

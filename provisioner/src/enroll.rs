@@ -10,12 +10,13 @@ use link::clock::Clock;
 use crate::aws::Cloud;
 use crate::identity::document::Issued;
 use crate::identity::observation::{IdentityObservation, SecretObservation, observe};
-use crate::identity::registry::{Registered, Registry, endpoint};
+use crate::identity::registry::{Registered, Registry};
 use crate::identity::secret::{CURRENT, IdentitySecret, PENDING, Version};
 use crate::identity::state::{IdentityAction, Purpose, next_action};
 use crate::identity::{
     EnrollmentRequest, IdentityError, IdentitySpec, ProgressFn, SignedEnrollment, key,
 };
+use crate::scope::Scope;
 use crate::tags::Owner;
 
 /// What an enrolment may replace.
@@ -120,15 +121,15 @@ pub async fn sign(
     check(document, "account", &request.account, account)?;
     let registry = Registry::of(cloud)?;
     let issued = issue(registry, party, &request.csr, request.requested_at).await?;
-    let region_account = &cloud.of(&crate::scope::Scope::Region)?.id;
-    let endpoint = endpoint(cloud).await?;
+    let account = cloud.of(&Scope::Region)?;
+    let endpoint = account.broker().await?;
     let issued = Issued {
         id: issued.id,
         pem: issued.pem,
         endpoint,
         ca: party.ca.clone(),
     };
-    Ok(SignedEnrollment::new(request, region_account, issued))
+    Ok(SignedEnrollment::new(request, &account.id, issued))
 }
 
 /// Puts a signed certificate in use. Needs only the account that keeps the key.

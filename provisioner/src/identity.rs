@@ -13,7 +13,6 @@
 
 pub use self::document::{DocumentError, EnrollmentRequest, SignedEnrollment};
 pub use self::error::IdentityError;
-pub use self::registry::endpoint;
 pub use self::spec::IdentitySpec;
 
 pub mod document;

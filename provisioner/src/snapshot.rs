@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt as _;
 
-use crate::aws::{AwsError, AwsErrorKind, Cloud, Outcome as _};
+use crate::aws::{AwsError, Cloud};
 use crate::plan::{Plan, ResourcePlan};
 use crate::resource::{Facts, Manage as _, Observed, Resource};
 use crate::scope::Scope;
@@ -61,30 +61,11 @@ impl Snapshot {
 
 /// The region's broker; none when this command has no credentials for it.
 async fn endpoint(cloud: &Cloud) -> Result<Option<String>, AwsError> {
-    let Ok(account) = cloud.of(&Scope::Region) else {
-        return Ok(None);
-    };
-    let action = "iot:DescribeEndpoint";
-    let answer = account
-        .iot
-        .describe_endpoint()
-        .endpoint_type(ENDPOINT_TYPE)
-        .send()
-        .await
-        .during(action, ENDPOINT_TYPE)?;
-    let host = answer.endpoint_address.filter(|host| !host.is_empty());
-    match host {
-        Some(host) => Ok(Some(host)),
-        None => Err(AwsError::new(
-            AwsErrorKind::Other,
-            action,
-            ENDPOINT_TYPE,
-            "the answer is empty",
-        )),
+    match cloud.of(&Scope::Region) {
+        Ok(account) => account.broker().await.map(Some),
+        Err(_) => Ok(None),
     }
 }
 
-// The legacy `iot:Data` endpoint has another root certificate (docs/IOT-CORE.md §1.6).
-const ENDPOINT_TYPE: &str = "iot:Data-ATS";
 // Read calls under way at once: well below every service's rate, and a region is seen in some seconds.
 const AT_ONCE: usize = 8;

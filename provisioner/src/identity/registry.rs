@@ -32,27 +32,6 @@ pub(crate) struct Registered {
     pub(crate) leaf: Leaf,
 }
 
-/// The broker's host name: the Data-ATS endpoint, whose server certificate Amazon's own roots sign
-/// (docs/IOT-CORE.md §1.6).
-///
-/// # Errors
-/// When the account cannot be asked.
-pub async fn endpoint(cloud: &Cloud) -> Result<String, AwsError> {
-    let action = "iot:DescribeEndpoint";
-    let answer = cloud
-        .of(&Scope::Region)?
-        .iot
-        .describe_endpoint()
-        .endpoint_type(ENDPOINT_TYPE)
-        .send()
-        .await
-        .during(action, ENDPOINT_TYPE)?;
-    answer.endpoint_address.ok_or_else(|| {
-        let message = "the answer holds no endpoint";
-        AwsError::new(AwsErrorKind::Other, action, ENDPOINT_TYPE, message)
-    })
-}
-
 // === impl Registry ===
 
 impl<'a> Registry<'a> {
@@ -273,8 +252,6 @@ impl Registered {
         self.status == ACTIVE
     }
 }
-
-const ENDPOINT_TYPE: &str = "iot:Data-ATS";
 
 // The request's time is that of another service, perhaps of another region.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(15);

@@ -7,12 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_secretsmanager::types::Tag;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, secrets};
 use crate::identity::IdentitySpec;
 use crate::tags::Owner;
 
@@ -60,26 +59,9 @@ impl<'a> IdentitySecret<'a> {
     }
 
     pub(crate) async fn describe(self) -> Result<Option<Described>, AwsError> {
-        let found = self
-            .account
-            .secrets
-            .describe_secret()
-            .secret_id(self.name())
-            .send()
-            .await
-            .during("secretsmanager:DescribeSecret", self.name())
-            .optional()?;
+        let found = secrets::describe(self.account, self.name()).await?;
         let Some(found) = found else { return Ok(None) };
-        let live = found.tags();
-        let pair = |tag: &'_ Tag| -> (String, String) {
-            let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
-            (text(tag.key()), text(tag.value()))
-        };
-        let live: Vec<(String, String)> = live.iter().map(pair).collect();
-        let pairs = live
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
-        let (owner, tags) = self.party.tags.observed(pairs);
+        let (owner, tags) = secrets::owner(&found, &self.party.tags);
         let labels = found.version_ids_to_stages.unwrap_or_default();
         let labels = labels.into_iter().collect();
         Ok(Some(Described {
@@ -107,14 +89,7 @@ impl<'a> IdentitySecret<'a> {
                 };
                 return Err(AwsError::new(AwsErrorKind::Exists, action, name, message));
             }
-            self.account
-                .secrets
-                .restore_secret()
-                .secret_id(name)
-                .send()
-                .await
-                .during("secretsmanager:RestoreSecret", name)?;
-            return Ok(());
+            return secrets::restore(self.account, name).await;
         }
         self.account
             .secrets
@@ -122,7 +97,7 @@ impl<'a> IdentitySecret<'a> {
             .name(name)
             .description(&self.party.description)
             .set_kms_key_id(self.party.kms_key.clone())
-            .set_tags(Some(self.tags()))
+            .set_tags(Some(secrets::sdk_tags(&self.party.tags)))
             .send()
             .await
             .during(action, name)?;
@@ -130,7 +105,11 @@ impl<'a> IdentitySecret<'a> {
     }
 
     pub(crate) async fn write_description(self) -> Result<(), AwsError> {
-        let key = self.party.kms_key.as_deref().unwrap_or(DEFAULT_KMS_KEY);
+        let key = self
+            .party
+            .kms_key
+            .as_deref()
+            .unwrap_or(secrets::DEFAULT_KEY);
         self.account
             .secrets
             .update_secret()
@@ -144,15 +123,7 @@ impl<'a> IdentitySecret<'a> {
     }
 
     pub(crate) async fn write_tags(self) -> Result<(), AwsError> {
-        self.account
-            .secrets
-            .tag_resource()
-            .secret_id(self.name())
-            .set_tags(Some(self.tags()))
-            .send()
-            .await
-            .during("secretsmanager:TagResource", self.name())?;
-        Ok(())
+        secrets::tag(self.account, self.name(), &self.party.tags).await
     }
 
     /// The version that is labelled so.
@@ -262,22 +233,7 @@ impl<'a> IdentitySecret<'a> {
     }
 
     pub(crate) async fn delete(self) -> Result<(), AwsError> {
-        let deleting = self.account.secrets.delete_secret().secret_id(self.name());
-        let deleting = match self.party.recovery_days {
-            0 => deleting.force_delete_without_recovery(true),
-            days => deleting.recovery_window_in_days(days.into()),
-        };
-        let deleted = deleting.send().await;
-        deleted
-            .during("secretsmanager:DeleteSecret", self.name())
-            .was_there()?;
-        Ok(())
-    }
-
-    fn tags(self) -> Vec<Tag> {
-        let tags = self.party.tags.iter();
-        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect()
+        secrets::delete(self.account, self.name(), self.party.recovery_days).await
     }
 }
 
@@ -302,9 +258,6 @@ pub(crate) const CURRENT: &str = "AWSCURRENT";
 pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
 /// The label of a key that waits.
 pub(crate) const PENDING: &str = "AWSPENDING";
-
-// What UpdateSecret takes for "AWS's own key".
-const DEFAULT_KMS_KEY: &str = "alias/aws/secretsmanager";
 
 // A request token becomes the version's id; the same parts give the same, so that a repeated call changes nothing.
 fn token(parts: &[&str]) -> String {

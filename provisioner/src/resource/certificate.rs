@@ -23,7 +23,9 @@ use crate::identity::{IdentitySpec, own};
 use crate::scope::Scope;
 use crate::tags::Owner;
 
-use super::{Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes};
+use super::{
+    Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes, kms,
+};
 
 mod notes;
 
@@ -43,7 +45,10 @@ impl IdentitySpec {
         let mut attributes = attributes([
             (TAGS, described.tags.clone()),
             (DESCRIPTION, json!(described.description)),
-            (KMS_KEY, self.kms_key_of(stored)),
+            (
+                KMS_KEY,
+                kms::observed(described.kms_key.as_deref(), self.kms_key.as_deref()),
+            ),
             (KEY, self.key_of(stored)),
             (CA, self.ca_of(stored)),
         ]);
@@ -119,18 +124,6 @@ impl IdentitySpec {
             Some(_) if stored.has_roots(&self.ca) => json!(fingerprint(&self.ca)),
             Some(ca) => json!(fingerprint(ca)),
             None => Value::Null,
-        }
-    }
-
-    // AWS shows an id, an ARN or an alias, as it was given or not; its own key it does not show.
-    fn kms_key_of(&self, stored: &SecretObservation) -> Value {
-        let live = stored.described.kms_key.as_deref();
-        match (live, self.kms_key.as_deref()) {
-            (None | Some("alias/aws/secretsmanager"), None) => Value::Null,
-            (Some(live), Some(wanted)) if live.ends_with(wanted) || wanted.ends_with(live) => {
-                json!(wanted)
-            }
-            (live, _) => json!(live),
         }
     }
 

@@ -11,10 +11,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
-use aws_sdk_secretsmanager::types::Tag;
 use serde_json::Value;
 
-use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, secrets};
 use crate::scope::Scope;
 use crate::tags::{Owner, Tags};
 
@@ -79,7 +78,7 @@ pub(super) async fn stored(account: &Account, name: &str) -> Result<SecretValue,
 impl Manage for Secret {
     async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
-        let Some(about) = self.describe(account).await? else {
+        let Some(about) = secrets::describe(account, &self.name).await? else {
             return Ok(None);
         };
         if about.deleted_date().is_some() {
@@ -132,7 +131,7 @@ impl Manage for Secret {
 
     async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        if let Some(about) = self.describe(account).await?
+        if let Some(about) = secrets::describe(account, &self.name).await?
             && about.deleted_date().is_some()
         {
             return self.restore(account, &about).await;
@@ -145,7 +144,7 @@ impl Manage for Secret {
             .name(&self.name)
             .description(&self.description)
             .set_kms_key_id(self.kms_key.clone())
-            .set_tags(Some(self.sdk_tags()))
+            .set_tags(Some(secrets::sdk_tags(&self.tags)))
             .secret_string(text);
         request
             .send()
@@ -179,21 +178,13 @@ impl Manage for Secret {
 
     async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        let Some(about) = self.describe(account).await? else {
+        let Some(about) = secrets::describe(account, &self.name).await? else {
             return Ok(());
         };
-        let request = account.secrets.delete_secret().secret_id(&self.name);
-        let request = match self.recovery_days {
-            0 => request.force_delete_without_recovery(true),
-            _ if about.deleted_date().is_some() => return Ok(()),
-            days => request.recovery_window_in_days(i64::from(days)),
-        };
-        request
-            .send()
-            .await
-            .during("secretsmanager:DeleteSecret", &self.name)
-            .was_there()?;
-        Ok(())
+        if self.recovery_days > 0 && about.deleted_date().is_some() {
+            return Ok(());
+        }
+        secrets::delete(account, &self.name, self.recovery_days).await
     }
 
     async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
@@ -202,21 +193,15 @@ impl Manage for Secret {
 }
 
 impl Secret {
-    async fn describe(&self, account: &Account) -> Result<Option<DescribeSecretOutput>, AwsError> {
-        let request = account.secrets.describe_secret().secret_id(&self.name);
-        request
-            .send()
-            .await
-            .during("secretsmanager:DescribeSecret", &self.name)
-            .optional()
-    }
-
     fn observed(&self, about: &DescribeSecretOutput, stored: &SecretValue) -> Observed {
         let (owner, tags) = self.owner(about);
         let description = about.description().unwrap_or_default();
         let mut attributes = attributes([
             ("description", description.into()),
-            ("kmsKey", self.observed_key(about.kms_key_id())),
+            (
+                "kmsKey",
+                kms::observed(about.kms_key_id(), self.kms_key.as_deref()),
+            ),
             ("tags", tags),
         ]);
         for (key, content) in &self.content {
@@ -264,18 +249,7 @@ impl Secret {
     }
 
     fn owner(&self, about: &DescribeSecretOutput) -> (Owner, Value) {
-        let tags = about.tags().iter();
-        self.tags
-            .observed(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))))
-    }
-
-    fn observed_key(&self, live: Option<&str>) -> Value {
-        match (live, self.kms_key.as_deref()) {
-            (None, _) => Value::Null,
-            (Some(live), _) if kms::same(live, AWS_KEY) => Value::Null,
-            (Some(live), Some(wanted)) if kms::same(live, wanted) => wanted.into(),
-            (Some(live), _) => live.into(),
-        }
+        secrets::owner(about, &self.tags)
     }
 
     async fn restore(
@@ -288,14 +262,12 @@ impl Secret {
             let why = "somebody else's secret of this name is scheduled for deletion";
             return Err(AwsError::new(AwsErrorKind::Exists, action, &self.name, why));
         }
-        let request = account.secrets.restore_secret().secret_id(&self.name);
-        request.send().await.during(action, &self.name)?;
-        Ok(())
+        secrets::restore(account, &self.name).await
     }
 
     /// Not together with the value: a change of key re-encrypts the current value, and must not make a new one.
     async fn describe_anew(&self, account: &Account, key_too: bool) -> Result<(), AwsError> {
-        let key = self.kms_key.as_deref().unwrap_or(AWS_KEY);
+        let key = self.kms_key.as_deref().unwrap_or(secrets::DEFAULT_KEY);
         let request = account
             .secrets
             .update_secret()
@@ -333,24 +305,12 @@ impl Secret {
     }
 
     async fn tag(&self, account: &Account) -> Result<(), AwsError> {
-        let request = account.secrets.tag_resource().secret_id(&self.name);
-        request
-            .set_tags(Some(self.sdk_tags()))
-            .send()
-            .await
-            .during("secretsmanager:TagResource", &self.name)?;
-        Ok(())
+        secrets::tag(account, &self.name, &self.tags).await
     }
 
     fn has_password(&self) -> bool {
         let mut content = self.content.values();
         content.any(|content| matches!(content, Content::Password(_)))
-    }
-
-    fn sdk_tags(&self) -> Vec<Tag> {
-        let tags = self.tags.iter();
-        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect()
     }
 }
 
@@ -360,8 +320,6 @@ fn is_set(value: &Value) -> bool {
 
 // Before the names of keys in the names of attributes.
 const CONTENT: &str = "content.";
-// The default key of secrets; not returned by DescribeSecret, but accepted by UpdateSecret.
-const AWS_KEY: &str = "alias/aws/secretsmanager";
 
 #[cfg(test)]
 mod tests;

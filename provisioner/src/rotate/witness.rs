@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::aws::{Account, Cloud};
-use crate::identity::registry::{Registry, endpoint};
+use crate::identity::registry::Registry;
 use crate::identity::settle::settled;
 use crate::identity::state::{ACTIVE, INACTIVE};
 use crate::identity::{IdentityError, IdentitySpec, key};
@@ -57,7 +57,8 @@ impl Witness {
             reason,
         };
         let client_id = ClientId::new(&name).map_err(|error| failed(error.to_string()))?;
-        let arn = prefix(cloud.of(&Scope::Region)?);
+        let account = cloud.of(&Scope::Region)?;
+        let arn = prefix(account);
         let (filters, document) = hearing(&arn, &name, &party.client_ids);
         let policy = IotPolicy {
             scope: Scope::Region,
@@ -67,7 +68,7 @@ impl Witness {
             undecided: None,
         };
         remove(registry, cloud, &policy).await?;
-        let host = endpoint(cloud).await?;
+        let host = account.broker().await?;
         policy.create(cloud, &Facts::default()).await?;
         let started = async {
             let identity = certify(registry, party, &policy, now).await?;

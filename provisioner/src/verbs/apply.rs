@@ -2,7 +2,7 @@
 
 use link::error::{ExitKind, Failure};
 
-use super::plan::{look, tell_unseen};
+use super::plan::{make_plan, note_skipped};
 use super::{print, print_json, warn};
 use crate::args::{ApplyArgs, GlobalArgs};
 use crate::ask;
@@ -17,8 +17,8 @@ pub(crate) async fn run(
     args: &ApplyArgs,
 ) -> Result<Option<ExitKind>, Failure> {
     let context = Context::open(global).await?;
-    let (resources, plan) = look(&context).await?;
-    let table = PlanTable(&plan).to_string();
+    let (resources, plan) = make_plan(&context).await?;
+    let table = PlanTable::full(&plan).to_string();
     if let Some(row) = plan.obstacle() {
         print(&table)?;
         return Err(StoppedError::obstacle(row).into_failure());
@@ -28,7 +28,7 @@ pub(crate) async fn run(
         .map_err(Failure::failed)?;
     if !args.json {
         print(&table)?;
-        tell_unseen(&context);
+        note_skipped(&context);
         if !args.yes {
             warn(&context.region.warnings());
         }
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     } else if left.is_empty() {
         print("everything is as the file says")?;
     } else {
-        print(&PlanTable(&left).to_string())?;
+        print(&PlanTable::full(&left).to_string())?;
     }
     // What only a person can settle is not as the file says, and a script must notice.
     Ok((!left.is_empty()).then_some(ExitKind::Failed))

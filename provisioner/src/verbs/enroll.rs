@@ -187,7 +187,7 @@ async fn settle_at(
         .await
         .map_err(StoppedError::into_failure)?;
     if !left.is_empty() {
-        ProgressLines::default().note(&PlanTable(&left).to_string());
+        ProgressLines::default().note(&PlanTable::full(&left).to_string());
     }
     Ok(())
 }

@@ -14,13 +14,13 @@ use crate::resource::Resource;
 use crate::snapshot::Snapshot;
 
 pub(crate) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<CommandOutcome, Failure> {
-    let told = args.wants_exit_code();
+    let exit_code = args.wants_exit_code();
     match Box::pin(show(global, args)).await {
         Ok(plan) if plan.obstacle().is_some() => Ok(CommandOutcome::Ended(ExitKind::Failed)),
-        Ok(plan) if told && !plan.is_empty() => Ok(CommandOutcome::Changes),
+        Ok(plan) if exit_code && !plan.is_empty() => Ok(CommandOutcome::Changes),
         Ok(_) => Ok(CommandOutcome::Done),
         // 2 means differences here, so that a wrong file must not end with it.
-        Err(failure) if told => {
+        Err(failure) if exit_code => {
             let hint = failure.hint().map(str::to_owned);
             Err(Failure::new(ExitKind::Failed, failure.to_string()).with_hint(hint))
         }
@@ -30,20 +30,20 @@ pub(crate) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<CommandO
 
 async fn show(global: &GlobalArgs, args: &PlanArgs) -> Result<Plan, Failure> {
     let context = Context::open(global).await?;
-    let (_, mut plan) = look(&context).await?;
+    let (_, mut plan) = make_plan(&context).await?;
     plan.warnings = context.region.warnings();
     if args.json {
         print_json(&plan)?;
     } else {
-        print(&PlanTable(&plan).to_string())?;
+        print(&PlanTable::full(&plan).to_string())?;
         warn(&plan.warnings);
-        tell_unseen(&context);
+        note_skipped(&context);
     }
     Ok(plan)
 }
 
 /// The resources and their plan, after checking what they need.
-pub(crate) async fn look(context: &Context) -> Result<(Vec<Resource>, Plan), Failure> {
+pub(crate) async fn make_plan(context: &Context) -> Result<(Vec<Resource>, Plan), Failure> {
     let resources = context.resources();
     preflight::prerequisites(&context.cloud, &resources)
         .await
@@ -59,9 +59,9 @@ pub(crate) async fn look(context: &Context) -> Result<(Vec<Resource>, Plan), Fai
 }
 
 /// Says which parts of the file were left out.
-pub(crate) fn tell_unseen(context: &Context) {
+pub(crate) fn note_skipped(context: &Context) {
     use crate::progress::{Progress as _, ProgressLines};
-    for scope in &context.unseen {
+    for scope in &context.skipped {
         ProgressLines::default().note(&format!(
             "note: the account of `{scope}` was not looked at: no credentials (give `--profile {scope}=NAME`)"
         ));

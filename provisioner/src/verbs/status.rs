@@ -14,7 +14,7 @@ use crate::leftovers::leftovers;
 use crate::plan::{Plan, PlanTable, ResourcePlan};
 use crate::resource::{Note, Observed, State};
 use crate::snapshot::Snapshot;
-use crate::verbs::plan::tell_unseen;
+use crate::verbs::plan::note_skipped;
 
 /// One resource as it is.
 #[derive(Debug, Serialize)]
@@ -50,8 +50,8 @@ pub(crate) async fn run(global: &GlobalArgs, args: &JsonArgs) -> Result<Option<E
         print_json(&status)?;
     } else {
         print(&describe(&status))?;
-        print(&PlanTable(&plan).to_string())?;
-        tell_unseen(&context);
+        print(&PlanTable::brief(&plan).to_string())?;
+        note_skipped(&context);
     }
     Ok((!plan.is_empty()).then_some(ExitKind::Failed))
 }

@@ -1,3 +1,4 @@
+use aws_sdk_secretsmanager::types::Tag;
 use serde_json::json;
 
 use super::super::compare;
@@ -177,17 +178,6 @@ fn ours_in_recovery_is_absent_and_another_keeps_the_name() {
     let observed = secret().in_recovery(&other).unwrap();
     assert_eq!(observed.owner, Owner::Nobody);
     assert!(matches!(observed.state, State::Broken { .. }));
-}
-
-#[test]
-fn the_key_of_aws_is_no_key_and_an_arn_is_its_id() {
-    let mut secret = secret();
-    assert_eq!(secret.observed_key(None), Value::Null);
-    assert_eq!(secret.observed_key(Some(AWS_KEY)), Value::Null);
-    assert_eq!(secret.observed_key(Some("k-1")), json!("k-1"));
-    secret.kms_key = Some("k-1".into());
-    let arn = "arn:aws:kms:eu-west-1:111122223333:key/k-1";
-    assert_eq!(secret.observed_key(Some(arn)), json!("k-1"));
 }
 
 #[test]

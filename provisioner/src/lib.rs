@@ -3,7 +3,7 @@
 //! ```text
 //! region.yaml ─▶ region ─▶ desired ─▶ resources ─┐
 //!                                                ├▶ plan ─▶ converge (apply), destroy, adopt
-//!                         AWS ─▶ snapshot ─────────┘
+//!                         AWS ─▶ snapshot ───────┘
 //! ```
 //! There is no state file: what should be is the file, what is there is AWS, and what is ours carries a tag. Every
 //! verb can be interrupted anywhere and run again.

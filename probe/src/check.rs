@@ -16,8 +16,9 @@ use link::clock::{Clock, rfc3339_seconds};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::identity::Identity;
-use link::iot::{Party, limits};
+use link::iot::limits;
 use link::message::Message;
+use link::party::Party;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 

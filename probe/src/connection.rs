@@ -163,7 +163,7 @@ fn start(
     drop(tokio::task::spawn_blocking(first_random));
     let (keep, identity) = watch::channel(identity);
     let registry = Registry::new();
-    let metrics = mqtt::Metrics::register(&registry).map_err(Lost::Metrics)?;
+    let metrics = mqtt::SessionMetrics::register(&registry).map_err(Lost::Metrics)?;
     let (session, inbound, driver) = config.build(identity, metrics).map_err(Lost::Tls)?;
     let stop = CancellationToken::new();
     let driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));

@@ -136,7 +136,7 @@ const COMMANDS: [&str; 8] = [
 const PROPERTIES: [&str; 3] = ["user-property", "content-type", "message-expiry-interval"];
 
 // IoT Core cuts longer ones to this (docs/IOT-CORE.md §1.2).
-const MAX_EXPIRY: u32 = 604_800;
+const MAX_EXPIRY: u32 = link::iot::limits::MESSAGE_EXPIRY_MAX;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::config::{Broker, Credentials, Layers, Material, ProcessEnv};
+use link::config::{Broker, BrokerCredentials, Layers, Material, ProcessEnv};
 use link::error::{ExitKind, Failure, Hint};
 use link::id::{ClientId, InvalidName};
 use link::identity::{self, Identity, Location};
@@ -31,7 +31,7 @@ pub struct Target {
     /// Where certificate, key and CA are.
     pub location: Location,
     /// TLS options of the port.
-    pub tls: tls::Options,
+    pub tls: tls::TlsOptions,
     /// The topics of consumers.
     pub scheme: Scheme,
     /// How resource names of this broker begin, as far as its host name tells.
@@ -100,7 +100,7 @@ impl Target {
             .map_or(broker.keep_alive, |s| Duration::from_secs(s.into()));
         Ok(Self {
             arn: arn_of(&host),
-            tls: tls::Options::for_port(port),
+            tls: tls::TlsOptions::for_port(port),
             host,
             port,
             client_id,
@@ -114,7 +114,7 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with which file.
-    pub fn load_identity(&self) -> Result<Arc<Identity>, identity::Error> {
+    pub fn load_identity(&self) -> Result<Arc<Identity>, identity::IdentityError> {
         Identity::load(&self.location, Clock::system().now()).map(Arc::new)
     }
 
@@ -187,7 +187,7 @@ fn read_config(args: &ConnectionArgs) -> Result<Broker, Failure> {
     let broker = Broker::read(&mut layers);
     layers
         .finish(broker)
-        .map_err(link::config::Problems::into_failure)
+        .map_err(link::config::ConfigProblems::into_failure)
 }
 
 // In the words of the flags, before the section speaks of its keys.
@@ -205,7 +205,10 @@ fn check_flags(args: &ConnectionArgs, layers: &Layers) -> Result<(), Failure> {
     }
 }
 
-fn location(args: &ConnectionArgs, credentials: Option<&Credentials>) -> Result<Location, Failure> {
+fn location(
+    args: &ConnectionArgs,
+    credentials: Option<&BrokerCredentials>,
+) -> Result<Location, Failure> {
     if let Some(directory) = &args.identity {
         return Ok(Location::Directory(directory.clone()));
     }

@@ -316,8 +316,7 @@ const DAYS: u64 = 30;
 const MINUTES: u64 = DAYS * 24 * 60;
 const HOURS: u32 = 30 * 24;
 
-// Whether 5 KB are 5 000 or 5 120 bytes is not documented (docs/IOT-CORE.md §3); the smaller gives the higher estimate.
-const UNIT_BYTES: u64 = 5_000;
+const UNIT_BYTES: u64 = link::iot::limits::METERED_BYTES;
 // An allowance, not a measurement: topic, properties of the event, and the frame around the manifests.
 const ENVELOPE_BYTES: u64 = 600;
 // An allowance too: conditions and feedback of a work with a handful of manifests.

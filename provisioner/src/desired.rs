@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use link::iot::Party;
+use link::party::Party;
 use serde_json::{Value, json};
 
 use crate::region::{Addons, ManagementCluster, Region};

@@ -58,7 +58,7 @@ use crate::region::Region;
 /// # Errors
 /// What the user is to read, with the exit code.
 pub async fn run(args: Args) -> Result<CommandOutcome, Failure> {
-    telemetry::init_hushing(&args.log, WHOLE_REQUESTS).map_err(Failure::usage)?;
+    telemetry::init_quieting(&args.log, WHOLE_REQUESTS).map_err(Failure::misuse)?;
     let global = &args.global;
     match &args.command {
         Command::Plan(args) => return Box::pin(verbs::plan::run(global, args)).await,

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use link::error::Hint;
-use link::iot::{Action, Context, Decision, Document, Request, Resource, Statement, evaluate};
+use link::iot::{
+    Context, Decision, Document, PolicyAction, Request, Resource, Statement, evaluate,
+};
 use serde::{Serialize, Serializer};
 
 use crate::region::Region;
@@ -138,7 +140,9 @@ impl PartyName {
             Self::Server => Some(&region.server.party),
             Self::Agent(id) => region.cluster(id).map(|cluster| &cluster.party),
         };
-        let ids = party.map(link::iot::Party::client_ids).unwrap_or_default();
+        let ids = party
+            .map(link::party::Party::client_ids)
+            .unwrap_or_default();
         ids.into_iter().next().map(String::from).unwrap_or_default()
     }
 }
@@ -207,7 +211,7 @@ pub fn check(region: &Region, documents: &Documents) -> PolicyMatrix {
             rows.push(PolicyRow {
                 party: party.clone(),
                 action: probe.action.to_string(),
-                resource: resource(probe.action, &probe.subject).to_string(),
+                resource: Resource::of(probe.action, &probe.subject).to_string(),
                 allowed,
                 expected: probe.expected,
                 why: (unknown.is_some() || allowed != probe.expected).then(|| decision.explain()),
@@ -224,7 +228,7 @@ pub fn explain(
     region: &Region,
     documents: &Documents,
     party: &PartyName,
-    action: Action,
+    action: PolicyAction,
     subject: &str,
 ) -> Explanation {
     let client_id = party.client_id(region);
@@ -244,7 +248,7 @@ pub fn explain(
     Explanation {
         party: party.clone(),
         action: action.to_string(),
-        resource: resource(action, subject).to_string(),
+        resource: Resource::of(action, subject).to_string(),
         allowed,
         unknown,
         decided_by: decided_by.map(|by| by.to_string()),
@@ -258,10 +262,10 @@ pub fn explain(
 ///
 /// # Errors
 /// [`PolicyError::NoAction`].
-pub fn action(text: &str) -> Result<Action, PolicyError> {
+pub fn action(text: &str) -> Result<PolicyAction, PolicyError> {
     let fold = |text: &str| text.replace('-', "").to_ascii_lowercase();
     let asked = fold(text);
-    Action::ALL
+    PolicyAction::ALL
         .into_iter()
         .find(|action| {
             let name = fold(action.name());
@@ -275,11 +279,11 @@ fn decide(
     documents: &Documents,
     party: &PartyName,
     client_id: &str,
-    action: Action,
+    action: PolicyAction,
     subject: &str,
 ) -> Decision {
     // Whoever asks to connect does so under the id it asks for; all else is done under its own.
-    let client_id = if action == Action::Connect {
+    let client_id = if action == PolicyAction::Connect {
         subject
     } else {
         client_id
@@ -287,7 +291,7 @@ fn decide(
     let context = Context::new(region.arn_prefix(), client_id);
     let request = Request {
         action,
-        resource: resource(action, subject),
+        resource: Resource::of(action, subject),
         context: &context,
     };
     evaluate(documents.of(party), &request)
@@ -297,14 +301,6 @@ fn unknown(decision: &Decision) -> Option<String> {
     match decision {
         Decision::Unknown { construct, .. } => Some(construct.to_string()),
         Decision::Allow { .. } | Decision::Deny { .. } => None,
-    }
-}
-
-fn resource(action: Action, subject: &str) -> Resource<'_> {
-    match action {
-        Action::Connect => Resource::Client(subject),
-        Action::Subscribe => Resource::Filter(subject),
-        Action::Publish | Action::Receive | Action::RetainPublish => Resource::Topic(subject),
     }
 }
 

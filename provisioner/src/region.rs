@@ -11,7 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use link::id::{ClientId, ConsumerName, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 use link::topic::Scheme;
 use serde_json::Value;
 

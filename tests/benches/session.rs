@@ -21,7 +21,7 @@ use rumqttc::{
 };
 use tests::measure::{self, Sample, say};
 use tests::mosquitto;
-use tests::pki::{Authority, Layout, lay_down};
+use tests::pki::{Authority, Layout, write_mount};
 use tests::scratch::Scratch;
 use tests::session::{Client, Ground};
 
@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
     let mounts = scratch.dir("sandbox")?;
     for name in CLIENTS {
         let set = ground.enrol(name)?;
-        lay_down(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
+        write_mount(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
     }
     compare("sandbox, no quotas", ground.broker.local_addr(), &mounts).await?;
     let authority = Authority::new("bench CA")?;
@@ -46,7 +46,7 @@ async fn main() -> Result<()> {
     let mounts = scratch.dir("mosquitto")?;
     for name in CLIENTS {
         let set = authority.client(name)?;
-        lay_down(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
+        write_mount(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
     }
     compare("mosquitto", broker.address(), &mounts).await?;
     say(&format!("load average afterwards {}", measure::load()));
@@ -182,7 +182,7 @@ impl Bare {
         filter: Option<&str>,
     ) -> Result<Self> {
         let identity = Identity::load(&Location::Directory(mount), Clock::system().now())?;
-        let tls = link::tls::client_config(&identity, &link::tls::Options::default())?;
+        let tls = link::tls::client_config(&identity, &link::tls::TlsOptions::default())?;
         let mut options = MqttOptions::new(id, ("localhost".to_owned(), address.port()));
         options
             .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tests::measure::{self, Sample, say};
 use tests::mosquitto;
-use tests::pki::{Authority, Layout, lay_down};
+use tests::pki::{Authority, Layout, write_mount};
 use tests::process::Spec;
 use tests::scratch::{Scratch, profile_directory};
 
@@ -22,7 +22,7 @@ async fn main() -> Result<()> {
     let broker = builder.start(scratch.path()).await?;
     let identity = scratch.dir("client")?.join("mount");
     let set = authority.client("client")?;
-    lay_down(&identity, &set, &[], Layout::PerFileRename)?;
+    write_mount(&identity, &set, &[], Layout::PerFileRename)?;
     let topic = ["-t", "bench/start", "-m", "hello", "-q", "1"];
     // Speaks MQTT 5 too, so that both make the same round trips.
     let theirs = mosquitto::client("mosquitto_pub", broker.address(), &identity)?

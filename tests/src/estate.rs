@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use link::iot::ArnPrefix;
-use sandbox::broker::{Broker, Config, Handle, Running};
+use sandbox::broker::{Broker, BrokerConfig, Handle, RunningBroker};
 use sandbox::control::{self, Control};
 use sandbox::pki::Authority;
 use serde_json::Value;
@@ -34,8 +34,8 @@ pub struct Estate {
     env: Vec<(String, String)>,
     scratch: Scratch,
     runs: AtomicUsize,
-    _broker: Running,
-    _control: control::Running,
+    _broker: RunningBroker,
+    _control: control::RunningControl,
 }
 
 // === impl Estate ===
@@ -80,10 +80,11 @@ impl Estate {
         let account = account_id();
         let server = authority.server(&[&host.to_string()])?;
         let any = SocketAddr::new(IpAddr::V4(host), 0);
-        let mut config = Config::new(any, server.certificate, server.key);
+        let mut config = BrokerConfig::new(any, server.certificate, server.key);
         config.arn = ArnPrefix::new(REGION, &account);
         let broker = Broker::bind(config).await?.spawn();
-        let mut control = control::Config::new(LOOPBACK, Arc::clone(&authority), broker.handle());
+        let mut control =
+            control::ControlConfig::new(LOOPBACK, Arc::clone(&authority), broker.handle());
         if host != HERE {
             control.endpoint = host.to_string();
         }

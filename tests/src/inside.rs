@@ -1,27 +1,27 @@
-//! An agent inside the test's own process, where a test can give it a target of its own.
+//! An agent inside the test's own process, where a test can give it an applier of its own.
 //!
 //! It takes the place of the agent of a region: the same mounted directory, client id and rights, and the same parts
-//! joined by [`agent::app::Config`]; only the target and the process differ.
+//! joined by [`agent::app::Config`]; only the applier and the process differ.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::MqttUplink;
-use agent::app::Config;
+use agent::app::AgentConfig;
+use agent::applier::Applier;
 use agent::health::Health;
 use agent::intake::Rules;
 use agent::metrics::Metrics;
-use agent::target::Target;
 use agent::work::Files;
 use anyhow::{Context as _, Result, anyhow};
 use link::admin::Checks;
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
 use link::config::ProcessEnv;
-use link::endpoint::{Endpoint, Line, Sources};
-use link::iot::Party;
+use link::endpoint::{Endpoint, SessionSpec, Sources};
 use link::mqtt::Reconnect;
+use link::party::Party;
 use link::supervise::{Restarts, TaskDied};
 use prometheus::Registry;
 use tokio::task::JoinHandle;
@@ -40,11 +40,11 @@ pub struct Inside {
 // === impl Inside ===
 
 impl Inside {
-    /// Kills a region's agent and starts one with this target in its place.
+    /// Kills a region's agent and starts one with this applier in its place.
     ///
     /// # Errors
     /// When a part of it cannot be opened.
-    pub fn replace<T: Target>(agent: &mut Agent, target: T) -> Result<Self> {
+    pub fn replace<T: Applier>(agent: &mut Agent, applier: T) -> Result<Self> {
         agent.service.kill()?;
         link::tls::install_provider();
         let sources = Sources {
@@ -57,7 +57,7 @@ impl Inside {
         let source = format!("{consumer}-work-agent");
         let scheme = endpoint.scheme.clone();
         let party = Party::agent_as(&scheme, &consumer, &source)?;
-        let lines = party.client_ids().into_iter().map(|client_id| Line {
+        let lines = party.client_ids().into_iter().map(|client_id| SessionSpec {
             client_id,
             subscriptions: party.subscribes().to_vec(),
             listens_later: false,
@@ -77,7 +77,7 @@ impl Inside {
         let inbound = links.inbound.pop().context("it subscribes")?;
         let store = Arc::new(Files::open(&agent.state)?.store);
         let agent_topic = scheme.agent_events(&consumer);
-        let config = Config {
+        let config = AgentConfig {
             rules: Rules {
                 consumer,
                 sources: Some(BTreeSet::from([SOURCE.to_owned()])),
@@ -103,7 +103,7 @@ impl Inside {
             let (stop, runner) = (stop.clone(), links.runner);
             async move {
                 let (uplink, following) = MqttUplink::new(session);
-                let agent = config.build(store, target, inbound, uplink);
+                let agent = config.build(store, applier, inbound, uplink);
                 let ended = CancellationToken::new();
                 let running = async {
                     let worked = Box::pin(agent.run(stop)).await;

@@ -1,6 +1,6 @@
 //! mosquitto as the second opinion: the distribution's broker with mutual TLS and the limits of IoT Core.
 //!
-//! What it does not do like IoT Core (components.md §1): a denied publish gets PUBACK 135 and the connection
+//! What it does not do like IoT Core (docs/IOT-CORE.md §1.3): a denied publish gets PUBACK 135 and the connection
 //! stays; after `kill -9` the messages of the last second may be lost (`autosave_interval 1`). That is the
 //! broker's loss, and a test that kills it has to allow for it or resync.
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use link::iot::policy::{Action, Document};
+use link::iot::policy::{Document, PolicyAction};
 use reqwest::Method;
 use serde_json::json;
 use tests::api::{Api, Change, config_map};
@@ -71,7 +71,7 @@ fn refuse(region: &Region) -> Result<()> {
         "Version": "2012-10-17",
         "Statement": [{
             "Effect": "Deny",
-            "Action": Action::Publish.name(),
+            "Action": PolicyAction::Publish.name(),
             "Resource": format!("arn:aws:iot:*:*:topic/maestro/consumers/{SICK}/sourceevents"),
         }],
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tests::mosquitto::{Builder, Instance, acl, client};
-use tests::pki::{Authority, Layout, lay_down};
+use tests::pki::{Authority, Layout, write_mount};
 use tests::process::Spec;
 use tests::scratch::Scratch;
 
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn identity(scratch: &Scratch, authority: &Authority, name: &str) -> Result<PathBuf> {
     let directory = scratch.dir(name)?;
-    lay_down(
+    write_mount(
         &directory,
         &authority.client(name)?,
         &[],
@@ -77,7 +77,7 @@ async fn a_stranger_to_the_authority_is_refused() -> Result<()> {
     let mut stranger = Authority::new("other CA")?.client("up")?;
     authority.certificate_pem().clone_into(&mut stranger.ca);
     let directory = scratch.dir("stranger")?;
-    lay_down(&directory, &stranger, &[], Layout::PerFileRename)?;
+    write_mount(&directory, &stranger, &[], Layout::PerFileRename)?;
     let outcome = publish(&broker, &directory)?
         .run(scratch.path(), PATIENCE)
         .await?;
@@ -103,7 +103,7 @@ async fn access_rules_go_by_the_common_name() -> Result<()> {
             .args(["-d"])
             .run(scratch.path(), PATIENCE)
             .await?;
-        // The client exits 0 either way; only the reason code of the PUBACK tells (components.md §1).
+        // The client exits 0 either way; only the reason code of the PUBACK tells.
         let text = outcome.stdout + &outcome.stderr;
         let denied = text.contains("RC:135") || text.contains("Not authorized");
         assert_eq!(denied, !allowed, "{name}: {text}");

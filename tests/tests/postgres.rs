@@ -15,7 +15,7 @@ use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::json;
 use server_bridge::store::Store as _;
-use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
 use tests::proxy::RetargetableProxy;
@@ -94,7 +94,7 @@ async fn a_bridge_that_waits_for_its_database_stops_when_it_is_told_to() -> Resu
 async fn connections_that_nobody_closed_are_given_up_within_seconds() -> Result<()> {
     let (server, files, proxy) = behind_a_proxy().await?;
     let port = files.path().join("db.port");
-    let mut config = Config::new(CredentialFiles::mounted(files.path()));
+    let mut config = PostgresConfig::new(CredentialFiles::mounted(files.path()));
     config.tls = TlsMode::Disable;
     config.limits.answer = Duration::from_secs(4);
     let store = PostgresStore::open(config).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use link::message::Message;
 use link::mqtt::{ConnectError, Inbound, PublishError, Session, State};
 use sandbox::broker::CertificateState;
-use sandbox::pki::{Authority, Layout, Request, lay_down};
+use sandbox::pki::{Authority, CertificateRequest, Layout, write_mount};
 use tests::mosquitto::Builder;
 use tests::proxy::CuttingProxy;
 use tests::scratch::Scratch;
@@ -138,7 +138,7 @@ async fn a_replaced_certificate_is_in_use_within_seconds_and_no_event_is_lost() 
                     let _ = std::fs::remove_file(sender.mount.join(name));
                 }
             }
-            lay_down(&sender.mount, &set, &[], layout)?;
+            write_mount(&sender.mount, &set, &[], layout)?;
             wait_for(
                 "the new certificate is in use",
                 Duration::from_secs(10),
@@ -167,8 +167,9 @@ async fn a_certificate_the_broker_refuses_gives_way_to_the_old_one() -> anyhow::
     let address = ground.broker.local_addr();
     let client = ground.client("client", address, &[], scratch.path())?;
     assert!(client.session.ready().await);
-    let refused = ground.enrol_as(&Request::new("client-2"), CertificateState::Inactive)?;
-    lay_down(&client.mount, &refused, &[], Layout::PerFileRename)?;
+    let request = CertificateRequest::new("client-2");
+    let refused = ground.enrol_as(&request, CertificateState::Inactive)?;
+    write_mount(&client.mount, &refused, &[], Layout::PerFileRename)?;
     wait_for(
         "the refusal is counted",
         Duration::from_secs(20),
@@ -199,13 +200,13 @@ async fn expired_and_torn_sets_are_reported_and_not_used() -> anyhow::Result<()>
     let hour = jiff::SignedDuration::from_hours(1);
     let expired = ground
         .authority
-        .issue(&Request::new("client").valid(now - hour * 2, now - hour))?;
+        .issue(&CertificateRequest::new("client").valid(now - hour * 2, now - hour))?;
     let torn = sandbox::pki::Set {
         key: ground.enrol("other")?.key,
         ..ground.enrol("client")?
     };
     for (bad, refused) in [(expired, 1), (torn, 2)] {
-        lay_down(&client.mount, &bad, &[], Layout::PerFileRename)?;
+        write_mount(&client.mount, &bad, &[], Layout::PerFileRename)?;
         wait_for(
             "the bad set is counted",
             Duration::from_secs(10),
@@ -350,7 +351,7 @@ async fn more_messages_than_the_window_reach_a_slow_consumer_once_through_mosqui
     let mut clients = Vec::new();
     for (name, filters) in [("slow", &["work"][..]), ("sender", &[])] {
         let mount = scratch.dir(name)?;
-        lay_down(&mount, &authority.client(name)?, &[], Layout::PerFileRename)?;
+        write_mount(&mount, &authority.client(name)?, &[], Layout::PerFileRename)?;
         let client = Client::start(name, broker.address(), filters, mount)?;
         assert!(client.session.ready().await);
         clients.push(client);

@@ -1,17 +1,17 @@
 //! More messages than an agent has room for, at a target that takes its time: everything goes at the target's pace, and
 //! nobody asks, answers, drops or reconnects in circles.
 //!
-//! The agent is the product's, inside this process, with a target whose removals take a second. What it may receive and
+//! The agent is the product's, inside this process, with an applier whose removals take a second. What it may receive and
 //! ask for is bounded by what was ordered, not by how long it takes.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use agent::reconcile::WORKERS;
-use agent::target::directory::Directory;
-use agent::target::{
-    Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError,
+use agent::applier::directory::Directory;
+use agent::applier::{
+    Applied, Applier, ApplierError, Change, Claim, Desired, HeldObject, Release, Released,
 };
+use agent::reconcile::WORKERS;
 use agent::work::WorkId;
 use anyhow::{Result, ensure};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -191,30 +191,34 @@ struct Slow(Directory);
 
 // === impl Slow ===
 
-impl Target for Slow {
-    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
+impl Applier for Slow {
+    async fn claim(
+        &self,
+        owner: &WorkId,
+        declared: &[Claim],
+    ) -> Result<Vec<HeldObject>, ApplierError> {
         self.0.claim(owner, declared).await
     }
 
-    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, ApplierError> {
         self.0.apply(owner, desired).await
     }
 
-    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, ApplierError> {
         self.0.observe(object).await
     }
 
     async fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
-    ) -> Result<Released, TargetError> {
+    ) -> Result<Released, ApplierError> {
         tokio::time::sleep(RELEASE).await;
         self.0.release(owner, held, mode).await
     }
 
-    async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
+    async fn settle(&self, owner: &WorkId) -> Result<(), ApplierError> {
         self.0.settle(owner).await
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn handshake(
     socket: TcpStream,
     subject: &Subject,
     identity: &Arc<Identity>,
-    options: &tls::Options,
+    options: &tls::TlsOptions,
     within: Duration,
 ) -> Staged<((), String)> {
     let of_tls = |problem: &TlsProblem| Finding::of_tls(problem, subject);
@@ -131,7 +131,7 @@ async fn port_443(
     let Ok((socket, _)) = connect(&addresses, SECOND_TRY).await else {
         return Port443::Closed;
     };
-    let options = tls::Options::for_port(HTTPS);
+    let options = tls::TlsOptions::for_port(HTTPS);
     match timeout(
         SECOND_TRY,
         start_tls(socket, &subject.host, identity, &options),
@@ -147,7 +147,7 @@ async fn start_tls(
     socket: TcpStream,
     host: &str,
     identity: &Identity,
-    options: &tls::Options,
+    options: &tls::TlsOptions,
 ) -> Result<TlsStream<TcpStream>, TlsProblem> {
     let other = |reason: String| TlsProblem::Other { reason };
     let config =

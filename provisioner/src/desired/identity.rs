@@ -1,6 +1,6 @@
 //! Certificates: of the server and of each agent.
 
-use link::iot::Party;
+use link::party::Party;
 
 use super::scope;
 use crate::identity::IdentitySpec;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use link::error::{Hint, chain};
 use link::id::{InvalidName, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 
 use super::file::{self, RegionFile};
 use super::grammar::{self, Checked, Fault};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use link::config::nearest;
+use link::spelling::nearest;
 
 use super::file;
 use super::grammar::Named;

@@ -2,7 +2,7 @@
 //!
 //! What does not fit is reported and removed, so that the rest can be read and checked in the same run.
 
-use link::config::nearest;
+use link::spelling::nearest;
 use serde_json::{Map, Value};
 
 use super::file::ACCOUNT;

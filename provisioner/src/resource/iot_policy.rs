@@ -270,7 +270,7 @@ const DOCUMENT: &str = "document";
 const TAGS: &str = "tags";
 
 // Versions IoT Core keeps of a policy (docs/IOT-CORE.md §1.2).
-const MAX_VERSIONS: usize = 5;
+const MAX_VERSIONS: usize = link::iot::limits::POLICY_VERSIONS;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use link::id::ClientId;
 use link::identity::Identity;
-use link::iot::{Action, ArnPrefix, Document, Statement};
+use link::iot::{ArnPrefix, Document, PolicyAction, Statement};
 use link::mqtt::{self, Inbound, Session, State};
 use link::tls;
 use tokio::sync::watch;
@@ -74,7 +74,7 @@ impl Witness {
             let identity = certify(registry, party, &policy, now).await?;
             let mut config = mqtt::Config::new(host, port, client_id);
             config.subscriptions = filters;
-            config.tls = tls::Options::for_port(port);
+            config.tls = tls::TlsOptions::for_port(port);
             let (session, witness) = connect(config, identity, policy.clone()).map_err(&failed)?;
             witness.wait_ready(&session).await.map_err(&failed)?;
             Ok(witness)
@@ -135,7 +135,7 @@ fn connect(
     policy: IotPolicy,
 ) -> Result<(Session, Witness), String> {
     let (keep, identity) = watch::channel(Arc::new(identity));
-    let metrics = mqtt::Metrics::unregistered().map_err(|error| error.to_string())?;
+    let metrics = mqtt::SessionMetrics::unregistered().map_err(|error| error.to_string())?;
     let (session, inbound, driver) = config
         .build(identity, metrics)
         .map_err(|error| link::error::chain(&error))?;
@@ -223,15 +223,15 @@ fn hearing(arn: &ArnPrefix, name: &str, clients: &[String]) -> (Vec<String>, Doc
 }
 
 fn allowing(arn: &ArnPrefix, name: &str, filters: &[String], topics: &[String]) -> Document {
-    let named = |action: Action, names: &[String]| {
+    let named = |action: PolicyAction, names: &[String]| {
         let kind = action.resource_kind();
         let names = names.iter().map(|name| format!("{arn}:{kind}/{name}"));
         Statement::allow([action], names)
     };
     Document::new(vec![
-        named(Action::Connect, &[name.to_owned()]),
-        named(Action::Subscribe, filters),
-        named(Action::Receive, topics),
+        named(PolicyAction::Connect, &[name.to_owned()]),
+        named(PolicyAction::Subscribe, filters),
+        named(PolicyAction::Receive, topics),
     ])
 }
 
@@ -248,9 +248,9 @@ const SUFFIX: &str = "provisioner-witness";
 const PRESENCE: &str = "$aws/events/presence";
 
 // IoT Core admits fifty subscriptions per connection (docs/IOT-CORE.md §1.2).
-const MAX_FILTERS: usize = 50;
+const MAX_FILTERS: usize = link::iot::limits::SUBSCRIPTIONS;
 
-// Edits of certificates and policies take minutes to be known everywhere (docs/IOT-CORE.md §1.2).
+// Longer than edits of certificates and policies usually take to be known everywhere.
 const READY: Duration = Duration::from_secs(5 * 60);
 
 const DISCONNECT_WITHIN: Duration = Duration::from_millis(600);

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::log::Line;
+use super::log::DeliveryLine;
 use super::{Context, lane};
 use crate::replicas::Work;
 use crate::store::{Hint, Store};
@@ -124,7 +124,7 @@ impl<S: Store> Lanes<S> {
                 }
             }
             Err(error) => {
-                if let Some(held_back) = self.context.log.admit(Line::Store, None) {
+                if let Some(held_back) = self.context.log.admit(DeliveryLine::Store, None) {
                     warn!(
                         held_back,
                         "Could not look for undelivered bundles yet: {}",

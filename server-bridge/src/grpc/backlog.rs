@@ -36,7 +36,7 @@ pub(super) struct Wanted {
     /// When it was reported, at the latest.
     pub(super) at: Timestamp,
     /// Only if its hash is another.
-    pub(super) unless: Option<String>,
+    pub(super) unless: Option<Arc<str>>,
     /// Whether it is told once more, for a stream that begins or a resync, as opposed to news.
     pub(super) repeated: bool,
 }

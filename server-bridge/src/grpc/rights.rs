@@ -15,16 +15,16 @@ use crate::store::SourceName;
 
 /// The rights of one stream.
 #[derive(Debug)]
-pub(super) struct Rights {
+pub(super) struct StreamRights {
     access: Access,
     caller: Caller,
     source: SourceName,
     scope: Mutex<Scope>,
 }
 
-// === impl Rights ===
+// === impl StreamRights ===
 
-impl Rights {
+impl StreamRights {
     /// Of a caller who may hear of this source.
     ///
     /// # Errors

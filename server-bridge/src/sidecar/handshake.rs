@@ -36,7 +36,7 @@ pub(super) struct Asking {
 
 /// Why a connection did not come so far: a cause for metrics, and words for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Turned {
+pub(super) struct Rejection {
     pub(super) cause: &'static str,
     pub(super) words: String,
 }
@@ -44,8 +44,8 @@ pub(super) struct Turned {
 /// Reads CONNECT; whoever is turned away has been told why, where there is a way to say it.
 ///
 /// # Errors
-/// [`Turned`].
-pub(super) async fn greet(stream: TcpStream) -> Result<Asking, Turned> {
+/// [`Rejection`].
+pub(super) async fn greet(stream: TcpStream) -> Result<Asking, Rejection> {
     let (read, write) = stream.into_split();
     let mut writer = Writer {
         half: write,
@@ -83,7 +83,7 @@ pub(super) async fn greet(stream: TcpStream) -> Result<Asking, Turned> {
     })
 }
 
-async fn read_connect(frames: &mut Frames) -> Result<Box<Connect>, Turned> {
+async fn read_connect(frames: &mut Frames) -> Result<Box<Connect>, Rejection> {
     let malformed = |_| turned("malformed", "it does not speak MQTT".into());
     let gone = || turned("broken", "it left before CONNECT".into());
     let (version, _) = frames.next().await.ok_or_else(gone)?.map_err(malformed)?;
@@ -120,8 +120,8 @@ fn acceptable(connect: &Connect) -> Result<(), (ConnectAckReason, &'static str)>
     Ok(())
 }
 
-fn turned(cause: &'static str, words: String) -> Turned {
-    Turned { cause, words }
+fn turned(cause: &'static str, words: String) -> Rejection {
+    Rejection { cause, words }
 }
 
 // === impl Writer ===

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use server_bridge::callers::Access;
-use server_bridge::grpc::Options;
+use server_bridge::grpc::GrpcOptions;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -75,6 +75,34 @@ async fn a_watch_of_health_and_a_silent_connection_delay_no_stop() {
 }
 
 #[tokio::test]
+async fn who_is_not_known_watches_health_a_few_times_on_a_connection_and_no_more() {
+    let server = Server::start().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let client = HealthClient::new(endpoint.connect().await.unwrap());
+    let watch = async || {
+        let mut client = client.clone();
+        client.watch(HealthCheckRequest::default()).await
+    };
+    let mut watching = Vec::new();
+    for _ in 0..16 {
+        watching.push(watch().await.unwrap().into_inner());
+    }
+    insta::assert_snapshot!(refused(watch().await.map(|_| ())), @"Unavailable ServiceUnavailable 503: too many questions for health on this connection");
+    for stream in &mut watching {
+        assert!(stream.message().await.unwrap().is_some());
+    }
+    watching.clear();
+    let deadline = Instant::now() + PATIENCE;
+    while watch().await.is_err() {
+        assert!(
+            Instant::now() < deadline,
+            "a watch that ended keeps its place"
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn messages_that_do_not_end_take_a_share_of_the_places_and_are_given_up() {
     let server = Server::start().await;
     let halves: Vec<_> = {
@@ -104,7 +132,12 @@ async fn messages_that_do_not_end_take_a_share_of_the_places_and_are_given_up() 
 #[tokio::test]
 async fn data_with_more_values_than_can_be_stored_is_refused_before_it_is_read() {
     let place = Place::sqlite();
-    let server = Server::over(place.open().await, Options { ..quick() }, Access::open()).await;
+    let server = Server::over(
+        place.open().await,
+        GrpcOptions { ..quick() },
+        Access::open(),
+    )
+    .await;
     let source = server.source("a").await;
     let listed = |count: usize| {
         let mut data = bundle("1");

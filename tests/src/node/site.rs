@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::ByteString;
 use link::id::{ClientId, ConsumerName, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 use link::topic::Scheme;
-use sandbox::broker::{Broker, Config, Running};
+use sandbox::broker::{Broker, BrokerConfig, RunningBroker};
 use sandbox::pki::{Authority, Set};
 use serde_json::{Value, json};
 
@@ -44,7 +45,7 @@ pub struct Site<'a> {
     node: &'a Node,
     name: String,
     authority: Authority,
-    broker: Running,
+    broker: RunningBroker,
 }
 
 // === impl Site ===
@@ -59,7 +60,7 @@ impl<'a> Site<'a> {
         let host = format!("{name}.test");
         let server = authority.server(&[&host])?;
         let any = (node.host(), 0).into();
-        let config = Config::new(any, server.certificate, server.key);
+        let config = BrokerConfig::new(any, server.certificate, server.key);
         let broker = Broker::bind(config).await?.spawn();
         node.resolve(&host, node.host());
         Ok(Self {

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use link::iot::{ArnPrefix, Party};
-use sandbox::broker::{Config, Handle, Quotas, Registry, Running};
+use link::iot::ArnPrefix;
+use link::party::Party;
+use sandbox::broker::{BrokerConfig, Handle, Quotas, Registry, RunningBroker};
 use sandbox::pki::{Authority, Set};
 
 use crate::mosquitto;
@@ -32,9 +33,9 @@ pub enum Broker {
 
 /// The sandbox's broker with what it takes to start it again.
 pub struct InProcess {
-    config: Config,
+    config: BrokerConfig,
     handle: Handle,
-    running: Option<Running>,
+    running: Option<RunningBroker>,
 }
 
 /// What a builder chooses about the broker.
@@ -86,7 +87,7 @@ impl Broker {
                 let registry = registry(members)?;
                 let server = authority.server(&[])?;
                 let any = (Ipv4Addr::LOCALHOST, 0).into();
-                let mut config = Config::new(any, server.certificate, server.key);
+                let mut config = BrokerConfig::new(any, server.certificate, server.key);
                 config.registry = registry;
                 if !options.quotas {
                     config.quotas = Quotas::none();
@@ -179,7 +180,7 @@ impl std::fmt::Debug for InProcess {
     }
 }
 
-async fn bind(config: &Config) -> Result<Running> {
+async fn bind(config: &BrokerConfig) -> Result<RunningBroker> {
     let broker = sandbox::broker::Broker::bind(config.clone()).await?;
     Ok(broker.spawn())
 }

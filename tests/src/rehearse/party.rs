@@ -46,7 +46,7 @@ impl Party {
             SERVER => format!("{}-0", text("/clientId")?),
             cluster => {
                 let consumer = ConsumerName::new(cluster)?;
-                let party = link::iot::Party::agent(&Scheme::default(), &consumer)?;
+                let party = link::party::Party::agent(&Scheme::default(), &consumer)?;
                 let ids = party.client_ids();
                 ids.first().context("an agent has a client id")?.to_string()
             }

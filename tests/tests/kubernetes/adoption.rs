@@ -153,12 +153,12 @@ async fn takes_over(ground: &mut Ground, left: &Left) -> Result<()> {
         .await?;
     applied(&mut ground.source, WORK, 5).await?;
     left.is_untouched(ground).await?;
-    for keeper in [WORK, ORPHAN] {
-        let keepers = left.keepers(ground, keeper).await?;
-        ensure!(keepers.len() == 1, "{keepers:#?}");
+    for record in [WORK, ORPHAN] {
+        let records = left.records(ground, record).await?;
+        ensure!(records.len() == 1, "{records:#?}");
     }
     let status = left
-        .keepers(ground, WORK)
+        .records(ground, WORK)
         .await?
         .remove(0)
         .status
@@ -180,8 +180,8 @@ async fn takes_over(ground: &mut Ground, left: &Left) -> Result<()> {
     for id in [ORPHAN, WORK] {
         ground.send(deletion(id, 7)).await?;
         deleted(&mut ground.source, id).await?;
-        let keepers = left.keepers(ground, id).await?;
-        ensure!(keepers.is_empty(), "{keepers:#?}");
+        let records = left.records(ground, id).await?;
+        ensure!(records.is_empty(), "{records:#?}");
     }
     for name in left.names().chain(["orphan"]) {
         let found = ground.maps().get_opt(name).await?;

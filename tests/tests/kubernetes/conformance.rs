@@ -1,4 +1,4 @@
-//! The cross-test list of docs/MAESTRO.md §9 with our agent in a real cluster, against a source that speaks as Go does.
+//! The cross-test list of docs/MAESTRO.md §7 with our agent in a real cluster, against a source that speaks as Go does.
 //!
 //! | Row | Case | Test |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | 12 | malformed events | `specs::malformed_events_harm_nobody`; over-size: `tests/refusals.rs` |
 //! | 14 | broker trouble | `restarts::nothing_is_lost_in_a_storm_of_reconnects`, `restarts::…_same_client_id`; codes: `tests/session.rs` |
 //! | 16 | names, owners, takeover and back | `ownership`, and `adoption` |
-//! | 17 | strategies × delete options × executors | `target`, `executor` |
-//! | 18 | every condition | unit tests of `agent::status`, and `target` |
+//! | 17 | strategies × delete options × executors | `applier`, `executor` |
+//! | 18 | every condition | unit tests of `agent::status`, and `applier` |
 
 use std::path::Path;
 use std::time::Duration;

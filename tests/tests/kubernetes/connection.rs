@@ -193,7 +193,7 @@ async fn certificate_of_another_authority_is_refused_in_words() -> Result<()> {
         .await?;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
     let error = maps.list(&ListParams::default()).await.unwrap_err();
-    let words = cluster::words(&error);
+    let words = cluster::error_message(&error);
     assert!(words.contains("certificate"), "{words}");
     let hint = cluster::hint(&error).unwrap_or_default();
     assert!(hint.contains("certificate-authority-data"), "{hint}");

@@ -288,7 +288,7 @@ impl View {
             "{:#}",
             now.status
         );
-        let owner = self.keeper(&bundle.id).await?;
+        let owner = self.record(&bundle.id).await?;
         let expected: Vec<_> = expected
             .iter()
             .map(|(name, value)| {
@@ -298,7 +298,7 @@ impl View {
             .collect();
         let found = self.found(run).await?;
         ensure!(found == expected, "{found:?} in place of {expected:?}");
-        let both = BTreeSet::from([owner, self.keeper(shared).await?]);
+        let both = BTreeSet::from([owner, self.record(shared).await?]);
         self.common_is_of(both).await
     }
 
@@ -311,10 +311,10 @@ impl View {
         );
         let found = self.found(run).await?;
         ensure!(found.is_empty(), "{found:?}");
-        let other = self.keeper(shared).await?;
+        let other = self.record(shared).await?;
         self.common_is_of(BTreeSet::from([other])).await?;
-        let keepers = self.keepers(&bundle.id).await?;
-        ensure!(keepers.is_empty(), "AppliedManifestWorks left: {keepers:?}");
+        let records = self.records(&bundle.id).await?;
+        ensure!(records.is_empty(), "AppliedManifestWorks left: {records:?}");
         let works: Api<ManifestWork> = Api::namespaced(self.client.clone(), &self.works);
         let works = works.list_metadata(&ListParams::default()).await?;
         let works: Vec<_> = works
@@ -356,20 +356,20 @@ impl View {
     }
 
     /// The uid of the one AppliedManifestWork of a bundle.
-    async fn keeper(&self, id: &str) -> Result<String> {
-        let mut keepers = self.keepers(id).await?;
-        ensure!(keepers.len() == 1, "AppliedManifestWorks: {keepers:?}");
-        keepers.pop().context("there is one")
+    async fn record(&self, id: &str) -> Result<String> {
+        let mut records = self.records(id).await?;
+        ensure!(records.len() == 1, "AppliedManifestWorks: {records:?}");
+        records.pop().context("there is one")
     }
 
-    async fn keepers(&self, id: &str) -> Result<Vec<String>> {
-        let keepers: Api<AppliedManifestWork> = Api::all(self.client.clone());
-        let keepers = keepers.list(&ListParams::default()).await?;
-        let ours = keepers
+    async fn records(&self, id: &str) -> Result<Vec<String>> {
+        let records: Api<AppliedManifestWork> = Api::all(self.client.clone());
+        let records = records.list(&ListParams::default()).await?;
+        let ours = records
             .items
             .into_iter()
-            .filter(|keeper| keeper.spec.manifest_work_name == id);
-        Ok(ours.filter_map(|keeper| keeper.metadata.uid).collect())
+            .filter(|record| record.spec.manifest_work_name == id);
+        Ok(ours.filter_map(|record| record.metadata.uid).collect())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use agent::cluster::Cluster as Connection;
-use agent::cluster::election::{Config, Election, Leadership, Timing};
+use agent::cluster::election::{Election, ElectionConfig, Leadership, Timing};
 use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -30,7 +30,7 @@ const LEASE: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_secs(2);
 
 fn candidate(connection: &Connection, namespace: &str, identity: &str) -> Result<Election> {
-    let config = Config {
+    let config = ElectionConfig {
         namespace: namespace.to_owned(),
         name: "election".to_owned(),
         name_of_process: Some(identity.to_owned()),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use agent::target::kubernetes::executor::{Executor, Intent, REMEMBERED};
-use agent::target::{ErrorKind, TargetError};
+use agent::applier::kubernetes::executor::{AccessRequest, Executor, REMEMBERED};
+use agent::applier::{ApplierError, ApplierErrorKind};
 use anyhow::Result;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{DeleteParams, PostParams};
@@ -74,22 +74,22 @@ impl Shop {
         object: &ObjectRef,
         manifest: &Value,
         now: Instant,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), ApplierError> {
         let resource = object.plural_guess();
-        let intent = Intent {
+        let request = AccessRequest {
             account: &self.account,
             object,
             resource: &resource,
             owned: true,
             manifest,
         };
-        executor.check(intent, now).await
+        executor.check(request, now).await
     }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-fn kind(outcome: &Result<(), TargetError>) -> Option<&ErrorKind> {
+fn kind(outcome: &Result<(), ApplierError>) -> Option<&ApplierErrorKind> {
     outcome.as_ref().err().map(|error| &error.kind)
 }
 
@@ -101,7 +101,7 @@ async fn executor_may_do_what_its_role_says_until_it_is_revoked() -> Result<()> 
     let begun = Instant::now();
     let check = async |now| shop.check(&executor, &map, &json!({}), now).await;
     let refused = check(begun).await.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::NotAllowed);
+    assert_eq!(refused.kind, ApplierErrorKind::NotAllowed);
     assert_eq!(
         refused.message,
         format!(
@@ -127,14 +127,14 @@ async fn executor_may_do_what_its_role_says_until_it_is_revoked() -> Result<()> 
             .check(&fresh, &map, &json!({}), begun + 2 * REMEMBERED)
             .await
         {
-            Err(error) if error.kind == ErrorKind::NotAllowed => Ok(()),
+            Err(error) if error.kind == ApplierErrorKind::NotAllowed => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await?;
     check(begun).await?;
     let later = check(begun + REMEMBERED).await;
-    assert_eq!(kind(&later), Some(&ErrorKind::NotAllowed));
+    assert_eq!(kind(&later), Some(&ApplierErrorKind::NotAllowed));
     Ok(())
 }
 
@@ -160,7 +160,7 @@ async fn rights_to_named_objects_are_enough_for_these() -> Result<()> {
         ..secret
     };
     let refused = shop.check(&executor, &other, &json!({}), now).await;
-    assert_eq!(kind(&refused), Some(&ErrorKind::NotAllowed));
+    assert_eq!(kind(&refused), Some(&ApplierErrorKind::NotAllowed));
     Ok(())
 }
 
@@ -218,7 +218,7 @@ async fn executor_cannot_give_rights_that_it_does_not_have() -> Result<()> {
         .check(&executor, &object, &giving("secrets"), now)
         .await;
     let refused = refused.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::NotAllowed);
+    assert_eq!(refused.kind, ApplierErrorKind::NotAllowed);
     assert!(
         refused.message.contains("permission escalation: ")
             && refused
@@ -235,6 +235,6 @@ async fn executor_cannot_give_rights_that_it_does_not_have() -> Result<()> {
     let refused = shop
         .check(&executor, &object, &giving("secrets"), now)
         .await;
-    assert_eq!(kind(&refused), Some(&ErrorKind::NotAllowed));
+    assert_eq!(kind(&refused), Some(&ApplierErrorKind::NotAllowed));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Tests with a real Kubernetes API server; one program, so that they share its three seconds of start.
 
 mod adoption;
+mod applier;
 mod chart;
 mod conditions;
 mod conformance;
@@ -21,6 +22,5 @@ mod refusals;
 mod region;
 mod servers;
 mod stage;
-mod target;
 mod volume;
 mod works;

@@ -190,7 +190,7 @@ async fn an_idle_agent_makes_less_than_one_request_a_second() -> Result<()> {
 /// The objects of one test.
 struct View {
     objects: Api<ConfigMap>,
-    keepers: Api<AppliedManifestWork>,
+    records: Api<AppliedManifestWork>,
     namespace: String,
 }
 
@@ -202,7 +202,7 @@ impl View {
         let namespace = cluster.namespace(prefix).await?;
         Ok(Self {
             objects: Api::namespaced(client.clone(), &namespace),
-            keepers: Api::all(client),
+            records: Api::all(client),
             namespace,
         })
     }
@@ -266,11 +266,11 @@ impl View {
     }
 
     async fn is_not_evicted(&self, bundle: &Bundle) -> Result<()> {
-        let keepers = self.keepers.list(&ListParams::default()).await?;
-        let ours: Vec<_> = keepers
+        let records = self.records.list(&ListParams::default()).await?;
+        let ours: Vec<_> = records
             .items
             .into_iter()
-            .filter(|keeper| keeper.spec.manifest_work_name == bundle.id)
+            .filter(|record| record.spec.manifest_work_name == bundle.id)
             .collect();
         ensure!(ours.len() == 1, "{ours:?}");
         let status = ours[0].status.clone().unwrap_or_default();

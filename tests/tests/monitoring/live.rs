@@ -15,7 +15,7 @@ use link::clock::Clock;
 use link::id::ConsumerName;
 use link::message::Message;
 use link::topic::Scheme;
-use sandbox::pki::{Layout, Request};
+use sandbox::pki::{CertificateRequest, Layout};
 use serde_json::Value;
 use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
@@ -240,7 +240,7 @@ async fn post(api: &Api, cluster: usize, name: &str, value: &str) -> Result<()> 
 fn short_lived(region: &mut Region, consumer: &str) -> Result<()> {
     let now = Clock::system().now();
     let day = SignedDuration::from_hours(24);
-    let request = Request::new(consumer).valid(now - day, now + day * 13);
+    let request = CertificateRequest::new(consumer).valid(now - day, now + day * 13);
     let set = region.authority.issue(&request)?;
     let registry = region.broker.sandbox()?.registry();
     registry.register_pem(&set.certificate, &[consumer])?;

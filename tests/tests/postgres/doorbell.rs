@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use server_bridge::store::{Hint, Store as _};
 use tests::wait::wait_for;
 use tokio::time::{Instant, timeout};
@@ -14,7 +14,7 @@ use super::behind_a_proxy;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_hears_nothing_any_more_is_found_out_within_twenty_seconds() -> Result<()> {
     let (_server, files, proxy) = behind_a_proxy().await?;
-    let mut config = Config::new(CredentialFiles::mounted(files.path()));
+    let mut config = PostgresConfig::new(CredentialFiles::mounted(files.path()));
     config.tls = TlsMode::Disable;
     let metrics = config.metrics.clone();
     let store = PostgresStore::open(config).await?;

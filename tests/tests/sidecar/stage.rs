@@ -10,12 +10,13 @@ use link::config::{BrokerFlags, ProcessEnv};
 use link::endpoint::{Endpoint, Sources};
 use link::error::Failure;
 use link::id::{ClientId, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
 use link::mqtt::Reconnect;
+use link::party::Party;
 use link::shutdown::{Shutdown, Trigger};
 use link::topic::Scheme;
 use prometheus::Registry;
-use server_bridge::sidecar::{self, GRACE, Settings};
+use server_bridge::sidecar::{self, GRACE, SidecarSettings};
 use tests::metrics::Page;
 use tests::pki::{Layout, Set};
 use tests::region::{BRIDGE, BRIDGE_CLIENT, Builder, Kind, Mount, Region, SOURCE};
@@ -151,7 +152,7 @@ impl Beside {
             flags: Some(&flags),
             ..Sources::default()
         };
-        let settings = Settings {
+        let settings = SidecarSettings {
             endpoint: Endpoint::resolve(sources, &ProcessEnv).map_err(told)?,
             source: SourceId::new(SOURCE)?,
             client_id: ClientId::new(BRIDGE_CLIENT)?,

@@ -1,7 +1,7 @@
 // Long because each finding of the catalogue is read here as a person reads it.
 
 use jiff::Timestamp;
-use link::identity::{Error as FileError, Role};
+use link::identity::{IdentityError as FileError, Role};
 
 use super::*;
 

@@ -1,7 +1,8 @@
 //! Topics, server and clusters: parties whose client ids, topics and policies fit each other.
 
 use link::id::{ClientId, ConsumerName, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 use link::topic::{Scheme, Topics};
 
 use super::{Check, STAND_IN};

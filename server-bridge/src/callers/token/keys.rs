@@ -15,6 +15,7 @@ use link::error::chain;
 use link::file;
 use reqwest::{Certificate, Client, Url};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -42,6 +43,8 @@ pub(in super::super) struct Keys {
     held: Mutex<Held>,
     /// One asks at a time.
     asking: tokio::sync::Mutex<()>,
+    /// Calls with a key that is not known, which wait for the answer.
+    waiting: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +96,7 @@ impl Keys {
             http: builder.build().map_err(|error| chain(&error))?,
             held: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            waiting: Semaphore::new(WAITING),
         })
     }
 
@@ -106,6 +110,12 @@ impl Keys {
         if !found.is_empty() {
             return Ok(found);
         }
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            return Err(Denied::Unavailable(format!(
+                "too many calls wait for keys of issuer `{}`; try again later",
+                self.issuer
+            )));
+        };
         self.refresh(self.again).await;
         match self.look(id, algorithm) {
             (found, Some(problem)) if found.is_empty() => Err(Denied::Unavailable(format!(
@@ -316,6 +326,9 @@ pub(in super::super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// How late a withdrawn key is noticed.
 const REFRESH: Duration = Duration::from_secs(300);
+
+// Whoever waits is not known yet: with 32 KiB of head each these are 32 MiB. All wait for one answer.
+const WAITING: usize = 1024;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! What a Go agent leaves (docs/MAESTRO.md §6.2), made by hand as it makes it.
 
+use agent::applier::kubernetes::AgentId;
 use agent::crd::{AppliedManifestWork, AppliedResource};
-use agent::target::kubernetes::AgentId;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -37,7 +37,7 @@ impl Left {
             hash,
             objects: Vec::new(),
         };
-        let uid = left.keeper(ground, WORK).await?;
+        let uid = left.record(ground, WORK).await?;
         let owner = left.owner(WORK, &uid);
         let mut uids = Vec::new();
         for how in left.names().map(str::to_owned).collect::<Vec<_>>() {
@@ -46,7 +46,7 @@ impl Left {
             left.objects.push((how, identity(&object)));
         }
         left.list(ground, WORK, &uids).await?;
-        let uid = left.keeper(ground, ORPHAN).await?;
+        let uid = left.record(ground, ORPHAN).await?;
         let object = write(ground, "orphan", &left.owner(ORPHAN, &uid)).await?;
         let uids = [("orphan".to_owned(), object.metadata.uid.unwrap_or_default())];
         left.list(ground, ORPHAN, &uids).await?;
@@ -81,7 +81,7 @@ impl Left {
     }
 
     /// Every AppliedManifestWork of a work, whoever made it, in this test.
-    pub(super) async fn keepers(
+    pub(super) async fn records(
         &self,
         ground: &Ground,
         work: &str,
@@ -96,8 +96,8 @@ impl Left {
         Ok(all)
     }
 
-    async fn keeper(&self, ground: &Ground, work: &str) -> Result<String> {
-        let keeper = json!({
+    async fn record(&self, ground: &Ground, work: &str) -> Result<String> {
+        let record = json!({
             "apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
             "metadata": {
                 "name": format!("{}-{work}", self.hash), "labels": { "team": "a" },
@@ -106,7 +106,7 @@ impl Left {
             "spec": { "hubHash": self.hash, "agentID": self.hash, "manifestWorkName": work },
         });
         let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
-        let made = all.create(&as_maestro(), &from_value(keeper)?).await?;
+        let made = all.create(&as_maestro(), &from_value(record)?).await?;
         Ok(made.metadata.uid.unwrap_or_default())
     }
 

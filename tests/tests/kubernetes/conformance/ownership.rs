@@ -1,7 +1,7 @@
 //! Row 16: what stands in the cluster is what a Go agent would have left, so that either can follow the other.
 
+use agent::applier::kubernetes::AgentId;
 use agent::crd::{AppliedManifestWork, AppliedResource, ManifestWork};
-use agent::target::kubernetes::AgentId;
 use anyhow::{Context as _, Result, ensure};
 use kube::Api;
 use serde_json::json;
@@ -41,16 +41,16 @@ async fn names_owners_and_finalizers_are_those_of_a_go_agent() -> Result<()> {
     applied(&mut ground.source, id, 1).await?;
 
     let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
-    let keeper = all.get(&format!("{hash}-{id}")).await?;
-    let meta = &keeper.metadata;
+    let record = all.get(&format!("{hash}-{id}")).await?;
+    let meta = &record.metadata;
     let finalizer = "cluster.open-cluster-management.io/applied-manifest-work-cleanup";
     ensure!(
         meta.finalizers.as_deref() == Some(&[finalizer.to_owned()]),
         "{meta:?}"
     );
-    ensure!(keeper.spec.hub_hash == hash && keeper.spec.agent_id == hash);
-    ensure!(keeper.spec.manifest_work_name == id);
-    let listed = keeper.status.unwrap_or_default().applied_resources;
+    ensure!(record.spec.hub_hash == hash && record.spec.agent_id == hash);
+    ensure!(record.spec.manifest_work_name == id);
+    let listed = record.status.unwrap_or_default().applied_resources;
     let of = |resource: &str, name: &str, uid: Option<String>| AppliedResource {
         group: String::new(),
         version: "v1".into(),

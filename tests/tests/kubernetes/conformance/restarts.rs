@@ -240,7 +240,7 @@ async fn an_agent_comes_back_after_a_stranger_took_its_same_client_id() -> Resul
 
 async fn kept(ground: &Ground, work: &str) -> Result<Vec<AppliedManifestWork>> {
     let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
-    let id = agent::target::kubernetes::AgentId::from(ground.works()?);
+    let id = agent::applier::kubernetes::AgentId::from(ground.works()?);
     let mut all = all.list(&ListParams::default()).await?.items;
     all.retain(|it| it.spec.agent_id == id.as_str() && it.spec.manifest_work_name == work);
     ensure!(!all.is_empty(), "no AppliedManifestWork of {work}");

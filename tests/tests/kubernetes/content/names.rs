@@ -20,11 +20,11 @@ async fn a_work_that_only_reads_has_an_appliedmanifestwork_as_long_as_it_is_ther
     let bundle = stage.post(change.clone()).await?;
     bundle.is_applied().await?;
     let all: Api<AppliedManifestWork> = Api::all(stage.client.clone());
-    let keeper = async || -> Result<Option<AppliedManifestWork>> {
+    let record = async || -> Result<Option<AppliedManifestWork>> {
         let mut list = all.list(&ListParams::default()).await?.items.into_iter();
         Ok(list.find(|it| it.spec.manifest_work_name == bundle.id))
     };
-    let first = keeper().await?.context("it is there")?;
+    let first = record().await?.context("it is there")?;
     let status = first.status.clone().unwrap_or_default();
     ensure!(status.applied_resources.is_empty(), "{status:?}");
     // The next version goes on with the same one.
@@ -35,7 +35,7 @@ async fn a_work_that_only_reads_has_an_appliedmanifestwork_as_long_as_it_is_ther
         })
         .await?;
     bundle.is_applied().await?;
-    ensure!(keeper().await?.context("still")?.uid() == first.uid());
+    ensure!(record().await?.context("still")?.uid() == first.uid());
     bundle.change_all(change).await?;
     bundle.is_applied().await?;
     wait_for("what is ours to go", PATIENCE, async || {
@@ -44,9 +44,9 @@ async fn a_work_that_only_reads_has_an_appliedmanifestwork_as_long_as_it_is_ther
         anyhow::Ok(())
     })
     .await?;
-    ensure!(keeper().await?.context("still")?.uid() == first.uid());
+    ensure!(record().await?.context("still")?.uid() == first.uid());
     bundle.goes().await?;
-    ensure!(keeper().await?.is_none(), "it is gone");
+    ensure!(record().await?.is_none(), "it is gone");
     ensure!(stage.live(&map).await?.is_some(), "theirs is not");
     stage.region.passed();
     Ok(())

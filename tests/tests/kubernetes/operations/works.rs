@@ -118,10 +118,10 @@ async fn a_bundles_labels_are_those_of_its_work_and_of_what_keeps_its_objects() 
     let team = ListParams::default().labels("team=a");
     let works = yard.works()?;
     assert_eq!(works.list(&team).await?.items.len(), 1);
-    let keepers: kube::Api<AppliedManifestWork> = kube::Api::all(yard.kube.clone());
-    let keepers = keepers.list(&team).await?.items;
-    let of_this = |keeper: &&AppliedManifestWork| keeper.spec.manifest_work_name == id;
-    ensure!(keepers.iter().filter(of_this).count() == 1, "{keepers:?}");
+    let records: kube::Api<AppliedManifestWork> = kube::Api::all(yard.kube.clone());
+    let records = records.list(&team).await?.items;
+    let of_this = |record: &&AppliedManifestWork| record.spec.manifest_work_name == id;
+    ensure!(records.iter().filter(of_this).count() == 1, "{records:?}");
 
     let change = Change {
         version: Some(1),

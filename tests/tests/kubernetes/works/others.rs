@@ -1,7 +1,7 @@
 //! What others do to works in the cluster, and what the store makes of it.
 
+use agent::applier::Change;
 use agent::crd::PAUSED;
-use agent::target::Change;
 use agent::work::Store as _;
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;

@@ -126,7 +126,8 @@ async fn a_right_that_is_missing_is_named() -> Result<()> {
     let mut rig = Rig::new("rights").await?;
     let user = format!("agent-of-{}", rig.namespace);
     let admin = std::mem::replace(&mut rig.client, rig.cluster.client_as(&user).await?);
-    let refused = |error: agent::work::Error| (chain(&error), error.hint().unwrap_or_default());
+    let refused =
+        |error: agent::work::StoreError| (chain(&error), error.hint().unwrap_or_default());
     let open = async || Objects::open(rig.client.clone(), &rig.namespace, &rig.consumer).await;
     let (text, hint) = refused(open().await.err().context("it has no rights")?);
     assert!(

@@ -1,4 +1,4 @@
-//! Words that refusals share: what a value is, which names are known, which one was most likely meant.
+//! Messages that refusals share: names of JSON types, lists of known names, suggestions for misspelt ones.
 
 use serde_json::{Map, Value};
 

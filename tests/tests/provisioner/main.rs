@@ -7,11 +7,11 @@ mod converge;
 mod crashes;
 mod drift;
 mod enrolment;
-mod habits;
 mod iam;
 mod refusals;
 mod secrecy;
 mod takedown;
+mod terraform_users;
 
 /// A policy document of IAM or IoT with one statement.
 fn statement(statement: &Value) -> String {

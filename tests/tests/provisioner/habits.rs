@@ -2,7 +2,7 @@
 //! refusals that name what is there.
 
 use serde_json::Value;
-use tests::estate::Estate;
+use tests::testbed::Testbed;
 
 use super::CLUSTER;
 
@@ -10,9 +10,9 @@ type Result<T = ()> = std::result::Result<T, anyhow::Error>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -> Result {
-    let estate = Estate::start("creation", &[CLUSTER]).await?;
-    let ground = &estate.world.account("region").ground;
-    let plan = estate.must(&["plan"]).await?;
+    let testbed = Testbed::start("creation", &[CLUSTER]).await?;
+    let prerequisites = &testbed.aws.account("region").prerequisites;
+    let plan = testbed.must(&["plan"]).await?;
     let creates = "+ region database/estate-maestro\n";
     let (_, database) = plan.stdout.split_once(creates).unwrap_or_default();
     let (database, _) = database.split_once("\n+ ").unwrap_or_default();
@@ -29,7 +29,11 @@ async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -
     ] {
         assert!(database.contains(shown), "`{shown}`: {}", plan.stdout);
     }
-    assert!(plan.stdout.contains(&ground.subnets[0]), "{}", plan.stdout);
+    assert!(
+        plan.stdout.contains(&prerequisites.subnets[0]),
+        "{}",
+        plan.stdout
+    );
     let password = "+ content.password = (sensitive value)";
     assert!(plan.stdout.contains(password), "{}", plan.stdout);
 
@@ -42,14 +46,14 @@ async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -
         &["permissions"],
         &["status"],
     ] {
-        let output = estate.run(silent).await?;
+        let output = testbed.run(silent).await?;
         assert!(
             !output.stderr.contains("recoveryDays"),
             "{silent:?}: {output:?}"
         );
     }
 
-    let plan = estate.must(&["plan", "--json"]).await?;
+    let plan = testbed.must(&["plan", "--json"]).await?;
     let plan: Value = serde_json::from_str(&plan.stdout)?;
     assert_eq!(plan["formatVersion"], 1);
     assert_eq!(plan["warnings"][0]["field"], "secrets.recoveryDays");
@@ -60,15 +64,15 @@ async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -
     assert_eq!(action, "create");
     assert_eq!(after["instanceClass"], "db.t4g.micro");
     assert_eq!(after["tags"]["provisioner:region"], "estate");
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exit_code_of_a_plan_tells_changes_from_failures_and_from_nothing() -> Result {
-    let estate = Estate::start("exit_code", &[]).await?;
+    let testbed = Testbed::start("exit_code", &[]).await?;
     let code = async |args: &[&str], env: &[(&str, &str)]| -> Result<Option<i32>> {
-        Ok(estate.run_with(args, env).await?.status.code())
+        Ok(testbed.run_with(args, env).await?.status.code())
     };
     for flag in ["--exit-code", "--detailed-exitcode", "-detailed-exitcode"] {
         assert_eq!(code(&["plan", flag], &[]).await?, Some(2), "{flag}");
@@ -82,18 +86,18 @@ async fn the_exit_code_of_a_plan_tells_changes_from_failures_and_from_nothing() 
         code(&["plan", "--file", "nowhere.yaml"], &[]).await?,
         Some(2)
     );
-    estate.must(&["apply", "--yes"]).await?;
+    testbed.must(&["apply", "--yes"]).await?;
     assert_eq!(code(&["plan", "--exit-code"], &[]).await?, Some(0));
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_validated_without_aws_and_what_is_wrong_has_its_fix() -> Result {
-    let estate = Estate::start("validate", &[CLUSTER]).await?;
-    let front = estate.world.front();
-    front.forget();
-    let valid = estate.must(&["validate"]).await?;
+    let testbed = Testbed::start("validate", &[CLUSTER]).await?;
+    let endpoint = testbed.aws.endpoint();
+    endpoint.forget();
+    let valid = testbed.must(&["validate"]).await?;
     assert!(
         valid.stdout.contains("is valid, with a warning"),
         "{valid:?}"
@@ -102,14 +106,14 @@ async fn a_file_is_validated_without_aws_and_what_is_wrong_has_its_fix() -> Resu
         valid.stderr.contains("warning: secrets.recoveryDays"),
         "{valid:?}"
     );
-    assert!(front.calls().is_empty());
+    assert!(endpoint.calls().is_empty());
 
-    let account = &estate.world.account("region").id;
+    let account = &testbed.aws.account("region").id;
     let unquoted = estate
         .file()
         .replace(&format!("\"{account}\""), "012345678901");
-    estate.write_file(&unquoted)?;
-    let wrong = estate.run(&["validate"]).await?;
+    testbed.write_file(&unquoted)?;
+    let wrong = testbed.run(&["validate"]).await?;
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     assert!(
         wrong.stderr.contains("account: is the number 12345678901"),
@@ -119,13 +123,13 @@ async fn a_file_is_validated_without_aws_and_what_is_wrong_has_its_fix() -> Resu
         wrong.stderr.contains("such as `\"012345678901\"`"),
         "{wrong:?}"
     );
-    let wrong = estate.run(&["validate", "--json"]).await?;
+    let wrong = testbed.run(&["validate", "--json"]).await?;
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     let told: Value = serde_json::from_str(&wrong.stdout)?;
     assert_eq!(told["valid"], false);
     assert_eq!(told["problems"][0]["field"], "account");
 
-    let absent = estate.run(&["validate", "--file", "nowhere.yaml"]).await?;
+    let absent = testbed.run(&["validate", "--file", "nowhere.yaml"]).await?;
     assert_eq!(absent.status.code(), Some(2), "{absent:?}");
     assert!(
         absent
@@ -139,20 +143,20 @@ async fn a_file_is_validated_without_aws_and_what_is_wrong_has_its_fix() -> Resu
             .contains("hint: name the region's file with `--file`"),
         "{absent:?}"
     );
-    let directory = estate.path().display().to_string();
-    let directory = estate.run(&["validate", "--file", &directory]).await?;
+    let directory = testbed.path().display().to_string();
+    let directory = testbed.run(&["validate", "--file", &directory]).await?;
     assert!(
         directory.stderr.contains("it is a directory"),
         "{directory:?}"
     );
-    assert!(front.calls().is_empty());
-    estate.passed();
+    assert!(endpoint.calls().is_empty());
+    testbed.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_or_profile_that_is_not_there_is_refused_with_the_names_that_are() -> Result {
-    let estate = Estate::start("unknown_names", &[CLUSTER]).await?;
+    let testbed = Testbed::start("unknown_names", &[CLUSTER]).await?;
     for format in [
         "json",
         "helm",
@@ -163,7 +167,7 @@ async fn a_cluster_or_profile_that_is_not_there_is_refused_with_the_names_that_a
         "sql",
     ] {
         let args = ["outputs", "--format", format, "--cluster", "nope"];
-        let refused = estate.run(&args).await?;
+        let refused = testbed.run(&args).await?;
         assert_eq!(refused.status.code(), Some(2), "{format}: {refused:?}");
         assert!(
             refused.stderr.contains("no management cluster `nope`"),
@@ -174,10 +178,10 @@ async fn a_cluster_or_profile_that_is_not_there_is_refused_with_the_names_that_a
             "{refused:?}"
         );
     }
-    let whole = estate.run(&["outputs", "--cluster", CLUSTER]).await?;
+    let whole = testbed.run(&["outputs", "--cluster", CLUSTER]).await?;
     assert_eq!(whole.status.code(), Some(2), "{whole:?}");
 
-    let refused = estate.run(&["--profile", "nope", "plan"]).await?;
+    let refused = testbed.run(&["--profile", "nope", "plan"]).await?;
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(
         refused.stderr.contains("there is no AWS profile `nope`"),
@@ -193,14 +197,14 @@ async fn a_cluster_or_profile_that_is_not_there_is_refused_with_the_names_that_a
             .iter()
             .all(|call| !call.mutating)
     );
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_price_that_is_not_known_is_said_and_a_price_list_that_is_away_leaves_the_dated_prices()
 -> Result {
-    let estate = Estate::start("prices", &[]).await?;
+    let testbed = Testbed::start("prices", &[]).await?;
     let cost = estate
         .must(&["cost", "--price-list=http://127.0.0.1:1"])
         .await?;
@@ -211,12 +215,12 @@ async fn a_price_that_is_not_known_is_said_and_a_price_list_that_is_away_leaves_
     for unknown in cost.stdout.lines().filter(|line| line.contains("RDS: ")) {
         assert!(!unknown.trim_start().starts_with("0.00"), "{unknown}");
     }
-    let other = estate.file().replace(tests::aws::REGION, "me-central-1");
-    estate.write_file(&other)?;
-    let cost = estate.must(&["cost"]).await?;
+    let other = testbed.file().replace(tests::aws::REGION, "me-central-1");
+    testbed.write_file(&other)?;
+    let cost = testbed.must(&["cost"]).await?;
     assert!(cost.stdout.contains("no price is known"), "{cost:?}");
     let zero = |line: &str| line.trim_start().starts_with("0.00");
     assert!(!cost.stdout.lines().any(zero), "{cost:?}");
-    estate.passed();
+    testbed.passed();
     Ok(())
 }

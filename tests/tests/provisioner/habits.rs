@@ -13,7 +13,7 @@ async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -
     let testbed = Testbed::start("creation", &[CLUSTER]).await?;
     let prerequisites = &testbed.aws.account("region").prerequisites;
     let plan = testbed.must(&["plan"]).await?;
-    let creates = "+ region database/estate-maestro\n";
+    let creates = "+ region database/testbed-maestro\n";
     let (_, database) = plan.stdout.split_once(creates).unwrap_or_default();
     let (database, _) = database.split_once("\n+ ").unwrap_or_default();
     for shown in [
@@ -25,7 +25,7 @@ async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -
         "+ deletionProtection      = false",
         "+ finalSnapshot           = false",
         "+ securityGroups          = (known once the security group is there)",
-        "\"provisioner:region\": \"estate\"",
+        "\"provisioner:region\": \"testbed\"",
     ] {
         assert!(database.contains(shown), "`{shown}`: {}", plan.stdout);
     }
@@ -37,7 +37,7 @@ async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -
     let password = "+ content.password = (sensitive value)";
     assert!(plan.stdout.contains(password), "{}", plan.stdout);
 
-    // The file of every estate says so.
+    // The file of every testbed says so.
     let warning = "warning: secrets.recoveryDays: is 0";
     assert_eq!(plan.stderr.matches(warning).count(), 1, "{}", plan.stderr);
     for silent in [
@@ -58,12 +58,12 @@ async fn a_creation_shows_what_is_made_and_warnings_come_with_the_plan_alone() -
     assert_eq!(plan["formatVersion"], 1);
     assert_eq!(plan["warnings"][0]["field"], "secrets.recoveryDays");
     let rows = plan["resources"].as_array().into_iter().flatten();
-    let mut databases = rows.filter(|row| row["resource"] == "region database/estate-maestro");
+    let mut databases = rows.filter(|row| row["resource"] == "region database/testbed-maestro");
     let after = databases.next().map(|row| (&row["action"], &row["after"]));
     let (action, after) = after.unwrap_or((&Value::Null, &Value::Null));
     assert_eq!(action, "create");
     assert_eq!(after["instanceClass"], "db.t4g.micro");
-    assert_eq!(after["tags"]["provisioner:region"], "estate");
+    assert_eq!(after["tags"]["provisioner:region"], "testbed");
     testbed.passed();
     Ok(())
 }
@@ -109,7 +109,7 @@ async fn a_file_is_validated_without_aws_and_what_is_wrong_has_its_fix() -> Resu
     assert!(endpoint.calls().is_empty());
 
     let account = &testbed.aws.account("region").id;
-    let unquoted = estate
+    let unquoted = testbed
         .file()
         .replace(&format!("\"{account}\""), "012345678901");
     testbed.write_file(&unquoted)?;
@@ -190,9 +190,9 @@ async fn a_cluster_or_profile_that_is_not_there_is_refused_with_the_names_that_a
     let known = format!("name one of `{CLUSTER}`, `region`");
     assert!(refused.stderr.contains(&known), "{refused:?}");
     assert!(
-        estate
-            .world
-            .front()
+        testbed
+            .aws
+            .endpoint()
             .calls()
             .iter()
             .all(|call| !call.mutating)
@@ -205,7 +205,7 @@ async fn a_cluster_or_profile_that_is_not_there_is_refused_with_the_names_that_a
 async fn a_price_that_is_not_known_is_said_and_a_price_list_that_is_away_leaves_the_dated_prices()
 -> Result {
     let testbed = Testbed::start("prices", &[]).await?;
-    let cost = estate
+    let cost = testbed
         .must(&["cost", "--price-list=http://127.0.0.1:1"])
         .await?;
     assert!(

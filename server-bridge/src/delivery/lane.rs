@@ -162,12 +162,8 @@ impl<S: Store> Lane<S> {
         // Behind those that wait there may be others: read past them.
         let waiting = self.quarantine.len() + self.pacing.held(now);
         let limit = BATCH.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
-        let Context {
-            store,
-            store_limiter,
-            ..
-        } = &self.context;
-        let heads = store_limiter
+        let (store, limiter) = (&self.context.store, &self.context.store_limiter);
+        let heads = limiter
             .pass(store.pending_heads(&self.consumer, limit))
             .await?;
         if heads.len() < limit as usize {
@@ -178,14 +174,7 @@ impl<S: Store> Lane<S> {
         if chosen.is_empty() {
             return Ok(orphans);
         }
-        let Context {
-            store,
-            store_limiter,
-            ..
-        } = &self.context;
-        let batch = store_limiter
-            .pass(store.pending(&self.consumer, chosen))
-            .await?;
+        let batch = limiter.pass(store.pending(&self.consumer, chosen)).await?;
         if batch.is_empty() {
             // They were acknowledged or removed meanwhile.
             return Ok(Pass::Progress);

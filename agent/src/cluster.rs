@@ -29,12 +29,14 @@ mod metrics;
 mod observe;
 mod prepare;
 mod reachability;
+mod remove;
 mod throttle;
 
 pub use self::error::{
     ClusterError, INITIALIZING, error_message, hint, is_not_served, is_settling,
 };
 pub use self::prepare::prepare;
+pub use self::remove::{remove, remove_definitions};
 pub(crate) use self::throttle::Bucket;
 pub use self::throttle::{DEFAULT_BURST, DEFAULT_QPS};
 

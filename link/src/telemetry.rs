@@ -100,6 +100,8 @@ where
 {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter::parse(&options.filter)?)
+        // The library would say on standard error that standard error is gone, and panic in the task that logs.
+        .log_internal_errors(false)
         .with_writer(writer);
     Ok(match options.format {
         LogFormat::Text => Box::new(builder.with_ansi(colour).finish()),
@@ -188,6 +190,27 @@ mod tests {
         drop(installed);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    /// A terminal that was closed, or a reader that is gone.
+    struct Gone;
+
+    impl io::Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn nobody_is_hurt_when_nobody_reads() {
+        let subscriber = subscriber(&LogOptions::default(), false, || Gone).unwrap();
+        let installed = subscriber.set_default();
+        tracing::error!("not read");
+        drop(installed);
     }
 
     #[test]

@@ -9,13 +9,11 @@
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::applier::kubernetes::AgentId;
-use agent::cluster::ClusterOptions;
-use agent::service::{Backend, ClusterBackend};
+use agent::service::Backend;
 use link::clock::Clock;
 use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};
@@ -34,7 +32,9 @@ use crate::broker::{self, Broker, Quotas};
 use crate::control::{self, Control};
 use crate::pki::Authority;
 
+pub use self::cluster::TargetCluster;
 pub use self::database::{Database, InvalidDatabase};
+pub use self::descriptors::TooFewDescriptors;
 pub use self::guide::Guide;
 pub(crate) use self::guide::quoted;
 pub use self::home::{Home, HomeError};
@@ -45,7 +45,9 @@ pub(crate) use self::replica::run as run_replica;
 pub use self::running::{Running, RunningError};
 pub use self::summary::Summary;
 
+mod cluster;
 mod database;
+mod descriptors;
 mod guide;
 mod home;
 mod member;
@@ -74,8 +76,8 @@ pub struct Settings {
     pub quotas: Quotas,
     /// Where the control plane listens; none without.
     pub control: Option<SocketAddr>,
-    /// The cluster that the agents apply to in place of directories.
-    pub kubeconfig: Option<PathBuf>,
+    /// The cluster that the agents apply to, these consumers' ones, in place of directories.
+    pub cluster: Option<TargetCluster>,
 }
 
 /// A region whose certificates are laid down and whose sockets are bound; nothing is served or dialled yet.
@@ -102,8 +104,9 @@ impl Settings {
     /// is used again.
     ///
     /// # Errors
-    /// When the directory cannot be written to, or an address that was asked for is taken.
+    /// When the directory cannot be written to, an address that was asked for is taken, or there are too few descriptors.
     pub async fn build(self, home: &Home) -> Result<Region, Failure> {
+        descriptors::take(self.consumers.len(), self.cluster.is_some())?;
         let authority = Authority::persisted_in(home.path(), "sandbox certificate authority")?;
         let authority = Arc::new(authority);
         let server = authority.server(&[])?;
@@ -178,12 +181,14 @@ impl Settings {
         let mut agents = Vec::new();
         for consumer in self.consumers {
             let part = Part::new("agent", &format!("agent of {consumer}")).await?;
-            let cluster = self.kubeconfig.as_deref();
-            let target = cluster.map_or_else(|| home.target(&consumer), Path::to_path_buf);
+            let target = match &self.cluster {
+                None => home.target(&consumer),
+                Some(cluster) => cluster.kubeconfig().to_path_buf(),
+            };
             summary.add_consumer(home, &consumer, target, part.url());
-            let backend = match cluster {
+            let backend = match &self.cluster {
                 None => directory(home, &consumer),
-                Some(kubeconfig) => self::cluster(kubeconfig, &consumer).await?,
+                Some(cluster) => cluster.backend(&consumer, SWEEP).await?,
             };
             let agent = agent(home, consumer, backend)?;
             let agent = agent.build(&part.registry, &part.checks).await?;
@@ -338,24 +343,6 @@ fn directory(home: &Home, consumer: &ConsumerName) -> Backend {
         state_dir: home.agent_state(consumer),
         sweep: SWEEP,
     }
-}
-
-/// A namespace of its own for each consumer, so that several can share one cluster.
-async fn cluster(kubeconfig: &Path, consumer: &ConsumerName) -> Result<Backend, Failure> {
-    let options = ClusterOptions {
-        kubeconfig: Some(kubeconfig.into()),
-        namespace: Some(format!("sandbox-{consumer}")),
-        ..ClusterOptions::new(consumer.as_str())
-    };
-    agent::cluster::prepare(options.clone()).await?;
-    Ok(Backend::Cluster(ClusterBackend {
-        options,
-        agent_id: AgentId::from(consumer.as_str()),
-        adopted: Vec::new(),
-        poll: SWEEP,
-        // Nobody else works for a sandbox's consumer.
-        election: None,
-    }))
 }
 
 /// What a process of its own would make of the mounted directory. The environment belongs to the whole process, so it

@@ -11,6 +11,7 @@ use tests::postgres::{PASSWORD, Server, USER};
 use tests::process::{Output, Process, Spec};
 use tests::scratch::Scratch;
 use tests::source::{Source, work};
+use tests::tmpfs::Tmpfs;
 
 #[tokio::test]
 async fn the_printed_probe_lines_work_as_they_stand() -> Result<()> {
@@ -236,6 +237,39 @@ async fn a_url_that_is_refused_is_shown_by_neither_program() -> Result<()> {
         for part in ["sec", "ret@", "hidden"] {
             assert!(!text.contains(part) || part == "sec" && code == 0, "{text}");
         }
+    }
+    scratch.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_is_called_that_wherever_the_start_meets_it() -> Result<()> {
+    let scratch = Scratch::new("up-full")?;
+    // Room for nothing, for some of the certificates, and for all of them but no database.
+    for (kilobytes, full) in [(64, true), (24, false), (160, false)] {
+        let at = scratch.dir(&format!("disk-{kilobytes}"))?;
+        let Some(disk) = Tmpfs::mount(&at, kilobytes)? else {
+            scratch.passed();
+            return Ok(());
+        };
+        if full {
+            disk.fill()?;
+        }
+        let up = Spec::binary("sandbox")?.args(["up", "--json", "--grpc-listen", "127.0.0.1:0"]);
+        let up = up
+            .env("TMPDIR", disk.path())
+            .label(format!("up-{kilobytes}"));
+        let output = up.run(scratch.path(), PATIENCE).await?;
+        assert_eq!(output.status.code(), Some(1), "{kilobytes}: {output:?}");
+        assert!(
+            output.stderr.contains("disk is full"),
+            "{kilobytes}: {}",
+            output.stderr
+        );
+        // Whatever was made is gone again.
+        let left = std::fs::read_dir(disk.path())?.filter_map(Result::ok);
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert!(left.iter().all(|name| name == "ballast"), "{left:?}");
     }
     scratch.passed();
     Ok(())

@@ -55,7 +55,7 @@ pub async fn prepare(options: ClusterOptions) -> Result<(), Failure> {
 struct PrepareError(String);
 
 async fn install(client: Client, namespace: &str) -> Result<(), kube::Error> {
-    let params = PatchParams::apply("agent").force();
+    let params = PatchParams::apply(PREPARED_BY).force();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in crd::definitions() {
         let name = definition.metadata.name.clone().unwrap_or_default();
@@ -73,6 +73,9 @@ async fn install(client: Client, namespace: &str) -> Result<(), kube::Error> {
         .await?;
     Ok(())
 }
+
+/// The field manager of what is brought here.
+pub(super) const PREPARED_BY: &str = "agent";
 
 // A healthy cluster takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@
 //! (torn, expired, damaged) is reported once per distinct content, looked at again soon, and never published.
 
 mod events;
+mod limit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ pub fn watch(
     let watcher = Watcher {
         location,
         clock,
-        options: options.sane(),
+        options: options.bounded(),
         metrics,
         events,
         published,
@@ -102,7 +103,7 @@ impl Default for WatchOptions {
 }
 
 impl WatchOptions {
-    fn sane(self) -> Self {
+    fn bounded(self) -> Self {
         Self {
             poll_interval: self.poll_interval.max(MIN_PAUSE),
             debounce: self.debounce,

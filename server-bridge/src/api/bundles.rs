@@ -19,6 +19,8 @@ use crate::store::query::{BundleColumn, Parts};
 use crate::store::{Bundle, Json, NewBundle, SourceName, Store, StoreError};
 use crate::validate::{Addressed, Draft, check_id};
 
+mod taken;
+
 pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
@@ -108,10 +110,16 @@ pub(super) async fn create<S: Store>(
         content,
     };
     let change = RequestedChange::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
-    let (store, now) = (context.store, context.clock.now());
+    let (id, name) = (new.id.clone(), new.name.clone());
+    let (store, now) = (context.store.clone(), context.clock.now());
     let making = async move { store.create_bundle(new, now).await };
-    let bundle = actor.change(change, making).await?;
-    Ok(answer(StatusCode::CREATED, &bundle))
+    match actor.change(change, making).await {
+        Ok(bundle) => Ok(answer(StatusCode::CREATED, &bundle)),
+        Err(error) if error.is_conflict() => {
+            Err(error.with_advice(&taken::advice(&context, &actor, &id, &name).await))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn get<S: Store>(

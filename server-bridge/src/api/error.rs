@@ -245,6 +245,17 @@ impl ApiError {
         (self.status, headers, body.to_string()).into_response()
     }
 
+    /// Whether something that is there stands in the way.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.code == Code::Conflict
+    }
+
+    /// Says how to go on.
+    pub(super) fn with_advice(mut self, advice: &str) -> Self {
+        self.reason = format!("{}: {advice}", self.reason);
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn reason(&self) -> &str {
         &self.reason

@@ -150,8 +150,8 @@ const POLL: Duration = Duration::from_millis(200);
 // The same when there is nobody to tell.
 const IDLE: Duration = Duration::from_secs(1);
 
-// At most fifty reads a second however many commits there are, and 20 ms of delay for each.
-const TOGETHER: Duration = Duration::from_millis(20);
+// At most two hundred reads a second however many commits there are, and 5 ms of delay for each.
+const TOGETHER: Duration = Duration::from_millis(5);
 
 const AGAIN: Duration = Duration::from_millis(500);
 const SAY_EVERY: Duration = Duration::from_secs(60);

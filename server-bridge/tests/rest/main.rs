@@ -167,6 +167,11 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
             json!({"id": "A", "consumer_name": "cluster1"}),
         ),
         (Method::POST, "/resource-bundles", bundle("b1")),
+        (
+            Method::POST,
+            "/resource-bundles",
+            json!({"name": "b1", "consumer_name": "cluster1", "manifests": [config_map("a", "")]}),
+        ),
         (Method::PATCH, "/resource-bundles/b1", no_version),
         (
             Method::PATCH,
@@ -204,7 +209,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     ] {
         messages.push(server.refused(method, path, body).await);
     }
-    insta::assert_snapshot!(messages.join("\n"), @r"
+    insta::assert_snapshot!(messages.join("\n"), @r#"
 400 maestro-8: name: consumer name `Cluster_1` may hold only lower-case letters, digits and `-`
 400 maestro-8: name: consumer name `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is longer than 63 characters
 409 maestro-6: consumer `cluster1` already exists
@@ -219,7 +224,8 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
 400 maestro-8: consumer `none` does not exist; register it with `POST /api/maestro/v1/consumers`
 400 maestro-8: manifests: must hold at least one manifest
 400 maestro-8: id: `A` may hold only lower-case letters, digits, `-` and `.`
-409 maestro-6: a resource bundle with name `b1` already exists
+409 maestro-6: a resource bundle with name `b1` already exists: it is `b1`, name `b1`, of consumer `cluster1` at version 1; change it with `PATCH /api/maestro/v1/resource-bundles/b1` and `"version":1`, or choose another name: ids and names are unique over all consumers and sources
+409 maestro-6: a resource bundle with name `b1` already exists: it is `b1`, name `b1`, of consumer `cluster1` at version 1; change it with `PATCH /api/maestro/v1/resource-bundles/b1` and `"version":1`, or choose another name: ids and names are unique over all consumers and sources
 400 maestro-8: version: is required, as the version this change starts from (or send it as `If-Match`)
 400 maestro-8: version: must be a whole number from 0 to 2147483647
 400 maestro-8: consumer_name: cannot be changed
@@ -234,7 +240,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
 400 maestro-21: query parameter `orderBy`: direction of `name` must be `asc` or `desc`, not `up`
 400 maestro-23: Failed to parse search query: at position 1: unknown column `nmae`; there are `id`, `name`, `source`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at`, `applied`, `available`, `status_version`, `status_at`, `waiting_for`, `waiting_since` and `labels.NAME`
 404 maestro-7: Error with id='999' not found
-");
+"#);
     let url = format!("{}/consumers", server.base);
     let response = server
         .client

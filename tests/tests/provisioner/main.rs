@@ -7,6 +7,7 @@ mod converge;
 mod crashes;
 mod drift;
 mod enrolment;
+mod habits;
 mod iam;
 mod refusals;
 mod secrecy;

@@ -341,10 +341,10 @@ mod tests {
         );
         let mut call = one.call();
         call.known(Some("ann")).unwrap();
-        let stranger = two.call();
+        let unauthenticated = two.call();
         let four = permits.take().unwrap();
         assert!(is_lost(&two) && !is_lost(&one) && !is_lost(&three));
-        drop((stranger, two));
+        drop((unauthenticated, two));
         // Idle, but known: the others go first.
         drop(call);
         let five = permits.take().unwrap();

@@ -130,7 +130,7 @@ pub(super) async fn lost_some<S: Store>(
 ///
 /// # Errors
 /// The store failed.
-pub(super) async fn holds_a_stranger<S: Store>(
+pub(super) async fn note_foreign_works<S: Store>(
     context: &Context<S>,
     consumer: &ConsumerName,
 ) -> Result<(), StoreError> {
@@ -149,7 +149,7 @@ pub(super) async fn holds_a_stranger<S: Store>(
 ///
 /// # Errors
 /// The store failed.
-pub(super) async fn holds_no_stranger<S: Store>(
+pub(super) async fn clear_foreign_works<S: Store>(
     context: &Context<S>,
     consumer: &ConsumerName,
     came: Timestamp,
@@ -158,7 +158,7 @@ pub(super) async fn holds_no_stranger<S: Store>(
         // What any replica has heard since is noted later than this.
         let until = came - (SignedDuration::from_secs(NOTED.as_secs() as i64) + DRIFT);
         context.store.forget_foreign_works(consumer, until).await?;
-        context.raises.forget_stranger(consumer);
+        context.raises.forget_foreign_works(consumer);
     }
     Ok(())
 }
@@ -346,7 +346,7 @@ impl Raises {
     }
 
     /// What was noted or looked up of a consumer is not so any more.
-    fn forget_stranger(&self, consumer: &ConsumerName) {
+    fn forget_foreign_works(&self, consumer: &ConsumerName) {
         let mut lately = self.lock();
         lately.noted.remove(consumer);
         lately.looked.remove(consumer);

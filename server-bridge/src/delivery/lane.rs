@@ -162,14 +162,9 @@ impl<S: Store> Lane<S> {
         // Behind those that wait there may be others: read past them.
         let waiting = self.quarantine.len() + self.pacing.held(now);
         let limit = BATCH.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
-        let Context {
-            store,
-            store_limiter,
-            ..
-        } = &self.context;
-        let heads = store_limiter
-            .pass(store.pending_heads(&self.consumer, limit))
-            .await?;
+        let context = &self.context;
+        let pending = context.store.pending_heads(&self.consumer, limit);
+        let heads = context.store_limiter.pass(pending).await?;
         if heads.len() < limit as usize {
             self.quarantine
                 .retain(|id| heads.iter().any(|head| head.id == id));
@@ -178,14 +173,9 @@ impl<S: Store> Lane<S> {
         if chosen.is_empty() {
             return Ok(orphans);
         }
-        let Context {
-            store,
-            store_limiter,
-            ..
-        } = &self.context;
-        let batch = store_limiter
-            .pass(store.pending(&self.consumer, chosen))
-            .await?;
+        let context = &self.context;
+        let pending = context.store.pending(&self.consumer, chosen);
+        let batch = context.store_limiter.pass(pending).await?;
         if batch.is_empty() {
             // They were acknowledged or removed meanwhile.
             return Ok(Pass::Progress);

@@ -95,15 +95,15 @@ async fn reconcile<S: Store>(
         let ahead = ahead.into_iter().map(|(ahead, _)| ahead).collect();
         history::raise(context, consumer, ahead).await?;
     }
-    let strangers: Vec<String> = holds
+    let foreign: Vec<String> = holds
         .keys()
         .filter(|id| !known.contains(*id))
         .map(|id| (*id).to_owned())
         .collect();
-    let gone = if strangers.is_empty() {
+    let gone = if foreign.is_empty() {
         Vec::new()
     } else {
-        context.store.gone(consumer, strangers).await?
+        context.store.gone(consumer, foreign).await?
     };
     // A work this bridge does not know may be all that is left of a lost or older store: silence is not a deletion
     // (docs/ARCHITECTURE.md, invariant P). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
@@ -112,7 +112,7 @@ async fn reconcile<S: Store>(
         && !gone.is_empty()
         && !history::lost_some(context, consumer).await?;
     // Nor is it known while it is being deleted there.
-    let strange = gone.iter().any(|work| !work.deleted_here);
+    let foreign_left = gone.iter().any(|work| !work.deleted_here);
     let (orphans, unknown): (Vec<_>, Vec<_>) = gone
         .into_iter()
         .partition(|work| work.deleted_here || unwanted);
@@ -142,11 +142,11 @@ async fn reconcile<S: Store>(
     {
         warn!(%consumer, refused, held_back, "An agent holds more works to be deleted than can wait; the next resync deletes the rest");
     }
-    if !strange {
-        history::holds_no_stranger(context, consumer, came).await?;
+    if !foreign_left {
+        history::clear_foreign_works(context, consumer, came).await?;
     }
     if !unknown.is_empty() {
-        history::holds_a_stranger(context, consumer).await?;
+        history::note_foreign_works(context, consumer).await?;
         context.metrics.unknown_works.inc_by(unknown.len() as u64);
         let mut ids: Vec<&str> = unknown.iter().map(|work| work.id.as_str()).collect();
         ids.sort_unstable();

@@ -67,7 +67,9 @@ impl<S: Store> Publisher<S> {
         let (publisher, caller) = (self.clone(), caller.clone());
         let storing = tokio::spawn(async move {
             let done = match allowed {
-                Ok((SourceRequest::Store(wish), _room)) => publisher.store(&source, *wish).await,
+                Ok((SourceRequest::Store(command), _room)) => {
+                    publisher.store(&source, *command).await
+                }
                 Ok((SourceRequest::Resync(_), _)) => Ok(()),
                 Err(refusal) => Err(refusal),
             };
@@ -111,8 +113,8 @@ impl<S: Store> Publisher<S> {
         Ok(())
     }
 
-    async fn store(&self, source: &SourceName, wish: SourceCommand) -> Result<(), Refusal> {
-        match wish {
+    async fn store(&self, source: &SourceName, command: SourceCommand) -> Result<(), Refusal> {
+        match command {
             SourceCommand::Create(given) => self.create(source, given).await,
             SourceCommand::Update { given, expected } => self.update(source, given, expected).await,
             SourceCommand::Delete { id, consumer } => self.delete(source, &id, &consumer).await,

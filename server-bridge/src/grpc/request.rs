@@ -109,7 +109,7 @@ pub(super) fn understand(event: &Event) -> Result<SourceRequest, Refusal> {
         })?;
         return Ok(SourceRequest::Resync(request.status_hashes));
     };
-    let wish = match verb {
+    let command = match verb {
         Verb::Delete => SourceCommand::Delete { id, consumer },
         Verb::Create => SourceCommand::Create(given(event, id, consumer)?),
         _ => {
@@ -122,7 +122,7 @@ pub(super) fn understand(event: &Event) -> Result<SourceRequest, Refusal> {
             }
         }
     };
-    Ok(SourceRequest::Store(Box::new(wish)))
+    Ok(SourceRequest::Store(Box::new(command)))
 }
 
 fn unsupported(event: &Event) -> Refusal {
@@ -270,9 +270,9 @@ mod tests {
         event
     }
 
-    fn wish(event: &Event) -> SourceCommand {
+    fn command(event: &Event) -> SourceCommand {
         match understand(event).unwrap() {
-            SourceRequest::Store(wish) => *wish,
+            SourceRequest::Store(command) => *command,
             resync @ SourceRequest::Resync(_) => panic!("{resync:?}"),
         }
     }
@@ -283,7 +283,7 @@ mod tests {
         event.metadata = Some(r#"{"name":"w1","resourceVersion":"7","labels":{"a":"b"}}"#.into());
         event.log_tracing = Some(r#"{"logging.open-cluster-management.io/op-id":"x"}"#.into());
         event.extensions = [("team".to_owned(), "a".to_owned())].into();
-        let SourceCommand::Create(given) = wish(&event) else {
+        let SourceCommand::Create(given) = command(&event) else {
             panic!("a creation");
         };
         assert_eq!(
@@ -297,21 +297,21 @@ mod tests {
     #[test]
     fn version_zero_is_the_latest_and_a_deletion_needs_neither_data_nor_version() {
         let mut any = event(Kind::spec(Action::Update));
-        let SourceCommand::Update { expected, .. } = wish(&any) else {
+        let SourceCommand::Update { expected, .. } = command(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, Version::new(3));
         any.resource_version = Some(Version::UNVERSIONED);
-        let SourceCommand::Update { expected, .. } = wish(&any) else {
+        let SourceCommand::Update { expected, .. } = command(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, None);
         any.kind = Kind::spec(Action::Delete);
         (any.data, any.resource_version) = (None, None);
-        assert!(matches!(wish(&any), SourceCommand::Delete { .. }));
+        assert!(matches!(command(&any), SourceCommand::Delete { .. }));
         any.kind = Kind::spec(Action::Update);
         any.deletion_timestamp = Some(Timestamp::UNIX_EPOCH);
-        assert!(matches!(wish(&any), SourceCommand::Delete { .. }));
+        assert!(matches!(command(&any), SourceCommand::Delete { .. }));
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl PacketWriter {
             self.half.shutdown().await
         };
         // Whoever does not read does not get to hear it.
-        drop(timeout(FAREWELL, flushing).await);
+        drop(timeout(CLOSE_WITHIN, flushing).await);
     }
 }
 
@@ -177,4 +177,4 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 // A client id, a name and a password.
 const CONNECT_BYTES: u32 = 16 * 1024;
 
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);

@@ -54,7 +54,7 @@ pub(super) async fn act<S: Store>(
                 StatusOutcome::DeletedHere if admitted() => delete_again(context, update).await?,
                 StatusOutcome::NotDeleting if admitted() => send_again(context, update).await?,
                 StatusOutcome::UnknownBundle if !update.deleted => {
-                    history::holds_a_stranger(context, consumer).await?;
+                    history::note_foreign_works(context, consumer).await?;
                 }
                 StatusOutcome::Ahead { stored } => {
                     let ahead = Ahead {

@@ -192,27 +192,6 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// A terminal that was closed, or a reader that is gone.
-    struct Gone;
-
-    impl io::Write for Gone {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-    }
-
-    #[test]
-    fn nobody_is_hurt_when_nobody_reads() {
-        let subscriber = subscriber(&LogOptions::default(), false, || Gone).unwrap();
-        let installed = subscriber.set_default();
-        tracing::error!("not read");
-        drop(installed);
-    }
-
     #[test]
     fn text_line_reads_without_colour() {
         let line = logged(LogFormat::Text);

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do: one mechanism for REST and gRPC.
+//! Authentication and authorisation of callers: one mechanism for REST and gRPC.
 //!
 //! [`CallersConfig`] (from flags, `args/callers.rs`) is built into an [`Access`], which both ask, the TLS of both, and a
 //! [`CallersWatcher`] that reloads the files and keys behind them. A caller is known by a client certificate of an own CA, by a

@@ -1,4 +1,4 @@
-//! Brings bundles down to their clusters and statuses back up (docs/ARCHITECTURE.md#the-way-down).
+//! Delivers bundles to their clusters and takes the statuses that come back (docs/ARCHITECTURE.md#the-way-down).
 //!
 //! ```text
 //!   store ──▶ dispatch ──▶ lane (one per consumer) ──▶ pool of sessions ──▶ …/{consumer}/sourceevents
@@ -31,7 +31,6 @@ use crate::event_log::EventLog;
 use crate::replicas::Ownership;
 use crate::store::Store;
 
-mod border;
 mod dispatch;
 pub(crate) mod event;
 mod health;
@@ -51,13 +50,14 @@ mod store_limiter;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod transport;
 mod waiting;
 
-use border::{Intake, SharedIntake};
 pub(crate) use inbound::status_of;
 pub use metrics::DeliveryMetrics;
 pub use pool::Pool;
 pub(crate) use pool::index_of;
+use transport::{Intake, SharedIntake};
 
 /// What delivery needs to know.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Lines of the log about single events: one per kind, consumer and minute, with how many were held back.
+//! Throttled log lines about single events: at most one per kind, consumer and minute, with how many were suppressed.
 
 use std::hash::Hash;
 use std::sync::Arc;

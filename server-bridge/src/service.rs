@@ -1,4 +1,4 @@
-//! The bridge with its real surroundings: store, certificate, MQTT sessions, API, readiness.
+//! Assembles the bridge: store, certificate, MQTT sessions, API, gRPC, readiness.
 //! [`BridgeSettings`] → [`BridgeSettings::build_on`] → [`Service::run`].
 
 use std::net::SocketAddr;

@@ -11,20 +11,20 @@ use crate::store::{Content, Json};
 mod agents;
 mod fit;
 mod labels;
+mod messages;
 mod shapes;
 #[cfg(test)]
 mod tests;
 mod text;
 mod unique;
-mod words;
 
 pub(crate) use fit::Addressed;
 pub use fit::Envelope;
 pub(crate) use fit::misfit;
 pub(crate) use labels::{LABELS_BYTES, check_labels, fit_labels};
+pub(crate) use messages::{kind, listed, nearest, unknown, unknown_as, unknown_members};
 pub(crate) use shapes::subdomain_problem as id_problem;
 pub(crate) use text::{Room, Unreadable, VALUES, apart, count, read, room};
-pub(crate) use words::{kind, listed, nearest, unknown, unknown_as, unknown_members};
 
 /// Sizes a bundle must keep to, besides those of the messages that carry it ([`Envelope`]).
 #[derive(Clone, Copy, Debug)]

@@ -17,14 +17,14 @@ use link::iot::policy::Document;
 use sandbox::pki::{Authority, Layout, write_mount};
 
 use crate::api::Api;
-use crate::process::Spec;
+use crate::process::ProcessSpec;
 use crate::proxy::{CuttingProxy, RetargetableProxy};
-use crate::scratch::Scratch;
 use crate::session::{ALLOW_EVERYTHING, Client, EVERYTHING};
+use crate::test_dir::TestDir;
 
 pub use self::agent::Agent;
-pub use self::broker::{Broker, Kind};
-pub use self::builder::{Builder, Network};
+pub use self::broker::{Broker, BrokerKind};
+pub use self::builder::{Network, RegionBuilder};
 pub use self::mount::Mount;
 pub use self::service::{Listening, Service};
 
@@ -32,8 +32,8 @@ mod agent;
 mod broker;
 mod builder;
 mod mount;
-mod place;
 mod service;
+mod target;
 
 /// A running region. Dropping it kills every process.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ pub struct Region {
     /// Signs whatever else a test needs.
     pub authority: Authority,
     /// Where everything is.
-    pub scratch: Scratch,
-    builder: Builder,
+    pub test_dir: TestDir,
+    builder: RegionBuilder,
 }
 
 // === impl Region ===
@@ -110,7 +110,7 @@ impl Region {
         registry.put_policy(EVERYTHING, everything)?;
         let set = self.authority.client(name)?;
         registry.register_pem(&set.certificate, &[EVERYTHING])?;
-        let mount = self.scratch.dir(name)?.join("mount");
+        let mount = self.test_dir.dir(name)?.join("mount");
         write_mount(&mount, &set, &[], Layout::PerFileRename)?;
         Client::start(name, self.broker.address(), filters, mount)
     }
@@ -127,12 +127,12 @@ impl Region {
     ) -> Result<Service> {
         let agent = self.agents.get(consumer);
         let agent = agent.with_context(|| format!("no agent for `{consumer}`"))?;
-        let spec = Spec::binary("agent")?
+        let spec = ProcessSpec::binary("agent")?
             .arg("--mount")
             .arg(agent.mount.directory())
             .args(["--admin-listen", ANY])
             .args(args);
-        Service::start(spec, &self.scratch.dir(label)?)
+        Service::start(spec, &self.test_dir.dir(label)?)
     }
 
     /// One more bridge on the same database; its files go under `label`.
@@ -141,12 +141,12 @@ impl Region {
     /// When the process cannot be started.
     pub fn another_bridge(&self, label: &str) -> Result<Service> {
         self.builder
-            .bridge(&self.scratch, label, &self.bridge_mount)
+            .bridge(&self.test_dir, label, &self.bridge_mount)
     }
 
     /// The bridge's database, unless the builder put it somewhere else.
     pub fn database(&self) -> PathBuf {
-        self.scratch.path().join(BRIDGE).join(DATABASE)
+        self.test_dir.path().join(BRIDGE).join(DATABASE)
     }
 
     /// Waits until bridge and agents are ready.
@@ -171,11 +171,11 @@ impl Region {
             replicas,
             agents,
             broker,
-            scratch,
+            test_dir,
             ..
         } = self;
         drop((bridge, replicas, agents, broker));
-        scratch.passed();
+        test_dir.passed();
     }
 }
 

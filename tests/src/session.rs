@@ -17,10 +17,10 @@ use sandbox::pki::{Authority, CertificateRequest, Layout, Set, write_mount};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Page;
+use crate::metrics::MetricsPage;
 
 /// A sandbox broker without rate quotas, and the authority its clients trust.
-pub struct Ground {
+pub struct SessionFixture {
     /// Signs servers and clients.
     pub authority: Authority,
     /// The running broker.
@@ -41,9 +41,9 @@ pub struct Client {
     task: JoinHandle<()>,
 }
 
-// === impl Ground ===
+// === impl SessionFixture ===
 
-impl Ground {
+impl SessionFixture {
     /// Starts the broker on a free port.
     ///
     /// # Errors
@@ -95,9 +95,9 @@ impl Ground {
         name: &str,
         address: SocketAddr,
         filters: &[&str],
-        scratch: &Path,
+        test_dir: &Path,
     ) -> anyhow::Result<Client> {
-        let mount = scratch.join(name);
+        let mount = test_dir.join(name);
         write_mount(&mount, &self.enrol(name)?, &[], Layout::PerFileRename)?;
         Client::start(name, address, filters, mount)
     }
@@ -184,9 +184,9 @@ impl Client {
         self.page().count(name, &[("outcome", outcome)])
     }
 
-    fn page(&self) -> Page {
+    fn page(&self) -> MetricsPage {
         let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather());
-        Page::parse(&text.unwrap_or_default())
+        MetricsPage::parse(&text.unwrap_or_default())
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use link::config::{Broker, reference_table};
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 
 #[path = "docs/flags.rs"]
 mod flags;
@@ -31,15 +31,15 @@ fn the_metrics_table_is_what_the_code_registers() -> Result<()> {
 
 #[tokio::test]
 async fn the_tables_of_flags_are_what_the_programs_take() -> Result<()> {
-    let scratch = Scratch::new("docs-flags")?;
+    let test_dir = TestDir::new("docs-flags")?;
     let mut stale = Vec::new();
     for program in ["agent", "server-bridge", "probe", "provisioner", "sandbox"] {
-        let directory = scratch.dir(program)?;
-        let spec = Spec::binary(program)?
+        let directory = test_dir.dir(program)?;
+        let spec = ProcessSpec::binary(program)?
             .label(program)
             .arg("man")
             .arg(&directory);
-        let output = spec.run(scratch.path(), PATIENCE).await?;
+        let output = spec.run(test_dir.path(), PATIENCE).await?;
         ensure!(
             output.status.success(),
             "`{program} man`: {}",
@@ -51,7 +51,7 @@ async fn the_tables_of_flags_are_what_the_programs_take() -> Result<()> {
     }
     let stale: Vec<_> = stale.iter().map(|error| format!("{error:#}")).collect();
     ensure!(stale.is_empty(), "{}", stale.join("\n"));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

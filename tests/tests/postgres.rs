@@ -2,8 +2,8 @@
 
 #[path = "postgres/disk.rs"]
 mod disk;
-#[path = "postgres/doorbell.rs"]
-mod doorbell;
+#[path = "postgres/notifications.rs"]
+mod notifications;
 #[path = "postgres/tls.rs"]
 mod tls;
 #[path = "postgres/verbs.rs"]
@@ -19,7 +19,7 @@ use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresSt
 use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
 use tests::proxy::RetargetableProxy;
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn a_region_outlives_its_bridge_and_its_database_server() -> Result<()> {
     let server = Server::start(&["max_connections=80"])?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), &server.database()?)?;
-    let mut region = Builder::new("postgres-region", Kind::Sandbox)
+    let mut region = RegionBuilder::new("postgres-region", BrokerKind::Sandbox)
         .postgres(files.path())
         .start()
         .await?;
@@ -71,7 +71,7 @@ async fn a_bridge_that_waits_for_its_database_stops_when_it_is_told_to() -> Resu
     let server = Server::start(&["max_connections=80"])?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), &server.database()?)?;
-    let mut region = Builder::new("postgres-away", Kind::Sandbox)
+    let mut region = RegionBuilder::new("postgres-away", BrokerKind::Sandbox)
         .postgres(files.path())
         .start()
         .await?;

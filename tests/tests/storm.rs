@@ -20,34 +20,38 @@ use link::event::decode;
 use serde_json::Value;
 use tests::api::{Api, config_map};
 use tests::fleet::{Writer, files};
-use tests::forge::source_topic;
-use tests::inside::Inside;
-use tests::metrics::Page;
-use tests::region::{Builder, Kind, Region};
+use tests::in_process::InProcessAgent;
+use tests::metrics::MetricsPage;
+use tests::peer_events::source_topic;
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
 use tests::wait::wait_for;
 use tokio::sync::{mpsc, watch};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_go_at_the_pace_of_a_slow_target_through_the_sandbox() -> Result<()> {
-    everything_goes(Builder::new("storm-sandbox", Kind::Sandbox), Trouble::None).await
+    everything_goes(
+        RegionBuilder::new("storm-sandbox", BrokerKind::Sandbox),
+        Trouble::None,
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_go_at_the_pace_of_a_slow_target_through_mosquitto() -> Result<()> {
-    let builder = Builder::new("storm-mosquitto", Kind::Mosquitto);
+    let builder = RegionBuilder::new("storm-mosquitto", BrokerKind::Mosquitto);
     everything_goes(builder, Trouble::None).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_said_twice_ask_for_no_resync_through_the_sandbox() -> Result<()> {
-    let builder = Builder::new("storm-repeated", Kind::Sandbox);
+    let builder = RegionBuilder::new("storm-repeated", BrokerKind::Sandbox);
     everything_goes(builder, Trouble::EveryDeletionTwice).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_sent_again_by_a_new_bridge_start_no_storm_through_mosquitto() -> Result<()> {
-    let builder = Builder::new("storm-restarted", Kind::Mosquitto);
+    let builder = RegionBuilder::new("storm-restarted", BrokerKind::Mosquitto);
     everything_goes(builder, Trouble::BridgeRestarts).await
 }
 
@@ -61,12 +65,12 @@ enum Trouble {
     BridgeRestarts,
 }
 
-async fn everything_goes(builder: Builder, trouble: Trouble) -> Result<()> {
+async fn everything_goes(builder: RegionBuilder, trouble: Trouble) -> Result<()> {
     let mut region = builder.start().await?;
     let slow = region.agent("cluster1")?;
     let target = slow.target.clone();
     let directory = Directory::open(&target, &slow.state.join("ownership"), SWEEP)?;
-    let agent = Inside::replace(slow, Slow(directory))?;
+    let agent = InProcessAgent::replace(slow, Slow(directory))?;
     let echo = match trouble {
         Trouble::EveryDeletionTwice => {
             Some(Echo::start(region.peer("echo", &[&source_topic("cluster1")])?).await?)
@@ -177,7 +181,7 @@ struct Traffic {
 // === impl Traffic ===
 
 impl Traffic {
-    fn of(page: &Page) -> Self {
+    fn of(page: &MetricsPage) -> Self {
         Self {
             received: page.count("mqtt_received_total", &[]),
             requests: page.count("agent_resync_requests_total", &[]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent::applier::kubernetes::AgentId;
 use agent::cluster::ClusterOptions;
-use agent::service::{ClusterBackend, Place};
+use agent::service::{Backend, ClusterBackend};
 use link::error::Failure;
 use link::id::ConsumerName;
 

@@ -212,7 +212,9 @@ impl ReplicaError {
 
 impl Hint for ReplicaError {
     fn hint(&self) -> Option<String> {
-        Some("check that the database is there and lets this user in".into())
+        // It may have said so itself.
+        (!self.said.contains("\nhint: "))
+            .then(|| "check that the database is there and lets this user in".into())
     }
 }
 

@@ -19,6 +19,17 @@ async fn a_closed_terminal_ends_a_region_as_ctrl_c_does() {
 }
 
 #[tokio::test]
+async fn a_log_that_nobody_takes_stops_nothing_and_hurts_nobody() {
+    let temporary = tempfile::tempdir().unwrap();
+    let args = free(&["--json", "--log-level", "info"]);
+    let up = Up::start_unheard(temporary.path(), &args);
+    up.line();
+    let ended = up.stop("HUP");
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(left(temporary.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_region_under_nohup_outlives_its_terminal() {
     let temporary = tempfile::tempdir().unwrap();
     let up = Up::start_by(

@@ -69,6 +69,15 @@ impl Up {
         Self::of(child, lines)
     }
 
+    /// The same with its standard error closed at the other end, as that of a terminal that is gone.
+    pub(crate) fn start_unheard(temporary: &Path, args: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = command(temporary, args);
+        command.stderr(writer);
+        Self::run(command)
+    }
+
     /// Its next line on standard output.
     pub(crate) fn line(&self) -> String {
         match self.lines.recv_timeout(PATIENCE) {
@@ -106,10 +115,11 @@ impl Up {
     }
 
     fn of(mut child: Child, lines: Receiver<String>) -> Self {
-        let mut stream = child.stderr.take().unwrap();
+        let stream = child.stderr.take();
         let stderr = Arc::new(Mutex::new(String::new()));
         let sink = stderr.clone();
         let reader = spawn(move || {
+            let Some(mut stream) = stream else { return };
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 let text = String::from_utf8_lossy(&buffer[..count]);

@@ -1,5 +1,4 @@
-//! Who makes a request: asked before anything else is done for it, and kept with it, so that handlers can ask what this
-//! caller may do and note what it did.
+//! The authenticated caller of a request: admission before any handler, and per-object authorisation and audit for handlers.
 //!
 //! **Contract:** an object that the caller may not even see is answered as if it were not there; one it sees and may not
 //! change is refused. Every change that is allowed is told of in the audit log, also when its caller went away meanwhile.

@@ -1,4 +1,4 @@
-//! `/resource-bundles`: what should be on which cluster, and what became of it.
+//! Handlers of `/resource-bundles`.
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

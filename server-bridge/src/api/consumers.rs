@@ -1,4 +1,4 @@
-//! `/consumers`: registering management clusters.
+//! Handlers of `/consumers`.
 
 use std::collections::BTreeMap;
 

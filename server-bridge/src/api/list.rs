@@ -1,4 +1,4 @@
-//! Lists: their parameters, and a body that is written while the rows are read.
+//! List requests: parsing of their parameters, and a body that is streamed while rows are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Around every request: its operation id, its error body, and its metrics.
+//! Middleware around every request: assigns the operation id, renders the error body, records metrics.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Lists that are read page by page while rows go: where the next page of a reader starts.
+//! Stable paging of lists while rows are created and deleted: remembers at which row the next page of a reader starts.
 //!
 //! Clients page by number (`page=2&size=400`) and stop at the first page that is not full. By position alone, a row that
 //! is deleted from a page already read moves all others forward, and the next page leaves one out that was there all the

@@ -1,4 +1,4 @@
-//! What the program does besides running the bridge.
+//! Subcommands: what the program does besides running the bridge.
 
 use clap::Subcommand;
 use link::error::Failure;

@@ -1,4 +1,4 @@
-//! Connections for a gRPC server: accepted, after their handshake, and counted until they end.
+//! Accepts gRPC connections, makes their TLS handshakes, and counts them until they end.
 //!
 //! **Contract:** one slow handshake delays nobody: each is made by a task of its own, which has a permit among the
 //! connections from the beginning and [`HANDSHAKE_WITHIN`](link::http::HANDSHAKE_WITHIN) for it.

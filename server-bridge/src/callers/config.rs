@@ -1,4 +1,4 @@
-//! From settings to an [`Access`]: files are read and checked at start, so that a mistake is an error then and there.
+//! Configuration of callers, built into an [`Access`]: files are read and checked at start, so that mistakes fail the start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use prometheus::Registry;
 use tracing::{info, warn};
 
 use super::certificate::Certificates;
-use super::control::{AccessControl, Authorizer};
+use super::control::{AccessControl, AccessPolicy};
 use super::files::{Look, Watched};
 use super::metrics::CallersMetrics;
 use super::review::{AccessReviews, Cluster, Reviewer, TokenReviews};
@@ -237,7 +237,7 @@ impl CallersConfig {
                     info!(
                         "Whoever is known may do everything: neither `--authorization-file` nor `--authorizer sar` is given"
                     );
-                    Authorizer::Everything
+                    AccessPolicy::Everything
                 }
                 Authorization::File(path) => {
                     let parse = Box::new(|contents: &[Vec<u8>]| {
@@ -250,9 +250,9 @@ impl CallersConfig {
                         Watched::open("authorization rules", vec![path], refused, parse)
                             .map_err(|problem| unusable("--authorization-file", &problem))?;
                     looks.push(Box::new(watched));
-                    Authorizer::Rules(rules)
+                    AccessPolicy::Rules(rules)
                 }
-                Authorization::Reviews(cluster) => Authorizer::Reviews(AccessReviews::new(
+                Authorization::Reviews(cluster) => AccessPolicy::Reviews(AccessReviews::new(
                     reviewer("--authorizer", &cluster).await?,
                 )),
             };

@@ -20,13 +20,13 @@ pub(super) struct AccessControl {
     pub(super) certificates: Option<Certificates>,
     pub(super) issuers: Vec<Issuer>,
     pub(super) reviews: Option<TokenReviews>,
-    pub(super) permits: Authorizer,
+    pub(super) permits: AccessPolicy,
     pub(super) metrics: CallersMetrics,
 }
 
 /// Who says what callers may do.
 #[derive(Debug)]
-pub(super) enum Authorizer {
+pub(super) enum AccessPolicy {
     Everything,
     Rules(watch::Receiver<Arc<Rules>>),
     Reviews(AccessReviews),
@@ -103,9 +103,9 @@ impl AccessControl {
 
     pub(super) async fn allow(&self, caller: &Caller, action: &Action) -> Result<(), Denied> {
         let outcome = match &self.permits {
-            Authorizer::Everything => Ok(()),
-            Authorizer::Rules(rules) => current(rules).allow(caller, action),
-            Authorizer::Reviews(reviews) => reviews.allow(caller, action).await,
+            AccessPolicy::Everything => Ok(()),
+            AccessPolicy::Rules(rules) => current(rules).allow(caller, action),
+            AccessPolicy::Reviews(reviews) => reviews.allow(caller, action).await,
         };
         self.counted(caller, outcome)
     }
@@ -113,16 +113,16 @@ impl AccessControl {
     /// Rules give consumers only to who has every source.
     pub(super) async fn allow_removal(&self, caller: &Caller) -> Result<(), Denied> {
         let outcome = match &self.permits {
-            Authorizer::Everything | Authorizer::Rules(_) => Ok(()),
-            Authorizer::Reviews(reviews) => reviews.every_source(caller).await,
+            AccessPolicy::Everything | AccessPolicy::Rules(_) => Ok(()),
+            AccessPolicy::Reviews(reviews) => reviews.every_source(caller).await,
         };
         self.counted(caller, outcome)
     }
 
     pub(super) fn scope(&self, caller: &Caller, verb: Verb) -> Result<Scope, Denied> {
         let outcome = match &self.permits {
-            Authorizer::Everything | Authorizer::Reviews(_) => Ok(Scope::all()),
-            Authorizer::Rules(rules) => current(rules).scope(caller, verb),
+            AccessPolicy::Everything | AccessPolicy::Reviews(_) => Ok(Scope::all()),
+            AccessPolicy::Rules(rules) => current(rules).scope(caller, verb),
         };
         self.counted(caller, outcome)
     }
@@ -135,12 +135,12 @@ impl AccessControl {
         path: &str,
     ) -> Result<(), Denied> {
         let outcome = match &self.permits {
-            Authorizer::Everything => Ok(()),
-            Authorizer::Reviews(reviews) => {
+            AccessPolicy::Everything => Ok(()),
+            AccessPolicy::Reviews(reviews) => {
                 let verb = method.to_ascii_lowercase();
                 reviews.path(caller, path, &verb).await
             }
-            Authorizer::Rules(rules) => {
+            AccessPolicy::Rules(rules) => {
                 let verbs: &[Verb] = match method {
                     "GET" | "HEAD" => &[Verb::Get, Verb::List],
                     "POST" => &[Verb::Create],

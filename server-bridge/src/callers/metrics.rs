@@ -1,4 +1,4 @@
-//! Callers as metrics. Names of callers are no labels: there may be any number of them.
+//! Metrics of authentication and authorisation. Callers' names are never labels: their number is unbounded.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 

@@ -1,4 +1,4 @@
-//! Follows what callers are known by: looks at files, asks for keys, says when a certificate has expired.
+//! Background task that reloads certificate, CA and rule files and the keys of issuers, and checks when certificates expire.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

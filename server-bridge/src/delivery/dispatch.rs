@@ -1,4 +1,4 @@
-//! Wakes the lanes: on the store's hints, and by a sweep that finds what a lost hint missed.
+//! Starts and wakes lanes: on the store's hints, and by a periodic sweep that finds what a lost hint missed.
 //!
 //! A lane that panics is made again, later each time, with the waker its consumer's hints go to.
 //!

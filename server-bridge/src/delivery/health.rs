@@ -1,5 +1,4 @@
-//! Readiness check `delivery`: it fails while something that came in, or what is to go out, waits because of a failure of
-//! ours.
+//! Readiness check `delivery`: fails while an incoming event or an outgoing bundle is held up by a failure of this process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

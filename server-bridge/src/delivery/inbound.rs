@@ -26,10 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::Context;
-use super::border::{Incoming, SharedIntake};
 use super::health::Stuck;
 use super::log::DeliveryLine;
 use super::pacing::LONGEST;
+use super::transport::{Incoming, SharedIntake};
 use crate::store::{StatusUpdate, Store, StoreError};
 
 mod act;

@@ -1,4 +1,4 @@
-//! Records when consumers were last heard, in the background: a few seconds' worth in one write.
+//! Records when consumers were last heard, in the background: a few seconds of notes in one write.
 //!
 //! What cannot be noted is noted when the consumer is heard again.
 

@@ -1,5 +1,4 @@
-//! The kinds of lines that delivery writes about agents and bundles, of which each is held back by itself
-//! ([`EventLog`](crate::event_log::EventLog)).
+//! Kinds of log lines of delivery; each kind is throttled by itself ([`EventLog`](crate::event_log::EventLog)).
 
 /// A kind of line. A closed set, so that what an agent sends makes no kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

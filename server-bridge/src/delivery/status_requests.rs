@@ -1,4 +1,4 @@
-//! Which consumers are to be asked for the statuses that differ, and when.
+//! Schedule of status requests: which consumers are to be asked for statuses that differ, and when.
 //!
 //! Kept in memory: a bridge that has just started asks every consumer anyway.
 

@@ -1,5 +1,5 @@
-//! How many calls of the lanes stand before the store at once. There is a lane for each consumer with something to send, and
-//! a full outbox of thousands of consumers must not fill the queue in which the API and what agents sent wait as well.
+//! Limits the concurrent store calls of lanes. There is a lane for each consumer with pending bundles, and a full outbox of
+//! thousands of consumers must not fill the queue in which API requests and agents' events wait as well.
 //!
 //! **Invariant:** a call has its permit only while the store works on it, never while the broker is waited for.
 

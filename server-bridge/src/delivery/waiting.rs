@@ -1,5 +1,5 @@
-//! Says in metrics what waits on its way to being applied, and for how long, and once a minute in the log for which
-//! consumers it is too long.
+//! Metrics of bundles that wait on their way to being applied, by hop, and once a minute a log line with the consumers for
+//! which they wait too long.
 //!
 //! One of several replicas looks, the one that sends for [`LOOKS`], because a look reads the whole ledger. What it costs is
 //! bounded: after a look that took long the next one waits [`REST`] times as long.

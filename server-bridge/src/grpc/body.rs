@@ -1,4 +1,5 @@
-//! Bodies of calls that hold something: a message that arrives its permit, an answer on its way out what its call keeps.
+//! Request and response bodies that hold resources of their call: a permit until the message has arrived, a guard until the
+//! response has been sent.
 //!
 //! **Contract:** a message that is not there [`MESSAGE_WITHIN`] after its call began ends the call; its permit is free as
 //! soon as all of it is there.

@@ -1,4 +1,5 @@
-//! Follows what is reported in the store, on whichever replica, and tells the streams of it ([`Hub::mark`]).
+//! Follows the reports in the store, written by whichever replica, and marks the changed bundles for all streams
+//! ([`Hub::mark`]).
 //!
 //! The store's hints wake it, and it looks by itself: one may be lost.
 //! **Invariant:** nothing that was reported after [`Feed::started`] is left out: the position moves only past what was

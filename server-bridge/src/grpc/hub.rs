@@ -1,4 +1,4 @@
-//! Which streams there are, by source, and what each still has to tell ([`Backlog`]).
+//! Registry of open streams by source, each with its backlog ([`Backlog`]).
 //!
 //! **Contract:** who adds (the feed, a resync request) never waits for who sends: a mark is a few map operations under a
 //! lock that nobody holds across an await.
@@ -13,7 +13,7 @@ use link::bundle::resync::HeldStatus;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Next, WAITING, Wanted};
+use super::backlog::{Backlog, NextEvent, WAITING, Wanted};
 use crate::store::{ReportHead, SourceName};
 
 /// All streams of this process. Clones share them.
@@ -190,7 +190,7 @@ impl Subscription {
     }
 
     /// What to do now.
-    pub(super) fn next(&self, now: Instant) -> Next {
+    pub(super) fn next(&self, now: Instant) -> NextEvent {
         lock(&self.inbox.backlog).next(now)
     }
 
@@ -278,9 +278,9 @@ mod tests {
 
     fn next(seat: &Subscription) -> Option<String> {
         match seat.next(Instant::now()) {
-            Next::Send(id, _) => Some(id.to_string()),
-            Next::Read(since) => Some(format!("since {since}")),
-            Next::Wait(_) => None,
+            NextEvent::Send(id, _) => Some(id.to_string()),
+            NextEvent::Read(since) => Some(format!("since {since}")),
+            NextEvent::Wait(_) => None,
         }
     }
 

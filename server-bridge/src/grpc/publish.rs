@@ -1,4 +1,4 @@
-//! What a source publishes: checked as REST checks it, stored, and answered once it is.
+//! The call `Publish`: an event is validated as REST validates it, stored, and answered once it is committed.
 //!
 //! **Contract:** a repeated publication does no harm: the same creation, the same update (the same event, as long as nobody
 //! has changed the bundle since), and a deletion of what is gone succeed. While the store is away for a moment a call waits for it, [`PATIENCE`] at most,
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::error::{Reason, Refusal};
 use super::hub::Hub;
 use super::request::{
-    BundleChange, PublishedBundle, RequestHead, SourceRequest, request_head, understand, values,
+    PublishedBundle, RequestHead, SourceCommand, SourceRequest, request_head, understand, values,
 };
 use crate::audit::{Change, Outcome, changed};
 use crate::callers::{Access, Action, Caller, Verb};
@@ -111,11 +111,11 @@ impl<S: Store> Publisher<S> {
         Ok(())
     }
 
-    async fn store(&self, source: &SourceName, wish: BundleChange) -> Result<(), Refusal> {
+    async fn store(&self, source: &SourceName, wish: SourceCommand) -> Result<(), Refusal> {
         match wish {
-            BundleChange::Create(given) => self.create(source, given).await,
-            BundleChange::Update { given, expected } => self.update(source, given, expected).await,
-            BundleChange::Delete { id, consumer } => self.delete(source, &id, &consumer).await,
+            SourceCommand::Create(given) => self.create(source, given).await,
+            SourceCommand::Update { given, expected } => self.update(source, given, expected).await,
+            SourceCommand::Delete { id, consumer } => self.delete(source, &id, &consumer).await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The present report of a bundle, as the event that tells it: read and written once for all streams that want the same.
+//! Reads the present report of a bundle and encodes it as an event, once for all streams that want the same.
 //!
 //! **Invariant:** what is remembered is given only to who wants no newer one: a report read at mark n has everything that
 //! was marked up to n ([`Hub::present_mark`]). A repetition is a mark of its own, so that it tells what the bundle carries

@@ -19,14 +19,14 @@ use crate::validate::{Draft, Unreadable, check_id, count, kind, read, unknown_me
 #[derive(Debug)]
 pub(super) enum SourceRequest {
     /// Another state of one bundle.
-    Store(Box<BundleChange>),
+    Store(Box<SourceCommand>),
     /// The statuses that it does not have: all if the list is empty, else those of the list whose hash is another.
     Resync(Vec<HeldStatus>),
 }
 
 /// What is to become of a bundle.
 #[derive(Debug)]
-pub(super) enum BundleChange {
+pub(super) enum SourceCommand {
     /// A new bundle.
     Create(PublishedBundle),
     /// Another content for one. `expected` is the version it starts from; `None` is the latest, whichever that is.
@@ -110,13 +110,13 @@ pub(super) fn understand(event: &Event) -> Result<SourceRequest, Refusal> {
         return Ok(SourceRequest::Resync(request.status_hashes));
     };
     let wish = match verb {
-        Verb::Delete => BundleChange::Delete { id, consumer },
-        Verb::Create => BundleChange::Create(given(event, id, consumer)?),
+        Verb::Delete => SourceCommand::Delete { id, consumer },
+        Verb::Create => SourceCommand::Create(given(event, id, consumer)?),
         _ => {
             let version = event.resource_version.ok_or_else(|| {
                 Refusal::invalid("attribute `resourceversion` is missing; 0 stands for the latest")
             })?;
-            BundleChange::Update {
+            SourceCommand::Update {
                 given: given(event, id, consumer)?,
                 expected: Some(version).filter(|version| *version != Version::UNVERSIONED),
             }
@@ -270,7 +270,7 @@ mod tests {
         event
     }
 
-    fn wish(event: &Event) -> BundleChange {
+    fn wish(event: &Event) -> SourceCommand {
         match understand(event).unwrap() {
             SourceRequest::Store(wish) => *wish,
             resync @ SourceRequest::Resync(_) => panic!("{resync:?}"),
@@ -283,7 +283,7 @@ mod tests {
         event.metadata = Some(r#"{"name":"w1","resourceVersion":"7","labels":{"a":"b"}}"#.into());
         event.log_tracing = Some(r#"{"logging.open-cluster-management.io/op-id":"x"}"#.into());
         event.extensions = [("team".to_owned(), "a".to_owned())].into();
-        let BundleChange::Create(given) = wish(&event) else {
+        let SourceCommand::Create(given) = wish(&event) else {
             panic!("a creation");
         };
         assert_eq!(
@@ -297,21 +297,21 @@ mod tests {
     #[test]
     fn version_zero_is_the_latest_and_a_deletion_needs_neither_data_nor_version() {
         let mut any = event(Kind::spec(Action::Update));
-        let BundleChange::Update { expected, .. } = wish(&any) else {
+        let SourceCommand::Update { expected, .. } = wish(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, Version::new(3));
         any.resource_version = Some(Version::UNVERSIONED);
-        let BundleChange::Update { expected, .. } = wish(&any) else {
+        let SourceCommand::Update { expected, .. } = wish(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, None);
         any.kind = Kind::spec(Action::Delete);
         (any.data, any.resource_version) = (None, None);
-        assert!(matches!(wish(&any), BundleChange::Delete { .. }));
+        assert!(matches!(wish(&any), SourceCommand::Delete { .. }));
         any.kind = Kind::spec(Action::Update);
         any.deletion_timestamp = Some(Timestamp::UNIX_EPOCH);
-        assert!(matches!(wish(&any), BundleChange::Delete { .. }));
+        assert!(matches!(wish(&any), SourceCommand::Delete { .. }));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a stream's caller may hear, asked again while the stream is open: rules are withdrawn, and a stream may last for as
+//! The rights of a stream's caller, re-evaluated while the stream is open: rules can be withdrawn, and a stream may last as
 //! long as its connection.
 //!
 //! **Contract:** where nobody can tell now, what was said last stays in force: an API that is away ends no stream.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tonic::Status;
 use tracing::{debug, info};
 
-use super::backlog::{Next, Wanted};
+use super::backlog::{NextEvent, Wanted};
 use super::connections::Termination;
 use super::error::Refusal;
 use super::hub::Subscription;
@@ -162,7 +162,7 @@ impl<S: Store> Stream<S> {
         let mut rate = Rate::default();
         loop {
             match (self.seat.next(Instant::now()), &mut replay) {
-                (Next::Send(id, wanted), _) => match self.present(&id, wanted).await {
+                (NextEvent::Send(id, wanted), _) => match self.present(&id, wanted).await {
                     None => {}
                     Some(event) => {
                         match timeout(STALL, events.send(Ok(event))).await {
@@ -175,14 +175,14 @@ impl<S: Store> Stream<S> {
                         rate.keep().await;
                     }
                 },
-                (Next::Read(since), None) => replay = Some(Replay::new(since)),
-                (Next::Read(since), Some(under_way)) => under_way.read_since(since),
-                (Next::Wait(_), Some(under_way)) => {
+                (NextEvent::Read(since), None) => replay = Some(Replay::new(since)),
+                (NextEvent::Read(since), Some(under_way)) => under_way.read_since(since),
+                (NextEvent::Wait(_), Some(under_way)) => {
                     if !self.page(under_way).await {
                         replay = None;
                     }
                 }
-                (Next::Wait(until), None) => tokio::select! {
+                (NextEvent::Wait(until), None) => tokio::select! {
                     () = self.seat.changed() => {}
                     () = sleep_until(until.unwrap_or_else(|| Instant::now() + IDLE)) => {}
                 },

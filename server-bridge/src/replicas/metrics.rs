@@ -1,4 +1,4 @@
-//! Metrics of sharing the work.
+//! Metrics of replicas and their leases.
 
 use link::telemetry::register;
 use prometheus::{IntCounter, IntGauge, Registry};

@@ -1,4 +1,4 @@
-//! Which consumers are this process's to send to, as the renewer last heard and until when.
+//! Which consumers this process may send to and until when, as the lease renewer last learned.
 //!
 //! Everybody asks here, just before acting; the renewer alone changes it. What is asked costs a lock and a look at a map.
 

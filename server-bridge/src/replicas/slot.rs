@@ -1,4 +1,4 @@
-//! A numbered place among the replicas: from it come client ids that no other replica has.
+//! Takes a numbered slot among the replicas: client ids are made from it, so no other replica has them.
 
 use std::fmt::Write as _;
 use std::future::Future;

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::end::ConnectionEnd;
 use super::far::{Baseline, Far};
-use super::handshake::{Frames, Writer};
+use super::handshake::{Frames, PacketWriter};
 use super::lanes::Lanes;
 use super::log::SidecarLine;
 use super::metrics::{SidecarMetrics, Way};
@@ -33,7 +33,7 @@ pub(super) struct ServerConnection {
     pub(super) metrics: SidecarMetrics,
     pub(super) log: EventLog<SidecarLine>,
     pub(super) check: link::admin::Check,
-    pub(super) writer: Writer,
+    pub(super) writer: PacketWriter,
     pub(super) lanes: Lanes,
     // How many events the server takes unacknowledged.
     pub(super) window: usize,

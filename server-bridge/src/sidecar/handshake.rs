@@ -21,7 +21,7 @@ use super::{PACKET_BYTES, packet};
 pub(super) type Frames = FramedRead<OwnedReadHalf, MqttCodec>;
 
 /// Packets to the server. What is encoded stays here until it is written, so that a dropped future cuts no packet.
-pub(super) struct Writer {
+pub(super) struct PacketWriter {
     half: OwnedWriteHalf,
     codec: v5::Codec,
     buffer: BytesMut,
@@ -31,7 +31,7 @@ pub(super) struct Writer {
 pub(super) struct Asking {
     pub(super) connect: Box<Connect>,
     pub(super) frames: Frames,
-    pub(super) writer: Writer,
+    pub(super) writer: PacketWriter,
 }
 
 /// Why a connection did not come so far: a cause for metrics, and words for the log.
@@ -47,7 +47,7 @@ pub(super) struct Rejection {
 /// [`Rejection`].
 pub(super) async fn greet(stream: TcpStream) -> Result<Asking, Rejection> {
     let (read, write) = stream.into_split();
-    let mut writer = Writer {
+    let mut writer = PacketWriter {
         half: write,
         codec: v5::Codec::new(0, 0),
         buffer: BytesMut::new(),
@@ -124,9 +124,9 @@ fn turned(cause: &'static str, words: String) -> Rejection {
     Rejection { cause, words }
 }
 
-// === impl Writer ===
+// === impl PacketWriter ===
 
-impl Writer {
+impl PacketWriter {
     /// Encodes a packet behind those that wait.
     ///
     /// # Errors

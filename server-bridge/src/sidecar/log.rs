@@ -1,5 +1,4 @@
-//! The kinds of lines that the sidecar writes about events and connections, of which each is held back by itself
-//! ([`EventLog`](crate::event_log::EventLog)).
+//! Kinds of log lines of the sidecar; each kind is throttled by itself ([`EventLog`](crate::event_log::EventLog)).
 
 /// A kind of line, with the outcome of the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@ use crate::wait::wait_for;
 
 /// Which broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BrokerKind {
     /// `sandbox`: IoT Core's policies, numbers and punishments. Sessions do not survive a restart.
     Sandbox,
     /// mosquitto with mutual TLS and access rules. Sessions survive; see [`crate::mosquitto`].
@@ -26,13 +26,13 @@ pub enum Kind {
 #[derive(Debug)]
 pub enum Broker {
     /// The sandbox's.
-    Sandbox(Box<InProcess>),
+    Sandbox(Box<InProcessBroker>),
     /// mosquitto.
     Mosquitto(mosquitto::Instance),
 }
 
 /// The sandbox's broker with what it takes to start it again.
-pub struct InProcess {
+pub struct InProcessBroker {
     config: BrokerConfig,
     handle: Handle,
     running: Option<RunningBroker>,
@@ -69,21 +69,21 @@ impl Member {
 
 impl Broker {
     pub(super) async fn start(
-        kind: Kind,
+        kind: BrokerKind,
         authority: &Authority,
         members: &[Member],
         options: Options,
         directory: &Path,
     ) -> Result<Self> {
         match kind {
-            Kind::Mosquitto => {
+            BrokerKind::Mosquitto => {
                 let rules = rules(members);
-                let builder = mosquitto::Builder::new(authority)
+                let builder = mosquitto::MosquittoBuilder::new(authority)
                     .acl(rules)
                     .persistence(options.persistence);
                 Ok(Self::Mosquitto(builder.start(directory).await?))
             }
-            Kind::Sandbox => {
+            BrokerKind::Sandbox => {
                 let registry = registry(members)?;
                 let server = authority.server(&[])?;
                 let any = (Ipv4Addr::LOCALHOST, 0).into();
@@ -95,7 +95,7 @@ impl Broker {
                 let running = bind(&config).await?;
                 let handle = running.clone();
                 config.listen = handle.local_addr();
-                Ok(Self::Sandbox(Box::new(InProcess {
+                Ok(Self::Sandbox(Box::new(InProcessBroker {
                     config,
                     handle,
                     running: Some(running),
@@ -172,9 +172,9 @@ impl Broker {
     }
 }
 
-impl std::fmt::Debug for InProcess {
+impl std::fmt::Debug for InProcessBroker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InProcess")
+        f.debug_struct("InProcessBroker")
             .field("listen", &self.config.listen)
             .finish_non_exhaustive()
     }

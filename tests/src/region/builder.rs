@@ -11,28 +11,28 @@ use link::topic::Scheme;
 use sandbox::pki::{Authority, Layout};
 use serde_json::{Value, json};
 
-use super::broker::{self, Broker, Kind, Member};
-use super::place::Place;
+use super::broker::{self, Broker, BrokerKind, Member};
+use super::target::AgentTarget;
 use super::{
     ANY, Agent, BRIDGE, BRIDGE_CLIENT, BRIDGE_CONNECTIONS, DATABASE, Mount, Region, SLOTS, SOURCE,
     Service,
 };
 use crate::kubernetes::Cluster;
-use crate::process::Spec;
+use crate::process::ProcessSpec;
 use crate::proxy::{CuttingProxy, RetargetableProxy};
-use crate::scratch::Scratch;
+use crate::test_dir::TestDir;
 
 /// What a region is made of.
 #[derive(Clone, Debug)]
-pub struct Builder {
+pub struct RegionBuilder {
     test: String,
-    kind: Kind,
+    kind: BrokerKind,
     consumers: Vec<String>,
     network: Network,
     layout: Layout,
     quotas: bool,
     persistence: bool,
-    place: Place,
+    target: AgentTarget,
     bridge_args: Vec<String>,
     bridge_limits: Option<String>,
     database: Option<PathBuf>,
@@ -55,11 +55,11 @@ pub enum Network {
     Retargetable,
 }
 
-// === impl Builder ===
+// === impl RegionBuilder ===
 
-impl Builder {
+impl RegionBuilder {
     /// A region of one agent called `cluster1`, directly connected to the given kind of broker.
-    pub fn new(test: &str, kind: Kind) -> Self {
+    pub fn new(test: &str, kind: BrokerKind) -> Self {
         Self {
             test: test.to_owned(),
             kind,
@@ -68,7 +68,7 @@ impl Builder {
             layout: Layout::DataSymlink,
             quotas: true,
             persistence: true,
-            place: Place::Directories,
+            target: AgentTarget::Directories,
             bridge_args: Vec::new(),
             bridge_limits: None,
             database: None,
@@ -127,14 +127,14 @@ impl Builder {
     /// With agents that apply to a cluster in place of directories, each with a namespace of its own for its works.
     #[must_use]
     pub fn on_cluster(mut self, cluster: &Cluster) -> Self {
-        self.place = Place::cluster(cluster.kubeconfig(), cluster.kubeconfig());
+        self.target = AgentTarget::cluster(cluster.kubeconfig(), cluster.kubeconfig());
         self
     }
 
     /// With agents that apply to a cluster by this kubeconfig, through a proxy for example.
     #[must_use]
     pub fn on_cluster_by(mut self, kubeconfig: &Path) -> Self {
-        self.place = Place::cluster(kubeconfig, kubeconfig);
+        self.target = AgentTarget::cluster(kubeconfig, kubeconfig);
         self
     }
 
@@ -143,7 +143,7 @@ impl Builder {
     /// # Errors
     /// When the user's kubeconfig cannot be made.
     pub fn on_cluster_as(mut self, cluster: &Cluster, user: &str) -> Result<Self> {
-        self.place = Place::cluster(cluster.kubeconfig(), &cluster.kubeconfig_for(user)?);
+        self.target = AgentTarget::cluster(cluster.kubeconfig(), &cluster.kubeconfig_for(user)?);
         Ok(self)
     }
 
@@ -201,14 +201,14 @@ impl Builder {
     /// # Errors
     /// When a part is missing or does not become ready; the message holds the tail of its output.
     pub async fn start(self) -> Result<Region> {
-        let scratch = Scratch::new(&self.test)?;
+        let test_dir = TestDir::new(&self.test)?;
         let authority = Authority::new("test region")?;
         let members = self.members(&authority)?;
         let options = broker::Options {
             quotas: self.quotas,
             persistence: self.persistence,
         };
-        let broker = Broker::start(self.kind, &authority, &members, options, scratch.path());
+        let broker = Broker::start(self.kind, &authority, &members, options, test_dir.path());
         let broker = Box::pin(broker).await.context("start the broker")?;
         let cutter = match self.network {
             Network::Cutting => Some(CuttingProxy::start(broker.address()).await?),
@@ -220,21 +220,21 @@ impl Builder {
             let path = self
                 .path(&broker, cutter.as_ref(), &member.name, &mut proxies)
                 .await?;
-            let directory = scratch.dir(&member.name)?.join("mount");
+            let directory = test_dir.dir(&member.name)?.join("mount");
             let consumer = (member.name != BRIDGE).then_some(member.name.as_str());
             let mount = Mount::new(directory, consumer, path, self.layout);
             mount.replace(&member.set)?;
             mounts.insert(member.name, mount);
         }
         let bridge_mount = mounts.remove(BRIDGE).context("the bridge is a member")?;
-        let bridge = self.bridge(&scratch, BRIDGE, &bridge_mount)?;
+        let bridge = self.bridge(&test_dir, BRIDGE, &bridge_mount)?;
         let others = (1..self.replicas)
-            .map(|number| self.bridge(&scratch, &format!("{BRIDGE}-{number}"), &bridge_mount));
+            .map(|number| self.bridge(&test_dir, &format!("{BRIDGE}-{number}"), &bridge_mount));
         let replicas = others.collect::<Result<_>>()?;
         let mut agents = BTreeMap::new();
         for (name, mount) in mounts {
-            Box::pin(self.place.prepare(&name)).await?;
-            agents.insert(name.clone(), self.agent(&scratch, &name, mount)?);
+            Box::pin(self.target.prepare(&name)).await?;
+            agents.insert(name.clone(), self.agent(&test_dir, &name, mount)?);
         }
         let mut region = Region {
             bridge,
@@ -245,7 +245,7 @@ impl Builder {
             cutter,
             proxies,
             authority,
-            scratch,
+            test_dir,
             builder: self,
         };
         Box::pin(region.ready()).await?;
@@ -291,8 +291,8 @@ impl Builder {
         Ok(address)
     }
 
-    pub(super) fn bridge(&self, scratch: &Scratch, label: &str, mount: &Mount) -> Result<Service> {
-        let home = scratch.dir(label)?;
+    pub(super) fn bridge(&self, test_dir: &TestDir, label: &str, mount: &Mount) -> Result<Service> {
+        let home = test_dir.dir(label)?;
         let consumers: Vec<_> = self
             .consumers
             .iter()
@@ -300,7 +300,7 @@ impl Builder {
             .collect();
         let file = home.join("consumers.json");
         std::fs::write(&file, Value::from(consumers).to_string())?;
-        let mut spec = Spec::binary("server-bridge")?
+        let mut spec = ProcessSpec::binary("server-bridge")?
             .arg("--mount")
             .arg(mount.directory());
         let first = self.first.as_ref().filter(|_| label == BRIDGE);
@@ -336,13 +336,13 @@ impl Builder {
         }
     }
 
-    fn agent(&self, scratch: &Scratch, name: &str, mount: Mount) -> Result<Agent> {
-        let home = scratch.dir(name)?;
+    fn agent(&self, test_dir: &TestDir, name: &str, mount: Mount) -> Result<Agent> {
+        let home = test_dir.dir(name)?;
         let (target, state) = (home.join("target"), home.join("state"));
-        let spec = Spec::binary("agent")?
+        let spec = ProcessSpec::binary("agent")?
             .arg("--mount")
             .arg(mount.directory())
-            .args(self.place.args(name, &target, &state))
+            .args(self.target.args(name, &target, &state))
             .args(["--admin-listen", ANY])
             .args(&self.agent_args);
         Ok(Agent {
@@ -350,7 +350,7 @@ impl Builder {
             mount,
             target,
             state,
-            namespace: self.place.namespace(name),
+            namespace: self.target.namespace(name),
         })
     }
 }

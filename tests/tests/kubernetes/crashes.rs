@@ -15,22 +15,22 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tests::api::{self, Bundle, Change, config_map};
 use tests::kubernetes::Cluster;
-use tests::region::{Agent, Builder, Kind};
-use tests::scratch::Scratch;
+use tests::region::{Agent, BrokerKind, RegionBuilder};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
-use self::choke::{Choke, Cut, Line};
+use self::throttle::{Cut, Line, Throttle};
 
-mod choke;
+mod throttle;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_killed_at_any_change_it_makes_ends_at_the_right_objects() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let scratch = Scratch::new("crashes")?;
-    let choke = Choke::start(cluster.client().await?).await?;
-    let kubeconfig = choke.kubeconfig(scratch.path())?;
+    let test_dir = TestDir::new("crashes")?;
+    let throttle = Throttle::start(cluster.client().await?).await?;
+    let kubeconfig = throttle.kubeconfig(test_dir.path())?;
     let objects = cluster.namespace("crashes").await?;
-    let mut region = Builder::new("kubernetes-crashes", Kind::Sandbox)
+    let mut region = RegionBuilder::new("kubernetes-crashes", BrokerKind::Sandbox)
         .agents(AGENTS)
         .on_cluster_by(&kubeconfig)
         // Nobody is waited for after a kill, and every change is about a work.
@@ -50,7 +50,7 @@ async fn an_agent_killed_at_any_change_it_makes_ends_at_the_right_objects() -> R
         };
         let worker = Worker {
             shared: view.shared_by_another_bundle().await?,
-            line: choke.line(&consumer),
+            line: throttle.line(&consumer),
             agent,
             view,
         };
@@ -59,7 +59,7 @@ async fn an_agent_killed_at_any_change_it_makes_ends_at_the_right_objects() -> R
     try_join_all(workers).await?;
     println!("{}", cases.report()?);
     region.passed();
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -4,15 +4,15 @@ use anyhow::{Result, ensure};
 use link::event::{Action, Event, Kind as Type, SubResource, encode};
 use link::message::Message;
 use tests::api::{Change, config_map};
-use tests::forge::{self as events, source_topic};
-use tests::region::{Builder, Kind, Region, SOURCE};
+use tests::peer_events::{self as events, source_topic};
+use tests::region::{BrokerKind, Region, RegionBuilder, SOURCE};
 use tests::session::Client;
 
 use crate::{TAKEN, applied, counted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_refuses_what_a_source_may_not_say_and_goes_on() -> Result<()> {
-    let mut region = Builder::new("refusals-agent", Kind::Sandbox)
+    let mut region = RegionBuilder::new("refusals-agent", BrokerKind::Sandbox)
         .agents(2)
         .agent_args(["--allow-source", SOURCE])
         .start()

@@ -7,15 +7,15 @@ use link::event::{Action, Event, Kind as Type, SubResource, encode};
 use link::message::Message;
 use link::order::SequenceId;
 use tests::api::{Change, config_map};
-use tests::forge::{self as events, agent_topic};
-use tests::region::{Builder, Kind, Region};
+use tests::peer_events::{self as events, agent_topic};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
 
 use crate::{TAKEN, applied, counted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> {
-    let mut region = Builder::new("refusals-bridge", Kind::Sandbox)
+    let mut region = RegionBuilder::new("refusals-bridge", BrokerKind::Sandbox)
         .agents(2)
         .start()
         .await?;

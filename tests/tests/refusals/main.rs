@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use link::message::Message;
-use tests::forge;
+use tests::peer_events;
 use tests::region::{Region, Service};
 use tests::session::Client;
 use tests::wait::wait_for;
@@ -23,7 +23,7 @@ pub(crate) async fn counted(
     explanation: Option<&str>,
 ) -> Result<()> {
     let before = service.metrics().await?.count(metric, labels);
-    forge::publish(peer, message).await?;
+    peer_events::publish(peer, message).await?;
     wait_for(&format!("{metric} {labels:?}"), PATIENCE, async || {
         let page = service.metrics().await;
         let now = page

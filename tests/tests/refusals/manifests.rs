@@ -5,8 +5,8 @@ use link::event::{Event, encode};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::api::config_map;
-use tests::forge::{self as events, agent_topic, source_topic};
-use tests::region::{Builder, Kind};
+use tests::peer_events::{self as events, agent_topic, source_topic};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::session::Client;
 
 use crate::PATIENCE;
@@ -14,7 +14,7 @@ use crate::PATIENCE;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_without_or_with_too_many_manifests_is_refused_where_a_person_reads_it()
 -> Result<()> {
-    let mut region = Builder::new("refusals-manifests", Kind::Sandbox)
+    let mut region = RegionBuilder::new("refusals-manifests", BrokerKind::Sandbox)
         .start()
         .await?;
     let api = region.api().await?;

@@ -1,4 +1,4 @@
-//! Does what an event asks for, and says what came of it.
+//! Executes what an event asks for, and records the outcome.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! From a message to what it asks for, or why it is refused. Does no I/O: what is refused here is refused by its
-//! content, and would be again.
+//! Decodes and validates a message of an agent. Does no I/O: what is refused here is refused by its content, and would be
+//! again.
 
 use std::collections::HashMap;
 

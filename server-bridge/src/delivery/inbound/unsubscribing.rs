@@ -1,5 +1,4 @@
-//! The end of a member of a shared subscription: it tells the broker to give it nothing more, and stays until what it was
-//! given is done.
+//! Leaves a shared subscription: unsubscribes, and goes on receiving until everything that was delivered is processed.
 //!
 //! Agents count a status as told when the broker has it. What a member keeps unacked when it goes, some brokers give to
 //! nobody else.

@@ -1,4 +1,4 @@
-//! What a lane owes the other replicas: to end in time, and to say when it was late.
+//! A lane's duties towards other replicas: it ends before its bucket's lease does, and reports when it was late.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Deletes what only the agent holds, in the lane's order.
+//! Sends deletions of works that only the agent holds, in the lane's order.
 
 use futures_util::future::join_all;
 use link::error::chain;
@@ -99,7 +99,7 @@ impl<S: Store> Lane<S> {
     async fn publish_orphan(
         &self,
         orphan: &Orphan,
-    ) -> Result<crate::delivery::border::Receipt, PublishError> {
+    ) -> Result<crate::delivery::transport::Receipt, PublishError> {
         let context = &self.context;
         let now = context.clock.now();
         let event = event::orphan(

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::border::{Incoming, Intake, Outlet, Receipt};
+use crate::delivery::transport::{Incoming, Intake, Outlet, Receipt};
 use crate::delivery::{DeliveryConfig, Pool, Signs};
 use crate::replicas::Ownership;
 use crate::store::faulty::Faulty;

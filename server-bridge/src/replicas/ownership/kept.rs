@@ -1,4 +1,4 @@
-//! The renewer's side of [`Ownership`]: what the store says is ours, until when, and what is given back.
+//! The renewer's side of [`Ownership`]: updates what is owned, until when, and what is given back.
 
 use std::collections::BTreeMap;
 use std::future::pending;

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use super::*;
 
@@ -101,8 +101,8 @@ async fn a_restless_object_wakes_its_owner_at_a_bounded_rate() -> Result<()> {
 
 #[tokio::test]
 async fn what_happens_around_a_restart_of_the_api_server_is_told() -> Result<()> {
-    let scratch = Scratch::new("watch")?;
-    let mut cluster = Cluster::start(scratch.path()).await?;
+    let test_dir = TestDir::new("watch")?;
+    let mut cluster = Cluster::start(test_dir.path()).await?;
     let client = cluster.client().await?;
     install(&client).await?;
     let namespace = cluster.namespace("restart").await?;

@@ -3,7 +3,7 @@
 use agent::applier::ApplierErrorKind;
 use anyhow::ensure;
 use link::bundle::{IgnoreField, ServerSideApply, UpdateStrategy};
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use super::*;
 
@@ -17,8 +17,8 @@ fn server_side(options: ServerSideApply) -> Strategy {
 #[tokio::test]
 async fn a_new_object_costs_two_requests() -> Result<()> {
     // Of its own: what another agent may hold costs one more.
-    let scratch = Scratch::new("cost-object")?;
-    let cluster = Cluster::start(scratch.path()).await?;
+    let test_dir = TestDir::new("cost-object")?;
+    let cluster = Cluster::start(test_dir.path()).await?;
     let client = cluster.client().await?;
     install(&client).await?;
     let user = cluster.client_called("agent-that-counts").await?;
@@ -46,7 +46,7 @@ async fn a_new_object_costs_two_requests() -> Result<()> {
     let mut bench = counts().await?;
     let mark = audit.mark().await?;
     bench.hold("a", &bench.map("a", "red")).await?;
-    let mine = |entries: Vec<tests::kubernetes::Entry>| -> Vec<String> {
+    let mine = |entries: Vec<tests::kubernetes::AuditEntry>| -> Vec<String> {
         let mine = entries
             .into_iter()
             .filter(|entry| entry.user_agent == "agent-that-counts")
@@ -84,7 +84,7 @@ async fn a_new_object_costs_two_requests() -> Result<()> {
         mine(audit.since(mark).await?),
         [create, "get configmaps ", patch]
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use tests::kubernetes::Cluster;
 use tests::wait::wait_for;
 
 use crate::applier::{applied_works, install};
-use crate::stage::PATIENCE;
+use crate::fixture::PATIENCE;
 
 /// An agent with one work, and a namespace for its objects.
 pub(super) struct Rig {

@@ -9,20 +9,20 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tests::api::{self, Change, config_map};
 use tests::kubernetes::Cluster;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::{PATIENCE, value_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sandbox_on_a_cluster_says_so_and_applies_there() -> Result<()> {
-    let scratch = Scratch::new("operations-up")?;
+    let test_dir = TestDir::new("operations-up")?;
     // Of its own: `sandbox up` gives every consumer a namespace that goes by its name.
-    let cluster = Cluster::start(scratch.path()).await?;
+    let cluster = Cluster::start(test_dir.path()).await?;
     let kubeconfig = cluster.kubeconfig();
-    let up = Spec::binary("sandbox")?.args(["up", "--json", "--kubeconfig"]);
-    let mut region = up.arg(kubeconfig).start(scratch.path())?;
+    let up = ProcessSpec::binary("sandbox")?.args(["up", "--json", "--kubeconfig"]);
+    let mut region = up.arg(kubeconfig).start(test_dir.path())?;
     let line = region.line_with("\"operator\"", PATIENCE).await?;
     let summary: Value = serde_json::from_str(&line)?;
     let consumers = summary["consumers"].as_array().context("a list")?;
@@ -58,8 +58,8 @@ async fn a_sandbox_on_a_cluster_says_so_and_applies_there() -> Result<()> {
     ensure!(left(&client).await? == ["sandbox-cluster1", DEFINITIONS[0], DEFINITIONS[1]]);
 
     // The next one has never heard of what is there, and takes it away all the same.
-    let up = Spec::binary("sandbox")?.args(["up", "--json", "--clean", "--kubeconfig"]);
-    let mut region = up.arg(kubeconfig).label("clean").start(scratch.path())?;
+    let up = ProcessSpec::binary("sandbox")?.args(["up", "--json", "--clean", "--kubeconfig"]);
+    let mut region = up.arg(kubeconfig).label("clean").start(test_dir.path())?;
     let line = region.line_with("\"operator\"", PATIENCE).await?;
     let summary: Value = serde_json::from_str(&line)?;
     let api = api::Api::new(summary["api"].as_str().context("an address")?)?;
@@ -83,7 +83,7 @@ async fn a_sandbox_on_a_cluster_says_so_and_applies_there() -> Result<()> {
     let left = left(&client).await?;
     ensure!(left.is_empty(), "{left:?}");
     drop(cluster);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use link::error::{Hint as _, chain};
 use link::id::ConsumerName;
 use serde_json::{from_value, json};
 use tests::kubernetes::Cluster;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::rig::{PATIENCE, Rig, bundle, commit, install, read, record, say, work};
@@ -179,8 +179,8 @@ async fn a_right_that_is_missing_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn a_cluster_without_the_kinds_says_how_to_install_them() -> Result<()> {
-    let scratch = Scratch::new("works-kinds")?;
-    let cluster = Cluster::start(scratch.path()).await?;
+    let test_dir = TestDir::new("works-kinds")?;
+    let cluster = Cluster::start(test_dir.path()).await?;
     let namespace = cluster.namespace("kinds").await?;
     let consumer = ConsumerName::new("cluster1")?;
     let open = async || Objects::open(cluster.client().await.unwrap(), &namespace, &consumer).await;
@@ -219,6 +219,6 @@ async fn a_cluster_without_the_kinds_says_how_to_install_them() -> Result<()> {
         Some("make the namespace, or name another one")
     );
     drop(cluster);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use agent::work::Store as _;
 use anyhow::{Context as _, Result, ensure};
-use tests::kubernetes::Entry;
+use tests::kubernetes::AuditEntry;
 use tests::wait::wait_for;
 
 use super::rig::{PATIENCE, Rig, Watching, at, bundle, commit, read, record, say, work};
 
-fn ours(entries: &[Entry], user_agent: &str) -> Vec<String> {
+fn ours(entries: &[AuditEntry], user_agent: &str) -> Vec<String> {
     let ours = entries
         .iter()
         .filter(|entry| entry.user_agent == user_agent && entry.verb != "watch");

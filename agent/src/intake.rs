@@ -219,7 +219,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                 self.refuse(&message.topic, Some(&event), &refused);
                 match (refused.reason, event.resource_id.as_deref()) {
                     (RefusalReason::Deleting, Some(id)) => {
-                        index.note_refused_while_deleting(&id.into())
+                        index.note_refused_while_deleting(&id.into());
                     }
                     // The status of what is held says which version that is, which its source seems not to know.
                     (RefusalReason::OldVersion, Some(id)) => self.reports.answer(&id.into()),

@@ -131,7 +131,7 @@ fn exit_code<T: Exit>(name: &str, outcome: Result<T, Failure>, err: &mut dyn Wri
     match outcome {
         Ok(done) => done.exit_code(),
         Err(failure) => {
-            // There is nobody left to tell when standard error itself is gone.
+            // Nothing is left to write to when standard error itself is gone.
             let _ = print_failure(name, &failure, err);
             failure.kind().code()
         }

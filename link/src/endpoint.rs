@@ -18,7 +18,7 @@ pub use links::{Links, Runner, SessionSpec};
 /// Where to connect and as whom.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// The broker and how to speak with it.
+    /// The broker and how to connect to it.
     pub broker: Broker,
     /// The topics of the deployment.
     pub scheme: Scheme,

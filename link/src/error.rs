@@ -22,7 +22,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut source = error.source();
     while let Some(inner) = source {
         let inner_text = inner.to_string();
-        // Some libraries repeat their source in their own text; saying it twice helps nobody.
+        // Some libraries repeat their source in their own text; it is printed once.
         if !text.ends_with(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);

@@ -1,10 +1,9 @@
 //! Who this process is to the broker: a certificate chain, its private key and the CA it trusts.
 //!
-//! The three files are read together, checked together and published together (docs/ARCHITECTURE.md, invariant D), so that
-//! whoever holds an [`Identity`] holds a set that fits. A set that does not load is an [`IdentityError`] that names
-//! the file, what kind of thing is in it and what to do; it never carries content. [`watch`] follows a
-//! mounted directory and publishes each new good set; the session tries it and keeps the old one until the
-//! broker has accepted it.
+//! The three files are read together, checked together and published together (docs/ARCHITECTURE.md, invariant D), so
+//! that an [`Identity`] is always a set that fits. A set that does not load is an [`IdentityError`] that names the
+//! file, what kind of thing is in it and what to do; it never carries content. [`watch`] follows a mounted directory
+//! and publishes each new good set; the session tries it and keeps the old one until the broker has accepted it.
 
 mod certificate;
 mod class;
@@ -81,7 +80,7 @@ impl Identity {
         Self::check(&contents, now)
     }
 
-    /// What the certificate says of itself.
+    /// The description of the client certificate.
     pub fn describe(&self) -> &Description {
         &self.description
     }
@@ -91,7 +90,7 @@ impl Identity {
         &self.chain
     }
 
-    /// A copy of the private key, for whoever builds a TLS configuration.
+    /// A copy of the private key, to build a TLS configuration from.
     pub fn clone_key(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key()
     }
@@ -134,7 +133,7 @@ impl Identity {
         key::check(files, &key, &chain)?;
         let ca = content::certificates(Role::Ca, &files.ca, contents.ca())?;
         certificate::check_ca(&files.ca, &ca)?;
-        // Dates last: that a set is torn or broken is worth more than that it is also old.
+        // Dates last: that a set is torn or broken is the more useful error.
         certificate::check_dates(&files.certificate, &description, now)?;
         Ok(Self {
             chain,

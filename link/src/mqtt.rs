@@ -1,4 +1,4 @@
-//! One MQTT 5 connection that keeps its promises: nothing is acked before the caller says so, nothing is
+//! One MQTT 5 connection with delivery guarantees: nothing is acked before the caller says so, nothing is
 //! reported as sent before the broker acknowledged it, and the broker's limits are kept on this side.
 //!
 //! ```text
@@ -6,9 +6,9 @@
 //!   Inbound::recv    ◀─ driver ◀─ event loop    ◀─ broker        Delivery::ack sends the PUBACK
 //! ```
 //!
-//! Two tasks: the *driver* polls the library's event loop and never waits for anybody; the *pump* subscribes,
-//! then publishes in order behind the limits. Both run inside [`Driver::run`], and end together. The client library appears in no
-//! signature outside this module.
+//! Two tasks: the *driver* polls the library's event loop and never waits for a consumer; the *pump* subscribes, then
+//! publishes in order behind the limits. Both run inside [`Driver::run`], and end together. The client library appears
+//! in no signature outside this module.
 
 use std::sync::Arc;
 use std::time::Duration;

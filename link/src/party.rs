@@ -1,9 +1,10 @@
 //! One function per kind of party, from which its client ids, topics and policy all come.
 //!
-//! Whoever connects, subscribes, writes a config file or registers a policy asks here, so that the four cannot
-//! drift apart (docs/ARCHITECTURE.md, invariant C). Every party gets its own client ids and nothing that belongs to another.
+//! What connects, subscribes, writes a config file or registers a policy takes it from here, so that the four cannot
+//! drift apart (docs/ARCHITECTURE.md, invariant C). Every party gets its own client ids and nothing that belongs to
+//! another.
 
-use crate::id::{ClientId, ConsumerName, InvalidName, SourceId};
+use crate::id::{ClientId, ConsumerName, SourceId};
 use crate::iot::context::ArnPrefix;
 use crate::iot::limits::POLICY_CHARACTERS;
 use crate::iot::policy::{Document, PolicyAction, Statement};
@@ -75,8 +76,9 @@ impl Party {
         })
     }
 
-    /// The bridge of `source`, alone on its store: client id `base`, or `base-0` to `base-<n-1>` for a pool of n connections.
-    /// It may publish to every consumer and subscribe to what all of them publish, but cannot publish as one.
+    /// The bridge of `source`, alone on its store: client id `base`, or `base-0` to `base-<n-1>` for a pool of n
+    /// connections. It may publish to every consumer and subscribe to what all of them publish, but cannot publish as
+    /// one.
     ///
     /// # Errors
     /// [`PartyError`] when the topics are another source's or a client id would not be accepted.
@@ -146,8 +148,8 @@ impl Party {
     /// name, or else `base`, which then is of `a-z0-9-` only.
     ///
     /// # Errors
-    /// [`PartyError::Group`] when `base` holds other characters, [`PartyError::Scheme`] when the shared filter would be too
-    /// long.
+    /// [`PartyError::Group`] when `base` holds other characters, [`PartyError::Scheme`] when the shared filter would be
+    /// too long.
     pub fn replica_scheme(scheme: &Scheme, base: &ClientId) -> Result<Scheme, PartyError> {
         if scheme.share().is_some() {
             return Ok(scheme.clone());
@@ -197,8 +199,8 @@ impl Party {
         })
     }
 
-    /// The operator's tools: client ids `name` and `name-<anything>` except agents' (`…client`); topics `test/…` and those of the consumer
-    /// called `test`, both ways, and nothing of a real consumer.
+    /// The operator's tools: client ids `name` and `name-<anything>` except agents' (`…client`); topics `test/…` and
+    /// those of the consumer called `test`, both ways, and nothing of a real consumer.
     ///
     /// Retained messages are allowed on `test/…` only: left on a consumer's topic they would outlive the test.
     pub fn operator(scheme: &Scheme, name: &ClientId) -> Self {
@@ -235,14 +237,6 @@ impl Party {
     /// `-<anything>` after it.
     pub fn client_ids(&self) -> Vec<ClientId> {
         self.client_ids.clone()
-    }
-
-    /// The client id of one run of the operator's tools, `name-<run>`, so that two runs do not evict each other.
-    ///
-    /// # Errors
-    /// [`InvalidName`] when `run` does not fit into a client id.
-    pub fn run_client_id(name: &ClientId, run: &str) -> Result<ClientId, InvalidName> {
-        ClientId::new(format!("{name}-{run}"))
     }
 
     /// `agent`, `bridge` or `operator`.
@@ -336,8 +330,8 @@ fn of_slot(base: &ClientId, slot: u16, connections: u16) -> Vec<String> {
         .collect()
 }
 
-// Patterns for `before0` to `before<n-1>`: `?` for ten of them, `??` for the next ninety. The length is pinned, the digits
-// are not.
+// Patterns for `before0` to `before<n-1>`: `?` for ten of them, `??` for the next ninety. The length is pinned, the
+// digits are not.
 fn counted(before: &str, n: u16) -> Vec<String> {
     let digits = n.saturating_sub(1).to_string().len();
     (1..=digits)

@@ -4,7 +4,7 @@
 //! closed the third. Nothing is read again on SIGHUP, because mounted files are followed without being told.
 //!
 //! A component holds a [`Drain`] and, for as long as it has work that must not be cut off, a [`Pending`] with
-//! its name. Whoever waits for the end waits for all of them and can name the ones that did not finish.
+//! its name. The wait for the end waits for all of them and names those that did not finish.
 //! Everything can be triggered by hand, so that tests and a process with many components need no signals.
 
 use std::collections::BTreeMap;
@@ -148,7 +148,7 @@ impl Shutdown {
         Trigger(self.drain.clone())
     }
 
-    /// A handle for whoever must stop at once when draining is over.
+    /// A handle for tasks that must stop at once when draining is over.
     pub fn abort(&self) -> Abort {
         self.drain.abort()
     }
@@ -195,7 +195,7 @@ impl Drain {
     }
 
     /// Registers a component whose end is to be waited for. Register before the drain can be requested:
-    /// a wait that has already found nobody pending does not start again.
+    /// a wait that has already found nothing pending does not start again.
     pub fn register(&self, name: impl Into<String>) -> Pending {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let name = name.into();
@@ -213,7 +213,7 @@ impl Drain {
         self.0.pending.borrow().values().cloned().collect()
     }
 
-    /// Completes when draining was requested and nobody is pending.
+    /// Completes when draining was requested and nothing is pending.
     pub async fn drained(&self) {
         self.requested().await;
         let mut pending = self.0.pending.subscribe();

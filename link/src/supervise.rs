@@ -1,7 +1,7 @@
-//! One rule for every long-lived task: it is made again and counted, or the process ends and says which task died.
+//! Supervision of long-lived tasks: each is restarted and counted, or ends the process with the name of the task.
 //!
-//! A task whose panic nobody looks at leaves a process that seems well and does half its work. Two kinds:
-//! [`restarting`] for a task that can be made again from what it borrows, [`TaskGroup`] for one that cannot.
+//! A task that panics unnoticed would leave a process that looks healthy and does half its work. [`restarting`] is for a
+//! task that can be restarted from what it borrows, [`TaskGroup`] for tasks that cannot.
 
 use std::any::Any;
 use std::future::Future;
@@ -21,11 +21,11 @@ use crate::backoff::Backoff;
 use crate::error::Hint;
 use crate::telemetry::{clip, register};
 
-/// Counts the tasks that were made again, as `task_restarts_total{task}`.
+/// Counts the tasks that were restarted, as `task_restarts_total{task}`.
 #[derive(Clone, Debug)]
 pub struct Restarts(Option<IntCounterVec>);
 
-/// Tasks that cannot be made again: the first that panics, or ends before `stop` is cancelled, cancels `stop`. Dropped,
+/// Tasks that cannot be restarted: the first that panics, or ends before `stop` is cancelled, cancels `stop`. Dropped,
 /// it aborts them all.
 #[derive(Debug)]
 pub struct TaskGroup {
@@ -44,15 +44,15 @@ pub struct TaskDied {
     pub cause: String,
 }
 
-/// How a task of [`TaskGroup`] ends when it does not panic: with nothing, or with the death of one of its own tasks, which
-/// is passed on under that task's name.
+/// How a task of [`TaskGroup`] ends when it does not panic: with nothing, or with the death of one of its own tasks,
+/// which is passed on under that task's name.
 pub trait TaskOutcome: Send + 'static {
     /// The death of an inner task.
     fn into_death(self) -> Option<TaskDied>;
 }
 
 /// Runs `make()` in a task of its own. When that panics, or returns before `stop` is cancelled, it is logged at error
-/// with the task's name, counted, and made again after a jittered delay of 100 ms doubling to 30 s; the delay starts
+/// with the task's name, counted, and restarted after a jittered delay of 100 ms doubling to 30 s; the delay starts
 /// over after a minute without an end. Returns once `stop` is cancelled and the task has returned; dropped, it aborts
 /// the task.
 pub async fn restarting<F, Fut>(
@@ -104,7 +104,7 @@ impl Restarts {
         Ok(Self(Some(register(registry, counter)?)))
     }
 
-    /// A counter that nobody scrapes.
+    /// A counter that is not registered, so that it is not exported.
     pub fn unregistered() -> Self {
         Self(None)
     }

@@ -153,7 +153,7 @@ const NEEDS: &[(&str, Needs)] = &[
         Needs {
             read: &[
                 "iot:DescribeCertificate",
-                // What the parties are told to connect to.
+                // The host name in the parties' configuration.
                 "iot:DescribeEndpoint",
                 "iot:ListCertificates",
                 "iot:ListTargetsForPolicy",

@@ -1,6 +1,6 @@
-//! Tags: the operator's, and the one that says whose a resource is.
+//! Tags: the operator's, and the ownership tag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub enum Owner {
 // === impl Tags ===
 
 impl Tags {
-    /// The operator's tags and the mark of the region `name`.
+    /// The operator's tags and the ownership tag of the region.
     pub fn new(region: &str, tags: &BTreeMap<String, String>) -> Self {
         let mut all = tags.clone();
         all.insert(OWNER.to_owned(), region.to_owned());
@@ -42,6 +42,13 @@ impl Tags {
         self.all
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// All of them, as a map.
+    pub(crate) fn to_map(&self) -> HashMap<String, String> {
+        let all = self.all.iter();
+        all.map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     /// The region's name.

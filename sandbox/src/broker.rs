@@ -1,5 +1,5 @@
 //! An IoT Core stand-in: an MQTT 5 and 3.1.1 broker with mutual TLS, a certificate registry and policies, that
-//! keeps the numbers and punishments of docs/IOT-CORE.md §2.
+//! keeps the numbers and refusals of docs/IOT-CORE.md §2.
 //!
 //! ```text
 //! listener → connection ─ read ──→ hub → session queues

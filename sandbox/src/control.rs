@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Paths, names and errors are those of the API reference. Account and region are the broker's. Signatures are not
-//! checked: whoever reaches the address is believed, so it belongs on loopback. Operations that are not here answer 404
-//! with `UnknownOperationException`. Things have no types and no billing groups, policies are attached to certificates
-//! only, and nobody is throttled.
+//! checked: every client that reaches the address is trusted, so it belongs on loopback. Operations that are not here
+//! answer 404 with `UnknownOperationException`. Things have no types and no billing groups, policies are attached to
+//! certificates only, and nobody is throttled.
 
 use std::future::Future;
 use std::net::SocketAddr;

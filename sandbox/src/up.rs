@@ -298,22 +298,22 @@ fn bridge(
     home: &Home,
     names: Names,
     consumers: &[ConsumerName],
-) -> Result<server_bridge::service::Settings, Failure> {
-    Ok(server_bridge::service::Settings {
+) -> Result<server_bridge::service::BridgeSettings, Failure> {
+    Ok(server_bridge::service::BridgeSettings {
         endpoint: endpoint(&home.bridge_identity())?,
         source: names.source,
         client_id: names.bridge,
         connections: 1,
         store: server_bridge::store::Location::Sqlite(home.database()),
-        replicas: server_bridge::replicas::Options::default(),
+        replicas: server_bridge::replicas::ReplicaOptions::default(),
         consumers: Some(home.write_consumers(consumers)?),
         delete_unknown_works: false,
         // Bound already.
         api_listen: ([127, 0, 0, 1], 0).into(),
         api_hosts: Vec::new(),
-        grpc: server_bridge::grpc::Options::default(),
+        grpc: server_bridge::grpc::GrpcOptions::default(),
         // Whoever reaches a sandbox is believed.
-        callers: server_bridge::callers::Config::default(),
+        callers: server_bridge::callers::CallersConfig::default(),
         reconnect: Reconnect::default(),
         clock: Clock::system(),
     })

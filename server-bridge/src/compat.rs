@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn what_upstreams_rules_ask_has_values_from_what_is_counted_and_the_rest_stays() {
         let own = Registry::new();
-        let _delivery = delivery::Metrics::register(&own).unwrap();
+        let _delivery = delivery::DeliveryMetrics::register(&own).unwrap();
         let _rings = store::postgres::NotifyMetrics::register(&own).unwrap();
         let _restarts = Restarts::register(&own).unwrap();
         let received = IntCounter::new("mqtt_received_total", "h").unwrap();

@@ -34,12 +34,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::far::{ABSENT, Far};
-use self::metrics::Metrics;
+use self::metrics::SidecarMetrics;
 use self::near::Near;
-use self::rights::Rights;
+use self::rights::TopicRights;
 use self::up::Up;
 
 mod connection;
+mod end;
 mod far;
 mod handshake;
 mod lanes;
@@ -52,7 +53,7 @@ mod up;
 
 /// Everything a sidecar needs to know.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SidecarSettings {
     /// Broker, topics and certificate.
     pub endpoint: Endpoint,
     /// The source that the server speaks for.
@@ -101,9 +102,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-// === impl Settings ===
+// === impl SidecarSettings ===
 
-impl Settings {
+impl SidecarSettings {
     /// Builds the sidecar on a socket that is bound. Adds the readiness checks `identity`, `broker` (with a number from the
     /// second session on) and `server`.
     ///
@@ -133,7 +134,7 @@ impl Settings {
             .endpoint
             .links(lines.collect(), reconnect, clock, registry, checks)?;
         let (permit, permitted) = watch::channel(Some(ABSENT));
-        let rights = Rights::new(scheme.clone(), &self.source);
+        let rights = TopicRights::new(scheme.clone(), &self.source);
         let far = Arc::new(Far::new(links.sessions, permit, rights));
         let window = IN_FLIGHT_WINDOW.saturating_mul(connections);
         let near = Near::new(
@@ -141,7 +142,7 @@ impl Settings {
             Up::new(links.inbound),
             scheme,
             NonZeroU16::new(window).unwrap_or(NonZeroU16::MIN),
-            Metrics::register(registry).map_err(failed)?,
+            SidecarMetrics::register(registry).map_err(failed)?,
             checks.add("server"),
         );
         Ok(Sidecar {

@@ -336,7 +336,7 @@ fn contested(message: String) -> ApplierError {
         kind: ApplierErrorKind::Conflict {
             owner: String::new(),
         },
-        message: message,
+        message,
     }
 }
 

@@ -155,7 +155,7 @@ impl ObjectSelector<'_> {
         ))
     }
 
-    /// Whether nothing that is known without a cluster speaks against it.
+    /// Whether nothing that is known without a cluster rules it out.
     fn may_select(&self, candidate: &Candidate) -> bool {
         let resource = candidate.resource.as_deref().unwrap_or(self.resource);
         self.group == candidate.object.group

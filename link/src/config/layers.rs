@@ -29,7 +29,7 @@ pub struct Layers {
     keys: Vec<Key>,
     values: BTreeMap<&'static str, Setting<Scalar>>,
     problems: Vec<ConfigProblem>,
-    /// A source could not be read, so that nobody knows what is missing.
+    /// A source could not be read, so that it is not known what is missing.
     unread: bool,
 }
 
@@ -202,7 +202,7 @@ impl Layers {
         self.problems.push(problem);
     }
 
-    /// Adds the problem of a required key that nobody gave; the fix names every source that may give it.
+    /// Adds the problem of a required key that is not given; the fix names every source that may give it.
     /// Nothing is added when a file could not be read: the key may well stand there.
     pub fn missing(&mut self, name: &str) {
         if self.unread {

@@ -151,11 +151,11 @@ impl Runner {
         }
     }
 
-    /// The sessions are connected only while `permit` holds nothing; what it holds otherwise is the reason, for people.
+    /// The sessions are connected only while `withheld` holds nothing; what it holds otherwise is the reason, for people.
     #[must_use]
-    pub fn only_while(mut self, permit: &watch::Receiver<Option<&'static str>>) -> Self {
+    pub fn only_while(mut self, withheld: &watch::Receiver<Option<&'static str>>) -> Self {
         let drivers = self.drivers.into_iter();
-        let only_while = |driver: Driver| driver.only_while(permit.clone());
+        let only_while = |driver: Driver| driver.only_while(withheld.clone());
         self.drivers = drivers.map(only_while).collect();
         self
     }

@@ -16,7 +16,7 @@ use super::key;
 use super::key_kind::KeyKind;
 use crate::clock::rfc3339_seconds;
 
-/// What a client certificate says of itself.
+/// The fields of a client certificate that people and checks need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// Subject as text; control characters replaced.
@@ -103,7 +103,7 @@ pub(super) fn check_client(
     let leaf = chain.first().ok_or_else(|| encoding(path, 0))?;
     let certificate = parse(leaf).ok_or_else(|| encoding(path, 0))?;
     let description = Description::of(&certificate, leaf);
-    // First: a version that knows no extensions says nothing about the rest.
+    // First: a version without extensions makes the other checks meaningless.
     if certificate.version() != X509Version::V3 {
         return Err(IdentityError::CertificateVersion {
             path: path.to_owned(),

@@ -72,7 +72,7 @@ pub fn watch(
     let watcher = Watcher {
         location,
         clock,
-        options: options.sane(),
+        options: options.bounded(),
         metrics,
         events,
         published,
@@ -103,7 +103,7 @@ impl Default for WatchOptions {
 }
 
 impl WatchOptions {
-    fn sane(self) -> Self {
+    fn bounded(self) -> Self {
         Self {
             poll_interval: self.poll_interval.max(MIN_PAUSE),
             debounce: self.debounce,

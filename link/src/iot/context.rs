@@ -1,7 +1,7 @@
 //! What IoT Core knows about a connection when it evaluates a policy.
 //!
-//! **Invariant:** a value that AWS does not document for this connection is [`VariableValue::Unknown`] with the reason, never
-//! a guess; [`VariableValue::Absent`] is only what AWS documents as having no value.
+//! **Invariant:** a value that AWS does not document for this connection is [`VariableValue::Unknown`] with the reason,
+//! never a guess; [`VariableValue::Absent`] is only what AWS documents as having no value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct ArnPrefix {
 /// One connection in the eyes of the policy evaluator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
-    /// Where the broker lives; resource names of requests begin with it.
+    /// Region and account of the broker; resource names of requests begin with it.
     pub arn: ArnPrefix,
     /// The client id of CONNECT.
     pub client_id: String,

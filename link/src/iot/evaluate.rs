@@ -1,7 +1,7 @@
 //! Allow, deny or unknown, with the statement that decided and, for a deny, what would have allowed it.
 //!
 //! Deny by default; a matching Deny wins over every Allow (docs/IOT-CORE.md §1.7). The parts of one MQTT operation (a
-//! retained publish needs `iot:Publish` and `iot:RetainPublish`, everything needs `iot:Connect`) are asked one by one.
+//! retained publish needs `iot:Publish` and `iot:RetainPublish`, everything needs `iot:Connect`) are evaluated in turn.
 //!
 //! **Invariant:** the answer is Allow only where AWS's documentation says so. Where a statement that may decide has a
 //! construct whose meaning is not documented, or not known here, the answer is [`Decision::Unknown`] with the

@@ -1,7 +1,7 @@
 //! What IoT Core allows, as numbers (docs/IOT-CORE.md §1.2), and the checks that refuse what it would refuse.
 //!
-//! This is the one home of these numbers. How each is known: *documented* was read in an AWS text or observed on the wire; *secondary* comes from a
-//! copy; *measured* was found by others in the field.
+//! This is the one home of these numbers. How each is known: *documented* was read in an AWS text or observed on the
+//! wire; *secondary* comes from a copy; *measured* was found by others in the field.
 
 use std::time::Duration;
 
@@ -200,18 +200,6 @@ impl ConnectionLimits {
         }
         self.check_payload(message.payload.len())?;
         self.check_packet(message.packet_bytes())
-    }
-
-    /// Checks how many filters one SUBSCRIBE carries.
-    ///
-    /// # Errors
-    /// [`LimitError::Filters`].
-    pub fn check_filter_count(&self, filters: usize) -> Result<(), LimitError> {
-        let limit = self.filters_per_subscribe;
-        if filters > limit {
-            return Err(LimitError::Filters { filters, limit });
-        }
-        Ok(())
     }
 
     /// Checks how many subscriptions a connection would hold.

@@ -1,9 +1,9 @@
 //! Which certificate the next connection uses: a new one is tried before it is trusted, and the old one is kept
-//! until the broker took the new one (docs/ARCHITECTURE.md, invariant D). Pure: the driver tells it what happened.
+//! until the broker took the new one (docs/ARCHITECTURE.md, invariant D). Pure: the driver feeds it events.
 //!
-//! **Invariant:** only the broker can refuse a certificate. A network that does not answer says nothing about it and
-//! changes nothing; a connection closed without a reason code (IoT Core's way to refuse, and also what a broken network does)
-//! counts as a refusal when it happens several times in a row.
+//! **Invariant:** only the broker can refuse a certificate. A network that does not answer is no refusal and
+//! changes nothing; a connection closed without a reason code (IoT Core's way to refuse, and also what a broken network
+//! does) counts as a refusal when it happens several times in a row.
 //! **Invariant:** when one of the two is refused, the other is tried next, whatever was said about it before.
 
 use std::time::Duration;

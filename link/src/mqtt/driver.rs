@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use self::failure::offered;
-use self::permit::Permit;
+use self::withheld::Withheld;
 use super::credentials::TrustedCredentials;
 use super::inbound::{Delivery, Inbound, received};
 use super::liveness::{Liveness, PING_INTERVAL};
@@ -37,7 +37,7 @@ use crate::identity::Identity;
 use crate::tls;
 
 mod failure;
-mod permit;
+mod withheld;
 
 /// Runs a session: drives the connection and the pump until it is asked to stop.
 pub struct Driver {
@@ -56,7 +56,7 @@ pub struct Driver {
     silent_closes: u32,
     // The first connection of the session that the broker keeps now.
     session_since: u64,
-    permit: Permit,
+    withheld: Withheld,
 }
 
 enum Ended {
@@ -64,7 +64,7 @@ enum Ended {
     // A message could not be sent as it is: the library's error.
     Message(String),
     // The session is over, because this process may not be connected now.
-    Withdrawn,
+    Withheld,
     Orderly,
 }
 
@@ -78,7 +78,7 @@ enum Next {
     Offered(Arc<rustls::ClientConfig>),
     RetryRefused,
     Silent,
-    Withdrawn(&'static str),
+    Withheld(&'static str),
     Stop,
 }
 
@@ -110,7 +110,7 @@ pub(super) fn build(
         reconnect: config.reconnect,
         silent_closes: 0,
         session_since: 0,
-        permit: Permit::default(),
+        withheld: Withheld::default(),
     };
     Ok((session, inbound, driver))
 }
@@ -142,7 +142,7 @@ impl Driver {
 
     async fn drive(&mut self, drain: CancellationToken) {
         loop {
-            if !self.permitted(&drain).await {
+            if !self.may_connect(&drain).await {
                 break;
             }
             self.shared.state.send_replace(State::Connecting);
@@ -158,7 +158,7 @@ impl Driver {
             self.events.clean();
             let error = match ended {
                 Ended::Failed(error) => error,
-                Ended::Withdrawn => continue,
+                Ended::Withheld => continue,
                 Ended::Message(reason) => {
                     self.forget_session(reason.clone());
                     ConnectError::Protocol(format!("encode a message: {reason}"))
@@ -176,7 +176,7 @@ impl Driver {
                 () = drain.cancelled() => break,
                 config = offered(&mut self.identity, &self.tls) => self.try_next(config),
                 // What it says is asked for again at the top.
-                _ = self.permit.withdrawn() => {}
+                _ = self.withheld.begins() => {}
             }
         }
     }
@@ -200,7 +200,7 @@ impl Driver {
                     let silent_at = self.reading.liveness.deadline();
                     tokio::select! {
                         biased;
-                        reason = self.permit.withdrawn() => break Next::Withdrawn(reason),
+                        reason = self.withheld.begins() => break Next::Withheld(reason),
                         reason = self.shared.reconnect_asked() => break Next::Reconnect(reason),
                         config = offered(&mut self.identity, &self.tls) => break Next::Offered(config),
                         // The poll under way is never given up for this: it may be in the middle of a write.
@@ -231,9 +231,9 @@ impl Driver {
                     }
                     return Ended::Failed(ConnectError::read(error, established.is_some()));
                 }
-                Next::Withdrawn(reason) => {
-                    self.withdraw(reason, established.is_some()).await;
-                    return Ended::Withdrawn;
+                Next::Withheld(reason) => {
+                    self.end_withheld(reason, established.is_some()).await;
+                    return Ended::Withheld;
                 }
                 Next::Silent => return Ended::Failed(ConnectError::Stalled("no PINGRESP")),
                 Next::Reconnect(reason) => {
@@ -364,7 +364,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// However it ends, nobody waits for it any longer.
+    /// However it ends, its consumer and watchers are woken.
     fn drop(&mut self) {
         self.reading.queue.close();
         self.shared.state.send_replace(State::Closed);

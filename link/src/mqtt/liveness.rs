@@ -1,4 +1,4 @@
-//! When a broker that says nothing is given up. Pure: the driver tells it what happened.
+//! When a connection on which the broker sends nothing is given up. Pure: the driver feeds it events.
 //!
 //! The client library pings when nothing was written for an interval, and gives up when the next ping is due; that is too
 //! late by half a minute or more, and it waits for ever inside a write that the peer does not take.

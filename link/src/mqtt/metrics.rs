@@ -43,7 +43,7 @@ impl SessionMetrics {
         Ok(metrics)
     }
 
-    /// Metrics that nobody scrapes, for short-lived commands.
+    /// Metrics that are not registered, for short-lived commands.
     ///
     /// # Errors
     /// Never in practice: the names are constants.

@@ -35,7 +35,7 @@ pub enum Qos {
 /// The broker has the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// Whether anybody listens: `false` stands for PUBACK 0x10, "no matching subscribers".
+    /// Whether there is a subscriber: `false` stands for PUBACK 0x10, "no matching subscribers".
     pub matched: bool,
 }
 
@@ -122,9 +122,9 @@ impl Session {
         }
     }
 
-    /// Subscribes to these filters in place of those before, on this connection and on every session of the broker after it;
-    /// publishing waits for the answer. A filter that is left out is delivered until the broker's session ends. [`Self::subscriptions`]
-    /// says what the broker confirmed, [`State::Unsubscribed`] what it refused.
+    /// Subscribes to these filters in place of those before, on this connection and on every session of the broker
+    /// after it; publishing waits for the answer. A filter that is left out is delivered until the broker's session
+    /// ends. [`Self::subscriptions`] says what the broker confirmed, [`State::Unsubscribed`] what it refused.
     pub fn listen(&self, filters: Vec<String>) {
         self.shared.filters.send_if_modified(|wanted| {
             let changed = *wanted != filters;

@@ -4,14 +4,14 @@ use link::party::Party;
 
 use super::scope;
 use crate::identity::IdentitySpec;
-use crate::region::{ManagementCluster, Region, Server, Store};
+use crate::region::{ManagementCluster, Region, ServerSettings, Store};
 use crate::scope::Scope;
 
 /// The server's identity.
 pub fn server_identity(region: &Region) -> IdentitySpec {
     let names = &region.names;
     IdentitySpec {
-        keeper: Scope::Region,
+        key_scope: Scope::Region,
         secret: names.server_certificate.clone(),
         tags: region.all_tags(),
         description: "MQTT identity of the server".to_owned(),
@@ -30,7 +30,7 @@ pub fn server_identity(region: &Region) -> IdentitySpec {
 pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> IdentitySpec {
     let names = &cluster.names;
     IdentitySpec {
-        keeper: scope(cluster),
+        key_scope: scope(cluster),
         secret: names.certificate.clone(),
         tags: region.all_tags(),
         description: format!("MQTT identity of the agent of {}", cluster.id),
@@ -50,7 +50,7 @@ fn client_ids(party: &Party) -> Vec<String> {
 }
 
 // Not none: without a client nothing would prove that a certificate works.
-fn in_use(server: &Server) -> usize {
+fn in_use(server: &ServerSettings) -> usize {
     let replicas = match server.store {
         Store::Postgres => server.replicas.max(1),
         Store::Sqlite => 1,

@@ -1,4 +1,4 @@
-//! What an identity should be, as the region's file asks for it.
+//! The desired state of a party's identity.
 
 use crate::scope::Scope;
 use crate::tags::Tags;
@@ -7,7 +7,7 @@ use crate::tags::Tags;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentitySpec {
     /// Whose account keeps the key; the certificate itself is always in the region's account.
-    pub keeper: Scope,
+    pub key_scope: Scope,
     /// Name of the secret with `certificate`, `privateKey` and `caCert`.
     pub secret: String,
     /// Tags of the secret.

@@ -13,7 +13,10 @@ use crate::scope::Scope;
 ///
 /// # Errors
 /// When a call is refused.
-pub async fn documents(cloud: &Cloud, policy: &str) -> Result<Vec<Document>, identity::Error> {
+pub async fn documents(
+    cloud: &Cloud,
+    policy: &str,
+) -> Result<Vec<Document>, identity::IdentityError> {
     let account = cloud.of(&Scope::Region)?;
     let iot = &account.iot;
     let targets = Registry::of(cloud)?.targets(policy).await?;

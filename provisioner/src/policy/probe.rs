@@ -93,7 +93,7 @@ fn filters(region: &Region, party: &PartyName, asked: &mut Asked) {
             asked.ask(PolicyAction::Subscribe, answers, false);
         }
     }
-    // All answers without the group that shares them: nobody's.
+    // All answers without the shared subscription's group: no party may subscribe to them.
     if let Ok(scheme) = region.scheme.clone().with_share(None)
         && region.scheme.share().is_some()
     {

@@ -176,7 +176,7 @@ fn a_policy_that_cannot_be_read_makes_a_party_unknown() {
         .unwrap()
         .push(Document::read("{oops").named("odd"));
     let matrix = check(&region, &live);
-    let of_it = |row: &&Row| row.party == name;
+    let of_it = |row: &&PolicyRow| row.party == name;
     assert!(
         matrix
             .rows

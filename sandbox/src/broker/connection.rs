@@ -103,7 +103,7 @@ impl Connection {
         };
         sleep(faults::within(range)).await;
         let cause = DisconnectReason::ServerInitiatedDisconnect;
-        if faults::strikes(0.5) {
+        if faults::happens(0.5) {
             End::with_reason(cause, Reason::SERVER_SHUTTING_DOWN)
         } else {
             End::silent(cause)
@@ -161,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// How a refusal looks to this client: 5 is told the code, 3.1.1 sees a close (docs/IOT-CORE.md §1.3).
+    /// How a refusal looks to this client: 5 gets the code, 3.1.1 a close (docs/IOT-CORE.md §1.3).
     pub(super) fn refusal(&self, reason: Reason) -> End {
         let cause = match reason {
             Reason::NOT_AUTHORIZED => DisconnectReason::ForbiddenAccess,

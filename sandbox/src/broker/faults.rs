@@ -72,7 +72,7 @@ impl Default for Faults {
 }
 
 /// True with the given probability.
-pub(super) fn strikes(probability: f64) -> bool {
+pub(super) fn happens(probability: f64) -> bool {
     probability > 0.0 && rand::rng().random_bool(probability.min(1.0))
 }
 

@@ -72,7 +72,7 @@ impl Listener {
     }
 
     /// Accepts until stopped; each connection is one task on the tracker, and there are at most as many as the limits
-    /// say: one more is closed at once, so that whoever is connected keeps its descriptors and memory.
+    /// say: one more is closed at once, so that connected clients keep their descriptors and memory.
     pub(super) async fn run(
         self,
         shared: Arc<Shared>,
@@ -121,7 +121,7 @@ async fn serve(
     shared: Arc<Shared>,
 ) {
     let _ = stream.set_nodelay(true);
-    // One deadline for the handshake and CONNECT: whoever sends nothing, or a byte now and then, goes.
+    // One deadline for the handshake and CONNECT: a client that sends nothing, or a byte now and then, is closed.
     let deadline = Instant::now() + shared.environment.limits.connect_timeout;
     let handshake = timeout_at(deadline, acceptor.accept(stream)).await;
     let stream = match handshake {

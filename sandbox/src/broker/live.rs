@@ -53,7 +53,7 @@ impl Link {
         self.ended.notify_one();
     }
 
-    /// Waits until somebody asked.
+    /// Waits until the connection is asked to end.
     pub(super) async fn ended(&self) -> End {
         loop {
             if let Some(end) = *lock(&self.end) {

@@ -141,7 +141,7 @@ fn decode(marker: &str) -> Option<String> {
     String::from_utf8(bytes?).ok()
 }
 
-// AWS does not document its own; small, so that whoever forgets to page notices.
+// AWS does not document its own; small, so that a client that forgets to page is noticed.
 const DEFAULT_SIZE: usize = 25;
 
 /// As in the API reference.

@@ -1,7 +1,7 @@
 //! Writes an identity the way the two CSI writers do (docs/IOT-CORE.md §4).
 //!
-//! **Invariant:** what is written is its owner's alone, 0600 in a directory of 0700, whatever the umask and whatever
-//! the directory's mode was.
+//! **Invariant:** what is written is readable by its owner only, 0600 in a directory of 0700, whatever the umask and
+//! whatever the directory's mode was.
 
 use std::fs;
 use std::io::{self, Write as _};

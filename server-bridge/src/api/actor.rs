@@ -1,5 +1,4 @@
-//! Who makes a request: asked before anything else is done for it, and kept with it, so that handlers can ask what this
-//! caller may do and note what it did.
+//! The authenticated caller of a request: admission before any handler, and per-object authorisation and audit for handlers.
 //!
 //! **Contract:** an object that the caller may not even see is answered as if it were not there; one it sees and may not
 //! change is refused. Every change that is allowed is told of in the audit log, also when its caller went away meanwhile.
@@ -11,13 +10,14 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use link::error::chain;
 use link::http::{ClientChain, Peer};
 use link::id::ConsumerName;
 
 use super::Context;
 use super::error::ApiError;
 use super::operation::Operation;
-use super::walk::Reader;
+use super::paging::Reader;
 use crate::audit::{self, Outcome};
 use crate::callers::{
     Access, Action, Caller, Connection, Denied, Mechanism, Scope, Verb, authorization,
@@ -35,7 +35,7 @@ pub(super) struct Actor {
 
 /// What a request changes.
 #[derive(Clone, Debug)]
-pub(super) struct Change {
+pub(super) struct RequestedChange {
     pub(super) verb: Verb,
     pub(super) kind: &'static str,
     pub(super) id: String,
@@ -52,7 +52,7 @@ pub(super) async fn guard(State(access): State<Access>, request: Request, next: 
     };
     let (method, path) = (parts.method.as_str(), parts.uri.path());
     if let Err(denied) = access.allow_request(&caller, method, path).await {
-        if let Some(change) = Change::requested(&parts.method, path) {
+        if let Some(change) = RequestedChange::requested(&parts.method, path) {
             let operation = parts.extensions.get::<Operation>();
             let operation = operation.map_or("", |Operation(id)| id);
             change.denied(&caller, operation, &denied);
@@ -114,7 +114,7 @@ impl Actor {
         if scope.permits(source, consumer) {
             return Ok(bundle);
         }
-        let change = Change::bundle(verb, id, source, consumer);
+        let change = RequestedChange::bundle(verb, id, source, consumer);
         let sees = self.access.scope(&self.caller, Verb::Get).await;
         if sees.is_ok_and(|sees| sees.permits(source, consumer)) {
             self.allow(&change).await?;
@@ -124,7 +124,7 @@ impl Actor {
     }
 
     /// Tells of a change to what the caller may not see, which it is answered as if that were not there.
-    pub(super) fn hidden(&self, change: &Change) {
+    pub(super) fn hidden(&self, change: &RequestedChange) {
         let why = Denied::Forbidden("the caller may not see it".into());
         change.denied(&self.caller, &self.operation, &why);
     }
@@ -143,7 +143,7 @@ impl Actor {
     }
 
     /// Whether the caller may make this change; a refusal is told of.
-    pub(super) async fn allow(&self, change: &Change) -> Result<(), ApiError> {
+    pub(super) async fn allow(&self, change: &RequestedChange) -> Result<(), ApiError> {
         let action = Action {
             verb: change.verb,
             source: change.source.clone(),
@@ -157,7 +157,7 @@ impl Actor {
     }
 
     /// Whether the caller may remove a consumer with the bundles that it has, whoever's they are; a refusal is told of.
-    pub(super) async fn allow_removal(&self, change: &Change) -> Result<(), ApiError> {
+    pub(super) async fn allow_removal(&self, change: &RequestedChange) -> Result<(), ApiError> {
         self.allow(change).await?;
         let allowed = self.access.allow_removal(&self.caller).await;
         allowed.map_err(|denied| {
@@ -169,14 +169,14 @@ impl Actor {
     /// Makes a change that the caller may make. It is made and told of whether or not the caller stays.
     pub(super) async fn change<T: Send + 'static>(
         &self,
-        change: Change,
+        change: RequestedChange,
         making: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, ApiError> {
         self.allow(&change).await?;
         let (caller, operation) = (self.caller.clone(), self.operation.clone());
         let making = tokio::spawn(async move {
             let made = making.await;
-            let why = made.as_ref().err().map(ToString::to_string);
+            let why = made.as_ref().err().map(|error| chain(error));
             let outcome = match (&made, &why) {
                 (Err(error), Some(why)) if error.is_refusal() => Outcome::Refused(why),
                 (Err(_), Some(why)) => Outcome::Failed(why),
@@ -212,9 +212,9 @@ impl<S: Store> FromRequestParts<Context<S>> for Actor {
     }
 }
 
-// === impl Change ===
+// === impl RequestedChange ===
 
-impl Change {
+impl RequestedChange {
     /// Something done to a bundle.
     pub(super) fn bundle(
         verb: Verb,

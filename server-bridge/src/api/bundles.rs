@@ -1,4 +1,4 @@
-//! `/resource-bundles`: what should be on which cluster, and what became of it.
+//! Handlers of `/resource-bundles`.
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -7,10 +7,10 @@ use link::id::ConsumerName;
 use link::order::Version;
 use uuid::Uuid;
 
-use super::actor::{Actor, Change, bundles_of};
+use super::actor::{Actor, RequestedChange, bundles_of};
 use super::body::{Object, wrong_type};
 use super::error::ApiError;
-use super::list::{Fields, Request};
+use super::list::{Fields, ListRequest};
 use super::reference::Reference;
 use super::search::Roots;
 use super::{Context, json_response, render, search};
@@ -26,7 +26,7 @@ pub(super) async fn list<S: Store>(
     Query(parameters): Query<Vec<(String, String)>>,
     actor: Actor,
 ) -> Result<Response, ApiError> {
-    let mut request = Request::parse(parameters, render::BUNDLE, ROOTS)?;
+    let mut request = ListRequest::parse(parameters, render::BUNDLE, ROOTS)?;
     request.narrow(bundles_of(&actor.scope(Verb::List).await?));
     let fields = &request.fields;
     let parts = Parts {
@@ -38,7 +38,7 @@ pub(super) async fn list<S: Store>(
             .any(|field| fields.wants(field)),
     };
     let turn = context.lists.take().await?;
-    request.continue_walk(&context.walks, actor.reader());
+    request.continue_reading(&context.cursors, actor.reader());
     let page = context
         .store
         .list_bundles(request.query.clone(), parts)
@@ -109,7 +109,7 @@ pub(super) async fn create<S: Store>(
         origin: None,
         content,
     };
-    let change = Change::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
+    let change = RequestedChange::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
     let (id, name) = (new.id.clone(), new.name.clone());
     let (store, now) = (context.store.clone(), context.clock.now());
     let making = async move { store.create_bundle(new, now).await };
@@ -176,7 +176,7 @@ pub(super) async fn patch<S: Store>(
         origin: None,
     };
     let (metadata, content) = merged(&mut body, &bundle).check(&context.limits, &to)?;
-    let change = Change::bundle(Verb::Update, &id, &bundle.source, &bundle.consumer_name);
+    let change = RequestedChange::bundle(Verb::Update, &id, &bundle.source, &bundle.consumer_name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move {
         store
@@ -199,7 +199,7 @@ pub(super) async fn delete<S: Store>(
         return Ok(StatusCode::NO_CONTENT);
     }
     let bundle = actor.bundle(Verb::Delete, &id, found).await?;
-    let change = Change::bundle(Verb::Delete, &id, &bundle.source, &bundle.consumer_name);
+    let change = RequestedChange::bundle(Verb::Delete, &id, &bundle.source, &bundle.consumer_name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move {
         match store.mark_deleting(&id, now).await {

@@ -1,4 +1,4 @@
-//! `/consumers`: registering management clusters.
+//! Handlers of `/consumers`.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use link::id::ConsumerName;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::actor::{Actor, Change, consumers_of};
+use super::actor::{Actor, RequestedChange, consumers_of};
 use super::body::{Object, wrong_type};
 use super::error::{ApiError, Code};
-use super::list::{Fields, Request};
+use super::list::{Fields, ListRequest};
 use super::reference::Reference;
 use super::search::Roots;
 use super::{Context, json_response, render};
@@ -31,7 +31,7 @@ pub(super) async fn list<S: Store>(
         labels: &[&["labels"]],
         ..Roots::default()
     };
-    let mut request = Request::parse(parameters, render::CONSUMER, roots)?;
+    let mut request = ListRequest::parse(parameters, render::CONSUMER, roots)?;
     let scope = actor.scope(Verb::List).await?;
     request.narrow(consumers_of(&scope));
     let counted = render::LOAD_FIELDS
@@ -84,7 +84,7 @@ pub(super) async fn create<S: Store>(
         ConsumerName::new(name).map_err(|error| ApiError::validation(format!("name: {error}")))?;
     let labels = labels(body.take("labels"))?;
     let new = NewConsumer { id, name, labels };
-    let change = Change::consumer(Verb::Create, &new.id, &new.name);
+    let change = RequestedChange::consumer(Verb::Create, &new.id, &new.name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move { store.create_consumer(new, now).await };
     let consumer = actor.change(change, making).await?;
@@ -124,7 +124,7 @@ pub(super) async fn patch<S: Store>(
         None => consumer,
         Some(given) => {
             let labels = labels(given)?;
-            let change = Change::consumer(Verb::Update, &consumer.id, &consumer.name);
+            let change = RequestedChange::consumer(Verb::Update, &consumer.id, &consumer.name);
             let (store, now) = (context.store, context.clock.now());
             let making = async move {
                 let id = &consumer.id;
@@ -144,7 +144,7 @@ pub(super) async fn delete<S: Store>(
 ) -> Result<StatusCode, ApiError> {
     let how = Removal::parse(parameters)?;
     let consumer = find(&context.store, &actor, Verb::Delete, &reference).await?;
-    let change = Change::consumer(Verb::Delete, &consumer.id, &consumer.name);
+    let change = RequestedChange::consumer(Verb::Delete, &consumer.id, &consumer.name);
     if !how.force {
         let store = context.store;
         let making = async move { store.delete_consumer(&consumer.id).await };
@@ -222,7 +222,11 @@ async fn find(
     match found {
         Some(consumer) if actor.sees(verb, &consumer.name).await? => Ok(consumer),
         Some(consumer) => {
-            actor.hidden(&Change::consumer(verb, &consumer.id, &consumer.name));
+            actor.hidden(&RequestedChange::consumer(
+                verb,
+                &consumer.id,
+                &consumer.name,
+            ));
             Err(ApiError::not_found("Consumer", reference))
         }
         None => Err(ApiError::not_found("Consumer", reference)),

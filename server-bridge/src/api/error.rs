@@ -1,4 +1,4 @@
-//! What a caller is told when a request fails: Maestro's error body and its catalogue of codes (docs/MAESTRO.md §5.2).
+//! Error responses of the REST API: Maestro's error body and catalogue of codes (docs/MAESTRO.md §5.2).
 
 use std::any::Any;
 use std::time::Duration;

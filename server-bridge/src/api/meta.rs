@@ -1,4 +1,4 @@
-//! What the API says about itself: metadata, the OpenAPI document, the error catalogue.
+//! Handlers of metadata, the OpenAPI document and the error catalogue, and the answers to unknown paths and methods.
 
 use axum::Json;
 use axum::http::{StatusCode, Uri};

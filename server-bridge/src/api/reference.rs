@@ -1,4 +1,4 @@
-//! The id, or the name, that a path ends with.
+//! Extractor of the id or name at the end of a path.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;

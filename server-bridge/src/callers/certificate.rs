@@ -1,4 +1,4 @@
-//! Callers known by a client certificate: the user is its common name, the groups are its organisations.
+//! Authentication by client certificate: the user is the common name, the groups are the organisations.
 //!
 //! **Contract:** the handshake verified the certificate when the connection began; here it is verified again at each call,
 //! so that one that expired or whose CA was withdrawn since is refused on a connection that is open.

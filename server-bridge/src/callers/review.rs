@@ -1,5 +1,5 @@
-//! What a Kubernetes API is asked about callers: whose a token is (TokenReview), and what somebody may do
-//! (SubjectAccessReview), as the Go server does (docs/GRPC.md §4).
+//! Authentication and authorisation by a Kubernetes API: TokenReview for tokens, SubjectAccessReview for access, as the Go
+//! server does (docs/GRPC.md §4).
 //!
 //! **Contract:** answers count for [`KEPT`](super::cache::KEPT) at most. An API that cannot be asked, or does not let this
 //! server ask, makes a call [`Denied::Unavailable`]; it lets nobody in.
@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::cache::{Cache, Key, key};
-use super::share::Shares;
+use super::cache::{Cache, CacheKey, key};
+use super::review_limiter::ReviewLimiter;
 use super::{Action, Caller, Denied, Mechanism, Verb};
 
 /// Which Kubernetes API is asked.
@@ -66,7 +66,7 @@ pub(super) struct TokenReviews {
     known: Cache<(String, Vec<String>)>,
     /// Beside those that are known: who sends many of them makes nobody be asked about again.
     refused: Cache<String>,
-    shares: Shares,
+    limiter: ReviewLimiter,
 }
 
 /// User and groups, or why the token is refused.
@@ -191,7 +191,7 @@ impl TokenReviews {
             audiences,
             known: Cache::default(),
             refused: Cache::default(),
-            shares: Shares::default(),
+            limiter: ReviewLimiter::default(),
         }
     }
 
@@ -200,7 +200,7 @@ impl TokenReviews {
         let known = match self.found(&question) {
             Some(known) => known,
             None => {
-                let _turn = self.shares.turn(from.ip()).await?;
+                let _turn = self.limiter.acquire(from.ip()).await?;
                 // Somebody may have asked meanwhile.
                 match self.found(&question) {
                     Some(known) => known,
@@ -219,12 +219,12 @@ impl TokenReviews {
         })
     }
 
-    fn found(&self, question: &Key) -> Option<Known> {
+    fn found(&self, question: &CacheKey) -> Option<Known> {
         let known = self.known.get(question).map(Ok);
         known.or_else(|| self.refused.get(question).map(Err))
     }
 
-    async fn ask(&self, question: Key, token: &str) -> Result<Known, Denied> {
+    async fn ask(&self, question: CacheKey, token: &str) -> Result<Known, Denied> {
         let asked = Instant::now();
         let known = self.review(token).await?;
         match &known {

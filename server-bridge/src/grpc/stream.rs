@@ -5,7 +5,7 @@
 //! each stream first repeats what was reported in the last [`REPLAY`]: that closes the gap of a reconnect.
 //! **Invariant:** a stream waits for its own client alone, and no longer than [`STALL`]: then it is ended, and reset if
 //! that is not taken either. What else is on its connection goes on.
-//! **Invariant:** what its caller may hear is asked again with each heartbeat ([`Rights`]).
+//! **Invariant:** what its caller may hear is asked again with each heartbeat ([`StreamRights`]).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tonic::Status;
 use tracing::{debug, info};
 
-use super::backlog::{Next, Wanted};
-use super::connections::Ending;
+use super::backlog::{NextEvent, Wanted};
+use super::connections::Termination;
 use super::error::Refusal;
-use super::hub::Seat;
+use super::hub::Subscription;
 use super::metrics::Registered;
 use super::proto::CloudEvent;
 use super::reports::{Present, Reports};
-use super::rights::Rights;
+use super::rights::StreamRights;
 use super::wire::heartbeat;
 use crate::callers::Denied;
 use crate::store::{ReportCursor, Store, StoreError};
@@ -42,12 +42,12 @@ pub(super) struct Pace {
 
 /// What a stream works with.
 pub(super) struct Stream<S> {
-    pub(super) seat: Seat,
+    pub(super) seat: Subscription,
     pub(super) reports: Reports<S>,
     /// Bundles of consumers beyond them are left out.
-    pub(super) rights: Rights,
+    pub(super) rights: StreamRights,
     pub(super) pace: Pace,
-    pub(super) ending: Ending,
+    pub(super) ending: Termination,
     pub(super) registered: Registered,
 }
 
@@ -162,7 +162,7 @@ impl<S: Store> Stream<S> {
         let mut rate = Rate::default();
         loop {
             match (self.seat.next(Instant::now()), &mut replay) {
-                (Next::Send(id, wanted), _) => match self.present(&id, wanted).await {
+                (NextEvent::Send(id, wanted), _) => match self.present(&id, wanted).await {
                     None => {}
                     Some(event) => {
                         match timeout(STALL, events.send(Ok(event))).await {
@@ -175,14 +175,14 @@ impl<S: Store> Stream<S> {
                         rate.keep().await;
                     }
                 },
-                (Next::Read(since), None) => replay = Some(Replay::new(since)),
-                (Next::Read(since), Some(under_way)) => under_way.read_since(since),
-                (Next::Wait(_), Some(under_way)) => {
+                (NextEvent::Read(since), None) => replay = Some(Replay::new(since)),
+                (NextEvent::Read(since), Some(under_way)) => under_way.read_since(since),
+                (NextEvent::Wait(_), Some(under_way)) => {
                     if !self.page(under_way).await {
                         replay = None;
                     }
                 }
-                (Next::Wait(until), None) => tokio::select! {
+                (NextEvent::Wait(until), None) => tokio::select! {
                     () = self.seat.changed() => {}
                     () = sleep_until(until.unwrap_or_else(|| Instant::now() + IDLE)) => {}
                 },

@@ -13,14 +13,14 @@ use link::mqtt::{ConnectError, Session, State, SubscribeError, Subscriptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::rights::{Addressee, Rights};
+use super::rights::{Addressee, TopicRights};
 use crate::delivery::index_of;
 
 /// The sessions to the broker.
 pub(super) struct Far {
     sessions: Vec<Session>,
     permit: watch::Sender<Option<&'static str>>,
-    pub(super) rights: Rights,
+    pub(super) rights: TopicRights,
 }
 
 /// What was heard when a subscription was confirmed: the numbers of the broker's sessions.
@@ -34,7 +34,7 @@ impl Far {
     pub(super) fn new(
         sessions: Vec<Session>,
         permit: watch::Sender<Option<&'static str>>,
-        rights: Rights,
+        rights: TopicRights,
     ) -> Self {
         Self {
             sessions,

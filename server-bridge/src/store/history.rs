@@ -1,13 +1,13 @@
-//! Histories that run backwards. A store may be older than its agents: an older dump was restored, an older file put back,
-//! everything was posted again into an empty one. Agents take no version below what they hold, and some none that is equal.
+//! Stores that are older than their agents: an older dump was restored, an older file was put back, or everything was posted
+//! again into an empty store. Agents take no version below the one they hold, and some none that is equal.
 //!
-//! So the store has **epochs**. A new one begins when the place of the database is another than the recorded one. An agent
-//! that is ahead of a version that counted as known is the same sign, but of its own consumer only: that one's bundles count
-//! as unconfirmed from then on, and only signs of several consumers together begin an epoch. What follows: a version below
-//! what an agent holds is *raised* above that, with its content; the first change of a bundle whose version was neither
-//! made nor confirmed since *jumps*, because its agent may hold other content under the next number; and what was deleted
-//! before is no reason to delete. The ledger says why. Decisions are pure; engines make them under a lock on the bundle's
-//! row.
+//! The store therefore has **epochs**. A new epoch begins when the database has another identity than the recorded one. An
+//! agent that holds a version above one that counted as known is the same sign for its own consumer only: the bundles of
+//! that consumer become unconfirmed, and only signs of several consumers together begin an epoch. Consequences: a version
+//! below what an agent holds is *raised* above it, with its content; the first change of a bundle whose version was neither
+//! made nor confirmed in the epoch *jumps*, because its agent may hold other content under the next number; and deletions
+//! of earlier epochs are no reason to delete. The ledger says why. Decisions are pure; engines make them under a lock on the
+//! bundle's row.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ pub const EPOCHS: i64 = 20;
 /// was lost.
 pub const JUMP: i32 = 1_000;
 
-/// What tells the place of a database from others, by the name of each sign.
+/// What identifies the database behind a name: values by their names, such as the server's identifier or a file's inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DatabaseIdentity(BTreeMap<String, String>);
 
@@ -129,12 +129,12 @@ impl DatabaseIdentity {
         serde_json::to_string(&self.0).unwrap_or_else(|_| "{}".to_owned())
     }
 
-    /// As it was stored. What cannot be read tells nothing apart.
+    /// From the stored text. What cannot be parsed identifies nothing.
     pub(super) fn parse(text: &str) -> Self {
         Self(serde_json::from_str(text).unwrap_or_default())
     }
 
-    /// This place, with what only the recorded one tells: a user that may ask less does not make it forgotten.
+    /// This identity, with values that only the recorded one has: a user with fewer rights does not lose them.
     pub(super) fn completed(mut self, recorded: Self) -> Self {
         for (sign, value) in recorded.0 {
             self.0.entry(sign).or_insert(value);
@@ -146,7 +146,7 @@ impl DatabaseIdentity {
         self.0.get(sign).map(String::as_str)
     }
 
-    /// Why this is another place than the recorded one; signs that only one of them has say nothing.
+    /// How this differs from the recorded identity, if it does. Values that only one of them has do not count.
     pub(super) fn moved_from(&self, recorded: &Self) -> Option<String> {
         let other = self.0.iter().filter_map(|(sign, value)| {
             let was = recorded.0.get(sign)?;

@@ -1,4 +1,4 @@
-//! What an agent would refuse, or pass over in silence, although every shape is right: the same code says it there.
+//! Checks what an agent would refuse or ignore although its syntax is right, with the code that the agent runs.
 
 use link::bundle::rules::{Candidate, ObjectSelector, candidates};
 use link::bundle::{DeleteOption, Executer, ManifestConfig, Spec};

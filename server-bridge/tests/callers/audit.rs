@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use server_bridge::callers::{Authorization, Config};
+use server_bridge::callers::{Authorization, CallersConfig};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -75,7 +75,7 @@ rules:
 async fn a_change_that_is_refused_anywhere_on_its_way_is_one_line() {
     let lines = Lines::default();
     let place = Place::new();
-    let config = Config {
+    let config = CallersConfig {
         authorization: Authorization::File(place.write("rules.yaml", RULES)),
         ..place.mutual()
     };

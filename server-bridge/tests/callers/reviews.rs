@@ -9,7 +9,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use server_bridge::callers::{Authorization, Cluster, Config};
+use server_bridge::callers::{Authorization, CallersConfig, Cluster};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
@@ -78,10 +78,10 @@ impl Api {
         self.asked.reviews.lock().unwrap().clone()
     }
 
-    fn config(&self, audiences: &[&str], authorized: bool) -> Config {
+    fn config(&self, audiences: &[&str], authorized: bool) -> CallersConfig {
         let cluster = Cluster::Kubeconfig(self.kubeconfig.clone());
         let audiences = audiences.iter().map(|&name| name.to_owned()).collect();
-        Config {
+        CallersConfig {
             reviews: Some((cluster.clone(), audiences)),
             authorization: if authorized {
                 Authorization::Reviews(cluster)

@@ -2,7 +2,7 @@
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use server_bridge::callers::{Authorization, Config};
+use server_bridge::callers::{Authorization, CallersConfig};
 
 use crate::bridge::{Bridge, Place, bundle, told, until};
 
@@ -35,7 +35,7 @@ struct Cast {
 }
 
 async fn begin(place: &Place) -> (Bridge, Cast) {
-    let config = Config {
+    let config = CallersConfig {
         authorization: Authorization::File(place.write("rules.yaml", RULES)),
         ..place.mutual()
     };

@@ -10,7 +10,7 @@ use crate::testbed::Testbed;
 pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
     begin(rehearsal).await?;
     let plan = rehearsal.provisioner(&["plan", "--exit-code"]).await?;
-    expect("provisioner plan --exit-code", &plan, 1)?;
+    expect("provisioner plan --exit-code", &plan, 2)?;
     rehearsal.must(&["apply", "--yes"]).await?;
     rehearsal.saw("`provisioner apply --yes` made everything");
     let again = rehearsal.provisioner(&["plan", "--exit-code"]).await?;

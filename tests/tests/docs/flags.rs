@@ -13,11 +13,12 @@ pub(super) fn tables(program: &str, commands: &[Command]) -> String {
     let mut page = String::new();
     let shared = shared(commands);
     for command in commands {
-        let own: Vec<_> = command
+        let mut own: Vec<_> = command
             .flags
             .iter()
             .filter(|flag| !is_key(flag) && !shared.iter().any(|(other, _)| alike(flag, other)))
             .collect();
+        by_group(&mut own, |flag| flag);
         let is_root = command.name == program;
         if !is_root {
             line(
@@ -61,7 +62,19 @@ fn shared(commands: &[Command]) -> Vec<(&Flag, Vec<&str>)> {
         }
     }
     found.retain(|(_, names)| names.len() > 1);
+    by_group(&mut found, |(flag, _)| flag);
     found
+}
+
+/// Puts those of no group first and keeps those of one group together; otherwise the order stays.
+fn by_group<T>(rows: &mut [T], flag: impl Fn(&T) -> &Flag) {
+    let mut groups = vec![String::new()];
+    for row in &*rows {
+        if !groups.contains(&flag(row).group) {
+            groups.push(flag(row).group.clone());
+        }
+    }
+    rows.sort_by_key(|row| groups.iter().position(|group| *group == flag(row).group));
 }
 
 /// The same but for the group, which differs between commands.
@@ -113,14 +126,8 @@ fn rows(page: &mut String, flags: &[&Flag]) {
 fn heading<'f>(page: &mut String, group: &mut &'f str, flag: &'f Flag, columns: usize) {
     if flag.group != *group {
         *group = &flag.group;
-        let title = match *group {
-            "" => "Others".to_owned(),
-            group => title(group),
-        };
-        line(
-            page,
-            format_args!("| *{title}* |{}", " |".repeat(columns - 1)),
-        );
+        let empty = " |".repeat(columns - 1);
+        line(page, format_args!("| *{}* |{empty}", title(group)));
     }
 }
 

@@ -11,6 +11,7 @@ mod iam;
 mod refusals;
 mod secrecy;
 mod takedown;
+mod terraform_users;
 
 /// A policy document of IAM or IoT with one statement.
 fn statement(statement: &Value) -> String {

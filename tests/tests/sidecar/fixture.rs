@@ -16,7 +16,7 @@ use link::party::Party;
 use link::shutdown::{Shutdown, Trigger};
 use link::topic::Scheme;
 use prometheus::Registry;
-use server_bridge::sidecar::{self, GRACE, Settings};
+use server_bridge::sidecar::{self, GRACE, SidecarSettings};
 use tests::metrics::MetricsPage;
 use tests::pki::{Layout, Set};
 use tests::region::{BRIDGE, BRIDGE_CLIENT, BrokerKind, Mount, Region, RegionBuilder, SOURCE};
@@ -152,7 +152,7 @@ impl RunningSidecar {
             flags: Some(&flags),
             ..Sources::default()
         };
-        let settings = Settings {
+        let settings = SidecarSettings {
             endpoint: Endpoint::resolve(sources, &ProcessEnv).map_err(told)?,
             source: SourceId::new(SOURCE)?,
             client_id: ClientId::new(BRIDGE_CLIENT)?,

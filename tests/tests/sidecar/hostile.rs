@@ -152,6 +152,17 @@ async fn a_server_that_breaks_the_protocol_is_told_how_and_may_come_again() -> R
         "{said:?}"
     );
 
+    // As many filters as the broker takes at once; what it has already is no further one.
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
+    let shared: Vec<String> = (0..8).map(|n| format!("$share/{n}/{FILTER}")).collect();
+    let filters: Vec<&str> = shared.iter().map(String::as_str).collect();
+    server.ask_for(&filters).await?;
+    let said = server.disconnected().await?;
+    ensure!(
+        said.reason_code == DisconnectReasonCode::QuotaExceeded,
+        "{said:?}"
+    );
+
     let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let Packet::Publish(mut at_most_once) = publish(id(1)?, &down) else {
         anyhow::bail!("no PUBLISH");

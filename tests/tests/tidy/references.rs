@@ -67,7 +67,9 @@ fn modules_of_the_code_map_are_there() {
             continue;
         };
         let cell = cell.split(" |").next().unwrap_or_default();
-        for module in cell.split(", ").map(|module| module.trim_matches('`')) {
+        let modules = cell.split(", ").map(|module| module.trim_matches('`'));
+        // A path is held to be there by the test above.
+        for module in modules.filter(|module| !module.contains(['.', '/'])) {
             let path = format!("{member}/src/{}.rs", module.replace("::", "/"));
             if !library.holds(&path) {
                 breaches.push(format!(

@@ -165,7 +165,7 @@ impl Inner {
             match create().await {
                 // From before a crash, or one that could not be read.
                 Err(error) if is(&error, ApiRefusal::is_already_exists) => {
-                    self.restore(head).await?
+                    self.restore(head).await?;
                 }
                 done => return done,
             }

@@ -29,7 +29,7 @@ type Inode = (u64, u64);
 struct Signal {
     // Holds at most one permit, so a burst of events is one wake-up and nothing can overflow.
     woken: Notify,
-    // A watched directory itself was moved or removed, so its watch is dead or follows the wrong inode.
+    // A watched directory itself was moved or removed, so its watch is gone or follows the wrong inode.
     lost: AtomicBool,
 }
 

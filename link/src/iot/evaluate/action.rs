@@ -1,6 +1,7 @@
-//! Whether a statement speaks of an action.
+//! Whether a statement covers an action.
 //!
-//! IAM documents that case does not count in actions; AWS IoT says nothing of it, so another case is unknown.
+//! IAM documents that case does not count in actions; AWS IoT's documentation does not mention it, so another case is
+//! unknown.
 
 use super::super::policy::{PolicyAction, Statement};
 use super::super::wildcard;

@@ -200,7 +200,7 @@ impl Block<'_> {
                 .ok()
                 .and_then(|address| network::contains(text, address))
                 .map_or_else(|| self.unknown_value(text), Truth::of),
-            // The key has a value, else nobody asks.
+            // The key has a value, else this is not called.
             Test::Null => match text {
                 "true" => Truth::No,
                 "false" => Truth::Yes,

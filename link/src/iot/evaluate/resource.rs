@@ -112,7 +112,7 @@ fn parts(pattern: &str, version: PolicyVersion) -> Vec<&str> {
     for (at, byte) in pattern.bytes().enumerate() {
         match byte {
             b'{' if version == PolicyVersion::V2012 && pattern[..at].ends_with('$') => {
-                inside = true
+                inside = true;
             }
             b'}' => inside = false,
             b':' if !inside && parts.len() < PARTS - 1 => {

@@ -105,7 +105,7 @@ impl Pump {
                     Err(_) => false,
                 };
                 if !unsubscribed {
-                    // The next connection tries again; after a refusal there is nobody else to ask.
+                    // The next connection tries again; after a refusal there is no other way.
                     warn!("The broker did not confirm that nothing more is to come");
                     return;
                 }
@@ -119,7 +119,7 @@ impl Pump {
 /// Resolves when the broker had its time to answer, not counting time in which nothing was read.
 async fn unanswered(mut reading: watch::Receiver<bool>) {
     loop {
-        // Both fail only with the session itself, and then nobody waits for this.
+        // Both fail only with the session itself, and then nothing waits for this.
         if reading.wait_for(|reading| *reading).await.is_err() {
             return;
         }

@@ -142,7 +142,7 @@ impl Broker {
     pub(super) fn client_while(
         &self,
         config: Config,
-        permit: watch::Receiver<Option<&'static str>>,
+        withheld: watch::Receiver<Option<&'static str>>,
     ) -> Client {
         let set = issue(&self.ca, "client", ExtendedKeyUsagePurpose::ClientAuth);
         let directory = set.in_directory();
@@ -156,7 +156,7 @@ impl Broker {
             session,
             inbound,
             metrics,
-            driver: tokio::spawn(driver.only_while(permit).run(stop.clone())),
+            driver: tokio::spawn(driver.only_while(withheld).run(stop.clone())),
             stop,
             _identity: sender,
         }

@@ -1,7 +1,7 @@
 //! What connections lose when one document takes the place of another.
 //!
 //! Every resource the old document names stands for one request: a wildcard for some name, a variable for the
-//! client's own id. What the old document allows of these and the new one does not is told; it is a sample, not a
+//! client's own id. What the old document allows of these and the new one does not is reported; it is a sample, not a
 //! proof that nothing else is lost.
 
 use std::borrow::Cow;

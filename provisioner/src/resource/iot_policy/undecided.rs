@@ -69,8 +69,8 @@ mod tests {
     use crate::resource::Resource;
 
     fn undecided(region: &Region) -> Option<Box<Undecided>> {
-        let wishes = crate::desired::region(region).into_iter();
-        let mut policies = wishes.filter_map(|wish| match wish {
+        let resources = crate::desired::region(region).into_iter();
+        let mut policies = resources.filter_map(|resource| match resource {
             Resource::IotPolicy(policy) => Some(policy),
             _ => None,
         });

@@ -87,7 +87,7 @@ pub(super) fn inbound(packet: Packet) -> Inbound {
 /// `None` where 3.1.1 has no such packet.
 pub(super) fn outbound(packet: Outbound) -> Option<Packet> {
     Some(match packet {
-        // Only accepted connections are told: a refusal is a bare close (docs/IOT-CORE.md §1.3).
+        // Only accepted connections get one: a refusal is a bare close (docs/IOT-CORE.md §1.3).
         Outbound::ConnAck(ack) => Packet::ConnectAck(ConnectAck {
             return_code: ConnectAckReason::ConnectionAccepted,
             session_present: ack.session_present,

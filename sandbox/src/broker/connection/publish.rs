@@ -49,7 +49,7 @@ where
             return connection.refuse_publish(publish.packet_id, reason);
         }
         let faults = environment.faults.get();
-        if !self.publishes.take(Instant::now()) || faults::strikes(faults.throttle) {
+        if !self.publishes.take(Instant::now()) || faults::happens(faults.throttle) {
             environment.counters.publish_throttled.add(1);
             return connection.throttle_publish(publish.packet_id);
         }

@@ -38,7 +38,7 @@ where
         }
     }
 
-    /// Sends until the connection is lost or the session is somebody else's.
+    /// Sends until the connection is lost or another connection has the session.
     pub(super) async fn run(&mut self, connection: &Connection) -> End {
         let mut faults = connection.shared.environment.faults.watch();
         let mut batch = Vec::with_capacity(BATCH);

@@ -1,4 +1,4 @@
-//! The registry's file: JSON, replaced whole by rename, and its owner's alone.
+//! The registry's file: JSON, replaced as a whole by rename, readable by its owner only.
 
 use std::io::{self, Write as _};
 use std::path::Path;

@@ -122,7 +122,7 @@ impl State {
                 earlier(wake_at, Some(due));
                 continue;
             }
-            if faults::strikes(terms.faults.new_packet_id) {
+            if faults::happens(terms.faults.new_packet_id) {
                 self.in_flight[at].packet_id = self.free_id();
             }
             let sent = &mut self.in_flight[at];
@@ -181,7 +181,7 @@ impl State {
         terms: &Terms<'_>,
         out: &mut Vec<Outbound>,
     ) {
-        if !delivery.copy && faults::strikes(terms.faults.duplicate) {
+        if !delivery.copy && faults::happens(terms.faults.duplicate) {
             self.waiting_bytes += delivery.message.payload.len();
             self.waiting_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
             self.live.push_front(Delivery {
@@ -227,7 +227,7 @@ impl State {
                 earlier(wake_at, self.pace.shared.ready_at(now));
             }
         }
-        if self.live.len() > 1 && faults::strikes(terms.faults.reorder) {
+        if self.live.len() > 1 && faults::happens(terms.faults.reorder) {
             self.live.swap(0, 1);
         }
         let delivery = self.live.pop_front()?;

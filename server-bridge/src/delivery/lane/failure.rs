@@ -1,4 +1,4 @@
-//! Why a bundle did not go out, and whose fault it is.
+//! Classifies why a bundle was not published.
 
 use link::error::{Hint, chain};
 use link::iot::limits::LimitError;

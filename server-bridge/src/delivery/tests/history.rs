@@ -206,26 +206,26 @@ async fn what_a_late_status_made_doubtful_is_over_with_a_whole_list_of_what_is_k
     bench.create("a", "c1").await;
     bench.until_settled("c1").await;
     let c1 = consumer("c1");
-    let strangers = async |bench: &Bench| bench.store.doubts(&c1).await.unwrap().foreign_works;
+    let foreign = async |bench: &Bench| bench.store.doubts(&c1).await.unwrap().foreign_works;
     // And it is noted anew each time, however soon.
     for _ in 0..2 {
         status(&mut bench, "gone", 1, APPLIED).await;
-        assert!(strangers(&bench).await);
+        assert!(foreign(&bench).await);
         // Another replica may have heard it after this list came, and not noted it again.
         let said = bench.say(from_agent(&list(&[("a", 1)]))).await;
         bench.until_acked(said).await;
-        assert!(strangers(&bench).await);
+        assert!(foreign(&bench).await);
         let before = now() - jiff::SignedDuration::from_secs(125);
         bench.store.note_foreign_work(&c1, before).await.unwrap();
         let said = bench.say(from_agent(&list(&[("a", 1)]))).await;
         bench.until_acked(said).await;
-        assert!(!strangers(&bench).await);
+        assert!(!foreign(&bench).await);
     }
     let said = bench
         .say(from_agent(&list(&[("a", 1), ("stranger", 1)])))
         .await;
     bench.until_acked(said).await;
-    assert!(strangers(&bench).await);
+    assert!(foreign(&bench).await);
     let noted = bench.store.calls("forget_foreign_works");
     assert_eq!(
         noted, 4,

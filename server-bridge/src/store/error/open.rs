@@ -8,6 +8,8 @@ use link::error::Hint;
 use link::id::SourceId;
 use link::tls::TlsProblem;
 
+use super::FailureClass;
+
 /// The stage at which opening failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -178,6 +180,20 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether no space was left.
+    fn is_full(&self) -> bool {
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+        match self {
+            Self::Connect(error) | Self::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
+                FailureClass::of(error) == FailureClass::Full
+            }
+            Self::Files(error) => error.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
 fn named(holder: Option<&str>) -> String {
     holder.map_or_else(String::new, |holder| format!(": {holder}"))
 }
@@ -187,6 +203,9 @@ impl Hint for OpenError {
         Some(match self {
             Self::Locked { .. } => {
                 "one bridge per file: stop the other one, or name another file with `--db`".into()
+            }
+            Self::Connect(_) | Self::Migrate(_) | Self::Files(_) if self.is_full() => {
+                "make room on the disk of the database, then start again".into()
             }
             Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => {
                 "check that this user may write in the directory and owns the file".into()
@@ -252,5 +271,25 @@ impl Hint for OpenError {
             ),
             Self::Foreign { .. } => "name another schema with `--db-schema`".into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_by_its_name_whichever_step_finds_it() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let executed = sqlx::migrate::MigrateError::Execute(full().into());
+        for error in [
+            OpenError::Files(full()),
+            OpenError::Connect(full().into()),
+            OpenError::Migrate(executed),
+        ] {
+            assert!(error.hint().unwrap().contains("make room"), "{error}");
+        }
+        let denied = OpenError::Files(io::ErrorKind::PermissionDenied.into());
+        assert!(denied.hint().unwrap().contains("may write"));
     }
 }

@@ -1,7 +1,7 @@
-//! Epochs in PostgreSQL, and raising versions above those agents hold. What is decided is in [`crate::store::history`].
+//! Epochs in PostgreSQL, and raising versions above those that agents hold ([`crate::store::history`] decides).
 //!
-//! A database is known by the server's identifier and timeline, as far as they may be asked for, by its own oid and by that
-//! of the table of epochs: what a dump is restored into has other oids. A snapshot of the server's disk has all the same;
+//! A database is identified by the server's identifier and timeline, as far as this user may read them, by its own oid and
+//! by that of the table of epochs: a restored dump has other oids. A snapshot of the server's disk has all of them alike;
 //! it shows only in what agents hold.
 
 // Long because what begins an epoch and what follows from it are told in one place.
@@ -25,8 +25,8 @@ use super::clock;
 use super::failure::driver;
 use super::outbox::storables;
 
-/// Notes that the database is opened, and begins a new epoch if it is not where it was opened last; gives the place. To be
-/// called by one process at a time.
+/// Records that the database was opened, begins a new epoch if its identity changed, and returns the identity. Only one
+/// process at a time may call it.
 pub(super) async fn open(connection: &mut PgConnection) -> Result<DatabaseIdentity, sqlx::Error> {
     let found = place(connection).await?;
     let recorded: Option<(i64, String)> = sqlx::query_as(sql::RECORDED)

@@ -1,10 +1,10 @@
-//! The schema's history, and bringing a database up to it.
+//! The migrations of the schema, and running them.
 //!
-//! Changes go forward only, and first expand: a bridge of the version before goes on with the tables of the next. One that
-//! contracts raises `compatibility.oldest` to the change that a bridge must know. Processes that start together take turns
-//! by an advisory lock; tables belong to whom the schema belongs, whichever of two alternating users makes them. No bridge that
-//! runs is held up for longer than a change waits for the lock on its table, which is [`LOCK`]. What takes long and is needed
-//! by nobody at once, the index of searches, is no change: it is built beside what runs ([`super::search`]).
+//! Migrations go forward only and expand first: a bridge of the previous version works with the tables of the next. One that
+//! contracts raises `compatibility.oldest` to the migration that a bridge must know. Processes that start together take
+//! turns by an advisory lock; tables belong to the owner of the schema, whichever of two alternating users makes them. A
+//! running bridge is held up at most for the time a migration waits for the lock on its table ([`LOCK`]). What takes long
+//! and is not needed at once, the index of searches, is no migration: it is built concurrently ([`super::search`]).
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! Replicas and their buckets in PostgreSQL (`migrations/postgres/0002_replicas.sql`).
+//! Replicas and their leases of buckets in PostgreSQL (`migrations/postgres/0002_replicas.sql`).
 //!
-//! What is done every few seconds is one statement that commits itself, so that a process that is stopped in between
-//! keeps no row from the others. Only taking a slot is a transaction, under a lock that makes them take turns.
+//! What happens every few seconds is one statement that commits itself, so that a process stopped in between locks no row.
+//! Only taking a slot is a transaction, under a lock that serialises them.
 
 use std::time::Duration;
 

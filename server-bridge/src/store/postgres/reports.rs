@@ -1,7 +1,7 @@
-//! Reports in PostgreSQL. Each status is stamped with the transaction that wrote it
+//! The feed of reports in PostgreSQL. Each status is stamped with the transaction that wrote it
 //! (`migrations/postgres/0007_reports.sql`), and a position is a snapshot of the server: what is not visible in it was
-//! committed since, however late. A transaction that stays open holds nobody up, and makes nothing come twice. One call
-//! gives a part of what came between two snapshots, and the last of them moves the reader to the newer one.
+//! committed later, however long the transaction took. A long transaction neither blocks readers nor repeats reports. One
+//! call returns a part of what was committed between two snapshots; the last part moves the reader to the newer snapshot.
 
 use jiff::Timestamp;
 use sqlx::PgConnection;

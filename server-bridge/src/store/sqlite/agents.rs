@@ -1,4 +1,4 @@
-//! What is kept of what agents say, in SQLite. The writer is alone, so that two parts never miss each other.
+//! What is kept of what agents say, in SQLite. There is one writer, so that two parts of a list never miss each other.
 
 use std::collections::HashSet;
 

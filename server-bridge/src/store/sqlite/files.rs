@@ -1,4 +1,4 @@
-//! The files of the database: private, and still the ones that were opened.
+//! The files of the database: private, and checked to be still the ones that were opened.
 //!
 //! SQLite goes on writing to a file that somebody removed or replaced, and every commit succeeds until the process ends.
 //! So the identity of each file is remembered when it is opened and compared before a write is answered. Nothing here

@@ -1,9 +1,8 @@
-//! Epochs in SQLite, and raising versions above those agents hold. What is decided is in [`crate::store::history`].
+//! Epochs in SQLite, and raising versions above those that agents hold ([`crate::store::history`] decides).
 //!
-//! The file is known by its inode and by when it was made; and by a **seal** that every opening renews in the database and
-//! in the lock file beside it, so that an older copy written over it is known too. What copies both, such as a snapshot
-//! of the volume, shows only in what agents hold. The number of the device says nothing: a volume gets another one with
-//! every mount.
+//! The file is identified by its inode and its time of creation; and by a **seal** that every opening renews in the database
+//! and in the lock file beside it, so that an older copy written over the file is noticed. A copy of both, such as a
+//! snapshot of the volume, shows only in what agents hold. The device number is not used: it changes with every mount.
 
 // Long because what begins an epoch and what follows from it are told in one place.
 
@@ -32,7 +31,7 @@ use super::lock::Lock;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
 
-/// Notes that the file is opened, and begins a new epoch if it is not the one that was opened last.
+/// Records that the file was opened, and begins a new epoch if it is not the one that was opened last.
 pub(super) async fn open(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -78,7 +77,7 @@ pub(super) async fn open(
     Ok(())
 }
 
-/// Notes the place and a new seal with the epoch of this number, which begins if there is a reason.
+/// Writes the identity and a new seal to the epoch of this number, which begins if there is a reason.
 async fn renew(
     connection: &mut SqliteConnection,
     lock: &Lock,

@@ -1,4 +1,4 @@
-//! The outbox in SQLite: what needs sending, and what became of it.
+//! The outbox in SQLite.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;

@@ -1,4 +1,4 @@
-//! Reports in SQLite. The one writer numbers them as it takes them, so that a reader that remembers a number misses none.
+//! The feed of reports in SQLite. The single writer numbers reports as it takes them, so that a position is a number.
 
 use jiff::Timestamp;
 use link::id::SourceId;

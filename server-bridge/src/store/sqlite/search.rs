@@ -1,7 +1,6 @@
-//! The readers of lists, apart from all others: few, and each query with a deadline at which the database really stops.
+//! The readers of searches: few, and each query with a deadline at which the database stops.
 //!
-//! A search may look at every row. Without a bound a handful of callers would take every reader and every core, and
-//! delivery would wait behind them.
+//! A search may look at every row. Without a bound a few callers would take every reader and core from delivery.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

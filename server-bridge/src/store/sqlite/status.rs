@@ -1,4 +1,4 @@
-//! Statuses in SQLite: the order of checks of the way up, and what remains of a deleted bundle.
+//! Statuses and tombstones in SQLite. [`crate::store::decide`] decides about a status.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;

@@ -34,7 +34,7 @@ impl Inner {
         match (applied_work, record) {
             (Some(applied_work), _) if forgets => self.forget(owner, &applied_work).await?,
             (Some(applied_work), Some(record)) => {
-                self.write_down(owner, &record, &applied_work).await?
+                self.write_down(owner, &record, &applied_work).await?;
             }
             _ => {}
         }

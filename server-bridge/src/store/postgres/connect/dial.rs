@@ -1,4 +1,4 @@
-//! One connection outside the pool: how it is made, and for how long the first one is tried for.
+//! One connection outside the pool, and how long the first one is retried.
 
 use link::error::chain;
 use sqlx::{ConnectOptions as _, PgConnection};

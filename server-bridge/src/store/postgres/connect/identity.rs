@@ -1,7 +1,6 @@
-//! Whether the connections lead to the database they led to: behind the same name there may be another server, which took
-//! over and lags, a restored backup, or tables that are another source's. A connection that is open stays where it is, so
-//! it is asked again whenever a new one was made. Where it is another database, the connections to the former one are not
-//! used again; what would be refused at opening is not used at all.
+//! Checks after every new connection that it leads to the same database: behind the same name there may be another server
+//! that took over and lags, a restored backup, or tables of another source. Open connections stay where they are. If the
+//! database is another one, the pool is replaced; if opening would refuse it, it is not used at all.
 
 use link::error::Hint as _;
 use link::error::chain;

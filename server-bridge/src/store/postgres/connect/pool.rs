@@ -1,4 +1,4 @@
-//! The pool: what a connection is asked before it is used, and what every new one runs with.
+//! The pool: which connections are pinged before use, and the session settings of new ones.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

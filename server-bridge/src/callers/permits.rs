@@ -1,11 +1,11 @@
-//! Places for connections: a bounded number, of which nobody keeps one by doing nothing.
+//! Connection permits of a listener: a bounded number, none of which an idle connection keeps.
 //!
-//! **Contract:** when all are taken, a new connection gets the place of one that does nothing: of the oldest without any
+//! **Contract:** when all are taken, a new connection gets the permit of an idle one: of the oldest without any
 //! call whose caller was known, else of the one that has been without such a call for longest. Only if all have calls of
-//! known callers there is none.
-//! **Invariant:** a connection that lost its place is told at once ([`Place::lost`]) and ends by itself.
-//! **Invariant:** one caller's calls keep three quarters of the places at most; further connections of it do nothing here.
-//! Of calls whose caller nobody asks for a connection has [`PROBES`] at once, because such a one may last.
+//! known callers is the new one refused.
+//! **Invariant:** a connection that lost its permit is told at once ([`ConnectionPermit::lost`]) and ends by itself.
+//! **Invariant:** one caller's calls hold three quarters of the permits at most; a call on a further connection of it is refused.
+//! A connection has at most [`HEALTH_CALLS`] unauthenticated calls at once, because a watch of health may last.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,45 +14,45 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// All places of a listener. Clones share them.
+/// All permits of a listener. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionPermits {
     most: usize,
     taken: Arc<Mutex<Taken>>,
 }
 
-/// A connection's place, free again when the last clone is dropped.
+/// A connection's permit, free again when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub struct Place(Arc<Held>);
+pub struct ConnectionPermit(Arc<Permit>);
 
 /// A call that is under way, until it is dropped.
 #[derive(Debug)]
-pub struct Call {
-    place: Place,
+pub struct ActiveCall {
+    permit: ConnectionPermit,
     /// Its caller's name, empty where nobody is asked; `None` until it is known.
     known: Option<String>,
 }
 
-/// A call whose caller is not asked for, until it is dropped.
+/// An unauthenticated call that is under way, until it is dropped.
 #[derive(Debug)]
-pub struct Probe(Place);
+pub struct HealthCall(ConnectionPermit);
 
-/// A caller's connections have as many places as one caller may have.
+/// One caller's calls hold as many permits as one caller may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this caller's calls keep {most} connections already")]
-pub struct Full {
+pub struct PermitsExhausted {
     most: usize,
 }
 
 #[derive(Debug)]
-struct Held {
-    places: Places,
+struct Permit {
+    permits: ConnectionPermits,
     number: u64,
     lost: CancellationToken,
     called: AtomicBool,
     known: AtomicBool,
     calls: watch::Sender<usize>,
-    probes: AtomicUsize,
+    health_calls: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -61,24 +61,24 @@ struct Taken {
     open: HashMap<u64, Entry>,
     /// How many connections have calls of each caller.
     callers: HashMap<String, usize>,
-    /// Who loses its place next, first; behind each turn its number.
-    idle: BTreeMap<Turn, u64>,
+    /// Idle connections in the order in which they lose their permits, with their numbers.
+    idle: BTreeMap<EvictionOrder, u64>,
 }
 
 /// Whether a caller was known before, and since when it does nothing.
-type Turn = (bool, u64);
+type EvictionOrder = (bool, u64);
 
 #[derive(Debug)]
 struct Entry {
-    idle: Option<Turn>,
+    idle: Option<EvictionOrder>,
     /// Calls of known callers, by their names: behind a proxy there are several.
     busy: HashMap<String, usize>,
     lost: CancellationToken,
 }
 
-// === impl Places ===
+// === impl ConnectionPermits ===
 
-impl Places {
+impl ConnectionPermits {
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -86,8 +86,8 @@ impl Places {
         }
     }
 
-    /// A place, if need be another's; `None` if all are in use.
-    pub(super) fn take(&self) -> Option<Place> {
+    /// A permit, if need be that of an idle connection; `None` if all are in use.
+    pub(super) fn take(&self) -> Option<ConnectionPermit> {
         let mut taken = lock(&self.taken);
         if taken.open.len() >= self.most {
             let (_, number) = taken.idle.pop_first()?;
@@ -95,7 +95,7 @@ impl Places {
                 entry.lost.cancel();
             }
         }
-        let number = taken.turn();
+        let number = taken.next_order();
         let lost = CancellationToken::new();
         let idle = (false, number);
         taken.idle.insert(idle, number);
@@ -106,14 +106,14 @@ impl Places {
         };
         taken.open.insert(number, entry);
         drop(taken);
-        Some(Place(Arc::new(Held {
-            places: self.clone(),
+        Some(ConnectionPermit(Arc::new(Permit {
+            permits: self.clone(),
             number,
             lost,
             called: AtomicBool::new(false),
             known: AtomicBool::new(false),
             calls: watch::Sender::new(0),
-            probes: AtomicUsize::new(0),
+            health_calls: AtomicUsize::new(0),
         })))
     }
 
@@ -123,34 +123,33 @@ impl Places {
     }
 }
 
-// === impl Place ===
+// === impl ConnectionPermit ===
 
-impl Place {
-    /// Returns when another connection has got the place.
+impl ConnectionPermit {
+    /// Returns when another connection has got the permit.
     pub async fn lost(&self) {
         self.0.lost.cancelled().await;
     }
 
     /// A call begins, whoever makes it.
-    pub fn call(&self) -> Call {
+    pub fn call(&self) -> ActiveCall {
         self.touch();
         self.0.calls.send_modify(|calls| *calls += 1);
-        Call {
-            place: self.clone(),
+        ActiveCall {
+            permit: self.clone(),
             known: None,
         }
     }
 
-    /// A call begins that nobody is asked for and that keeps no place; `None` when there are [`PROBES`] already.
-    pub fn probe(&self) -> Option<Probe> {
+    /// A call begins without authentication, which holds no permit; `None` when there are [`HEALTH_CALLS`] already.
+    pub fn health_call(&self) -> Option<HealthCall> {
         self.touch();
-        let begun = self
-            .0
-            .probes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |probes| {
-                (probes < PROBES).then_some(probes + 1)
-            });
-        begun.is_ok().then(|| Probe(self.clone()))
+        let begun = self.0.health_calls.fetch_update(
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+            |health_calls| (health_calls < HEALTH_CALLS).then_some(health_calls + 1),
+        );
+        begun.is_ok().then(|| HealthCall(self.clone()))
     }
 
     fn touch(&self) {
@@ -179,19 +178,19 @@ impl Place {
     }
 }
 
-// === impl Call ===
+// === impl ActiveCall ===
 
-impl Call {
-    /// Its caller is known: its connection keeps its place as long as it lasts. `caller` is `None` where nobody is asked.
+impl ActiveCall {
+    /// Its caller is known: its connection keeps its permit as long as it lasts. `caller` is `None` where nobody is asked.
     ///
     /// # Errors
-    /// [`Full`]: this caller has its share of the places with other connections.
-    pub fn known(&mut self, caller: Option<&str>) -> Result<(), Full> {
+    /// [`PermitsExhausted`]: this caller has its share of the permits with other connections.
+    pub fn known(&mut self, caller: Option<&str>) -> Result<(), PermitsExhausted> {
         if self.known.is_some() {
             return Ok(());
         }
-        let held = &self.place.0;
-        let mut taken = lock(&held.places.taken);
+        let held = &self.permit.0;
+        let mut taken = lock(&held.permits.taken);
         let taken = &mut *taken;
         if let Some(entry) = taken.open.get_mut(&held.number) {
             let name = caller.unwrap_or_default();
@@ -199,16 +198,16 @@ impl Call {
                 Some(calls) => *calls += 1,
                 None => {
                     let connections = taken.callers.get(name).copied().unwrap_or(0);
-                    let most = held.places.share();
+                    let most = held.permits.share();
                     if caller.is_some() && connections >= most {
-                        return Err(Full { most });
+                        return Err(PermitsExhausted { most });
                     }
                     taken.callers.insert(name.to_owned(), connections + 1);
                     entry.busy.insert(name.to_owned(), 1);
                 }
             }
-            if let Some(turn) = entry.idle.take() {
-                taken.idle.remove(&turn);
+            if let Some(order) = entry.idle.take() {
+                taken.idle.remove(&order);
             }
         }
         held.known.store(true, Ordering::Relaxed);
@@ -217,17 +216,17 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for ActiveCall {
     fn drop(&mut self) {
-        let held = &self.place.0;
+        let held = &self.permit.0;
         held.calls.send_modify(|calls| *calls -= 1);
         let Some(name) = self.known.take() else {
             return;
         };
-        let mut taken = lock(&held.places.taken);
-        let turn = (true, taken.turn());
+        let mut taken = lock(&held.permits.taken);
+        let order = (true, taken.next_order());
         let taken = &mut *taken;
-        // One that had lost its place before its caller was known is not in here.
+        // One that had lost its permit before its caller was known is not in here.
         let Some(entry) = taken.open.get_mut(&held.number) else {
             return;
         };
@@ -245,23 +244,23 @@ impl Drop for Call {
             }
         }
         if entry.busy.is_empty() {
-            entry.idle = Some(turn);
-            taken.idle.insert(turn, held.number);
+            entry.idle = Some(order);
+            taken.idle.insert(order, held.number);
         }
     }
 }
 
-impl Drop for Probe {
+impl Drop for HealthCall {
     fn drop(&mut self) {
-        self.0.0.probes.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.health_calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Held {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = lock(&self.places.taken);
-        if let Some(turn) = taken.open.remove(&self.number).and_then(|entry| entry.idle) {
-            taken.idle.remove(&turn);
+        let mut taken = lock(&self.permits.taken);
+        if let Some(order) = taken.open.remove(&self.number).and_then(|entry| entry.idle) {
+            taken.idle.remove(&order);
         }
     }
 }
@@ -269,7 +268,7 @@ impl Drop for Held {
 // === impl Taken ===
 
 impl Taken {
-    fn turn(&mut self) -> u64 {
+    fn next_order(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -281,33 +280,36 @@ fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
 }
 
 /// Questions for health on one connection: a client has one, a proxy one for each of its clients at most.
-const PROBES: usize = 16;
+const HEALTH_CALLS: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn one_caller_keeps_three_quarters_of_the_places_and_others_get_the_rest() {
-        let places = Places::new(4);
+    fn one_caller_holds_three_quarters_of_the_permits_and_others_get_the_rest() {
+        let permits = ConnectionPermits::new(4);
         let begin = |caller: Option<&str>| {
-            let mut call = places.take().unwrap().call();
+            let mut call = permits.take().unwrap().call();
             call.known(caller).map(|()| call)
         };
-        let ann: Vec<Call> = (0..3).map(|_| begin(Some("ann")).unwrap()).collect();
-        assert_eq!(begin(Some("ann")).unwrap_err(), Full { most: 3 });
+        let ann: Vec<ActiveCall> = (0..3).map(|_| begin(Some("ann")).unwrap()).collect();
+        assert_eq!(
+            begin(Some("ann")).unwrap_err(),
+            PermitsExhausted { most: 3 }
+        );
         // A further call on a connection that it has is no further connection.
-        let mut again = ann[0].place.call();
+        let mut again = ann[0].permit.call();
         again.known(Some("ann")).unwrap();
         let bob = begin(Some("bob")).unwrap();
-        assert!(places.take().is_none());
+        assert!(permits.take().is_none());
         drop(ann);
         drop((begin(Some("ann")).unwrap(), begin(Some("ann")).unwrap()));
         drop((again, bob));
         // Where nobody is asked nobody has a share.
-        let all: Vec<Call> = (0..4).map(|_| begin(None).unwrap()).collect();
+        let all: Vec<ActiveCall> = (0..4).map(|_| begin(None).unwrap()).collect();
         drop(all);
-        let taken = lock(&places.taken);
+        let taken = lock(&permits.taken);
         assert!(
             taken.callers.is_empty() && taken.open.is_empty(),
             "{taken:?}"
@@ -315,49 +317,51 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_a_few_calls_that_nobody_is_asked_for() {
-        let place = Places::new(1).take().unwrap();
-        let mut probes: Vec<Probe> = (0..PROBES).map(|_| place.probe().unwrap()).collect();
-        assert!(place.probe().is_none());
-        probes.pop();
-        assert!(place.probe().is_some() && place.is_used());
+    fn a_connection_has_a_few_unauthenticated_calls_at_once() {
+        let permit = ConnectionPermits::new(1).take().unwrap();
+        let mut health_calls: Vec<HealthCall> = (0..HEALTH_CALLS)
+            .map(|_| permit.health_call().unwrap())
+            .collect();
+        assert!(permit.health_call().is_none());
+        health_calls.pop();
+        assert!(permit.health_call().is_some() && permit.is_used());
     }
 
-    fn is_lost(place: &Place) -> bool {
-        place.0.lost.is_cancelled()
+    fn is_lost(permit: &ConnectionPermit) -> bool {
+        permit.0.lost.is_cancelled()
     }
 
     #[test]
     fn who_does_nothing_gives_way_the_unknown_first_and_then_the_idle() {
-        let places = Places::new(3);
+        let permits = ConnectionPermits::new(3);
         let (one, two, three) = (
-            places.take().unwrap(),
-            places.take().unwrap(),
-            places.take().unwrap(),
+            permits.take().unwrap(),
+            permits.take().unwrap(),
+            permits.take().unwrap(),
         );
         let mut call = one.call();
         call.known(Some("ann")).unwrap();
-        let stranger = two.call();
-        let four = places.take().unwrap();
+        let unauthenticated = two.call();
+        let four = permits.take().unwrap();
         assert!(is_lost(&two) && !is_lost(&one) && !is_lost(&three));
-        drop((stranger, two));
+        drop((unauthenticated, two));
         // Idle, but known: the others go first.
         drop(call);
-        let five = places.take().unwrap();
+        let five = permits.take().unwrap();
         assert!(is_lost(&three));
-        let calls = [&four, &five].map(|place| {
-            let mut call = place.call();
+        let calls = [&four, &five].map(|permit| {
+            let mut call = permit.call();
             call.known(Some("bob")).unwrap();
             call
         });
-        let six = places.take().unwrap();
+        let six = permits.take().unwrap();
         assert!(is_lost(&one));
         let mut last = six.call();
         last.known(Some("eve")).unwrap();
-        assert!(places.take().is_none(), "one past those in use");
+        assert!(permits.take().is_none(), "one past those in use");
         drop((calls, last));
         drop((one, three, four, five, six));
-        let taken = lock(&places.taken);
+        let taken = lock(&permits.taken);
         assert!(taken.open.is_empty() && taken.idle.is_empty(), "{taken:?}");
     }
 }

@@ -1,9 +1,8 @@
-//! What stands before every call: who calls, how many messages are in hand, how long a call may take; and behind it that
-//! every error is worded as Go clients understand it.
+//! Admission of calls: authentication, limits of messages in memory and of time; and errors worded as Go clients read them.
 //!
 //! **Invariant:** nothing but the health service is answered before its caller is known.
-//! **Invariant:** no message is read without a place for it, so that what callers send takes [`MESSAGES`] times the longest
-//! message at most; and one caller's messages that are not there yet have [`ARRIVING`] places.
+//! **Invariant:** no message is read without a permit for it, so that what callers send takes [`MESSAGES`] times the longest
+//! message at most; and one caller's messages that have not arrived have [`ARRIVING`] permits.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,71 +21,71 @@ use tonic::{Code, Status};
 use tower::Service;
 use tower::util::ServiceExt as _;
 
-use super::body::{Arriving, Leaving};
+use super::body::{RequestBody, ResponseBody};
 use super::error::{Reason, Refusal};
 use super::proto::SERVICE_NAME;
-use crate::callers::{Access, Caller, Connection, Mechanism, Place, authorization};
+use crate::callers::{Access, Caller, Connection, ConnectionPermit, Mechanism, authorization};
 
-/// The gate before a service.
+/// Admits calls to a service.
 #[derive(Clone, Debug)]
-pub(super) struct Gate<S> {
+pub(super) struct Admission<S> {
     inner: S,
     access: Access,
-    places: Arc<Semaphore>,
-    shares: Shares,
+    messages: Arc<Semaphore>,
+    shares: ArrivalLimiter,
 }
 
-/// Places for the messages of one caller that are not there yet.
+/// Permits for the messages of one caller that have not arrived.
 #[derive(Clone, Debug, Default)]
-struct Shares(Arc<Mutex<HashMap<Whose, Weak<Semaphore>>>>);
+struct ArrivalLimiter(Arc<Mutex<HashMap<Whose, Weak<Semaphore>>>>);
 
 /// A caller by its name; where nobody is asked, by its connection.
 type Whose = (String, Option<SocketAddr>);
 
-// === impl Gate ===
+// === impl Admission ===
 
-impl<S> Gate<S> {
+impl<S> Admission<S> {
     pub(super) fn new(inner: S, access: Access) -> Self {
         Self {
             inner,
             access,
-            places: Arc::new(Semaphore::new(MESSAGES)),
-            shares: Shares::default(),
+            messages: Arc::new(Semaphore::new(MESSAGES)),
+            shares: ArrivalLimiter::default(),
         }
     }
 }
 
-impl<S> Gate<S>
+impl<S> Admission<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send,
 {
     async fn pass(self, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let path = request.uri().path();
-        let place = request.extensions().get::<Place>().cloned();
+        let permit = request.extensions().get::<ConnectionPermit>().cloned();
         if path.starts_with(HEALTH) {
             // A watch may last as long as its connection, and nobody knows who watches.
-            let Some(probe) = place.and_then(|place| place.probe()) else {
+            let Some(probe) = permit.and_then(|permit| permit.health_call()) else {
                 return Err(Refusal::unavailable(
                     "too many questions for health on this connection",
                 ));
             };
             let answered = timeout(HEALTH_WITHIN, answer(self.inner, request)).await;
             return answered
-                .map(|response| response.map(|body| Body::new(Leaving::new(body, probe))))
+                .map(|response| response.map(|body| Body::new(ResponseBody::new(body, probe))))
                 .map_err(|_| Refusal::unavailable("the request was not there in time"));
         }
         let counted = path
             .strip_prefix('/')
             .is_some_and(|path| path.starts_with(SERVICE_NAME));
         let connection = request.extensions().get::<Connection>();
-        let (Some(connection), Some(place)) = (connection.cloned(), place) else {
+        let (Some(connection), Some(permit)) = (connection.cloned(), permit) else {
             return Err(Refusal::new(
                 Reason::Internal,
                 "the connection is not known",
             ));
         };
-        let mut call = place.call();
+        let mut call = permit.call();
         let token = authorization(request.headers())?.map(str::to_owned);
         let caller = self
             .access
@@ -101,34 +100,34 @@ where
         request.extensions_mut().insert(caller);
         if !counted {
             let response = worded(answer(self.inner, request).await);
-            return Ok(response.map(|body| Body::new(Leaving::new(body, call))));
+            return Ok(response.map(|body| Body::new(ResponseBody::new(body, call))));
         }
-        let arriving = timeout(PLACE_WITHIN, share.acquire_owned()).await;
+        let arriving = timeout(PERMIT_WITHIN, share.acquire_owned()).await;
         let Ok(Ok(arriving)) = arriving else {
             return Err(Refusal::unavailable(format!(
                 "{ARRIVING} messages of this caller have begun and are not there yet, try again later"
             )));
         };
         // Held until the call is answered; a stream has read its message when it begins.
-        let place = timeout(PLACE_WITHIN, self.places.acquire()).await;
-        let Ok(Ok(_place)) = place else {
+        let message = timeout(PERMIT_WITHIN, self.messages.acquire()).await;
+        let Ok(Ok(_message)) = message else {
             return Err(Refusal::unavailable(
                 "too many calls at once, try again later",
             ));
         };
-        let request = request.map(|body| Body::new(Arriving::new(body, arriving)));
+        let request = request.map(|body| Body::new(RequestBody::new(body, arriving)));
         let response = timeout(ANSWER_WITHIN, answer(self.inner, request)).await;
         let response = response.map_err(|_| {
             let limit = ANSWER_WITHIN.as_secs();
             Refusal::unavailable(format!("the message was not stored within {limit} s"))
         })?;
-        Ok(worded(response).map(|body| Body::new(Leaving::new(body, call))))
+        Ok(worded(response).map(|body| Body::new(ResponseBody::new(body, call))))
     }
 }
 
-// === impl Shares ===
+// === impl ArrivalLimiter ===
 
-impl Shares {
+impl ArrivalLimiter {
     fn of(&self, caller: &Caller) -> Arc<Semaphore> {
         let from = (caller.by == Mechanism::Open).then_some(caller.from);
         let whose = (caller.user.clone(), from);
@@ -145,7 +144,7 @@ impl Shares {
     }
 }
 
-impl<S> Service<Request<Body>> for Gate<S>
+impl<S> Service<Request<Body>> for Admission<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -162,9 +161,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let gate = self.clone();
+        let admission = self.clone();
         Box::pin(async move {
-            let passed = gate.pass(request).await;
+            let passed = admission.pass(request).await;
             Ok(passed.unwrap_or_else(|refusal| Status::from(refusal).into_http()))
         })
     }
@@ -203,14 +202,14 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 /// Messages in hand: 128 MiB of the longest, and as many bundles as a store commits together.
 const MESSAGES: usize = 32;
 
-/// Messages of one caller that are not there yet. One that is there has its place in [`MESSAGES`] alone.
+/// Messages of one caller that are not there yet. One that has arrived has its permit of [`MESSAGES`] alone.
 const ARRIVING: usize = 8;
 
 // Its messages are some bytes.
 const HEALTH_WITHIN: Duration = Duration::from_secs(5);
 
 // As long as a publication waits for the store: then those before it have ended.
-const PLACE_WITHIN: Duration = Duration::from_secs(5);
+const PERMIT_WITHIN: Duration = Duration::from_secs(5);
 
 // A message has 5 s to arrive, and the store 5 s each for reading and writing.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Callers who are asked: which mechanism decides about a call, and who says what it may do.
+//! Access control where callers are authenticated: which mechanism decides about a call, and who says what it may do.
 //!
 //! **Contract:** a bearer token decides where tokens are taken and one is sent; else the client certificate does. What was
 //! sent and is refused is not made good by the other.
@@ -9,32 +9,32 @@ use link::telemetry::clip;
 use tokio::sync::watch;
 
 use super::certificate::Certificates;
-use super::metrics::Metrics;
+use super::metrics::CallersMetrics;
 use super::review::{AccessReviews, TokenReviews};
 use super::rules::Rules;
 use super::token::Issuer;
 use super::{Action, Caller, Connection, Denied, Scope, Verb};
 
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct AccessControl {
     pub(super) certificates: Option<Certificates>,
     pub(super) issuers: Vec<Issuer>,
     pub(super) reviews: Option<TokenReviews>,
-    pub(super) permits: Permits,
-    pub(super) metrics: Metrics,
+    pub(super) permits: AccessPolicy,
+    pub(super) metrics: CallersMetrics,
 }
 
 /// Who says what callers may do.
 #[derive(Debug)]
-pub(super) enum Permits {
+pub(super) enum AccessPolicy {
     Everything,
     Rules(watch::Receiver<Arc<Rules>>),
     Reviews(AccessReviews),
 }
 
-// === impl Asked ===
+// === impl AccessControl ===
 
-impl Asked {
+impl AccessControl {
     pub(super) async fn authenticate(
         &self,
         connection: &Connection,
@@ -103,9 +103,9 @@ impl Asked {
 
     pub(super) async fn allow(&self, caller: &Caller, action: &Action) -> Result<(), Denied> {
         let outcome = match &self.permits {
-            Permits::Everything => Ok(()),
-            Permits::Rules(rules) => current(rules).allow(caller, action),
-            Permits::Reviews(reviews) => reviews.allow(caller, action).await,
+            AccessPolicy::Everything => Ok(()),
+            AccessPolicy::Rules(rules) => current(rules).allow(caller, action),
+            AccessPolicy::Reviews(reviews) => reviews.allow(caller, action).await,
         };
         self.counted(caller, outcome)
     }
@@ -113,16 +113,16 @@ impl Asked {
     /// Rules give consumers only to who has every source.
     pub(super) async fn allow_removal(&self, caller: &Caller) -> Result<(), Denied> {
         let outcome = match &self.permits {
-            Permits::Everything | Permits::Rules(_) => Ok(()),
-            Permits::Reviews(reviews) => reviews.every_source(caller).await,
+            AccessPolicy::Everything | AccessPolicy::Rules(_) => Ok(()),
+            AccessPolicy::Reviews(reviews) => reviews.every_source(caller).await,
         };
         self.counted(caller, outcome)
     }
 
     pub(super) fn scope(&self, caller: &Caller, verb: Verb) -> Result<Scope, Denied> {
         let outcome = match &self.permits {
-            Permits::Everything | Permits::Reviews(_) => Ok(Scope::all()),
-            Permits::Rules(rules) => current(rules).scope(caller, verb),
+            AccessPolicy::Everything | AccessPolicy::Reviews(_) => Ok(Scope::all()),
+            AccessPolicy::Rules(rules) => current(rules).scope(caller, verb),
         };
         self.counted(caller, outcome)
     }
@@ -135,12 +135,12 @@ impl Asked {
         path: &str,
     ) -> Result<(), Denied> {
         let outcome = match &self.permits {
-            Permits::Everything => Ok(()),
-            Permits::Reviews(reviews) => {
+            AccessPolicy::Everything => Ok(()),
+            AccessPolicy::Reviews(reviews) => {
                 let verb = method.to_ascii_lowercase();
                 reviews.path(caller, path, &verb).await
             }
-            Permits::Rules(rules) => {
+            AccessPolicy::Rules(rules) => {
                 let verbs: &[Verb] = match method {
                     "GET" | "HEAD" => &[Verb::Get, Verb::List],
                     "POST" => &[Verb::Create],

@@ -1,4 +1,4 @@
-//! The value of a secret: read, compared and completed without ever being shown.
+//! The value of a secret: read, compared and completed, and never printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::fmt;
 use rand::distr::{Alphanumeric, SampleString};
 use serde_json::{Map, Value};
 
-use crate::aws::{Error, ErrorKind};
+use crate::aws::{AwsError, AwsErrorKind};
 
-use super::super::{Facts, Want};
+use super::super::{DesiredValue, Facts, SENSITIVE};
 use super::Content;
 
 /// What is stored under a secret's name. `Debug` shows the keys only.
-pub(crate) enum Stored {
+pub(crate) enum SecretValue {
     /// No value yet.
     Nothing,
     /// Something other than a JSON object.
@@ -23,14 +23,14 @@ pub(crate) enum Stored {
 
 impl Content {
     /// What the attribute of this key should be. Of a password only that there is one.
-    pub(super) fn wanted(&self, facts: &Facts) -> Want {
+    pub(super) fn wanted(&self, facts: &Facts) -> DesiredValue {
         if matches!(self, Self::Password(_)) {
-            return Want::Is(SET.into());
+            return DesiredValue::Known(SENSITIVE.into());
         }
         match (self.text(facts), self) {
-            (Some(text), _) => Want::Is(text.into()),
-            (None, Self::WithEndpoint(_)) => Want::Later("the endpoint"),
-            (None, _) => Want::Later("the database"),
+            (Some(text), _) => DesiredValue::Known(text.into()),
+            (None, Self::WithEndpoint(_)) => DesiredValue::After("the endpoint"),
+            (None, _) => DesiredValue::After("the database"),
         }
     }
 
@@ -49,9 +49,9 @@ impl Content {
     }
 }
 
-// === impl Stored ===
+// === impl SecretValue ===
 
-impl Stored {
+impl SecretValue {
     /// From the text that Secrets Manager gives; none for a binary value.
     pub(crate) fn parse(text: Option<&str>) -> Self {
         let object = text.and_then(|text| serde_json::from_str(text).ok());
@@ -66,7 +66,7 @@ impl Stored {
     /// The attribute of a key: its value, or whether there is a password.
     pub(super) fn observed(&self, key: &str, content: &Content) -> Value {
         match content {
-            Content::Password(_) => self.text(key).map(|_| SET).into(),
+            Content::Password(_) => self.text(key).map(|_| SENSITIVE).into(),
             _ => self.get(key).cloned().unwrap_or_default(),
         }
     }
@@ -108,16 +108,16 @@ impl Stored {
     /// The text to store.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] if Secrets Manager would refuse it for its length.
-    pub(super) fn to_json(&self, name: &str) -> Result<String, Error> {
+    /// [`AwsErrorKind::Limit`] if Secrets Manager would refuse it for its length.
+    pub(super) fn to_json(&self, name: &str) -> Result<String, AwsError> {
         let text = match self {
             Self::Object(object) => Value::Object(object.clone()).to_string(),
             Self::Nothing | Self::Opaque => "{}".to_owned(),
         };
         if text.len() > LARGEST {
             let why = format!("its value has {} bytes, {LARGEST} is the most", text.len());
-            return Err(Error::new(
-                ErrorKind::Limit,
+            return Err(AwsError::new(
+                AwsErrorKind::Limit,
                 "secretsmanager:PutSecretValue",
                 name,
                 why,
@@ -134,7 +134,7 @@ impl Stored {
     }
 }
 
-impl fmt::Debug for Stored {
+impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("Nothing"),
@@ -150,7 +150,5 @@ fn password(letters: usize) -> String {
     Alphanumeric.sample_string(&mut rand::rng(), letters)
 }
 
-// Instead of a password.
-const SET: &str = "set";
 // Bytes of a secret's value (Secrets Manager quotas).
 const LARGEST: usize = 65_536;

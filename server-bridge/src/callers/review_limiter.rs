@@ -1,4 +1,4 @@
-//! Reviews of tokens by the address that sends them, so that nobody who sends what is no token makes others wait.
+//! Limits of token reviews by client address, so that one address with bad tokens delays no other.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,37 +10,37 @@ use tokio::time::timeout;
 
 use super::Denied;
 
-/// Turns of each address; those of one that nobody waits or asks for are forgotten.
+/// The share of each address; those without a review are forgotten.
 ///
 /// **Invariant:** of one address at most [`SHARE`] tokens are being reviewed and [`WAITING`] wait: a call that waits holds
 /// its head and its token, and nobody is known yet.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
-    turns: Mutex<HashMap<IpAddr, Weak<Share>>>,
+pub(super) struct ReviewLimiter {
+    addresses: Mutex<HashMap<IpAddr, Weak<AddressShare>>>,
 }
 
 /// What one address has.
 #[derive(Debug)]
-struct Share {
+struct AddressShare {
     reviewing: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
 /// A review that may be made; the share is remembered as long as it lasts.
 #[derive(Debug)]
-pub(super) struct Turn {
-    _share: Arc<Share>,
+pub(super) struct ReviewPermit {
+    _share: Arc<AddressShare>,
     _permit: OwnedSemaphorePermit,
 }
 
-// === impl Shares ===
+// === impl ReviewLimiter ===
 
-impl Shares {
+impl ReviewLimiter {
     /// Waits until fewer than [`SHARE`] tokens from this address are being reviewed.
     ///
     /// # Errors
     /// [`Denied::Unavailable`] when that takes too long, and at once when too many wait already.
-    pub(super) async fn turn(&self, from: IpAddr) -> Result<Turn, Denied> {
+    pub(super) async fn acquire(&self, from: IpAddr) -> Result<ReviewPermit, Denied> {
         let busy = || {
             Denied::Unavailable(
                 "too many tokens from this address are being reviewed; try again later".into(),
@@ -58,25 +58,28 @@ impl Shares {
                 }
             }
         };
-        Ok(Turn {
+        Ok(ReviewPermit {
             _share: share,
             _permit: permit,
         })
     }
 
-    fn of(&self, from: IpAddr) -> Arc<Share> {
+    fn of(&self, from: IpAddr) -> Arc<AddressShare> {
         let network = network(from);
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = turns.get(&network).and_then(Weak::upgrade) {
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = addresses.get(&network).and_then(Weak::upgrade) {
             return known;
         }
         // There are no more than connections.
-        turns.retain(|_, turns| turns.strong_count() > 0);
-        let new = Arc::new(Share {
+        addresses.retain(|_, addresses| addresses.strong_count() > 0);
+        let new = Arc::new(AddressShare {
             reviewing: Arc::new(Semaphore::new(SHARE)),
             waiting: Semaphore::new(WAITING),
         });
-        turns.insert(network, Arc::downgrade(&new));
+        addresses.insert(network, Arc::downgrade(&new));
         new
     }
 }
@@ -107,48 +110,48 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_past_the_share_of_an_address_waits_and_other_addresses_do_not() {
-        let shares = Shares::default();
-        let turn = |address: &str| shares.turn(address.parse().unwrap());
+        let limiter = ReviewLimiter::default();
+        let acquire = |address: &str| limiter.acquire(address.parse().unwrap());
         let mut held = Vec::new();
         for _ in 0..SHARE {
-            held.push(turn("10.0.0.1").await.unwrap());
+            held.push(acquire("10.0.0.1").await.unwrap());
         }
-        assert!(turn("10.0.0.2").await.is_ok());
+        assert!(acquire("10.0.0.2").await.is_ok());
         for same in ["10.0.0.1", "::ffff:10.0.0.1"] {
-            let refused = turn(same).await.unwrap_err();
+            let refused = acquire(same).await.unwrap_err();
             assert!(matches!(refused, Denied::Unavailable(_)), "{refused}");
         }
         held.pop();
-        assert!(turn("10.0.0.1").await.is_ok());
+        assert!(acquire("10.0.0.1").await.is_ok());
         held.clear();
-        assert!(turn("10.0.0.3").await.is_ok());
-        assert_eq!(shares.turns.lock().unwrap().len(), 1);
+        assert!(acquire("10.0.0.3").await.is_ok());
+        assert_eq!(limiter.addresses.lock().unwrap().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_past_those_who_may_wait_is_refused_at_once() {
-        let shares = Arc::new(Shares::default());
+        let limiter = Arc::new(ReviewLimiter::default());
         let from: IpAddr = "10.0.0.1".parse().unwrap();
         let mut held = Vec::new();
         for _ in 0..SHARE {
-            held.push(shares.turn(from).await.unwrap());
+            held.push(limiter.acquire(from).await.unwrap());
         }
         let began = tokio::time::Instant::now();
         let waiting: Vec<_> = (0..WAITING)
             .map(|_| {
-                let shares = Arc::clone(&shares);
-                tokio::spawn(async move { shares.turn(from).await.map(drop) })
+                let limiter = Arc::clone(&limiter);
+                tokio::spawn(async move { limiter.acquire(from).await.map(drop) })
             })
             .collect();
-        while shares.of(from).waiting.available_permits() > 0 {
+        while limiter.of(from).waiting.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(shares.turn(from).await.is_err());
-        assert!(shares.turn("10.0.0.2".parse().unwrap()).await.is_ok());
+        assert!(limiter.acquire(from).await.is_err());
+        assert!(limiter.acquire("10.0.0.2".parse().unwrap()).await.is_ok());
         assert_eq!(began.elapsed(), Duration::ZERO);
         held.clear();
-        for turn in waiting {
-            assert!(turn.await.unwrap().is_ok());
+        for acquire in waiting {
+            assert!(acquire.await.unwrap().is_ok());
         }
     }
 

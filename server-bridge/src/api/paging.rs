@@ -1,4 +1,4 @@
-//! Lists that are read page by page while rows go: where the next page of a reader starts.
+//! Stable paging of lists while rows are created and deleted: remembers at which row the next page of a reader starts.
 //!
 //! Clients page by number (`page=2&size=400`) and stop at the first page that is not full. By position alone, a row that
 //! is deleted from a page already read moves all others forward, and the next page leaves one out that was there all the
@@ -27,8 +27,8 @@ use crate::store::query::Cursor;
 
 /// Who is where in which list. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Walks {
-    open: Arc<Mutex<HashMap<Reading, Vec<Walk>>>>,
+pub(super) struct PageCursors {
+    open: Arc<Mutex<HashMap<Reading, Vec<PageCursor>>>>,
     hasher: RandomState,
 }
 
@@ -51,8 +51,8 @@ struct Reading {
 
 /// One page as a reader of a list reads it.
 #[derive(Debug)]
-pub(super) struct Step {
-    walks: Walks,
+pub(super) struct PageRead {
+    cursors: PageCursors,
     reading: Reading,
     from: SocketAddr,
     page: u64,
@@ -61,21 +61,21 @@ pub(super) struct Step {
 
 /// A reader whose next page is known.
 #[derive(Clone, Copy, Debug)]
-struct Walk {
+struct PageCursor {
     from: SocketAddr,
     page: u64,
     after: Cursor,
     at: Instant,
 }
 
-// === impl Walks ===
+// === impl PageCursors ===
 
-impl Walks {
+impl PageCursors {
     /// A page of the list with this search and size.
-    pub(super) fn step(&self, reader: Reader<'_>, search: &str, size: u32, page: u64) -> Step {
+    pub(super) fn step(&self, reader: Reader<'_>, search: &str, size: u32, page: u64) -> PageRead {
         let reading = self.reading(reader, search, size);
-        Step {
-            walks: self.clone(),
+        PageRead {
+            cursors: self.clone(),
             reading,
             from: reader.from,
             page,
@@ -95,25 +95,28 @@ impl Walks {
     /// The row behind which this page starts, if a reader of this list is there.
     fn start(&self, reading: Reading, from: SocketAddr, page: u64) -> Option<Cursor> {
         let mut open = self.open();
-        let walks = open.get_mut(&reading)?;
-        walks.retain(Walk::is_fresh);
-        let likely = |walk: &Walk| walk.from == from || walk.at.elapsed() < QUICK;
-        let likely_only = walks.iter().any(|walk| walk.page == page && likely(walk));
-        let counts = |walk: &&mut Walk| walk.page == page && (!likely_only || likely(walk));
-        let after = walks
+        let cursors = open.get_mut(&reading)?;
+        cursors.retain(PageCursor::is_fresh);
+        let likely = |cursor: &PageCursor| cursor.from == from || cursor.at.elapsed() < QUICK;
+        let likely_only = cursors
+            .iter()
+            .any(|cursor| cursor.page == page && likely(cursor));
+        let counts =
+            |cursor: &&mut PageCursor| cursor.page == page && (!likely_only || likely(cursor));
+        let after = cursors
             .iter_mut()
             .filter(counts)
-            .map(|walk| walk.after)
+            .map(|cursor| cursor.after)
             .min()?;
         // Nobody knows which of two readers asks: the one who is asked for later must not start further on.
-        for walk in walks.iter_mut().filter(counts) {
-            walk.after = after;
+        for cursor in cursors.iter_mut().filter(counts) {
+            cursor.after = after;
         }
         Some(after)
     }
 
     /// Notes that the page was read, and the row it ended with if it was full; a page that was not is the last.
-    fn read(&self, step: &Step, end: Option<Cursor>) {
+    fn read(&self, step: &PageRead, end: Option<Cursor>) {
         let (reading, page) = (step.reading, step.page);
         let mut open = self.open();
         if !open.contains_key(&reading) {
@@ -121,7 +124,7 @@ impl Walks {
                 return;
             }
             if open.len() >= READINGS {
-                open.retain(|_, walks| walks.iter().any(Walk::is_fresh));
+                open.retain(|_, cursors| cursors.iter().any(PageCursor::is_fresh));
             }
             if open.len() >= READINGS
                 && let Some(oldest) = oldest_of_most(&open)
@@ -129,41 +132,42 @@ impl Walks {
                 open.remove(&oldest);
             }
         }
-        let walks = open.entry(reading).or_default();
+        let cursors = open.entry(reading).or_default();
         // Of those who are at this page, one that came meanwhile may be further back, and one that rests may be further on:
         // neither is the one that went on.
-        let here = walks
+        let here = cursors
             .iter()
             .enumerate()
-            .filter(|(_, walk)| walk.page == page && Some(walk.after) <= step.begins);
-        if let Some((index, _)) = here.max_by_key(|(_, walk)| (walk.after, walk.from == step.from))
+            .filter(|(_, cursor)| cursor.page == page && Some(cursor.after) <= step.begins);
+        if let Some((index, _)) =
+            here.max_by_key(|(_, cursor)| (cursor.after, cursor.from == step.from))
         {
-            walks.remove(index);
+            cursors.remove(index);
         }
         if let Some(after) = end {
-            if walks.len() >= WALKS {
-                walks.remove(0);
+            if cursors.len() >= CURSORS {
+                cursors.remove(0);
             }
-            walks.push(Walk {
+            cursors.push(PageCursor {
                 from: step.from,
                 page: page + 1,
                 after,
                 at: Instant::now(),
             });
         }
-        if walks.is_empty() {
+        if cursors.is_empty() {
             open.remove(&reading);
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<Reading, Vec<Walk>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Reading, Vec<PageCursor>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Step ===
+// === impl PageRead ===
 
-impl Step {
+impl PageRead {
     /// The row behind which the page starts; by its position without one.
     pub(super) fn start(&self) -> Option<Cursor> {
         self.begins
@@ -171,29 +175,29 @@ impl Step {
 
     /// The page was read to its end: to this row if it was full.
     pub(super) fn done(self, end: Option<Cursor>) {
-        self.walks.read(&self, end);
+        self.cursors.read(&self, end);
     }
 }
 
-// === impl Walk ===
+// === impl PageCursor ===
 
-impl Walk {
+impl PageCursor {
     fn is_fresh(&self) -> bool {
         self.at.elapsed() < KEPT
     }
 }
 
 /// Of the reader with most readings the one that rests longest.
-fn oldest_of_most(open: &HashMap<Reading, Vec<Walk>>) -> Option<Reading> {
+fn oldest_of_most(open: &HashMap<Reading, Vec<PageCursor>>) -> Option<Reading> {
     let mut readings: HashMap<u64, usize> = HashMap::new();
     for reading in open.keys() {
         *readings.entry(reading.reader).or_default() += 1;
     }
     let (most, _) = readings.into_iter().max_by_key(|(_, count)| *count)?;
-    let last = |walks: &[Walk]| walks.iter().map(|walk| walk.at).max();
+    let last = |cursors: &[PageCursor]| cursors.iter().map(|cursor| cursor.at).max();
     open.iter()
         .filter(|(reading, _)| reading.reader == most)
-        .min_by_key(|(_, walks)| last(walks))
+        .min_by_key(|(_, cursors)| last(cursors))
         .map(|(reading, _)| *reading)
 }
 
@@ -203,11 +207,11 @@ const KEPT: Duration = Duration::from_secs(60);
 // Programs read the next page at once. What another connection left behind longer ago was left for good.
 const QUICK: Duration = Duration::from_secs(10);
 
-/// Lists that are being read, by caller and address; about 1 MiB with all their walks.
+/// Lists that are being read, by caller and address; about 1 MiB with all their cursors.
 const READINGS: usize = 1024;
 
 /// Readings of one list by one caller. Also what is left of those who read one page and no more.
-const WALKS: usize = 16;
+const CURSORS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -221,13 +225,13 @@ mod tests {
     }
 
     /// A page of a list of one row per page, over a connection of this port.
-    fn step(walks: &Walks, port: u16, page: u64) -> Step {
-        walks.step(reader([10, 0, 0, 1], port), "source='s'", 400, page)
+    fn step(cursors: &PageCursors, port: u16, page: u64) -> PageRead {
+        cursors.step(reader([10, 0, 0, 1], port), "source='s'", 400, page)
     }
 
     /// Reads a page over a connection of this port to this row; where it began.
-    fn read(walks: &Walks, port: u16, page: u64, end: i64) -> Option<Cursor> {
-        let step = step(walks, port, page);
+    fn read(cursors: &PageCursors, port: u16, page: u64, end: i64) -> Option<Cursor> {
+        let step = step(cursors, port, page);
         let start = step.start();
         step.done(Some(Cursor(end)));
         start
@@ -236,20 +240,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_page_starts_behind_the_one_before_for_a_minute() {
         for port in [1, 2] {
-            let walks = Walks::default();
-            read(&walks, 1, 1, 400);
+            let cursors = PageCursors::default();
+            read(&cursors, 1, 1, 400);
             tokio::time::advance(KEPT - Duration::from_millis(1)).await;
-            assert_eq!(read(&walks, port, 2, 801), Some(Cursor(400)));
-            assert_eq!(step(&walks, port, 2).start(), None);
+            assert_eq!(read(&cursors, port, 2, 801), Some(Cursor(400)));
+            assert_eq!(step(&cursors, port, 2).start(), None);
             tokio::time::advance(KEPT).await;
-            assert_eq!(step(&walks, port, 3).start(), None);
+            assert_eq!(step(&cursors, port, 3).start(), None);
         }
     }
 
     #[test]
     fn other_callers_addresses_searches_and_sizes_are_other_readers() {
-        let walks = Walks::default();
-        read(&walks, 1, 1, 400);
+        let cursors = PageCursors::default();
+        read(&cursors, 1, 1, 400);
         let here = [10, 0, 0, 1];
         for (user, address, search, size) in [
             ("anonymous", [10, 0, 0, 2], "source='s'", 400),
@@ -261,14 +265,14 @@ mod tests {
                 user,
                 ..reader(address, 1)
             };
-            assert_eq!(walks.step(other, search, size, 2).start(), None);
+            assert_eq!(cursors.step(other, search, size, 2).start(), None);
         }
         let from = "[::ffff:10.0.0.1]:1".parse().unwrap();
         let mapped = Reader {
             from,
             ..reader(here, 1)
         };
-        let mapped = walks.step(mapped, "source='s'", 400, 2);
+        let mapped = cursors.step(mapped, "source='s'", 400, 2);
         assert_eq!(mapped.start(), Some(Cursor(400)));
     }
 
@@ -276,90 +280,90 @@ mod tests {
     fn of_two_readers_at_one_page_neither_starts_behind_where_it_was_whichever_connection_it_gets()
     {
         for ports in [[1, 2], [2, 1], [1, 1], [3, 4]] {
-            let walks = Walks::default();
-            read(&walks, 1, 1, 400);
-            read(&walks, 2, 1, 500);
+            let cursors = PageCursors::default();
+            read(&cursors, 1, 1, 400);
+            read(&cursors, 2, 1, 500);
             for (port, last) in ports.into_iter().zip([800, 810]) {
-                assert_eq!(read(&walks, port, 2, last), Some(Cursor(400)));
+                assert_eq!(read(&cursors, port, 2, last), Some(Cursor(400)));
             }
-            assert_eq!(step(&walks, ports[0], 3).start(), Some(Cursor(800)));
+            assert_eq!(step(&cursors, ports[0], 3).start(), Some(Cursor(800)));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reading_that_another_connection_left_behind_moves_nobody_back() {
         for (rest, start) in [(QUICK - Duration::from_millis(1), 300), (QUICK, 400)] {
-            let walks = Walks::default();
-            read(&walks, 1, 1, 300);
+            let cursors = PageCursors::default();
+            read(&cursors, 1, 1, 300);
             tokio::time::advance(rest).await;
-            read(&walks, 2, 1, 400);
-            assert_eq!(read(&walks, 2, 2, 800), Some(Cursor(start)));
+            read(&cursors, 2, 1, 400);
+            assert_eq!(read(&cursors, 2, 2, 800), Some(Cursor(start)));
             // It is still there, for whom it belongs to.
-            assert_eq!(step(&walks, 1, 2).start(), Some(Cursor(300)));
-            assert_eq!(step(&walks, 2, 3).start(), Some(Cursor(800)));
+            assert_eq!(step(&cursors, 1, 2).start(), Some(Cursor(300)));
+            assert_eq!(step(&cursors, 2, 3).start(), Some(Cursor(800)));
         }
     }
 
     #[test]
     fn a_reader_who_came_meanwhile_is_not_taken_for_the_one_who_went_on() {
-        let walks = Walks::default();
-        read(&walks, 1, 1, 500);
-        let going = step(&walks, 1, 2);
+        let cursors = PageCursors::default();
+        read(&cursors, 1, 1, 500);
+        let going = step(&cursors, 1, 2);
         assert_eq!(going.start(), Some(Cursor(500)));
-        read(&walks, 1, 1, 400);
+        read(&cursors, 1, 1, 400);
         going.done(Some(Cursor(900)));
-        assert_eq!(step(&walks, 1, 2).start(), Some(Cursor(400)));
+        assert_eq!(step(&cursors, 1, 2).start(), Some(Cursor(400)));
     }
 
     #[test]
-    fn the_last_page_ends_a_walk_and_nothing_is_kept_of_it() {
-        let walks = Walks::default();
-        read(&walks, 1, 1, 400);
-        step(&walks, 1, 2).done(None);
-        assert!(walks.open().is_empty());
-        step(&walks, 1, 1).done(None);
-        assert!(walks.open().is_empty());
+    fn the_last_page_ends_a_reading_and_nothing_is_kept_of_it() {
+        let cursors = PageCursors::default();
+        read(&cursors, 1, 1, 400);
+        step(&cursors, 1, 2).done(None);
+        assert!(cursors.open().is_empty());
+        step(&cursors, 1, 1).done(None);
+        assert!(cursors.open().is_empty());
     }
 
     #[test]
     fn one_reading_of_a_list_past_the_most_takes_the_place_of_the_oldest() {
-        let walks = Walks::default();
-        for number in 0..=WALKS as i64 {
-            read(&walks, 1, 1, number);
+        let cursors = PageCursors::default();
+        for number in 0..=CURSORS as i64 {
+            read(&cursors, 1, 1, number);
         }
-        let step = step(&walks, 1, 2);
-        assert_eq!(walks.open()[&step.reading].len(), WALKS);
+        let step = step(&cursors, 1, 2);
+        assert_eq!(cursors.open()[&step.reading].len(), CURSORS);
         assert_eq!(step.start(), Some(Cursor(1)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_list_past_the_most_takes_the_place_of_the_oldest_of_whoever_reads_most() {
-        let walks = Walks::default();
-        let victim = || walks.step(reader([10, 0, 0, 1], 1), "", 400, 2);
-        walks
+        let cursors = PageCursors::default();
+        let victim = || cursors.step(reader([10, 0, 0, 1], 1), "", 400, 2);
+        cursors
             .step(reader([10, 0, 0, 1], 1), "", 400, 1)
             .done(Some(Cursor(400)));
         // Each search is a list of its own.
         let greedy = |number: usize, page| {
             let search = format!("id != 'zz{number}'");
-            walks.step(reader([10, 0, 0, 2], 1), &search, 1, page)
+            cursors.step(reader([10, 0, 0, 2], 1), &search, 1, page)
         };
         for number in 0..READINGS + 6 {
             greedy(number, 1).done(Some(Cursor(7)));
             tokio::time::advance(Duration::from_millis(5)).await;
         }
-        assert_eq!(walks.open().len(), READINGS);
+        assert_eq!(cursors.open().len(), READINGS);
         assert_eq!(victim().start(), Some(Cursor(400)));
         // And somebody who comes now gets a place.
-        let newcomer = |page| walks.step(reader([10, 0, 0, 3], 1), "", 400, page);
+        let newcomer = |page| cursors.step(reader([10, 0, 0, 3], 1), "", 400, page);
         newcomer(1).done(Some(Cursor(400)));
         assert_eq!(newcomer(2).start(), Some(Cursor(400)));
         for (number, kept) in [(0, None), (7, None), (8, Some(Cursor(7)))] {
             assert_eq!(greedy(number, 2).start(), kept, "{number}");
         }
         tokio::time::advance(KEPT).await;
-        let last = walks.step(reader([10, 0, 0, 4], 1), "", 400, 1);
+        let last = cursors.step(reader([10, 0, 0, 4], 1), "", 400, 1);
         last.done(Some(Cursor(400)));
-        assert_eq!(walks.open().len(), 1);
+        assert_eq!(cursors.open().len(), 1);
     }
 }

@@ -1,28 +1,28 @@
-//! One look at both halves of an identity, as far as this command may look.
+//! What was last seen of an identity, in both accounts as far as there are credentials for them.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::aws::{Cloud, Error};
+use crate::aws::{AwsError, Cloud};
 use crate::identity::IdentitySpec;
 use crate::scope::Scope;
 
-use super::keeper::{CURRENT, Described, Keeper, PENDING, PREVIOUS, Version};
 use super::key::{self, Leaf};
 use super::registry::{Registered, Registry};
-use super::state::{Current, Picture, Standing};
+use super::secret::{CURRENT, Described, IdentitySecret, PENDING, PREVIOUS, Version};
+use super::state::{CurrentCertificate, IdentityState, Registration};
 
-/// What was seen.
+/// What was seen of an identity.
 #[derive(Clone, Debug)]
-pub(crate) struct Sight {
+pub(crate) struct IdentityObservation {
     /// The secret; outer `None` when its account cannot be asked, inner when there is none.
-    pub(crate) secret: Option<Option<Held>>,
+    pub(crate) secret: Option<Option<SecretObservation>>,
     /// IoT Core; `None` when its account cannot be asked.
-    pub(crate) registry: Option<Listed>,
+    pub(crate) registry: Option<RegistryObservation>,
 }
 
-/// The secret with what it holds.
+/// The secret and the versions in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct SecretObservation {
     pub(crate) described: Described,
     pub(crate) current: Option<Version>,
     pub(crate) pending: Option<Version>,
@@ -31,9 +31,9 @@ pub(crate) struct Held {
     pub(crate) leaf: Option<Leaf>,
 }
 
-/// What IoT Core knows.
+/// What IoT Core has registered.
 #[derive(Clone, Debug)]
-pub(crate) struct Listed {
+pub(crate) struct RegistryObservation {
     /// Ids of the certificates the policy is attached to.
     pub(crate) targets: Vec<String>,
     /// The certificate in use.
@@ -44,30 +44,33 @@ pub(crate) struct Listed {
     pub(crate) thing: bool,
 }
 
-/// Looks. Nine calls at most, besides pages and certificates whose id is not what it should be.
-pub(crate) async fn look(cloud: &Cloud, party: &IdentitySpec) -> Result<Sight, Error> {
-    let secret = match cloud.reaches(&party.keeper) {
-        true => Some(hold(Keeper::of(cloud, party)?).await?),
+/// Reads both accounts. Nine calls at most, besides pages and certificates whose id is not what it should be.
+pub(crate) async fn observe(
+    cloud: &Cloud,
+    party: &IdentitySpec,
+) -> Result<IdentityObservation, AwsError> {
+    let secret = match cloud.reaches(&party.key_scope) {
+        true => Some(read_secret(IdentitySecret::of(cloud, party)?).await?),
         false => None,
     };
     let leaf = secret
         .as_ref()
         .and_then(Option::as_ref)
-        .and_then(|held| held.leaf.as_ref());
+        .and_then(|stored| stored.leaf.as_ref());
     let registry = match cloud.reaches(&Scope::Region) {
-        true => Some(list(Registry::of(cloud)?, party, leaf).await?),
+        true => Some(read_registry(Registry::of(cloud)?, party, leaf).await?),
         false => None,
     };
-    Ok(Sight { secret, registry })
+    Ok(IdentityObservation { secret, registry })
 }
 
-async fn hold(keeper: Keeper<'_>) -> Result<Option<Held>, Error> {
-    let Some(described) = keeper.describe().await? else {
+async fn read_secret(secret: IdentitySecret<'_>) -> Result<Option<SecretObservation>, AwsError> {
+    let Some(described) = secret.describe().await? else {
         return Ok(None);
     };
     if described.deleting {
         let (current, pending, previous, leaf) = (None, None, None, None);
-        return Ok(Some(Held {
+        return Ok(Some(SecretObservation {
             described,
             current,
             pending,
@@ -75,14 +78,14 @@ async fn hold(keeper: Keeper<'_>) -> Result<Option<Held>, Error> {
             leaf,
         }));
     }
-    let current = keeper.labelled(&described, CURRENT).await?;
-    let pending = keeper.labelled(&described, PENDING).await?;
-    let previous = keeper.labelled(&described, PREVIOUS).await?;
+    let current = secret.labelled(&described, CURRENT).await?;
+    let pending = secret.labelled(&described, PENDING).await?;
+    let previous = secret.labelled(&described, PREVIOUS).await?;
     let leaf = current
         .as_ref()
         .and_then(|version| version.certificate.as_deref())
         .and_then(|pem| key::leaf(pem).ok());
-    Ok(Some(Held {
+    Ok(Some(SecretObservation {
         described,
         current,
         pending,
@@ -91,11 +94,11 @@ async fn hold(keeper: Keeper<'_>) -> Result<Option<Held>, Error> {
     }))
 }
 
-async fn list(
+async fn read_registry(
     registry: Registry<'_>,
     party: &IdentitySpec,
     leaf: Option<&Leaf>,
-) -> Result<Listed, Error> {
+) -> Result<RegistryObservation, AwsError> {
     let targets = registry.targets(&party.policy).await?;
     let current = match leaf {
         Some(leaf) => registry.find(leaf, &targets).await?,
@@ -108,7 +111,7 @@ async fn list(
             thing = registry.is_principal(name, &current.arn).await?;
         }
     }
-    Ok(Listed {
+    Ok(RegistryObservation {
         targets,
         current,
         policy,
@@ -116,51 +119,51 @@ async fn list(
     })
 }
 
-// === impl Sight ===
+// === impl IdentityObservation ===
 
-impl Sight {
+impl IdentityObservation {
     /// The secret, if it can be used.
-    pub(crate) fn held(&self) -> Option<&Held> {
-        let held = self.secret.as_ref()?.as_ref()?;
-        (!held.described.deleting).then_some(held)
+    pub(crate) fn stored(&self) -> Option<&SecretObservation> {
+        let stored = self.secret.as_ref()?.as_ref()?;
+        (!stored.described.deleting).then_some(stored)
     }
 
     /// The key that waits for its certificate.
     pub(crate) fn waiting(&self) -> Option<&Version> {
-        self.held()?.waiting()
+        self.stored()?.waiting()
     }
 
-    /// What matters for the next step.
-    pub(crate) fn picture(&self, party: &IdentitySpec) -> Picture {
-        let held = self.held();
-        let leaf = held.and_then(|held| held.leaf.as_ref());
-        Picture {
-            current: leaf.map(|_| Current {
-                standing: self.standing(),
-                ca: held.is_some_and(|held| held.has_roots(&party.ca)),
+    /// What the next action follows from.
+    pub(crate) fn state(&self, party: &IdentitySpec) -> IdentityState {
+        let stored = self.stored();
+        let leaf = stored.and_then(|stored| stored.leaf.as_ref());
+        IdentityState {
+            current: leaf.map(|_| CurrentCertificate {
+                registration: self.registration(),
+                ca: stored.is_some_and(|stored| stored.has_roots(&party.ca)),
             }),
             pending: self.waiting().is_some(),
             region: self.registry.is_some(),
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn registration(&self) -> Registration {
         let Some(listed) = &self.registry else {
-            return Standing::Unasked;
+            return Registration::NotAsked;
         };
         match &listed.current {
-            None => Standing::Unknown,
-            Some(current) if current.is_active() => Standing::Active {
+            None => Registration::Unknown,
+            Some(current) if current.is_active() => Registration::Active {
                 attached: listed.policy && listed.thing,
             },
-            Some(current) => Standing::Dead(current.status.clone()),
+            Some(current) => Registration::Inactive(current.status.clone()),
         }
     }
 }
 
-// === impl Held ===
+// === impl SecretObservation ===
 
-impl Held {
+impl SecretObservation {
     /// The key that waits for its certificate; never the one whose certificate is in use.
     pub(crate) fn waiting(&self) -> Option<&Version> {
         let in_use = self.leaf.as_ref().map(|leaf| &leaf.public);
@@ -170,8 +173,8 @@ impl Held {
     }
 
     pub(crate) fn has_roots(&self, ca: &str) -> bool {
-        let held = self.current.as_ref().and_then(|it| it.ca.as_deref());
-        held.is_some_and(|held| held.trim() == ca.trim())
+        let stored = self.current.as_ref().and_then(|it| it.ca.as_deref());
+        stored.is_some_and(|stored| stored.trim() == ca.trim())
     }
 
     /// Days until the certificate in use is no longer valid, if they are few.

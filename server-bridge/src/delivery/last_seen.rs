@@ -1,4 +1,4 @@
-//! Notes which consumers were heard, beside what they said: in the background, a few seconds' worth in one write.
+//! Records when consumers were last heard, in the background: a few seconds of notes in one write.
 //!
 //! What cannot be noted is noted when the consumer is heard again.
 
@@ -12,16 +12,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Context;
-use super::log::Line;
+use super::log::DeliveryLine;
 use crate::store::Store;
 
 /// The consumers that were heard since they were last noted.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<HashSet<ConsumerName>>);
+pub(super) struct LastSeen(Mutex<HashSet<ConsumerName>>);
 
-// === impl Seen ===
+// === impl LastSeen ===
 
-impl Seen {
+impl LastSeen {
     /// A consumer was heard.
     pub(super) fn note(&self, consumer: &ConsumerName) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,10 +41,10 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
     let mut tick = interval(EVERY);
     loop {
         let goes_on = drain.run_until_cancelled(tick.tick()).await.is_some();
-        let heard = context.seen.take();
+        let heard = context.last_seen.take();
         if !heard.is_empty()
             && let Err(error) = context.store.note_seen(heard, context.clock.now()).await
-            && let Some(held_back) = context.log.admit(Line::Store, None)
+            && let Some(held_back) = context.log.admit(DeliveryLine::Store, None)
         {
             warn!(
                 held_back,

@@ -4,7 +4,7 @@ use rmqtt_codec::v5::DisconnectReasonCode as Code;
 
 /// Why it ends.
 #[derive(Debug)]
-pub(in crate::sidecar) enum End {
+pub(super) enum ConnectionEnd {
     /// The server said so.
     Left,
     /// It is broken.
@@ -23,9 +23,9 @@ pub(in crate::sidecar) enum End {
     Fault(Code, &'static str),
 }
 
-// === impl End ===
+// === impl ConnectionEnd ===
 
-impl End {
+impl ConnectionEnd {
     pub(super) fn malformed(words: &'static str) -> Self {
         Self::Fault(Code::MalformedPacket, words)
     }
@@ -58,17 +58,17 @@ impl End {
         Self::Fault(Code::PacketTooLarge, words)
     }
 
-    pub(in crate::sidecar) fn window() -> Self {
+    pub(super) fn window() -> Self {
         let words = "more events without their PUBACK than CONNACK allows";
         Self::Fault(Code::ReceiveMaximumExceeded, words)
     }
 
-    pub(in crate::sidecar) fn reused() -> Self {
+    pub(super) fn reused() -> Self {
         Self::protocol("a packet id whose PUBACK it has not got")
     }
 
     /// What the server is told; nothing when it cannot hear it.
-    pub(in crate::sidecar) fn told(&self) -> Option<(Code, &'static str)> {
+    pub(super) fn told(&self) -> Option<(Code, &'static str)> {
         match self {
             Self::Left | Self::Broken => None,
             Self::Silent | Self::Stuck => Some((Code::KeepAliveTimeout, self.words())),
@@ -80,7 +80,7 @@ impl End {
     }
 
     /// For people.
-    pub(in crate::sidecar) fn words(&self) -> &'static str {
+    pub(super) fn words(&self) -> &'static str {
         match self {
             Self::Left => "it disconnected",
             Self::Broken => "the connection broke",
@@ -96,7 +96,7 @@ impl End {
     }
 
     /// A cause for metrics.
-    pub(in crate::sidecar) fn label(&self) -> &'static str {
+    pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Left => "left",
             Self::Broken => "broken",

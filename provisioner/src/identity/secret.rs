@@ -1,4 +1,4 @@
-//! The half of an identity in the account that keeps the key: versions of one secret.
+//! The secret that holds an identity: its versions, in the account that keeps the key.
 //!
 //! A key that waits for its certificate is a version labelled `AWSPENDING` of `{"privateKey","csr"}`; an identity in
 //! use is the version labelled `AWSCURRENT` of `{"certificate","privateKey","caCert"}`. Putting one in use moves both
@@ -7,12 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_secretsmanager::types::Tag;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, secrets};
 use crate::identity::IdentitySpec;
 use crate::tags::Owner;
 
@@ -22,9 +21,9 @@ pub(crate) use self::version::Version;
 
 mod version;
 
-/// One secret.
+/// Calls on the secret of one party.
 #[derive(Clone, Copy)]
-pub(crate) struct Keeper<'a> {
+pub(crate) struct IdentitySecret<'a> {
     account: &'a Account,
     party: &'a IdentitySpec,
 }
@@ -43,11 +42,11 @@ pub(crate) struct Described {
     labels: BTreeMap<String, Vec<String>>,
 }
 
-// === impl Keeper ===
+// === impl IdentitySecret ===
 
-impl<'a> Keeper<'a> {
-    pub(crate) fn of(cloud: &'a Cloud, party: &'a IdentitySpec) -> Result<Self, Error> {
-        let account = cloud.of(&party.keeper)?;
+impl<'a> IdentitySecret<'a> {
+    pub(crate) fn of(cloud: &'a Cloud, party: &'a IdentitySpec) -> Result<Self, AwsError> {
+        let account = cloud.of(&party.key_scope)?;
         Ok(Self { account, party })
     }
 
@@ -59,27 +58,10 @@ impl<'a> Keeper<'a> {
         &self.party.secret
     }
 
-    pub(crate) async fn describe(self) -> Result<Option<Described>, Error> {
-        let found = self
-            .account
-            .secrets
-            .describe_secret()
-            .secret_id(self.name())
-            .send()
-            .await
-            .during("secretsmanager:DescribeSecret", self.name())
-            .optional()?;
+    pub(crate) async fn describe(self) -> Result<Option<Described>, AwsError> {
+        let found = secrets::describe(self.account, self.name()).await?;
         let Some(found) = found else { return Ok(None) };
-        let live = found.tags();
-        let pair = |tag: &'_ Tag| -> (String, String) {
-            let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
-            (text(tag.key()), text(tag.value()))
-        };
-        let live: Vec<(String, String)> = live.iter().map(pair).collect();
-        let pairs = live
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
-        let (owner, tags) = self.party.tags.observed(pairs);
+        let (owner, tags) = secrets::owner(&found, &self.party.tags);
         let labels = found.version_ids_to_stages.unwrap_or_default();
         let labels = labels.into_iter().collect();
         Ok(Some(Described {
@@ -94,7 +76,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Makes the secret without any value, or takes back one that is scheduled for deletion.
-    pub(crate) async fn create(self) -> Result<(), Error> {
+    pub(crate) async fn create(self) -> Result<(), AwsError> {
         let action = "secretsmanager:CreateSecret";
         let name = self.name();
         if let Some(there) = self.describe().await? {
@@ -105,16 +87,9 @@ impl<'a> Keeper<'a> {
                     }
                     false => "there is a secret of this name",
                 };
-                return Err(Error::new(ErrorKind::Exists, action, name, message));
+                return Err(AwsError::new(AwsErrorKind::Exists, action, name, message));
             }
-            self.account
-                .secrets
-                .restore_secret()
-                .secret_id(name)
-                .send()
-                .await
-                .during("secretsmanager:RestoreSecret", name)?;
-            return Ok(());
+            return secrets::restore(self.account, name).await;
         }
         self.account
             .secrets
@@ -122,15 +97,19 @@ impl<'a> Keeper<'a> {
             .name(name)
             .description(&self.party.description)
             .set_kms_key_id(self.party.kms_key.clone())
-            .set_tags(Some(self.tags()))
+            .set_tags(Some(secrets::sdk_tags(&self.party.tags)))
             .send()
             .await
             .during(action, name)?;
         Ok(())
     }
 
-    pub(crate) async fn write_description(self) -> Result<(), Error> {
-        let key = self.party.kms_key.as_deref().unwrap_or(DEFAULT_KMS_KEY);
+    pub(crate) async fn write_description(self) -> Result<(), AwsError> {
+        let key = self
+            .party
+            .kms_key
+            .as_deref()
+            .unwrap_or(secrets::DEFAULT_KEY);
         self.account
             .secrets
             .update_secret()
@@ -143,16 +122,8 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    pub(crate) async fn write_tags(self) -> Result<(), Error> {
-        self.account
-            .secrets
-            .tag_resource()
-            .secret_id(self.name())
-            .set_tags(Some(self.tags()))
-            .send()
-            .await
-            .during("secretsmanager:TagResource", self.name())?;
-        Ok(())
+    pub(crate) async fn write_tags(self) -> Result<(), AwsError> {
+        secrets::tag(self.account, self.name(), &self.party.tags).await
     }
 
     /// The version that is labelled so.
@@ -160,7 +131,7 @@ impl<'a> Keeper<'a> {
         self,
         described: &Described,
         label: &str,
-    ) -> Result<Option<Version>, Error> {
+    ) -> Result<Option<Version>, AwsError> {
         match described.labelled(label) {
             Some(id) => self.version(id).await,
             None => Ok(None),
@@ -168,7 +139,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Every version that can still be read, also those without a label. Secrets Manager keeps at most a hundred.
-    pub(crate) async fn versions(self) -> Result<Vec<Version>, Error> {
+    pub(crate) async fn versions(self) -> Result<Vec<Version>, AwsError> {
         let pages = self
             .account
             .secrets
@@ -188,7 +159,7 @@ impl<'a> Keeper<'a> {
                 let unlabelled = entry.version_stages.unwrap_or_default().is_empty();
                 match self.version(&id).await {
                     // Secrets Manager removes unlabelled versions when it likes.
-                    Err(error) if unlabelled && error.kind() == ErrorKind::Invalid => {}
+                    Err(error) if unlabelled && error.kind() == AwsErrorKind::Invalid => {}
                     read => versions.extend(read?),
                 }
             }
@@ -197,7 +168,7 @@ impl<'a> Keeper<'a> {
     }
 
     // By id and not by label: then it does not matter what happens to labels in between.
-    async fn version(self, id: &str) -> Result<Option<Version>, Error> {
+    async fn version(self, id: &str) -> Result<Option<Version>, AwsError> {
         let read = self
             .account
             .secrets
@@ -217,7 +188,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Stores a key that waits for its certificate.
-    pub(crate) async fn put_pending(self, key: &PrivateKey, csr: &str) -> Result<(), Error> {
+    pub(crate) async fn put_pending(self, key: &PrivateKey, csr: &str) -> Result<(), AwsError> {
         let value = json!({ "privateKey": key.expose(), "csr": csr });
         let token = token(&[csr]);
         self.put(&value, &token, &[PENDING]).await
@@ -230,7 +201,7 @@ impl<'a> Keeper<'a> {
         certificate: &str,
         key: &PrivateKey,
         labels: &[&str],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let ca = &self.party.ca;
         let value = json!({ "certificate": certificate, "privateKey": key.expose(), "caCert": ca });
         let token = token(&[&base.id, certificate, ca]);
@@ -238,7 +209,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Replaces the value by an empty one, so that a secret that is restored later holds no identity.
-    pub(crate) async fn put_nothing(self, described: &Described) -> Result<(), Error> {
+    pub(crate) async fn put_nothing(self, described: &Described) -> Result<(), AwsError> {
         let Some(current) = described.labelled(CURRENT) else {
             return Ok(());
         };
@@ -246,7 +217,7 @@ impl<'a> Keeper<'a> {
         self.put(&json!({}), &token, &[CURRENT, PENDING]).await
     }
 
-    async fn put(self, value: &Value, token: &str, labels: &[&str]) -> Result<(), Error> {
+    async fn put(self, value: &Value, token: &str, labels: &[&str]) -> Result<(), AwsError> {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
         self.account
             .secrets
@@ -261,30 +232,15 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    pub(crate) async fn delete(self) -> Result<(), Error> {
-        let deleting = self.account.secrets.delete_secret().secret_id(self.name());
-        let deleting = match self.party.recovery_days {
-            0 => deleting.force_delete_without_recovery(true),
-            days => deleting.recovery_window_in_days(days.into()),
-        };
-        let deleted = deleting.send().await;
-        deleted
-            .during("secretsmanager:DeleteSecret", self.name())
-            .was_there()?;
-        Ok(())
-    }
-
-    fn tags(self) -> Vec<Tag> {
-        let tags = self.party.tags.iter();
-        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect()
+    pub(crate) async fn delete(self) -> Result<(), AwsError> {
+        secrets::delete(self.account, self.name(), self.party.recovery_days).await
     }
 }
 
 // === impl Described ===
 
 impl Described {
-    // A label is on one version; should it be on more, the one in use has it by right: there nothing is pending.
+    // A label is on one version at a time. Should it be on two, the version in use counts: then nothing is pending.
     fn labelled(&self, label: &str) -> Option<&str> {
         let with = self
             .labels
@@ -302,9 +258,6 @@ pub(crate) const CURRENT: &str = "AWSCURRENT";
 pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
 /// The label of a key that waits.
 pub(crate) const PENDING: &str = "AWSPENDING";
-
-// What UpdateSecret takes for "AWS's own key".
-const DEFAULT_KMS_KEY: &str = "alias/aws/secretsmanager";
 
 // A request token becomes the version's id; the same parts give the same, so that a repeated call changes nothing.
 fn token(parts: &[&str]) -> String {

@@ -1,4 +1,4 @@
-//! Keeps one replica's lease: renews it, removes replicas that expired, and brings the buckets to what the plan says.
+//! Renews one replica's lease, removes replicas that expired, and brings the buckets to what the plan says.
 //!
 //! It may die at any point and be made again: what it knows is in the store and in [`Ownership`].
 
@@ -17,8 +17,8 @@ use super::slot::in_time;
 use super::{ANSWER, MARGIN, Ownership, RETURN, ROUND, SlotLost, TICK, TTL, plan};
 use crate::store::{Hint, Instance as Process, LeaseStore, Renewal, Replica, Roster, StoreError};
 
-/// The task that keeps the lease.
-pub(super) struct Keeper<L> {
+/// The task that renews the lease.
+pub(super) struct LeaseRenewer<L> {
     leases: L,
     me: Replica,
     ownership: Ownership,
@@ -40,9 +40,9 @@ enum Failed {
     Lost(SlotLost),
 }
 
-// === impl Keeper ===
+// === impl LeaseRenewer ===
 
-impl<L: LeaseStore> Keeper<L> {
+impl<L: LeaseStore> LeaseRenewer<L> {
     pub(super) fn new(leases: L, me: Replica, ownership: Ownership, check: Check) -> Self {
         Self {
             leases,

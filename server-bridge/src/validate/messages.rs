@@ -1,16 +1,16 @@
-//! Words that refusals share: what a value is, which names are known, which one was most likely meant.
+//! Messages that refusals share: names of JSON types, lists of known names, suggestions for misspelt ones.
 
 use serde_json::{Map, Value};
 
 /// Which members of an object are not known, each with the nearest known one; `None` when all are.
 pub(crate) fn unknown_members(members: &Map<String, Value>, known: &[&str]) -> Option<String> {
-    let mut strangers = members.keys().filter(|key| !known.contains(&key.as_str()));
-    let mut told: Vec<String> = strangers
+    let mut unknown_keys = members.keys().filter(|key| !known.contains(&key.as_str()));
+    let mut told: Vec<String> = unknown_keys
         .by_ref()
         .take(SHOWN)
         .map(|key| unknown(key, known))
         .collect();
-    let more = strangers.count();
+    let more = unknown_keys.count();
     if more > 0 {
         told.push(format!("and {more} more"));
     }

@@ -1,4 +1,4 @@
-//! Follows what callers are known by: looks at files, asks for keys, says when a certificate has expired.
+//! Background task that reloads certificate, CA and rule files and the keys of issuers, and checks when certificates expire.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use super::files::Look;
 use super::tls::{Served, expired};
 use super::token::keys::Keys;
 
-/// The task behind an [`Access`](super::Access). Does nothing until [`Keeper::run`] is polled.
-pub struct Keeper {
+/// The task behind an [`Access`](super::Access). Does nothing until [`CallersWatcher::run`] is polled.
+pub struct CallersWatcher {
     looks: Arc<Mutex<Vec<Box<dyn Look>>>>,
     keys: Vec<Arc<Keys>>,
     expiries: Vec<(IntGauge, watch::Receiver<Arc<Served>>)>,
@@ -26,9 +26,9 @@ pub struct Keeper {
     every: Duration,
 }
 
-// === impl Keeper ===
+// === impl CallersWatcher ===
 
-impl Keeper {
+impl CallersWatcher {
     pub(super) fn new(
         looks: Vec<Box<dyn Look>>,
         keys: Vec<Arc<Keys>>,
@@ -37,7 +37,7 @@ impl Keeper {
         clock: Clock,
         every: Duration,
     ) -> Self {
-        let keeper = Self {
+        let watcher = Self {
             looks: Arc::new(Mutex::new(looks)),
             keys,
             expiries,
@@ -45,8 +45,8 @@ impl Keeper {
             clock,
             every,
         };
-        keeper.judge();
-        keeper
+        watcher.judge();
+        watcher
     }
 
     /// Follows files and keys until `stop` is done.
@@ -101,8 +101,8 @@ impl Keeper {
     }
 }
 
-impl std::fmt::Debug for Keeper {
+impl std::fmt::Debug for CallersWatcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keeper")
+        f.write_str("CallersWatcher")
     }
 }

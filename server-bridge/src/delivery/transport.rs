@@ -1,4 +1,4 @@
-//! What delivery knows of MQTT: where messages go out, and where they come in. Tests stand on this side of it.
+//! Delivery's interface to MQTT: traits for publishing and receiving, implemented by sessions and by test doubles.
 
 use std::sync::Arc;
 

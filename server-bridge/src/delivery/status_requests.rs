@@ -1,4 +1,4 @@
-//! Which consumers are to be asked for the statuses that differ, and when.
+//! Schedule of status requests: which consumers are to be asked for statuses that differ, and when.
 //!
 //! Kept in memory: a bridge that has just started asks every consumer anyway.
 
@@ -10,11 +10,11 @@ use link::id::ConsumerName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::delivery::pacing::Distance;
+use super::pacing::Distance;
 
 /// Why statuses are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::delivery) enum Cause {
+pub(super) enum RequestCause {
     /// This bridge has just subscribed.
     Subscribed,
     /// The agent has just said what it holds.
@@ -26,17 +26,17 @@ pub(in crate::delivery) enum Cause {
 /// The consumers of one session that are to be asked. The first request of a consumer is answered at once, further ones
 /// together and ever less often.
 #[derive(Debug, Default)]
-pub(in crate::delivery) struct Asks {
-    book: Mutex<Book>,
+pub(super) struct StatusRequests {
+    schedule: Mutex<Schedule>,
     /// All are to be asked once more.
     everyone: AtomicBool,
     changed: Notify,
 }
 
-/// **Invariant:** `due` holds each consumer whose `Ask::due` is there, at that time, and no other.
+/// **Invariant:** `due` holds each consumer whose `Request::due` is there, at that time, and no other.
 #[derive(Debug, Default)]
-struct Book {
-    consumers: HashMap<ConsumerName, Ask>,
+struct Schedule {
+    consumers: HashMap<ConsumerName, Request>,
     due: BTreeSet<(Instant, ConsumerName)>,
     /// Those that have been quiet are forgotten when there are so many: each is looked at a few times at most for every
     /// one that comes.
@@ -44,101 +44,101 @@ struct Book {
 }
 
 #[derive(Debug, Default)]
-struct Ask {
+struct Request {
     /// When and why to ask next.
-    due: Option<(Instant, Cause)>,
+    due: Option<(Instant, RequestCause)>,
     asked: Distance,
 }
 
-// === impl Asks ===
+// === impl StatusRequests ===
 
-impl Asks {
+impl StatusRequests {
     /// Has a consumer asked, for the newest cause: at once after a subscription of ours, which has a pace of its own.
-    pub(in crate::delivery) fn want(&self, consumer: &ConsumerName, cause: Cause, now: Instant) {
+    pub(super) fn want(&self, consumer: &ConsumerName, cause: RequestCause, now: Instant) {
         self.want_at(consumer, cause, now, now);
     }
 
     /// The same, not before `at`. What is wanted sooner for another reason replaces it: if it was too soon, the answer is
     /// not taken either and brings this back.
-    pub(in crate::delivery) fn want_at(
+    pub(super) fn want_at(
         &self,
         consumer: &ConsumerName,
-        cause: Cause,
+        cause: RequestCause,
         at: Instant,
         now: Instant,
     ) {
         {
-            let mut book = self.lock();
-            book.tidy(now);
-            let ask = book.consumers.entry(consumer.clone()).or_default();
+            let mut schedule = self.lock();
+            schedule.tidy(now);
+            let ask = schedule.consumers.entry(consumer.clone()).or_default();
             let at = match cause {
-                Cause::Subscribed => at,
-                Cause::Agent | Cause::Stale => at.max(ask.asked.next(now)),
+                RequestCause::Subscribed => at,
+                RequestCause::Agent | RequestCause::Stale => at.max(ask.asked.next(now)),
             };
             let due = match ask.due {
                 // It says nothing of what else the agent has to be asked for.
-                Some((due, other)) if cause == Cause::Stale => (due.min(at), other),
+                Some((due, other)) if cause == RequestCause::Stale => (due.min(at), other),
                 Some((due, _)) => (due.min(at), cause),
                 None => (at, cause),
             };
-            book.set(consumer, due);
+            schedule.set(consumer, due);
         }
         self.changed.notify_one();
     }
 
     /// Has every consumer of the session asked as after a subscription of ours.
-    pub(in crate::delivery) fn want_everyone(&self) {
+    pub(super) fn want_everyone(&self) {
         self.everyone.store(true, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
     /// Whether every consumer was wanted since this was last asked.
-    pub(in crate::delivery) fn take_everyone(&self) -> bool {
+    pub(super) fn take_everyone(&self) -> bool {
         self.everyone.swap(false, Ordering::Relaxed)
     }
 
     /// Has a consumer asked again after a failure, later each time.
-    pub(in crate::delivery) fn failed(&self, consumer: &ConsumerName, cause: Cause, now: Instant) {
-        let mut book = self.lock();
-        if let Some(ask) = book.consumers.get(consumer)
+    pub(super) fn failed(&self, consumer: &ConsumerName, cause: RequestCause, now: Instant) {
+        let mut schedule = self.lock();
+        if let Some(ask) = schedule.consumers.get(consumer)
             && ask.due.is_none()
         {
             let due = (now + ask.asked.after_failure(), cause);
-            book.set(consumer, due);
+            schedule.set(consumer, due);
         }
     }
 
     /// The consumer that is due, if one is; it counts as asked.
-    pub(in crate::delivery) fn take_due(&self, now: Instant) -> Option<(ConsumerName, Cause)> {
-        let mut book = self.lock();
-        book.due.first().filter(|(due, _)| *due <= now)?;
-        let (_, consumer) = book.due.pop_first()?;
-        let ask = book.consumers.get_mut(&consumer)?;
+    pub(super) fn take_due(&self, now: Instant) -> Option<(ConsumerName, RequestCause)> {
+        let mut schedule = self.lock();
+        schedule.due.first().filter(|(due, _)| *due <= now)?;
+        let (_, consumer) = schedule.due.pop_first()?;
+        let ask = schedule.consumers.get_mut(&consumer)?;
         let (_, cause) = ask.due.take()?;
         ask.asked.note(now);
         Some((consumer, cause))
     }
 
     /// When the next consumer is due.
-    pub(in crate::delivery) fn next_due(&self) -> Option<Instant> {
+    pub(super) fn next_due(&self) -> Option<Instant> {
         self.lock().due.first().map(|(due, _)| *due)
     }
 
     /// Returns once somebody wanted something.
-    pub(in crate::delivery) async fn changed(&self) {
+    pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Book ===
+// === impl Schedule ===
 
-impl Book {
+impl Schedule {
     /// Of a consumer that is known.
-    fn set(&mut self, consumer: &ConsumerName, due: (Instant, Cause)) {
+    fn set(&mut self, consumer: &ConsumerName, due: (Instant, RequestCause)) {
         let Some(ask) = self.consumers.get_mut(consumer) else {
             return;
         };
@@ -174,12 +174,12 @@ mod tests {
     #[test]
     fn the_first_request_is_answered_at_once_and_many_are_answered_together() {
         let c1 = ConsumerName::new("c1").unwrap();
-        let asks = Asks::default();
+        let asks = StatusRequests::default();
         let start = Instant::now();
         let mut answers = Vec::new();
         for millis in (0..360_000).step_by(100) {
             let now = start + Duration::from_millis(millis);
-            asks.want(&c1, Cause::Agent, now);
+            asks.want(&c1, RequestCause::Agent, now);
             if asks.take_due(now).is_some() {
                 answers.push(millis / 1000);
             }
@@ -192,14 +192,17 @@ mod tests {
         assert_eq!(asks.next_due(), None);
         // After a quiet while it is the first again.
         let later = due + 2 * LONGEST;
-        asks.want(&c1, Cause::Agent, later);
+        asks.want(&c1, RequestCause::Agent, later);
         assert!(asks.take_due(later).is_some());
         // Our own subscription does not wait, and the newest cause counts.
-        asks.want(&c1, Cause::Agent, later);
+        asks.want(&c1, RequestCause::Agent, later);
         assert!(asks.take_due(later).is_none());
-        asks.want(&c1, Cause::Subscribed, later);
-        assert_eq!(asks.take_due(later), Some((c1.clone(), Cause::Subscribed)));
-        asks.failed(&c1, Cause::Subscribed, later);
+        asks.want(&c1, RequestCause::Subscribed, later);
+        assert_eq!(
+            asks.take_due(later),
+            Some((c1.clone(), RequestCause::Subscribed))
+        );
+        asks.failed(&c1, RequestCause::Subscribed, later);
         assert!(asks.take_due(later).is_none());
         assert!(asks.next_due().is_some());
     }
@@ -207,13 +210,18 @@ mod tests {
     #[test]
     fn a_hundred_thousand_consumers_are_each_asked_once_in_order_and_forgotten() {
         // Looking at all of them for each would take minutes.
-        let asks = Asks::default();
+        let asks = StatusRequests::default();
         let start = Instant::now();
         let later = |number: u64| start + Duration::from_micros(number);
         for number in 0..100_000 {
             let consumer = ConsumerName::new(format!("c{number}")).unwrap();
-            asks.want_at(&consumer, Cause::Subscribed, later(number + 9), start);
-            asks.want_at(&consumer, Cause::Subscribed, later(number), start);
+            asks.want_at(
+                &consumer,
+                RequestCause::Subscribed,
+                later(number + 9),
+                start,
+            );
+            asks.want_at(&consumer, RequestCause::Subscribed, later(number), start);
         }
         for number in 0..100_000 {
             assert_eq!(asks.next_due(), Some(later(number)));
@@ -224,7 +232,7 @@ mod tests {
         let quiet = start + 3 * LONGEST;
         for number in 0..100_000 {
             let consumer = ConsumerName::new(format!("d{number}")).unwrap();
-            asks.want(&consumer, Cause::Agent, quiet);
+            asks.want(&consumer, RequestCause::Agent, quiet);
         }
         assert_eq!(asks.lock().consumers.len(), 100_000);
     }
@@ -232,24 +240,27 @@ mod tests {
     #[test]
     fn what_was_stale_is_asked_for_when_it_will_not_be_and_takes_nothing_from_other_causes() {
         let c1 = ConsumerName::new("c1").unwrap();
-        let asks = Asks::default();
+        let asks = StatusRequests::default();
         let now = Instant::now();
         let minutes = |minutes: u64| now + Duration::from_secs(60 * minutes);
-        asks.want_at(&c1, Cause::Stale, minutes(5), now);
-        asks.want_at(&c1, Cause::Stale, minutes(3), now);
+        asks.want_at(&c1, RequestCause::Stale, minutes(5), now);
+        asks.want_at(&c1, RequestCause::Stale, minutes(3), now);
         assert_eq!(asks.next_due(), Some(minutes(3)));
-        assert_eq!(asks.take_due(minutes(3)), Some((c1.clone(), Cause::Stale)));
-        asks.want(&c1, Cause::Subscribed, minutes(3));
-        asks.want_at(&c1, Cause::Stale, minutes(5), minutes(3));
         assert_eq!(
             asks.take_due(minutes(3)),
-            Some((c1.clone(), Cause::Subscribed))
+            Some((c1.clone(), RequestCause::Stale))
+        );
+        asks.want(&c1, RequestCause::Subscribed, minutes(3));
+        asks.want_at(&c1, RequestCause::Stale, minutes(5), minutes(3));
+        assert_eq!(
+            asks.take_due(minutes(3)),
+            Some((c1.clone(), RequestCause::Subscribed))
         );
         // However often it is said, it is paced.
         let mut asked = 0;
         for second in 0..3600 {
             let now = minutes(10) + Duration::from_secs(second);
-            asks.want_at(&c1, Cause::Stale, now, now);
+            asks.want_at(&c1, RequestCause::Stale, now, now);
             asked += u64::from(asks.take_due(now).is_some());
         }
         assert!((60..70).contains(&asked), "{asked}");

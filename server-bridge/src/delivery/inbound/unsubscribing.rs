@@ -1,5 +1,4 @@
-//! The end of a member of a shared subscription: it tells the broker to give it nothing more, and stays until what it was
-//! given is done.
+//! Leaves a shared subscription: unsubscribes, and goes on receiving until everything that was delivered is processed.
 //!
 //! Agents count a status as told when the broker has it. What a member keeps unacked when it goes, some brokers give to
 //! nobody else.
@@ -10,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-/// Since the bridge is to stop.
-pub(super) struct Leaving<'a> {
+/// What has happened since the bridge is to stop.
+pub(super) struct Unsubscribing<'a> {
     unsubscribing: BoxFuture<'a, ()>,
     unsubscribed: bool,
     /// When something last came or was done.
@@ -19,9 +18,9 @@ pub(super) struct Leaving<'a> {
     give_up_at: Instant,
 }
 
-// === impl Leaving ===
+// === impl Unsubscribing ===
 
-impl<'a> Leaving<'a> {
+impl<'a> Unsubscribing<'a> {
     pub(super) fn begin(unsubscribing: BoxFuture<'a, ()>) -> Self {
         let now = Instant::now();
         Self {
@@ -54,17 +53,17 @@ impl<'a> Leaving<'a> {
 }
 
 /// Returns when whoever leaves has left.
-pub(super) async fn left(leaving: &mut Option<Leaving<'_>>, idle: bool) {
-    match leaving {
-        Some(leaving) => leaving.over(idle).await,
+pub(super) async fn left(unsubscribing: &mut Option<Unsubscribing<'_>>, idle: bool) {
+    match unsubscribing {
+        Some(unsubscribing) => unsubscribing.over(idle).await,
         None => pending().await,
     }
 }
 
 /// Something came or was done.
-pub(super) fn moved(leaving: &mut Option<Leaving<'_>>) {
-    if let Some(leaving) = leaving {
-        leaving.moved = Instant::now();
+pub(super) fn moved(unsubscribing: &mut Option<Unsubscribing<'_>>) {
+    if let Some(unsubscribing) = unsubscribing {
+        unsubscribing.moved = Instant::now();
     }
 }
 

@@ -9,10 +9,12 @@ use link::config::parse_duration;
 
 use super::Check;
 use crate::region::file::{self, Profile};
-use crate::region::{Addons, Broker, Eks, Network, Secrets, grammar};
+use crate::region::{
+    Addons, BrokerSettings, EksSettings, NetworkSettings, SecretSettings, grammar,
+};
 
 impl Check<'_> {
-    pub(super) fn network(&mut self, file: file::Network) -> Network {
+    pub(super) fn network(&mut self, file: file::NetworkSection) -> NetworkSettings {
         let vpc = self.text("network.vpc", file.vpc, "", |text| grammar::id("vpc", text));
         let field = "network.privateSubnets";
         let subnets = self.ids(field, file.private_subnets.as_deref(), "subnet");
@@ -20,24 +22,24 @@ impl Check<'_> {
             .private_subnets
             .is_some_and(|subnets| subnets.len() < 2)
         {
-            self.tell(
+            self.report(
                 field,
                 "has fewer than two subnets",
                 "list private subnets in at least two zones: RDS takes no fewer",
             );
         }
-        Network {
+        NetworkSettings {
             vpc,
             private_subnets: subnets,
         }
     }
 
-    pub(super) fn eks(&mut self, file: file::Eks) -> Eks {
+    pub(super) fn eks(&mut self, file: file::EksSection) -> EksSettings {
         let cluster = self.text("eks.cluster", file.cluster, "", grammar::eks_cluster);
         let field = "eks.securityGroups";
         let security_groups = self.ids(field, file.security_groups.as_deref(), "sg");
         if file.security_groups.is_some_and(|groups| groups.is_empty()) {
-            self.tell(
+            self.report(
                 field,
                 "is empty, so that the server could not reach the database",
                 "list the security groups of the nodes and the cluster's primary one",
@@ -47,7 +49,7 @@ impl Check<'_> {
         if let Some(bastion) = &bastion {
             self.form("eks.bastionSecurityGroup", grammar::id("sg", bastion));
         }
-        Eks {
+        EksSettings {
             cluster,
             security_groups,
             bastion_security_group: bastion,
@@ -70,7 +72,7 @@ impl Check<'_> {
                 interval
             }
             _ => {
-                self.tell(
+                self.report(
                     "eks.rotationPollInterval",
                     format!("is `{text}`, no interval the driver can keep"),
                     "write 30s to 24h in whole seconds, such as `5m`",
@@ -80,11 +82,15 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn broker(&mut self, file: &file::Broker, directory: &Path) -> Broker {
+    pub(super) fn broker(
+        &mut self,
+        file: &file::BrokerSection,
+        directory: &Path,
+    ) -> BrokerSettings {
         let port = file.port.unwrap_or(8883);
         // A broker with roots of its own is a sandbox, which may listen anywhere.
         if file.ca.is_none() && !matches!(port, 8883 | 443) {
-            self.tell(
+            self.report(
                 "broker.port",
                 format!("is {port}, where IoT Core speaks no MQTT"),
                 "write 8883, or 443 where only that is open",
@@ -94,7 +100,7 @@ impl Check<'_> {
             None => AMAZON_ROOTS.to_owned(),
             Some(path) => self.ca(&directory.join(path)),
         };
-        Broker { port, ca }
+        BrokerSettings { port, ca }
     }
 
     fn ca(&mut self, path: &Path) -> String {
@@ -107,18 +113,22 @@ impl Check<'_> {
             Ok(_) => format!("`{}` holds no certificate", path.display()),
             Err(error) => format!("`{}` cannot be read: {error}", path.display()),
         };
-        self.tell("broker.ca", what, fix);
+        self.report("broker.ca", what, fix);
         String::new()
     }
 
-    pub(super) fn secrets(&mut self, file: file::Secrets, profile: Profile) -> Secrets {
+    pub(super) fn secrets(
+        &mut self,
+        file: file::SecretsSection,
+        profile: Profile,
+    ) -> SecretSettings {
         let days = file.recovery_days.unwrap_or(match profile {
             // The shortest that AWS has, so that a mistake can be undone.
             Profile::Development => 7,
             Profile::Production => 30,
         });
         self.form("secrets.recoveryDays", grammar::recovery_days(days));
-        Secrets {
+        SecretSettings {
             recovery_days: days,
             kms_key: self.kms_key("secrets.kmsKey", file.kms_key),
             management_kms_key: self.kms_key("secrets.managementKmsKey", file.management_kms_key),
@@ -128,7 +138,7 @@ impl Check<'_> {
     pub(super) fn tags(&mut self, tags: &BTreeMap<String, String>) {
         if tags.len() > TAGS {
             let what = format!("has {} tags", tags.len());
-            self.tell(
+            self.report(
                 "tags",
                 what,
                 format!("keep at most {TAGS}: AWS allows 50 and one is ours"),
@@ -151,7 +161,7 @@ impl Check<'_> {
             };
             let fix = "write a key up to 128 and a value up to 256 letters, digits, spaces and `_.:/=+-@`, not \
                        beginning with `aws:` or `provisioner:`";
-            self.tell(&format!("tags.{key}"), what, fix);
+            self.report(&format!("tags.{key}"), what, fix);
         }
     }
 
@@ -168,7 +178,7 @@ impl Check<'_> {
             let field = format!("{field}[{index}]");
             self.form(&field, grammar::id(prefix, id));
             if ids[..index].contains(id) {
-                self.tell(&field, format!("is `{id}` again"), "list it once");
+                self.report(&field, format!("is `{id}` again"), "list it once");
             }
         }
         ids.to_vec()
@@ -184,5 +194,5 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const POLL_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(30)..=Duration::from_secs(24 * 60 * 60);
 
-// AWS allows 50 tags a resource; one is the mark of ownership.
+// AWS allows 50 tags a resource; one is the ownership tag.
 const TAGS: usize = 49;

@@ -14,19 +14,19 @@ use crate::mqtt::reason::ConnectError;
 use crate::mqtt::state::State;
 
 /// The reason why the process may not be connected, if there is one. Without a sender it always may.
-pub(super) struct Permit(watch::Receiver<Option<&'static str>>);
+pub(super) struct Withheld(watch::Receiver<Option<&'static str>>);
 
-// === impl Permit ===
+// === impl Withheld ===
 
-impl Default for Permit {
+impl Default for Withheld {
     fn default() -> Self {
         Self(watch::channel(None).1)
     }
 }
 
-impl Permit {
-    /// Resolves with the reason when it may not.
-    pub(super) async fn withdrawn(&mut self) -> &'static str {
+impl Withheld {
+    /// Resolves with the reason as soon as there is one.
+    pub(super) async fn begins(&mut self) -> &'static str {
         loop {
             if let Some(reason) = *self.0.borrow_and_update() {
                 return reason;
@@ -41,17 +41,17 @@ impl Permit {
 // === impl Driver ===
 
 impl Driver {
-    /// Is connected only while `permit` holds nothing; what it holds otherwise is the reason, as a short text for people.
+    /// Is connected only while `withheld` holds nothing; what it holds otherwise is the reason, as a short text for people.
     #[must_use]
-    pub fn only_while(mut self, permit: watch::Receiver<Option<&'static str>>) -> Self {
-        self.permit = Permit(permit);
+    pub fn only_while(mut self, withheld: watch::Receiver<Option<&'static str>>) -> Self {
+        self.withheld = Withheld(withheld);
         self
     }
 
     /// Waits until it may connect; `false` when it was asked to stop.
-    pub(super) async fn permitted(&mut self, drain: &CancellationToken) -> bool {
+    pub(super) async fn may_connect(&mut self, drain: &CancellationToken) -> bool {
         loop {
-            let reason = *self.permit.0.borrow_and_update();
+            let reason = *self.withheld.0.borrow_and_update();
             let Some(reason) = reason else {
                 return true;
             };
@@ -60,7 +60,7 @@ impl Driver {
                 retry_in: Duration::ZERO,
             });
             tokio::select! {
-                changed = self.permit.0.changed() => if changed.is_err() {
+                changed = self.withheld.0.changed() => if changed.is_err() {
                     drain.cancelled().await;
                     return false;
                 },
@@ -71,14 +71,14 @@ impl Driver {
 
     /// Ends the session with the broker, which gives to others what was not acked, and begins with another event loop:
     /// the library's ends with its DISCONNECT. What was in flight is sent again by the pump.
-    pub(super) async fn withdraw(&mut self, reason: &'static str, established: bool) {
+    pub(super) async fn end_withheld(&mut self, reason: &'static str, established: bool) {
         info!("Ending the session: {reason}");
         self.shared
             .metrics
             .disconnections
             .with_label_values(&["withheld"])
             .inc();
-        // Whatever is still acked would be acked to nobody.
+        // An ack of the ended session would have no receiver.
         self.shared.refuse_acks();
         if established {
             self.shared.end_session();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use server_bridge::callers::Access;
-use server_bridge::grpc::Options;
+use server_bridge::grpc::GrpcOptions;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -132,7 +132,12 @@ async fn messages_that_do_not_end_take_a_share_of_the_places_and_are_given_up() 
 #[tokio::test]
 async fn data_with_more_values_than_can_be_stored_is_refused_before_it_is_read() {
     let place = Place::sqlite();
-    let server = Server::over(place.open().await, Options { ..quick() }, Access::open()).await;
+    let server = Server::over(
+        place.open().await,
+        GrpcOptions { ..quick() },
+        Access::open(),
+    )
+    .await;
     let source = server.source("a").await;
     let listed = |count: usize| {
         let mut data = bundle("1");

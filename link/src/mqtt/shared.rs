@@ -91,8 +91,17 @@ impl Shared {
 
     /// Disconnects, and ends the broker's session too. The library's event loop ends with it.
     pub(super) fn end_session(&self) {
+        self.disconnect(Some(0));
+    }
+
+    /// Disconnects, and leaves the broker's session to its expiry. The library's event loop ends with it.
+    pub(super) fn leave_session(&self) {
+        self.disconnect(None);
+    }
+
+    fn disconnect(&self, session_expiry_interval: Option<u32>) {
         let properties = DisconnectProperties {
-            session_expiry_interval: Some(0),
+            session_expiry_interval,
             reason_string: None,
             user_properties: Vec::new(),
             server_reference: None,

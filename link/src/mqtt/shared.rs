@@ -91,17 +91,8 @@ impl Shared {
 
     /// Disconnects, and ends the broker's session too. The library's event loop ends with it.
     pub(super) fn end_session(&self) {
-        self.disconnect(Some(0));
-    }
-
-    /// Disconnects, and leaves the broker's session to its expiry. The library's event loop ends with it.
-    pub(super) fn leave_session(&self) {
-        self.disconnect(None);
-    }
-
-    fn disconnect(&self, session_expiry_interval: Option<u32>) {
         let properties = DisconnectProperties {
-            session_expiry_interval,
+            session_expiry_interval: Some(0),
             reason_string: None,
             user_properties: Vec::new(),
             server_reference: None,
@@ -111,6 +102,14 @@ impl Shared {
             .client()
             .try_disconnect_now_with_properties(reason, properties)
         {
+            tracing::warn!(%error, "Could not queue the DISCONNECT");
+        }
+    }
+
+    /// Disconnects after what was asked for before, acks too, and leaves the broker's session to its expiry. The library's
+    /// event loop ends with it.
+    pub(super) fn leave_session(&self) {
+        if let Err(error) = self.client().try_disconnect() {
             tracing::warn!(%error, "Could not queue the DISCONNECT");
         }
     }

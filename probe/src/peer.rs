@@ -88,10 +88,16 @@ async fn plain(target: &Target) -> Option<Peer> {
 }
 
 async fn encrypted(target: &Target, identity: &Identity) -> Option<Peer> {
-    let socket = dial(target).await?;
-    let stream = dial::start_tls(socket, &target.host, identity, &target.tls);
-    let http = ask(stream.await.ok()?, GET).await;
-    http.starts_with(HTTP).then_some(Peer::Https)
+    // A WebSocket port may answer only what is no HTTP, to say so.
+    for question in [CONNECT, GET] {
+        let socket = dial(target).await?;
+        let stream = dial::start_tls(socket, &target.host, identity, &target.tls);
+        let answer = ask(stream.await.ok()?, question).await;
+        if answer.starts_with(HTTP) {
+            return Some(Peer::Https);
+        }
+    }
+    None
 }
 
 async fn dial(target: &Target) -> Option<TcpStream> {

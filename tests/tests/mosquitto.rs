@@ -70,14 +70,14 @@ async fn a_client_without_a_certificate_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stranger_to_the_authority_is_refused() -> Result<()> {
-    let scratch = Scratch::new("mosquitto-stranger")?;
+async fn a_certificate_of_a_foreign_authority_is_refused() -> Result<()> {
+    let scratch = Scratch::new("mosquitto-foreign")?;
     let authority = Authority::new("test CA")?;
     let broker = Builder::new(&authority).start(scratch.path()).await?;
-    let mut stranger = Authority::new("other CA")?.client("up")?;
-    authority.certificate_pem().clone_into(&mut stranger.ca);
-    let directory = scratch.dir("stranger")?;
-    lay_down(&directory, &stranger, &[], Layout::PerFileRename)?;
+    let mut foreign = Authority::new("other CA")?.client("up")?;
+    authority.certificate_pem().clone_into(&mut foreign.ca);
+    let directory = scratch.dir("foreign")?;
+    lay_down(&directory, &foreign, &[], Layout::PerFileRename)?;
     let outcome = publish(&broker, &directory)?
         .run(scratch.path(), PATIENCE)
         .await?;

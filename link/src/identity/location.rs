@@ -228,6 +228,12 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, Error> {
             all.push(b'\n');
         }
     }
+    if all.is_empty() {
+        return Err(Error::Missing {
+            role: Role::Ca,
+            path: path.join("*.crt"),
+        });
+    }
     Ok(all)
 }
 

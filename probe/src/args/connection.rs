@@ -6,7 +6,8 @@ use clap::Args as ClapArgs;
 
 use super::refused::RefusedArgs;
 use super::value::{
-    ProtocolVersion, TlsVersion, UrlText, host, port, protocol_version, tls_version, url,
+    ProtocolVersion, TlsVersion, UrlText, host, keep_alive, port, protocol_version, tls_version,
+    url,
 };
 
 /// How to reach the broker. Flags win over the environment, that over `--config`, that over the mount's
@@ -33,7 +34,7 @@ pub struct ConnectionArgs {
     #[arg(short = 'I', long, value_name = "PREFIX", conflicts_with = "id")]
     pub id_prefix: Option<String>,
     /// Keep-alive in seconds, 30 to 1200 [default: 60]
-    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(30..=1200))]
+    #[arg(short, long, value_name = "SECONDS", value_parser = keep_alive)]
     pub keepalive: Option<u16>,
     /// Only `mqttv5` (or `5`)
     #[arg(short = 'V', long, value_name = "VERSION", value_parser = protocol_version)]

@@ -10,10 +10,10 @@ use super::{ConnectionArgs, OutputArgs, SessionArgs};
 
 /// `probe publish`.
 #[derive(Clone, Debug, ClapArgs)]
-#[command(next_help_heading = "Message", group(ArgGroup::new("content").required(true).args(["message", "file", "stdin_line", "stdin_file", "null_message"])))]
+#[command(next_help_heading = "Message", group(ArgGroup::new("address").required(true).multiple(true).args(["topic", "url"])), group(ArgGroup::new("content").required(true).args(["message", "file", "stdin_line", "stdin_file", "null_message"])))]
 pub struct PublishArgs {
     /// Topic to publish to
-    #[arg(short, long, required_unless_present = "url")]
+    #[arg(short, long)]
     pub topic: Option<String>,
     /// Publish this text
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]

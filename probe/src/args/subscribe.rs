@@ -2,22 +2,17 @@
 
 use std::time::Duration;
 
-use clap::Args as ClapArgs;
+use clap::{ArgGroup, Args as ClapArgs};
 
 use super::value::{quality, seconds};
 use super::{ConnectionArgs, OutputArgs, SessionArgs};
 
 /// `probe subscribe`.
 #[derive(Clone, Debug, ClapArgs)]
-#[command(next_help_heading = "Subscription")]
+#[command(next_help_heading = "Subscription", group(ArgGroup::new("address").required(true).multiple(true).args(["topics", "url"])))]
 pub struct SubscribeArgs {
     /// Filter to subscribe to, also `$share/NAME/FILTER`; repeatable
-    #[arg(
-        short,
-        long = "topic",
-        value_name = "FILTER",
-        required_unless_present = "url"
-    )]
+    #[arg(short, long = "topic", value_name = "FILTER")]
     pub topics: Vec<String>,
     /// 0 or 1: messages come with this or what they were published with, whichever is less [default: 1]
     #[arg(short, long, value_name = "QOS", value_parser = quality)]

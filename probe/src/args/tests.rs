@@ -124,7 +124,7 @@ fn wrong_lines_say_which_option_is_wrong_and_why() {
         ),
         (
             "probe publish -t t -m a -k 5",
-            ["'--keepalive <SECONDS>'", "30..=1200"],
+            ["'--keepalive <SECONDS>'", "from 30 to 1200"],
         ),
         ("probe subscribe -t t -C 0", ["'-C <COUNT>'", "0"]),
         ("probe subscribe -t t --raw --json", ["'--raw'", "'--json'"]),

@@ -94,6 +94,15 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     }
 }
 
+pub(super) fn keep_alive(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(seconds) if (30..=1200).contains(&seconds) => Ok(seconds),
+        _ => {
+            Err("not a number of seconds from 30 to 1200, which is what AWS IoT Core grants".into())
+        }
+    }
+}
+
 pub(super) fn session_expiry(text: &str) -> Result<SessionExpiry, String> {
     match text {
         "-1" | "∞" => Ok(SessionExpiry(u32::MAX)),

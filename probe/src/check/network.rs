@@ -55,7 +55,9 @@ pub(super) async fn dial(
         Ok((socket, address)) => Ok((socket, format!("connected to {address}"))),
         Err(failure) => {
             let other = port_443(addresses, subject, identity).await;
-            Err(Finding::of_tcp(&failure, subject, other))
+            let is_set = |name: &&str| std::env::var_os(name).is_some_and(|it| !it.is_empty());
+            let proxy = PROXY_VARIABLES.into_iter().find(is_set);
+            Err(Finding::of_tcp(&failure, subject, other).with_proxy(proxy))
         }
     }
 }
@@ -141,6 +143,9 @@ async fn port_443(
         _ => Port443::TcpOnly,
     }
 }
+
+// Where other programs are told of a proxy.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 const HTTPS: u16 = 443;
 

@@ -97,6 +97,13 @@ pub fn connect_hint(error: &ConnectError, target: &Target) -> Option<String> {
         ConnectError::Refused { code: 0x87, .. } => {
             Some(connect_denied_hint(&target.arn, target.client_id.as_str()))
         }
+        ConnectError::Refused {
+            code: 0x89 | 0x97 | 0x9f,
+            ..
+        } => Some(
+            "AWS IoT Core takes a client id again some seconds after its last connection: wait a little, or leave out `-i`"
+                .into(),
+        ),
         ConnectError::Timeout | ConnectError::Network(_) => Some(format!(
             "check the host, port {} and the way out of the network; `probe check` with the same options names the stage that fails",
             target.port

@@ -141,6 +141,17 @@ impl Finding {
         }
     }
 
+    /// With a word on the proxy that this environment variable names: other programs may get out by it.
+    #[must_use]
+    pub fn with_proxy(mut self, variable: Option<&str>) -> Self {
+        if let Some(variable) = variable {
+            self.hint.push_str(&format!(
+                "; `{variable}` is set, but connections of probe, agent and server go through no proxy"
+            ));
+        }
+        self
+    }
+
     /// The TLS handshake, or an alert right after it.
     pub fn of_tls(problem: &TlsProblem, subject: &Subject) -> Self {
         let mut hint = problem

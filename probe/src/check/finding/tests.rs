@@ -36,6 +36,20 @@ fn check(finding: &Finding, code: &str, kind: ExitKind, hint: &str) {
 }
 
 #[test]
+fn a_proxy_that_others_use_is_mentioned_where_a_port_does_not_answer() {
+    let failure = TcpFailure::Timeout;
+    let finding = Finding::of_tcp(&failure, &subject(), Port443::Closed);
+    let with = finding.clone().with_proxy(Some("HTTPS_PROXY"));
+    check(
+        &with,
+        "tcp.timeout",
+        ExitKind::Timeout,
+        "`HTTPS_PROXY` is set",
+    );
+    assert_eq!(finding.clone().with_proxy(None), finding);
+}
+
+#[test]
 fn another_protocol_at_the_port_is_named_with_the_ports_that_work() {
     for (peer, code) in [
         (Peer::PlainMqtt, "tls.plain-mqtt"),
